@@ -1,0 +1,100 @@
+"""`signalbox serve`: the server without a window."""
+
+# Before any other import: sockets, threads and locks become cooperative.
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+import click  # noqa: E402
+import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
+
+from server.app import App  # noqa: E402
+from server.errors import StoreError  # noqa: E402
+from server.settings import TABLE, read_settings  # noqa: E402
+
+CANNOT_OPEN = 4
+POLL_SECONDS = 0.2
+
+
+def run(as_json: bool, **given: Any) -> int:
+    """Serve until stopped; the exit status."""
+    try:
+        settings = read_settings(given)
+        app = App(settings)
+    except StoreError as error:
+        click.echo(f"signalbox: {error}", err=True)
+        return CANNOT_OPEN
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, ended.set)
+    app.start()
+    announce(app, as_json)
+    if settings.linger is not None:
+        gevent.spawn(linger, app, settings.linger, ended)
+    ended.wait()
+    app.stop()
+    return 0
+
+
+def announce(app: App, as_json: bool) -> None:
+    """One line for programs, or what a person needs."""
+    if as_json:
+        text = json.dumps(app.endpoint())
+    else:
+        text = (
+            f"Signalbox serves {app.data_dir} ({app.engine.name}, {app.engine.durability}).\n"
+            f"Open {app.url}/login?code={app.guard.new_code()}"
+        )
+    click.echo(text)
+    sys.stdout.flush()
+
+
+def linger(app: App, seconds: float, ended: Event) -> None:
+    """End once the starter is gone (its end of stdin) and nothing was open for `seconds`."""
+    # Reading stdin would block the hub: a thread of the pool waits for its end.
+    gevent.get_hub().threadpool.apply(wait_for_end_of_stdin)
+    idle = 0.0
+    while idle <= seconds or app.is_busy():
+        gevent.sleep(min(POLL_SECONDS, seconds or POLL_SECONDS))
+        idle = 0.0 if app.is_busy() else idle + POLL_SECONDS
+    ended.set()
+
+
+def wait_for_end_of_stdin() -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass  # no stdin at all: nobody waits for us
+
+
+def command() -> click.Command:
+    """The click command with an option for every setting."""
+    options: list[click.Parameter] = [
+        click.Option([setting.option, setting.name], help=setting.help, envvar=None) for setting in TABLE
+    ]
+    options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON line when ready."))
+    return click.Command("serve", callback=run, params=options, help="Run the server without a window.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`argv` without the program's name; the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    arguments = arguments[1:] if arguments[:1] == ["serve"] else arguments
+    try:
+        result = command().main(arguments, prog_name="signalbox serve", standalone_mode=False)
+        return int(result or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

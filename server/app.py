@@ -1,0 +1,175 @@
+"""Composes the server: the only place where its parts are put together."""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import time
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from server import __version__, values
+from server.commands import MAX_BATCH
+from server.database import Database
+from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from server.engines.base import Engine
+from server.engines.memory import MemoryEngine
+from server.engines.sqlite import SqliteEngine
+from server.errors import StoreError, StoreInUse
+from server.feed import Feed
+from server.http.commands import MAX_BODY
+from server.http.guard import Guard, Tokens
+from server.http.imports import MAX_LINE
+from server.http.routes import application
+from server.http.streams import Streams
+from server.http.wsgi import Server
+from server.keys import MAX_LENGTH
+from server.log import last_time
+from server.native import NativeThread
+from server.readmodel import ReadModel
+from server.settings import Settings
+from server.sources.computer import ComputerSource
+from server.writer import Writer
+
+STORE_FILE: Final = "signalbox.db"
+SWITCH_SECONDS: Final = 0.0005
+"""How long a native thread may wait for the interpreter; the default of 5 ms would be felt."""
+FILES: Final = 65_536
+
+
+class App:
+    """The running server. `start` listens, `stop` lets open requests end."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time) -> None:
+        _prepare_process()
+        self.data_dir = settings.data_dir
+        self._lock = own(settings.data_dir)
+        self.database = Database(None if settings.engine == "memory" else settings.data_dir / STORE_FILE)
+        self._native = NativeThread()
+        self.engine: Engine = (
+            MemoryEngine() if settings.engine == "memory" else SqliteEngine(self.database, self._native.run)
+        )
+        self.readmodel = ReadModel(self.database, replicates_log=settings.engine == "memory")
+        self.feed = Feed(clock)
+        self.writer = Writer(self.engine, self.readmodel, self.feed, clock, last_time(self.database.writer))
+        self.streams = Streams(self.readmodel, self.feed)
+        self.tokens = Tokens.of(self.database)
+        self.guard = Guard(self.tokens, self.readmodel.store, clock)
+        self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
+        self._settings = settings
+        serve = application(
+            self.guard, self.writer, self.readmodel, self.feed, self.streams, self.status, lambda: self.url
+        )
+        self._server = self._bind(serve)
+        self.url = ""
+
+    def start(self) -> None:
+        """Accept connections; then `endpoint.json` says where."""
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.guard.listen_on(self._server.server_port)
+        self._server.start()
+        self.database.set_meta("port", str(self._server.server_port))
+        _write_private(self.data_dir / "endpoint.json", json.dumps(self.endpoint()))
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """End the streams, let open requests end, write what waits."""
+        endpoint = self.data_dir / "endpoint.json"
+        endpoint.unlink(missing_ok=True)
+        self._computer.close()
+        self.streams.close()
+        self.feed.close()
+        self._server.stop(seconds)
+        self.writer.close()
+        self._native.close()
+        self.readmodel.close()
+        self.database.close()
+        self._lock.release()
+
+    def endpoint(self) -> dict[str, Any]:
+        """What a client needs to find and use this server."""
+        return {
+            "url": self.url,
+            "read_token": self.tokens.read,
+            "write_token": self.tokens.write,
+            "pid": os.getpid(),
+            "store": self.readmodel.store,
+            "version": __version__,
+        }
+
+    def is_busy(self) -> bool:
+        """Whether a request or stream is open."""
+        return self._server.is_busy()
+
+    def status(self) -> dict[str, Any]:
+        """What `/queries/status` answers."""
+        revision = self.readmodel.revision
+        return {
+            "version": __version__,
+            "store": self.readmodel.store,
+            "engine": self.engine.name,
+            "durability": self.engine.durability,
+            "revision": revision,
+            "oldest_revision": min(1, revision),
+            "keys": self.readmodel.keys(),
+            "bytes": self.database.bytes_used(),
+            "streams": self.streams.open,
+            "connections": len(self._server.connections),
+            "rates": {"changes_per_second": self.feed.rate()},
+            "limits": LIMITS | {"connections": self._server.max_connections},
+        }
+
+    def _bind(self, serve: Any) -> Server:
+        """The wanted port, else the last one, else any."""
+        wanted, last = self._settings.port, int(self.database.meta("port") or 0)
+        for port in [wanted] if wanted else [last, 0]:
+            server = Server(port, serve, self._settings.max_connections)
+            try:
+                server.init_socket()
+            except OSError:
+                continue
+            return server
+        raise StoreError(f"The port {wanted} on 127.0.0.1 is taken; choose another or 0.")
+
+
+LIMITS: Final = {
+    "body_bytes": MAX_BODY,
+    "line_bytes": MAX_LINE,
+    "key_length": MAX_LENGTH,
+    "value_bytes": values.MAX_BYTES,
+    "nesting": values.MAX_DEPTH,
+    "batch_commands": MAX_BATCH,
+    "transaction_changes": MAX_CHANGES,
+    "transaction_bytes": MAX_TRANSACTION_BYTES,
+}
+
+
+def own(data_dir: Path) -> FileLock:
+    """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`."""
+    os.umask(0o077)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(data_dir / "server.lock")
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
+    except OSError as error:
+        raise StoreError(f"The data directory {data_dir} cannot be used: {error}.") from error
+    return lock
+
+
+def _prepare_process() -> None:
+    sys.set_int_max_str_digits(values.MAX_DIGITS)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,144 @@
+"""The SQLite file: schema, migration, durability, and its connections."""
+
+import re
+import secrets
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from server.errors import StoreError, UnknownVersion
+
+SCHEMA_VERSION: Final = 1
+CHECKPOINT_PAGES: Final = 16_000
+"""64 MB of write-ahead log between checkpoints: fewer of them during an import."""
+
+_SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE transactions (
+    revision INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    command_id TEXT NOT NULL UNIQUE,
+    fingerprint BLOB NOT NULL,
+    type TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    changes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE changes (
+    revision INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT,
+    PRIMARY KEY (revision, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX changes_by_key ON changes (key, revision);
+CREATE TABLE state (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX state_by_revision ON state (revision);
+CREATE TABLE attempts (
+    n INTEGER PRIMARY KEY,
+    command_id TEXT NOT NULL UNIQUE,
+    fingerprint BLOB NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    status TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    details TEXT NOT NULL
+) STRICT;
+"""
+
+_MIGRATIONS: Final = {0: _SCHEMA}
+"""From a schema version to the SQL that leads to the next one."""
+
+
+class Database:
+    """One store's file. `path` None keeps it in memory, shared by this object's connections.
+
+    Raises `StoreError` where the file is no store, `UnknownVersion` where it is newer than we are.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
+        self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        try:
+            _prepare(self.writer)
+        except apsw.Error as error:
+            self.writer.close()
+            raise StoreError(f"{path} cannot be opened as a Signalbox store: {error}.") from error
+
+    def reader(self) -> apsw.Connection:
+        """A new read-only connection."""
+        connection = self._open(apsw.SQLITE_OPEN_READONLY)
+        connection.pragma("cache_size", -4_000)
+        return connection
+
+    def meta(self, name: str) -> str | None:
+        value: str | None = self.writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
+        return value
+
+    def set_meta(self, name: str, value: str) -> None:
+        self.writer.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def bytes_used(self) -> int:
+        """The size on disk, write-ahead log included, in bytes; in memory the database's own."""
+        if self.path is None:
+            return int(self.writer.pragma("page_count")) * int(self.writer.pragma("page_size"))
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def _open(self, flags: int) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
+        except apsw.Error as error:
+            raise StoreError(f"{self.path} cannot be opened: {error}.") from error
+        connection.set_busy_timeout(5_000)
+        connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
+        return connection
+
+
+def _matches(regex: str, text: str) -> bool:
+    return re.fullmatch(regex, text) is not None
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    settings: dict[str, Any] = {
+        "journal_mode": "WAL",
+        "synchronous": "FULL",
+        "wal_autocheckpoint": CHECKPOINT_PAGES,
+        "journal_size_limit": CHECKPOINT_PAGES * 4096,
+        "cache_size": -16_000,
+        "trusted_schema": 0,
+    }
+    if sys.platform == "darwin":
+        settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
+    for name, value in settings.items():
+        connection.pragma(name, value)
+    _migrate(connection)
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    with connection:
+        version = int(connection.pragma("user_version"))
+        if version > SCHEMA_VERSION:
+            raise UnknownVersion(
+                f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
+                "Open it with the newer Signalbox that wrote it."
+            )
+        for step in range(version, SCHEMA_VERSION):
+            connection.execute(_MIGRATIONS[step])
+        connection.pragma("user_version", SCHEMA_VERSION)
+        connection.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('store', ?)", (secrets.token_hex(8),)
+        )

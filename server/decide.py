@@ -1,0 +1,278 @@
+"""Pure: what a command changes in a state, or why it is refused. No I/O, no clock."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, Protocol
+
+from server import values
+from server.commands import (
+    Add,
+    Batch,
+    Command,
+    Delete,
+    DeletePrefix,
+    ExpectRevision,
+    Member,
+    Merge,
+    Rename,
+    Set,
+    Toggle,
+)
+from server.errors import Conflict, Invalid, NoSuchThing, TooLarge, WrongType
+from server.keys import RESERVED, check_key
+from server.reserved import check_setting
+
+MAX_CHANGES: Final = 100_000
+MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
+MAX_NAMED: Final = 100
+"""How many keys a refusal names at most."""
+
+Changes = dict[str, str | None]
+"""From key to its new value as compact JSON text, None for a deletion."""
+
+
+class Entry(NamedTuple):
+    raw: str
+    revision: int
+
+
+class State(Protocol):
+    """What deciding may ask of the state that the command will commit against."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def get(self, key: str) -> Entry | None: ...
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`."""
+        ...
+
+
+class Layer:
+    """A state with changes on top of it, as the next command will see them."""
+
+    def __init__(self, base: State) -> None:
+        self._base = base
+        self._over: dict[str, Entry | None] = {}
+        self.revision = base.revision
+
+    def put(self, changes: Changes, revision: int) -> None:
+        for key, raw in changes.items():
+            self._over[key] = None if raw is None else Entry(raw, revision)
+
+    def get(self, key: str) -> Entry | None:
+        return self._over[key] if key in self._over else self._base.get(key)
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for key, entry in self._base.scan(prefix):
+            if key not in self._over:
+                yield key, entry
+        for key, over in list(self._over.items()):
+            if over is not None and key.startswith(prefix):
+                yield key, over
+
+
+def decide(state: State, command: Command) -> Changes:
+    """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
+
+    Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`; then nothing is to be done.
+    """
+    changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
+    net = {key: raw for key, raw in changes.items() if not _equal(state.get(key), raw)}
+    _check_size(net)
+    return net
+
+
+def _batch(state: State, batch: Batch) -> Changes:
+    layer, changes = Layer(state), Changes()
+    for member in batch.commands:
+        made = _member(layer, member)
+        layer.put(made, state.revision + 1)
+        changes |= made
+        if len(changes) > MAX_CHANGES:
+            break
+    return changes
+
+
+def _member(state: State, member: Member) -> Changes:
+    _meet_expectation(state, member)
+    return _DECIDERS[type(member)](state, member)
+
+
+def _set(state: State, command: Set) -> Changes:
+    return _put(command.key, command.value)
+
+
+def _delete(state: State, command: Delete) -> Changes:
+    return {command.key: None} if state.get(command.key) else {}
+
+
+def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
+    return {key: None for key, _ in _scan(state, command.prefix)}
+
+
+def _add(state: State, command: Add) -> Changes:
+    entry = state.get(command.key)
+    before = values.decode(entry.raw.encode()) if entry else 0
+    if isinstance(before, bool) or not isinstance(before, int | float):
+        raise _wrong_type(command.key, entry, "number")
+    return _put(command.key, _sum(command.key, before, command.by))
+
+
+def _sum(key: str, before: float, by: float) -> float:
+    try:
+        total = before + by
+    except OverflowError:
+        total = math.inf
+    if isinstance(total, float) and not math.isfinite(total):
+        raise Invalid(f"The sum for {key} is beyond what a 64-bit float can hold; by is {by!r:.40}.", key=key)
+    return total
+
+
+def _toggle(state: State, command: Toggle) -> Changes:
+    entry = state.get(command.key)
+    if entry and entry.raw not in ("true", "false"):
+        raise _wrong_type(command.key, entry, "boolean")
+    return _put(command.key, not (entry and entry.raw == "true"))
+
+
+def _merge(state: State, command: Merge) -> Changes:
+    entry = state.get(command.key)
+    before = values.decode(entry.raw.encode()) if entry else None
+    return _put(command.key, _merged(before, command.value))
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merged(result.get(name), value)
+    return result
+
+
+def _rename(state: State, command: Rename) -> Changes:
+    moved = _to_move(state, command)
+    targets = {command.to + key[len(command.key) :]: entry.raw for key, entry in moved.items()}
+    for target, raw in targets.items():
+        check_key(target, "to")
+        _check_setting(target, raw)
+    if not command.replace:
+        _refuse_overwriting(state, targets)
+    return dict.fromkeys(moved) | targets
+
+
+def _to_move(state: State, command: Rename) -> dict[str, Entry]:
+    if command.key.endswith("."):
+        moved = dict(_scan(state, command.key))
+    else:
+        entry = state.get(command.key)
+        moved = {command.key: entry} if entry else {}
+    if not moved:
+        raise NoSuchThing(f"There is no key {command.key} to rename.", key=command.key)
+    return moved
+
+
+def _refuse_overwriting(state: State, targets: Changes) -> None:
+    taken = {key: entry for key in targets if (entry := state.get(key))}
+    if taken:
+        first = min(taken)
+        raise Conflict(
+            f"{len(taken)} of the target keys exist already, the first is {first} at revision "
+            f"{taken[first].revision}; replace: true overwrites them.",
+            key=first,
+            keys=sorted(taken)[:MAX_NAMED],
+            revision=taken[first].revision,
+        )
+
+
+_DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
+    Set: _set,
+    Delete: _delete,
+    DeletePrefix: _delete_prefix,
+    Add: _add,
+    Toggle: _toggle,
+    Merge: _merge,
+    Rename: _rename,
+}
+
+
+def _put(key: str, value: Any) -> Changes:
+    values.check(value, key)
+    check_setting(key, value)
+    raw = values.encode(value)
+    values.check_size(raw, key)
+    return {key: raw}
+
+
+def _check_setting(key: str, raw: str) -> None:
+    if key.startswith(RESERVED):
+        check_setting(key, values.decode(raw.encode()))
+
+
+def _scan(state: State, prefix: str) -> Iterator[tuple[str, Entry]]:
+    for count, found in enumerate(state.scan(prefix), start=1):
+        if count > MAX_CHANGES:
+            raise _too_many(prefix)
+        yield found
+
+
+def _too_many(what: str) -> TooLarge:
+    return TooLarge(
+        f"{what} would make more than {MAX_CHANGES} changes in one transaction.", limit=MAX_CHANGES
+    )
+
+
+def _check_size(changes: Changes) -> None:
+    if len(changes) > MAX_CHANGES:
+        raise _too_many("The command")
+    size = sum(len(key) + values.size(raw) for key, raw in changes.items() if raw)
+    if size > MAX_TRANSACTION_BYTES:
+        raise TooLarge(
+            f"The changes have {size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",
+            limit=MAX_TRANSACTION_BYTES,
+        )
+
+
+def _equal(entry: Entry | None, raw: str | None) -> bool:
+    if entry is None or raw is None:
+        return entry is None and raw is None
+    return values.same(entry.raw, raw)
+
+
+def _meet_expectation(state: State, command: Member) -> None:
+    if command.expect == "any":
+        return
+    expect = command.expect
+    if isinstance(expect, ExpectRevision) and expect.store_revision is not None:
+        if expect.store_revision != state.revision:
+            raise Conflict(
+                f"The store is at revision {state.revision}, not {expect.store_revision}.",
+                revision=state.revision,
+            )
+        return
+    key = command.prefix if isinstance(command, DeletePrefix) else command.key
+    actual = entry.revision if (entry := state.get(key)) else 0
+    if not _as_expected(expect, actual):
+        raise Conflict(_unexpected(key, expect, actual), key=key, revision=actual)
+
+
+def _as_expected(expect: Any, actual: int) -> bool:
+    if isinstance(expect, ExpectRevision):
+        return expect.revision == actual
+    return (actual > 0) == (expect == "present")
+
+
+def _unexpected(key: str, expect: Any, actual: int) -> str:
+    found = f"is at revision {actual}" if actual else "does not exist"
+    wanted = f"revision {expect.revision}" if isinstance(expect, ExpectRevision) else expect
+    return f"{key} {found}; expected was {wanted}."
+
+
+def _wrong_type(key: str, entry: Entry | None, wanted: str) -> WrongType:
+    found = values.type_of(entry.raw) if entry else "nothing"
+    return WrongType(f"{key} is of type {found}; this command needs a {wanted}.", key=key)

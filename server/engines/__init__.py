@@ -1,0 +1,1 @@
+"""Where the event log lives. `base` states the promises; every engine passes the same tests."""

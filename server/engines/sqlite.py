@@ -1,0 +1,76 @@
+"""The event log in the read model's own SQLite file: both in one durable commit."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import apsw
+
+from server import log
+from server.database import Database
+from server.engines.base import LogConflict
+from server.errors import Unavailable
+from server.events import Transaction
+
+INLINE_CHANGES: Final = 500
+"""Up to here rows are written where the caller runs and only COMMIT goes through `blocking`: a
+native thread would take the interpreter lock once a statement, for less work than that costs."""
+
+_NOTHING_WRITTEN: Final = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.NoMemError,
+)
+
+
+def directly(work: Callable[[], None]) -> None:
+    work()
+
+
+class SqliteEngine:
+    """`blocking` runs what waits for the disk; the server passes its native thread."""
+
+    name = "SQLite"
+
+    def __init__(
+        self, database: Database, blocking: Callable[[Callable[[], None]], None] = directly
+    ) -> None:
+        self._database = database
+        self._connection = database.writer
+        self._blocking = blocking
+        self.durability = "on disk before acknowledged" if database.path else "in memory only"
+
+    def append(
+        self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
+    ) -> None:
+        def write() -> None:
+            self._connection.execute("BEGIN IMMEDIATE")
+            if (actual := log.last_revision(self._connection)) != expected:
+                raise LogConflict(actual)
+            if transactions:
+                log.insert(self._connection, transactions)
+            also()
+
+        try:
+            if sum(len(transaction.changes) for transaction in transactions) > INLINE_CHANGES:
+                self._blocking(lambda: (write(), self._commit())[1])
+            else:
+                write()
+                self._blocking(self._commit)
+        except _NOTHING_WRITTEN as error:
+            raise Unavailable(f"The store cannot be written: {error}. Nothing was changed.") from error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def read(self, after: int, limit: int) -> list[Transaction]:
+        return log.read(self._connection, after, limit)
+
+    def last_revision(self) -> int:
+        return log.last_revision(self._connection)
+
+    def _commit(self) -> None:
+        self._connection.execute("COMMIT")

@@ -1,0 +1,127 @@
+"""Every way a request can fail, grouped by the moment at which it happens; codes are stable."""
+
+from typing import Any, ClassVar
+
+
+class SignalboxError(Exception):
+    """A refusal with a stable `code`, the HTTP `status` that carries it and one sentence.
+
+    `key`, `keys`, `revision` and `limit` are set where they help the sender to go on.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    remembered: ClassVar[bool] = False
+    """Whether the same command id gets this outcome again instead of a new attempt."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str | None = None,
+        keys: list[str] | None = None,
+        revision: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.keys = keys
+        self.revision = revision
+        self.limit = limit
+
+    def fields(self) -> dict[str, Any]:
+        """`{"code", "message", "key"?, "keys"?, "revision"?, "limit"?}`, as every answer shows it."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message}
+        for name in ("key", "keys", "revision", "limit"):
+            value = getattr(self, name)
+            if value is not None:
+                body[name] = value
+        return body
+
+
+# Before the request is understood.
+
+
+class Malformed(SignalboxError):
+    code, status = "malformed", 400
+
+
+class Unauthenticated(SignalboxError):
+    code, status = "unauthenticated", 401
+
+
+class Forbidden(SignalboxError):
+    code, status = "forbidden", 403
+
+
+class NoSuchThing(SignalboxError):
+    """No such route, key, command or attempt."""
+
+    code, status, remembered = "not_found", 404, True
+
+
+class MethodNotAllowed(SignalboxError):
+    code, status = "method", 405
+
+
+class MediaType(SignalboxError):
+    code, status = "media_type", 415
+
+
+# While it is read and decided.
+
+
+class TooLarge(SignalboxError):
+    code, status = "too_large", 413
+
+
+class Invalid(SignalboxError):
+    code, status, remembered = "invalid", 422, True
+
+
+class WrongType(SignalboxError):
+    code, status, remembered = "type", 422, True
+
+
+class Conflict(SignalboxError):
+    code, status, remembered = "conflict", 409, True
+
+
+class IdReused(SignalboxError):
+    code, status = "id_reused", 409
+
+
+# While it is made durable.
+
+
+class Busy(SignalboxError):
+    code, status = "busy", 429
+
+
+class Unavailable(SignalboxError):
+    code, status = "unavailable", 503
+
+
+class Internal(SignalboxError):
+    code, status = "internal", 500
+
+
+# When the store is opened.
+
+
+class StoreError(Exception):
+    """The store cannot be opened as it is; the message says what to do."""
+
+
+class UnknownVersion(StoreError):
+    """The file or an event in it was written by a newer Signalbox."""
+
+
+class StoreInUse(StoreError):
+    """Another server owns the data directory."""
+
+
+def every_code() -> dict[str, int]:
+    """Each stable code with its HTTP status."""
+    return {error.code: error.status for error in SignalboxError.__subclasses__()}

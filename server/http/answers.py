@@ -1,0 +1,43 @@
+"""JSON answers and refusals in their one form."""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from server.errors import SignalboxError
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+"""On every answer."""
+
+
+def answer(
+    start_response: StartResponse, status: int, body: Any, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    """`body` as JSON."""
+    encoded = msgspec.json.encode(body)
+    lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
+    start_response(STATUS_LINES[status], [*lines, *HEADERS, *headers])
+    return [encoded]
+
+
+def refuse(
+    start_response: StartResponse, error: SignalboxError, **extra: Any
+) -> Iterable[bytes]:
+    """A refusal: `{"code", "message", …}` with what helps the sender to go on."""
+    headers = []
+    if error.status == 401:
+        headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
+    if error.status in (429, 503):
+        headers.append(("Retry-After", "1"))
+    return answer(start_response, error.status, extra | error.fields(), *headers)

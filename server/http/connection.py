@@ -1,0 +1,59 @@
+"""Notices that the other side of a connection has gone, which pywsgi sees only when it writes."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+
+WATCH_SECONDS = 1.0
+
+
+@contextmanager
+def on_end_of_file(sock: Any, call: Callable[[], None]) -> Iterator[None]:
+    """Run `call` once the peer has closed; meant for routes that read nothing more."""
+    watcher = gevent.get_hub().loop.io(sock.fileno(), 1)
+
+    def readable() -> None:
+        try:
+            ended = not sock._sock.recv(4096)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            ended = True
+        if ended:
+            watcher.stop()
+            call()
+
+    watcher.start(readable)
+    try:
+        yield
+    finally:
+        watcher.stop()
+        watcher.close()
+
+
+def watch_eof(environ: dict[str, Any]) -> Event:
+    """An event that is set when the sender of this request has gone; for routes that end with it."""
+    gone = Event()
+    handler = environ["signalbox.handler"]
+    gevent.spawn(_watch, handler, gone)
+    return gone
+
+
+def _watch(handler: Any, gone: Event) -> None:
+    """Look after the connection for as long as its request is answered."""
+    with on_end_of_file(handler.socket, gone.set):
+        while handler.answering and not gone.is_set():
+            gone.wait(WATCH_SECONDS)
+
+
+def send_now(sock: Any, data: bytes | memoryview) -> int:
+    """How many bytes the connection took at once, without waiting; 0 where it is full."""
+    try:
+        return int(sock._sock.send(data, getattr(socket, "MSG_DONTWAIT", 0)))
+    except (BlockingIOError, InterruptedError):
+        return 0

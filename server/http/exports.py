@@ -1,0 +1,120 @@
+"""`GET /queries/export`: the state of one revision, streamed in a format of the reader's choice."""
+
+import csv
+import io
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import bottle
+import msgspec
+
+from server.errors import Conflict
+from server.http.answers import HEADERS
+from server.http.queries import given_to, iso
+from server.keys import compile_pattern
+from server.readmodel import ReadModel
+from server.search import Filter, Item, Question, env_collision
+from server.values import type_of
+
+PAGE: Final = 500
+
+Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
+
+
+def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
+    """Add the route to `app`."""
+
+    def export() -> Any:
+        given = given_to("/queries/export")
+        match, name = given.get("match", "**"), given.get("format", "ndjson")
+        compile_pattern(match)
+        if name == "env":
+            _refuse_collision(readmodel, match)
+        media_type, encode = FORMATS[name]
+        revision = readmodel.revision
+        bottle.response.headers.update(dict(HEADERS))
+        bottle.response.set_header("Content-Type", media_type)
+        bottle.response.set_header("Signalbox-Revision", str(revision))
+        return encode(_pages(readmodel, revision, match))
+
+    app.get("/queries/export", callback=export)
+
+
+def _pages(readmodel: ReadModel, revision: int, match: str) -> Iterator[list[Item]]:
+    after = ""
+    while items := readmodel.snapshot_page(revision, match, after, PAGE):
+        yield items
+        if len(items) < PAGE:
+            return
+        after = items[-1].key
+
+
+def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    for items in pages:
+        yield b"".join(
+            msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n" for item in items
+        )
+
+
+def _json(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    before = b"{\n"
+    for items in pages:
+        lines = [json.dumps(item.key).encode() + b": " + item.raw.encode() for item in items]
+        yield before + b",\n".join(lines)
+        before = b",\n"
+    yield b"{}\n" if before == b"{\n" else b"\n}\n"
+
+
+def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    yield b"key,value,type,revision,at,actor\r\n"
+    for items in pages:
+        text = io.StringIO()
+        rows = csv.writer(text)
+        for item in items:
+            rows.writerow(
+                [_cell(item.key), item.raw, type_of(item.raw), item.revision, iso(item.at), _cell(item.actor)]
+            )
+        yield text.getvalue().encode()
+
+
+def _cell(text: str) -> str:
+    """A spreadsheet would run a cell that begins with one of these as a formula."""
+    return "'" + text if text[0] in "=+-@" else text
+
+
+def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    for items in pages:
+        yield "".join(f"{variable(item.key)}={_shell(item.raw)}\n" for item in items).encode()
+
+
+def variable(key: str) -> str:
+    """The name of a key as an environment variable; it cannot begin with a digit."""
+    name = re.sub(r"[^A-Z0-9_]", "_", key.upper())
+    return "_" + name if name[0].isdigit() else name
+
+
+def _shell(raw: str) -> str:
+    value = json.loads(raw) if raw.startswith('"') and "\\u0000" not in raw else raw
+    return shlex.quote(value)
+
+
+def _refuse_collision(readmodel: ReadModel, match: str) -> None:
+    question = Question(Filter(match), "key", None, 0, 0)
+    keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
+    if keys:
+        raise Conflict(f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys)
+
+
+def _raw(item: Item) -> msgspec.Raw:
+    return msgspec.Raw(item.raw.encode())
+
+
+FORMATS: Final[dict[str, tuple[str, Format]]] = {
+    "ndjson": ("application/x-ndjson", _ndjson),
+    "json": ("application/json", _json),
+    "csv": ("text/csv; charset=utf-8", _csv),
+    "env": ("text/plain; charset=utf-8", _env),
+}

@@ -1,0 +1,125 @@
+"""Who may ask: Host, Origin, token or cookie. In front of every route."""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+from server.database import Database
+from server.errors import Forbidden, Unauthenticated
+
+CODE_SECONDS: Final = 300
+MAX_CODES: Final = 100
+
+Role = Literal["read", "write", "window"]
+
+
+class Tokens(NamedTuple):
+    """One secret for each role, kept in the store."""
+
+    read: str
+    write: str
+    window: str
+
+    @classmethod
+    def of(cls, database: Database, rotate: bool = False) -> "Tokens":
+        """The store's tokens, made at its first start, or anew."""
+        found = []
+        for name in cls._fields:
+            token = None if rotate else database.meta(f"token.{name}")
+            if token is None:
+                token = secrets.token_urlsafe(32)
+                database.set_meta(f"token.{name}", token)
+            found.append(token)
+        return cls(*found)
+
+
+class Guard:
+    """`port` is where the server listens; `clock` gives seconds."""
+
+    def __init__(self, tokens: Tokens, store: str, clock: Callable[[], float]) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._codes: dict[str, float] = {}
+        self.cookie = f"signalbox_{store[:8]}"
+        self._hosts: frozenset[str] = frozenset()
+        self._origins: frozenset[str] = frozenset()
+
+    def listen_on(self, port: int) -> None:
+        """Requests must name one of these hosts: a page elsewhere cannot (DNS rebinding)."""
+        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+        self._origins = frozenset(f"http://{host}" for host in self._hosts)
+
+    def check(self, environ: dict[str, Any]) -> Role | None:
+        """The role of the request's sender, None for a way in (`/login`).
+
+        Raises `Forbidden` for a foreign Host, Origin or site, `Unauthenticated` without a token.
+        """
+        if environ.get("HTTP_HOST") not in self._hosts:
+            raise Forbidden(f"The Host {_shown(environ.get('HTTP_HOST'))} is not this server's.")
+        self._check_origin(environ)
+        if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return None
+        return self._role(environ)
+
+    def demand_write(self, role: Role | None) -> None:
+        """Raises `Forbidden` for a token that may only read."""
+        if role not in ("write", "window"):
+            raise Forbidden("This token may only read; commands need the write token.")
+
+    def new_code(self) -> str:
+        """A one-time code for `/login`, good for `CODE_SECONDS`."""
+        now = self._clock()
+        self._codes = {code: end for code, end in self._codes.items() if end > now}
+        while len(self._codes) >= MAX_CODES:
+            del self._codes[next(iter(self._codes))]
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = now + CODE_SECONDS
+        return code
+
+    def redeem(self, code: str) -> str:
+        """The Set-Cookie value for a code. Raises `Unauthenticated` for one unknown, used or late."""
+        for known in list(self._codes):
+            if hmac.compare_digest(known.encode(), code.encode()):
+                if self._codes.pop(known) > self._clock():
+                    return f"{self.cookie}={self._tokens.window}; Path=/; HttpOnly; SameSite=Strict"
+        raise Unauthenticated(
+            "This login address was used before or is too old. Get a new one: signalbox token --login"
+        )
+
+    def _check_origin(self, environ: dict[str, Any]) -> None:
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and origin not in self._origins:
+            raise Forbidden(f"The Origin {_shown(origin)} is not this server's.")
+        site = environ.get("HTTP_SEC_FETCH_SITE")
+        if site in (None, "same-origin"):
+            return
+        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] in ("/", "/login")
+        if not (arrives and environ["REQUEST_METHOD"] == "GET"):
+            raise Forbidden(f"The request comes from another site (Sec-Fetch-Site: {_shown(site)}).")
+
+    def _role(self, environ: dict[str, Any]) -> Role:
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if authorization is not None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() == "bearer":
+                for role in ("write", "read"):
+                    if _equal(token.strip(), getattr(self._tokens, role)):
+                        return role  # type: ignore[return-value]
+            raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
+        for part in environ.get("HTTP_COOKIE", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self.cookie and _equal(value, self._tokens.window):
+                return "window"
+        raise Unauthenticated(
+            "A token is needed: Authorization: Bearer …, see `signalbox token`; "
+            "for a browser `signalbox token --login`."
+        )
+
+
+def _equal(given: str, known: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
+
+
+def _shown(text: str | None) -> str:
+    return "(none)" if text is None else repr(text[:80])

@@ -1,0 +1,99 @@
+"""The parameters of every route that has some: names, forms and meaning, in one table."""
+
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from server.errors import Invalid
+from server.search import SORTS
+from server.values import TYPES
+
+MAX_LIMIT: Final = 1_000
+DEFAULT_LIMIT: Final = 100
+STATUSES: Final = ("accepted", "rejected")
+EXPORT_FORMATS: Final = ("ndjson", "json", "csv", "env")
+
+Parameters = dict[str, str]
+
+
+class Parameter(NamedTuple):
+    """`schema` is JSON Schema; `help` one sentence."""
+
+    schema: dict[str, Any]
+    help: str
+
+
+def _text(**more: Any) -> dict[str, Any]:
+    return {"type": "string"} | more
+
+
+PARAMETERS: Final[dict[str, Parameter]] = {
+    "match": Parameter(_text(default="**"), "Pattern of keys: * within a segment, ** across segments."),
+    "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
+    "search": Parameter(_text(), "Only where this text is in key or value, without regard to case."),
+    "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
+    "after": Parameter(_text(), "Continue behind this: the next of an earlier page; of a stream a position."),
+    "limit": Parameter(
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "Items at most."
+    ),
+    "prefix": Parameter(_text(default=""), "Whole segments with a dot at the end; empty for the root."),
+    "actor": Parameter(_text(), "Attempts of this actor; of an import, who sends it."),
+    "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),
+    "before": Parameter(_text(), "Continue behind this: the next of an earlier page."),
+    "format": Parameter(_text(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."),
+    "acks": Parameter(_text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."),
+    "id": Parameter(_text(), "The import's id; the same again continues it."),
+    "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
+}
+
+ROUTES: Final[dict[str, tuple[str, ...]]] = {
+    "/commands/import": ("id", "atomic", "actor"),
+    "/queries/state/{key}": (),
+    "/queries/state": ("match", "type", "search", "sort", "after", "limit"),
+    "/queries/tree": ("prefix", "after", "limit"),
+    "/queries/attempts": ("actor", "status", "before", "limit"),
+    "/queries/attempts/{id}": (),
+    "/queries/export": ("format", "match"),
+    "/queries/status": (),
+    "/queries/metrics": (),
+    "/queries/stream": ("match", "after", "acks"),
+    "/openapi.json": (),
+}
+
+
+def parameters(environ: dict[str, Any], route: str) -> Parameters:
+    """The query's parameters by name.
+
+    Raises `Invalid` for one that is unknown, repeated, not UTF-8 or outside its schema.
+    """
+    allowed = ROUTES[route]
+    found: Parameters = {}
+    for name, value in _pairs(environ.get("QUERY_STRING", "")):
+        if name not in allowed:
+            names = ", ".join(allowed) or "none"
+            raise Invalid(f"The parameter {name[:80]!r} is unknown here; allowed are {names}.")
+        if name in found:
+            raise Invalid(f"The parameter {name} is given twice.")
+        _check(name, value)
+        found[name] = value
+    return found
+
+
+def limit(given: Parameters) -> int:
+    return int(given.get("limit", DEFAULT_LIMIT))
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError as error:
+        raise Invalid(f"The query is not percent-encoded UTF-8: {error}.") from error
+
+
+def _check(name: str, value: str) -> None:
+    schema = PARAMETERS[name].schema
+    if "enum" in schema and value not in schema["enum"]:
+        raise Invalid(f"The parameter {name} is {value[:80]!r}; allowed are {', '.join(schema['enum'])}.")
+    if schema["type"] == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
+            raise Invalid(f"The parameter {name} is {value[:80]!r}; allowed are {low} to {high}.")

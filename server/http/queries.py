@@ -1,0 +1,145 @@
+"""`GET /queries/…`: every read that ends. Nothing here can write."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import bottle
+import msgspec
+
+from server.errors import Invalid, NoSuchThing
+from server.http.answers import HEADERS
+from server.http.parameters import Parameters, limit, parameters
+from server.keys import check_key, check_prefix
+from server.readmodel import ReadModel
+from server.search import Filter, Item
+
+
+def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes of this module to `app`."""
+
+    def one(key: str) -> Any:
+        given_to("/queries/state/{key}")
+        check_key(key)
+        item = readmodel.get(key)
+        if item is None:
+            raise NoSuchThing(f"There is no key {key}.", key=key)
+        etag = f'"{item.revision}"'
+        if etag in (bottle.request.get_header("If-None-Match") or ""):
+            return bottle.HTTPResponse(status=304, headers={"ETag": etag})
+        return json_answer(shown(item), ETag=etag)
+
+    def state() -> Any:
+        given = given_to("/queries/state")
+        page = readmodel.page(
+            Filter(given.get("match", "**"), given.get("type"), given.get("search")),
+            given.get("sort", "key"),
+            given.get("after"),
+            limit=limit(given),
+        )
+        return json_answer(page._asdict() | {"items": [shown(item) for item in page.items]})
+
+    def tree() -> Any:
+        given = given_to("/queries/tree")
+        if prefix := given.get("prefix", ""):
+            check_prefix(prefix)
+        found = readmodel.tree(prefix, given.get("after"), limit(given))
+        children = [_without_none(child._asdict()) for child in found.children]
+        return json_answer(found._asdict() | {"children": children})
+
+    def attempts() -> Any:
+        given = given_to("/queries/attempts")
+        records, position = readmodel.attempts(
+            given.get("actor"), given.get("status"), _position(given.get("before")), limit(given)
+        )
+        following = "{}.{}".format(*position) if position else None
+        return json_answer({"items": [dated(record) for record in records], "next": following})
+
+    def attempt(identity: str) -> Any:
+        given_to("/queries/attempts/{id}")
+        record = readmodel.attempt(identity)
+        if record is None:
+            raise NoSuchThing(f"No attempt with the id {identity[:80]} is remembered.")
+        return json_answer(dated(record))
+
+    app.get("/queries/state/<key:path>", callback=one)
+    app.get("/queries/state", callback=state)
+    app.get("/queries/tree", callback=tree)
+    app.get("/queries/attempts", callback=attempts)
+    app.get("/queries/attempts/<identity>", callback=attempt)
+    app.get("/queries/status", callback=lambda: given_to("/queries/status") or json_answer(status()))
+    app.get("/queries/metrics", callback=lambda: given_to("/queries/metrics") or metrics(status()))
+
+
+def given_to(route: str) -> Parameters:
+    """The parameters of the request that bottle is answering."""
+    return parameters(bottle.request.environ, route)
+
+
+def shown(item: Item) -> dict[str, Any]:
+    """An item as queries answer it."""
+    return {
+        "key": item.key,
+        "value": msgspec.Raw(item.raw.encode()),
+        "revision": item.revision,
+        "at": iso(item.at),
+        "actor": item.actor,
+    }
+
+
+def dated(record: dict[str, Any]) -> dict[str, Any]:
+    """An attempt's record with its time as text."""
+    return record | {"at": iso(record["at"])}
+
+
+def iso(milliseconds: int) -> str:
+    """A time as ISO 8601 in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def metrics(status: dict[str, Any]) -> str:
+    """The numbers of `status` as Prometheus text (exposition format 0.0.4)."""
+    bottle.response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+    lines = []
+    for name, kind, text in _METRICS:
+        lines += [f"# HELP signalbox_{name} {text}", f"# TYPE signalbox_{name} {kind}"]
+        lines.append(f"signalbox_{name} {status[name]}")
+    return "\n".join(lines) + "\n"
+
+
+_METRICS: Final = (
+    ("revision", "counter", "Transactions in the event log."),
+    ("keys", "gauge", "Keys in the state, the app's own left out."),
+    ("bytes", "gauge", "Bytes of the store on disk."),
+    ("streams", "gauge", "Open streams."),
+    ("connections", "gauge", "Open connections."),
+    ("changes_per_second", "gauge", "Changes per second over the last seconds."),
+)
+
+
+def encode(body: Any) -> bytes:
+    return msgspec.json.encode(body)
+
+
+def json_answer(body: Any, **headers: str) -> bottle.HTTPResponse:
+    """`body` as an answer of bottle's."""
+    return bottle.HTTPResponse(
+        encode(body),
+        headers={"Content-Type": "application/json", **dict(HEADERS), **headers},
+    )
+
+
+def _position(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    revision, _, n = text.partition(".")
+    if not (revision.isdigit() and n.isdigit() and len(text) < 40):
+        raise Invalid(f"The parameter before is {text[:80]!r}; it is the next of an earlier page.")
+    return int(revision), int(n)
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+

@@ -1,0 +1,91 @@
+"""Every route behind the guard, and the one form of refusals."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import bottle
+
+from server.errors import MethodNotAllowed, NoSuchThing, SignalboxError
+from server.feed import Feed
+from server.http import exports, queries, shell
+from server.http.answers import HEADERS, StartResponse, answer, refuse
+from server.http.commands import commands
+from server.http.guard import Guard
+from server.http.imports import imports
+from server.http.openapi import describe
+from server.http.streams import Streams
+from server.readmodel import ReadModel
+from server.writer import Writer
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def application(
+    guard: Guard,
+    writer: Writer,
+    readmodel: ReadModel,
+    feed: Feed,
+    streams: Streams,
+    status: Callable[[], dict[str, Any]],
+    url: Callable[[], str],
+) -> Application:
+    """The WSGI application. What is not a command goes to bottle; commands take the short way."""
+    writes = {"/commands": commands(writer), "/commands/import": imports(writer)}
+    reads = _queries(guard, readmodel, feed, streams, status)
+
+    def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        try:
+            role = guard.check(environ)
+            if path in writes:
+                _demand(method, "POST", path)
+                guard.demand_write(role)
+                return writes[path](environ, start_response, role or "")
+            if path == "/login" and method == "POST":
+                guard.demand_write(role)
+                return answer(start_response, 200, {"url": f"{url()}/login?code={guard.new_code()}"})
+            if path == "/queries/stream":
+                _demand(method, "GET", path)
+                return streams.route(environ, start_response)
+            result: Iterable[bytes] = reads(environ, start_response)
+            return result
+        except SignalboxError as error:
+            return _refused(start_response, path, error)
+
+    return serve
+
+
+def _queries(
+    guard: Guard, readmodel: ReadModel, feed: Feed, streams: Streams, status: Callable[[], dict[str, Any]]
+) -> bottle.Bottle:
+    app = bottle.Bottle(catchall=False)
+    app.default_error_handler = _as_json
+    queries.mount(app, readmodel, status)
+    exports.mount(app, readmodel)
+    app.get("/openapi.json", callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()))
+    shell.mount(app, guard, readmodel, feed, streams, status)
+    return app
+
+
+def _demand(method: str, wanted: str, path: str) -> None:
+    if method != wanted:
+        raise MethodNotAllowed(f"{path} is asked with {wanted}, not {method[:20]}.")
+
+
+def _as_json(error: bottle.HTTPError) -> bytes:
+    """Bottle's own refusals (no such route, other method) in the form of all others."""
+    request, kind = bottle.request, MethodNotAllowed if error.status_code == 405 else NoSuchThing
+    refusal = kind(f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json.")
+    error.status = refusal.status
+    error.headers.update(dict(HEADERS))
+    error.headers["Content-Type"] = "application/json"
+    return queries.encode(refusal.fields())
+
+
+def _refused(start_response: StartResponse, path: str, error: SignalboxError) -> Iterable[bytes]:
+    if path.startswith("/commands"):
+        return refuse(start_response, error, id=None, status="rejected")
+    return refuse(start_response, error)
+
+

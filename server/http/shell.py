@@ -1,0 +1,105 @@
+"""The window's way in: login, the page's shell, its files and its stream."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+import bottle
+
+import ui
+from server import __version__
+from server.errors import Invalid, NoSuchThing
+from server.feed import Feed
+from server.http.answers import HEADERS
+from server.http.guard import Guard
+
+from server.http.streams import Streams
+from server.readmodel import ReadModel
+from ui.views import shell
+
+STATIC: Final = Path(ui.__file__).parent / "static"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
+
+
+def mount(
+    app: bottle.Bottle,
+    guard: Guard,
+    readmodel: ReadModel,
+    feed: Feed,
+    streams: Streams,
+    status: Callable[[], dict[str, Any]],
+) -> None:
+    """Add the routes to `app`."""
+
+    def index() -> bottle.HTTPResponse:
+        text = shell(
+            store=readmodel.store,
+            version=__version__,
+            theme=_theme(readmodel),
+            shell_line=f"{shlex.join(_executable())} set hello world",
+            window=token_hex(4),
+        )
+        return _answer(text, "text/html; charset=utf-8")
+
+    def login() -> bottle.HTTPResponse:
+        cookie = guard.redeem(bottle.request.query.code)
+        headers = {"Location": "/", "Set-Cookie": cookie, **dict(HEADERS)}
+        return bottle.HTTPResponse(status=303, headers=headers)
+
+    def static(name: str) -> bottle.HTTPResponse:
+        response = bottle.static_file(name, root=str(STATIC))
+        if response.status_code in (403, 404):
+            raise NoSuchThing(f"There is no file {name[:80]}.")
+        response.headers.update({**dict(HEADERS), "Cache-Control": "no-cache"})
+        return response
+
+    def page_stream() -> Iterator[bytes]:
+        from server.http.page import page
+
+        environ = bottle.request.environ
+        frames = page(environ, readmodel, feed, status, _signals(bottle.request.query.get("datastar")))
+        bottle.response.headers.update(dict(HEADERS))
+        bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        environ["signalbox.handler"].deadline = None
+        return streams.counted(frames)
+
+    app.get("/", callback=index)
+    app.get("/login", callback=login)
+    app.get("/static/<name>", callback=static)
+    app.get("/queries/page", callback=page_stream)
+
+
+def _signals(text: str | None) -> dict[str, Any]:
+    try:
+        signals = json.loads(text or "{}")
+    except ValueError as error:
+        raise Invalid(f"The parameter datastar is not JSON: {error}.") from error
+    if not isinstance(signals, dict):
+        raise Invalid("The parameter datastar is not a JSON object.")
+    return signals
+
+
+def _theme(readmodel: ReadModel) -> str:
+    item = readmodel.get("_signalbox.theme")
+    return str(json.loads(item.raw)) if item else "system"
+
+
+def _executable() -> list[str]:
+    """How a shell starts this very installation."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    beside = Path(sys.executable).with_name("signalbox")
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "desktop"]
+
+
+def _answer(text: str, media_type: str) -> bottle.HTTPResponse:
+    headers = {"Content-Type": media_type, "Content-Security-Policy": POLICY, **dict(HEADERS)}
+    return bottle.HTTPResponse(text.encode(), headers=headers)

@@ -1,0 +1,154 @@
+"""gevent's WSGI server, fitted for loopback: no delayed answers, deadlines, a connection limit."""
+
+import errno
+import socket
+from time import monotonic
+from typing import Any, Final
+
+import gevent
+from gevent import pywsgi
+from gevent.pywsgi import WSGIHandler, WSGIServer
+
+pywsgi.MAX_REQUEST_LINE = 65_536
+"""The window's page sends its view, such as the open branches of its tree, within the address."""
+
+IDLE_SECONDS: Final = 75.0
+"""Between two requests of a connection."""
+HEAD_SECONDS: Final = 10.0
+"""From a request's first line to the end of its headers."""
+BODY_SECONDS: Final = 30.0
+"""Between two parts of a request's body, and for the rest of a request."""
+SEND_SECONDS: Final = 60.0
+"""Until a client must have taken something of its answer."""
+
+
+class Handler(WSGIHandler):  # type: ignore[misc]
+    """One connection. `environ["signalbox.handler"]` leads a route here.
+
+    pywsgi sends an answer's header and body apart, and without TCP_NODELAY a keep-alive client then
+    waits 40 ms for the second half: both are mended here.
+    """
+
+    ignored_socket_errors = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+    deadline: float | None = None
+    answering = False
+    _held: bytearray | None = None
+
+    def handle(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.settimeout(SEND_SECONDS)
+        self.server.connections.add(self)
+        try:
+            super().handle()
+        finally:
+            self.server.connections.discard(self)
+
+    def read_requestline(self) -> str:
+        self.deadline = monotonic() + IDLE_SECONDS
+        line: str = super().read_requestline()
+        self.deadline = monotonic() + HEAD_SECONDS
+        return line
+
+    def get_environ(self) -> dict[str, Any]:
+        self.deadline = monotonic() + BODY_SECONDS
+        environ: dict[str, Any] = super().get_environ()
+        environ["signalbox.handler"] = self
+        return environ
+
+    def handle_one_response(self) -> None:
+        self.answering = True
+        try:
+            super().handle_one_response()
+        finally:
+            self.answering = False
+
+    def extend(self) -> None:
+        """The client made progress: give it another `BODY_SECONDS`."""
+        self.deadline = monotonic() + BODY_SECONDS
+
+    def take_over(self) -> socket.socket:
+        """The socket, for a route that answers by itself from now on; closed when the route ends."""
+        self.deadline = None
+        self.close_connection = True
+        self.headers_sent = True
+        self.status, self.code = b"200 OK", 200
+        taken: socket.socket = self.socket
+        return taken
+
+    def drop(self) -> None:
+        """End the connection now; whoever waits on it gets an error."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            self.socket.close()
+
+    def _write_with_headers(self, data: bytes) -> None:
+        self._held = bytearray()
+        super()._write_with_headers(data)
+        held, self._held = self._held, None
+        self._sendall(held)
+
+    def _sendall(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held += data
+        else:
+            super()._sendall(data)
+
+    def log_request(self) -> None:
+        pass
+
+
+class Server(WSGIServer):  # type: ignore[misc]
+    """Listens on 127.0.0.1 only."""
+
+    def __init__(self, port: int, application: Any, max_connections: int) -> None:
+        super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
+        self.connections: set[Handler] = set()
+        self.max_connections = max_connections
+        self._reaper: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        super().start()
+        self._reaper = gevent.spawn(self._reap)
+
+    def handle(self, sock: Any, address: Any) -> None:
+        if len(self.connections) >= self.max_connections:
+            refuse_connection(sock, self.max_connections)
+        else:
+            super().handle(sock, address)
+
+    def stop(self, timeout: float | None = None) -> None:
+        if self._reaper is not None:
+            self._reaper.kill()
+        super().stop(timeout)
+
+    def is_busy(self) -> bool:
+        """Whether a request or stream is open, as opposed to a connection that merely waits."""
+        return any(handler.answering for handler in self.connections)
+
+    def _reap(self) -> None:
+        while True:
+            gevent.sleep(1)
+            now = monotonic()
+            for handler in list(self.connections):
+                if handler.deadline is not None and handler.deadline < now:
+                    handler.drop()
+
+
+def refuse_connection(sock: Any, limit: int) -> None:
+    """Say that there are too many connections, without reading anything."""
+    body = b'{"code":"busy","message":"The server has %d connections open, its limit.","limit":%d}' % (
+        limit,
+        limit,
+    )
+    head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    try:
+        sock.settimeout(1)
+        sock.sendall(head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+    finally:
+        sock.close()
+
+

@@ -1,0 +1,92 @@
+"""How many keys lie where: buckets of a sorted key set, exact, in memory, for any offset and range.
+
+A million keys take two thousand buckets. Counting within a bucket is left to SQL, which walks at
+most one bucket.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Final
+
+from server.keys import LAST
+
+BUCKET: Final = 512
+
+CountRange = Callable[[str, str], int]
+"""Counts the keys in [low, high) by looking at them."""
+
+
+class KeyIndex:
+    """The first key and the number of keys of every bucket. `keys` come in order."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._firsts: list[str] = [""]
+        self._counts: list[int] = [0]
+        self._before: list[int] | None = None
+        for key in keys:
+            if self._counts[-1] == BUCKET:
+                self._firsts.append(key)
+                self._counts.append(0)
+            self._counts[-1] += 1
+
+    def __len__(self) -> int:
+        return self._sums()[-1]
+
+    def rank(self, key: str, count: CountRange) -> int:
+        """How many keys sort before `key`."""
+        bucket = bisect_right(self._firsts, key) - 1
+        first = self._firsts[bucket]
+        return self._sums()[bucket] + (count(first, key) if first != key and self._counts[bucket] else 0)
+
+    def at(self, offset: int) -> tuple[str, int]:
+        """Where the key at `offset` is found: start at this key and skip so many."""
+        sums = self._sums()
+        bucket = min(bisect_right(sums, offset) - 1, len(self._firsts) - 1)
+        return self._firsts[bucket], offset - sums[bucket]
+
+    def count(self, low: str, high: str, count: CountRange) -> int:
+        """How many keys lie in [low, high)."""
+        one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
+        if one == other:
+            return count(low, high) if self._counts[one] else 0
+        return self.rank(high, count) - self.rank(low, count)
+
+    def change(self, added: list[str], removed: list[str]) -> None:
+        """Count keys in and out; both lists are sorted."""
+        self._tally(added, 1)
+        self._tally(removed, -1)
+        if added or removed:
+            self._before = None
+
+    def balance(self, keys: Callable[[str, str], Iterable[str]]) -> None:
+        """Split full buckets and drop empty ones; `keys` lists those in [low, high) in order."""
+        for bucket in range(len(self._counts) - 1, -1, -1):
+            if self._counts[bucket] > 2 * BUCKET:
+                self._split(bucket, keys)
+            elif not self._counts[bucket] and bucket:
+                del self._firsts[bucket], self._counts[bucket]
+                self._before = None
+
+    def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
+        low = self._firsts[bucket]
+        high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else LAST
+        parts = KeyIndex(keys(low, high))
+        self._firsts[bucket : bucket + 1] = [low, *parts._firsts[1:]]
+        self._counts[bucket : bucket + 1] = parts._counts
+        self._before = None
+
+    def _tally(self, keys: list[str], step: int) -> None:
+        start = 0
+        while start < len(keys):
+            bucket = bisect_right(self._firsts, keys[start]) - 1
+            end = len(keys)
+            if bucket + 1 < len(self._firsts):
+                end = bisect_left(keys, self._firsts[bucket + 1], start)
+            self._counts[bucket] += step * (end - start)
+            start = end
+
+    def _sums(self) -> list[int]:
+        if self._before is None:
+            self._before = list(accumulate(self._counts, initial=0))
+        return self._before

@@ -1,0 +1,102 @@
+"""Keys and patterns: the grammar, ranges in key order, and what a pattern matches."""
+
+import re
+from typing import Final, NamedTuple
+
+from server.errors import Invalid
+
+MAX_LENGTH: Final = 256
+RESERVED: Final = "_signalbox."
+RESERVED_END: Final = "_signalbox/"
+"""The first key after every key that begins with `RESERVED` ('/' follows '.')."""
+LAST: Final = "\x7f"
+"""Sorts after every key."""
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_/:@=-]*(?:\.[A-Za-z0-9_/:@=-]+)*")
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_./:@=*-]{1,512}")
+_ALLOWED: Final = (
+    "1 to 256 of A-Z a-z 0-9 _ . / : @ = -, beginning with a letter, a digit, _ or /, "
+    "without a leading, trailing or doubled dot and without '.' between slashes"
+)
+
+
+def is_key(key: str) -> bool:
+    return len(key) <= MAX_LENGTH and _KEY.fullmatch(key) is not None and "/./" not in key
+
+
+def check_key(key: str, field: str = "key") -> None:
+    """Raises `Invalid` where `key` does not follow the grammar."""
+    if not is_key(key):
+        raise Invalid(f"The field {field} is {_shown(key)}; a key has {_ALLOWED}.")
+
+
+def check_prefix(prefix: str, field: str = "prefix") -> None:
+    """Raises `Invalid` where `prefix` is not a key followed by a dot."""
+    if not prefix.endswith(".") or not is_key(prefix[:-1]):
+        raise Invalid(
+            f"The field {field} is {_shown(prefix)}; a prefix is whole segments with a dot at the end, "
+            "such as build."
+        )
+
+
+def after_prefix(prefix: str) -> str:
+    """The first string after every string that begins with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else LAST
+
+
+class Pattern(NamedTuple):
+    """A compiled `match`: keys in [low, high), further filtered by `glob`, `dots` and `regex`.
+
+    Where all three are None, every key of the range matches. `glob` is a SQLite GLOB that no match
+    fails; with `dots` (the number of dots) it is exact, else `regex` decides.
+    """
+
+    text: str
+    low: str
+    high: str
+    glob: str | None
+    dots: int | None
+    regex: re.Pattern[str]
+    shows_reserved: bool
+
+    @property
+    def is_range(self) -> bool:
+        return self.glob is None
+
+    def matches(self, key: str) -> bool:
+        if not self.shows_reserved and key.startswith(RESERVED):
+            return False
+        return self.regex.fullmatch(key) is not None
+
+
+def compile_pattern(text: str) -> Pattern:
+    """`*` matches within a segment, `**` across segments, the rest literally.
+
+    Raises `Invalid` for characters that no key can have.
+    """
+    if not _PATTERN.fullmatch(text):
+        raise Invalid(
+            f"The field match is {_shown(text)}; a pattern has 1 to 512 of the characters of a key, * and **."
+        )
+    parts = re.split(r"(\*\*+|\*)", text)
+    head = parts[0]
+    is_range = len(parts) == 1 or (len(parts) == 3 and parts[1] != "*" and not parts[2])
+    return Pattern(
+        text=text,
+        low=head,
+        high=head + "\0" if len(parts) == 1 else after_prefix(head),
+        glob=None if is_range else re.sub(r"\*+", "*", text),
+        dots=None if "**" in text else text.count("."),
+        regex=re.compile("".join(map(_as_regex, parts))),
+        shows_reserved=text.startswith(RESERVED),
+    )
+
+
+def _as_regex(part: str) -> str:
+    if part == "*":
+        return r"[^.]*"
+    return r".*" if part.startswith("*") else re.escape(part)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,72 @@
+"""The event log's tables: insert, read in order, find by command id."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from server.events import Change, Transaction, check_version
+
+_INSERT_TRANSACTIONS: Final = """
+INSERT INTO transactions (revision, version, command_id, fingerprint, type, actor, at, changes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_CHANGES: Final = """
+INSERT INTO changes (revision, key, value)
+SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+"""
+MAX_READ: Final = 5_000
+"""Changes after which one read ends, so that a reader far behind costs bounded memory."""
+
+_SIZES: Final = "SELECT changes FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?"
+_READ: Final = """
+SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, c.key, c.value
+FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
+JOIN changes c ON c.revision = t.revision
+ORDER BY t.revision, c.key
+"""
+
+
+def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
+    """Append the rows of `transactions` within the connection's open transaction."""
+    connection.executemany(
+        _INSERT_TRANSACTIONS,
+        [(t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at, len(t.changes)) for t in transactions],
+    )
+    rows = [(t.revision, change.key, change.raw) for t in transactions for change in t.changes]
+    # One statement takes the interpreter lock once, not once for every row.
+    connection.execute(_INSERT_CHANGES, (msgspec.json.encode(rows).decode(),))
+
+
+def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
+    """At most `limit` transactions with a revision above `after`, in order.
+
+    Fewer where they are large: it stops after the one that reaches `MAX_READ` changes.
+    """
+    count = changes = 0
+    for (size,) in connection.execute(_SIZES, (after, limit)):
+        count, changes = count + 1, changes + size
+        if changes >= MAX_READ:
+            break
+    return list(_grouped(connection.execute(_READ, (after, count))))
+
+
+def last_revision(connection: apsw.Connection) -> int:
+    return int(connection.execute("SELECT ifnull(max(revision), 0) FROM transactions").get)
+
+
+def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
+    for _, group in groupby(rows, key=itemgetter(0)):
+        lines = list(group)
+        revision, version, identity, fingerprint, kind, actor, at = lines[0][:7]
+        check_version(version, revision)
+        changes = [Change(line[7], line[8]) for line in lines]
+        yield Transaction(revision, identity, actor, at, kind, fingerprint, changes, version)
+
+
+def last_time(connection: apsw.Connection) -> int:
+    """The newest transaction's time in ms, 0 where there is none."""
+    return int(connection.execute("SELECT ifnull(max(at), 0) FROM transactions WHERE revision = (SELECT max(revision) FROM transactions)").get)

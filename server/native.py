@@ -1,0 +1,50 @@
+"""One native thread for what blocks on the disk, so that the hub keeps serving."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.monkey import get_original
+
+
+class NativeThread:
+    """Runs one job at a time; `run` waits cooperatively. Belongs to the hub that made it."""
+
+    def __init__(self) -> None:
+        self._hub = gevent.get_hub()
+        self._jobs = get_original("queue", "SimpleQueue")()
+        self._wake = self._hub.loop.async_()
+        self._wake.start(self._resume)
+        self._caller: Any = None
+        self._done = True
+        self._error: BaseException | None = None
+        get_original("_thread", "start_new_thread")(self._serve, ())
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run `job` in the thread and return when it has ended; what it raises is raised here."""
+        self._caller, self._done = gevent.getcurrent(), False
+        self._jobs.put(job)
+        while not self._done:
+            self._hub.switch()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._wake.stop()
+        self._wake.close()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except BaseException as error:  # carried to the caller, never lost
+                self._error = error
+            self._done = True
+            self._wake.send()
+
+    def _resume(self) -> None:
+        if self._done and self._caller is not None:
+            caller, self._caller = self._caller, None
+            caller.switch()

@@ -1,0 +1,295 @@
+"""The read model: the state in SQLite tables, and every question that queries ask of it.
+
+Fast questions are answered where the caller runs, from one snapshot; those that must look at every
+key go to a native thread with a connection of its own, while the calling greenlet waits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+import apsw
+import msgspec
+from gevent.threadpool import ThreadPool
+
+from server import log, outcomes, search, tree
+from server.database import Database
+from server.decide import Entry
+from server.events import Transaction
+from server.index import KeyIndex
+from server.keys import LAST, RESERVED, RESERVED_END, after_prefix
+from server.outcomes import Outcome
+from server.search import Filter, Item
+
+Result = TypeVar("Result")
+
+SEARCH_THREADS: Final = 2
+
+
+class Page(NamedTuple):
+    """`total` counts every match, -1 where it was not asked for; `next` continues behind `items`."""
+
+    revision: int
+    total: int
+    items: list[Item]
+    next: str | None
+
+
+class ReadModel:
+    """Derived from the event log; written only by the writer, within the log's commit."""
+
+    def __init__(self, database: Database, replicates_log: bool = False) -> None:
+        self._database = database
+        self._writer = database.writer
+        self._replicates_log = replicates_log
+        self._reader = database.reader()
+        self._pool = ThreadPool(SEARCH_THREADS)
+        self._idle: list[apsw.Connection] = []
+        self._pending: tuple[int, list[str], list[str]] | None = None
+        self.store = database.meta("store") or ""
+        self.revision = log.last_revision(self._writer)
+        self._index = KeyIndex(key for (key,) in self._writer.execute("SELECT key FROM state ORDER BY key"))
+
+    # Written by the writer.
+
+    def apply(
+        self,
+        transactions: Sequence[Transaction],
+        kept: Sequence[Outcome],
+        added: list[str],
+        removed: list[str],
+    ) -> None:
+        """Write what `transactions` make of the state, within the open commit.
+
+        `added` and `removed` are the keys that come and go with all of them together.
+        """
+        if self._replicates_log and transactions:
+            log.insert(self._writer, transactions)
+        if transactions:
+            fold(self._writer, transactions)
+            self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
+        outcomes.keep(self._writer, kept)
+
+    def committed(self) -> None:
+        """The commit is on disk: queries may be answered from it."""
+        if self._pending:
+            self._settle()
+        self._index.balance(self._list_keys)
+
+    def abandoned(self) -> None:
+        """The commit failed: forget what it would have changed."""
+        self._pending = None
+
+    def entry(self, key: str) -> Entry | None:
+        """What the writer decides against: the state on its own connection."""
+        for raw, revision in self._writer.execute("SELECT value, revision FROM state WHERE key = ?", (key,)):
+            return Entry(raw, revision)
+        return None
+
+    def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """As `entry`, for every key that begins with `prefix`, in key order."""
+        for key, raw, revision in self._writer.execute(
+            "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?",
+            (prefix, after_prefix(prefix)),
+        ):
+            yield key, Entry(raw, revision)
+
+    def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """The fingerprint and first answer of a command id that is remembered."""
+        return outcomes.find(self._writer, identity)
+
+    # Asked by queries.
+
+    def get(self, key: str) -> Item | None:
+        """The key's item, None where it does not exist."""
+        with self.snapshot() as connection:
+            return search.item(connection, key)
+
+    def page(
+        self,
+        filter: Filter,
+        sort: str = "key",
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        with_total: bool = True,
+    ) -> Page:
+        """`limit` matching items behind the cursor `after`, or from `offset` on.
+
+        `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
+        cursor.
+        """
+        question = search.Question(filter, sort, after, offset, limit)
+        if not question.is_indexed:
+            return self.in_thread(lambda connection: self._scanned(connection, question, with_total))
+        with self.snapshot() as connection:
+            total = self._count_range(connection, question) if with_total else -1
+            items = search.items(connection, question, *self._start(connection, question))
+        return Page(self.revision, total, items, question.next(items))
+
+    def count(self, filter: Filter) -> int:
+        """How many keys match, exactly."""
+        question = search.Question(filter, "key", None, 0, 0)
+        if not question.is_indexed:
+            return self.in_thread(lambda connection: search.count(connection, question))
+        with self.snapshot() as connection:
+            return self._count_range(connection, question)
+
+    def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+        """The next segments below `prefix`, in segment order, with exact numbers of keys."""
+        with self.snapshot() as connection:
+            total = self._visible(connection, prefix, after_prefix(prefix))
+            children = tree.children(
+                connection, lambda low, high: self._visible(connection, low, high), prefix, after, limit + 1
+            )
+        more = len(children) > limit
+        children = children[:limit]
+        return tree.Tree(self.revision, total, children, children[-1].segment if more else None)
+
+    def keys(self) -> int:
+        """How many keys there are, the app's own settings left out."""
+        with self.snapshot() as connection:
+            return self._visible(connection, "", LAST)
+
+    def attempts(
+        self,
+        actor: str | None = None,
+        status: str | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+        """Records of attempts, newest first, and the position behind the last where there are more."""
+
+        def find(connection: apsw.Connection) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+            rows = list(outcomes.listed(connection, actor, status, before, limit + 1))
+            position = rows[limit - 1][0] if len(rows) > limit else None
+            return [record for _, record in rows[:limit]], position
+
+        if actor:
+            return self.in_thread(find)
+        with self.snapshot() as connection:
+            return find(connection)
+
+    def attempt(self, identity: str) -> dict[str, Any] | None:
+        """The record of one remembered attempt."""
+        with self.snapshot() as connection:
+            return outcomes.one(connection, identity)
+
+    def transactions(self, after: int, limit: int) -> list[Transaction]:
+        """At most `limit` transactions above revision `after`, as streams resume with."""
+        with self.snapshot() as connection:
+            return log.read(connection, after, limit)
+
+    def snapshot_page(self, revision: int, match: str, after: str, limit: int) -> list[Item]:
+        """The next `limit` items behind key `after` as they were at `revision`; fewer at the end."""
+        with self.snapshot() as connection:
+            return search.items_at(connection, revision, match, after, limit)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """One consistent view, equal to `revision` and to the index. Do not wait inside."""
+        connection = self._reader
+        connection.execute("BEGIN")
+        try:
+            if log.last_revision(connection) != self.revision:
+                self._settle()
+            yield connection
+        finally:
+            connection.execute("COMMIT")
+
+    def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
+        """Answer from a snapshot of its own in a native thread; only the caller waits."""
+        connection = self._idle.pop() if self._idle else self._database.reader()
+        try:
+            result: Result = self._pool.apply(_in_transaction, (connection, question))
+            return result
+        finally:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        for connection in (self._reader, *self._idle):
+            connection.close()
+
+    def _scanned(self, connection: apsw.Connection, question: search.Question, with_total: bool) -> Page:
+        total = search.count(connection, question) if with_total else -1
+        items = search.items(connection, question, question.low, question.offset)
+        return Page(log.last_revision(connection), total, items, question.next(items))
+
+    def _start(self, connection: apsw.Connection, question: search.Question) -> tuple[str, int]:
+        """Where SQL begins to read: a key, and how many matches to skip from there."""
+        if not question.offset or question.sort != "key":
+            return question.low, question.offset
+        count = _counter(connection)
+        rank = self._index.rank(question.low, count) + question.offset
+        if not question.pattern.shows_reserved and question.low <= RESERVED:
+            if rank >= self._index.rank(RESERVED, count):
+                rank += self._index.count(RESERVED, RESERVED_END, count)
+        first, skip = self._index.at(rank)
+        found = connection.execute(
+            "SELECT key FROM state WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", (first, skip)
+        ).get
+        return found or LAST, 0
+
+    def _count_range(self, connection: apsw.Connection, question: search.Question) -> int:
+        pattern = question.pattern
+        if pattern.shows_reserved:
+            return self._index.count(pattern.low, pattern.high, _counter(connection))
+        return self._visible(connection, pattern.low, pattern.high)
+
+    def _visible(self, connection: apsw.Connection, low: str, high: str) -> int:
+        count = _counter(connection)
+        hidden_low, hidden_high = max(low, RESERVED), min(high, RESERVED_END)
+        hidden = self._index.count(hidden_low, hidden_high, count) if hidden_low < hidden_high else 0
+        if low.startswith(RESERVED):
+            hidden = 0
+        return self._index.count(low, high, count) - hidden
+
+    def _settle(self) -> None:
+        if self._pending:
+            self.revision, added, removed = self._pending
+            self._pending = None
+            self._index.change(added, removed)
+
+    def _list_keys(self, low: str, high: str) -> Iterator[str]:
+        for (key,) in self._writer.execute(
+            "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key", (low, high)
+        ):
+            yield key
+
+
+def fold(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
+    """Write what `transactions` make of the table `state`, within the open transaction."""
+    last: dict[str, tuple[str | None, int]] = {}
+    for transaction in transactions:
+        for change in transaction.changes:
+            last[change.key] = (change.raw, transaction.revision)
+    kept = [(key, raw, revision) for key, (raw, revision) in sorted(last.items()) if raw is not None]
+    gone = [key for key, (raw, _) in last.items() if raw is None]
+    if kept:
+        connection.execute(_UPSERT, (msgspec.json.encode(kept).decode(),))
+    if gone:
+        connection.execute(_DELETE, (msgspec.json.encode(gone).decode(),))
+
+
+_UPSERT: Final = """
+INSERT INTO state SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
+"""
+_DELETE: Final = "DELETE FROM state WHERE key IN (SELECT value FROM json_each(?))"
+
+
+def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
+    def count(low: str, high: str) -> int:
+        return int(
+            connection.execute("SELECT count(*) FROM state WHERE key >= ? AND key < ?", (low, high)).get
+        )
+
+    return count
+
+
+def _in_transaction(connection: apsw.Connection, question: Callable[[apsw.Connection], Result]) -> Result:
+    connection.execute("BEGIN")
+    try:
+        return question(connection)
+    finally:
+        connection.execute("COMMIT")

@@ -1,0 +1,195 @@
+"""Filters on the state and the SQL that answers them."""
+
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from server.errors import Invalid
+from server.keys import LAST, RESERVED, RESERVED_END, Pattern, compile_pattern, is_key
+from server.values import TYPES
+
+SORTS: Final = ("key", "changed")
+
+
+class Item(NamedTuple):
+    """A key with its value as compact JSON text; `at` in ms since 1970 UTC."""
+
+    key: str
+    raw: str
+    revision: int
+    at: int
+    actor: str
+
+
+class Filter(NamedTuple):
+    """`type` is a JSON type's name, `search` a text in key or value, without regard to case."""
+
+    match: str = "**"
+    type: str | None = None
+    search: str | None = None
+
+
+class Question:
+    """A filter with its order and position, checked. Raises `Invalid`."""
+
+    def __init__(self, filter: Filter, sort: str, after: str | None, offset: int, limit: int) -> None:
+        if sort not in SORTS:
+            raise Invalid(f"The field sort is {sort!r}; allowed are {' and '.join(SORTS)}.")
+        if filter.type is not None and filter.type not in TYPES:
+            raise Invalid(f"The field type is {filter.type!r}; allowed are {', '.join(TYPES)}.")
+        self.pattern: Pattern = compile_pattern(filter.match)
+        self.type, self.search = filter.type, filter.search or None
+        self.sort, self.offset, self.limit = sort, offset, limit
+        self.low = self.pattern.low
+        self.before: tuple[int, str] | None = None
+        if after is not None:
+            self._continue_behind(after)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the answer lies in one stretch of an index, so that nothing else is looked at."""
+        if self.type or self.search or not self.pattern.is_range:
+            return False
+        return self.sort == "key" or self.pattern.text == "**"
+
+    def next(self, items: list[Item]) -> str | None:
+        """The cursor behind `items`, None at the end."""
+        if not self.limit or len(items) < self.limit:
+            return None
+        last = items[-1]
+        return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
+
+    def _continue_behind(self, after: str) -> None:
+        if self.sort == "key":
+            self.low = max(self.low, after + "\0")
+            return
+        revision, _, key = after.partition(":")
+        if not revision.isdigit() or not is_key(key):
+            raise Invalid(f"The field after is {after!r}; sorted by change it is the next of an earlier page.")
+        self.before = (int(revision), key)
+
+
+def item(connection: apsw.Connection, key: str) -> Item | None:
+    """The item of one key."""
+    for row in connection.execute(f"{_ITEMS} WHERE s.key = ?", (key,)):
+        return Item(*row)
+    return None
+
+
+def items(connection: apsw.Connection, question: Question, low: str, skip: int) -> list[Item]:
+    """`question.limit` items, in its order, from `low` on and without the first `skip`."""
+    where, bound = _conditions(question, low)
+    order = "s.key" if question.sort == "key" else "s.revision DESC, s.key DESC"
+    bound |= {"limit": question.limit, "skip": skip}
+    rows = connection.execute(f"{_ITEMS} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :skip", bound)
+    return [Item(*row) for row in rows]
+
+
+def count(connection: apsw.Connection, question: Question) -> int:
+    """How many keys match, wherever the page begins."""
+    where, bound = _conditions(question, question.pattern.low, paged=False)
+    return int(connection.execute(f"SELECT count(*) FROM state s WHERE {where}", bound).get)
+
+
+def items_at(
+    connection: apsw.Connection, revision: int, match: str, after: str, limit: int
+) -> list[Item]:
+    """The next `limit` items behind key `after`, as they were at an earlier `revision`.
+
+    Reads the state as it is and corrects the keys that have changed since, so that nothing has to
+    be held open between two pages. Fewer than `limit` items only at the end.
+    """
+    question = Question(Filter(match), "key", after or None, 0, limit)
+    found: list[Item] = []
+    while len(found) < limit:
+        page = items(connection, question, question.low, 0)
+        end = page[-1].key if len(page) == limit else LAST
+        found += _corrected(connection, page, revision, question, end)
+        if end == LAST:
+            break
+        question.low = end + "\0"
+    return found
+
+
+def _corrected(
+    connection: apsw.Connection, page: list[Item], revision: int, question: Question, end: str
+) -> list[Item]:
+    bound = {"revision": revision, "low": question.low, "high": min(end + "\0", question.pattern.high)}
+    touched = {key for (key,) in connection.execute(_TOUCHED_SINCE, bound)}
+    kept = [item for item in page if item.key not in touched]
+    for key in touched:
+        if question.pattern.matches(key):
+            kept += [Item(*row) for row in connection.execute(_AS_OF, (key, revision)) if row[1] is not None]
+    return sorted(kept)
+
+
+def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
+    pattern = question.pattern
+    where = ["s.key >= :low AND s.key < :high"]
+    bound: dict[str, Any] = {"low": low, "high": pattern.high}
+    if not pattern.shows_reserved and pattern.low <= RESERVED and pattern.high > RESERVED:
+        where.append(f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')")
+    if pattern.glob:
+        where.append("s.key GLOB :glob")
+        bound["glob"] = pattern.glob
+        if pattern.dots is not None:
+            where.append("length(s.key) - length(replace(s.key, '.', '')) = :dots")
+            bound["dots"] = pattern.dots
+        else:
+            where.append("regexp(:regex, s.key)")
+            bound["regex"] = pattern.regex.pattern
+    if question.type:
+        where.append(f"instr('{TYPES[question.type]}', substr(s.value, 1, 1)) > 0")
+    if question.search:
+        condition, texts = _search(question.search)
+        where.append(condition)
+        bound |= texts
+    if paged and question.before:
+        where.append("(s.revision, s.key) < (:before_revision, :before_key)")
+        bound |= {"before_revision": question.before[0], "before_key": question.before[1]}
+    return " AND ".join(where), bound
+
+
+def _search(text: str) -> tuple[str, dict[str, str]]:
+    """LIKE ignores the case of ASCII alone; other letters are looked for in both of theirs."""
+    spellings = [text] if text.isascii() else sorted({text, text.lower(), text.upper(), text.capitalize()})
+    bound, conditions = {}, []
+    for number, spelling in enumerate(spellings):
+        # Values are JSON texts, so the text to find is written as JSON writes it.
+        bound[f"key{number}"] = f"%{_literally(spelling)}%"
+        bound[f"value{number}"] = f"%{_literally(msgspec.json.encode(spelling).decode()[1:-1])}%"
+        conditions.append(f"s.key LIKE :key{number} ESCAPE '!' OR s.value LIKE :value{number} ESCAPE '!'")
+    return "(" + " OR ".join(conditions) + ")", bound
+
+
+def _literally(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+_ITEMS: Final = """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s LEFT JOIN transactions t ON t.revision = s.revision
+"""
+_TOUCHED_SINCE: Final = """
+SELECT DISTINCT key FROM changes WHERE revision > :revision AND key >= :low AND key < :high
+"""
+_AS_OF: Final = """
+SELECT c.key, c.value, c.revision, t.at, t.actor
+FROM changes c JOIN transactions t ON t.revision = c.revision
+WHERE c.key = ? AND c.revision <= ? ORDER BY c.revision DESC LIMIT 1
+"""
+_VARIABLE: Final = (
+    "upper(replace(replace(replace(replace(replace(replace(s.key, '.', '_'), '/', '_'), ':', '_'), '@', '_'),"
+    " '=', '_'), '-', '_'))"
+)
+
+
+def env_collision(connection: apsw.Connection, question: Question) -> list[str]:
+    """Two matching keys that have one name as environment variables, empty where there are none."""
+    where, bound = _conditions(question, question.low)
+    name = f"CASE WHEN s.key GLOB '[0-9]*' THEN '_' ELSE '' END || {_VARIABLE}"
+    pairs = f"SELECT min(s.key), max(s.key) FROM state s WHERE {where} GROUP BY {name} HAVING count(*) > 1 LIMIT 1"
+    for pair in connection.execute(pairs, bound):
+        return list(pair)
+    return []

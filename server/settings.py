@@ -1,0 +1,93 @@
+"""Every setting: its name, default and meaning, in one table."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import platformdirs
+
+from server.errors import StoreError
+
+
+class Setting(NamedTuple):
+    """`--name` on the command line, `SIGNALBOX_NAME` in the environment."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return "SIGNALBOX_" + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+class Settings(NamedTuple):
+    data_dir: Path
+    port: int
+    engine: str
+    linger: float | None
+    max_connections: int
+
+
+def default_data_dir() -> Path:
+    """The user's data directory for Signalbox."""
+    return Path(platformdirs.user_data_dir("signalbox", appauthor=False))
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) <= 65535:
+        raise ValueError
+    return port
+
+
+def _engine(text: str) -> str:
+    if text not in ("sqlite", "memory"):
+        raise ValueError
+    return text
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < 1e9:
+        raise ValueError
+    return seconds
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise ValueError
+    return count
+
+
+TABLE: Final = (
+    Setting("data_dir", lambda text: Path(text).expanduser().absolute(), None, "Folder of the store; by default the user's data directory."),
+    Setting("port", _port, 0, "Port on 127.0.0.1; 0 takes the last one again, or any free one."),
+    Setting("engine", _engine, "sqlite", "Where the event log lives: sqlite, or memory (gone with the server)."),
+    Setting("linger", _seconds, None, "End so many seconds after the starter is gone and nothing is open."),
+    Setting("max_connections", _count, 4096, "Connections open at once; one more is answered 429."),
+)
+
+
+def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """What was `given` (by name, None where not), else the environment, else the default.
+
+    Raises `StoreError` naming the setting, the value and what is allowed.
+    """
+    found = {setting.name: _value(setting, given.get(setting.name), environ) for setting in TABLE}
+    found["data_dir"] = found["data_dir"] or default_data_dir()
+    return Settings(**found)
+
+
+def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
+    text = environ.get(setting.variable) if given is None else str(given)
+    if not text:
+        return setting.default
+    try:
+        return setting.parse(text)
+    except ValueError:
+        raise StoreError(f"The setting {setting.name} is {text!r}: {setting.help}") from None

@@ -1,0 +1,255 @@
+"""The one writer: decides what waits, makes it durable with one commit, then acknowledges.
+
+`submit` is called by any number of greenlets; the loop runs in one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+
+from server.commands import Attempt
+from server.decide import Changes, Entry, Layer, decide
+from server.engines.base import Engine
+from server.errors import Busy, IdReused, Internal, SignalboxError, Unavailable
+from server.events import Change, Transaction
+from server.feed import Feed
+from server.outcomes import Outcome
+from server.readmodel import ReadModel
+
+MAX_WAITING: Final = 10_000
+MAX_GROUP: Final = 1_000
+"""Attempts in one commit."""
+MAX_GROUP_CHANGES: Final = 20_000
+SLOW_COMMIT: Final = 0.001
+"""Above this average, in seconds, waiting a little before a commit lets more share it."""
+PATIENCE: Final = 0.25
+"""That wait as a share of the average commit time."""
+SCAN_SLICE: Final = 500
+"""Keys visited before other greenlets get a turn."""
+
+
+class Waiting:
+    """An attempt in the queue and the greenlet that waits for its outcome."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self._outcome: Outcome | None = None
+        self._greenlet: Any = None
+
+    def wait(self) -> Outcome:
+        self._greenlet = gevent.getcurrent()
+        try:
+            while self._outcome is None:
+                gevent.get_hub().switch()
+        finally:
+            self._greenlet = None
+        return self._outcome
+
+    def settle(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        if self._greenlet is not None:
+            gevent.get_hub().loop.run_callback(self._resume)
+
+    def _resume(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.switch()
+
+
+class _Base:
+    """The state before a group, as the read model has it; remembers what it was asked."""
+
+    def __init__(self, readmodel: ReadModel) -> None:
+        self._readmodel = readmodel
+        self.revision = readmodel.revision
+        self.known: dict[str, Entry | None] = {}
+
+    def get(self, key: str) -> Entry | None:
+        if key not in self.known:
+            self.known[key] = self._readmodel.entry(key)
+        return self.known[key]
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for count, (key, entry) in enumerate(self._readmodel.entries(prefix), start=1):
+            self.known[key] = entry
+            yield key, entry
+            if count % SCAN_SLICE == 0:
+                breathe()
+
+
+class Group:
+    """Attempts decided one after another, each against the effects of those before it."""
+
+    def __init__(self, readmodel: ReadModel, at: int) -> None:
+        self._readmodel = readmodel
+        self._base = _Base(readmodel)
+        self._layer = Layer(self._base)
+        self._at = at
+        self._ids: dict[str, Outcome] = {}
+        self.expected = self._base.revision
+        self.transactions: list[Transaction] = []
+        self.outcomes: list[Outcome] = []
+        self.changes = 0
+        self._final: Changes = {}
+
+    def add(self, attempt: Attempt) -> None:
+        """Decide `attempt`; its rejection leaves nothing behind."""
+        try:
+            outcome = self._repeated(attempt) or self._decided(attempt)
+        except SignalboxError as error:
+            outcome = Outcome(attempt, self._at, self._layer.revision, error=error)
+        self.outcomes.append(outcome)
+        if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
+            self._ids[attempt.id] = outcome
+
+    def comings_and_goings(self) -> tuple[list[str], list[str]]:
+        """The keys that exist only after the group, and only before it."""
+        was = self._base.known
+        added = [key for key, raw in self._final.items() if raw is not None and was[key] is None]
+        removed = [key for key, raw in self._final.items() if raw is None and was[key] is not None]
+        return added, removed
+
+    def failed(self, error: SignalboxError) -> list[Outcome]:
+        """The outcomes where nothing of the group could be written."""
+        return [
+            outcome if outcome.duplicate or outcome.attempt.dry_run else outcome._replace(error=error, changes=0)
+            for outcome in self.outcomes
+        ]
+
+    def _repeated(self, attempt: Attempt) -> Outcome | None:
+        if attempt.dry_run or not attempt.chosen_id:
+            return None
+        if (earlier := self._ids.get(attempt.id)) is not None:
+            if earlier.error and not earlier.error.remembered:
+                return None
+            first = earlier.attempt.fingerprint, earlier.answer() | {"http_status": earlier.http_status}
+        elif (found := self._readmodel.first_outcome(attempt.id)) is not None:
+            first = found
+        else:
+            return None
+        if first[0] != attempt.fingerprint:
+            raise IdReused(f"The id {attempt.id} was used before, for another command.")
+        return Outcome(attempt, self._at, self._layer.revision, duplicate=first[1])
+
+    def _decided(self, attempt: Attempt) -> Outcome:
+        if attempt.refusal is not None:
+            raise attempt.refusal
+        assert attempt.command is not None
+        changes = attempt.decide(self._layer) if attempt.decide else decide(self._layer, attempt.command)
+        if attempt.dry_run or not changes:
+            return Outcome(attempt, self._at, self._layer.revision, len(changes))
+        self._accept(attempt, changes)
+        return Outcome(attempt, self._at, self._layer.revision, len(changes))
+
+    def _accept(self, attempt: Attempt, changes: Changes) -> None:
+        revision = self._layer.revision + 1
+        facts = [Change(key, raw) for key, raw in sorted(changes.items())]
+        self.transactions.append(
+            Transaction(revision, attempt.id, attempt.actor, self._at, attempt.type, attempt.fingerprint, facts)
+        )
+        self._layer.put(changes, revision)
+        self._layer.revision = revision
+        self._final |= changes
+        self.changes += len(changes)
+
+
+class Writer:
+    """`clock` gives seconds since 1970; only told times depend on it."""
+
+    def __init__(
+        self, engine: Engine, readmodel: ReadModel, feed: Feed, clock: Callable[[], float], last_at: int = 0
+    ) -> None:
+        self._engine = engine
+        self._readmodel = readmodel
+        self._feed = feed
+        self._clock = clock
+        self._last_at = last_at
+        self._queue: deque[Waiting] = deque()
+        self._work = Event()
+        self._commit_seconds = 0.0
+        self._last_size = 0
+        self._greenlet = gevent.spawn(self._run)
+
+    def submit(self, attempt: Attempt) -> Outcome:
+        """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
+        return self.enqueue(attempt).wait()
+
+    def enqueue(self, attempt: Attempt) -> Waiting:
+        """Put the attempt in line; `wait` on the result gives its outcome."""
+        waiting = Waiting(attempt)
+        if len(self._queue) >= MAX_WAITING:
+            self.refuse(waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING))
+        else:
+            self._queue.append(waiting)
+            self._work.set()
+        return waiting
+
+    def refuse(self, waiting: Waiting, error: SignalboxError) -> None:
+        """Settle an attempt that is never decided; streams are told all the same."""
+        outcome = Outcome(waiting.attempt, self._now(), self._readmodel.revision, error=error)
+        self._feed.publish((), (outcome,))
+        waiting.settle(outcome)
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        while self._queue:
+            gevent.sleep(0.001)
+        self._greenlet.kill()
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            if self._last_size > 1 and self._commit_seconds > SLOW_COMMIT:
+                gevent.sleep(self._commit_seconds * PATIENCE)
+            self._write()
+            if not self._queue:
+                self._work.clear()
+
+    def _write(self) -> None:
+        group, waiting = Group(self._readmodel, self._now()), []
+        while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
+            waiting.append(self._queue[0])
+            group.add(waiting[-1].attempt)
+            self._queue.popleft()
+        self._last_size = len(waiting)
+        transactions, outcomes = self._commit(group)
+        self._feed.publish(transactions, outcomes)
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            one.settle(outcome)
+
+    def _commit(self, group: Group) -> tuple[list[Transaction], list[Outcome]]:
+        kept = [outcome for outcome in group.outcomes if outcome.is_kept]
+        if not group.transactions and not kept:
+            return [], group.outcomes
+        started = perf_counter()
+        try:
+            self._engine.append(
+                group.transactions,
+                group.expected,
+                lambda: self._readmodel.apply(group.transactions, kept, *group.comings_and_goings()),
+            )
+        except Exception as error:  # every attempt of the group gets an outcome, whatever happened
+            self._readmodel.abandoned()
+            return [], group.failed(_as_refusal(error))
+        self._readmodel.committed()
+        self._commit_seconds += (perf_counter() - started - self._commit_seconds) / 8
+        return group.transactions, group.outcomes
+
+    def _now(self) -> int:
+        self._last_at = max(self._last_at, int(self._clock() * 1000))
+        return self._last_at
+
+
+def breathe() -> None:
+    """Let other greenlets and the sockets have a turn (`sleep(0)` in a loop would starve sockets)."""
+    gevent.sleep(0.00001)
+
+
+def _as_refusal(error: Exception) -> SignalboxError:
+    if isinstance(error, Unavailable):
+        return error
+    gevent.get_hub().handle_error(None, type(error), error, error.__traceback__)
+    return Internal(f"The command could not be written: {type(error).__name__}. Nothing was changed.")
