@@ -78,10 +78,15 @@ def wait_for_end_of_stdin() -> None:
 def command() -> click.Command:
     """The click command with an option for every setting."""
     options: list[click.Parameter] = [
-        click.Option([setting.option, setting.name], help=setting.help, envvar=None) for setting in TABLE
+        click.Option([setting.option, setting.name], help=setting.help, envvar=None)
+        for setting in TABLE
     ]
-    options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON line when ready."))
-    return click.Command("serve", callback=run, params=options, help="Run the server without a window.")
+    options.append(
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON line when ready.")
+    )
+    return click.Command(
+        "serve", callback=run, params=options, help="Run the server without a window."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,31 +46,44 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         self._lock = own(settings.data_dir)
-        self.database = Database(None if settings.engine == "memory" else settings.data_dir / STORE_FILE)
+        self.database = Database(
+            None if settings.engine == "memory" else settings.data_dir / STORE_FILE
+        )
         self._native = NativeThread()
         self.engine: Engine = (
-            MemoryEngine() if settings.engine == "memory" else SqliteEngine(self.database, self._native.run)
+            MemoryEngine()
+            if settings.engine == "memory"
+            else SqliteEngine(self.database, self._native.run)
         )
         self.readmodel = ReadModel(self.database, replicates_log=settings.engine == "memory")
         self.feed = Feed(clock)
-        self.writer = Writer(self.engine, self.readmodel, self.feed, clock, last_time(self.database.writer))
+        self.writer = Writer(
+            self.engine, self.readmodel, self.feed, clock, last_time(self.database.writer)
+        )
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
         self.guard = Guard(self.tokens, self.readmodel.store, clock)
         self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
         self._settings = settings
         serve = application(
-            self.guard, self.writer, self.readmodel, self.feed, self.streams, self.status, lambda: self.url
+            self.guard,
+            self.writer,
+            self.readmodel,
+            self.feed,
+            self.streams,
+            self.status,
+            lambda: self.url,
         )
         self._server = self._bind(serve)
         self.url = ""
 
     def start(self) -> None:
         """Accept connections; then `endpoint.json` says where."""
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self.guard.listen_on(self._server.server_port)
+        port = int(self._server.server_port or 0)
+        self.url = f"http://127.0.0.1:{port}"
+        self.guard.listen_on(port)
         self._server.start()
-        self.database.set_meta("port", str(self._server.server_port))
+        self.database.set_meta("port", str(port))
         _write_private(self.data_dir / "endpoint.json", json.dumps(self.endpoint()))
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -163,6 +175,14 @@ def own(data_dir: Path) -> FileLock:
 def _prepare_process() -> None:
     sys.set_int_max_str_digits(values.MAX_DIGITS)
     sys.setswitchinterval(SWITCH_SECONDS)
+    if sys.platform != "win32":
+        _raise_file_limit()
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a file; the usual soft limit of 1,024 is less than what we promise."""
+    import resource  # noqa: PLC0415 - there is none on Windows
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

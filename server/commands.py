@@ -11,6 +11,8 @@ from server.errors import Invalid, SignalboxError, TooLarge
 from server.keys import check_key, check_prefix
 
 MAX_BATCH: Final = 1_000
+SHOWN: Final = 80
+"""Characters of a given value that a message repeats."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -25,38 +27,40 @@ class ExpectRevision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 Expect = Literal["any", "absent", "present"] | ExpectRevision
 
 
-class _Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
+class _Member(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True
+):
     pass
 
 
-class Set(_Member, tag="set"):
+class Set(_Member, frozen=True, tag="set"):
     key: str
     value: Any
     expect: Expect = "any"
 
 
-class Delete(_Member, tag="delete"):
+class Delete(_Member, frozen=True, tag="delete"):
     key: str
     expect: Expect = "any"
 
 
-class DeletePrefix(_Member, tag="delete_prefix"):
+class DeletePrefix(_Member, frozen=True, tag="delete_prefix"):
     prefix: str
     expect: Expect = "any"
 
 
-class Add(_Member, tag="add"):
+class Add(_Member, frozen=True, tag="add"):
     key: str
     by: int | float = 1
     expect: Expect = "any"
 
 
-class Toggle(_Member, tag="toggle"):
+class Toggle(_Member, frozen=True, tag="toggle"):
     key: str
     expect: Expect = "any"
 
 
-class Merge(_Member, tag="merge"):
+class Merge(_Member, frozen=True, tag="merge"):
     """`value` is a JSON merge patch (RFC 7396)."""
 
     key: str
@@ -64,7 +68,7 @@ class Merge(_Member, tag="merge"):
     expect: Expect = "any"
 
 
-class Rename(_Member, tag="rename"):
+class Rename(_Member, frozen=True, tag="rename"):
     """A dot at the end of both `key` and `to` renames a prefix."""
 
     key: str
@@ -76,7 +80,7 @@ class Rename(_Member, tag="rename"):
 Member = Set | Delete | DeletePrefix | Add | Toggle | Merge | Rename
 
 
-class Batch(_Member, tag="batch"):
+class Batch(_Member, frozen=True, tag="batch"):
     """All or nothing; later members see the effects of earlier ones."""
 
     commands: list[Member]
@@ -132,7 +136,9 @@ def read_command(fields: dict[str, Any]) -> Command:
     """Raises `Invalid` or `TooLarge`, naming the field, what was given and what is allowed."""
     kind = _type_of(fields)
     if kind not in TYPES:
-        raise Invalid(f"The field type is {_shown(fields.get('type'))}; allowed are {', '.join(TYPES)}.")
+        raise Invalid(
+            f"The field type is {_shown(fields.get('type'))}; allowed are {', '.join(TYPES)}."
+        )
     _check_batch_size(fields)
     try:
         command: Command = msgspec.convert(fields, Command)
@@ -144,12 +150,16 @@ def read_command(fields: dict[str, Any]) -> Command:
 
 def check_actor(actor: str) -> None:
     if not _ACTOR.fullmatch(actor):
-        raise Invalid(f"The field actor is {_shown(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -.")
+        raise Invalid(
+            f"The field actor is {_shown(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
+        )
 
 
 def check_id(identity: str) -> None:
     if not _ID.fullmatch(identity):
-        raise Invalid(f"The field id is {_shown(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -.")
+        raise Invalid(
+            f"The field id is {_shown(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
+        )
 
 
 def _check_envelope(chosen: Any, actor: Any, dry_run: Any) -> None:
@@ -164,7 +174,8 @@ def _check_batch_size(fields: dict[str, Any]) -> None:
     members = fields.get("commands")
     if isinstance(members, list) and len(members) > MAX_BATCH:
         raise TooLarge(
-            f"The field commands has {len(members)} members; allowed are {MAX_BATCH}.", limit=MAX_BATCH
+            f"The field commands has {len(members)} members; allowed are {MAX_BATCH}.",
+            limit=MAX_BATCH,
         )
 
 
@@ -191,17 +202,27 @@ def _check_rename(command: Rename) -> None:
     check = check_prefix if command.key.endswith(".") else check_key
     check(command.key, "key")
     check(command.to, "to")
-    if command.to == command.key or (command.key.endswith(".") and command.to.startswith(command.key)):
-        raise Invalid(f"The field to is {_shown(command.to)}, which lies inside {_shown(command.key)}.")
+    if command.to == command.key or (
+        command.key.endswith(".") and command.to.startswith(command.key)
+    ):
+        raise Invalid(
+            f"The field to is {_shown(command.to)}, which lies inside {_shown(command.key)}."
+        )
 
 
 def _check_expect(command: Member) -> None:
     expect = command.expect
     if isinstance(expect, ExpectRevision):
-        given = [number for number in (expect.revision, expect.store_revision) if number is not None]
+        given = [
+            number for number in (expect.revision, expect.store_revision) if number is not None
+        ]
         if len(given) != 1 or given[0] < 0:
-            raise Invalid('The field expect names exactly one of "revision" and "store_revision", 0 or more.')
-    about_prefix = isinstance(command, DeletePrefix) or (isinstance(command, Rename) and command.key[-1] == ".")
+            raise Invalid(
+                'The field expect names exactly one of "revision" and "store_revision", 0 or more.'
+            )
+    about_prefix = isinstance(command, DeletePrefix) or (
+        isinstance(command, Rename) and command.key[-1] == "."
+    )
     if about_prefix and expect != "any" and getattr(expect, "store_revision", None) is None:
         raise Invalid('The field expect of a prefix is "any" or {"store_revision": n}.')
 
@@ -209,9 +230,12 @@ def _check_expect(command: Member) -> None:
 def _explained(message: str, fields: dict[str, Any]) -> str:
     reason, _, path = message.partition(" - at `")
     where = path.rstrip("`").removeprefix("$.") or "command"
-    if reason.startswith("Object missing required field") or reason.startswith("Object contains unknown"):
-        names = ", ".join(TYPES[_type_of(fields)].__struct_fields__)
-        return f"{reason.replace('Object', 'The ' + where, 1)}; a {_type_of(fields)} has: type, {names}."
+    if reason.startswith("Object missing required field") or reason.startswith(
+        "Object contains unknown"
+    ):
+        kind = _type_of(fields)
+        names = ", ".join(TYPES[kind].__struct_fields__)
+        return f"{reason.replace('Object', 'The ' + where, 1)}; a {kind} has: type, {names}."
     return f"The field {where}: {reason[0].lower()}{reason[1:]}."
 
 
@@ -226,7 +250,7 @@ def _fits(form: re.Pattern[str], text: Any) -> bool:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 _PAYLOAD: Final = msgspec.json.Encoder(order="deterministic")

@@ -79,12 +79,14 @@ class Database:
         return connection
 
     def meta(self, name: str) -> str | None:
-        value: str | None = self.writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
+        value: str | None = self.writer.execute(
+            "SELECT value FROM meta WHERE name = ?", (name,)
+        ).get
         return value
 
     def set_meta(self, name: str, value: str) -> None:
         self.writer.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             (name, value),
         )
 
@@ -108,7 +110,8 @@ class Database:
         return connection
 
 
-def _matches(regex: str, text: str) -> bool:
+def _matches(*arguments: Any) -> bool:
+    regex, text = arguments
     return re.fullmatch(regex, text) is not None
 
 

@@ -1,7 +1,7 @@
 """Pure: what a command changes in a state, or why it is refused. No I/O, no clock."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from server import values
@@ -76,7 +76,7 @@ class Layer:
 def decide(state: State, command: Command) -> Changes:
     """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
 
-    Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`; then nothing is to be done.
+    Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """
     changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
     net = {key: raw for key, raw in changes.items() if not _equal(state.get(key), raw)}
@@ -126,7 +126,9 @@ def _sum(key: str, before: float, by: float) -> float:
     except OverflowError:
         total = math.inf
     if isinstance(total, float) and not math.isfinite(total):
-        raise Invalid(f"The sum for {key} is beyond what a 64-bit float can hold; by is {by!r:.40}.", key=key)
+        raise Invalid(
+            f"The sum for {key} is beyond what a 64-bit float can hold; by is {by!r:.40}.", key=key
+        )
     return total
 
 
@@ -177,7 +179,7 @@ def _to_move(state: State, command: Rename) -> dict[str, Entry]:
     return moved
 
 
-def _refuse_overwriting(state: State, targets: Changes) -> None:
+def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
     taken = {key: entry for key in targets if (entry := state.get(key))}
     if taken:
         first = min(taken)
@@ -263,8 +265,8 @@ def _meet_expectation(state: State, command: Member) -> None:
 
 def _as_expected(expect: Any, actual: int) -> bool:
     if isinstance(expect, ExpectRevision):
-        return expect.revision == actual
-    return (actual > 0) == (expect == "present")
+        return bool(expect.revision == actual)
+    return bool((actual > 0) == (expect == "present"))
 
 
 def _unexpected(key: str, expect: Any, actual: int) -> str:

@@ -31,7 +31,7 @@ class SignalboxError(Exception):
         self.limit = limit
 
     def fields(self) -> dict[str, Any]:
-        """`{"code", "message", "key"?, "keys"?, "revision"?, "limit"?}`, as every answer shows it."""
+        """`{"code", "message", "key"?, "keys"?, "revision"?, "limit"?}`, as answers show it."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
         for name in ("key", "keys", "revision", "limit"):
             value = getattr(self, name)

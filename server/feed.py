@@ -27,7 +27,7 @@ class Subscription:
 
     def wait(self, timeout: float) -> bool:
         """True if something happened since the last wait, False after `timeout` seconds."""
-        happened = self._event.wait(timeout)
+        happened = bool(self._event.wait(timeout))
         self._event.clear()
         return happened
 
@@ -89,7 +89,10 @@ class Feed:
     def rate(self) -> float:
         """Changes per second over the last few whole seconds."""
         now = int(self._clock())
-        return sum(count for second, count in self._rates if now - RATE_SECONDS <= second < now) / RATE_SECONDS
+        return (
+            sum(count for second, count in self._rates if now - RATE_SECONDS <= second < now)
+            / RATE_SECONDS
+        )
 
     def _remember(self, outcome: Outcome) -> None:
         actor = outcome.attempt.actor

@@ -37,7 +37,9 @@ class KeyIndex:
         """How many keys sort before `key`."""
         bucket = bisect_right(self._firsts, key) - 1
         first = self._firsts[bucket]
-        return self._sums()[bucket] + (count(first, key) if first != key and self._counts[bucket] else 0)
+        return self._sums()[bucket] + (
+            count(first, key) if first != key and self._counts[bucket] else 0
+        )
 
     def at(self, offset: int) -> tuple[str, int]:
         """Where the key at `offset` is found: start at this key and skip so many."""

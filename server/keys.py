@@ -34,8 +34,8 @@ def check_prefix(prefix: str, field: str = "prefix") -> None:
     """Raises `Invalid` where `prefix` is not a key followed by a dot."""
     if not prefix.endswith(".") or not is_key(prefix[:-1]):
         raise Invalid(
-            f"The field {field} is {_shown(prefix)}; a prefix is whole segments with a dot at the end, "
-            "such as build."
+            f"The field {field} is {_shown(prefix)}; "
+            "a prefix is whole segments with a dot at the end, such as build."
         )
 
 
@@ -76,11 +76,12 @@ def compile_pattern(text: str) -> Pattern:
     """
     if not _PATTERN.fullmatch(text):
         raise Invalid(
-            f"The field match is {_shown(text)}; a pattern has 1 to 512 of the characters of a key, * and **."
+            f"The field match is {_shown(text)}; "
+            "a pattern has 1 to 512 of the characters of a key, * and **."
         )
     parts = re.split(r"(\*\*+|\*)", text)
     head = parts[0]
-    is_range = len(parts) == 1 or (len(parts) == 3 and parts[1] != "*" and not parts[2])
+    is_range = len(parts) == 1 or (parts[1] != "*" and parts[2:] == [""])
     return Pattern(
         text=text,
         low=head,

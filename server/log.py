@@ -34,7 +34,10 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
     """Append the rows of `transactions` within the connection's open transaction."""
     connection.executemany(
         _INSERT_TRANSACTIONS,
-        [(t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at, len(t.changes)) for t in transactions],
+        [
+            (t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at, len(t.changes))
+            for t in transactions
+        ],
     )
     rows = [(t.revision, change.key, change.raw) for t in transactions for change in t.changes]
     # One statement takes the interpreter lock once, not once for every row.
@@ -69,4 +72,5 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
 
 def last_time(connection: apsw.Connection) -> int:
     """The newest transaction's time in ms, 0 where there is none."""
-    return int(connection.execute("SELECT ifnull(max(at), 0) FROM transactions WHERE revision = (SELECT max(revision) FROM transactions)").get)
+    newest = connection.execute("SELECT at FROM transactions ORDER BY revision DESC LIMIT 1").get
+    return int(newest or 0)

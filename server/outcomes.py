@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
         """The acknowledgement as the POST gets it."""
         if self.duplicate:
             first = {name: value for name, value in self.duplicate.items() if name != "http_status"}
-            return first | ({"duplicate": True} if first["status"] == "accepted" else {"duplicate": True})
+            return first | {"duplicate": True}
         if self.error:
             return {"id": self.attempt.id, "status": "rejected", **self.error.fields()}
         answer = accepted(self.attempt.id, self.revision, self.changes)
@@ -79,7 +79,9 @@ def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
     rows = [_row(outcome) for outcome in outcomes if outcome.is_kept]
     if rows:
         connection.executemany("INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        connection.execute("DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (KEPT,))
+        connection.execute(
+            "DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (KEPT,)
+        )
 
 
 def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
@@ -105,9 +107,15 @@ def listed(
     """Position and record of each remembered attempt, newest first."""
     revision, n = before or (2**62, 2**62)
     bound = {"actor": actor, "status": status, "revision": revision, "n": n, "limit": limit}
-    for at_revision, number, identity, who, at, kind, changes, key, details in connection.execute(_LISTED, bound):
+    for at_revision, number, identity, who, at, kind, changes, key, details in connection.execute(
+        _LISTED, bound
+    ):
         if details is None:
-            record = accepted(identity, at_revision, changes) | {"actor": who, "type": kind, "at": at}
+            record = accepted(identity, at_revision, changes) | {
+                "actor": who,
+                "type": kind,
+                "at": at,
+            }
             record |= {"key": key}
         else:
             record = json.loads(details)["record"]
@@ -117,8 +125,15 @@ def listed(
 def one(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
     """The record of one command id."""
     for revision, who, at, kind, changes, key in connection.execute(_ONE, (identity,)):
-        return accepted(identity, revision, changes) | {"actor": who, "type": kind, "at": at, "key": key}
-    for (details,) in connection.execute("SELECT details FROM attempts WHERE command_id = ?", (identity,)):
+        return accepted(identity, revision, changes) | {
+            "actor": who,
+            "type": kind,
+            "at": at,
+            "key": key,
+        }
+    for (details,) in connection.execute(
+        "SELECT details FROM attempts WHERE command_id = ?", (identity,)
+    ):
         record: dict[str, Any] = json.loads(details)["record"]
         return record
     return None
@@ -146,7 +161,8 @@ SELECT revision, actor, at, type, changes, {_FIRST_KEY} FROM transactions t WHER
 """
 _LISTED: Final = f"""
 SELECT * FROM (
-    SELECT revision, 0 AS n, command_id, actor, at, type, changes, {_FIRST_KEY} AS key, NULL AS details
+    SELECT revision, 0 AS n, command_id, actor, at, type, changes, {_FIRST_KEY} AS key,
+        NULL AS details
     FROM transactions t
     WHERE (:actor IS NULL OR actor = :actor) AND ifnull(:status, 'accepted') = 'accepted'
         AND revision < :revision + (:n > 0)

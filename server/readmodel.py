@@ -27,7 +27,7 @@ SEARCH_THREADS: Final = 2
 
 
 class Page(NamedTuple):
-    """`total` counts every match, -1 where it was not asked for; `next` continues behind `items`."""
+    """`total` counts every match, -1 where not asked for; `next` continues behind `items`."""
 
     revision: int
     total: int
@@ -48,7 +48,9 @@ class ReadModel:
         self._pending: tuple[int, list[str], list[str]] | None = None
         self.store = database.meta("store") or ""
         self.revision = log.last_revision(self._writer)
-        self._index = KeyIndex(key for (key,) in self._writer.execute("SELECT key FROM state ORDER BY key"))
+        self._index = KeyIndex(
+            key for (key,) in self._writer.execute("SELECT key FROM state ORDER BY key")
+        )
 
     # Written by the writer.
 
@@ -82,7 +84,9 @@ class ReadModel:
 
     def entry(self, key: str) -> Entry | None:
         """What the writer decides against: the state on its own connection."""
-        for raw, revision in self._writer.execute("SELECT value, revision FROM state WHERE key = ?", (key,)):
+        for raw, revision in self._writer.execute(
+            "SELECT value, revision FROM state WHERE key = ?", (key,)
+        ):
             return Entry(raw, revision)
         return None
 
@@ -121,7 +125,9 @@ class ReadModel:
         """
         question = search.Question(filter, sort, after, offset, limit)
         if not question.is_indexed:
-            return self.in_thread(lambda connection: self._scanned(connection, question, with_total))
+            return self.in_thread(
+                lambda connection: self._scanned(connection, question, with_total)
+            )
         with self.snapshot() as connection:
             total = self._count_range(connection, question) if with_total else -1
             items = search.items(connection, question, *self._start(connection, question))
@@ -140,7 +146,11 @@ class ReadModel:
         with self.snapshot() as connection:
             total = self._visible(connection, prefix, after_prefix(prefix))
             children = tree.children(
-                connection, lambda low, high: self._visible(connection, low, high), prefix, after, limit + 1
+                connection,
+                lambda low, high: self._visible(connection, low, high),
+                prefix,
+                after,
+                limit + 1,
             )
         more = len(children) > limit
         children = children[:limit]
@@ -158,9 +168,11 @@ class ReadModel:
         before: tuple[int, int] | None = None,
         limit: int = 100,
     ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        """Records of attempts, newest first, and the position behind the last where there are more."""
+        """Records of attempts, newest first; the last one's position where there are more."""
 
-        def find(connection: apsw.Connection) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+        def find(
+            connection: apsw.Connection,
+        ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
             rows = list(outcomes.listed(connection, actor, status, before, limit + 1))
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
@@ -181,7 +193,7 @@ class ReadModel:
             return log.read(connection, after, limit)
 
     def snapshot_page(self, revision: int, match: str, after: str, limit: int) -> list[Item]:
-        """The next `limit` items behind key `after` as they were at `revision`; fewer at the end."""
+        """The next `limit` items behind `after` as they were at `revision`; fewer at the end."""
         with self.snapshot() as connection:
             return search.items_at(connection, revision, match, after, limit)
 
@@ -210,7 +222,9 @@ class ReadModel:
         for connection in (self._reader, *self._idle):
             connection.close()
 
-    def _scanned(self, connection: apsw.Connection, question: search.Question, with_total: bool) -> Page:
+    def _scanned(
+        self, connection: apsw.Connection, question: search.Question, with_total: bool
+    ) -> Page:
         total = search.count(connection, question) if with_total else -1
         items = search.items(connection, question, question.low, question.offset)
         return Page(log.last_revision(connection), total, items, question.next(items))
@@ -221,9 +235,9 @@ class ReadModel:
             return question.low, question.offset
         count = _counter(connection)
         rank = self._index.rank(question.low, count) + question.offset
-        if not question.pattern.shows_reserved and question.low <= RESERVED:
-            if rank >= self._index.rank(RESERVED, count):
-                rank += self._index.count(RESERVED, RESERVED_END, count)
+        crosses_hidden = not question.pattern.shows_reserved and question.low <= RESERVED
+        if crosses_hidden and rank >= self._index.rank(RESERVED, count):
+            rank += self._index.count(RESERVED, RESERVED_END, count)
         first, skip = self._index.at(rank)
         found = connection.execute(
             "SELECT key FROM state WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", (first, skip)
@@ -239,7 +253,9 @@ class ReadModel:
     def _visible(self, connection: apsw.Connection, low: str, high: str) -> int:
         count = _counter(connection)
         hidden_low, hidden_high = max(low, RESERVED), min(high, RESERVED_END)
-        hidden = self._index.count(hidden_low, hidden_high, count) if hidden_low < hidden_high else 0
+        hidden = (
+            self._index.count(hidden_low, hidden_high, count) if hidden_low < hidden_high else 0
+        )
         if low.startswith(RESERVED):
             hidden = 0
         return self._index.count(low, high, count) - hidden
@@ -263,7 +279,9 @@ def fold(connection: apsw.Connection, transactions: Sequence[Transaction]) -> No
     for transaction in transactions:
         for change in transaction.changes:
             last[change.key] = (change.raw, transaction.revision)
-    kept = [(key, raw, revision) for key, (raw, revision) in sorted(last.items()) if raw is not None]
+    kept = [
+        (key, raw, revision) for key, (raw, revision) in sorted(last.items()) if raw is not None
+    ]
     gone = [key for key, (raw, _) in last.items() if raw is None]
     if kept:
         connection.execute(_UPSERT, (msgspec.json.encode(kept).decode(),))
@@ -281,13 +299,17 @@ _DELETE: Final = "DELETE FROM state WHERE key IN (SELECT value FROM json_each(?)
 def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
     def count(low: str, high: str) -> int:
         return int(
-            connection.execute("SELECT count(*) FROM state WHERE key >= ? AND key < ?", (low, high)).get
+            connection.execute(
+                "SELECT count(*) FROM state WHERE key >= ? AND key < ?", (low, high)
+            ).get
         )
 
     return count
 
 
-def _in_transaction(connection: apsw.Connection, question: Callable[[apsw.Connection], Result]) -> Result:
+def _in_transaction(
+    connection: apsw.Connection, question: Callable[[apsw.Connection], Result]
+) -> Result:
     connection.execute("BEGIN")
     try:
         return question(connection)

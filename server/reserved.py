@@ -45,7 +45,9 @@ def check_setting(key: str, value: Any) -> None:
     if not key.startswith(RESERVED):
         return
     if key not in SETTINGS:
-        raise Invalid(f"The key {key} is no setting of the app; there are {', '.join(SETTINGS)}.", key=key)
+        raise Invalid(
+            f"The key {key} is no setting of the app; there are {', '.join(SETTINGS)}.", key=key
+        )
     try:
         msgspec.convert(value, SETTINGS[key])
     except msgspec.ValidationError as error:

@@ -33,7 +33,9 @@ class Filter(NamedTuple):
 class Question:
     """A filter with its order and position, checked. Raises `Invalid`."""
 
-    def __init__(self, filter: Filter, sort: str, after: str | None, offset: int, limit: int) -> None:
+    def __init__(
+        self, filter: Filter, sort: str, after: str | None, offset: int, limit: int
+    ) -> None:
         if sort not in SORTS:
             raise Invalid(f"The field sort is {sort!r}; allowed are {' and '.join(SORTS)}.")
         if filter.type is not None and filter.type not in TYPES:
@@ -66,7 +68,9 @@ class Question:
             return
         revision, _, key = after.partition(":")
         if not revision.isdigit() or not is_key(key):
-            raise Invalid(f"The field after is {after!r}; sorted by change it is the next of an earlier page.")
+            raise Invalid(
+                f"The field after is {after!r}; sorted by change it is the next of an earlier page."
+            )
         self.before = (int(revision), key)
 
 
@@ -82,7 +86,9 @@ def items(connection: apsw.Connection, question: Question, low: str, skip: int) 
     where, bound = _conditions(question, low)
     order = "s.key" if question.sort == "key" else "s.revision DESC, s.key DESC"
     bound |= {"limit": question.limit, "skip": skip}
-    rows = connection.execute(f"{_ITEMS} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :skip", bound)
+    rows = connection.execute(
+        f"{_ITEMS} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :skip", bound
+    )
     return [Item(*row) for row in rows]
 
 
@@ -115,12 +121,20 @@ def items_at(
 def _corrected(
     connection: apsw.Connection, page: list[Item], revision: int, question: Question, end: str
 ) -> list[Item]:
-    bound = {"revision": revision, "low": question.low, "high": min(end + "\0", question.pattern.high)}
+    bound = {
+        "revision": revision,
+        "low": question.low,
+        "high": min(end + "\0", question.pattern.high),
+    }
     touched = {key for (key,) in connection.execute(_TOUCHED_SINCE, bound)}
     kept = [item for item in page if item.key not in touched]
     for key in touched:
         if question.pattern.matches(key):
-            kept += [Item(*row) for row in connection.execute(_AS_OF, (key, revision)) if row[1] is not None]
+            kept += [
+                Item(*row)
+                for row in connection.execute(_AS_OF, (key, revision))
+                if row[1] is not None
+            ]
     return sorted(kept)
 
 
@@ -153,13 +167,17 @@ def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, 
 
 def _search(text: str) -> tuple[str, dict[str, str]]:
     """LIKE ignores the case of ASCII alone; other letters are looked for in both of theirs."""
-    spellings = [text] if text.isascii() else sorted({text, text.lower(), text.upper(), text.capitalize()})
+    spellings = (
+        [text] if text.isascii() else sorted({text, text.lower(), text.upper(), text.capitalize()})
+    )
     bound, conditions = {}, []
     for number, spelling in enumerate(spellings):
         # Values are JSON texts, so the text to find is written as JSON writes it.
         bound[f"key{number}"] = f"%{_literally(spelling)}%"
         bound[f"value{number}"] = f"%{_literally(msgspec.json.encode(spelling).decode()[1:-1])}%"
-        conditions.append(f"s.key LIKE :key{number} ESCAPE '!' OR s.value LIKE :value{number} ESCAPE '!'")
+        conditions.append(
+            f"s.key LIKE :key{number} ESCAPE '!' OR s.value LIKE :value{number} ESCAPE '!'"
+        )
     return "(" + " OR ".join(conditions) + ")", bound
 
 
@@ -179,17 +197,21 @@ SELECT c.key, c.value, c.revision, t.at, t.actor
 FROM changes c JOIN transactions t ON t.revision = c.revision
 WHERE c.key = ? AND c.revision <= ? ORDER BY c.revision DESC LIMIT 1
 """
-_VARIABLE: Final = (
-    "upper(replace(replace(replace(replace(replace(replace(s.key, '.', '_'), '/', '_'), ':', '_'), '@', '_'),"
-    " '=', '_'), '-', '_'))"
-)
 
 
 def env_collision(connection: apsw.Connection, question: Question) -> list[str]:
-    """Two matching keys that have one name as environment variables, empty where there are none."""
+    """Two matching keys that have one name as environment variables, if there are any."""
     where, bound = _conditions(question, question.low)
-    name = f"CASE WHEN s.key GLOB '[0-9]*' THEN '_' ELSE '' END || {_VARIABLE}"
-    pairs = f"SELECT min(s.key), max(s.key) FROM state s WHERE {where} GROUP BY {name} HAVING count(*) > 1 LIMIT 1"
-    for pair in connection.execute(pairs, bound):
+    for pair in connection.execute(_COLLISION.format(where=where), bound):
         return list(pair)
     return []
+
+
+_COLLISION: Final = """
+SELECT min(key), max(key) FROM (
+    SELECT s.key, CASE WHEN s.key GLOB '[0-9]*' THEN '_' ELSE '' END ||
+        replace(replace(replace(replace(replace(replace(
+            upper(s.key), '.', '_'), '/', '_'), ':', '_'), '@', '_'), '=', '_'), '-', '_') AS name
+    FROM state s WHERE {where}
+) GROUP BY name HAVING count(*) > 1 LIMIT 1
+"""

@@ -65,10 +65,25 @@ def _count(text: str) -> int:
 
 
 TABLE: Final = (
-    Setting("data_dir", lambda text: Path(text).expanduser().absolute(), None, "Folder of the store; by default the user's data directory."),
+    Setting(
+        "data_dir",
+        lambda text: Path(text).expanduser().absolute(),
+        None,
+        "Folder of the store; by default the user's data directory.",
+    ),
     Setting("port", _port, 0, "Port on 127.0.0.1; 0 takes the last one again, or any free one."),
-    Setting("engine", _engine, "sqlite", "Where the event log lives: sqlite, or memory (gone with the server)."),
-    Setting("linger", _seconds, None, "End so many seconds after the starter is gone and nothing is open."),
+    Setting(
+        "engine",
+        _engine,
+        "sqlite",
+        "Where the event log lives: sqlite, or memory (gone with the server).",
+    ),
+    Setting(
+        "linger",
+        _seconds,
+        None,
+        "End so many seconds after the starter is gone and nothing is open.",
+    ),
     Setting("max_connections", _count, 4096, "Connections open at once; one more is answered 429."),
 )
 

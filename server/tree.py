@@ -43,7 +43,9 @@ def children(
     while len(found) < limit and (key := _first(connection, position, prefix)):
         segment = key[len(prefix) :].split(".", 1)[0]
         for candidate in _shorter(segment):
-            if (past is None or candidate > past) and (child := _child(connection, count, prefix, candidate)):
+            if (past is None or candidate > past) and (
+                child := _child(connection, count, prefix, candidate)
+            ):
                 found.append(child)
                 past = candidate
         position = _behind(prefix, segment, key)
@@ -52,7 +54,9 @@ def children(
 
 def _shorter(segment: str) -> list[str]:
     """Every segment that is due now: those that a '-' continues, then the segment itself."""
-    return [segment[:end] for end, letter in enumerate(segment) if letter == "-" and end] + [segment]
+    return [segment[:end] for end, letter in enumerate(segment) if letter == "-" and end] + [
+        segment
+    ]
 
 
 def _child(connection: apsw.Connection, count: Count, prefix: str, segment: str) -> Child | None:

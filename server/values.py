@@ -38,7 +38,9 @@ def decode(body: bytes) -> Any:
             _refuse_surrogates(value)
         return value
     except UnicodeDecodeError as error:
-        raise Malformed(f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}.") from error
+        raise Malformed(
+            f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}."
+        ) from error
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -69,7 +71,9 @@ def check_size(raw: str, key: str) -> None:
     """Raises `TooLarge` where the encoded value exceeds `MAX_BYTES`."""
     if (given := size(raw)) > MAX_BYTES:
         raise TooLarge(
-            f"The value of {key} has {given} bytes; allowed are {MAX_BYTES}.", key=key, limit=MAX_BYTES
+            f"The value of {key} has {given} bytes; allowed are {MAX_BYTES}.",
+            key=key,
+            limit=MAX_BYTES,
         )
 
 
@@ -78,7 +82,9 @@ def check(value: Any, key: str) -> None:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         if any(isinstance(inner, float) and not math.isfinite(inner) for inner in level):
-            raise Invalid(f"A number in the value of {key} is beyond what a 64-bit float can hold.", key=key)
+            raise Invalid(
+                f"A number in the value of {key} is beyond what a 64-bit float can hold.", key=key
+            )
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return

@@ -115,7 +115,9 @@ class Group:
     def failed(self, error: SignalboxError) -> list[Outcome]:
         """The outcomes where nothing of the group could be written."""
         return [
-            outcome if outcome.duplicate or outcome.attempt.dry_run else outcome._replace(error=error, changes=0)
+            outcome
+            if outcome.duplicate or outcome.attempt.dry_run
+            else outcome._replace(error=error, changes=0)
             for outcome in self.outcomes
         ]
 
@@ -125,7 +127,10 @@ class Group:
         if (earlier := self._ids.get(attempt.id)) is not None:
             if earlier.error and not earlier.error.remembered:
                 return None
-            first = earlier.attempt.fingerprint, earlier.answer() | {"http_status": earlier.http_status}
+            first = (
+                earlier.attempt.fingerprint,
+                earlier.answer() | {"http_status": earlier.http_status},
+            )
         elif (found := self._readmodel.first_outcome(attempt.id)) is not None:
             first = found
         else:
@@ -138,7 +143,9 @@ class Group:
         if attempt.refusal is not None:
             raise attempt.refusal
         assert attempt.command is not None
-        changes = attempt.decide(self._layer) if attempt.decide else decide(self._layer, attempt.command)
+        changes = (
+            attempt.decide(self._layer) if attempt.decide else decide(self._layer, attempt.command)
+        )
         if attempt.dry_run or not changes:
             return Outcome(attempt, self._at, self._layer.revision, len(changes))
         self._accept(attempt, changes)
@@ -148,7 +155,15 @@ class Group:
         revision = self._layer.revision + 1
         facts = [Change(key, raw) for key, raw in sorted(changes.items())]
         self.transactions.append(
-            Transaction(revision, attempt.id, attempt.actor, self._at, attempt.type, attempt.fingerprint, facts)
+            Transaction(
+                revision,
+                attempt.id,
+                attempt.actor,
+                self._at,
+                attempt.type,
+                attempt.fingerprint,
+                facts,
+            )
         )
         self._layer.put(changes, revision)
         self._layer.revision = revision
@@ -160,7 +175,12 @@ class Writer:
     """`clock` gives seconds since 1970; only told times depend on it."""
 
     def __init__(
-        self, engine: Engine, readmodel: ReadModel, feed: Feed, clock: Callable[[], float], last_at: int = 0
+        self,
+        engine: Engine,
+        readmodel: ReadModel,
+        feed: Feed,
+        clock: Callable[[], float],
+        last_at: int = 0,
     ) -> None:
         self._engine = engine
         self._readmodel = readmodel
@@ -181,7 +201,9 @@ class Writer:
         """Put the attempt in line; `wait` on the result gives its outcome."""
         waiting = Waiting(attempt)
         if len(self._queue) >= MAX_WAITING:
-            self.refuse(waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING))
+            self.refuse(
+                waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING)
+            )
         else:
             self._queue.append(waiting)
             self._work.set()
@@ -209,7 +231,8 @@ class Writer:
                 self._work.clear()
 
     def _write(self) -> None:
-        group, waiting = Group(self._readmodel, self._now()), []
+        group = Group(self._readmodel, self._now())
+        waiting: list[Waiting] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             waiting.append(self._queue[0])
             group.add(waiting[-1].attempt)
@@ -229,7 +252,9 @@ class Writer:
             self._engine.append(
                 group.transactions,
                 group.expected,
-                lambda: self._readmodel.apply(group.transactions, kept, *group.comings_and_goings()),
+                lambda: self._readmodel.apply(
+                    group.transactions, kept, *group.comings_and_goings()
+                ),
             )
         except Exception as error:  # every attempt of the group gets an outcome, whatever happened
             self._readmodel.abandoned()
@@ -244,7 +269,7 @@ class Writer:
 
 
 def breathe() -> None:
-    """Let other greenlets and the sockets have a turn (`sleep(0)` in a loop would starve sockets)."""
+    """Give other greenlets and the sockets a turn; `sleep(0)` in a loop would starve sockets."""
     gevent.sleep(0.00001)
 
 
@@ -252,4 +277,6 @@ def _as_refusal(error: Exception) -> SignalboxError:
     if isinstance(error, Unavailable):
         return error
     gevent.get_hub().handle_error(None, type(error), error, error.__traceback__)
-    return Internal(f"The command could not be written: {type(error).__name__}. Nothing was changed.")
+    return Internal(
+        f"The command could not be written: {type(error).__name__}. Nothing was changed."
+    )

@@ -54,14 +54,20 @@ class SqliteEngine:
                 log.insert(self._connection, transactions)
             also()
 
+        def write_and_commit() -> None:
+            write()
+            self._commit()
+
         try:
             if sum(len(transaction.changes) for transaction in transactions) > INLINE_CHANGES:
-                self._blocking(lambda: (write(), self._commit())[1])
+                self._blocking(write_and_commit)
             else:
                 write()
                 self._blocking(self._commit)
         except _NOTHING_WRITTEN as error:
-            raise Unavailable(f"The store cannot be written: {error}. Nothing was changed.") from error
+            raise Unavailable(
+                f"The store cannot be written: {error}. Nothing was changed."
+            ) from error
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

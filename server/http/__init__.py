@@ -1,1 +1,1 @@
-"""The loopback endpoints: a guard in front, commands and queries in modules that share nothing else."""
+"""The loopback endpoints: a guard in front; commands and queries share nothing else."""

@@ -31,9 +31,7 @@ def answer(
     return [encoded]
 
 
-def refuse(
-    start_response: StartResponse, error: SignalboxError, **extra: Any
-) -> Iterable[bytes]:
+def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -> Iterable[bytes]:
     """A refusal: `{"code", "message", …}` with what helps the sender to go on."""
     headers = []
     if error.status == 401:

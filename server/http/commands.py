@@ -33,7 +33,9 @@ def commands(writer: Writer) -> Callable[[Environ, StartResponse, str], Iterable
     return route
 
 
-def acknowledge(environ: Environ, start_response: StartResponse, outcome: Outcome) -> Iterable[bytes]:
+def acknowledge(
+    environ: Environ, start_response: StartResponse, outcome: Outcome
+) -> Iterable[bytes]:
     """The outcome as an answer; none for the window's page, whose stream shows it."""
     if "HTTP_DATASTAR_REQUEST" in environ:
         start_response("204 No Content", [])

@@ -8,12 +8,11 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-
 WATCH_SECONDS = 1.0
 
 
 @contextmanager
-def on_end_of_file(sock: Any, call: Callable[[], None]) -> Iterator[None]:
+def on_end_of_file(sock: Any, call: Callable[[], object]) -> Iterator[None]:
     """Run `call` once the peer has closed; meant for routes that read nothing more."""
     watcher = gevent.get_hub().loop.io(sock.fileno(), 1)
 
@@ -37,7 +36,7 @@ def on_end_of_file(sock: Any, call: Callable[[], None]) -> Iterator[None]:
 
 
 def watch_eof(environ: dict[str, Any]) -> Event:
-    """An event that is set when the sender of this request has gone; for routes that end with it."""
+    """An event that is set once the sender of this request has gone."""
     gone = Event()
     handler = environ["signalbox.handler"]
     gevent.spawn(_watch, handler, gone)

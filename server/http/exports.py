@@ -55,7 +55,8 @@ def _pages(readmodel: ReadModel, revision: int, match: str) -> Iterator[list[Ite
 def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
     for items in pages:
         yield b"".join(
-            msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n" for item in items
+            msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n"
+            for item in items
         )
 
 
@@ -75,7 +76,14 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
         rows = csv.writer(text)
         for item in items:
             rows.writerow(
-                [_cell(item.key), item.raw, type_of(item.raw), item.revision, iso(item.at), _cell(item.actor)]
+                [
+                    _cell(item.key),
+                    item.raw,
+                    type_of(item.raw),
+                    item.revision,
+                    iso(item.at),
+                    _cell(item.actor),
+                ]
             )
         yield text.getvalue().encode()
 
@@ -105,7 +113,9 @@ def _refuse_collision(readmodel: ReadModel, match: str) -> None:
     question = Question(Filter(match), "key", None, 0, 0)
     keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
     if keys:
-        raise Conflict(f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys)
+        raise Conflict(
+            f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys
+        )
 
 
 def _raw(item: Item) -> msgspec.Raw:

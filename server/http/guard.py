@@ -78,14 +78,17 @@ class Guard:
         return code
 
     def redeem(self, code: str) -> str:
-        """The Set-Cookie value for a code. Raises `Unauthenticated` for one unknown, used or late."""
-        for known in list(self._codes):
-            if hmac.compare_digest(known.encode(), code.encode()):
-                if self._codes.pop(known) > self._clock():
-                    return f"{self.cookie}={self._tokens.window}; Path=/; HttpOnly; SameSite=Strict"
-        raise Unauthenticated(
-            "This login address was used before or is too old. Get a new one: signalbox token --login"
-        )
+        """The Set-Cookie value for a code.
+
+        Raises `Unauthenticated` for one that is unknown, used or too old.
+        """
+        known = next((known for known in self._codes if _equal(code, known)), None)
+        if known is None or self._codes.pop(known) <= self._clock():
+            raise Unauthenticated(
+                "This login address was used before or is too old; "
+                "`signalbox token --login` gives a new one."
+            )
+        return f"{self.cookie}={self._tokens.window}; Path=/; HttpOnly; SameSite=Strict"
 
     def _check_origin(self, environ: dict[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")
@@ -94,9 +97,14 @@ class Guard:
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site in (None, "same-origin"):
             return
-        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] in ("/", "/login")
+        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] in (
+            "/",
+            "/login",
+        )
         if not (arrives and environ["REQUEST_METHOD"] == "GET"):
-            raise Forbidden(f"The request comes from another site (Sec-Fetch-Site: {_shown(site)}).")
+            raise Forbidden(
+                f"The request comes from another site (Sec-Fetch-Site: {_shown(site)})."
+            )
 
     def _role(self, environ: dict[str, Any]) -> Role:
         authorization = environ.get("HTTP_AUTHORIZATION")
@@ -105,7 +113,7 @@ class Guard:
             if scheme.lower() == "bearer":
                 for role in ("write", "read"):
                     if _equal(token.strip(), getattr(self._tokens, role)):
-                        return role  # type: ignore[return-value]
+                        return role
             raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
         for part in environ.get("HTTP_COOKIE", "").split(";"):
             name, _, value = part.strip().partition("=")

@@ -124,7 +124,14 @@ class Import:
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
         self._told = 0.0
         self._too_long = False
-        self.counts = {"lines": 0, "accepted": 0, "rejected": 0, "changes": 0, "batches": 0, "revision": 0}
+        self.counts = {
+            "lines": 0,
+            "accepted": 0,
+            "rejected": 0,
+            "changes": 0,
+            "batches": 0,
+            "revision": 0,
+        }
         self.failure: SignalboxError | None = None
 
     def run(self, reader: Reader) -> Iterator[bytes]:
@@ -166,7 +173,7 @@ class Import:
             self._submit()
 
     def _continues_long_line(self, line: bytes) -> bool:
-        """A line beyond the limit arrives in pieces; the first is refused, the others are dropped."""
+        """A line beyond the limit arrives in pieces: the first is refused, the others dropped."""
         continues, ends = self._too_long, line.endswith(b"\n")
         self._too_long = not ends and (continues or len(line) > MAX_LINE)
         return continues
@@ -218,8 +225,14 @@ class Import:
             yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self) -> bytes:
-        status = {"status": "rejected"} | self.failure.fields() if self.failure else {"status": "accepted"}
-        return json.dumps({"type": "summary", "id": self._id} | status | self.counts).encode() + b"\n"
+        status = (
+            {"status": "rejected"} | self.failure.fields()
+            if self.failure
+            else {"status": "accepted"}
+        )
+        return (
+            json.dumps({"type": "summary", "id": self._id} | status | self.counts).encode() + b"\n"
+        )
 
 
 def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
@@ -253,7 +266,9 @@ def _read_line(line: bytes) -> Command:
 
 def _check_id(identity: str) -> None:
     if not _ID.fullmatch(identity):
-        raise Invalid(f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -.")
+        raise Invalid(
+            f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."
+        )
 
 
 def _check_size(changes: int, size: int) -> None:
@@ -271,11 +286,10 @@ def _too_much_at_once() -> TooLarge:
 
 
 def _located(error: SignalboxError, number: int) -> SignalboxError:
-    located = type(error)(
+    return type(error)(
         f"Line {number}: {error.message}",
         key=error.key,
         keys=error.keys,
         revision=error.revision,
         limit=error.limit,
     )
-    return located

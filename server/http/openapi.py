@@ -37,19 +37,30 @@ _MEDIA: Final = {
 
 def describe() -> dict[str, Any]:
     """The whole document."""
-    (_, *_), schemas = msgspec.json.schema_components([Command], ref_template="#/components/schemas/{name}")
+    (_, *_), schemas = msgspec.json.schema_components(
+        [Command], ref_template="#/components/schemas/{name}"
+    )
     for kind in TYPES.values():
         schemas[f"{kind.__name__}Command"] = _with_envelope(schemas[kind.__name__])
     schemas["Refusal"] = _refusal()
     paths = {"/commands": {"post": _command()}}
     for route, names in ROUTES.items():
-        paths[route] = {"post" if route.startswith("/commands") else "get": _operation(route, names)}
+        paths[route] = {
+            "post" if route.startswith("/commands") else "get": _operation(route, names)
+        }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Signalbox", "version": __version__, "license": {"name": "MIT", "identifier": "MIT"}},
+        "info": {
+            "title": "Signalbox",
+            "version": __version__,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
         "security": [{"token": []}],
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -68,17 +79,27 @@ def _command() -> dict[str, Any]:
 
 
 def _operation(route: str, names: tuple[str, ...]) -> dict[str, Any]:
-    parameters = [
-        {"name": name, "in": "query", "description": PARAMETERS[name].help, "schema": PARAMETERS[name].schema}
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "query",
+            "description": PARAMETERS[name].help,
+            "schema": PARAMETERS[name].schema,
+        }
         for name in names
     ]
     if "{" in route:
         name = route[route.index("{") + 1 : -1]
-        parameters.append({"name": name, "in": "path", "required": True, "schema": {"type": "string"}})
+        parameters.append(
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        )
     media = _MEDIA.get(route, "application/json")
     operation: dict[str, Any] = {"summary": _SUMMARIES[route], "parameters": parameters}
     if route == "/commands/import":
-        operation["requestBody"] = {"required": True, "content": {media: {"schema": {"type": "string"}}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {media: {"schema": {"type": "string"}}},
+        }
     done = {"200": {"description": "Done.", "content": {media: {}}}}
     return operation | {"responses": done | _refusals()}
 

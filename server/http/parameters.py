@@ -27,20 +27,33 @@ def _text(**more: Any) -> dict[str, Any]:
 
 
 PARAMETERS: Final[dict[str, Parameter]] = {
-    "match": Parameter(_text(default="**"), "Pattern of keys: * within a segment, ** across segments."),
-    "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
-    "search": Parameter(_text(), "Only where this text is in key or value, without regard to case."),
-    "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
-    "after": Parameter(_text(), "Continue behind this: the next of an earlier page; of a stream a position."),
-    "limit": Parameter(
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "Items at most."
+    "match": Parameter(
+        _text(default="**"), "Pattern of keys: * within a segment, ** across segments."
     ),
-    "prefix": Parameter(_text(default=""), "Whole segments with a dot at the end; empty for the root."),
+    "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
+    "search": Parameter(
+        _text(), "Only where this text is in key or value, without regard to case."
+    ),
+    "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
+    "after": Parameter(
+        _text(), "Continue behind this: the next of an earlier page; of a stream a position."
+    ),
+    "limit": Parameter(
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "Items at most.",
+    ),
+    "prefix": Parameter(
+        _text(default=""), "Whole segments with a dot at the end; empty for the root."
+    ),
     "actor": Parameter(_text(), "Attempts of this actor; of an import, who sends it."),
     "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),
     "before": Parameter(_text(), "Continue behind this: the next of an earlier page."),
-    "format": Parameter(_text(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."),
-    "acks": Parameter(_text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."),
+    "format": Parameter(
+        _text(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."
+    ),
+    "acks": Parameter(
+        _text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
+    ),
     "id": Parameter(_text(), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
 }
@@ -92,7 +105,9 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 def _check(name: str, value: str) -> None:
     schema = PARAMETERS[name].schema
     if "enum" in schema and value not in schema["enum"]:
-        raise Invalid(f"The parameter {name} is {value[:80]!r}; allowed are {', '.join(schema['enum'])}.")
+        raise Invalid(
+            f"The parameter {name} is {value[:80]!r}; allowed are {', '.join(schema['enum'])}."
+        )
     if schema["type"] == "integer":
         low, high = schema["minimum"], schema["maximum"]
         if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):

@@ -67,7 +67,9 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
     app.get("/queries/tree", callback=tree)
     app.get("/queries/attempts", callback=attempts)
     app.get("/queries/attempts/<identity>", callback=attempt)
-    app.get("/queries/status", callback=lambda: given_to("/queries/status") or json_answer(status()))
+    app.get(
+        "/queries/status", callback=lambda: given_to("/queries/status") or json_answer(status())
+    )
     app.get("/queries/metrics", callback=lambda: given_to("/queries/metrics") or metrics(status()))
 
 
@@ -141,5 +143,3 @@ def _position(text: str | None) -> tuple[int, int] | None:
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-

@@ -44,7 +44,9 @@ def application(
                 return writes[path](environ, start_response, role or "")
             if path == "/login" and method == "POST":
                 guard.demand_write(role)
-                return answer(start_response, 200, {"url": f"{url()}/login?code={guard.new_code()}"})
+                return answer(
+                    start_response, 200, {"url": f"{url()}/login?code={guard.new_code()}"}
+                )
             if path == "/queries/stream":
                 _demand(method, "GET", path)
                 return streams.route(environ, start_response)
@@ -57,13 +59,20 @@ def application(
 
 
 def _queries(
-    guard: Guard, readmodel: ReadModel, feed: Feed, streams: Streams, status: Callable[[], dict[str, Any]]
+    guard: Guard,
+    readmodel: ReadModel,
+    feed: Feed,
+    streams: Streams,
+    status: Callable[[], dict[str, Any]],
 ) -> bottle.Bottle:
     app = bottle.Bottle(catchall=False)
     app.default_error_handler = _as_json
     queries.mount(app, readmodel, status)
     exports.mount(app, readmodel)
-    app.get("/openapi.json", callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()))
+    app.get(
+        "/openapi.json",
+        callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()),
+    )
     shell.mount(app, guard, readmodel, feed, streams, status)
     return app
 
@@ -76,7 +85,9 @@ def _demand(method: str, wanted: str, path: str) -> None:
 def _as_json(error: bottle.HTTPError) -> bytes:
     """Bottle's own refusals (no such route, other method) in the form of all others."""
     request, kind = bottle.request, MethodNotAllowed if error.status_code == 405 else NoSuchThing
-    refusal = kind(f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json.")
+    refusal = kind(
+        f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
+    )
     error.status = refusal.status
     error.headers.update(dict(HEADERS))
     error.headers["Content-Type"] = "application/json"
@@ -87,5 +98,3 @@ def _refused(start_response: StartResponse, path: str, error: SignalboxError) ->
     if path.startswith("/commands"):
         return refuse(start_response, error, id=None, status="rejected")
     return refuse(start_response, error)
-
-

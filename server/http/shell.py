@@ -16,7 +16,6 @@ from server.errors import Invalid, NoSuchThing
 from server.feed import Feed
 from server.http.answers import HEADERS
 from server.http.guard import Guard
-
 from server.http.streams import Streams
 from server.readmodel import ReadModel
 from ui.views import shell
@@ -24,7 +23,8 @@ from ui.views import shell
 STATIC: Final = Path(ui.__file__).parent / "static"
 POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 """Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
 
@@ -65,7 +65,9 @@ def mount(
         from server.http.page import page
 
         environ = bottle.request.environ
-        frames = page(environ, readmodel, feed, status, _signals(bottle.request.query.get("datastar")))
+        frames = page(
+            environ, readmodel, feed, status, _signals(bottle.request.query.get("datastar"))
+        )
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None

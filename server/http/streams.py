@@ -88,7 +88,9 @@ class Streams:
         try:
             given = parameters(environ, "/queries/stream")
             pattern = compile_pattern(given.get("match", "**"))
-            position, reset = self._position(environ.get("HTTP_LAST_EVENT_ID") or given.get("after"))
+            position, reset = self._position(
+                environ.get("HTTP_LAST_EVENT_ID") or given.get("after")
+            )
             acks = given.get("acks") == "1"
         except SignalboxError as error:
             return refuse(start_response, error)
@@ -127,7 +129,9 @@ class Streams:
             return None, b""
         store, _, revision = text.rpartition(":")
         if not (revision.isascii() and revision.isdigit()) or len(revision) > 18:
-            raise Invalid(f"The position is {text[:80]!r}; allowed are <revision> and <store>:<revision>.")
+            raise Invalid(
+                f"The position is {text[:80]!r}; allowed are <revision> and <store>:<revision>."
+            )
         if store not in ("", self._store) or int(revision) > self._readmodel.revision:
             return None, events.reset("other_store", min(1, self._readmodel.revision))
         return int(revision), b""
@@ -161,7 +165,9 @@ class Streams:
     def _send_snapshot(self, stream: Stream) -> int:
         revision, after = self._readmodel.revision, ""
         while not stream.gone:
-            items = self._readmodel.snapshot_page(revision, stream.pattern.text, after, SNAPSHOT_ITEMS)
+            items = self._readmodel.snapshot_page(
+                revision, stream.pattern.text, after, SNAPSHOT_ITEMS
+            )
             stream.sock.sendall(events.snapshot(revision, items))
             if len(items) < SNAPSHOT_ITEMS:
                 break

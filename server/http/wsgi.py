@@ -67,11 +67,11 @@ class Handler(WSGIHandler):  # type: ignore[misc]
         self.deadline = monotonic() + BODY_SECONDS
 
     def take_over(self) -> socket.socket:
-        """The socket, for a route that answers by itself from now on; closed when the route ends."""
+        """The socket, for a route that answers by itself; closed when the route ends."""
         self.deadline = None
         self.close_connection = True
         self.headers_sent = True
-        self.status, self.code = b"200 OK", 200
+        self.status, self.code = "200 OK", 200
         taken: socket.socket = self.socket
         return taken
 
@@ -137,9 +137,12 @@ class Server(WSGIServer):  # type: ignore[misc]
 
 def refuse_connection(sock: Any, limit: int) -> None:
     """Say that there are too many connections, without reading anything."""
-    body = b'{"code":"busy","message":"The server has %d connections open, its limit.","limit":%d}' % (
-        limit,
-        limit,
+    body = (
+        b'{"code":"busy","message":"The server has %d connections open, its limit.","limit":%d}'
+        % (
+            limit,
+            limit,
+        )
     )
     head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     try:
@@ -150,5 +153,3 @@ def refuse_connection(sock: Any, limit: int) -> None:
         pass
     finally:
         sock.close()
-
-

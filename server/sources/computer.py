@@ -55,7 +55,9 @@ class ComputerSource:
             self._switched.clear()
 
     def _write(self, values: dict[str, Any]) -> None:
-        members: list[Any] = [Set(key="computer." + key, value=value) for key, value in values.items()]
+        members: list[Any] = [
+            Set(key="computer." + key, value=value) for key, value in values.items()
+        ]
         self._writer.submit(
             Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), chosen_id=False)
         )
@@ -105,13 +107,22 @@ def _sensors() -> dict[str, Any]:
     found: dict[str, Any] = {}
     battery: Callable[[], Any] | None = getattr(psutil, "sensors_battery", None)
     if battery and (charge := battery()):
-        found |= {"battery.percent": round(charge.percent, 1), "battery.plugged": bool(charge.power_plugged)}
-    temperatures = getattr(psutil, "sensors_temperatures", dict)()
-    hottest = [entry.current for entries in temperatures.values() for entry in entries if entry.current]
+        found |= {
+            "battery.percent": round(charge.percent, 1),
+            "battery.plugged": bool(charge.power_plugged),
+        }
+    temperatures: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
+    hottest = [
+        entry.current for entries in temperatures.values() for entry in entries if entry.current
+    ]
     return found | ({"cpu.temperature": max(hottest)} if hottest else {})
 
 
 def _counters() -> dict[str, float]:
     network, disk = psutil.net_io_counters(), psutil.disk_io_counters()
-    counters = {"network.received": network.bytes_recv, "network.sent": network.bytes_sent} if network else {}
-    return counters | ({"disk.read": disk.read_bytes, "disk.written": disk.write_bytes} if disk else {})
+    counters: dict[str, float] = {}
+    if network:
+        counters |= {"network.received": network.bytes_recv, "network.sent": network.bytes_sent}
+    if disk:
+        counters |= {"disk.read": disk.read_bytes, "disk.written": disk.write_bytes}
+    return counters
