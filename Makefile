@@ -1,0 +1,50 @@
+# What a person types. `make run` and `make test` work on a fresh clone.
+
+PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,\
+	$(if $(shell $(name) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15) or "")' 2>/dev/null),$(name))))
+PY := .venv/bin/python
+INSTALLED := .venv/installed
+
+.PHONY: run install test bench lint build lock clean --quick
+
+run: $(INSTALLED)
+	@packaging/debian_packages.sh window
+	@.venv/bin/signalbox
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock hatch_build.py
+	@test -n "$(PYTHON)" || { echo "Signalbox needs Python 3.11 to 3.14; none was found." >&2; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(INSTALLED)
+	@packaging/debian_packages.sh tests
+	$(PY) -m pytest
+
+# `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
+bench: $(INSTALLED)
+	$(PY) -m tests.benchmarks $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
+
+--quick:
+	@:
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+build: $(INSTALLED)
+	$(PY) -m build --no-isolation
+
+# Newest versions that pyproject.toml allows, for every platform and Python, without any address.
+lock:
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
+	.venv-lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+		--no-annotate --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f ui/static/datastar.js ui/static/datastar.LICENSE
