@@ -79,16 +79,15 @@ def check_size(raw: str, key: str) -> None:
 
 def check(value: Any, key: str) -> None:
     """Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level, depth = [value], 0
+    while level:
         if any(isinstance(inner, float) and not math.isfinite(inner) for inner in level):
             raise Invalid(
                 f"A number in the value of {key} is beyond what a 64-bit float can hold.", key=key
             )
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return
-    raise _too_deep()
+        if depth == MAX_DEPTH and any(isinstance(inner, dict | list) for inner in level):
+            raise _too_deep()
+        level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
 
 
 def _inside(value: Any) -> list[Any]:
