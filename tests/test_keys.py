@@ -1,0 +1,170 @@
+"""The grammar of keys, what patterns match, and ranges in key order."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.errors import Invalid
+from server.keys import RESERVED, after_prefix, check_key, check_prefix, compile_pattern, is_key
+
+KEYS = [
+    "a",
+    "A",
+    "0",
+    "_",
+    "/",
+    "_x.y",
+    "/etc/hosts",
+    "a.b.c",
+    "a-b",
+    "a.-b",
+    "a.@b",
+    "a=b:c@d",
+    "a//b",
+    "a/",
+    "a/.b",
+    "a./b",
+    "1.2.3",
+    "_signalbox.theme",
+    "a" * 256,
+    ".".join("a" * 128),
+]
+NO_KEYS = [
+    "",
+    ".",
+    "..",
+    ".a",
+    "a.",
+    "a..b",
+    "-a",
+    ":a",
+    "@a",
+    "=a",
+    "a b",
+    "a\n",
+    "a\0",
+    "\ta",
+    "ä",
+    "a,b",
+    "a*b",
+    "a\u2028b",
+    "a\u0661",  # a digit, but not of ASCII
+    "a/./b",
+    "a/..b",
+    "a/../b",
+    "/../b",
+    "a%20b",
+    'a"b',
+    "a" * 257,
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_these_are_keys(key: str) -> None:
+    assert is_key(key)
+    check_key(key)
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+def test_these_are_no_keys_and_the_refusal_says_what_is_allowed(key: str) -> None:
+    assert not is_key(key)
+    with pytest.raises(Invalid, match="key") as caught:
+        check_key(key)
+    assert repr(key[:20])[1:-1] in str(caught.value)
+    assert "256" in str(caught.value)
+
+
+def test_a_dot_between_slashes_is_refused_at_the_end_and_the_start_too() -> None:
+    """`a/.` and `./a` would name another file where a key becomes a path."""
+    for key in ("a/.", "./a", "a/..", "../a", "a/./", "//.//"):
+        assert not is_key(key), key
+
+
+@pytest.mark.parametrize("prefix", ["a.", "a.b.", "_signalbox.", "a/b."])
+def test_a_prefix_is_a_key_and_a_dot(prefix: str) -> None:
+    check_prefix(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["", ".", "a", "a..", ".a.", "a b.", "a*."])
+def test_anything_else_is_no_prefix(prefix: str) -> None:
+    with pytest.raises(Invalid, match="prefix"):
+        check_prefix(prefix)
+
+
+CHARACTERS = "ab.-/_*"
+TEXTS = st.text("ab.-/", min_size=1, max_size=8)
+ANY_KEY = st.from_regex(r"[a-c_/][a-c/-]{0,3}(\.[a-c/-]{1,3}){0,3}", fullmatch=True).filter(is_key)
+PATTERNS = st.lists(
+    st.sampled_from(["a", "b", "c", ".", "-", "/", "*", "**"]), min_size=1, max_size=8
+).map("".join)
+
+
+def naive(pattern: str, key: str) -> bool:
+    """What the contract says, letter by letter."""
+    if key.startswith(RESERVED) and not pattern.startswith(RESERVED):
+        return False
+    if not pattern:
+        return not key
+    if pattern.startswith("**"):
+        rest = pattern[2:]
+        return any(naive_rest(rest, key[cut:]) for cut in range(len(key) + 1))
+    if pattern.startswith("*"):
+        segment = len(key.split(".", 1)[0])
+        return any(naive_rest(pattern[1:], key[cut:]) for cut in range(segment + 1))
+    return bool(key) and pattern[0] == key[0] and naive_rest(pattern[1:], key[1:])
+
+
+def naive_rest(pattern: str, key: str) -> bool:
+    return naive(pattern, key) if pattern else not key
+
+
+@settings(deadline=None, max_examples=400)
+@given(pattern=PATTERNS, key=ANY_KEY)
+def test_a_pattern_matches_what_the_contract_says(pattern: str, key: str) -> None:
+    assert compile_pattern(pattern).matches(key) == naive(pattern, key)
+
+
+@settings(deadline=None, max_examples=400)
+@given(pattern=PATTERNS, key=ANY_KEY)
+def test_what_a_pattern_matches_lies_in_its_range(pattern: str, key: str) -> None:
+    compiled = compile_pattern(pattern)
+    inside = compiled.low <= key < compiled.high
+    if compiled.matches(key):
+        assert inside
+    if compiled.is_range and inside and not key.startswith(RESERVED):
+        assert compiled.matches(key)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("test", ["test"], ["test2", "test.a", "tes"]),
+        ("test.**", ["test.a", "test.a.b"], ["test", "test2.a"]),
+        ("test.*", ["test.a", "test.a-b/c"], ["test.a.b", "test"]),
+        ("*.on", ["lamp.on"], ["lamp.desk.on", "on"]),
+        ("**.on", ["lamp.on", "lamp.desk.on"], ["on", "lamp.once"]),
+        ("**", ["a", "a.b"], ["_signalbox.theme"]),
+        ("*", ["a"], ["a.b", "_signalbox.theme"]),
+        ("_signalbox.**", ["_signalbox.theme"], ["_signalboxes", "a"]),
+        ("_signalbox**", ["_signalboxes.a"], ["_signalbox.theme"]),
+        ("a=b:c@d", ["a=b:c@d"], ["a=b:c@e"]),
+    ],
+)
+def test_stars_match_within_or_across_segments(
+    pattern: str, matching: list[str], others: list[str]
+) -> None:
+    compiled = compile_pattern(pattern)
+    assert [key for key in matching if not compiled.matches(key)] == []
+    assert [key for key in others if compiled.matches(key)] == []
+
+
+@pytest.mark.parametrize("pattern", ["", "a b", "a?", "[ab]", "a%", "é", "a\n", "a" * 513])
+def test_a_pattern_of_other_characters_is_refused(pattern: str) -> None:
+    with pytest.raises(Invalid, match="match"):
+        compile_pattern(pattern)
+
+
+@settings(deadline=None)
+@given(prefix=TEXTS, text=TEXTS)
+def test_a_prefix_range_holds_exactly_what_begins_with_the_prefix(prefix: str, text: str) -> None:
+    assert (prefix <= text < after_prefix(prefix)) == text.startswith(prefix)
