@@ -14,8 +14,7 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 WHEEL: Final = (
-    "starhtml==0.7.0"
-    " --hash=sha256:3515ac3a21f1be7ce3e724b45440ed2be20d3afcdb60f92f6ebbfaec883d3ea2"
+    "starhtml==0.7.0 --hash=sha256:3515ac3a21f1be7ce3e724b45440ed2be20d3afcdb60f92f6ebbfaec883d3ea2"
 )
 SCRIPT: Final = "starhtml/static/js/datastar-core.js"
 SCRIPT_SHA256: Final = "31c8c9efb895beadeba5f73407c3ca60201dee321c5dea56c182817b475bde9f"
