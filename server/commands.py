@@ -114,12 +114,14 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
     rest = dict(body)
     chosen = rest.pop("id", None)
     actor, dry_run = rest.pop("actor", default_actor), rest.pop("dry_run", False)
+    command: Command | None = None
+    refusal: SignalboxError | None = None
     try:
         _check_envelope(chosen, actor, dry_run)
         command = read_command(rest)
-        refusal, payload = None, _PAYLOAD.encode((actor, command))
+        payload = _PAYLOAD.encode((actor, command))
     except SignalboxError as error:
-        command, refusal, payload = None, error, _PAYLOAD.encode(body | {"id": None})
+        refusal, payload = error, _PAYLOAD.encode(body | {"id": None})
     return Attempt(
         id=chosen if _fits(_ID, chosen) else new_id,
         actor=actor if _fits(_ACTOR, actor) else default_actor,
@@ -230,10 +232,9 @@ def _check_expect(command: Member) -> None:
 def _explained(message: str, fields: dict[str, Any]) -> str:
     reason, _, path = message.partition(" - at `")
     where = path.rstrip("`").removeprefix("$.") or "command"
-    if reason.startswith("Object missing required field") or reason.startswith(
-        "Object contains unknown"
-    ):
-        kind = _type_of(fields)
+    if reason.startswith(("Object missing required", "Object contains unknown")):
+        member = re.fullmatch(r"commands\[(\d+)\]", where)
+        kind = _type_of(fields["commands"][int(member[1])] if member else fields)
         names = ", ".join(TYPES[kind].__struct_fields__)
         return f"{reason.replace('Object', 'The ' + where, 1)}; a {kind} has: type, {names}."
     return f"The field {where}: {reason[0].lower()}{reason[1:]}."

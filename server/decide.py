@@ -100,7 +100,7 @@ def _member(state: State, member: Member) -> Changes:
     return _DECIDERS[type(member)](state, member)
 
 
-def _set(state: State, command: Set) -> Changes:
+def _set(_: State, command: Set) -> Changes:
     return _put(command.key, command.value)
 
 

@@ -48,7 +48,7 @@ def verify(data_dir: Path) -> dict[str, Any]:
     }
 
 
-def rebuild(data_dir: Path, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Make the state anew from the event log, in one transaction. Returns as `verify` does.
 
     Raises `StoreInUse` beside a running server.
@@ -123,7 +123,7 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
         yield f"Transaction {revision} is older than the one before it."
 
 
-def _replay(connection: apsw.Connection, progress: Progress) -> None:
+def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     total, done = log.last_revision(connection), 0
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -131,7 +131,8 @@ def _replay(connection: apsw.Connection, progress: Progress) -> None:
         while transactions := log.read(connection, done, STEP):
             fold(connection, transactions)
             done = transactions[-1].revision
-            progress(done, total)
+            if progress is not None:
+                progress(done, total)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

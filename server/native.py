@@ -39,7 +39,7 @@ class NativeThread:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException as error:  # carried to the caller, never lost
+            except BaseException as error:  # noqa: BLE001 - carried to the caller, never lost
                 self._error = error
             self._done = True
             self._wake.send()

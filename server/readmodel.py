@@ -111,7 +111,7 @@ class ReadModel:
 
     def page(
         self,
-        filter: Filter,
+        wanted: Filter,
         sort: str = "key",
         after: str | None = None,
         offset: int = 0,
@@ -123,7 +123,7 @@ class ReadModel:
         `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
         cursor.
         """
-        question = search.Question(filter, sort, after, offset, limit)
+        question = search.Question(wanted, sort, after, offset, limit)
         if not question.is_indexed:
             return self.in_thread(
                 lambda connection: self._scanned(connection, question, with_total)
@@ -133,9 +133,9 @@ class ReadModel:
             items = search.items(connection, question, *self._start(connection, question))
         return Page(self.revision, total, items, question.next(items))
 
-    def count(self, filter: Filter) -> int:
+    def count(self, wanted: Filter) -> int:
         """How many keys match, exactly."""
-        question = search.Question(filter, "key", None, 0, 0)
+        question = search.Question(wanted, "key", None, 0, 0)
         if not question.is_indexed:
             return self.in_thread(lambda connection: search.count(connection, question))
         with self.snapshot() as connection:

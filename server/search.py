@@ -34,14 +34,14 @@ class Question:
     """A filter with its order and position, checked. Raises `Invalid`."""
 
     def __init__(
-        self, filter: Filter, sort: str, after: str | None, offset: int, limit: int
+        self, wanted: Filter, sort: str, after: str | None, offset: int, limit: int
     ) -> None:
         if sort not in SORTS:
             raise Invalid(f"The field sort is {sort!r}; allowed are {' and '.join(SORTS)}.")
-        if filter.type is not None and filter.type not in TYPES:
-            raise Invalid(f"The field type is {filter.type!r}; allowed are {', '.join(TYPES)}.")
-        self.pattern: Pattern = compile_pattern(filter.match)
-        self.type, self.search = filter.type, filter.search or None
+        if wanted.type is not None and wanted.type not in TYPES:
+            raise Invalid(f"The field type is {wanted.type!r}; allowed are {', '.join(TYPES)}.")
+        self.pattern: Pattern = compile_pattern(wanted.match)
+        self.type, self.search = wanted.type, wanted.search or None
         self.sort, self.offset, self.limit = sort, offset, limit
         self.low = self.pattern.low
         self.before: tuple[int, str] | None = None
@@ -95,7 +95,7 @@ def items(connection: apsw.Connection, question: Question, low: str, skip: int) 
 def count(connection: apsw.Connection, question: Question) -> int:
     """How many keys match, wherever the page begins."""
     where, bound = _conditions(question, question.pattern.low, paged=False)
-    return int(connection.execute(f"SELECT count(*) FROM state s WHERE {where}", bound).get)
+    return int(connection.execute(_COUNT.format(where=where), bound).get)
 
 
 def items_at(
@@ -189,6 +189,7 @@ _ITEMS: Final = """
 SELECT s.key, s.value, s.revision, t.at, t.actor
 FROM state s LEFT JOIN transactions t ON t.revision = s.revision
 """
+_COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
 _TOUCHED_SINCE: Final = """
 SELECT DISTINCT key FROM changes WHERE revision > :revision AND key >= :low AND key < :high
 """

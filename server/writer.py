@@ -14,7 +14,7 @@ from gevent.event import Event
 from server.commands import Attempt
 from server.decide import Changes, Entry, Layer, decide
 from server.engines.base import Engine
-from server.errors import Busy, IdReused, Internal, SignalboxError, Unavailable
+from server.errors import Busy, IdReused, Internal, Invalid, SignalboxError, Unavailable
 from server.events import Change, Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
@@ -140,12 +140,12 @@ class Group:
         return Outcome(attempt, self._at, self._layer.revision, duplicate=first[1])
 
     def _decided(self, attempt: Attempt) -> Outcome:
-        if attempt.refusal is not None:
-            raise attempt.refusal
-        assert attempt.command is not None
-        changes = (
-            attempt.decide(self._layer) if attempt.decide else decide(self._layer, attempt.command)
-        )
+        if attempt.decide is not None:
+            changes = attempt.decide(self._layer)
+        elif attempt.command is not None:
+            changes = decide(self._layer, attempt.command)
+        else:
+            raise attempt.refusal or Invalid("There is nothing to do.")
         if attempt.dry_run or not changes:
             return Outcome(attempt, self._at, self._layer.revision, len(changes))
         self._accept(attempt, changes)
@@ -256,7 +256,7 @@ class Writer:
                     group.transactions, kept, *group.comings_and_goings()
                 ),
             )
-        except Exception as error:  # every attempt of the group gets an outcome, whatever happened
+        except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
             self._readmodel.abandoned()
             return [], group.failed(_as_refusal(error))
         self._readmodel.committed()

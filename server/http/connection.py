@@ -1,6 +1,5 @@
 """Notices that the other side of a connection has gone, which pywsgi sees only when it writes."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ def on_end_of_file(sock: Any, call: Callable[[], object]) -> Iterator[None]:
 
     def readable() -> None:
         try:
-            ended = not sock._sock.recv(4096)
+            ended = not sock._sock.recv(4096)  # noqa: SLF001 - gevent's own would wait
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -53,6 +52,6 @@ def _watch(handler: Any, gone: Event) -> None:
 def send_now(sock: Any, data: bytes | memoryview) -> int:
     """How many bytes the connection took at once, without waiting; 0 where it is full."""
     try:
-        return int(sock._sock.send(data, getattr(socket, "MSG_DONTWAIT", 0)))
+        return int(sock._sock.send(data))  # noqa: SLF001 - gevent's own would wait
     except (BlockingIOError, InterruptedError):
         return 0

@@ -190,7 +190,7 @@ class Import:
             actor=self._actor,
             type="import",
             fingerprint=self._digest.digest(),
-            command=self._lines[0].command,
+            command=None,
             decide=batch.decide,
         )
         self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))

@@ -16,6 +16,7 @@ from server.errors import Invalid, NoSuchThing
 from server.feed import Feed
 from server.http.answers import HEADERS
 from server.http.guard import Guard
+from server.http.page import page
 from server.http.streams import Streams
 from server.readmodel import ReadModel
 from ui.views import shell
@@ -62,8 +63,6 @@ def mount(
         return response
 
     def page_stream() -> Iterator[bytes]:
-        from server.http.page import page
-
         environ = bottle.request.environ
         frames = page(
             environ, readmodel, feed, status, _signals(bottle.request.query.get("datastar"))

@@ -9,7 +9,7 @@ import gevent
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-pywsgi.MAX_REQUEST_LINE = 65_536
+pywsgi.MAX_REQUEST_LINE = 65_536  # type: ignore[attr-defined]
 """The window's page sends its view, such as the open branches of its tree, within the address."""
 
 IDLE_SECONDS: Final = 75.0
@@ -22,7 +22,7 @@ SEND_SECONDS: Final = 60.0
 """Until a client must have taken something of its answer."""
 
 
-class Handler(WSGIHandler):  # type: ignore[misc]
+class Handler(WSGIHandler):
     """One connection. `environ["signalbox.handler"]` leads a route here.
 
     pywsgi sends an answer's header and body apart, and without TCP_NODELAY a keep-alive client then
@@ -30,6 +30,7 @@ class Handler(WSGIHandler):  # type: ignore[misc]
     """
 
     ignored_socket_errors = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+    server: "Server"
     deadline: float | None = None
     answering = False
     _held: bytearray | None = None
@@ -84,28 +85,28 @@ class Handler(WSGIHandler):  # type: ignore[misc]
 
     def _write_with_headers(self, data: bytes) -> None:
         self._held = bytearray()
-        super()._write_with_headers(data)
+        super()._write_with_headers(data)  # type: ignore[misc]
         held, self._held = self._held, None
-        self._sendall(held)
+        self._sendall(bytes(held))
 
     def _sendall(self, data: bytes) -> None:
         if self._held is not None:
             self._held += data
         else:
-            super()._sendall(data)
+            super()._sendall(data)  # type: ignore[misc]
 
     def log_request(self) -> None:
         pass
 
 
-class Server(WSGIServer):  # type: ignore[misc]
+class Server(WSGIServer):
     """Listens on 127.0.0.1 only."""
 
     def __init__(self, port: int, application: Any, max_connections: int) -> None:
         super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
         self.connections: set[Handler] = set()
         self.max_connections = max_connections
-        self._reaper: gevent.Greenlet | None = None
+        self._reaper: gevent.Greenlet[[], None] | None = None
 
     def start(self) -> None:
         super().start()
