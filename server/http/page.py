@@ -1,0 +1,155 @@
+"""`GET /queries/page`: the window's stream of HTML patches, the picture of what it asks to see.
+
+The picture is a function of the state and of the parameters that travel with the query; the server
+keeps nothing about a window. Each region is sent only when its HTML has changed. A frame is made
+when the one before has left, from the state as it is then: what came between is never shown.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from time import monotonic, time
+from typing import Any, Final
+
+import msgspec
+from datastar_py.sse import ServerSentEventGenerator as Event
+
+from server.errors import Invalid
+from server.feed import Feed, Subscription
+from server.http.connection import watch_eof
+from server.http.regions import Ask, Regions
+from server.readmodel import ReadModel
+
+FRAME_SECONDS: Final = 1 / 30
+TICK_SECONDS: Final = 1.0
+"""How often to look again though nothing happened: a picture says how long ago things were."""
+HEARTBEAT_SECONDS: Final = 12.0
+REST: Final = 3
+"""A region that takes long to ask for rests this many times as long before the next time."""
+OUTCOMES: Final = 40
+"""How many of the window's last outcomes are told."""
+
+
+def page(
+    environ: dict[str, Any],
+    readmodel: ReadModel,
+    feed: Feed,
+    status: Callable[[], dict[str, Any]],
+    signals: dict[str, Any],
+) -> Iterator[bytes]:
+    """The stream's pieces. Raises `Invalid` at once where `signals` are not a window's."""
+    try:
+        ask = msgspec.convert(signals, Ask)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"The parameter datastar cannot be used: {error}.") from error
+    # What is sent again after a failure carries the parameters of its first try: too old to trust.
+    have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
+    described = status()
+    regions = Regions(ask, readmodel, feed, f"{described['engine']}, {described['durability']}")
+    subscription = feed.subscribe()
+    watch_eof(environ).rawlink(lambda _: subscription.close())
+    return _frames(Picture(ask, regions, readmodel, feed, have), subscription)
+
+
+def _frames(picture: "Picture", subscription: Subscription) -> Iterator[bytes]:
+    sent = 0.0
+    try:
+        while not subscription.closed:
+            started = monotonic()
+            frame = picture.frame()
+            if not frame and started - sent > HEARTBEAT_SECONDS:
+                frame = str(Event.patch_signals({"_online": True}))
+            if frame:
+                yield frame.encode()
+                sent = monotonic()
+            _rest(started + FRAME_SECONDS, subscription)
+            subscription.wait(picture.patience())
+            picture.disturb()
+    finally:
+        subscription.close()
+
+
+def _rest(until: float, subscription: Subscription) -> None:
+    """Let one frame's time pass unless the window goes; what happens meanwhile is not lost."""
+    happened = False
+    while not subscription.closed and (left := until - monotonic()) > 0:
+        happened |= subscription.wait(left)
+    if happened:
+        subscription.wake()
+
+
+class Picture:
+    """What one stream shows. `have` tells for each region which HTML the window has already."""
+
+    def __init__(
+        self, ask: Ask, regions: Regions, readmodel: ReadModel, feed: Feed, have: dict[str, str]
+    ) -> None:
+        self._ask, self._readmodel, self._feed, self._have = ask, readmodel, feed, have
+        self._regions = regions
+        self._views = regions.in_sight()
+        self._due = dict.fromkeys(self._views, 0.0)
+        self._stale = set(self._views)
+        self._told: dict[str, Any] = {}
+        self._held_at: int | None = None
+
+    def disturb(self) -> None:
+        """Something happened or time passed: look at everything again once it is due."""
+        self._stale = set(self._views)
+
+    def patience(self) -> float:
+        """Seconds until the next look even if nothing happens."""
+        waits = [self._due[name] - monotonic() for name in self._stale]
+        return max(0.0, min(waits, default=TICK_SECONDS))
+
+    def frame(self) -> str:
+        """The patches from what the window shows to what it should show; empty where it does."""
+        identity = str(self._readmodel.revision)
+        signals, events = self._common(), ""
+        for name in self._ready():
+            html, facts = self._look(name)
+            signals |= facts
+            if html and self._is_news(name, html):
+                events += Event.patch_elements(html, event_id=identity)
+        if self._ask.hold and self._held_at is None and not self._stale:
+            self._held_at = self._feed.changes
+        if news := self._changed(signals, bool(events)):
+            events += Event.patch_signals(news, event_id=identity)
+        return events
+
+    def _ready(self) -> list[str]:
+        if self._held_at is not None:
+            self._stale &= {"foot"}
+        now = monotonic()
+        return [name for name in self._views if name in self._stale and self._due[name] <= now]
+
+    def _look(self, name: str) -> tuple[str, dict[str, Any]]:
+        started = monotonic()
+        html, facts, is_final = self._views[name](int(time() * 1000))
+        ended = monotonic()
+        if is_final:
+            self._stale.discard(name)
+            self._due[name] = ended + REST * (ended - started)
+        return html, facts
+
+    def _is_news(self, name: str, html: str) -> bool:
+        mark = blake2b(html.encode(), digest_size=6).hexdigest()
+        if self._have.get(name) == mark:
+            return False
+        self._have[name] = mark
+        return True
+
+    def _changed(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
+        news = {name: value for name, value in signals.items() if self._told.get(name) != value}
+        self._told |= news
+        return news | {"_have": self._have} if has_patches else news
+
+    def _common(self) -> dict[str, Any]:
+        """What is current in every frame, of a held picture too."""
+        outcomes = json.dumps(self._feed.recent(self._ask.actor)[-OUTCOMES:])
+        if self._held_at is not None and outcomes != self._told["_outcomes"]:
+            # Whoever acts on a held picture sees what came of it.
+            self._held_at = None
+            self.disturb()
+        waiting = 0 if self._held_at is None else self._feed.changes - self._held_at
+        theme = self._regions.setting("_signalbox.theme", "system")
+        return {"_online": True, "_outcomes": outcomes, "_waiting": waiting, "_theme": theme}

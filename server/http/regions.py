@@ -1,0 +1,171 @@
+"""What a window asks to see, and what each region of it reads from the read model."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.feed import Feed
+from server.readmodel import ReadModel
+from server.reserved import COMPUTER
+from server.search import Filter, Item, Question
+from ui import views
+
+BRANCHES: Final = 100
+"""Children of a prefix that the tree lists until more are asked for."""
+MOST_ATTEMPTS: Final = 1_000
+
+Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
+Open = tuple[Prefix, Annotated[int, Meta(ge=1)]]
+Look = tuple[str, dict[str, Any], bool]
+"""A region's HTML, signals that belong to it, and whether it is complete."""
+View = Callable[[int], Look]
+"""Looks at one region, at a moment in ms since 1970 UTC."""
+
+
+class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
+    """The parameters of a window's stream: the page's signals of the same names."""
+
+    actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "window"
+    view: Literal["keys", "activity", "sources"] = "keys"
+    prefix: Prefix = ""
+    text: Annotated[str, Meta(max_length=500)] = ""
+    type: Literal["", "null", "boolean", "number", "string", "array", "object"] = ""
+    sort: Literal["key", "changed"] = "key"
+    start: Annotated[int, Meta(ge=0, le=10**12)] = 0
+    rows: Annotated[int, Meta(ge=1, le=500)] = 60
+    open: Annotated[list[Open], Meta(max_length=200)] = []
+    key: Annotated[str, Meta(max_length=256)] = ""
+    hold: bool = False
+    only: Literal["", "rejected"] = ""
+    attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100
+    again: int = 0
+    have: dict[str, str] = {}
+
+    def filter(self) -> Filter:
+        """A text with `*` and else only what keys can have is a glob; any other is searched for."""
+        text, kind = self.text.strip(), self.type or None
+        if "*" in text and views.PATTERN_CHARACTERS.issuperset(text):
+            return Filter(text, kind)
+        return Filter(f"{self.prefix}**", kind, text or None)
+
+
+class Regions:
+    """The regions of one stream's picture."""
+
+    def __init__(self, ask: Ask, readmodel: ReadModel, feed: Feed, engine: str) -> None:
+        self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
+        self._filter = ask.filter()
+        self._is_counted = Question(self._filter, ask.sort, None, 0, 0).is_indexed
+        self._total = -1
+
+    def in_sight(self) -> dict[str, View]:
+        """Each region that is in sight, in the order of sending."""
+        main: dict[str, View] = {
+            "keys": self._rows,
+            "activity": self._activity,
+            "sources": self._sources,
+        }
+        chosen: dict[str, View] = {"about": self._about, "fact": self._fact}
+        frame: dict[str, View] = {
+            "found": self._found,
+            "tree": self._tree,
+            "nav": self._nav,
+            "foot": self._foot,
+        }
+        return {self._ask.view: main[self._ask.view]} | chosen | frame
+
+    def setting(self, key: str, default: Any) -> Any:
+        """The value of one of the app's own keys."""
+        item = self._readmodel.get(key)
+        return json.loads(item.raw) if item else default
+
+    def _rows(self, now: int) -> Look:
+        ask = self._ask
+        # Rows first: where counting means looking at every key, the total follows by itself.
+        is_final, self._is_counted = self._is_counted, True
+        start, items = ask.start, self._page(ask.start, with_total=is_final)
+        if start and is_final and self._total < start + ask.rows:
+            start = max(0, self._total - ask.rows)
+            items = self._page(start, with_total=True)
+        html = views.rows(items, start=start, total=self._total, now=now, own=ask.actor)
+        match, search = self._filter.match, self._filter.search or ""
+        return html, {"_total": self._total, "_match": match, "_search": search}, is_final
+
+    def _page(self, start: int, with_total: bool) -> list[Item]:
+        ask = self._ask
+        found = self._readmodel.page(
+            self._filter, ask.sort, None, start, ask.rows, with_total=with_total
+        )
+        self._total = found.total
+        return found.items
+
+    def _found(self, _now: int) -> Look:
+        is_filtered = self._ask.view == "keys" and bool(self._ask.text or self._ask.type)
+        return views.found(self._total, is_filtered), {}, True
+
+    def _activity(self, now: int) -> Look:
+        ask = self._ask
+        attempts, more = self._readmodel.attempts(None, ask.only or None, None, ask.attempts)
+        has_more = more is not None and ask.attempts < MOST_ATTEMPTS
+        html = views.activity(attempts, only=ask.only, has_more=has_more, now=now, own=ask.actor)
+        return html, {}, True
+
+    def _sources(self, _now: int) -> Look:
+        item = self._readmodel.get(COMPUTER)
+        keys = self._readmodel.count(Filter("computer.**"))
+        revision = item.revision if item else 0
+        return views.sources(self._computer(), revision=revision, keys=keys), {}, True
+
+    def _about(self, now: int) -> Look:
+        ask = self._ask
+        item = self._readmodel.get(ask.key) if ask.key else None
+        keys = 0 if ask.key else self._readmodel.count(Filter(f"{ask.prefix}**"))
+        html = views.about(item, key=ask.key, prefix=ask.prefix, keys=keys, now=now, own=ask.actor)
+        return html, {}, True
+
+    def _fact(self, _now: int) -> Look:
+        ask = self._ask
+        item = self._readmodel.get(ask.key) if ask.key else None
+        return views.fact(item, key=ask.key, own=ask.actor), {}, True
+
+    def _tree(self, _now: int) -> Look:
+        branches = list(self._branches("", 1, dict(self._ask.open)))
+        total = self._readmodel.keys()
+        return views.tree(branches, total=total, selected=self._ask.prefix), {}, True
+
+    def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
+        found = self._readmodel.tree(prefix, None, listed.get(prefix, BRANCHES))
+        for child in found.children:
+            below = child.prefix or ""
+            is_open = below in listed and bool(below)
+            yield views.Branch(depth, below, child.segment, child.key, child.keys, is_open)
+            if is_open:
+                yield from self._branches(below, depth + 1, listed)
+        if found.next is not None:
+            rest = found.total - sum(child.keys for child in found.children)
+            yield views.Branch(depth, prefix, "", None, 0, more=rest)
+
+    def _nav(self, _now: int) -> Look:
+        rejected, more = self._readmodel.attempts(None, "rejected", None, 99)
+        count = "99+" if more else str(len(rejected))
+        signals = {
+            "_keys": self._readmodel.keys(),
+            "_rejected": f"{count} rejected" if rejected else "",
+            "_sources": "1 on" if self._computer()["enabled"] else "",
+        }
+        return "", signals, True
+
+    def _foot(self, _now: int) -> Look:
+        html = views.foot(
+            engine=self._engine,
+            revision=self._readmodel.revision,
+            keys=self._readmodel.keys(),
+            rate=self._feed.rate(),
+        )
+        return html, {}, True
+
+    def _computer(self) -> dict[str, Any]:
+        return {"enabled": False, "every": 1.0} | dict(self.setting(COMPUTER, {}))

@@ -1,0 +1,148 @@
+// The page's beginning: which click and which key does what.
+
+import { edit, hasDraft, merge, mine, restore, set, step, theirs, turn } from "./editor.js";
+import { close, create, remove, rename } from "./forms.js";
+import { choose, clearMarks, flip, toTop } from "./list.js";
+import { clear, openPalette, pause, show, sort, watch } from "./palette.js";
+import { $, ask, byId, onChange, say } from "./picture.js";
+import { reason } from "./commands.js";
+import { enter, more, scope, unfold } from "./tree.js";
+
+// An element names what a click on it does; keys stay in data, never in an expression.
+const CLICKS = {
+  clear,
+  close,
+  copy: (element) => copy(byId(element.dataset.from).textContent, element),
+  "copy-key": (element) => copy($.key, element),
+  create: () => create(),
+  delete: () => remove(),
+  every: () => {},
+  flip,
+  go: (element) => {
+    ask({ view: "keys" });
+    choose(element.dataset.key);
+  },
+  merge,
+  mine,
+  more: (element) => more(element.dataset.prefix),
+  older: () => ask({ attempts: $.attempts + 100 }),
+  only: (element) => ask({ only: element.dataset.only, attempts: 100 }),
+  pause,
+  rename: () => rename(),
+  scope: (element) => scope(element.dataset.prefix),
+  sort: (element) => sort(element.dataset.sort),
+  step: (element, event) => step(Number(element.dataset.by), event.shiftKey ? 1 : event.altKey ? -1 : 0),
+  theirs,
+  turn,
+  unfold: (element) => {
+    const node = element.closest(".node");
+    unfold(node.dataset.prefix, node.ariaExpanded !== "true");
+  },
+  unscope: () => scope(""),
+  view: (element) => show($.view === element.dataset.view ? "keys" : element.dataset.view),
+  watch: setSource,
+};
+
+document.addEventListener("click", (event) => {
+  const element = event.target.closest("[data-do]");
+  if (element && CLICKS[element.dataset.do]) return CLICKS[element.dataset.do](element, event);
+  const node = event.target.closest("#tree .node");
+  if (node) enter(node);
+});
+document.addEventListener("change", ({ target }) => {
+  if (target.dataset.do === "every") setSource(byId("source-list").querySelector(".switch"), null, Number(target.value));
+});
+document.addEventListener("dblclick", (event) => {
+  if (event.target.closest("#grid .row") && !event.target.closest("button")) edit();
+});
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "dialog") event.preventDefault();
+}, true);
+
+async function setSource(element, _event, every = Number(element.dataset.every)) {
+  const isOn = element.getAttribute("aria-checked") === "true";
+  const enabled = _event === null ? isOn : !isOn;
+  element.setAttribute("aria-busy", "true");
+  const outcome = await watch(enabled, every, Number(element.dataset.revision));
+  element.removeAttribute("aria-busy");
+  const line = byId("source-list").querySelector(".said");
+  if (line) line.textContent = reason(outcome);
+}
+
+async function copy(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text);
+  }
+  const label = element.textContent;
+  element.textContent = "Copied";
+  say("Copied");
+  setTimeout(() => (element.textContent = label), 1200);
+}
+
+// Where the embedding window grants no clipboard.
+function copyBySelection(text) {
+  const holder = document.createElement("textarea");
+  holder.value = text;
+  holder.className = "unseen";
+  document.body.append(holder);
+  holder.select();
+  document.execCommand("copy");
+  holder.remove();
+}
+
+// Keys
+
+const isField = (element) => element.matches?.("input, textarea, select");
+
+function escape(event) {
+  const { target } = event;
+  if (byId("sheet").open) return byId("sheet").close();
+  if (target === byId("query")) {
+    clear();
+    return byId("grid").focus();
+  }
+  if (close()) return;
+  if (target === byId("draft") || byId("editor").contains(target)) {
+    restore();
+    return byId("grid").focus();
+  }
+  if (clearMarks() || (hasDraft($.key) && restore()) || clear()) return;
+  if ($.view !== "keys") return show("keys");
+  choose("");
+}
+
+const KEYS = {
+  "/": openPalette,
+  "?": () => byId("sheet").showModal(),
+  n: () => create(),
+  p: pause,
+  t: () => byId("tree").focus(),
+  l: () => byId("grid").focus(),
+  F2: () => rename(),
+  Delete: () => remove(),
+  Backspace: (event) => (event.metaKey ? remove() : undefined),
+  Enter: (event) => (event.target === byId("grid") || event.target === document.body ? edit() : false),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing) return;
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (isCommand && event.key.toLowerCase() === "k") openPalette();
+  else if (event.key === "Escape") escape(event);
+  else if (isField(event.target) || byId("sheet").open) return;
+  else if ((isCommand && event.key !== "Backspace") || event.altKey || !KEYS[event.key]) return;
+  else if (KEYS[event.key](event) === false) return;
+  event.preventDefault();
+});
+
+// The window never leaves its page, whatever is dropped on it.
+for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
+
+for (const hint of document.querySelectorAll(".keys")) hint.textContent = /Mac/.test(navigator.platform) ? "⌘K" : "Ctrl K";
+document.addEventListener("datastar-ready", () => {
+  document.documentElement.classList.remove("starting");
+  byId("grid").focus();
+});
+onChange(() => $.prefix, toTop);

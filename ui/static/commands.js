@@ -1,0 +1,106 @@
+// Sends commands and learns their outcomes, which the stream brings; retries with the same id.
+
+import { $, byId, onChange, say } from "./picture.js";
+
+const RETRY_MS = 700;
+const ASK_AGAIN_MS = 5_000;
+const GIVE_UP_MS = 60_000;
+export const BATCH = 1_000; // the server's limit
+
+const waiting = new Map(); // command id -> { body, settle, since, timer }
+const settled = new Set();
+
+/**
+ * Send one command; `raw` is its value as JSON text, so that numbers stay exact. Resolves to the
+ * outcome `{status: "accepted" | "rejected" | "failed", code?, message?, revision?, changes?}`.
+ */
+export function send(command, raw) {
+  const id = crypto.randomUUID();
+  const body = written({ id, actor: $.actor, ...command }, raw);
+  return new Promise((settle) => {
+    waiting.set(id, { body, settle, since: Date.now(), timer: 0 });
+    tell();
+    post(id);
+  });
+}
+
+/** What `command` would do: `{status, changes?, code?, message?}`. Changes nothing. */
+export async function preview(command) {
+  const body = written({ actor: $.actor, dry_run: true, ...command });
+  try {
+    return await (await request(body, {})).json();
+  } catch {
+    return { status: "failed", message: "The server does not answer." };
+  }
+}
+
+/** The outcome as one line: empty where it was accepted. */
+export function reason(outcome) {
+  if (outcome.status === "accepted") return "";
+  return outcome.code ? `${outcome.code}: ${outcome.message}` : outcome.message;
+}
+
+async function post(id) {
+  const entry = waiting.get(id);
+  if (!entry) return;
+  if (Date.now() - entry.since > GIVE_UP_MS) {
+    settle(id, { status: "failed", message: "No answer within a minute; Activity will tell whether it was done." });
+    return;
+  }
+  try {
+    const answer = await request(entry.body, { "Datastar-Request": "true" });
+    if (answer.status !== 204) return settle(id, await refusal(answer));
+    entry.timer = setTimeout(post, ASK_AGAIN_MS, id); // its outcome may have been lost on the way
+  } catch {
+    entry.timer = setTimeout(post, RETRY_MS, id);
+  }
+}
+
+function request(body, headers) {
+  return fetch("/commands", { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body });
+}
+
+async function refusal(answer) {
+  const body = await answer.json().catch(() => ({}));
+  return { status: "rejected", code: body.code ?? String(answer.status), message: body.message ?? "The server refused it." };
+}
+
+function written(command, raw) {
+  const text = JSON.stringify(command);
+  return raw === undefined ? text : `${text.slice(0, -1)},"value":${raw}}`;
+}
+
+function settle(id, outcome) {
+  const entry = waiting.get(id);
+  if (!entry) return;
+  waiting.delete(id);
+  clearTimeout(entry.timer);
+  if (outcome.status === "accepted") settled.clear();
+  else settled.add(id);
+  tell();
+  if (outcome.status !== "accepted") say(`Rejected. ${reason(outcome)}`);
+  entry.settle(outcome);
+}
+
+// The status line's right end.
+function tell() {
+  const count = waiting.size;
+  const what = count === 1 ? "1 change" : `${count} changes`;
+  byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
+  if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
+  else if (count) $._saved = `Saving ${what}…`;
+  else $._saved = settled.size ? "Rejected, see Activity" : "All changes saved";
+}
+
+onChange(() => $._outcomes, (text) => {
+  for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
+});
+onChange(() => $._online, (online) => {
+  tell();
+  if (online) for (const id of [...waiting.keys()]) restart(id);
+});
+
+function restart(id) {
+  clearTimeout(waiting.get(id).timer);
+  post(id);
+}

@@ -1,0 +1,243 @@
+// The inspector's editor. What somebody types is a draft: nothing from elsewhere ever replaces it.
+
+import { reason, send } from "./commands.js";
+import { $, byId, onPatch, say } from "./picture.js";
+import { converted, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
+
+const TALLEST = 22; // lines
+const STORED = "drafts";
+
+const form = byId("editor");
+const field = byId("draft");
+const kinds = byId("kind");
+// key -> { kind, text, raw, revision, sent? }: what is typed, on top of which value and revision.
+const drafts = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
+let shown = { key: null, kind: "", text: "" }; // what the field holds
+let said = ""; // why the last command was rejected
+
+/** The inspected key as the stream last told it; revision 0 where it does not exist. */
+export function fact() {
+  const { key, revision, actor, who } = byId("fact").dataset;
+  return { key, revision: Number(revision), actor, who, raw: byId("fact").textContent };
+}
+
+export function hasDraft(key) {
+  return drafts.has(key);
+}
+
+export function edit() {
+  if (!$.key) return;
+  const target = field.hidden ? byId("toggle") : field;
+  target.focus();
+  if (target === field) field.select();
+}
+
+// From fact and draft to what is seen
+
+onPatch(refresh);
+
+function refresh() {
+  const now = fact();
+  if (now.key !== $.key || !now.key) return;
+  if (now.key !== shown.key) said = "";
+  const draft = drafts.get(now.key);
+  if (draft) fill(now.key, draft.kind, draft.text);
+  else load(now);
+  dress(now, drafts.get(now.key));
+}
+
+function load({ key, raw }) {
+  const kind = kindOf(raw);
+  fill(key, kind, textOf(raw, kind));
+}
+
+function fill(key, kind, text) {
+  if (shown.key === key && shown.kind === kind && shown.text === text) return;
+  const wasAll = document.activeElement === field && field.selectionEnd - field.selectionStart === field.value.length;
+  if (field.value !== text) field.value = text;
+  if (wasAll && shown.key === key) field.select();
+  kinds.value = kind;
+  shown = { key, kind, text };
+}
+
+function dress(now, draft) {
+  const { kind, text } = shown;
+  const isTyped = kind === "text" || kind === "number" || kind === "JSON";
+  const isAbsent = now.revision === 0 && !draft;
+  field.hidden = !isTyped || isAbsent;
+  byId("toggle").hidden = kind !== "boolean" || isAbsent;
+  byId("toggle").ariaChecked = String(text === "true");
+  byId("steps").hidden = kind !== "number" || isAbsent;
+  kinds.parentElement.hidden = isAbsent;
+  const lines = text.split("\n").length;
+  field.rows = Math.min(TALLEST, lines === 1 ? Math.min(8, Math.ceil(text.length / 30) || 1) : lines + 1);
+  form.querySelector(".field").classList.toggle("lines", lines > 1);
+  const { wrong } = isTyped && draft ? rawOf(text, kind) : {};
+  byId("wrong").textContent = wrong ?? "";
+  form.classList.toggle("wrong-now", Boolean(wrong));
+  form.classList.toggle("draft", Boolean(draft));
+  byId("set").disabled = !draft || Boolean(wrong) || draft.sent !== undefined;
+  byId("set").hidden = isAbsent || (kind === "boolean" && !draft);
+  byId("set").textContent = draft?.sent === undefined ? "Set" : "Setting…";
+  byId("hint").textContent = draft ? hint(draft, lines) : "";
+  byId("editor-said").textContent = said;
+  dressConflict(now, draft);
+}
+
+function hint(draft, lines) {
+  const expects = draft.revision ? `expects revision ${draft.revision.toLocaleString("en")}` : "expects no such key";
+  return lines > 1 || draft.kind === "JSON" ? `${expects}, Ctrl Enter sets` : expects;
+}
+
+function dressConflict(now, draft) {
+  const isConflict = Boolean(draft) && draft.sent === undefined && now.revision !== draft.revision;
+  const line = isConflict ? changed(now) : "";
+  const note = byId("conflict");
+  // Only a new text is written, or a screen reader would say it with every frame.
+  if (note.querySelector("p").textContent !== line) note.querySelector("p").textContent = line;
+  note.hidden = !isConflict;
+  byId("merge").hidden = !isConflict || draft.kind !== "JSON" || now.revision === 0;
+}
+
+function changed({ revision, who, raw }) {
+  if (revision === 0) return "It was deleted while you were typing.";
+  const value = raw.length > 120 ? `${raw.slice(0, 119)}…` : raw;
+  return `${who} set ${value} while you were typing.`;
+}
+
+// Drafts
+
+function typed(text, kind = shown.kind) {
+  const now = fact();
+  const draft = drafts.get(now.key) ?? { raw: now.raw, revision: now.revision };
+  said = "";
+  shown = { key: now.key, kind, text };
+  const base = kindOf(draft.raw);
+  if (kind === base && text === textOf(draft.raw, base) && draft.revision === now.revision) drafts.delete(now.key);
+  else drafts.set(now.key, { ...draft, kind, text, sent: undefined });
+  keep();
+  dress(now, drafts.get(now.key));
+}
+
+function put(text, kind = shown.kind) {
+  field.value = text;
+  kinds.value = kind;
+  typed(text, kind);
+}
+
+/** Let go of the draft of the inspected key. Whether there was one. */
+export function restore() {
+  const had = drafts.delete($.key);
+  said = "";
+  keep();
+  refresh();
+  return had;
+}
+
+function keep() {
+  try {
+    sessionStorage.setItem(STORED, JSON.stringify([...drafts]));
+  } catch {
+    // Larger than the browser stores: it lives as long as the page, which is what was promised.
+  }
+}
+
+/** Set what is typed, provided that the key is still as it was loaded. */
+export async function set() {
+  const { key } = fact();
+  const draft = drafts.get(key);
+  if (!draft || draft.sent !== undefined) return;
+  const { raw, wrong } = ["boolean", "null"].includes(draft.kind) ? { raw: draft.text } : rawOf(draft.text, draft.kind);
+  if (wrong) return;
+  draft.sent = raw;
+  refresh();
+  const outcome = await send({ type: "set", key, expect: expected(draft.revision) }, raw);
+  settled(key, draft, outcome);
+}
+
+const expected = (revision) => (revision ? { revision } : "absent");
+
+function settled(key, draft, outcome) {
+  const current = drafts.get(key);
+  draft.sent = undefined;
+  if (outcome.status === "accepted") {
+    if (current === draft) drafts.delete(key);
+    else if (current) Object.assign(current, { raw: rawOf(draft.text, draft.kind).raw, revision: outcome.revision });
+    say(`${key} is set`);
+  } else if (key === $.key) {
+    said = reason(outcome);
+  }
+  keep();
+  refresh();
+}
+
+/** Flip the inspected boolean: at once where nothing is drafted, else in the draft. */
+export async function turn() {
+  const now = fact();
+  const flipped = shown.text === "true" ? "false" : "true";
+  if (drafts.has(now.key)) return put(flipped);
+  said = "";
+  byId("toggle").ariaBusy = "true";
+  const outcome = await send({ type: "set", key: now.key, expect: expected(now.revision) }, flipped);
+  byId("toggle").ariaBusy = "false";
+  said = reason(outcome);
+  refresh();
+}
+
+export function step(direction, power = 0) {
+  if (rawOf(field.value, "number").wrong) return;
+  put(stepped(field.value, direction, power));
+  field.select();
+}
+
+// The bar that names what somebody else did
+
+export function theirs() {
+  restore();
+  field.focus();
+}
+
+export function mine() {
+  rebase(shown.text);
+}
+
+/** Put both changes together where that is possible; where it is not, mine stays and is named. */
+export function merge() {
+  const draft = drafts.get($.key);
+  const { raw, wrong } = rawOf(draft.text, "JSON");
+  if (wrong) return;
+  const { text, clashes } = merged(draft.raw, raw, fact().raw);
+  rebase(text);
+  said = clashes.length ? `Both changed ${clashes.join(", ")}: yours is kept.` : "";
+  refresh();
+}
+
+function rebase(text) {
+  const { key, raw, revision } = fact();
+  Object.assign(drafts.get(key), { raw, revision });
+  put(text);
+  field.focus();
+}
+
+// Typing
+
+field.addEventListener("input", () => typed(field.value));
+kinds.addEventListener("change", () => put(converted(shown.text, shown.kind, kinds.value), kinds.value));
+form.addEventListener("submit", set);
+field.addEventListener("keydown", (event) => {
+  const isNumber = shown.kind === "number";
+  if (isNumber && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+    event.preventDefault();
+    step(event.key === "ArrowUp" ? 1 : -1, event.shiftKey ? 1 : event.altKey ? -1 : 0);
+  } else if (event.key === "Enter" && !event.isComposing && sets(event)) {
+    event.preventDefault();
+    set();
+  }
+});
+
+// Enter sets; among several lines, and in JSON, it is Ctrl Enter. Shift Enter begins a second line.
+function sets(event) {
+  if (event.ctrlKey || event.metaKey) return true;
+  const isOneLine = !field.value.includes("\n") && (shown.kind !== "JSON" || !/^\s*[[{]/.test(field.value));
+  return shown.kind === "number" || (isOneLine && !event.shiftKey && !event.altKey);
+}

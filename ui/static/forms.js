@@ -1,0 +1,164 @@
+// Creating, renaming and deleting. Whatever touches several keys shows their exact number first.
+
+import { BATCH, preview, reason, send } from "./commands.js";
+import { fact } from "./editor.js";
+import { choose, forget, marked } from "./list.js";
+import { $, ask, byId, say } from "./picture.js";
+import { scope } from "./tree.js";
+import { guessed } from "./values.js";
+
+const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
+let target = { key: "" }; // of rename and delete: a key, a prefix with its dot, or several keys
+let back = null; // what had the focus
+let asking = 0;
+
+function open(name, focus) {
+  back = document.activeElement;
+  tell(name, "");
+  ask({ _form: name });
+  requestAnimationFrame(() => {
+    byId(focus).focus();
+    byId(focus).select?.();
+  });
+}
+
+/** Close the open form; whether there was one. */
+export function close() {
+  if (!$._form) return false;
+  ask({ _form: "" });
+  (back?.isConnected ? back : byId("grid")).focus();
+  return true;
+}
+
+function tell(name, text) {
+  byId(name).querySelector(".said").textContent = text;
+}
+
+async function submit(name, command, raw) {
+  const button = byId(name).querySelector(".go");
+  button.disabled = true;
+  tell(name, "");
+  const outcome = await send(command, raw);
+  button.disabled = false;
+  tell(name, reason(outcome));
+  return outcome.status === "accepted" ? outcome : null;
+}
+
+// Create
+
+export function create(key = "", value = "") {
+  byId("create-key").value = key || $.prefix;
+  byId("create-value").value = value;
+  showKind();
+  open("create", key ? "create-value" : "create-key");
+  if (!key) requestAnimationFrame(() => byId("create-key").setSelectionRange(999, 999));
+}
+
+function showKind() {
+  const text = byId("create-value").value;
+  byId("create-value").rows = Math.min(16, text.split("\n").length);
+  byId("create-kind").textContent = text === "" ? "an empty text" : `a ${guessed(text).kind}`.replace("a JSON", "JSON").replace("a null", "null");
+}
+
+byId("create-value").addEventListener("input", showKind);
+byId("create-value").addEventListener("keydown", (event) => {
+  const isLine = event.shiftKey || (byId("create-value").value.includes("\n") && !event.ctrlKey && !event.metaKey);
+  if (event.key !== "Enter" || event.isComposing || isLine) return;
+  event.preventDefault();
+  byId("create").requestSubmit();
+});
+byId("create").addEventListener("submit", async () => {
+  const key = byId("create-key").value.trim();
+  const { raw } = guessed(byId("create-value").value);
+  if (!(await submit("create", { type: "set", key, expect: "absent" }, raw))) return;
+  say(`${key} is created`);
+  close();
+  ask({ view: "keys" });
+  choose(key);
+});
+
+// Rename
+
+export function rename(from = $.key || $.prefix, to = from) {
+  if (!from) return;
+  target = { key: from };
+  byId("rename-from").textContent = from;
+  byId("rename-to").value = to;
+  byId("rename-count").textContent = "";
+  open("rename", "rename-to");
+  if (to !== from) countRename();
+}
+
+function renaming() {
+  const to = byId("rename-to").value.trim();
+  const command = { type: "rename", key: target.key, to: target.key.endsWith(".") && !to.endsWith(".") ? `${to}.` : to };
+  const { key, revision } = fact();
+  if (key === target.key && revision) command.expect = { revision };
+  return command;
+}
+
+async function countRename() {
+  const mine = ++asking;
+  const command = renaming();
+  if (command.to === target.key) return (byId("rename-count").textContent = "");
+  const outcome = await preview(command);
+  if (mine !== asking) return;
+  // Every key that moves is two changes: it goes there and leaves here.
+  const count = Math.ceil((outcome.changes ?? 0) / 2);
+  byId("rename-count").textContent = outcome.status === "accepted" ? `${keys(count)} will be renamed.` : outcome.message;
+}
+
+byId("rename-to").addEventListener("input", countRename);
+byId("rename").addEventListener("submit", async () => {
+  const command = renaming();
+  if (!(await submit("rename", command))) return;
+  say(`${command.key} is now ${command.to}`);
+  close();
+  if (!command.to.endsWith(".")) return forget([command.key]), choose(command.to);
+  scope(command.to);
+});
+
+// Delete
+
+export async function remove(what = chosen()) {
+  if (!what.key && !what.keys) return;
+  target = what;
+  const shown = what.keys ? `${keys(what.keys.length)}: ${what.keys.slice(0, 6).join(", ")}${what.keys.length > 6 ? ", …" : ""}` : what.key;
+  byId("delete-what").textContent = shown;
+  byId("delete-count").textContent = "counting…";
+  byId("delete-go").disabled = true;
+  open("delete", "delete-go");
+  await countDelete();
+}
+
+function chosen() {
+  return marked().length > 1 ? { keys: marked() } : { key: $.key || $.prefix };
+}
+
+function deleting() {
+  if (target.keys) return { type: "batch", commands: target.keys.slice(0, BATCH).map((key) => ({ type: "delete", key })) };
+  if (target.key.endsWith(".")) return { type: "delete_prefix", prefix: target.key };
+  const { key, revision } = fact();
+  return { type: "delete", key: target.key, expect: key === target.key && revision ? { revision } : "present" };
+}
+
+async function countDelete() {
+  const mine = ++asking;
+  const outcome = await preview(deleting());
+  if (mine !== asking) return;
+  const isPossible = outcome.status === "accepted";
+  byId("delete-count").textContent = isPossible ? `${keys(outcome.changes)} will be deleted.` : outcome.message;
+  byId("delete-go").textContent = isPossible ? `Delete ${keys(outcome.changes)}` : "Delete";
+  byId("delete-go").disabled = !isPossible || outcome.changes === 0;
+  byId("delete-go").focus();
+}
+
+byId("delete").addEventListener("submit", async () => {
+  const outcome = await submit("delete", deleting());
+  if (!outcome) return;
+  say(`${keys(outcome.changes)} deleted`);
+  close();
+  if (target.key?.endsWith(".")) scope("");
+  else choose("");
+  byId("grid").focus();
+});

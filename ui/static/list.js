@@ -1,0 +1,260 @@
+// The list: only the rows in sight exist. Scrolling, the cursor, and the selection of several rows.
+
+import { BATCH, send, reason } from "./commands.js";
+import { $, ask, byId, onPatch, say } from "./picture.js";
+
+const ROW = 30; // px, as in window.css
+const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
+const SPARE = 30; // rows rendered above and below those in sight
+const NEAR = 12; // rows from the rendered edge at which more are asked for
+const ASK_MS = 40;
+
+const grid = byId("grid");
+const sizer = byId("sizer");
+const block = byId("block");
+const marks = new Set();
+const said = new Map(); // key -> why its switch was rejected
+let total = 0;
+let virtual = 0; // px from the top of the whole list, whatever its element's height
+let cursor = 0; // the inspected row's position
+let anchor = { key: "", i: 0, r: 0 }; // where a selection of several began
+let wanted = null; // a position to go to once it is rendered
+let asked = 0;
+
+const rows = () => byId("rows");
+const first = () => Number(rows().dataset.from);
+const rowAt = (i) => rows().children[i - first()];
+const rowOf = (key) => byId(`k:${key}`);
+export const marked = () => [...marks];
+
+// Scrolling
+
+function stretch() {
+  const all = total * ROW;
+  const seen = grid.clientHeight;
+  return all <= TALLEST ? 1 : (all - seen) / (TALLEST - seen);
+}
+
+function place() {
+  const from = first() * ROW;
+  block.style.top = `${stretch() === 1 ? from : grid.scrollTop + from - virtual}px`;
+}
+
+function scrolled() {
+  const factor = stretch();
+  // Of a tall list the element's own position is too coarse: keep what was set last.
+  if (factor === 1 || Math.abs(grid.scrollTop - virtual / factor) > 1) virtual = grid.scrollTop * factor;
+  place();
+  want();
+}
+
+function scrollTo(top) {
+  virtual = Math.max(0, Math.min(top, total * ROW - grid.clientHeight));
+  grid.scrollTop = virtual / stretch();
+  place();
+  want();
+}
+
+function want() {
+  const start = Math.floor(virtual / ROW);
+  const seen = Math.ceil(grid.clientHeight / ROW) + 1;
+  const rendered = { start: first(), end: first() + rows().children.length };
+  const isNear = start - NEAR < rendered.start && rendered.start > 0;
+  const isNearEnd = start + seen + NEAR > rendered.end && rendered.end < total;
+  if (!isNear && !isNearEnd && $.rows >= seen) return;
+  const from = Math.max(0, start - SPARE);
+  clearTimeout(asked);
+  asked = setTimeout(() => ask({ from, rows: seen + 2 * SPARE }), ASK_MS);
+}
+
+export function toTop() {
+  scrollTo(0);
+  cursor = 0;
+}
+
+function reveal(i) {
+  const top = i * ROW;
+  if (top < virtual) scrollTo(top);
+  else if (top + ROW > virtual + grid.clientHeight) scrollTo(top + ROW - grid.clientHeight);
+}
+
+// What the stream brought
+
+onPatch(() => {
+  const count = rows().children.length;
+  total = Number(rows().dataset.total);
+  if (total < 0) total = first() + count + (count < $.rows ? 0 : SPARE); // still counting
+  sizer.style.height = `${Math.min(total * ROW, TALLEST)}px`;
+  if (virtual > Math.max(0, total * ROW - grid.clientHeight)) scrolled();
+  place();
+  if (wanted && rowAt(wanted.i)) go(wanted.i, wanted.extend);
+  dress();
+  want();
+});
+
+function dress() {
+  for (const row of rows().querySelectorAll(":scope > .row")) {
+    const { key } = row.dataset;
+    set(row, "aria-selected", marks.has(key));
+    row.classList.toggle("cursor", key === $.key);
+    if (key === $.key) cursor = Number(row.dataset.i);
+    const line = row.querySelector(".said");
+    if (line.textContent !== (said.get(key) ?? "")) line.textContent = said.get(key) ?? "";
+  }
+  set(grid, "aria-rowcount", total + 1);
+  if ($.key && rowOf($.key)) set(grid, "aria-activedescendant", `k:${$.key}`);
+  else grid.removeAttribute("aria-activedescendant");
+}
+
+function set(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+// A changed row flashes once, softly; one that changes all the time does not flicker.
+function flash(row) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches || row.getAnimations().length) return;
+  const colour = getComputedStyle(document.documentElement).getPropertyValue("--flash");
+  row.animate([{ backgroundColor: colour }, { backgroundColor: colour, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
+}
+
+new MutationObserver((records) => {
+  for (const { target, type, addedNodes } of records) {
+    if (type === "attributes") flash(target);
+    else for (const node of addedNodes) if (node.dataset?.fresh !== undefined) flash(node);
+  }
+}).observe(block, { subtree: true, childList: true, attributeFilter: ["data-r"] });
+
+// Cursor and selection
+
+/** Inspect one key and select nothing else; an empty key inspects nothing. */
+export function choose(key, i = cursor) {
+  marks.clear();
+  if (key) marks.add(key);
+  cursor = i;
+  anchor = { key, i, r: Number(rowOf(key)?.dataset.r ?? 0) };
+  inspect(key);
+}
+
+function inspect(key) {
+  ask({ key, _marked: marks.size, _form: "" });
+  dress();
+}
+
+async function extend(row) {
+  const { key, i, r } = row.dataset;
+  const end = { key, i: Number(i), r: Number(r) };
+  const [low, high] = end.i < anchor.i ? [end, anchor] : [anchor, end];
+  const keys = await between(low, high);
+  marks.clear();
+  for (const each of keys) marks.add(each);
+  cursor = end.i;
+  inspect(key);
+}
+
+async function between(low, high) {
+  const rendered = [];
+  for (let i = low.i; i <= high.i && rowAt(i); i++) rendered.push(rowAt(i).dataset.key);
+  if (rendered.length === high.i - low.i + 1 && rendered[0] === low.key) return rendered;
+  const count = Math.min(high.i - low.i, BATCH - 1);
+  if (count < high.i - low.i) say(`Selected the first ${BATCH}: one batch holds no more.`);
+  const after = $.sort === "key" ? low.key : `${low.r}:${low.key}`;
+  return [low.key, ...(await keysFrom({ after, limit: count }))];
+}
+
+async function keysFrom(more) {
+  const given = { match: $._match, type: $.type, search: $._search, sort: $.sort, ...more };
+  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== ""));
+  const answer = await fetch(`/queries/state?${query}`);
+  return answer.ok ? (await answer.json()).items.map((item) => item.key) : [];
+}
+
+async function markAll() {
+  if (total > BATCH) return say(`${total.toLocaleString("en")} keys are more than one batch of ${BATCH} can hold.`);
+  for (const key of await keysFrom({ limit: BATCH })) marks.add(key);
+  inspect($.key);
+}
+
+function toggleMark(row) {
+  const { key, i, r } = row.dataset;
+  if (!marks.delete(key)) marks.add(key);
+  anchor = { key, i: Number(i), r: Number(r) };
+  cursor = anchor.i;
+  inspect(marks.has(key) ? key : (marked().at(-1) ?? ""));
+}
+
+function go(i, isExtending) {
+  const target = Math.max(0, Math.min(i, total - 1));
+  wanted = null;
+  reveal(target);
+  const row = rowAt(target);
+  if (!row) wanted = { i: target, extend: isExtending };
+  else if (isExtending) extend(row);
+  else choose(row.dataset.key, target);
+}
+
+export function clearMarks() {
+  if (marks.size < 2) return false;
+  choose($.key);
+  return true;
+}
+
+/** After a delete or rename: what is no longer there is not selected either. */
+export function forget(keys) {
+  for (const key of keys) marks.delete(key);
+  ask({ _marked: marks.size });
+}
+
+// Switches
+
+/** Flip the boolean of the row that `element` stands in, unless somebody else has since. */
+export async function flip(element) {
+  const row = element.closest(".row");
+  const { key, r } = row.dataset;
+  const control = row.querySelector(".switch");
+  if (!control || control.ariaBusy === "true") return;
+  const value = control.getAttribute("aria-checked") !== "true";
+  control.setAttribute("aria-busy", "true");
+  said.delete(key);
+  dress();
+  const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
+  rowOf(key)?.querySelector(".switch")?.removeAttribute("aria-busy");
+  if (outcome.status === "accepted") say(`${key} is ${value ? "on" : "off"}`);
+  else said.set(key, reason(outcome));
+  dress();
+}
+
+// Pointer and keyboard
+
+grid.addEventListener("scroll", scrolled, { passive: true });
+grid.addEventListener("wheel", (event) => {
+  if (stretch() === 1 || event.ctrlKey) return;
+  event.preventDefault();
+  scrollTo(virtual + (event.deltaMode === 1 ? event.deltaY * ROW : event.deltaY));
+});
+grid.addEventListener("click", (event) => {
+  const row = event.target.closest(".row");
+  if (!row || event.target.closest("button")) return;
+  if (event.shiftKey) extend(row);
+  else if (event.ctrlKey || event.metaKey) toggleMark(row);
+  else choose(row.dataset.key, Number(row.dataset.i));
+});
+new ResizeObserver(() => scrolled()).observe(grid);
+
+const MOVES = {
+  ArrowDown: () => cursor + 1,
+  ArrowUp: () => cursor - 1,
+  PageDown: () => cursor + Math.floor(grid.clientHeight / ROW) - 1,
+  PageUp: () => cursor - Math.floor(grid.clientHeight / ROW) + 1,
+  Home: () => 0,
+  End: () => total - 1,
+};
+
+grid.addEventListener("keydown", (event) => {
+  if (event.target !== grid || event.altKey) return;
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (isCommand && event.key === "a") markAll();
+  else if (MOVES[event.key] && !isCommand && total > 0) go($.key ? MOVES[event.key]() : 0, event.shiftKey && $.key !== "");
+  else if (event.key === " " && rowOf($.key)) flip(rowOf($.key));
+  else return;
+  event.preventDefault();
+});

@@ -1,0 +1,217 @@
+// The search field: filters the list as you type, and runs commands.
+
+import { reason, send } from "./commands.js";
+import { create, remove, rename } from "./forms.js";
+import { choose, toTop } from "./list.js";
+import { $, ask, byId, say } from "./picture.js";
+import { scope } from "./tree.js";
+import { guessed } from "./values.js";
+
+const TYPED_MS = 90;
+const MOST = 9;
+
+const input = byId("query");
+const list = byId("palette");
+let options = [];
+let current = 0;
+let typing = 0;
+
+// Commands
+
+export const theme = (value) => run({ type: "set", key: "_signalbox.theme" }, JSON.stringify(value));
+export const show = (view) => ask({ view });
+export const pause = () => ask({ hold: !$.hold });
+export const sort = (by) => {
+  ask({ sort: by, from: 0, view: "keys" });
+  toTop();
+};
+
+/** Switch the source *this computer*; `revision` is that of its setting as shown, 0 where unset. */
+export function watch(enabled, every = 1, revision) {
+  const expect = revision === undefined ? "any" : revision ? { revision } : "absent";
+  return send({ type: "set", key: "_signalbox.sources.computer", value: { enabled, every }, expect });
+}
+
+async function run(command, raw) {
+  const outcome = await send(command, raw);
+  if (outcome.status === "accepted") return say("Done");
+  input.focus();
+  list.hidden = false;
+  const line = element("p", "said palette-said", reason(outcome));
+  list.replaceChildren(line);
+}
+
+const type = (name) => ask({ type: name, from: 0, view: "keys" });
+
+const COMMANDS = [
+  ["Create a key…", () => create()],
+  ["Rename what is chosen…", () => rename(), () => $.key || $.prefix],
+  ["Delete what is chosen…", () => remove(), () => $.key || $.prefix || $._marked > 1],
+  ["Pause: hold the picture", pause, () => !$.hold],
+  ["Resume: go on live", pause, () => $.hold],
+  ["Show keys", () => show("keys"), () => $.view !== "keys"],
+  ["Show activity", () => show("activity")],
+  ["Show rejected attempts", () => ask({ view: "activity", only: "rejected" })],
+  ["Show sources", () => show("sources")],
+  ["Sort by key", () => sort("key")],
+  ["Sort by last change", () => sort("changed")],
+  ["Watch this computer", () => watch(true)],
+  ["Stop watching this computer", () => watch(false)],
+  ["Theme: as the system", () => theme("system")],
+  ["Theme: light", () => theme("light")],
+  ["Theme: dark", () => theme("dark")],
+  ["Only booleans", () => type("boolean")],
+  ["Only numbers", () => type("number")],
+  ["Only texts", () => type("string")],
+  ["Any type", () => type("")],
+  ["Keyboard shortcuts", () => byId("sheet").showModal()],
+];
+
+// A line that is a command of its own: what it would do, and that.
+const SPOKEN = [
+  [/^set\s+(\S+)\s*(?:=|\s)\s*(.+)$/is, (key, value) => [`Set ${key} to ${value}`, guessed(value).kind, () => run({ type: "set", key }, guessed(value).raw)]],
+  [/^(?:create|new)\s+(\S+)(?:\s*(?:=|\s)\s*(.+))?$/is, (key, value) => [`Create ${key}…`, "", () => create(key, value)]],
+  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [`Delete ${key}…`, key.endsWith(".") ? "with everything below" : "", () => remove({ key })]],
+  [/^(?:rename|mv|move)\s+(\S+)\s+(?:to\s+)?(\S+)$/i, (key, to) => [`Rename ${key} to ${to}…`, "", () => rename(key, to)]],
+  [/^toggle\s+(\S+)$/i, (key) => [`Toggle ${key}`, "", () => run({ type: "toggle", key })]],
+  [/^add\s+(-?[\d.]+)\s+to\s+(\S+)$/i, (by, key) => [`Add ${by} to ${key}`, "", () => run({ type: "add", key, by: Number(by) })]],
+  [/^(?:go to|open)\s+(\S+)$/i, (key) => [`Open ${key}`, "", () => (key.endsWith(".") ? scope(key) : open(key))]],
+];
+
+function open(key) {
+  ask({ view: "keys" });
+  choose(key);
+}
+
+const BEGUN = /^(set|create|new|delete|rm|remove|rename|mv|move|toggle|add|go to|open|theme)\s/i;
+
+// What the field offers
+
+function offered(text) {
+  const search = { label: text ? `Search for “${text}”` : "Search", note: "in keys and values", run: () => settle(text) };
+  if (!text) return COMMANDS.filter(isPossible).map(asOption);
+  for (const [form, meaning] of SPOKEN) {
+    const parts = form.exec(text);
+    if (!parts) continue;
+    const [label, note, act] = meaning(...parts.slice(1));
+    return [{ label, note, run: act }, search];
+  }
+  const words = text.toLowerCase().split(/\s+/);
+  const matching = COMMANDS.filter(isPossible).filter(([label]) => words.every((word) => label.toLowerCase().includes(word)));
+  return BEGUN.test(text) ? [...matching.map(asOption), search] : [search, ...matching.map(asOption)];
+}
+
+const isPossible = ([, , possible]) => !possible || possible();
+const asOption = ([label, act]) => ({ label, note: "command", run: act });
+
+function render() {
+  options = offered(input.value.trim()).slice(0, input.value ? MOST : 99);
+  current = Math.min(current, options.length - 1);
+  list.replaceChildren(...options.map(({ label, note }, i) => {
+    const option = element("div", "option");
+    option.id = `option-${i}`;
+    option.dataset.option = i;
+    option.setAttribute("role", "option");
+    option.append(element("span", "", label), element("small", "", note));
+    return option;
+  }));
+  mark();
+}
+
+function mark() {
+  [...list.children].forEach((option, i) => option.setAttribute("aria-selected", i === current));
+  list.children[current]?.scrollIntoView({ block: "nearest" });
+  input.setAttribute("aria-activedescendant", list.hidden ? "" : `option-${current}`);
+}
+
+function element(name, className, text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+export function openPalette() {
+  input.focus();
+  input.select();
+  list.hidden = false;
+  input.setAttribute("aria-expanded", "true");
+  current = 0;
+  render();
+}
+
+function shut() {
+  list.hidden = true;
+  input.setAttribute("aria-expanded", "false");
+}
+
+// Searching
+
+function filter(text) {
+  clearTimeout(typing);
+  const isCommand = BEGUN.test(`${text} `) && SPOKEN.some(([form]) => form.test(text));
+  const wanted = isCommand || BEGUN.test(text) ? "" : text;
+  if (wanted === $.text) return;
+  // A glob names keys from their beginning, so it looks beyond the chosen prefix.
+  ask({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
+  toTop();
+}
+
+function settle(text) {
+  clearTimeout(typing);
+  ask({ text, from: 0, view: "keys", ...(text.includes("*") ? { prefix: "" } : {}) });
+  toTop();
+  shut();
+  byId("grid").focus();
+}
+
+/** Show all keys again; whether anything was filtered. */
+export function clear() {
+  const was = $.text !== "" || $.type !== "" || input.value !== "";
+  clearTimeout(typing);
+  input.value = "";
+  byId("type").value = "";
+  ask({ text: "", type: "", from: 0 });
+  shut();
+  return was;
+}
+
+function choice(i) {
+  const option = options[i];
+  if (!option) return;
+  const isSearch = option.label.startsWith("Search");
+  shut();
+  if (!isSearch) input.value = $.text;
+  option.run();
+}
+
+input.addEventListener("input", () => {
+  current = 0;
+  list.hidden = false;
+  render();
+  clearTimeout(typing);
+  typing = setTimeout(filter, TYPED_MS, input.value.trim());
+});
+input.addEventListener("click", () => list.hidden && openPalette());
+input.addEventListener("blur", shut);
+list.addEventListener("pointerdown", (event) => {
+  event.preventDefault();
+  const option = event.target.closest(".option");
+  if (option) choice(Number(option.dataset.option));
+});
+input.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    event.preventDefault();
+    if (list.hidden) return openPalette();
+    current = (current + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length;
+    mark();
+  } else if (event.key === "Enter" && !event.isComposing) {
+    event.preventDefault();
+    if (list.hidden) settle(input.value.trim());
+    else choice(current);
+  }
+});
+byId("type").addEventListener("change", (event) => {
+  type(event.target.value);
+  toTop();
+});

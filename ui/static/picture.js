@@ -1,0 +1,98 @@
+// The page's signals, and whether the stream that keeps the picture current is alive.
+
+import { effect, mergePatch, root, startPeeking, stopPeeking } from "./datastar.js";
+
+const QUIET_MS = 20_000; // the server says something at least every 15 s
+
+export const $ = root;
+export const byId = (id) => document.getElementById(id);
+const stream = byId("stream");
+const listeners = [];
+let heard = performance.now();
+
+mergePatch({
+  // Parameters of the stream: a new value opens it anew (see #stream in the shell).
+  actor: `window.${windowId()}`,
+  view: "keys", // "keys", "activity" or "sources"
+  prefix: "", // the part of the tree that the list shows
+  text: "", // what is searched for: a glob, or text in key and value
+  type: "", // a JSON type's name
+  sort: "key", // or "changed"
+  from: 0, // the list's first rendered row
+  rows: 60, // and how many
+  open: [], // the tree's unfolded prefixes: [prefix, children to list]
+  key: "", // the inspected key
+  hold: false, // Pause
+  only: "", // Activity: "rejected" or all
+  attempts: 100, // Activity: how many
+  again: 0, // counted up to open the stream anew
+  // From the stream.
+  _have: {}, // what each region shows, so that it is not sent twice
+  _keys: -1, // all keys, the app's own left out
+  _total: -1, // keys that match; -1 while counting
+  _match: "**", // the filter as /queries/state takes it
+  _search: "",
+  _waiting: 0, // changes since Pause
+  _outcomes: "[]", // this window's last attempts, as JSON
+  _rejected: "",
+  _sources: "",
+  _theme: document.documentElement.dataset.theme,
+  // Of the page alone.
+  _online: true,
+  _form: "", // "create", "rename" or "delete" in the inspector's place
+  _marked: 0, // selected rows
+  _saved: "All changes saved",
+});
+
+/** Change signals, all at once; `undefined` leaves one alone. */
+export function ask(changes) {
+  mergePatch(changes);
+}
+
+/** Call `listener` after each patch of elements, before it is painted. */
+export function onPatch(listener) {
+  listeners.push(listener);
+}
+
+/** Call `act` with the value of `read` whenever that changes; `act` itself depends on nothing. */
+export function onChange(read, act) {
+  effect(() => {
+    const value = read();
+    startPeeking();
+    try {
+      act(value);
+    } finally {
+      stopPeeking();
+    }
+  });
+}
+
+export function say(text) {
+  byId("said").textContent = text;
+}
+
+// One id per window, kept over reloads; the server offers a fresh one with each page.
+function windowId() {
+  const id = sessionStorage.getItem("window") ?? document.body.dataset.window;
+  sessionStorage.setItem("window", id);
+  return id;
+}
+
+document.addEventListener("datastar-fetch", ({ detail }) => {
+  if (detail.el !== stream) return;
+  if (detail.type === "retrying" || detail.type === "error") {
+    $._online = false;
+  } else if (detail.type.startsWith("datastar-patch")) {
+    heard = performance.now();
+    if (detail.type === "datastar-patch-elements") for (const listener of listeners) listener();
+    else $._online = true;
+  }
+});
+
+// A connection can die without a word, for example in a sleeping computer.
+setInterval(() => {
+  if (document.hidden) heard = performance.now();
+  if (performance.now() - heard < QUIET_MS) return;
+  heard = performance.now();
+  ask({ _online: false, again: $.again + 1 });
+}, 1000);

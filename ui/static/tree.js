@@ -1,0 +1,88 @@
+// The tree of prefixes: choosing one, folding, and walking with the arrow keys.
+
+import { choose, toTop } from "./list.js";
+import { $, ask, byId, onPatch } from "./picture.js";
+
+const PAGE = 100; // children of a prefix listed at first, and again with each "more"
+const OPEN_MOST = 200;
+
+let spot = "t:"; // the id of the node that the keyboard is on
+
+const tree = () => byId("tree");
+const nodes = () => [...tree().querySelectorAll(".node")];
+const here = () => byId(spot) ?? byId(`t:${$.prefix}`) ?? nodes()[0];
+
+/** Let the list show what is below `prefix`, all keys for "". */
+export function scope(prefix, key = "") {
+  spot = `t:${prefix}`;
+  ask({ view: "keys", prefix, from: 0, text: "" });
+  byId("query").value = "";
+  toTop();
+  choose(key);
+}
+
+export function unfold(prefix, isOpen) {
+  const others = $.open.filter(([open]) => open !== prefix);
+  ask({ open: isOpen ? [...others, [prefix, PAGE]].slice(-OPEN_MOST) : others });
+}
+
+/** List more children of `prefix`. */
+export function more(prefix) {
+  const [, listed] = $.open.find(([open]) => open === prefix) ?? [prefix, PAGE];
+  const others = $.open.filter(([open]) => open !== prefix);
+  ask({ open: [...others, [prefix, listed + PAGE * Math.ceil(listed / PAGE)]] });
+}
+
+/** What a click on `node`, or Enter, does. */
+export function enter(node) {
+  const { prefix, key } = node.dataset;
+  if (node.classList.contains("more")) return more(prefix);
+  if (prefix !== undefined) return scope(prefix, key);
+  const parent = key.slice(0, key.lastIndexOf(".") + 1);
+  if (parent !== $.prefix) scope(parent);
+  spot = node.id;
+  choose(key);
+  ask({ view: "keys" });
+}
+
+function walk(node) {
+  if (!node) return;
+  spot = node.id;
+  show();
+  node.scrollIntoView({ block: "nearest" });
+  if (!node.classList.contains("more")) enter(node);
+  spot = node.id;
+}
+
+function right(node) {
+  if (node.ariaExpanded === "false") unfold(node.dataset.prefix, true);
+  else walk(nodes()[nodes().indexOf(node) + 1]);
+}
+
+function left(node) {
+  if (node.ariaExpanded === "true" && node.dataset.prefix) return unfold(node.dataset.prefix, false);
+  const level = Number(node.ariaLevel);
+  walk(nodes().slice(0, nodes().indexOf(node)).findLast((each) => Number(each.ariaLevel) < level));
+}
+
+const KEYS = {
+  ArrowDown: (node) => walk(nodes()[nodes().indexOf(node) + 1]),
+  ArrowUp: (node) => walk(nodes()[nodes().indexOf(node) - 1]),
+  Home: () => walk(nodes()[0]),
+  End: () => walk(nodes().at(-1)),
+  ArrowRight: right,
+  ArrowLeft: left,
+  Enter: (node) => (node.classList.contains("more") ? more(node.dataset.prefix) : byId("grid").focus()),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.target !== tree() || !KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  KEYS[event.key](here());
+});
+
+function show() {
+  for (const node of nodes()) node.classList.toggle("spot", node.id === spot);
+  tree().setAttribute("aria-activedescendant", here()?.id ?? "");
+}
+onPatch(show);

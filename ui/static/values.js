@@ -1,0 +1,107 @@
+// Values as text to edit and back, exactly: numbers keep every digit.
+
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const UNTYPABLE = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]/; // a text field would lose or hide these
+
+export function kindOf(raw) {
+  if (raw === "") return "text";
+  if (raw[0] === '"') return UNTYPABLE.test(JSON.parse(raw)) ? "JSON" : "text";
+  if (raw[0] === "t" || raw[0] === "f") return "boolean";
+  if (raw[0] === "n") return "null";
+  return raw[0] === "{" || raw[0] === "[" ? "JSON" : "number";
+}
+
+/** What the field shows for `raw`. */
+export function textOf(raw, kind) {
+  if (raw === "") return "";
+  if (kind === "text") return JSON.parse(raw);
+  return kind === "JSON" ? formatted(raw) : raw;
+}
+
+/** The JSON text that the field's `text` means, or what is wrong with it: `{raw}` or `{wrong}`. */
+export function rawOf(text, kind) {
+  if (kind === "text") return { raw: JSON.stringify(text) };
+  const trimmed = text.trim();
+  if (kind === "number") return NUMBER.test(trimmed) ? { raw: trimmed } : { wrong: "This is no number." };
+  try {
+    JSON.parse(trimmed);
+    return { raw: trimmed };
+  } catch (error) {
+    return { wrong: trimmed === "" ? "JSON is needed here." : `This is not JSON: ${error.message}` };
+  }
+}
+
+/** A new key's value as people type it: JSON where it parses, else text. */
+export function guessed(text) {
+  try {
+    JSON.parse(text);
+    return { raw: text.trim(), kind: kindOf(text.trim()) };
+  } catch {
+    return { raw: JSON.stringify(text), kind: "text" };
+  }
+}
+
+/** `text` of one kind as the text of another. */
+export function converted(text, from, to) {
+  if (to === "null") return "null";
+  if (to === "boolean") return ["true", "1", "on", "yes"].includes(text.trim().toLowerCase()) ? "true" : "false";
+  if (to === "number") return NUMBER.test(text.trim()) ? text.trim() : "0";
+  if (to === "JSON") {
+    const { raw } = from === "text" ? guessed(text) : rawOf(text, from);
+    return raw ? formatted(raw) : text;
+  }
+  return from === "JSON" && text.trim()[0] === '"' && rawOf(text, from).raw ? JSON.parse(text) : text;
+}
+
+export function formatted(raw) {
+  return JSON.stringify(parsed(raw), null, 2);
+}
+
+/** The number in `text` one step up or down; `power` 1 is ten steps, -1 a tenth. Exact. */
+export function stepped(text, direction, power) {
+  const parts = /^(-?\d+)(?:\.(\d+))?$/.exec(text.trim());
+  if (!parts) return String(Number(text) + direction * 10 ** power || 0);
+  const digits = parts[2] ?? "";
+  const places = Math.max(0, digits.length - Math.min(power, 0));
+  const grown = BigInt(parts[1] + digits) * 10n ** BigInt(places - digits.length);
+  return decimal(grown + BigInt(direction) * 10n ** BigInt(Math.max(power, 0)), places);
+}
+
+function decimal(mantissa, places) {
+  const sign = mantissa < 0n ? "-" : "";
+  const digits = String(mantissa < 0n ? -mantissa : mantissa).padStart(places + 1, "0");
+  return sign + (places ? `${digits.slice(0, -places)}.${digits.slice(-places)}` : digits);
+}
+
+/** Three-way merge of JSON texts: `{text, clashes}`; where both changed the same, mine stays. */
+export function merged(base, mine, theirs) {
+  const clashes = [];
+  const result = both(parsed(base), parsed(mine), parsed(theirs), "", clashes);
+  return { text: JSON.stringify(result, null, 2), clashes };
+}
+
+function both(base, mine, theirs, path, clashes) {
+  if (same(mine, base)) return theirs;
+  if (same(theirs, base) || same(mine, theirs)) return mine;
+  if (!isMap(mine) || !isMap(theirs)) {
+    clashes.push(path || "the whole value");
+    return mine;
+  }
+  const names = new Set([...Object.keys(theirs), ...Object.keys(mine)]);
+  const entries = [...names].map((name) => {
+    const below = path ? `${path}.${name}` : name;
+    return [name, both(own(base, name), own(mine, name), own(theirs, name), below, clashes)];
+  });
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+const own = (map, name) => (isMap(map) && Object.hasOwn(map, name) ? map[name] : undefined);
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && !JSON.isRawJSON?.(value);
+const parsed = (raw) => JSON.parse(raw, exact);
+
+// A number that JavaScript would write differently is kept as it was written.
+function exact(name, value, context) {
+  const isInexact = typeof value === "number" && context && JSON.rawJSON && String(value) !== context.source;
+  return isInexact ? JSON.rawJSON(context.source) : value;
+}

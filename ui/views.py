@@ -1,0 +1,128 @@
+"""Model to HTML: one function per region of the window. Pure; plain data in, text out.
+
+A region is one element with an id of its own. Names of parameters are those of the read model;
+`now` is in ms since 1970 UTC, `own` is this window's actor.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from string import ascii_letters, digits
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ui import words
+
+PATTERN_CHARACTERS = frozenset(ascii_letters + digits + "_./:@=-*")
+"""A search of these alone that has a `*` is a pattern of keys."""
+FRESH_MS = 1_500
+"""A key that is younger flashes when it comes into the picture."""
+
+
+class Item(Protocol):
+    """A key, its value as compact JSON text, and who set it when (ms since 1970 UTC)."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def raw(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def actor(self) -> str: ...
+
+
+class Branch(NamedTuple):
+    """One line of the tree: a node, or where `more` is set the keys of a parent not listed yet."""
+
+    depth: int
+    prefix: str
+    segment: str
+    key: str | None
+    keys: int
+    is_open: bool = False
+    more: int = 0
+
+
+def shell(*, store: str, version: str, theme: str, shell_line: str, window: str) -> str:
+    """The whole page before its stream fills it. `window` is a fresh id for this window."""
+    return _render(
+        "shell.html",
+        store=store,
+        version=version,
+        theme=theme,
+        shell_line=shell_line,
+        window=window,
+    )
+
+
+def rows(items: Iterable[Item], *, start: int, total: int, now: int, own: str) -> str:
+    """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet)."""
+    return _render(
+        "rows.html", items=items, start=start, total=total, now=now, own=own, fresh=now - FRESH_MS
+    )
+
+
+def found(total: int, is_filtered: bool) -> str:
+    """How many keys a search has found, beside the search field."""
+    return _render("found.html", total=total, is_filtered=is_filtered)
+
+
+def unusable(message: str) -> str:
+    """In the list's place: why this search cannot be answered."""
+    return _render("unusable.html", message=message)
+
+
+def tree(branches: Sequence[Branch], *, total: int, selected: str) -> str:
+    """The prefixes and keys below all open prefixes, with the exact number of keys of each."""
+    return _render("tree.html", branches=branches, total=total, selected=selected)
+
+
+def about(item: Item | None, *, key: str, prefix: str, keys: int, now: int, own: str) -> str:
+    """The inspector's head: the chosen key, else the chosen prefix with its number of keys."""
+    return _render("about.html", item=item, key=key, prefix=prefix, keys=keys, now=now, own=own)
+
+
+def fact(item: Item | None, *, key: str, own: str) -> str:
+    """The chosen key's exact value and revision, hidden, for the editor to start from."""
+    return _render("fact.html", item=item, key=key, own=own)
+
+
+def activity(
+    attempts: Sequence[Mapping[str, Any]], *, only: str, has_more: bool, now: int, own: str
+) -> str:
+    """Every attempt, newest first, with its outcome."""
+    return _render(
+        "activity.html", attempts=attempts, only=only, has_more=has_more, now=now, own=own
+    )
+
+
+def sources(computer: Mapping[str, Any], *, revision: int, keys: int) -> str:
+    """The built-in producers of keys; `computer` is the source's setting, `revision` its key's."""
+    return _render("sources.html", computer=computer, revision=revision, keys=keys)
+
+
+def foot(*, engine: str, revision: int, keys: int, rate: float) -> str:
+    """The status line's left part; `rate` in changes per second."""
+    return _render("foot.html", engine=engine, revision=revision, keys=keys, rate=rate)
+
+
+def _render(template: str, **data: Any) -> str:
+    return words.one_piece(_templates().get_template(template).render(data))
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(words.filters())
+    return environment
