@@ -48,7 +48,7 @@ class Feed:
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Listener] = []
-        self._recent: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
+        self._recent: OrderedDict[str, deque[Outcome]] = OrderedDict()
         self._rates: deque[tuple[int, int]] = deque(maxlen=RATE_SECONDS + 1)
         self.changes = 0
         """Changes committed since the server started."""
@@ -84,7 +84,7 @@ class Feed:
 
     def recent(self, actor: str) -> list[dict[str, Any]]:
         """The actor's last outcomes, newest last, those that are never remembered included."""
-        return list(self._recent.get(actor, ()))
+        return [outcome.record() for outcome in self._recent.get(actor, ())]
 
     def rate(self) -> float:
         """Changes per second over the last few whole seconds."""
@@ -96,7 +96,7 @@ class Feed:
 
     def _remember(self, outcome: Outcome) -> None:
         actor = outcome.attempt.actor
-        self._recent.setdefault(actor, deque(maxlen=RECENT)).append(outcome.record())
+        self._recent.setdefault(actor, deque(maxlen=RECENT)).append(outcome)
         self._recent.move_to_end(actor)
         if len(self._recent) > ACTORS:
             self._recent.popitem(last=False)

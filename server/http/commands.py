@@ -1,6 +1,7 @@
 """`POST /commands`: one command in, its acknowledgement out. Nothing here reads the state."""
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from secrets import token_hex
 from typing import Any, Final
 
@@ -20,12 +21,14 @@ Environ = dict[str, Any]
 def commands(writer: Writer) -> Callable[[Environ, StartResponse, str], Iterable[bytes]]:
     """The route; `role` is the sender's."""
 
+    ids = (f"{start}-{number:x}" for start in [token_hex(6)] for number in count())
+
     def route(environ: Environ, start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
             body = read_body(environ)
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
-        outcome = _outcome(writer, body, DEFAULT_ACTORS[role])
+        outcome = _outcome(writer, body, DEFAULT_ACTORS[role], next(ids))
         if isinstance(outcome, SignalboxError):
             return refuse(start_response, outcome, id=None, status="rejected")
         return acknowledge(environ, start_response, outcome)
@@ -69,7 +72,9 @@ def check_media_type(environ: Environ, wanted: str) -> None:
         raise MediaType(f"The Content-Type is {given[:80]!r}; allowed is {wanted}.")
 
 
-def _outcome(writer: Writer, body: bytes, default_actor: str) -> Outcome | SignalboxError:
+def _outcome(
+    writer: Writer, body: bytes, default_actor: str, new_id: str
+) -> Outcome | SignalboxError:
     """The outcome of one attempt; an error where the body was no JSON object (then it is none)."""
     try:
         fields = values.decode(body)
@@ -77,7 +82,7 @@ def _outcome(writer: Writer, body: bytes, default_actor: str) -> Outcome | Signa
         return error
     if not isinstance(fields, dict):
         return Malformed("The body is JSON, but no object; a command is an object with a type.")
-    attempt = read_attempt(fields, default_actor, token_hex(8))
+    attempt = read_attempt(fields, default_actor, new_id)
     if attempt.refusal is not None and not attempt.refusal.remembered:
         waiting = Waiting(attempt)
         writer.refuse(waiting, attempt.refusal)

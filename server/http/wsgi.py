@@ -9,6 +9,8 @@ import gevent
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from server.http.connection import send_now
+
 pywsgi.MAX_REQUEST_LINE = 65_536  # type: ignore[attr-defined]
 """The window's page sends its view, such as the open branches of its tree, within the address."""
 
@@ -92,8 +94,8 @@ class Handler(WSGIHandler):
     def _sendall(self, data: bytes) -> None:
         if self._held is not None:
             self._held += data
-        else:
-            super()._sendall(data)  # type: ignore[misc]
+        elif (taken := send_now(self.socket, data)) < len(data):
+            super()._sendall(data[taken:])  # type: ignore[misc]
 
     def log_request(self) -> None:
         pass
