@@ -1,0 +1,157 @@
+"""The documentation tells what the code has: no more, no less. Read from the code, not repeated."""
+
+import re
+from typing import Any, Final, cast
+
+import bottle
+import click
+import pytest
+from desktop import cli
+
+from harness import ROOT
+from server import app, errors, settings
+from server.commands import TYPES
+from server.http import exports, queries, shell
+from server.http.openapi import describe
+from server.http.parameters import EXPORT_FORMATS, ROUTES
+from server.reserved import SETTINGS
+from server.values import TYPES as VALUE_TYPES
+
+REFERENCE: Final = (ROOT / "docs" / "reference.md").read_text()
+WORDS: Final = set(re.findall(r"`([^`\n]+)`", REFERENCE))
+"""Everything that the reference names as code."""
+
+
+def routes() -> set[str]:
+    """Every path that the server answers, its variable parts as `{}`."""
+    mounted = bottle.Bottle()
+    nothing = cast("Any", None)
+    queries.mount(mounted, nothing, nothing)
+    exports.mount(mounted, nothing)
+    shell.mount(mounted, nothing, nothing, nothing, nothing, nothing)
+    return {
+        re.sub(r"<[^>]+>|\{[^}]+\}", "{}", path)
+        for path in [*(route.rule for route in mounted.routes), *describe()["paths"]]
+    }
+
+
+def documented_routes() -> set[str]:
+    """Every `GET /…` and `POST /…` of the reference."""
+    named = re.findall(r"`(?:GET|POST) (/[^\s`?]*)", REFERENCE)
+    return {re.sub(r"\{[^}]+\}", "{}", path) for path in named}
+
+
+def section(title: str) -> str:
+    """The text below a heading of the reference, up to the next of the same or a higher level."""
+    found = re.search(rf"^(#+) {re.escape(title)}$", REFERENCE, re.MULTILINE)
+    assert found, f"docs/reference.md has no section {title!r}"
+    rest = REFERENCE[found.end() :]
+    end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def commands_of_the_cli() -> dict[str, click.Command]:
+    group = cli.command()
+    assert isinstance(group, click.Group)
+    return dict(group.commands)
+
+
+def test_every_route_is_documented_and_every_documented_one_exists() -> None:
+    assert documented_routes() == routes()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_parameter_of_a_route_is_documented(route: str) -> None:
+    line = next(line for line in REFERENCE.splitlines() if re.search(rf"`\w+ {route}[?`]", line))
+    assert [name for name in ROUTES[route] if not re.search(rf"\b{name}\b", line)] == []
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    listed = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", section("Error codes"), re.MULTILINE)
+    assert {(code, int(status)) for status, code in listed} == set(errors.every_code().items())
+
+
+def test_every_setting_is_documented_by_option_and_variable() -> None:
+    missing = [
+        name
+        for setting in settings.TABLE
+        for name in (setting.option, setting.variable)
+        if not any(word.split()[0] == name for word in WORDS)
+    ]
+    assert not missing
+
+
+def test_every_key_of_the_app_is_documented() -> None:
+    assert {word for word in WORDS if word.startswith("_signalbox.") and word[-1] != "."} == set(
+        SETTINGS
+    )
+
+
+def test_every_type_of_command_is_documented_with_its_fields() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", section("Types of command"), re.MULTILINE))
+    assert set(rows) == set(TYPES)
+    missing = [
+        f"{kind}.{field}"
+        for kind, struct in TYPES.items()
+        for field in struct.__struct_fields__
+        if field != "expect" and not re.search(rf"`{field}\b", rows[kind])
+    ]
+    assert not missing
+
+
+def test_every_limit_is_documented_with_its_number() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+)", section("Limits"), re.MULTILINE))
+    documented = {name: int(number.replace(",", "")) for name, number in rows.items()}
+    default = next(setting.default for setting in settings.TABLE if "connections" in setting.name)
+    assert documented == {**app.LIMITS, "connections": default}
+
+
+@pytest.mark.parametrize("names", [VALUE_TYPES, EXPORT_FORMATS], ids=["value types", "formats"])
+def test_every_name_of_a_choice_is_documented(names: tuple[str, ...]) -> None:
+    assert set(names) <= WORDS
+
+
+def test_every_subcommand_and_no_other_is_documented() -> None:
+    listed = re.findall(r"^\| `([a-z]+)\b[^`]*` \|", section("Command line"), re.MULTILINE)
+    assert sorted(listed) == sorted(commands_of_the_cli())
+
+
+@pytest.mark.parametrize("name", commands_of_the_cli())
+def test_every_option_of_a_subcommand_is_documented(name: str) -> None:
+    row = re.search(rf"^\| `{name}\b.*$", section("Command line"), re.MULTILINE)
+    assert row
+    options = [
+        option
+        for parameter in commands_of_the_cli()[name].params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    ]
+    everywhere = set(re.findall(r"--[a-z-]+", section("Options of every subcommand")))
+    assert set(options) <= set(re.findall(r"--[a-z-]+", row[0])) | everywhere
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/reference.md"])
+def test_links_and_named_files_exist(document: str) -> None:
+    path = ROOT / document
+    text = path.read_text()
+    links = re.findall(r"\]\((?!\w+://|#)([^)#\s]+)", text)
+    assert not [link for link in links if not (path.parent / link).exists()]
+    named = re.findall(r"`((?:server|desktop|ui|packaging|tests|docs)/[\w./-]*)`", text)
+    made = {"ui/static/datastar.js"}
+    assert not [name for name in named if name not in made and not (ROOT / name).exists()]
+
+
+def test_the_readme_names_only_targets_that_make_has() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text()))
+    assert {"run", "test", "bench"} <= named <= targets
+
+
+def test_decisions_are_numbered_once_and_have_a_status() -> None:
+    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [path.name[:3] for path in files]
+    assert len(set(numbers)) == len(numbers)
+    for path in files:
+        assert re.match(rf"# ADR-{path.name[:3]}: ", path.read_text())
+        assert re.search(r"^## Status\n\n?(Accepted|Superseded)", path.read_text(), re.MULTILINE)

@@ -1,0 +1,180 @@
+"""The tree stays as ARCHITECTURE.md describes it: who imports whom, sizes, nothing foreign."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from harness import ROOT
+
+MAX_LINES: Final = 350
+MAX_FUNCTION: Final = 45
+
+PURE: Final = ("commands", "decide", "errors", "events", "keys", "reserved", "values")
+EFFECTS: Final = ("apsw", "bottle", "gevent", "os", "pathlib", "random", "secrets", "socket")
+FORBIDDEN: Final = (
+    # whoever matches the first never imports what matches the second
+    (r"ui(\..*)?", r"(server|desktop|signalbox|gevent|bottle|apsw)\b.*"),
+    (r"server(\..*)?", r"(desktop|signalbox|webview)\b.*"),
+    (r"server\.(?!http\.).*", r"(ui|bottle)\b.*"),
+    (r"server\.(?!http\.|app$|maintenance$|__main__$).*", r"server\.(http|app)\b.*"),
+    (rf"server\.({'|'.join(PURE)})", rf"({'|'.join(EFFECTS)}|time)\b.*"),
+    (r"server\.engines\..*", r"server\.(readmodel|writer|feed)\b.*"),
+    (
+        r"server\.http\.(queries|exports|streams|events|page)",
+        r"server\.(writer|commands|decide|engines|http\.(commands|imports))\b.*",
+    ),
+    (
+        r"server\.http\.(commands|imports)",
+        r"server\.(readmodel|search|tree|http\.(queries|exports|streams|events|page|shell))\b.*",
+    ),
+    (r"desktop\.(?!window$).*", r"webview\b.*"),
+    (r"desktop\.(?!cli|subcommands).*", r"apsw|bottle|gevent"),
+)
+ELSEWHERE: Final = {
+    "127.0.0.1",
+    "localhost",
+    "keepachangelog.com",
+    "semver.org",
+    "www.w3.org",
+    "www.sqlite.org",
+}
+"""The hosts that files may name; names made for examples (RFC 2606) besides."""
+EXAMPLE: Final = re.compile(r"(.+\.)?(example|test|invalid|localhost)(\.(com|org|net))?")
+
+
+@cache
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def python_files() -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py"]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_modules() -> dict[str, Path]:
+    found = {module_of(path): path for path in python_files()}
+    return {name: path for name, path in found.items() if re.match(r"(server|desktop|ui)\b", name)}
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in own_modules().items()
+        for imported in imports_of(path)
+        for importer, forbidden in FORBIDDEN
+        if re.fullmatch(importer, name) and re.fullmatch(forbidden, imported)
+    ]
+    assert not wrong
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    modules = own_modules()
+    graph = {
+        name: {other for other in imports_of(path) if other in modules and other != name}
+        for name, path in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"Import circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_client_needs_the_standard_library_alone() -> None:
+    imported = {name.split(".")[0] for name in imports_of(ROOT / "signalbox.py")}
+    assert imported <= sys.stdlib_module_names
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): path.read_text().count("\n")
+        for path in tracked()
+        if path.suffix in (".py", ".js", ".css", ".html", ".sh")
+    }
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in python_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION
+    ]
+    assert not long
+
+
+def test_every_file_opens_with_what_it_owns() -> None:
+    openings = {".py": ('"""', 'r"""'), ".js": ("//", "/*"), ".css": ("/*",)}
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.suffix in openings and not path.read_text().startswith(openings[path.suffix])
+    ]
+    assert not silent
+
+
+def test_no_folder_shadows_a_package() -> None:
+    assert not (ROOT / "tests" / "server").exists()  # would be imported instead of server/
+    assert not (ROOT / "tests" / "__init__.py").exists()
+    assert not (ROOT / "packaging" / "__init__.py").exists()  # would shadow PyPI's `packaging`
+
+
+def test_files_name_no_foreign_hosts() -> None:
+    foreign = [
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in tracked()
+        if path.suffix not in (".png", ".ico", ".icns")
+        for host in re.findall(r"(?<=://)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", path.read_text())
+        if host not in ELSEWHERE and not EXAMPLE.fullmatch(host)
+    ]
+    assert not foreign
+
+
+def test_the_lock_pins_every_requirement_by_hash_and_names_no_index() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    pinned = re.findall(r"^\S+==\S+", text, re.MULTILINE)
+    blocks = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
+    assert len(pinned) == len(blocks) > 40
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "mypy"])
+def test_the_linters_find_nothing(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
