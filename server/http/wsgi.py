@@ -2,14 +2,19 @@
 
 import errno
 import socket
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Final
 
 import gevent
+import msgspec
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from server.errors import Busy, Internal, Malformed, SignalboxError
+from server.http.answers import STATUS_LINES
 from server.http.connection import send_now
+from server.http.headers import Headers, variable
 
 pywsgi.MAX_REQUEST_LINE = 65_536  # type: ignore[attr-defined]
 """The window's page sends its view, such as the open branches of its tree, within the address."""
@@ -97,8 +102,34 @@ class Handler(WSGIHandler):
         elif (taken := send_now(self.socket, data)) < len(data):
             super()._sendall(data[taken:])  # type: ignore[misc]
 
+    def MessageClass(self, *_: Any) -> Any:  # noqa: N802 - pywsgi's name
+        return Headers(self.rfile)
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        for name, value in self.headers.items():
+            if "_" not in name and name not in ("content-type", "content-length"):
+                yield variable(name), value
+
+    def handle_one_request(self) -> Any:
+        result = super().handle_one_request()
+        if isinstance(result, tuple):  # pywsgi found it bad before there was a route
+            return result[0], _raw(Malformed("This is no HTTP/1.1 request within the limits."))
+        return result
+
+    def _send_error_response_if_possible(self, error_code: int) -> None:
+        if self.response_length or self.headers_sent:
+            self.close_connection = True
+            return
+        framing = "The body is not framed as HTTP/1.1 says."
+        internal = "Something went wrong in the server; what, is on its standard error."
+        self._sendall(_raw(Malformed(framing) if error_code == 400 else Internal(internal)))
+        self.close_connection = True
+
     def log_request(self) -> None:
         pass
+
+    def log_error(self, *_: Any) -> None:
+        pass  # the sender is told
 
 
 class Server(WSGIServer):
@@ -140,19 +171,21 @@ class Server(WSGIServer):
 
 def refuse_connection(sock: Any, limit: int) -> None:
     """Say that there are too many connections, without reading anything."""
-    body = (
-        b'{"code":"busy","message":"The server has %d connections open, its limit.","limit":%d}'
-        % (
-            limit,
-            limit,
-        )
-    )
-    head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     try:
         sock.settimeout(1)
-        sock.sendall(head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.sendall(
+            _raw(Busy(f"The server has {limit} connections open, its limit.", limit=limit))
+        )
         sock.shutdown(socket.SHUT_WR)
     except OSError:
-        pass
+        pass  # it has gone already
     finally:
         sock.close()
+
+
+def _raw(error: SignalboxError) -> bytes:
+    """A whole answer in the form of all refusals, where no WSGI route can give it."""
+    body = msgspec.json.encode(error.fields())
+    head = f"HTTP/1.1 {STATUS_LINES[error.status]}\r\nContent-Type: application/json\r\n"
+    head += f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
