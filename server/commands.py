@@ -235,6 +235,8 @@ def _explained(message: str, fields: dict[str, Any]) -> str:
     if reason.startswith(("Object missing required", "Object contains unknown")):
         member = re.fullmatch(r"commands\[(\d+)\]", where)
         kind = _type_of(fields["commands"][int(member[1])] if member else fields)
+        if kind not in TYPES:
+            return f"{reason.replace('Object', 'The ' + where, 1)}; types are {', '.join(TYPES)}."
         names = ", ".join(TYPES[kind].__struct_fields__)
         return f"{reason.replace('Object', 'The ' + where, 1)}; a {kind} has: type, {names}."
     return f"The field {where}: {reason[0].lower()}{reason[1:]}."

@@ -79,15 +79,20 @@ def decide(state: State, command: Command) -> Changes:
     Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """
     changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
-    net = {key: raw for key, raw in changes.items() if not _equal(state.get(key), raw)}
+    net = _net(state, changes)
     _check_size(net)
     return net
+
+
+def _net(state: State, changes: Changes) -> Changes:
+    """Without what is equal already: such a key keeps its revision."""
+    return {key: raw for key, raw in changes.items() if not _equal(state.get(key), raw)}
 
 
 def _batch(state: State, batch: Batch) -> Changes:
     layer, changes = Layer(state), Changes()
     for member in batch.commands:
-        made = _member(layer, member)
+        made = _net(layer, _member(layer, member))
         layer.put(made, state.revision + 1)
         changes |= made
         if len(changes) > MAX_CHANGES:

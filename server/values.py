@@ -10,6 +10,8 @@ from server.errors import Invalid, Malformed, TooLarge
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 100
+ENVELOPE: Final = 3
+"""Levels around a value at most: a batch, its list of commands and one of them."""
 MAX_DIGITS: Final = 300_000
 """Python refuses integers of more than 4,300 digits unless told otherwise; a value may hold one of
 256 KiB. Set once per process with `sys.set_int_max_str_digits`."""
@@ -29,11 +31,16 @@ def decode(body: bytes) -> Any:
     """The JSON value in `body` (UTF-8).
 
     Raises `Malformed` for anything that is not exactly one JSON value, including duplicate names,
-    NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it nests too deep to be read.
+    NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it nests deeper than a value may
+    within a batch (so that nothing behind needs to care) or has an integer of too many digits.
     """
     try:
         text = body.decode()
         value = _DECODER.decode(text)
+        if text.count("[") + text.count("{") > MAX_DEPTH and _nests_deeper(
+            value, MAX_DEPTH + ENVELOPE
+        ):
+            raise _too_deep()
         if "\\u" in text:
             _refuse_surrogates(value)
         return value
@@ -44,6 +51,11 @@ def decode(body: bytes) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
+        if "integer string conversion" in str(error):
+            raise TooLarge(
+                f"An integer has more than {MAX_DIGITS} digits; a value has {MAX_BYTES} bytes at most.",
+                limit=MAX_BYTES,
+            ) from error
         raise Malformed(f"The body is not JSON: {error}.") from error
 
 
@@ -88,6 +100,13 @@ def check(value: Any, key: str) -> None:
         if depth == MAX_DEPTH and any(isinstance(inner, dict | list) for inner in level):
             raise _too_deep()
         level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
+
+
+def _nests_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(isinstance(inner, dict | list) for inner in level)
 
 
 def _inside(value: Any) -> list[Any]:
