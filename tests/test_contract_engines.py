@@ -21,7 +21,7 @@ def nothing() -> None:
 class MemoryCase:
     """The engine and what its `also` can write beside the log."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, _folder: Path) -> None:
         self.engine: Engine = MemoryEngine()
         self.noted: list[str] = []
 
@@ -56,7 +56,7 @@ class SqliteCase:
 
 
 Case = MemoryCase | SqliteCase
-CASES = {"memory": MemoryCase, "sqlite": SqliteCase}
+CASES: dict[str, Callable[[Path], Case]] = {"memory": MemoryCase, "sqlite": SqliteCase}
 
 
 @pytest.fixture(params=sorted(CASES))
@@ -68,7 +68,9 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
 
 def transaction(revision: int, *changes: tuple[str, str | None]) -> Transaction:
     facts = [Change(*change) for change in sorted(changes or (("k", str(revision)),))]
-    return Transaction(revision, f"id-{revision}", "actor", 1_000 + revision, "set", b"f" * 16, facts)
+    return Transaction(
+        revision, f"id-{revision}", "actor", 1_000 + revision, "set", b"f" * 16, facts
+    )
 
 
 def fill(engine: Engine, count: int) -> list[Transaction]:
@@ -185,13 +187,16 @@ VALUES = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=
 CHANGES = st.dictionaries(st.text("abc.-/", min_size=1, max_size=6), VALUES, min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(groups=st.lists(st.lists(CHANGES, max_size=4), max_size=4))
 @pytest.mark.parametrize("kind", sorted(CASES))
 def test_any_appends_come_back_equal_and_without_gaps(
     kind: str, tmp_path_factory: pytest.TempPathFactory, groups: list[list[dict[str, str | None]]]
 ) -> None:
-    case, written = CASES[kind](tmp_path_factory.mktemp("log")), []
+    case = CASES[kind](tmp_path_factory.mktemp("log"))
+    written: list[Transaction] = []
     for group in groups:
         batch = [
             transaction(len(written) + number, *changes.items())

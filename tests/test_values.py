@@ -129,16 +129,30 @@ def test_any_depth_is_refused_without_a_crash(depth: int) -> None:
             values.check(values.decode(body), "k")
 
 
+@pytest.mark.parametrize("depth", [104, 150, 500])
+def test_what_no_batch_can_hold_is_refused_before_anything_walks_into_it(depth: int) -> None:
+    with pytest.raises(TooLarge):
+        values.decode(nested(depth))
+
+
+def test_an_integer_of_more_digits_than_a_value_has_bytes_is_too_large() -> None:
+    with pytest.raises(TooLarge):
+        values.decode(b"9" * (values.MAX_DIGITS + 1))
+
+
 def test_a_float_that_overflows_is_invalid_wherever_it_stands() -> None:
     for text in ("1e999", "[[-1e999]]", '{"a":{"b":1e400}}'):
-        with pytest.raises(Invalid, match="key.x"):
+        with pytest.raises(Invalid, match=r"key\.x"):
             values.check(values.decode(text.encode()), "key.x")
 
 
 def test_a_value_may_have_exactly_its_limit_in_bytes_of_utf8() -> None:
     values.check_size('"' + "a" * (values.MAX_BYTES - 2) + '"', "k")
     values.check_size('"' + "é" * (values.MAX_BYTES // 2 - 1) + '"', "k")
-    for raw in ('"' + "a" * (values.MAX_BYTES - 1) + '"', '"' + "é" * (values.MAX_BYTES // 2) + '"'):
+    for raw in (
+        '"' + "a" * (values.MAX_BYTES - 1) + '"',
+        '"' + "é" * (values.MAX_BYTES // 2) + '"',
+    ):
         with pytest.raises(TooLarge, match=str(values.MAX_BYTES)) as caught:
             values.check_size(raw, "k")
         assert caught.value.limit == values.MAX_BYTES

@@ -1,0 +1,52 @@
+"""A state in a dict, and what a command would change in it: for the tests of deciding."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from server.commands import read_command
+from server.decide import Changes, Entry, decide
+from server.errors import SignalboxError
+
+
+class DictState:
+    """A state held in a dict: all that deciding may ask for."""
+
+    def __init__(self, held: dict[str, Any] | None = None, revision: int = 7) -> None:
+        self.held = {key: Entry(json.dumps(value), 3) for key, value in (held or {}).items()}
+        self.revision = revision
+
+    def get(self, key: str) -> Entry | None:
+        return self.held.get(key)
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        return ((key, self.held[key]) for key in sorted(self.held) if key.startswith(prefix))
+
+    def apply(self, changes: Changes) -> None:
+        self.revision += bool(changes)
+        for key, raw in changes.items():
+            self.held.pop(key, None)
+            if raw is not None:
+                self.held[key] = Entry(raw, self.revision)
+
+    def values(self) -> dict[str, Any]:
+        return {key: json.loads(entry.raw) for key, entry in self.held.items()}
+
+
+def changes(held: dict[str, Any], **command: Any) -> dict[str, Any]:
+    """What `command` changes, None for a deletion."""
+    found = decide(DictState(held), read_command(command))
+    return {key: None if raw is None else json.loads(raw) for key, raw in found.items()}
+
+
+def batch(held: dict[str, Any], *commands: dict[str, Any]) -> dict[str, Any]:
+    """As `changes`, for a batch."""
+    return changes(held, type="batch", commands=list(commands))
+
+
+def refused(error: type[SignalboxError], held: dict[str, Any], **command: Any) -> SignalboxError:
+    with pytest.raises(error) as caught:
+        changes(held, **command)
+    return caught.value

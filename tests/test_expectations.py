@@ -1,0 +1,176 @@
+"""Expectations, batches and the limits of one transaction."""
+
+from typing import Any
+
+import pytest
+
+from deciding import DictState, batch, changes, refused
+from model import Command
+from server import values
+from server.commands import read_command
+from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES, Entry, decide
+from server.errors import Conflict, Invalid, TooLarge, WrongType
+
+EXPECTATIONS = [
+    ("any", True, True),
+    ("absent", False, True),
+    ("present", True, False),
+    ({"revision": 3}, True, False),
+    ({"revision": 2}, False, False),
+    ({"revision": 0}, False, True),
+    ({"store_revision": 7}, True, True),
+    ({"store_revision": 3}, False, False),
+]
+
+
+@pytest.mark.parametrize(("expect", "where_present", "where_absent"), EXPECTATIONS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"type": "set", "key": "k", "value": 2},
+        {"type": "delete", "key": "k"},
+        {"type": "add", "key": "k"},
+        {"type": "merge", "key": "k", "value": {"a": 1}},
+    ],
+)
+def test_an_expectation_decides_before_the_command(
+    expect: Any,
+    where_present: bool,
+    where_absent: bool,
+    command: Command,
+) -> None:
+    for held, met, actual in (({"k": 1}, where_present, 3), ({}, where_absent, 0)):
+        if met:
+            changes(held, **command, expect=expect)
+        else:
+            error = refused(Conflict, held, **command, expect=expect)
+            about_store = isinstance(expect, dict) and "store_revision" in expect
+            assert error.revision == (7 if about_store else actual)
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        "never",
+        "",
+        None,
+        True,
+        7,
+        [],
+        {},
+        {"revision": -1},
+        {"revision": "3"},
+        {"revision": 3.5},
+        {"revision": True},
+        {"revision": 1, "store_revision": 1},
+        {"revision": 1, "other": 1},
+    ],
+)
+def test_an_expectation_of_another_form_is_invalid_and_named(expect: Any) -> None:
+    error = refused(Invalid, {"k": 1}, type="set", key="k", value=1, expect=expect)
+    assert "expect" in error.message
+
+
+def test_a_prefix_knows_only_expectations_of_the_store() -> None:
+    held = {"a.x": 1}
+    for command in (
+        {"type": "delete_prefix", "prefix": "a."},
+        {"type": "rename", "key": "a.", "to": "b."},
+    ):
+        assert changes(held, **command, expect={"store_revision": 7})
+        refused(Conflict, held, **command, expect={"store_revision": 6})
+        for expect in ("present", "absent", {"revision": 3}):
+            refused(Invalid, held, **command, expect=expect)
+
+
+def test_later_members_of_a_batch_see_earlier_ones() -> None:
+    found = batch(
+        {"a.x": 1},
+        {"type": "add", "key": "a.x"},
+        {"type": "rename", "key": "a.", "to": "b."},
+        {"type": "add", "key": "b.x", "expect": "present"},
+        {"type": "set", "key": "b.y", "value": 1, "expect": "absent"},
+        {"type": "delete_prefix", "prefix": "c."},
+    )
+    assert found == {"a.x": None, "b.x": 3, "b.y": 1}
+
+
+def test_only_the_net_effect_of_a_batch_counts() -> None:
+    assert (
+        batch(
+            {"a": 1},
+            {"type": "set", "key": "a", "value": 2},
+            {"type": "set", "key": "a", "value": 1},
+        )
+        == {}
+    )
+    assert batch({}, {"type": "set", "key": "a", "value": 2}, {"type": "delete", "key": "a"}) == {}
+    assert batch({"b": True}, {"type": "toggle", "key": "b"}, {"type": "toggle", "key": "b"}) == {}
+
+
+def test_one_refused_member_refuses_the_whole_batch() -> None:
+    with pytest.raises(WrongType):
+        batch({"s": "x"}, {"type": "set", "key": "a", "value": 1}, {"type": "add", "key": "s"})
+
+
+def test_a_member_that_changed_nothing_leaves_the_keys_revision_as_it_was() -> None:
+    found = batch(
+        {"a": 1},
+        {"type": "set", "key": "a", "value": 1.0},
+        {"type": "set", "key": "a", "value": 2, "expect": {"revision": 3}},
+    )
+    assert found == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"type": "batch", "commands": []},
+        {"type": "set", "key": "a", "value": 1, "id": "x"},
+        {"type": "set", "key": "a", "value": 1, "actor": "x"},
+        {"type": "set", "key": "a", "value": 1, "dry_run": True},
+        {"type": "undo"},
+        {},
+        "set",
+        None,
+    ],
+)
+def test_members_carry_only_type_fields_and_expectation(member: Any) -> None:
+    with pytest.raises(Invalid):
+        batch({}, {"type": "set", "key": "b", "value": 1}, member)
+
+
+def test_a_batch_has_at_most_a_thousand_members() -> None:
+    members = [{"type": "add", "key": "n"}] * 1_000
+    assert batch({}, *members) == {"n": 1_000}
+    with pytest.raises(TooLarge) as caught:
+        batch({}, *members, members[0])
+    assert caught.value.limit == 1_000
+    assert "1001" in caught.value.message
+    assert batch({}) == {}
+
+
+def test_a_value_that_grows_beyond_its_limit_is_too_large() -> None:
+    half = "x" * (values.MAX_BYTES // 2)
+    error = refused(TooLarge, {"k": {"a": half}}, type="merge", key="k", value={"b": half})
+    assert (error.key, error.limit) == ("k", values.MAX_BYTES)
+
+
+def test_one_transaction_holds_a_hundred_thousand_changes() -> None:
+    state = DictState()
+    state.held = {f"a.{number}": Entry("1", 1) for number in range(MAX_CHANGES)}
+    command = read_command({"type": "delete_prefix", "prefix": "a."})
+    assert len(decide(state, command)) == MAX_CHANGES
+    state.held["a.more"] = Entry("1", 1)
+    with pytest.raises(TooLarge) as caught:
+        decide(state, command)
+    assert caught.value.limit == MAX_CHANGES
+
+
+def test_one_transaction_holds_16_mib() -> None:
+    value = "x" * (values.MAX_BYTES - 2)
+    members = [{"type": "set", "key": f"k{number}", "value": value} for number in range(65)]
+    with pytest.raises(TooLarge) as caught:
+        batch({}, *members)
+    assert caught.value.limit == MAX_TRANSACTION_BYTES
+    assert len(batch({}, *members[:63])) == 63
