@@ -61,10 +61,8 @@ def _shorter(segment: str) -> list[str]:
 
 def _child(connection: apsw.Connection, count: Count, prefix: str, segment: str) -> Child | None:
     key, below = prefix + segment, prefix + segment + "."
-    if below == RESERVED:
-        return None
     itself = connection.execute("SELECT 1 FROM state WHERE key = ?", (key,)).get is not None
-    inside = count(below, after_prefix(below))
+    inside = 0 if below == RESERVED else count(below, after_prefix(below))
     if not itself and not inside:
         return None
     return Child(segment, key if itself else None, below if inside else None, inside + itself)
