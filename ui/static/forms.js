@@ -16,10 +16,8 @@ function open(name, focus) {
   back = document.activeElement;
   tell(name, "");
   ask({ _form: name });
-  requestAnimationFrame(() => {
-    byId(focus).focus();
-    byId(focus).select?.();
-  });
+  byId(focus).focus(); // at once, or the next letters typed would be shortcuts
+  byId(focus).select?.();
 }
 
 /** Close the open form; whether there was one. */
@@ -51,7 +49,7 @@ export function create(key = "", value = "") {
   byId("create-value").value = value;
   showKind();
   open("create", key ? "create-value" : "create-key");
-  if (!key) requestAnimationFrame(() => byId("create-key").setSelectionRange(999, 999));
+  if (!key) byId("create-key").setSelectionRange(999, 999);
 }
 
 function showKind() {

@@ -117,7 +117,9 @@ function flash(row) {
   row.animate([{ backgroundColor: colour }, { backgroundColor: colour, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
 }
 
+let isFirst = true;
 new MutationObserver((records) => {
+  if (isFirst) return void (isFirst = false); // what was there already is no news
   for (const { target, type, addedNodes } of records) {
     if (type === "attributes") flash(target);
     else for (const node of addedNodes) if (node.dataset?.fresh !== undefined) flash(node);

@@ -1,0 +1,121 @@
+"""A real browser window on a real server, for the tests of the page."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from harness import Server
+
+CHROMIUM: Final = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+SIZE: Final = {"width": 1240, "height": 720}
+
+OpenWindow = Callable[..., "Window"]
+
+
+class Window:
+    """One window. `errors` gathers what the page complains about, which no test may cause."""
+
+    def __init__(self, page: Page, server: Server) -> None:
+        self.page, self.server = page, server
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.set_default_timeout(10_000)
+        answer = server.request("POST", "/login")
+        page.goto(answer.json()["url"])
+        expect(page.locator("#foot")).to_contain_text("revision")
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # A stream that ends with its server is what the tests of restarts are about.
+        is_network = "Failed to load resource" in message.text or "Datastar failed" in message.text
+        if message.type == "error" and not is_network and "network error" not in message.text:
+            self.errors.append(message.text)
+
+    def __getitem__(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    def row(self, key: str) -> Locator:
+        return self.page.locator(f'[id="k:{key}"]')
+
+    def value(self, key: str) -> Locator:
+        return self.row(key).locator(".v")
+
+    def node(self, prefix: str) -> Locator:
+        return self.page.locator(f'[id="t:{prefix}"]')
+
+    def keys(self) -> list[str]:
+        """The rendered rows' keys, in their order."""
+        rows = self.page.locator("#rows .row")
+        found: list[str] = rows.evaluate_all("rows => rows.map(row => row.dataset.key)")
+        return found
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def search(self, text: str) -> None:
+        """Search as people do; the list has the focus afterwards."""
+        self.press("Control+k")
+        self.page.locator("#query").fill(text)
+        self.press("Enter")
+
+    def choose(self, key: str) -> None:
+        """Click on a row and wait until the inspector shows it."""
+        self.row(key).locator(".k").click()
+        expect(self.page.locator("#fact")).to_have_attribute("data-key", key)
+
+    def wait_for(self, expression: str, argument: Any = None) -> None:
+        """Wait until the JavaScript `expression` is true in the page."""
+        self.page.wait_for_function(expression, arg=argument)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, started once for each file."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_window(browser: Browser) -> Iterator[OpenWindow]:
+    """Opens windows: `open_window(server, **options of the browser's context)`."""
+    opened: list[Window] = []
+
+    def open_one(server: Server, **options: Any) -> Window:
+        context = browser.new_context(viewport=SIZE, **options)
+        opened.append(Window(context.new_page(), server))
+        return opened[-1]
+
+    yield open_one
+    for window in opened:
+        window.page.context.close()
+    assert [error for window in opened for error in window.errors] == []
+
+
+def fill(server: Server, values: Iterable[tuple[str, Any]], actor: str = "script") -> None:
+    """Set many keys at once."""
+    lines = [json.dumps({"type": "set", "key": key, "value": value}) for key, value in values]
+    answer = server.request(
+        "POST",
+        f"/commands/import?actor={actor}",
+        "\n".join(lines).encode(),
+        {"Content-Type": "application/x-ndjson"},
+    )
+    assert answer.status == 200, answer
