@@ -225,8 +225,11 @@ class ReadModel:
     def _scanned(
         self, connection: apsw.Connection, question: search.Question, with_total: bool
     ) -> Page:
-        total = search.count(connection, question) if with_total else -1
         items = search.items(connection, question, question.low, question.offset)
+        total = -1
+        if with_total:
+            is_whole = question.is_first and len(items) < question.limit
+            total = len(items) if is_whole else search.count(connection, question)
         return Page(log.last_revision(connection), total, items, question.next(items))
 
     def _start(self, connection: apsw.Connection, question: search.Question) -> tuple[str, int]:

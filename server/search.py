@@ -55,6 +55,11 @@ class Question:
             return False
         return self.sort == "key" or self.pattern.text == "**"
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the page begins with the first match."""
+        return not self.offset and self.before is None and self.low == self.pattern.low
+
     def next(self, items: list[Item]) -> str | None:
         """The cursor behind `items`, None at the end."""
         if not self.limit or len(items) < self.limit:
@@ -76,7 +81,7 @@ class Question:
 
 def item(connection: apsw.Connection, key: str) -> Item | None:
     """The item of one key."""
-    for row in connection.execute(f"{_ITEMS} WHERE s.key = ?", (key,)):
+    for row in connection.execute(_ITEM, (key,)):
         return Item(*row)
     return None
 
@@ -84,11 +89,8 @@ def item(connection: apsw.Connection, key: str) -> Item | None:
 def items(connection: apsw.Connection, question: Question, low: str, skip: int) -> list[Item]:
     """`question.limit` items, in its order, from `low` on and without the first `skip`."""
     where, bound = _conditions(question, low)
-    order = "s.key" if question.sort == "key" else "s.revision DESC, s.key DESC"
     bound |= {"limit": question.limit, "skip": skip}
-    rows = connection.execute(
-        f"{_ITEMS} WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :skip", bound
-    )
+    rows = connection.execute(_ORDERED[question.sort].format(where=where), bound)
     return [Item(*row) for row in rows]
 
 
@@ -185,10 +187,23 @@ def _literally(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
-_ITEMS: Final = """
+_ITEM: Final = """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s LEFT JOIN transactions t ON t.revision = s.revision WHERE s.key = ?
+"""
+_ORDERED: Final = {
+    "key": """
 SELECT s.key, s.value, s.revision, t.at, t.actor
 FROM state s LEFT JOIN transactions t ON t.revision = s.revision
-"""
+WHERE {where} ORDER BY s.key LIMIT :limit OFFSET :skip
+""",
+    # Left alone, SQLite would walk the keys and sort them.
+    "changed": """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s INDEXED BY state_by_revision LEFT JOIN transactions t ON t.revision = s.revision
+WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
+""",
+}
 _COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
 _TOUCHED_SINCE: Final = """
 SELECT DISTINCT key FROM changes WHERE revision > :revision AND key >= :low AND key < :high

@@ -20,7 +20,6 @@ Environ = dict[str, Any]
 
 def commands(writer: Writer) -> Callable[[Environ, StartResponse, str], Iterable[bytes]]:
     """The route; `role` is the sender's."""
-
     ids = (f"{start}-{number:x}" for start in [token_hex(6)] for number in count())
 
     def route(environ: Environ, start_response: StartResponse, role: str) -> Iterable[bytes]:
