@@ -1,0 +1,73 @@
+"""A store without HTTP: engine, read model and writer in this process, on a real file or memory."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Self
+
+from server.commands import read_attempt
+from server.database import Database
+from server.engines.base import Engine
+from server.engines.memory import MemoryEngine
+from server.engines.sqlite import SqliteEngine
+from server.feed import Feed
+from server.log import last_time
+from server.outcomes import Outcome
+from server.readmodel import ReadModel
+from server.writer import Writer
+
+
+class Ticks:
+    """A clock that tells what it is set to; every look at it takes a millisecond."""
+
+    def __init__(self, seconds: float = 1_800_000_000.0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        self.seconds += 0.001
+        return self.seconds
+
+
+class Store:
+    """`path` None keeps all in memory, with the memory engine."""
+
+    def __init__(self, path: Path | None = None, clock: Callable[[], float] | None = None) -> None:
+        self.database = Database(path)
+        self.engine: Engine = SqliteEngine(self.database) if path else MemoryEngine()
+        self.readmodel = ReadModel(self.database, replicates_log=path is None)
+        self.clock = clock or Ticks()
+        self.feed = Feed(self.clock)
+        self.writer = Writer(
+            self.engine, self.readmodel, self.feed, self.clock, last_time(self.database.writer)
+        )
+
+    def run(self, **command: Any) -> Outcome:
+        """One command through the writer; `actor` and `id` may be among its fields."""
+        return self.writer.submit(read_attempt(command, "tester", token_hex(8)))
+
+    def run_all(self, commands: Iterable[dict[str, Any]]) -> list[Outcome]:
+        """Commands that wait together, so that they share commits."""
+        waiting = [
+            self.writer.enqueue(read_attempt(command, "tester", token_hex(8)))
+            for command in commands
+        ]
+        return [one.wait() for one in waiting]
+
+    def set(self, **values: Any) -> None:
+        """One key for each name, as one transaction; `__` in a name is a dot."""
+        members = [
+            {"type": "set", "key": name.replace("__", "."), "value": value}
+            for name, value in values.items()
+        ]
+        assert self.run(type="batch", commands=members).error is None
+
+    def close(self) -> None:
+        self.writer.close()
+        self.readmodel.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
