@@ -104,6 +104,12 @@ class Attempt(NamedTuple):
     """Whether the sender chose the id: only then can it have been seen before."""
     decide: Callable[[Any], dict[str, str | None]] | None = None
     """How an import's batch is decided, which leaves out the lines that are refused."""
+    key: str | None = None
+    """The key or prefix that the command names."""
+
+    def without_payload(self) -> "Attempt":
+        """What is worth keeping once it is decided."""
+        return self._replace(command=None, decide=None)
 
 
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
@@ -131,6 +137,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         refusal=refusal,
         dry_run=dry_run is True,
         chosen_id=_fits(_ID, chosen),
+        key=getattr(command, "key", getattr(command, "prefix", None)),
     )
 
 

@@ -54,12 +54,8 @@ class Outcome(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """The attempt as `attempts` lists it."""
-        return {**self.event(), "type": self.attempt.type, "at": self.at} | self._target()
-
-    def _target(self) -> dict[str, Any]:
-        command = self.attempt.command
-        key = getattr(command, "key", getattr(command, "prefix", None))
-        return {"key": key} if key else {}
+        record = {**self.event(), "type": self.attempt.type, "at": self.at}
+        return {"key": self.attempt.key, **record} if self.attempt.key else record
 
 
 def accepted(identity: str, revision: int, changes: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gevent.event import Event
 from server.commands import Attempt
 from server.decide import Changes, Entry, Layer, decide
 from server.engines.base import Engine
-from server.errors import Busy, IdReused, Internal, Invalid, SignalboxError, Unavailable
+from server.errors import Busy, IdReused, Internal, Invalid, SignalboxError
 from server.events import Change, Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
@@ -97,10 +97,14 @@ class Group:
 
     def add(self, attempt: Attempt) -> None:
         """Decide `attempt`; its rejection leaves nothing behind."""
+        kept = attempt.without_payload()
         try:
-            outcome = self._repeated(attempt) or self._decided(attempt)
-        except SignalboxError as error:
-            outcome = Outcome(attempt, self._at, self._layer.revision, error=error)
+            first = self._first_answer(attempt)
+            changes = 0 if first else self._decide(attempt)
+        except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
+            outcome = Outcome(kept, self._at, self._layer.revision, error=_as_refusal(error))
+        else:
+            outcome = Outcome(kept, self._at, self._layer.revision, changes, duplicate=first)
         self.outcomes.append(outcome)
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
             self._ids[attempt.id] = outcome
@@ -121,35 +125,37 @@ class Group:
             for outcome in self.outcomes
         ]
 
-    def _repeated(self, attempt: Attempt) -> Outcome | None:
+    def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
+        """What the same command was answered before. Raises `IdReused` for another command."""
         if attempt.dry_run or not attempt.chosen_id:
             return None
-        if (earlier := self._ids.get(attempt.id)) is not None:
-            if earlier.error and not earlier.error.remembered:
-                return None
-            first = (
-                earlier.attempt.fingerprint,
-                earlier.answer() | {"http_status": earlier.http_status},
-            )
-        elif (found := self._readmodel.first_outcome(attempt.id)) is not None:
-            first = found
-        else:
+        found = self._earlier(attempt.id) or self._readmodel.first_outcome(attempt.id)
+        if found is None:
             return None
-        if first[0] != attempt.fingerprint:
+        fingerprint, answer = found
+        if fingerprint != attempt.fingerprint:
             raise IdReused(f"The id {attempt.id} was used before, for another command.")
-        return Outcome(attempt, self._at, self._layer.revision, duplicate=first[1])
+        return answer
 
-    def _decided(self, attempt: Attempt) -> Outcome:
+    def _earlier(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """The outcome of the same id within this group, if it is one to be remembered."""
+        earlier = self._ids.get(identity)
+        if earlier is None or (earlier.error and not earlier.error.remembered):
+            return None
+        answer = earlier.answer() | {"http_status": earlier.http_status}
+        return earlier.attempt.fingerprint, answer
+
+    def _decide(self, attempt: Attempt) -> int:
+        """How many changes the attempt makes; they are part of the group from now on."""
         if attempt.decide is not None:
             changes = attempt.decide(self._layer)
         elif attempt.command is not None:
             changes = decide(self._layer, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
-        if attempt.dry_run or not changes:
-            return Outcome(attempt, self._at, self._layer.revision, len(changes))
-        self._accept(attempt, changes)
-        return Outcome(attempt, self._at, self._layer.revision, len(changes))
+        if changes and not attempt.dry_run:
+            self._accept(attempt, changes)
+        return len(changes)
 
     def _accept(self, attempt: Attempt, changes: Changes) -> None:
         revision = self._layer.revision + 1
@@ -191,6 +197,7 @@ class Writer:
         self._work = Event()
         self._commit_seconds = 0.0
         self._last_size = 0
+        self._is_closing = False
         self._greenlet = gevent.spawn(self._run)
 
     def submit(self, attempt: Attempt) -> Outcome:
@@ -217,17 +224,17 @@ class Writer:
 
     def close(self) -> None:
         """Write what waits, then end."""
-        while self._queue:
-            gevent.sleep(0.001)
-        self._greenlet.kill()
+        self._is_closing = True
+        self._work.set()
+        self._greenlet.join()
 
     def _run(self) -> None:
-        while True:
+        while self._queue or not self._is_closing:
             self._work.wait()
             if self._last_size > 1 and self._commit_seconds > SLOW_COMMIT:
                 gevent.sleep(self._commit_seconds * PATIENCE)
             self._write()
-            if not self._queue:
+            if not self._queue and not self._is_closing:
                 self._work.clear()
 
     def _write(self) -> None:
@@ -274,7 +281,7 @@ def breathe() -> None:
 
 
 def _as_refusal(error: Exception) -> SignalboxError:
-    if isinstance(error, Unavailable):
+    if isinstance(error, SignalboxError):
         return error
     gevent.get_hub().handle_error(None, type(error), error, error.__traceback__)
     return Internal(

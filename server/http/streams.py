@@ -7,7 +7,7 @@ log, in a greenlet of its own, until it has caught up: a slow reader costs one p
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -37,17 +37,32 @@ _HEAD: Final = (
     + "\r\n"
 ).encode() + b"retry: 1000\n\n"
 
-Batch = tuple[Sequence[Transaction], Sequence[Outcome]]
+RECENT_ACKS: Final = 10_000
+"""Acknowledgements kept for streams that are just catching up."""
+
+
+class Batch(NamedTuple):
+    """What one commit made; `acked` counts all outcomes of this server up to and with its own."""
+
+    transactions: Sequence[Transaction]
+    outcomes: Sequence[Outcome]
+    acked: int
 
 
 class Stream:
-    """One reader: what it wants, how far it has come, and what its socket did not take."""
+    """One reader: what it wants, how far it has come, and what its socket did not take.
 
-    def __init__(self, sock: Any, pattern: Pattern, acks: bool, position: int | None) -> None:
+    `position` is the last revision that was sent, `acked` the number of the last outcome (None:
+    the reader wants no acknowledgements).
+    """
+
+    def __init__(
+        self, sock: Any, pattern: Pattern, position: int | None, acked: int | None
+    ) -> None:
         self.sock = sock
         self.pattern = pattern
-        self.acks = acks
         self.position = position
+        self.acked = acked
         self.gone = False
         self.rest: memoryview | None = None
         self.woken = Event()
@@ -77,7 +92,9 @@ class Streams:
         self._readmodel = readmodel
         self._store = readmodel.store
         self._live: set[Stream] = set()
-        self._waiting: deque[Batch] = deque()
+        self._waiting: list[Batch] = []
+        self._recent: deque[Batch] = deque()
+        self._acked = 0
         self._published = Event()
         self.open = 0
         feed.listen(self._take)
@@ -91,11 +108,11 @@ class Streams:
             position, reset = self._position(
                 environ.get("HTTP_LAST_EVENT_ID") or given.get("after")
             )
-            acks = given.get("acks") == "1"
+            acked = self._acked if given.get("acks") == "1" else None
         except SignalboxError as error:
             return refuse(start_response, error)
         sock = environ["signalbox.handler"].take_over()
-        stream = Stream(sock, pattern, acks, position)
+        stream = Stream(sock, pattern, position, acked)
         self.open += 1
         try:
             with on_end_of_file(sock, stream.end):
@@ -137,20 +154,29 @@ class Streams:
         return int(revision), b""
 
     def _serve(self, stream: Stream) -> None:
-        first = True
+        self._catch_up(stream)
+        greeting = events.caught_up(self._store, stream.position or 0)
         while not stream.gone:
-            self._catch_up(stream)
-            if first:
-                stream.sock.sendall(events.caught_up(self._store, stream.position or 0))
-                first = False
-                continue  # something may have been committed while that was sent
+            # Nothing waits between the last look at the log and this, so nothing is missed.
             self._live.add(stream)
+            if not stream.push(greeting + self._late_acks(stream)):
+                self._live.discard(stream)
+            greeting = b""
             stream.woken.wait()
             self._live.discard(stream)
             stream.woken.clear()
             if stream.rest is not None and not stream.gone:
                 stream.sock.sendall(stream.rest)
                 stream.rest = None
+            self._catch_up(stream)
+
+    def _late_acks(self, stream: Stream) -> bytes:
+        """The acknowledgements since the stream was live last, as far back as they are kept."""
+        if stream.acked is None or stream.acked == self._acked:
+            return b""
+        late = b"".join(_acks(batch, stream.acked) for batch in self._recent)
+        stream.acked = self._acked
+        return late
 
     def _catch_up(self, stream: Stream) -> None:
         if stream.position is None:
@@ -175,8 +201,13 @@ class Streams:
         return revision
 
     def _take(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        self._acked += len(outcomes)
+        batch = Batch(transactions, outcomes, self._acked)
+        self._recent.append(batch._replace(transactions=()))
+        while self._recent[0].acked <= self._acked - RECENT_ACKS:
+            self._recent.popleft()
         if self._live:
-            self._waiting.append((transactions, outcomes))
+            self._waiting.append(batch)
             self._published.set()
 
     def _publish(self) -> None:
@@ -185,37 +216,34 @@ class Streams:
             if len(self._live) > FEW:
                 gevent.sleep(min(len(self._live) * TICK_PER_STREAM, MAX_TICK))
             self._published.clear()
-            batches = list(self._waiting)
-            self._waiting.clear()
-            self._hand_out(batches)
+            batches, self._waiting = self._waiting, []
+            if batches:
+                self._hand_out(batches)
 
     def _hand_out(self, batches: list[Batch]) -> None:
-        revisions = [one.revision for transactions, _ in batches for one in transactions]
-        kinds: dict[tuple[str, bool], bytes] = {}
+        """Send each stream what it lacks; those in step with each other share the same bytes."""
+        encoded: dict[tuple[str, int | None, int | None], bytes] = {}
+        last = max((one.revision for batch in batches for one in batch.transactions), default=0)
         for stream in list(self._live):
-            if revisions and stream.position != revisions[0] - 1:
-                self._hand_out_late(stream, revisions)
-                continue
-            kind = (stream.pattern.text, stream.acks)
-            if kind not in kinds:
-                kinds[kind] = self._encode(batches, stream.pattern, stream.acks)
-            if revisions:
-                stream.position = revisions[-1]
-            if not stream.push(kinds[kind]):
+            step = (stream.pattern.text, stream.position, stream.acked)
+            if step not in encoded:
+                encoded[step] = self._encode(batches, stream)
+            stream.position = max(stream.position or 0, last)
+            if stream.acked is not None:
+                stream.acked = max(stream.acked, batches[-1].acked)
+            if not stream.push(encoded[step]):
                 self._live.discard(stream)
 
-    def _hand_out_late(self, stream: Stream, revisions: list[int]) -> None:
-        """A stream that joined between two commits: the log knows what it lacks, if anything."""
-        if stream.position is not None and stream.position < revisions[-1]:
-            self._live.discard(stream)
-            stream.woken.set()
-
-    def _encode(self, batches: list[Batch], pattern: Pattern, acks: bool) -> bytes:
+    def _encode(self, batches: list[Batch], stream: Stream) -> bytes:
         parts: list[bytes] = []
-        for transactions, outcomes in batches:
-            parts += [events.change(one, pattern, self._store) for one in transactions]
-            if acks:
-                parts += [events.ack(outcome.event()) for outcome in outcomes]
+        for batch in batches:
+            parts += [
+                events.change(one, stream.pattern, self._store)
+                for one in batch.transactions
+                if one.revision > (stream.position or 0)
+            ]
+            if stream.acked is not None:
+                parts.append(_acks(batch, stream.acked))
         return b"".join(parts)
 
     def _beat(self) -> None:
@@ -224,3 +252,9 @@ class Streams:
             for stream in list(self._live):
                 if not stream.push(events.heartbeat(self._store, stream.position or 0)):
                     self._live.discard(stream)
+
+
+def _acks(batch: Batch, after: int) -> bytes:
+    """The acknowledgements in `batch` whose number is above `after`."""
+    first = batch.acked - len(batch.outcomes)
+    return b"".join(events.ack(one.event()) for one in batch.outcomes[max(after - first, 0) :])
