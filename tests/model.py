@@ -83,6 +83,13 @@ class Model:
             self._commit(after, changed)
         return len(changed)
 
+    def answer(self, command: Command, *, dry_run: bool = False) -> int | RefusedError:
+        """As `run`, with the refusal as a result."""
+        try:
+            return self.run(command, dry_run=dry_run)
+        except RefusedError as refusal:
+            return refusal
+
     def _commit(self, after: dict[str, Held], changed: list[str]) -> None:
         self.revision += 1
         for key in changed:
