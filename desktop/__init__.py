@@ -1,0 +1,1 @@
+"""The desktop process: the window and the command line, and the server that they start."""

@@ -1,0 +1,137 @@
+"""The server that the window uses: one that runs already, else a child that is kept running."""
+
+import json
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import BinaryIO, Final
+
+import psutil
+import signalbox
+
+from desktop import places
+
+log: Final = logging.getLogger(__name__)
+
+ACTOR: Final = "desktop"
+LOG_BYTES: Final = 1 << 20
+MOST_ENDS: Final = 6
+WITHIN_SECONDS: Final = 60.0
+"""A server that ended so often within so short a time is not started again."""
+
+
+class Child:
+    """`start` it, let a thread `keep` it. However this process goes, its child goes as well."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.endpoint: signalbox.Endpoint
+        self.log = places.log_file(data_dir)
+        self._data_dir = data_dir
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = threading.Event()
+
+    def start(self) -> None:
+        """Find the server or start one. Raises `NotRunning` with what it said last."""
+        self.endpoint = signalbox.find(self._data_dir) or self._launch()
+
+    def box(self) -> signalbox.Box:
+        """A client of the server where it is now."""
+        endpoint = self.endpoint
+        return signalbox.connect(url=endpoint.url, token=endpoint.write_token, actor=ACTOR)
+
+    def keep(self, back: Callable[[bool], None]) -> None:
+        """Until `close`: start the server again whenever it has ended, then call `back`.
+
+        `back` is told whether it is as it was, so that the page finds it by itself.
+        Raises `NotRunning` where it ends again and again.
+        """
+        ends: list[float] = []
+        while self._ended():
+            now = monotonic()
+            ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
+            if len(ends) == MOST_ENDS:
+                raise signalbox.NotRunning(f"The server keeps ending; {self.log} says why.")
+            self._closed.wait(_pause(len(ends)))
+            self._restart(back)
+
+    def close(self) -> None:
+        """Let go of the server: it ends as soon as nobody else uses it."""
+        self._closed.set()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def stop(self) -> None:
+        """End the server, if it is ours, and wait until it has gone."""
+        self.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _ended(self) -> bool:
+        """Wait for the server's end; False where the window was closed meanwhile."""
+        process = self._process
+        if process is not None and process.pid == self.endpoint.pid:
+            process.wait()
+        else:
+            wait_for(self.endpoint.pid)
+        return not self._closed.is_set()
+
+    def _restart(self, back: Callable[[bool], None]) -> None:
+        before = self.endpoint
+        try:
+            self.start()
+        except signalbox.NotRunning as error:
+            log.warning("The server did not come back: %s", error)
+            return
+        log.warning("The server %d ended; now it is %d.", before.pid, self.endpoint.pid)
+        back(self.endpoint._replace(pid=before.pid) == before)
+
+    def _launch(self) -> signalbox.Endpoint:
+        with open_log(self.log) as stderr:
+            said = stderr.tell()
+            self._process = process = subprocess.Popen(
+                signalbox.serve_command(self._data_dir),
+                stdin=subprocess.PIPE,  # stays open for as long as we live: its end is our end
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # the terminal's Ctrl-C is for the window
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if line:
+            return signalbox.Endpoint(**json.loads(line))
+        return self._other_starter(process.wait(), said)
+
+    def _other_starter(self, status: int, said: int) -> signalbox.Endpoint:
+        """The server of whoever was faster."""
+        words = self.log.read_bytes()[said:].decode(errors="replace").strip()
+        if status != signalbox.CANNOT_OPEN:
+            raise signalbox.NotRunning(f"The server ended with status {status}: {words}")
+        try:
+            return signalbox.await_endpoint(self._data_dir)
+        except signalbox.NotRunning:
+            raise signalbox.NotRunning(words) from None
+
+
+def open_log(path: Path) -> BinaryIO:
+    """For appending; what is older than a mebibyte back is dropped, but for one file."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".old.log"))
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def wait_for(pid: int) -> None:
+    """Return once no process of that number runs, without asking again and again."""
+    try:
+        psutil.Process(pid).wait()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _pause(ends: int) -> float:
+    """Seconds before the start after so many ends: none at first, then 0.5, doubled each time."""
+    return 0.0 if ends == 1 else float(2 ** (ends - 3))

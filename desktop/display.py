@@ -1,0 +1,87 @@
+"""Whether a window can be shown here, asked before Qt, which ends the process where it cannot."""
+
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+DEBIAN_PACKAGES: Final = (
+    "libegl1 libnss3 libasound2 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxkbcommon-x11-0 "
+    "libxcomposite1 libxdamage1 libxrandr2 libxtst6"
+)
+"""What Qt's wheels leave to the system."""
+
+
+class CannotShow(Exception):
+    """No window can be shown here; the message says why and what to do."""
+
+
+def require_display(environ: Mapping[str, str] = os.environ) -> None:
+    """Raises `CannotShow` where there is no display, or none for this user. Takes no time."""
+    if sys.platform == "linux" and (why := _no_display(environ) or _no_sandbox(environ)):
+        raise CannotShow(why)
+
+
+def require_libraries() -> None:
+    """Load Qt. Raises `CannotShow` with the Debian packages that it needs."""
+    if sys.platform != "linux":
+        return
+    try:
+        from PySide6 import QtWebEngineWidgets  # noqa: F401, PLC0415 - it is this that may fail
+        from PySide6.QtCore import QLibraryInfo  # noqa: PLC0415
+
+        plugins = Path(QLibraryInfo.path(QLibraryInfo.LibraryPath.PluginsPath))
+        ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
+    except (ImportError, OSError) as error:
+        raise CannotShow(
+            f"Qt cannot show a window: {error}. "
+            f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES}"
+        ) from error
+
+
+def _no_display(environ: Mapping[str, str]) -> str | None:
+    if environ.get("QT_QPA_PLATFORM"):
+        return None  # somebody chose another way to show things
+    x11, wayland = environ.get("DISPLAY"), environ.get("WAYLAND_DISPLAY")
+    if not x11 and not wayland:
+        return "There is no display: neither DISPLAY nor WAYLAND_DISPLAY is set."
+    if (wayland and _wayland_answers(wayland, environ)) or (x11 and _x11_answers(x11)):
+        return None
+    return f"The display {wayland or x11} does not answer."
+
+
+def _wayland_answers(name: str, environ: Mapping[str, str]) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(Path(environ.get("XDG_RUNTIME_DIR", "/")) / name))
+        except OSError:
+            return False
+    return True
+
+
+def _x11_answers(name: str) -> bool:
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return True  # a library is missing, which is looked for next
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(name.encode(), None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not failed
+
+
+def _no_sandbox(environ: Mapping[str, str]) -> str | None:
+    """Chromium ends the process as soon as root shows a page in its sandbox."""
+    without = "--no-sandbox" in environ.get("QTWEBENGINE_CHROMIUM_FLAGS", "") or environ.get(
+        "QTWEBENGINE_DISABLE_SANDBOX"
+    )
+    if os.geteuid() != 0 or without:
+        return None
+    return (
+        "The window does not open for root: Qt's web engine has no sandbox there. "
+        "Start Signalbox as an ordinary user."
+    )

@@ -1,0 +1,60 @@
+"""One window for each data directory: who comes second raises the first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import signalbox
+from filelock import FileLock, Timeout
+
+from desktop.child import ACTOR, Child
+
+RAISE: Final = "_signalbox.window.raise"
+LOCK_FILE: Final = "window.lock"
+PAUSE_SECONDS: Final = 0.05
+PATIENCE_SECONDS: Final = 20.0
+"""For the first window to get its server running, or to go."""
+
+
+class NoAnswer(Exception):
+    """A window holds the data directory and its server does not answer."""
+
+
+def claim(data_dir: Path) -> FileLock | None:
+    """The lock of the data directory's only window, or None after having raised that window.
+
+    Raises `NoAnswer` where neither is possible for `PATIENCE_SECONDS`.
+    """
+    lock = FileLock(data_dir / LOCK_FILE, mode=0o600)
+    deadline = monotonic() + PATIENCE_SECONDS
+    while monotonic() < deadline:
+        try:
+            lock.acquire(timeout=PAUSE_SECONDS)
+        except Timeout:
+            if wish(data_dir):
+                return None
+        else:
+            return lock
+    raise NoAnswer(f"A window of {data_dir} is open, but its server does not answer.")
+
+
+def wish(data_dir: Path) -> bool:
+    """Ask the window that is open to come to the front; False where no server answers."""
+    endpoint = signalbox.find(data_dir)
+    if endpoint is None:
+        return False
+    try:
+        signalbox.connect(url=endpoint.url, token=endpoint.write_token, actor=ACTOR).add(RAISE)
+    except signalbox.NotRunning:
+        return False
+    return True
+
+
+def heed(child: Child, come: Callable[[], None]) -> None:
+    """Call `come` for every wish of another start; never returns."""
+    seen = child.box().get(RAISE, default=None)
+    for change in child.box().watch(RAISE):
+        if change.value != seen:
+            seen = change.value
+            come()
