@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from harness import Server
 
@@ -17,7 +25,15 @@ ARGUMENTS: Final = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-SIZE: Final = {"width": 1240, "height": 720}
+SIZE: Final = ViewportSize(width=1240, height=720)
+
+NETWORK: Final = (
+    "Failed to load resource",
+    "Failed to fetch",
+    "Datastar failed",
+    "network error",
+)
+"""What browser and Datastar say of a server that is gone, which some tests are about."""
 
 OpenWindow = Callable[..., "Window"]
 
@@ -38,9 +54,7 @@ class Window:
         expect(page.locator("#foot")).to_contain_text("revision")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # A stream that ends with its server is what the tests of restarts are about.
-        is_network = "Failed to load resource" in message.text or "Datastar failed" in message.text
-        if message.type == "error" and not is_network and "network error" not in message.text:
+        if message.type == "error" and not any(text in message.text for text in NETWORK):
             self.errors.append(message.text)
 
     def __getitem__(self, selector: str) -> Locator:
@@ -106,7 +120,9 @@ def open_window(browser: Browser) -> Iterator[OpenWindow]:
     yield open_one
     for window in opened:
         window.page.context.close()
-    assert [error for window in opened for error in window.errors] == []
+    errors = [error for window in opened for error in window.errors]
+    if errors:
+        pytest.fail("The page complains: " + " | ".join(errors))
 
 
 def fill(server: Server, values: Iterable[tuple[str, Any]], actor: str = "script") -> None:

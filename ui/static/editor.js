@@ -14,6 +14,7 @@ const kinds = byId("kind");
 const drafts = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
 let shown = { key: null, kind: "", text: "" }; // what the field holds
 let said = ""; // why the last command was rejected
+let isWanted = false; // somebody pressed Enter before the key was here
 
 /** The inspected key as the stream last told it; revision 0 where it does not exist. */
 export function fact() {
@@ -25,8 +26,14 @@ export function hasDraft(key) {
   return drafts.has(key);
 }
 
+/** Go to the field of the inspected key, as soon as it is shown. */
 export function edit() {
-  if (!$.key) return;
+  isWanted = $.key !== "";
+  refresh();
+}
+
+function enterField() {
+  isWanted = false;
   const target = field.hidden ? byId("toggle") : field;
   target.focus();
   if (target === field) field.select();
@@ -44,6 +51,7 @@ function refresh() {
   if (draft) fill(now.key, draft.kind, draft.text);
   else load(now);
   dress(now, drafts.get(now.key));
+  if (isWanted) enterField();
 }
 
 function load({ key, raw }) {
@@ -86,7 +94,7 @@ function dress(now, draft) {
 
 function hint(draft, lines) {
   const expects = draft.revision ? `expects revision ${draft.revision.toLocaleString("en")}` : "expects no such key";
-  return lines > 1 || draft.kind === "JSON" ? `${expects}, Ctrl Enter sets` : expects;
+  return lines > 1 || draft.kind === "JSON" ? `Ctrl Enter sets, ${expects}` : expects;
 }
 
 function dressConflict(now, draft) {

@@ -8,6 +8,7 @@ const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
 const SPARE = 30; // rows rendered above and below those in sight
 const NEAR = 12; // rows from the rendered edge at which more are asked for
 const ASK_MS = 40;
+const SAID_MS = 20_000; // how long a row tells why its switch was rejected
 
 const grid = byId("grid");
 const sizer = byId("sizer");
@@ -99,7 +100,7 @@ function dress() {
     row.classList.toggle("cursor", key === $.key);
     if (key === $.key) cursor = Number(row.dataset.i);
     const line = row.querySelector(".said");
-    if (line.textContent !== (said.get(key) ?? "")) line.textContent = said.get(key) ?? "";
+    if (line.textContent !== (said.get(key) ?? "")) line.textContent = line.title = said.get(key) ?? "";
   }
   set(grid, "aria-rowcount", total + 1);
   if ($.key && rowOf($.key)) set(grid, "aria-activedescendant", `k:${$.key}`);
@@ -221,8 +222,16 @@ export async function flip(element) {
   const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
   rowOf(key)?.querySelector(".switch")?.removeAttribute("aria-busy");
   if (outcome.status === "accepted") say(`${key} is ${value ? "on" : "off"}`);
-  else said.set(key, reason(outcome));
+  else complain(key, reason(outcome));
   dress();
+}
+
+function complain(key, text) {
+  said.set(key, text);
+  setTimeout(() => {
+    if (said.get(key) === text) said.delete(key);
+    dress();
+  }, SAID_MS);
 }
 
 // Pointer and keyboard

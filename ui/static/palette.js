@@ -83,7 +83,7 @@ function open(key) {
   choose(key);
 }
 
-const BEGUN = /^(set|create|new|delete|rm|remove|rename|mv|move|toggle|add|go to|open|theme)\s/i;
+const BEGUN = /^(set|create|new|delete|rm|remove|rename|mv|move|toggle|add|go to|open|theme)\s+\S/i;
 
 // What the field offers
 
@@ -96,11 +96,14 @@ function offered(text) {
     const [label, note, act] = meaning(...parts.slice(1));
     return [{ label, note, run: act }, search];
   }
-  const words = text.toLowerCase().split(/\s+/);
+  const words = text.toLowerCase().replace(/^>/, "").split(/\s+/);
   const matching = COMMANDS.filter(isPossible).filter(([label]) => words.every((word) => label.toLowerCase().includes(word)));
-  return BEGUN.test(text) ? [...matching.map(asOption), search] : [search, ...matching.map(asOption)];
+  const commands = matching.map(asOption);
+  if (text[0] === ">") return commands;
+  return isCommand(text) ? [...commands, search] : [search, ...commands];
 }
 
+const isCommand = (text) => text[0] === ">" || BEGUN.test(text);
 const isPossible = ([, , possible]) => !possible || possible();
 const asOption = ([label, act]) => ({ label, note: "command", run: act });
 
@@ -115,6 +118,8 @@ function render() {
     option.append(element("span", "", label), element("small", "", note));
     return option;
   }));
+  // The list below is the answer to a search: nothing covers it unless there is a choice.
+  list.hidden = options.length === 1 && options[0].label.startsWith("Search for");
   mark();
 }
 
@@ -134,7 +139,6 @@ function element(name, className, text = "") {
 export function openPalette() {
   input.focus();
   input.select();
-  list.hidden = false;
   input.setAttribute("aria-expanded", "true");
   current = 0;
   render();
@@ -149,8 +153,7 @@ function shut() {
 
 function filter(text) {
   clearTimeout(typing);
-  const isCommand = BEGUN.test(`${text} `) && SPOKEN.some(([form]) => form.test(text));
-  const wanted = isCommand || BEGUN.test(text) ? "" : text;
+  const wanted = isCommand(text) ? "" : text;
   if (wanted === $.text) return;
   // A glob names keys from their beginning, so it looks beyond the chosen prefix.
   ask({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
@@ -187,7 +190,6 @@ function choice(i) {
 
 input.addEventListener("input", () => {
   current = 0;
-  list.hidden = false;
   render();
   clearTimeout(typing);
   typing = setTimeout(filter, TYPED_MS, input.value.trim());
@@ -202,7 +204,7 @@ list.addEventListener("pointerdown", (event) => {
 input.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
-    if (list.hidden) return openPalette();
+    if (list.hidden && event.key === "ArrowDown") return settle(input.value.trim());
     current = (current + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length;
     mark();
   } else if (event.key === "Enter" && !event.isComposing) {

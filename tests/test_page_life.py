@@ -1,0 +1,252 @@
+"""The window survives its server, floods and hostile content; what it shows last is true."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import StartServer
+from harness import Server
+from page_window import OpenWindow, browser, fill, open_window
+
+__all__ = ["browser", "open_window"]
+
+HOSTILE = [
+    "<script>window.hit = 1</script>",
+    "<img src=x onerror='window.hit = 1'>",
+    "</script></div></template><svg onload=window.hit=1>",
+    "${window.hit = 1}",
+    "@post('/commands', {payload: {type: 'delete_prefix', prefix: 'safe.'}})",
+    "{{ 7 * 7 }} {% raw %}",
+    '" data-init="window.hit = 1" x="',
+    "' data-effect='window.hit = 1",
+    "$key; window.hit = 1",
+    "javascript:window.hit=1",
+    "data: elements <p>\n\nevent: datastar-patch-elements\ndata: elements <i id='foot'>forged</i>",
+    "a\u2028b\u2029c\u0085d\u000be\u000cf\u001cg\u001dh\u001ei\rj\r\nk",
+    'event: datastar-patch-signals\u2028data: signals {"hit": 1}\u0085\u0085',
+    "\u202egnirts desrever",
+    "\ufeff\u200b\U0001f3f4\U000e0067",
+    "&#60;b&#62; &lt;b&gt; &amp;amp;",
+]
+
+
+@pytest.fixture
+def box(server: StartServer) -> Server:
+    return server()
+
+
+def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    box = server()
+    fill(box, [("lamp.level", 70), ("lamp.on", False)])
+    window = open_window(box)
+    window.choose("lamp.level")
+    window.press("Enter")
+    window.type("85")
+    box.kill()
+    expect(window["#pause"]).to_contain_text("Reconnecting…")
+    expect(window["body"]).to_have_class("offline")
+    expect(window.value("lamp.level")).to_have_text("70")
+    expect(window["#draft"]).to_have_value("85")
+    window.press("Enter")
+    expect(window["#saved"]).to_have_text("1 change waiting for the server")
+    again = server(data_dir=box.data_dir)
+    expect(window["#pause"]).to_contain_text("Live")
+    expect(window["#saved"]).to_have_text("All changes saved")
+    expect(window.value("lamp.level")).to_have_text("85")
+    expect(window["body"]).not_to_have_class("offline")
+    assert again.value("lamp.level") == 85
+    again.set("lamp.new", 1)
+    expect(window.value("lamp.new")).to_have_text("1")
+
+
+def test_a_draft_meets_what_changed_while_the_server_was_away(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    box = server()
+    box.set("lamp.level", 70)
+    window = open_window(box)
+    window.choose("lamp.level")
+    window.press("Enter")
+    window.type("85")
+    box.stop()
+    expect(window["#pause"]).to_contain_text("Reconnecting…")
+    port = box.port
+    again = server("--port", "0", data_dir=box.data_dir)
+    assert again.port == port
+    again.set("lamp.level", 71, actor="night.py")
+    expect(window["#conflict"]).to_contain_text("night.py set 71 while you were typing.")
+    expect(window["#draft"]).to_have_value("85")
+
+
+def test_under_a_flood_the_window_shows_the_latest_and_is_not_swamped(
+    box: Server, open_window: OpenWindow
+) -> None:
+    box.set("n", 0)
+    window = open_window(box)
+    window.page.evaluate(
+        """() => {
+            window.frames_seen = [];
+            document.addEventListener("datastar-fetch", ({detail}) => {
+                if (detail.type === "datastar-patch-signals") frames_seen.push(performance.now());
+            });
+        }"""
+    )
+    count = 3000
+    lines = [json.dumps({"type": "set", "key": "n", "value": n + 1}) for n in range(count)]
+
+    def flood() -> None:
+        connection = box.connect()
+        headers = {"Content-Type": "application/json", **box.authorization()}
+        for line in lines:
+            connection.request("POST", "/commands", line.encode(), headers)
+            connection.getresponse().read()
+        connection.close()
+
+    threads = [threading.Thread(target=flood)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(window.value("n")).to_have_text(str(count), timeout=2_000)
+    frames: list[float] = window.page.evaluate("frames_seen")
+    seconds = (frames[-1] - frames[0]) / 1000
+    # 30 a second, and a little for what the browser hands over late and together.
+    assert len(frames) <= 30 * seconds * 1.2 + 3
+
+
+def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: OpenWindow) -> None:
+    box.set("safe.key", 1)
+    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE)])
+    fill(box, [("h.list", HOSTILE), ("h.map", {text: text for text in HOSTILE})])
+    window = open_window(box)
+    expect(window.row("h.map")).to_have_count(1)
+    for n, text in enumerate(HOSTILE):
+        window.choose(f"h.{n:02}")
+        shown = window["#draft"].input_value()
+        kind = window["#kind"].input_value()
+        assert (shown if kind == "text" else json.loads(shown)) == text
+    assert box.value("safe.key") == 1
+    assert window.page.evaluate("window.hit") is None
+    assert window["#rows script, #rows img, #rows svg, #rows [data-init]"].count() == 0
+    expect(window["#foot"]).to_contain_text("keys")
+    expect(window["#foot"]).not_to_contain_text("forged")
+
+
+def test_a_hostile_value_comes_back_equal_when_it_is_edited(
+    box: Server, open_window: OpenWindow
+) -> None:
+    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE)])
+    window = open_window(box)
+    for n, text in enumerate(HOSTILE):
+        window.choose(f"h.{n:02}")
+        is_text = window["#kind"].input_value() == "text"
+        window["#draft"].press("End")
+        window["#draft"].evaluate(
+            """(field, isText) => {
+                const longer = (text) => text + '!';
+                const old = field.value;
+                field.value = isText ? longer(old) : JSON.stringify(longer(JSON.parse(old)));
+                field.dispatchEvent(new Event('input', {bubbles: true}));
+            }""",
+            is_text,
+        )
+        window["#draft"].press("Control+Enter")
+        expect(window["#hint"]).to_be_empty()
+        assert box.value(f"h.{n:02}") == text + "!"
+
+
+def test_keys_that_look_like_code_are_keys(box: Server, open_window: OpenWindow) -> None:
+    keys = ["__proto__.x", "constructor.prototype", "get=@post/a:b", "toString", "a/b/c.d-e=f@g:h"]
+    fill(box, [(key, False) for key in keys])
+    window = open_window(box)
+    for key in keys:
+        window.row(key).get_by_role("switch").click()
+        expect(window.row(key).get_by_role("switch")).to_be_checked()
+        window.choose(key)
+    window.node("__proto__.").locator("[data-do=unfold]").click()
+    expect(window.node("__proto__.x")).to_have_count(1)
+    assert all(box.value(key) is True for key in keys)
+
+
+def test_hostile_messages_and_actors_in_activity_are_text(
+    box: Server, open_window: OpenWindow
+) -> None:
+    for text in HOSTILE:
+        box.post({"type": "set", "key": text, "value": 1})
+        box.post({"type": text})
+    window = open_window(box)
+    window["[data-view=activity]"].click()
+    expect(window["#attempts .attempt"]).to_have_count(2 * len(HOSTILE))
+    assert window.page.evaluate("window.hit") is None
+    assert window["#attempts script, #attempts img, #attempts svg"].count() == 0
+
+
+def test_a_value_of_the_largest_size_is_shown_in_part_and_edited_whole(
+    box: Server, open_window: OpenWindow
+) -> None:
+    text = "x" * (256 * 1024 - 3)
+    box.set("big", text)
+    window = open_window(box)
+    assert len(window.value("big").inner_text()) < 300
+    window.choose("big")
+    assert window["#draft"].input_value() == text
+    window["#draft"].fill(text[:-1] + "y")
+    window["#draft"].press("Control+Enter")
+    expect(window["#hint"]).to_be_empty()
+    assert box.value("big") == text[:-1] + "y"
+    window["#draft"].fill(text + "yz")
+    window["#draft"].press("Control+Enter")
+    expect(window["#editor-said"]).to_contain_text("too_large")
+
+
+def test_nothing_that_is_dropped_on_the_window_takes_it_elsewhere(
+    box: Server, open_window: OpenWindow
+) -> None:
+    window = open_window(box)
+    refused = window.page.evaluate(
+        """() => ["dragover", "drop"].map(name =>
+            !document.body.dispatchEvent(new DragEvent(name, {bubbles: true, cancelable: true})))"""
+    )
+    assert refused == [True, True]
+    assert window["a[href]"].count() == 0
+
+
+def test_small_text_has_the_contrast_that_wcag_aa_asks_for(
+    box: Server, open_window: OpenWindow
+) -> None:
+    fill(box, [("lamp.on", True), ("lamp.none", None), ("lamp.list", [1]), ("lamp.s", "ok")])
+    window = open_window(box)
+    window.choose("lamp.s")
+    for scheme in ("light", "dark"):
+        window.page.emulate_media(color_scheme=scheme)
+        poor: list[Any] = window.page.evaluate(CONTRAST)
+        assert poor == [], scheme
+
+
+CONTRAST = """() => {
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+        .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const colour = parse(getComputedStyle(e).backgroundColor);
+            if (colour.length === 3 || colour[3] === 1) return colour;
+        }
+    };
+    const poor = [];
+    for (const element of document.querySelectorAll("body *")) {
+        const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.nodeValue.trim());
+        if (!own || !element.checkVisibility() || element.closest("[disabled]")) continue;
+        const colours = [parse(getComputedStyle(element).color), ground(element)];
+        const [one, other] = colours.map(luminance);
+        const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio]);
+    }
+    return poor;
+}"""
