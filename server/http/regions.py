@@ -18,7 +18,7 @@ BRANCHES: Final = 100
 MOST_ATTEMPTS: Final = 1_000
 
 Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
-Open = tuple[Prefix, Annotated[int, Meta(ge=1)]]
+Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
 Look = tuple[str, dict[str, Any], bool]
 """A region's HTML, signals that belong to it, and whether it is complete."""
 View = Callable[[int], Look]

@@ -2,9 +2,9 @@
 
 import { edit, hasDraft, merge, mine, restore, set, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
-import { choose, clearMarks, flip, toTop } from "./list.js";
+import { choose, clearMarks, flip } from "./list.js";
 import { clear, openPalette, pause, show, sort, watch } from "./palette.js";
-import { $, ask, byId, onChange, say } from "./picture.js";
+import { $, ask, byId, say } from "./picture.js";
 import { reason } from "./commands.js";
 import { enter, more, scope, unfold } from "./tree.js";
 
@@ -145,4 +145,3 @@ document.addEventListener("datastar-ready", () => {
   document.documentElement.classList.remove("starting");
   byId("grid").focus();
 });
-onChange(() => $.prefix, toTop);

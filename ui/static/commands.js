@@ -87,7 +87,8 @@ function tell() {
   const count = waiting.size;
   const what = count === 1 ? "1 change" : `${count} changes`;
   byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
-  if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
+  if ($._isOut) $._saved = "Open a new address: signalbox token --login";
+  else if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
   else if (count) $._saved = `Saving ${what}…`;
   else $._saved = settled.size ? "Rejected, see Activity" : "All changes saved";
 }
@@ -95,6 +96,7 @@ function tell() {
 onChange(() => $._outcomes, (text) => {
   for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
 });
+onChange(() => $._isOut, tell);
 onChange(() => $._online, (online) => {
   tell();
   if (online) for (const id of [...waiting.keys()]) restart(id);

@@ -5,7 +5,7 @@ import { $, byId, onPatch, say } from "./picture.js";
 import { converted, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
 const TALLEST = 22; // lines
-const STORED = "drafts";
+const STORED = `drafts of ${document.body.dataset.store}`;
 
 const form = byId("editor");
 const field = byId("draft");

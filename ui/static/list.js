@@ -1,6 +1,7 @@
 // The list: only the rows in sight exist. Scrolling, the cursor, and the selection of several rows.
 
 import { BATCH, send, reason } from "./commands.js";
+import { hasDraft } from "./editor.js";
 import { $, ask, byId, onPatch, say } from "./picture.js";
 
 const ROW = 30; // px, as in window.css
@@ -98,6 +99,7 @@ function dress() {
     const { key } = row.dataset;
     set(row, "aria-selected", marks.has(key));
     row.classList.toggle("cursor", key === $.key);
+    row.classList.toggle("drafted", hasDraft(key));
     if (key === $.key) cursor = Number(row.dataset.i);
     const line = row.querySelector(".said");
     if (line.textContent !== (said.get(key) ?? "")) line.textContent = line.title = said.get(key) ?? "";
@@ -217,6 +219,7 @@ export async function flip(element) {
   if (!control || control.ariaBusy === "true") return;
   const value = control.getAttribute("aria-checked") !== "true";
   control.setAttribute("aria-busy", "true");
+  grid.focus({ preventScroll: true }); // the arrow keys go on working
   said.delete(key);
   dress();
   const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
@@ -260,12 +263,13 @@ const MOVES = {
   End: () => total - 1,
 };
 
-grid.addEventListener("keydown", (event) => {
-  if (event.target !== grid || event.altKey) return;
+document.addEventListener("keydown", (event) => {
+  if ((event.target !== grid && event.target !== document.body) || event.altKey) return;
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key === "a") markAll();
   else if (MOVES[event.key] && !isCommand && total > 0) go($.key ? MOVES[event.key]() : 0, event.shiftKey && $.key !== "");
   else if (event.key === " " && rowOf($.key)) flip(rowOf($.key));
   else return;
   event.preventDefault();
+  grid.focus({ preventScroll: true });
 });

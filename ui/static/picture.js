@@ -39,6 +39,7 @@ mergePatch({
   _theme: document.documentElement.dataset.theme,
   // Of the page alone.
   _online: true,
+  _isOut: false, // the server does not know this window's cookie any more
   _form: "", // "create", "rename" or "delete" in the inspector's place
   _marked: 0, // selected rows
   _saved: "All changes saved",
@@ -81,11 +82,11 @@ function windowId() {
 document.addEventListener("datastar-fetch", ({ detail }) => {
   if (detail.el !== stream) return;
   if (detail.type === "retrying" || detail.type === "error") {
-    $._online = false;
+    ask({ _online: false, _isOut: detail.argsRaw.status === "401" });
   } else if (detail.type.startsWith("datastar-patch")) {
     heard = performance.now();
     if (detail.type === "datastar-patch-elements") for (const listener of listeners) listener();
-    else $._online = true;
+    else ask({ _online: true, _isOut: false });
   }
 });
 

@@ -3,7 +3,8 @@
 import { choose, toTop } from "./list.js";
 import { $, ask, byId, onPatch } from "./picture.js";
 
-const PAGE = 100; // children of a prefix listed at first, and again with each "more"
+const PAGE = 100; // children of a prefix listed at first; each "more" doubles them
+const LISTED_MOST = 5_000; // as the server allows; beyond, the list itself shows them better
 const OPEN_MOST = 200;
 
 let spot = "t:"; // the id of the node that the keyboard is on
@@ -29,8 +30,9 @@ export function unfold(prefix, isOpen) {
 /** List more children of `prefix`. */
 export function more(prefix) {
   const [, listed] = $.open.find(([open]) => open === prefix) ?? [prefix, PAGE];
+  if (listed >= LISTED_MOST) return scope(prefix);
   const others = $.open.filter(([open]) => open !== prefix);
-  ask({ open: [...others, [prefix, listed + PAGE * Math.ceil(listed / PAGE)]] });
+  ask({ open: [...others, [prefix, Math.min(LISTED_MOST, 2 * listed)]] });
 }
 
 /** What a click on `node`, or Enter, does. */
