@@ -1,0 +1,45 @@
+"""Runs the benchmarks: `python tests/benchmarks/run.py [--quick] [NAME…]` prints one table.
+
+Every ratio is measured side by side, in rounds that take turns, because machines are noisy: only
+ratios of one run mean something.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.py
+
+import durable_set
+from rows import Row, table
+
+BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
+    "set": durable_set.measure,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller, all within a minute")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    given = parser.parse_args()
+    unknown = set(given.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    rows: list[Row] = []
+    for name in given.names or BENCHMARKS:
+        started = perf_counter()
+        with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
+            for row in BENCHMARKS[name](Path(folder), given.quick):
+                rows.append(row)
+                print(" · ".join(filter(None, row.cells())), file=sys.stderr)
+        print(f"  {name}: {perf_counter() - started:.1f} s", file=sys.stderr)
+    print("\n".join(table(rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
