@@ -21,7 +21,7 @@ from server.errors import StoreError, StoreInUse
 from server.feed import Feed
 from server.http.commands import MAX_BODY
 from server.http.guard import Guard, Tokens
-from server.http.imports import MAX_LINE
+from server.http.lines import MAX_LINE
 from server.http.routes import application
 from server.http.streams import Streams
 from server.http.wsgi import Server

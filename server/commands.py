@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-from server.errors import Invalid, SignalboxError, TooLarge
+from server import values
+from server.errors import Invalid, Malformed, SignalboxError, TooLarge
 from server.keys import check_key, check_prefix
 
 MAX_BATCH: Final = 1_000
@@ -28,7 +29,12 @@ Expect = Literal["any", "absent", "present"] | ExpectRevision
 
 
 class _Member(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="type",
+    kw_only=True,
 ):
     pass
 
@@ -104,12 +110,14 @@ class Attempt(NamedTuple):
     """Whether the sender chose the id: only then can it have been seen before."""
     decide: Callable[[Any], dict[str, str | None]] | None = None
     """How an import's batch is decided, which leaves out the lines that are refused."""
+    touches: Sequence[str] = ()
+    """Keys that are worth looking up together."""
     key: str | None = None
     """The key or prefix that the command names."""
 
     def without_payload(self) -> "Attempt":
         """What is worth keeping once it is decided."""
-        return self._replace(command=None, decide=None)
+        return self._replace(command=None, decide=None, touches=())
 
 
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
@@ -157,6 +165,30 @@ def read_command(fields: dict[str, Any]) -> Command:
     return command
 
 
+def read_line(line: bytes) -> Command:
+    """The command in one line of an import. Raises as `values.decode` and `read_command` do.
+
+    Decoding straight into the type is several times faster, but takes the last of two equal names.
+    Where nothing is escaped, every name of an object ends with a quote and a colon, and no string
+    contains that: if it is there as often as in what was understood, no name stood twice.
+    """
+    try:
+        command: Command = _LINE.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _read_line_slowly(line)
+    if b"\\" in line or line.count(b'":') != _PAYLOAD.encode(command).count(b'":'):
+        return _read_line_slowly(line)
+    _check(command)
+    return command
+
+
+def _read_line_slowly(line: bytes) -> Command:
+    fields = values.decode(line)
+    if not isinstance(fields, dict):
+        raise Malformed("The line is JSON, but no object; a command is an object with a type.")
+    return read_command(fields)
+
+
 def check_actor(actor: str) -> None:
     if not _ACTOR.fullmatch(actor):
         raise Invalid(
@@ -199,7 +231,8 @@ def _check(command: Command) -> None:
         _check_rename(command)
     else:
         check_key(command.key)
-    _check_expect(command)
+    if command.expect != "any":
+        _check_expect(command, command.expect)
 
 
 def _check_rename(command: Rename) -> None:
@@ -219,8 +252,7 @@ def _check_rename(command: Rename) -> None:
         )
 
 
-def _check_expect(command: Member) -> None:
-    expect = command.expect
+def _check_expect(command: Member, expect: Expect) -> None:
     if isinstance(expect, ExpectRevision):
         given = [
             number for number in (expect.revision, expect.store_revision) if number is not None
@@ -232,7 +264,7 @@ def _check_expect(command: Member) -> None:
     about_prefix = isinstance(command, DeletePrefix) or (
         isinstance(command, Rename) and command.key[-1] == "."
     )
-    if about_prefix and expect != "any" and getattr(expect, "store_revision", None) is None:
+    if about_prefix and getattr(expect, "store_revision", None) is None:
         raise Invalid('The field expect of a prefix is "any" or {"store_revision": n}.')
 
 
@@ -264,3 +296,4 @@ def _shown(value: Any) -> str:
 
 
 _PAYLOAD: Final = msgspec.json.Encoder(order="deterministic")
+_LINE: Final = msgspec.json.Decoder(Command)

@@ -24,6 +24,8 @@ from server.reserved import check_setting
 
 MAX_CHANGES: Final = 100_000
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
+FEW: Final = MAX_TRANSACTION_BYTES // (values.MAX_BYTES + 256)
+"""So many changes cannot be too large together."""
 MAX_NAMED: Final = 100
 """How many keys a refusal names at most."""
 
@@ -54,23 +56,27 @@ class Layer:
 
     def __init__(self, base: State) -> None:
         self._base = base
-        self._over: dict[str, Entry | None] = {}
+        self._revisions: dict[str, int] = {}
+        self.changes: Changes = {}
         self.revision = base.revision
 
     def put(self, changes: Changes, revision: int) -> None:
-        for key, raw in changes.items():
-            self._over[key] = None if raw is None else Entry(raw, revision)
+        self.changes |= changes
+        self._revisions |= dict.fromkeys(changes, revision)
 
     def get(self, key: str) -> Entry | None:
-        return self._over[key] if key in self._over else self._base.get(key)
+        if key not in self.changes:
+            return self._base.get(key)
+        raw = self.changes[key]
+        return None if raw is None else Entry(raw, self._revisions[key])
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for key, entry in self._base.scan(prefix):
-            if key not in self._over:
+            if key not in self.changes:
                 yield key, entry
-        for key, over in list(self._over.items()):
-            if over is not None and key.startswith(prefix):
-                yield key, over
+        for key, raw in list(self.changes.items()):
+            if raw is not None and key.startswith(prefix):
+                yield key, Entry(raw, self._revisions[key])
 
 
 def decide(state: State, command: Command) -> Changes:
@@ -90,18 +96,17 @@ def _net(state: State, changes: Changes) -> Changes:
 
 
 def _batch(state: State, batch: Batch) -> Changes:
-    layer, changes = Layer(state), Changes()
+    layer = Layer(state)
     for member in batch.commands:
-        made = _net(layer, _member(layer, member))
-        layer.put(made, state.revision + 1)
-        changes |= made
-        if len(changes) > MAX_CHANGES:
+        layer.put(_net(layer, _member(layer, member)), state.revision + 1)
+        if len(layer.changes) > MAX_CHANGES:
             break
-    return changes
+    return layer.changes
 
 
 def _member(state: State, member: Member) -> Changes:
-    _meet_expectation(state, member)
+    if member.expect != "any":
+        _meet_expectation(state, member)
     return _DECIDERS[type(member)](state, member)
 
 
@@ -235,6 +240,8 @@ def _too_many(what: str) -> TooLarge:
 
 
 def _check_size(changes: Changes) -> None:
+    if len(changes) <= FEW:
+        return
     if len(changes) > MAX_CHANGES:
         raise _too_many("The command")
     size = sum(len(key) + values.size(raw) for key, raw in changes.items() if raw)
@@ -252,8 +259,6 @@ def _equal(entry: Entry | None, raw: str | None) -> bool:
 
 
 def _meet_expectation(state: State, command: Member) -> None:
-    if command.expect == "any":
-        return
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not None:
         if expect.store_revision != state.revision:

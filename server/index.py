@@ -24,6 +24,7 @@ class KeyIndex:
         self._firsts: list[str] = [""]
         self._counts: list[int] = [0]
         self._before: list[int] | None = None
+        self._is_uneven = False
         for key in keys:
             if self._counts[-1] == BUCKET:
                 self._firsts.append(key)
@@ -63,6 +64,9 @@ class KeyIndex:
 
     def balance(self, keys: Callable[[str, str], Iterable[str]]) -> None:
         """Split full buckets and drop empty ones; `keys` lists those in [low, high) in order."""
+        if not self._is_uneven:
+            return
+        self._is_uneven = False
         for bucket in range(len(self._counts) - 1, -1, -1):
             if self._counts[bucket] > 2 * BUCKET:
                 self._split(bucket, keys)
@@ -86,6 +90,8 @@ class KeyIndex:
             if bucket + 1 < len(self._firsts):
                 end = bisect_left(keys, self._firsts[bucket + 1], start)
             self._counts[bucket] += step * (end - start)
+            if not 0 < self._counts[bucket] <= 2 * BUCKET:
+                self._is_uneven = True
             start = end
 
     def _sums(self) -> list[int]:

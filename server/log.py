@@ -39,7 +39,7 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
             for t in transactions
         ],
     )
-    rows = [(t.revision, change.key, change.raw) for t in transactions for change in t.changes]
+    rows = [(t.revision, key, raw) for t in transactions for key, raw in t.changes]
     # One statement takes the interpreter lock once, not once for every row.
     connection.execute(_INSERT_CHANGES, (msgspec.json.encode(rows).decode(),))
 

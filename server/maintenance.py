@@ -128,9 +128,10 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("DELETE FROM state")
-        while transactions := log.read(connection, done, STEP):
-            fold(connection, transactions)
-            done = transactions[-1].revision
+        while done < total:
+            last = min(done + STEP, total)
+            fold(connection, done, last)
+            done = last
             if progress is not None:
                 progress(done, total)
         connection.execute("COMMIT")

@@ -68,7 +68,7 @@ class ReadModel:
         if self._replicates_log and transactions:
             log.insert(self._writer, transactions)
         if transactions:
-            fold(self._writer, transactions)
+            fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
             self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
         outcomes.keep(self._writer, kept)
 
@@ -89,6 +89,11 @@ class ReadModel:
         ):
             return Entry(raw, revision)
         return None
+
+    def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """As `entry`, for those of many keys that exist."""
+        rows = self._writer.execute(_ENTRIES, (msgspec.json.encode(keys).decode(),))
+        return {key: Entry(raw, revision) for key, raw, revision in rows}
 
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """As `entry`, for every key that begins with `prefix`, in key order."""
@@ -276,27 +281,30 @@ class ReadModel:
             yield key
 
 
-def fold(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
-    """Write what `transactions` make of the table `state`, within the open transaction."""
-    last: dict[str, tuple[str | None, int]] = {}
-    for transaction in transactions:
-        for change in transaction.changes:
-            last[change.key] = (change.raw, transaction.revision)
-    kept = [
-        (key, raw, revision) for key, (raw, revision) in sorted(last.items()) if raw is not None
-    ]
-    gone = [key for key, (raw, _) in last.items() if raw is None]
-    if kept:
-        connection.execute(_UPSERT, (msgspec.json.encode(kept).decode(),))
-    if gone:
-        connection.execute(_DELETE, (msgspec.json.encode(gone).decode(),))
+def fold(connection: apsw.Connection, after: int, last: int) -> None:
+    """Write what the transactions above `after`, up to `last`, make of the table `state`.
+
+    Reads them from the log's tables, within the open transaction.
+    """
+    for statement in (_DELETE, _UPSERT):
+        connection.execute(statement, (after, last))
 
 
+_ENTRIES: Final = """
+SELECT key, value, revision FROM state WHERE key IN (SELECT value FROM json_each(?))
+"""
+_DELETE: Final = """
+DELETE FROM state WHERE key IN (
+    SELECT key FROM changes WHERE value IS NULL AND revision > ? AND revision <= ?
+)
+"""
 _UPSERT: Final = """
-INSERT INTO state SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
+INSERT INTO state SELECT key, value, revision FROM (
+    SELECT key, value, max(revision) AS revision FROM changes
+    WHERE revision > ? AND revision <= ? GROUP BY key
+) WHERE value IS NOT NULL
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
 """
-_DELETE: Final = "DELETE FROM state WHERE key IN (SELECT value FROM json_each(?))"
 
 
 def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:

@@ -10,6 +10,7 @@ from server.errors import Invalid, Malformed, TooLarge
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 100
+_SIMPLE: Final = (str, int, type(None))
 ENVELOPE: Final = 3
 """Levels around a value at most: a batch, its list of commands and one of them."""
 MAX_DIGITS: Final = 300_000
@@ -53,7 +54,7 @@ def decode(body: bytes) -> Any:
     except ValueError as error:
         if "integer string conversion" in str(error):
             raise TooLarge(
-                f"An integer has more than {MAX_DIGITS} digits; a value has {MAX_BYTES} bytes at most.",
+                f"An integer has more than {MAX_DIGITS} digits, a value at most {MAX_BYTES} bytes.",
                 limit=MAX_BYTES,
             ) from error
         raise Malformed(f"The body is not JSON: {error}.") from error
@@ -91,6 +92,8 @@ def check_size(raw: str, key: str) -> None:
 
 def check(value: Any, key: str) -> None:
     """Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed."""
+    if isinstance(value, _SIMPLE):
+        return
     level, depth = [value], 0
     while level:
         if any(isinstance(inner, float) and not math.isfinite(inner) for inner in level):

@@ -4,7 +4,8 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ SLOW_COMMIT: Final = 0.001
 """Above this average, in seconds, waiting a little before a commit lets more share it."""
 PATIENCE: Final = 0.25
 """That wait as a share of the average commit time."""
+HIGHEST: Final = 2
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""
 
@@ -72,6 +74,14 @@ class _Base:
             self.known[key] = self._readmodel.entry(key)
         return self.known[key]
 
+    def look_up(self, keys: Sequence[str]) -> None:
+        """Ask for many keys with few questions."""
+        for start in range(0, len(keys), SCAN_SLICE):
+            asked = keys[start : start + SCAN_SLICE]
+            found = self._readmodel.entries_of(asked)
+            self.known |= {key: found.get(key) for key in asked}
+            breathe()
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for count, (key, entry) in enumerate(self._readmodel.entries(prefix), start=1):
             self.known[key] = entry
@@ -93,7 +103,6 @@ class Group:
         self.transactions: list[Transaction] = []
         self.outcomes: list[Outcome] = []
         self.changes = 0
-        self._final: Changes = {}
 
     def add(self, attempt: Attempt) -> None:
         """Decide `attempt`; its rejection leaves nothing behind."""
@@ -112,8 +121,9 @@ class Group:
     def comings_and_goings(self) -> tuple[list[str], list[str]]:
         """The keys that exist only after the group, and only before it."""
         was = self._base.known
-        added = [key for key, raw in self._final.items() if raw is not None and was[key] is None]
-        removed = [key for key, raw in self._final.items() if raw is None and was[key] is not None]
+        final = self._layer.changes.items()
+        added = [key for key, raw in final if raw is not None and was[key] is None]
+        removed = [key for key, raw in final if raw is None and was[key] is not None]
         return added, removed
 
     def failed(self, error: SignalboxError) -> list[Outcome]:
@@ -148,6 +158,7 @@ class Group:
     def _decide(self, attempt: Attempt) -> int:
         """How many changes the attempt makes; they are part of the group from now on."""
         if attempt.decide is not None:
+            self._base.look_up(attempt.touches)
             changes = attempt.decide(self._layer)
         elif attempt.command is not None:
             changes = decide(self._layer, attempt.command)
@@ -159,7 +170,7 @@ class Group:
 
     def _accept(self, attempt: Attempt, changes: Changes) -> None:
         revision = self._layer.revision + 1
-        facts = [Change(key, raw) for key, raw in sorted(changes.items())]
+        facts = list(map(_change, sorted(changes.items())))
         self.transactions.append(
             Transaction(
                 revision,
@@ -173,7 +184,6 @@ class Group:
         )
         self._layer.put(changes, revision)
         self._layer.revision = revision
-        self._final |= changes
         self.changes += len(changes)
 
 
@@ -215,6 +225,11 @@ class Writer:
             self._queue.append(waiting)
             self._work.set()
         return waiting
+
+    def fingerprint(self, identity: str) -> bytes | None:
+        """What the command with this id said, where its outcome is remembered."""
+        found = self._readmodel.first_outcome(identity)
+        return found[0] if found else None
 
     def refuse(self, waiting: Waiting, error: SignalboxError) -> None:
         """Settle an attempt that is never decided; streams are told all the same."""
@@ -275,9 +290,16 @@ class Writer:
         return self._last_at
 
 
+_change: Final = partial(tuple.__new__, Change)
+"""As `Change(*pair)`, without running Python for each of an import's lines."""
+
+
 def breathe() -> None:
-    """Give other greenlets and the sockets a turn; `sleep(0)` in a loop would starve sockets."""
-    gevent.sleep(0.00001)
+    """Give other greenlets and the sockets one turn.
+
+    `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
+    """
+    gevent.idle(priority=HIGHEST)
 
 
 def _as_refusal(error: Exception) -> SignalboxError:

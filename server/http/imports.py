@@ -9,23 +9,21 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-import gevent
-from gevent.event import Event
-
 from server import values
-from server.commands import Attempt, Command, check_actor, read_command
-from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES, Changes, Layer, decide
+from server.commands import Attempt, Command, check_actor, read_line
+from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES, Changes, Layer, State, decide
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.commands import DEFAULT_ACTORS, check_media_type
+from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
 from server.outcomes import Outcome
 from server.writer import Waiting, Writer, breathe
 
-MAX_LINE: Final = 1024 * 1024
-BATCH_LINES: Final = 20_000
+BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
-READ_AHEAD: Final = 4_000
+IDLE_SECONDS: Final = 0.5
+"""A sender that pauses for so long has its lines applied."""
 SLICE: Final = 250
 """Lines handled before other greenlets get a turn."""
 PROGRESS_SECONDS: Final = 0.25
@@ -34,52 +32,13 @@ SPOOLED: Final = 256 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
-class Line(NamedTuple):
-    number: int
-    command: Command
+Line = tuple[int, Command]
+"""A command and its number in the body, from 1."""
 
 
 class Rejection(NamedTuple):
     number: int
     error: SignalboxError
-
-
-class Reader:
-    """Reads lines ahead, so that a batch is whatever has arrived when the last one was sent."""
-
-    def __init__(self, body: Any, progress: Callable[[], None]) -> None:
-        self._body = body
-        self._progress = progress
-        self._lines: list[bytes] = []
-        self._arrived, self._taken = Event(), Event()
-        self.error: SignalboxError | None = None
-        self._greenlet = gevent.spawn(self._read)
-
-    def take(self) -> list[bytes]:
-        """The lines that have arrived, at least one; empty at the end of the body."""
-        self._arrived.wait()
-        lines, self._lines = self._lines, []
-        if not self._greenlet.dead:
-            self._arrived.clear()
-        self._taken.set()
-        return lines
-
-    def close(self) -> None:
-        self._greenlet.kill()
-
-    def _read(self) -> None:
-        try:
-            while line := self._body.readline(MAX_LINE + 2):
-                self._progress()
-                self._lines.append(line)
-                self._arrived.set()
-                if len(self._lines) >= READ_AHEAD:
-                    self._taken.clear()
-                    self._taken.wait()
-        except OSError as error:
-            self.error = Malformed(f"The body ended early: {error}.")
-        finally:
-            self._arrived.set()
 
 
 class Batch:
@@ -90,25 +49,30 @@ class Batch:
         self._atomic = atomic
         self.rejections: list[Rejection] = []
 
-    def decide(self, state: Any) -> Changes:
+    @property
+    def keys(self) -> list[str]:
+        """The keys that the lines name."""
+        return [key for _, command in self._lines if (key := getattr(command, "key", None))]
+
+    def decide(self, state: State) -> Changes:
         """As `decide.decide`, for all lines in order. Pure but for giving others a turn."""
-        layer, changes, size = Layer(state), Changes(), 0
+        layer, size = Layer(state), 0
         self.rejections = []
         for count, (number, command) in enumerate(self._lines, start=1):
             try:
                 made = decide(layer, command)
-                size += sum(len(key) + values.size(raw) for key, raw in made.items() if raw)
-                _check_size(len(changes) + len(made), size)
+                for key, raw in made.items():
+                    size += len(key) + values.size(raw or "")
+                _check_size(len(layer.changes) + len(made), size)
             except SignalboxError as error:
                 if self._atomic:
                     raise _located(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
                 layer.put(made, state.revision + 1)
-                changes |= made
             if count % SLICE == 0:
                 breathe()
-        return changes
+        return layer.changes
 
 
 class Import:
@@ -117,37 +81,39 @@ class Import:
     def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
         self._writer = writer
         self._id, self._actor, self._atomic = identity, actor, atomic
-        self._number = self._batches = self._bytes = 0
+        self._number = self._bytes = 0
+        self._batch = 1
+        self._batch_ends = self._end_of_batch()
         self._lines: list[Line] = []
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digest = hashlib.blake2b(digest_size=8)
         self._flying: tuple[Waiting, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
         self._told = 0.0
-        self._too_long = False
         self.counts = {
             "lines": 0,
             "accepted": 0,
             "rejected": 0,
             "changes": 0,
             "batches": 0,
+            "duplicates": 0,
             "revision": 0,
         }
         self.failure: SignalboxError | None = None
 
-    def run(self, reader: Reader) -> Iterator[bytes]:
+    def run(self, reader: LineReader) -> Iterator[bytes]:
         """Answer lines: progress as it goes, then what was rejected, then the summary."""
         try:
-            while (lines := reader.take()) and self.failure is None:
-                for count, line in enumerate(lines, start=1):
-                    self._add(line)
-                    if count % SLICE == 0:
-                        breathe()
-                yield from self._progress()
-                if not self._atomic:
+            while (lines := reader.take(IDLE_SECONDS)) is not None and self.failure is None:
+                for start in range(0, len(lines), SLICE):
+                    self._add(lines[start : start + SLICE])
+                    breathe()
+                if not lines and not self._atomic:
                     self._submit()
+                yield from self._progress()
             self._submit()
             self._land()
-            self.failure = self.failure or reader.error
+            if reader.error:
+                self.failure = self.failure or Malformed(f"The body ended early: {reader.error}.")
             self._rejected.seek(0)
             yield from self._rejected
             yield self._summary()
@@ -155,46 +121,60 @@ class Import:
             reader.close()
             self._rejected.close()
 
-    def _add(self, line: bytes) -> None:
-        if self._continues_long_line(line):
-            return
-        self._number += 1
-        self._digest.update(line)
-        self._bytes += len(line)
-        if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = _too_much_at_once()
-        elif line.strip():
+    def _add(self, lines: list[bytes]) -> None:
+        while lines and self.failure is None:
+            room = max(self._batch_ends - self._number, 1)
+            self._read(lines[:room])
+            lines = lines[room:]
+            is_full = self._number >= self._batch_ends or self._bytes >= BATCH_BYTES
+            if is_full and not self._atomic:
+                self._submit()
+
+    def _read(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._number += 1
+            if not line or line.isspace():
+                continue
             self.counts["lines"] += 1
             try:
-                self._lines.append(Line(self._number, _read_line(line)))
+                self._lines.append((self._number, _command(line)))
             except SignalboxError as error:
                 self._reject(Rejection(self._number, error))
-        if not self._atomic and (len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES):
-            self._submit()
-
-    def _continues_long_line(self, line: bytes) -> bool:
-        """A line beyond the limit arrives in pieces: the first is refused, the others dropped."""
-        continues, ends = self._too_long, line.endswith(b"\n")
-        self._too_long = not ends and (continues or len(line) > MAX_LINE)
-        return continues
+        gathered = b"\n".join(lines)
+        self._digest.update(gathered + b"\n")
+        self._bytes += len(gathered)
+        if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
+            self.failure = _too_much_at_once()
 
     def _submit(self) -> None:
         """Send the gathered lines once the batch before them has landed."""
         self._land()
-        if not self._lines or self.failure is not None:
-            return
-        self._batches += 1
-        batch = Batch(self._lines, self._atomic)
-        attempt = Attempt(
-            id=f"{self._id}-{self._batches}",
-            actor=self._actor,
-            type="import",
-            fingerprint=self._digest.digest(),
-            command=None,
-            decide=batch.decide,
-        )
-        self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
+        if self._lines and self.failure is None:
+            batch = Batch(self._lines, self._atomic)
+            attempt = Attempt(
+                id=f"{self._id}-{self._batch}",
+                actor=self._actor,
+                type="import",
+                fingerprint=self._number.to_bytes(8) + self._digest.digest(),
+                command=None,
+                decide=batch.decide,
+                touches=batch.keys,
+            )
+            self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
+            self._batch += 1
         self._lines, self._bytes = [], 0
+        self._batch_ends = self._end_of_batch()
+
+    def _end_of_batch(self) -> int:
+        """The number of the next batch's last line.
+
+        An import that is sent again meets its own batches: they end where they ended, wherever the
+        sender had paused, so that each is recognised and none is applied twice.
+        """
+        known = self._writer.fingerprint(f"{self._id}-{self._batch}")
+        if known is not None and (end := int.from_bytes(known[:8])) > self._number:
+            return end
+        return self._number + BATCH_LINES
 
     def _land(self) -> None:
         if self._flying is None:
@@ -209,6 +189,7 @@ class Import:
             self._reject(rejection)
         self.counts["accepted"] += lines - len(batch.rejections)
         self.counts["batches"] += 1
+        self.counts["duplicates"] += answer["duplicate"]
         self.counts["changes"] += answer["changes"]
         self.counts["revision"] = answer["revision"]
 
@@ -249,19 +230,15 @@ def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], It
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        reader = Reader(environ["wsgi.input"], environ["signalbox.handler"].extend)
-        return Import(writer, identity, actor, atomic == "1").run(reader)
+        return Import(writer, identity, actor, atomic == "1").run(LineReader(environ))
 
     return route
 
 
-def _read_line(line: bytes) -> Command:
-    if len(line) > MAX_LINE and len(line.rstrip(b"\r\n")) > MAX_LINE:
+def _command(line: bytes) -> Command:
+    if len(line) > MAX_LINE:
         raise TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
-    fields = values.decode(line)
-    if not isinstance(fields, dict):
-        raise Malformed("The line is JSON, but no object; a command is an object with a type.")
-    return read_command(fields)
+    return read_line(line)
 
 
 def _check_id(identity: str) -> None:

@@ -1,0 +1,90 @@
+"""Reads a request's body line by line, ahead of whoever takes the lines."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+
+MAX_LINE: Final = 1024 * 1024
+BLOCK: Final = 64 * 1024
+READ_AHEAD: Final = 4_000
+
+
+class LineReader:
+    """The lines of a body, without their ends; one beyond `MAX_LINE` is cut behind it.
+
+    `error` says why the body ended early, if it did.
+    """
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._body = environ["wsgi.input"]
+        self._handler = environ["signalbox.handler"]
+        self._lines: list[bytes] = []
+        self._arrived, self._taken = Event(), Event()
+        self._ended = False
+        self.error: OSError | None = None
+        self._greenlet = gevent.spawn(self._read)
+
+    def take(self, seconds: float) -> list[bytes] | None:
+        """The lines that have arrived; none after so many seconds, None at the end of the body."""
+        self._arrived.wait(seconds)
+        lines, self._lines = self._lines, []
+        if not lines and self._ended:
+            return None
+        if not self._ended:
+            self._arrived.clear()
+        self._taken.set()
+        return lines
+
+    def close(self) -> None:
+        self._greenlet.kill()
+
+    def _read(self) -> None:
+        try:
+            for lines in _split(self._blocks()):
+                self._lines += lines
+                self._arrived.set()
+                if len(self._lines) >= READ_AHEAD:
+                    self._taken.clear()
+                    self._taken.wait()
+        except OSError as error:
+            self.error = error
+        finally:
+            self._ended = True
+            self._arrived.set()
+
+    def _blocks(self) -> Iterator[bytes]:
+        while block := self._block():
+            self._handler.extend()
+            yield block
+
+    def _block(self) -> bytes:
+        """What has arrived, at least one byte; empty at the end.
+
+        pywsgi's `read` waits until it has all that it was asked for, which a slow sender may never
+        send; its `readline` is slow. A body of known length is read past them.
+        """
+        body = self._body
+        if body.chunked_input:
+            line: bytes = body.readline(BLOCK)
+            return line
+        body.read(0)  # sends "100 Continue" where the sender waits for it
+        left = (body.content_length or 0) - body.position
+        data: bytes = body.rfile.read1(min(BLOCK, left)) if left else b""
+        body.position += len(data)
+        if left and not data:
+            raise ConnectionError(f"{left} bytes of the body are missing")
+        return data
+
+
+def _split(blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Whole lines as they come; of a line that is too long only the beginning is kept."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        rest = rest[: MAX_LINE + 1]
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
