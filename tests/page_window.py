@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 from playwright.sync_api import (
-    Browser,
+    BrowserContext,
     ConsoleMessage,
     Locator,
     Page,
@@ -99,27 +99,28 @@ class Window:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, started once for each file."""
+def browser() -> Iterator[BrowserContext]:
+    """Debian's Chromium, started once for each file; every window is a tab of its own."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
+        yield started.new_context(viewport=SIZE)
         started.close()
 
 
 @pytest.fixture
-def open_window(browser: Browser) -> Iterator[OpenWindow]:
-    """Opens windows: `open_window(server, **options of the browser's context)`."""
+def open_window(browser: BrowserContext) -> Iterator[OpenWindow]:
+    """Opens windows: `open_window(server)`; what a page complained about fails its test."""
     opened: list[Window] = []
 
-    def open_one(server: Server, **options: Any) -> Window:
-        context = browser.new_context(viewport=SIZE, **options)
-        opened.append(Window(context.new_page(), server))
+    def open_one(server: Server, **media: Any) -> Window:
+        page = browser.new_page()
+        page.emulate_media(**media)
+        opened.append(Window(page, server))
         return opened[-1]
 
     yield open_one
     for window in opened:
-        window.page.context.close()
+        window.page.close()
     errors = [error for window in opened for error in window.errors]
     if errors:
         pytest.fail("The page complains: " + " | ".join(errors))

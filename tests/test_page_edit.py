@@ -354,7 +354,7 @@ def test_the_sheet_of_keys_opens_and_closes(window: Window) -> None:
     expect(window["#sheet"]).to_be_hidden()
 
 
-def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow, browser: Any) -> None:
+def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow) -> None:
     other = open_window(window.server)
     other.row("lamp.on").get_by_role("switch").click()
     expect(window.row("lamp.on").get_by_role("switch")).to_be_checked()
