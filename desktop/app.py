@@ -22,6 +22,7 @@ log: Final = logging.getLogger(__name__)
 THEME: Final = "_signalbox.theme"
 REST_SECONDS: Final = 0.5
 """The window's place is written once it has not moved for so long."""
+AGAIN_SECONDS: Final = 0.5
 FAILED: Final = 4
 
 
@@ -62,6 +63,7 @@ def _open(child: Child) -> None:
         place=place,
         ground=window.ground(box.get(THEME, default="system")),
         moved=memory.moved,
+        lost=lambda: _beside(_show_again, child, shown),
     )
     _beside(_keep_server, child, shown)
     _beside(instance.heed, child, shown.come)
@@ -79,12 +81,22 @@ def _beside(work: Callable[..., None], *args: object) -> None:
 def _keep_server(child: Child, shown: "Window") -> None:
     def back(as_before: bool) -> None:
         if not as_before:  # the page finds another server only if it is told, and must log in there
-            shown.go(child.box().login())
+            _show_again(child, shown)
 
     try:
         child.keep(back)
     except signalbox.NotRunning as error:
         shown.say(str(error))
+
+
+def _show_again(child: Child, shown: "Window") -> None:
+    """The page did not load, or has crashed: log in anew, as soon as a server answers."""
+    while not child.closed.wait(AGAIN_SECONDS):
+        try:
+            shown.go(child.box().login())
+        except signalbox.NotRunning:
+            continue
+        return
 
 
 class Memory:

@@ -32,7 +32,7 @@ class Child:
         self.log = places.log_file(data_dir)
         self._data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = threading.Event()
+        self.closed = threading.Event()
 
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
@@ -55,12 +55,12 @@ class Child:
             ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
             if len(ends) == MOST_ENDS:
                 raise signalbox.NotRunning(f"The server keeps ending; {self.log} says why.")
-            self._closed.wait(_pause(len(ends)))
+            self.closed.wait(_pause(len(ends)))
             self._restart(back)
 
     def close(self) -> None:
         """Let go of the server: it ends as soon as nobody else uses it."""
-        self._closed.set()
+        self.closed.set()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -78,7 +78,7 @@ class Child:
             process.wait()
         else:
             wait_for(self.endpoint.pid)
-        return not self._closed.is_set()
+        return not self.closed.is_set()
 
     def _restart(self, back: Callable[[bool], None]) -> None:
         before = self.endpoint
@@ -133,5 +133,5 @@ def wait_for(pid: int) -> None:
 
 
 def _pause(ends: int) -> float:
-    """Seconds before the start after so many ends: none at first, then 0.5, doubled each time."""
-    return 0.0 if ends == 1 else float(2 ** (ends - 3))
+    """Seconds before the start after so many ends: none at first, then 0.25, doubled each time."""
+    return 0.0 if ends == 1 else float(2 ** (ends - 4))

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Final
 
 import signalbox
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from desktop.child import ACTOR, Child
 
@@ -21,7 +21,7 @@ class NoAnswer(Exception):
     """A window holds the data directory and its server does not answer."""
 
 
-def claim(data_dir: Path) -> FileLock | None:
+def claim(data_dir: Path) -> AcquireReturnProxy | None:
     """The lock of the data directory's only window, or None after having raised that window.
 
     Raises `NoAnswer` where neither is possible for `PATIENCE_SECONDS`.
@@ -30,12 +30,10 @@ def claim(data_dir: Path) -> FileLock | None:
     deadline = monotonic() + PATIENCE_SECONDS
     while monotonic() < deadline:
         try:
-            lock.acquire(timeout=PAUSE_SECONDS)
+            return lock.acquire(timeout=PAUSE_SECONDS)
         except Timeout:
             if wish(data_dir):
                 return None
-        else:
-            return lock
     raise NoAnswer(f"A window of {data_dir} is open, but its server does not answer.")
 
 

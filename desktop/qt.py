@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QObject, QPoint, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtCore import QObject, QPoint, Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QColor, QGuiApplication
 from PySide6.QtWebEngineCore import (
+    QWebEngineContextMenuRequest,
     QWebEngineDownloadRequest,
+    QWebEngineLoadingInfo,
     QWebEngineNavigationRequest,
     QWebEnginePage,
     QWebEngineSettings,
@@ -18,15 +20,16 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
 from desktop.geometry import Geometry
 
-RELOAD_MS: Final = 500
-EDIT_ACTIONS: Final = (
-    QWebEnginePage.WebAction.Undo,
-    QWebEnginePage.WebAction.Redo,
-    QWebEnginePage.WebAction.Cut,
-    QWebEnginePage.WebAction.Copy,
-    QWebEnginePage.WebAction.Paste,
-    QWebEnginePage.WebAction.SelectAll,
-)
+PAGES: Final = ("/", "/login")
+Can, Do = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
+EDITS: Final = {
+    Can.CanUndo: Do.Undo,
+    Can.CanRedo: Do.Redo,
+    Can.CanCut: Do.Cut,
+    Can.CanCopy: Do.Copy,
+    Can.CanPaste: Do.Paste,
+    Can.CanSelectAll: Do.SelectAll,
+}
 
 
 def application() -> QApplication:
@@ -41,8 +44,8 @@ def is_dark() -> bool:
     return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
 
-def fit(native: Any, background: str, home: Callable[[], str]) -> None:
-    """Make pywebview's new window `native` keep to the page at `home()`."""
+def fit(native: Any, background: str, home: Callable[[], str], lost: Callable[[], None]) -> None:
+    """Make pywebview's new window `native` keep to `home()`; `lost` is called without a page."""
     view: QWebEngineView = native.webview
     page = view.page()
     page.setBackgroundColor(QColor(background))
@@ -50,7 +53,8 @@ def fit(native: Any, background: str, home: Callable[[], str]) -> None:
     page.loadFinished.disconnect(native.on_load_finished)
     page.settings().setAttribute(QWebEngineSettings.WebAttribute.JavascriptCanAccessClipboard, True)
     page.navigationRequested.connect(partial(stay, home))
-    page.renderProcessTerminated.connect(partial(reload, page))
+    page.loadingChanged.connect(partial(notice_failure, lost))
+    page.renderProcessTerminated.connect(lambda *_: lost())
     page.profile().downloadRequested.connect(partial(save, native))
     page.iconChanged.connect(native.setWindowIcon)
     view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -59,14 +63,16 @@ def fit(native: Any, background: str, home: Callable[[], str]) -> None:
 
 
 def stay(home: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
-    """Let the window go nowhere else: no link, no dropped file."""
-    if _origin(request.url()) != _origin(QUrl(home())):
+    """Let the window show the page and nothing else: no link, no dropped file, no answer as text."""
+    url = request.url()
+    if _origin(url) != _origin(QUrl(home())) or url.path() not in PAGES:
         request.reject()
 
 
-def reload(page: QWebEnginePage, *_status: object) -> None:
-    """Show the page again after its process has crashed; not at once, for it may do so again."""
-    QTimer.singleShot(RELOAD_MS, page, lambda: page.triggerAction(page.WebAction.Reload))
+def notice_failure(lost: Callable[[], None], loading: QWebEngineLoadingInfo) -> None:
+    """The server did not answer, or refused; a navigation that was not allowed is no failure."""
+    if loading.status() == QWebEngineLoadingInfo.LoadStatus.LoadFailedStatus:
+        lost()
 
 
 def save(native: Any, download: QWebEngineDownloadRequest) -> None:
@@ -81,14 +87,16 @@ def save(native: Any, download: QWebEngineDownloadRequest) -> None:
 
 
 def edit_menu(view: QWebEngineView, point: QPoint) -> None:
-    """A context menu for text only: no Back, Reload or page source."""
+    """A context menu where there is text to edit or copy: no Back, Reload or page source."""
+    asked = view.lastContextMenuRequest()
+    if not asked.isContentEditable() and not asked.selectedText():
+        return
     menu = QMenu(view)
     menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    actions = [view.page().action(action) for action in EDIT_ACTIONS]
-    usable = [action for action in actions if action.isEnabled()]
-    if usable:
-        menu.addActions(usable)
-        menu.popup(view.mapToGlobal(point))
+    for possible, edit in EDITS.items():
+        if possible in asked.editFlags():
+            menu.addAction(view.page().action(edit))
+    menu.popup(view.mapToGlobal(point))
 
 
 def place(native: Any, before: Geometry) -> Geometry:

@@ -49,16 +49,22 @@ class Window:
     """`show` it on the main thread; all else may be called from any thread.
 
     `home` is the server's address, which the window never leaves. `moved` is called whenever it may
-    stand elsewhere than before, on a thread of its own.
+    stand elsewhere than before, `lost` when it has no page to show; they must return at once.
     """
 
     def __init__(
-        self, home: Callable[[], str], place: Geometry, ground: str, moved: Callable[[], None]
+        self,
+        home: Callable[[], str],
+        place: Geometry,
+        ground: str,
+        moved: Callable[[], None],
+        lost: Callable[[], None],
     ) -> None:
         self._home = home
         self._place = place
         self._ground = ground
         self._moved = moved
+        self._lost = lost
         self._state = "restored"
 
     def show(self, url: str) -> None:
@@ -113,7 +119,7 @@ class Window:
     def _listen(self, events: Any) -> None:
         events.before_show += self._fit
         events.loaded += self._return
-        events.closing += self._look
+        events.closing += self._close
         events.moved += self._look_again
         events.resized += self._look_again
         for state in ("minimized", "maximized", "restored"):
@@ -122,13 +128,17 @@ class Window:
 
     def _fit(self) -> None:
         if sys.platform == "linux":
-            qt.fit(self._window.native, self._ground, self._home)
+            qt.fit(self._window.native, self._ground, self._home, self._lost)
 
     def _return(self) -> None:
         """Where pywebview cannot refuse to leave, come back."""
         url = self._window.get_current_url()
         if url is None or urlsplit(url).netloc != urlsplit(self._home()).netloc:
             self.go(self._home())
+
+    def _close(self) -> None:
+        self._look()
+        self._state = "closed"
 
     def _turn(self, state: str) -> None:
         self._state = state
@@ -139,6 +149,8 @@ class Window:
         self._moved()
 
     def _look(self) -> None:
+        if self._state == "closed":
+            return
         if sys.platform == "linux":
             self._place = qt.place(self._window.native, self._place)
         elif self._state == "restored":

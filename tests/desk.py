@@ -1,0 +1,225 @@
+"""A virtual screen, and on it the real window as a process that a test may end in any way."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+import psutil
+from playwright.sync_api import Page, sync_playwright
+
+from harness import ROOT, SECONDS
+
+T = TypeVar("T")
+
+LOOK_SECONDS: Final = 0.02
+STREAMS: Final = 2
+"""Of a window that is shown: its page's, and its own that heeds the wishes of a second start."""
+
+
+def until(look: Callable[[], T | None], what: str) -> T:
+    """The first true result of `look`, for what nobody announces; fails after `SECONDS`."""
+    end, pause = monotonic() + SECONDS, threading.Event()
+    while monotonic() < end:
+        if found := look():
+            return found
+        pause.wait(LOOK_SECONDS)
+    raise AssertionError(f"It did not come to be: {what}")
+
+
+@contextmanager
+def screen() -> Iterator[str]:
+    """The name of a new display of 1280 by 800."""
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
+    process = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        name = f":{answer.readline().strip()}"
+    try:
+        yield name
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Desk:
+    """One data directory and the programs that were started on it."""
+
+    def __init__(self, data_dir: Path, display: str) -> None:
+        self.data_dir, self.display = data_dir, display
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, **environ: str | None) -> subprocess.Popen[str]:
+        """`signalbox --data-dir …`; None takes a variable away."""
+        wanted = {**os.environ, "DISPLAY": self.display, **environ}
+        env = {name: value for name, value in wanted.items() if value is not None}
+        with (self.data_dir.parent / "desktop.stderr").open("a") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "desktop", "--data-dir", str(self.data_dir)],
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        self.started.append(process)
+        return process
+
+    def open(self, **environ: str | None) -> "Shown":
+        """Start it and wait until its page is live."""
+        process = self.start(**environ)
+        shown = Shown(self, process)
+        self.await_streams()
+        return shown
+
+    def stderr(self) -> str:
+        """What all of them wrote."""
+        return (self.data_dir.parent / "desktop.stderr").read_text()
+
+    def endpoint(self) -> dict[str, Any]:
+        """Of the server that runs now."""
+        return until(self._running, "a server runs")
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON at `path`; a command with `body`; None for 404."""
+        endpoint = self.endpoint()
+        headers = {
+            "Authorization": f"Bearer {endpoint['write_token']}",
+            "Content-Type": "application/json",
+        }
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(endpoint["url"] + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return None
+
+    def value(self, key: str) -> Any:
+        """Of a key; None where there is none."""
+        item = self.ask(f"/queries/state/{key}")
+        return item and item["value"]
+
+    def await_streams(self, count: int = STREAMS) -> None:
+        """Until so many are open."""
+        until(lambda: self.ask("/queries/status")["streams"] == count, f"{count} streams are open")
+
+    def servers(self) -> list[psutil.Process]:
+        """Every server process of this data directory."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if is_running(process)
+            and "server" in (line := process.cmdline())
+            and str(self.data_dir) in line
+        ]
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
+        until(lambda: not self.servers(), "the servers have gone")
+
+    def _running(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads((self.data_dir / "endpoint.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found if psutil.pid_exists(found["pid"]) else None
+
+
+class Shown:
+    """One window that is open."""
+
+    def __init__(self, desk: Desk, process: subprocess.Popen[str]) -> None:
+        self.desk, self.process = desk, process
+        self.id = until(self._find, "the window is on the screen")
+
+    def xdotool(self, *arguments: str, check: bool = True) -> str:
+        """What it prints."""
+        return self._run("xdotool", *arguments, check=check)
+
+    def _run(self, *command: str, check: bool = True) -> str:
+        env = {**os.environ, "DISPLAY": self.desk.display}
+        ended = subprocess.run(
+            command, env=env, check=check, capture_output=True, text=True, timeout=SECONDS
+        )
+        return ended.stdout
+
+    def _find(self) -> str | None:
+        assert self.process.poll() is None, self.desk.stderr()
+        wanted = ["--onlyvisible", "--all", "--pid", str(self.process.pid), "--name", "^Signalbox"]
+        return self.xdotool("search", *wanted, check=False).strip()
+
+    def place(self) -> dict[str, int]:
+        """x, y, width and height on the screen."""
+        shell = self.xdotool("getwindowgeometry", "--shell", self.id)
+        found = {name.lower(): int(value) for name, value in re.findall(r"([A-Z]+)=(\d+)", shell)}
+        return {name: found[name] for name in ("x", "y", "width", "height")}
+
+    def is_on_top(self) -> bool:
+        """Whether the middle of its place shows it, and no other window."""
+        place = self.place()
+        x, y = place["x"] + place["width"] // 2, place["y"] + place["height"] // 2
+        self.xdotool("mousemove", str(x), str(y))
+        return f"WINDOW={self.id}\n" in self.xdotool("getmouselocation", "--shell")
+
+    def colours(self) -> int:
+        """How many different colours the window shows."""
+        return int(self._run("import", "-window", self.id, "-format", "%k", "info:-"))
+
+    def close(self) -> int:
+        """Ask it to, as a desktop does at the end of a session; the exit status."""
+        self.process.terminate()
+        return self.process.wait(SECONDS)
+
+    def renderers(self) -> list[psutil.Process]:
+        """Those that draw the page: what the engine's own children have started."""
+        own = psutil.Process(self.process.pid)
+        return [grandchild for child in own.children() for grandchild in child.children()]
+
+    def processes(self) -> list[psutil.Process]:
+        """Its own and all that it started."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+
+def is_running(process: psutil.Process) -> bool:
+    """A process that has ended may wait for its parent to notice."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_port() -> int:
+    """One that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def page_of(port: int) -> Iterator[Page]:
+    """The page in a window that was opened with QTWEBENGINE_REMOTE_DEBUGGING=`port`."""
+    with sync_playwright() as playwright:
+        # Qt's engine has one browser context and lets nobody set defaults for it.
+        browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
+        try:
+            yield browser.contexts[0].pages[0]
+        finally:
+            browser.close()

@@ -1,0 +1,115 @@
+"""What the window is made of, without one: its place, its folders, what stands against showing it."""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from desktop import places
+from desktop.child import LOG_BYTES, open_log
+from desktop.display import DEBIAN_PACKAGES, CannotShow, require_display
+from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
+from desktop.window import GROUND
+from harness import ROOT
+
+LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
+
+
+@pytest.mark.parametrize(
+    ("stored", "fitted"),
+    [
+        (Geometry(100, 50, 900, 700), Geometry(100, 50, 900, 700)),
+        (Geometry(2000, 50, 900, 700), Geometry(2000, 50, 900, 700)),
+        (Geometry(-500, -90, 900, 700), Geometry(0, 0, 900, 700)),
+        (Geometry(1900, 900, 900, 700), Geometry(1920, 324, 900, 700)),
+        (Geometry(5000, 5000, 900, 700), Geometry(1020, 380, 900, 700)),
+        (Geometry(0, 0, 9000, 7000, maximized=True), Geometry(0, 0, 1920, 1080, maximized=True)),
+        (Geometry(10, 10, 1, 1), Geometry(10, 10, MIN_WIDTH, MIN_HEIGHT)),
+    ],
+)
+def test_place_is_fitted_wholly_onto_the_screen_that_shows_most_of_it(
+    stored: Geometry, fitted: Geometry
+) -> None:
+    assert stored.fitted([LEFT, RIGHT]) == fitted
+
+
+def test_first_place_is_in_the_middle_and_leaves_room_on_a_small_screen() -> None:
+    assert first(LEFT) == Geometry(320, 140, 1280, 800)
+    assert first(Screen(0, 0, 800, 600)) == Geometry(40, 30, 720, 540)
+
+
+def test_place_survives_its_key() -> None:
+    place = Geometry(1, 2, 900, 700, maximized=True)
+    assert Geometry.read(place.value()) == place
+    assert Geometry.read(None) is None
+
+
+def test_ground_is_that_of_the_page() -> None:
+    css = (ROOT / "ui" / "static" / "base.css").read_text()
+    found = re.search(r"--bg: light-dark\((#\w+), (#\w+)\)", css)
+    assert found is not None
+    assert (GROUND["light"], GROUND["dark"]) == found.groups()
+
+
+def test_debian_packages_are_those_that_make_names() -> None:
+    script = (ROOT / "packaging" / "debian_packages.sh").read_text()
+    found = re.search(r'WINDOW="([^"]*)"', script)
+    assert found is not None
+    assert DEBIAN_PACKAGES.split() == found[1].split()
+
+
+def test_data_directory_is_the_one_given_and_only_its_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNALBOX_DATA_DIR", str(tmp_path / "variable"))
+    assert places.data_dir() == tmp_path / "variable"
+    folder = places.data_dir(str(tmp_path / "given"))
+    assert folder == tmp_path / "given"
+    log = places.log_file(folder)
+    assert log == folder / "log" / "server.log"
+    open_log(log).close()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, log.parent, log)] == [
+        0o700,
+        0o700,
+        0o600,
+    ]
+
+
+def test_default_store_keeps_its_log_where_the_platform_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIGNALBOX_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder = places.data_dir()
+    assert folder == tmp_path / "data" / "signalbox"
+    assert places.log_file(folder) == tmp_path / "state" / "signalbox" / "log" / "server.log"
+
+
+def test_log_is_appended_to_and_begins_anew_when_it_is_large(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    for _ in range(2):
+        with open_log(path) as log:
+            log.write(b"x" * LOG_BYTES)
+    assert path.stat().st_size == 2 * LOG_BYTES
+    open_log(path).close()
+    assert path.stat().st_size == 0
+    assert (tmp_path / "server.old.log").stat().st_size == 2 * LOG_BYTES
+
+
+def test_root_is_told_that_the_engine_has_no_sandbox_for_it() -> None:
+    environ = {"QT_QPA_PLATFORM": "offscreen"}
+    if os.geteuid() == 0:
+        with pytest.raises(CannotShow, match="does not open for root"):
+            require_display(environ)
+    else:
+        require_display(environ)
+    require_display({**environ, "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox"})
+
+
+def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    environ = {"WAYLAND_DISPLAY": "wayland-7", "XDG_RUNTIME_DIR": str(tmp_path)}
+    with pytest.raises(CannotShow, match=r"^The display wayland-7 does not answer\.$"):
+        require_display(environ)
