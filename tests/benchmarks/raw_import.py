@@ -1,0 +1,44 @@
+"""A program: writes the rows of an import with apsw alone, without reading or checking anything.
+
+Given {"path", "count"}, prints {"seconds"}: the same tables, the same durability, as many rows in a
+commit as the server takes lines at most.
+"""
+
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from ndjson import key, value
+
+from server.database import Database
+
+BATCH = 20_000
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    connection = Database(Path(given["path"])).writer
+    rows = [
+        (number // BATCH + 1, key(number), json.dumps(value(number)))
+        for number in range(given["count"])
+    ]
+    started = perf_counter()
+    for first in range(0, len(rows), BATCH):
+        batch = rows[first : first + BATCH]
+        with connection:
+            connection.execute(
+                "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'import', 'script', 0, ?)",
+                (batch[0][0], f"raw-{batch[0][0]}", len(batch)),
+            )
+            connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", batch)
+            connection.executemany(
+                "INSERT INTO state (revision, key, value) VALUES (?, ?, ?) ON CONFLICT (key)"
+                " DO UPDATE SET value = excluded.value, revision = excluded.revision",
+                batch,
+            )
+    print(json.dumps({"seconds": perf_counter() - started}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
