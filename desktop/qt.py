@@ -63,7 +63,7 @@ def fit(native: Any, background: str, home: Callable[[], str], lost: Callable[[]
 
 
 def stay(home: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
-    """Let the window show the page and nothing else: no link, no dropped file, no answer as text."""
+    """Let the window show the page and nothing else: no link, no dropped file, no raw answer."""
     url = request.url()
     if _origin(url) != _origin(QUrl(home())) or url.path() not in PAGES:
         request.reject()

@@ -1,4 +1,4 @@
-"""What the window is made of, without one: its place, its folders, what stands against showing it."""
+"""What the window is made of, without one: its place, its folders, what stands against it."""
 
 import os
 import re
