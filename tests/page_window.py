@@ -109,12 +109,18 @@ def browser() -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def open_window(browser: BrowserContext) -> Iterator[OpenWindow]:
-    """Opens windows: `open_window(server)`; what a page complained about fails its test."""
+    """Opens windows: `open_window(server, prepare)`; `prepare(page)` is called before it loads.
+
+    What a page complains about fails its test.
+    """
     opened: list[Window] = []
 
-    def open_one(server: Server, **media: Any) -> Window:
+    def open_one(
+        server: Server, prepare: Callable[[Page], object] = lambda _: None, **media: Any
+    ) -> Window:
         page = browser.new_page()
         page.emulate_media(**media)
+        prepare(page)
         opened.append(Window(page, server))
         return opened[-1]
 

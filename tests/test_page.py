@@ -1,7 +1,7 @@
 """The window shows the state: live, exact, and only what is in sight."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from conftest import StartServer
 from harness import Server
@@ -127,6 +127,36 @@ def test_of_many_keys_only_those_in_sight_are_rendered_and_the_scrollbar_is_true
         scrolled = grid.evaluate("grid => grid.scrollTop")
         assert box_of_row["y"] - box_of_grid["y"] == pytest.approx(i * 30 - scrolled, abs=1)
         assert window["#rows .row"].count() < 120
+
+
+def test_a_list_taller_than_a_browser_allows_is_scaled_and_still_reaches_every_row(
+    box: Server, open_window: OpenWindow
+) -> None:
+    """As with eleven million keys: here the browser's limit is lowered instead."""
+
+    def lower(route: Route) -> None:
+        text = route.fetch().text()
+        assert "30_000_000" in text
+        route.fulfill(body=text.replace("30_000_000", "30_000"), content_type="text/javascript")
+
+    fill(box, [(f"k.{n:05}", n) for n in range(20_000)])
+    window = open_window(box, lambda page: page.route("**/static/list.js", lower))
+    grid = window["#grid"]
+    expect(window.row("k.00000")).to_be_in_viewport()
+    assert grid.evaluate("grid => grid.scrollHeight") == 30_000
+    grid.evaluate("grid => { grid.scrollTop = (grid.scrollHeight - grid.clientHeight) / 2 }")
+    expect(window.row("k.10000")).to_be_in_viewport()
+    grid.hover()
+    for _ in range(3):
+        window.page.mouse.wheel(0, 300)
+    expect(window.row("k.10039")).to_be_in_viewport()
+    grid.focus()
+    window.press("End")
+    expect(window.row("k.19999")).to_be_in_viewport(ratio=1)
+    window.press("ArrowUp")
+    expect(window["#about h1"]).to_have_text("k.19998")
+    window.press("Home")
+    expect(window.row("k.00000")).to_be_in_viewport(ratio=1)
 
 
 def test_the_arrow_keys_and_home_and_end_walk_the_whole_list(

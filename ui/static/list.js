@@ -255,8 +255,8 @@ grid.addEventListener("click", (event) => {
 new ResizeObserver(() => scrolled()).observe(grid);
 
 const MOVES = {
-  ArrowDown: () => cursor + 1,
-  ArrowUp: () => cursor - 1,
+  ArrowDown: () => ($.key ? cursor + 1 : Math.ceil(virtual / ROW)),
+  ArrowUp: () => ($.key ? cursor - 1 : Math.ceil(virtual / ROW)),
   PageDown: () => cursor + Math.floor(grid.clientHeight / ROW) - 1,
   PageUp: () => cursor - Math.floor(grid.clientHeight / ROW) + 1,
   Home: () => 0,
@@ -267,7 +267,7 @@ document.addEventListener("keydown", (event) => {
   if ((event.target !== grid && event.target !== document.body) || event.altKey) return;
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key === "a") markAll();
-  else if (MOVES[event.key] && !isCommand && total > 0) go($.key ? MOVES[event.key]() : 0, event.shiftKey && $.key !== "");
+  else if (MOVES[event.key] && !isCommand && total > 0) go(MOVES[event.key](), event.shiftKey && $.key !== "");
   else if (event.key === " " && rowOf($.key)) flip(rowOf($.key));
   else return;
   event.preventDefault();
