@@ -26,7 +26,7 @@ test: $(INSTALLED)
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
 bench: $(INSTALLED)
-	$(PY) -m tests.benchmarks $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
+	$(PY) tests/benchmarks/run.py $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
 
 --quick:
 	@:
