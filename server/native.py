@@ -24,8 +24,12 @@ class NativeThread:
         """Run `job` in the thread and return when it has ended; what it raises is raised here."""
         self._caller, self._done = gevent.getcurrent(), False
         self._jobs.put(job)
-        while not self._done:
-            self._hub.switch()
+        try:
+            while not self._done:
+                self._hub.switch()
+        finally:
+            # The job may end before we wait: its wake-up, still to come, must then find nobody.
+            self._caller = None
         error, self._error = self._error, None
         if error is not None:
             raise error
