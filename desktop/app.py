@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import signalbox
-
 from desktop import display, geometry, headless, instance
 from desktop.child import Child
 from desktop.geometry import Geometry
@@ -54,10 +53,10 @@ def _open(child: Child) -> None:
 
         started.result()
     engine = window.prepare()
-    box, screens = child.box(), window.screens()
+    box, screens = child.box, window.screens()
     stored = Geometry.read(box.get(geometry.KEY, default=None))
     place = (stored or geometry.first(screens[0])).fitted(screens)
-    memory = Memory(child, place)
+    memory = Memory(box, place)
     shown = window.Window(
         home=lambda: child.endpoint.url,
         place=place,
@@ -66,7 +65,7 @@ def _open(child: Child) -> None:
         lost=lambda: _beside(_show_again, child, shown),
     )
     _beside(_keep_server, child, shown)
-    _beside(instance.heed, child, shown.come)
+    _beside(instance.heed, box, shown.come)
     _beside(memory.keep, shown.place)
     shown.show(box.login())
     memory.write(shown.place())
@@ -93,7 +92,7 @@ def _show_again(child: Child, shown: "Window") -> None:
     """The page did not load, or has crashed: log in anew, as soon as a server answers."""
     while not child.closed.wait(AGAIN_SECONDS):
         try:
-            shown.go(child.box().login())
+            shown.go(child.box.login())
         except signalbox.NotRunning:
             continue
         return
@@ -102,8 +101,8 @@ def _show_again(child: Child, shown: "Window") -> None:
 class Memory:
     """Where the window stood last, kept as a key."""
 
-    def __init__(self, child: Child, known: Geometry) -> None:
-        self._child = child
+    def __init__(self, box: signalbox.Box, known: Geometry) -> None:
+        self._box = box
         self._known = known
         self._touched = threading.Event()
 
@@ -123,7 +122,7 @@ class Memory:
         if place == self._known:
             return
         try:
-            self._child.box().set(geometry.KEY, place.value())
+            self._box.set(geometry.KEY, place.value())
         except (signalbox.NotRunning, signalbox.Rejected) as error:
             log.warning("The window's place was not kept: %s", error)
         else:

@@ -6,13 +6,14 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, Final
 
 import psutil
-import signalbox
 
+import signalbox
 from desktop import places
 
 log: Final = logging.getLogger(__name__)
@@ -38,10 +39,10 @@ class Child:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
         self.endpoint = signalbox.find(self._data_dir) or self._launch()
 
+    @cached_property
     def box(self) -> signalbox.Box:
-        """A client of the server where it is now."""
-        endpoint = self.endpoint
-        return signalbox.connect(url=endpoint.url, token=endpoint.write_token, actor=ACTOR)
+        """A client that finds the server again wherever it comes back; there must be one."""
+        return signalbox.connect(ACTOR, data_dir=self._data_dir, start=False)
 
     def keep(self, back: Callable[[bool], None]) -> None:
         """Until `close`: start the server again whenever it has ended, then call `back`.

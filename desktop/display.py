@@ -68,10 +68,10 @@ def _x11_answers(name: str) -> bool:
     except OSError:
         return True  # a library is missing, which is looked for next
     xcb.xcb_connect.restype = ctypes.c_void_p
+    # Left open: an X server without other clients starts anew when the last one goes, and Qt,
+    # which is about to come, ends the process where it meets it just then.
     connection = ctypes.c_void_p(xcb.xcb_connect(name.encode(), None))
-    failed = xcb.xcb_connection_has_error(connection)
-    xcb.xcb_disconnect(connection)
-    return not failed
+    return not xcb.xcb_connection_has_error(connection)
 
 
 def _no_sandbox(environ: Mapping[str, str]) -> str | None:

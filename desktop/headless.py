@@ -12,7 +12,7 @@ def serve(child: Child, why: str) -> int:
     try:
         child.start()
         print(f"{why}\nSignalbox serves without a window.", file=sys.stderr)
-        print(f"Open {child.box().login()}", flush=True)
+        print(f"Open {child.box.login()}", flush=True)
         child.keep(back=lambda _: None)
     except KeyboardInterrupt:
         child.stop()

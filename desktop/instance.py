@@ -1,14 +1,16 @@
 """One window for each data directory: who comes second raises the first."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import signalbox
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
-from desktop.child import ACTOR, Child
+import signalbox
+from desktop.child import ACTOR
 
 RAISE: Final = "_signalbox.window.raise"
 LOCK_FILE: Final = "window.lock"
@@ -21,7 +23,7 @@ class NoAnswer(Exception):
     """A window holds the data directory and its server does not answer."""
 
 
-def claim(data_dir: Path) -> AcquireReturnProxy | None:
+def claim(data_dir: Path) -> AbstractContextManager[object] | None:
     """The lock of the data directory's only window, or None after having raised that window.
 
     Raises `NoAnswer` where neither is possible for `PATIENCE_SECONDS`.
@@ -39,20 +41,19 @@ def claim(data_dir: Path) -> AcquireReturnProxy | None:
 
 def wish(data_dir: Path) -> bool:
     """Ask the window that is open to come to the front; False where no server answers."""
-    endpoint = signalbox.find(data_dir)
-    if endpoint is None:
-        return False
     try:
-        signalbox.connect(url=endpoint.url, token=endpoint.write_token, actor=ACTOR).add(RAISE)
+        with signalbox.connect(ACTOR, data_dir=data_dir, start=False) as box:
+            box.add(RAISE)
     except signalbox.NotRunning:
         return False
     return True
 
 
-def heed(child: Child, come: Callable[[], None]) -> None:
-    """Call `come` for every wish of another start; never returns."""
-    seen = child.box().get(RAISE, default=None)
-    for change in child.box().watch(RAISE):
-        if change.value != seen:
-            seen = change.value
-            come()
+def heed(box: signalbox.Box, come: Callable[[], None]) -> None:
+    """Call `come` for every wish of another start, until `box` is closed."""
+    while not box.is_closed:
+        # Whoever keeps the server running says so where it does not come back.
+        with contextlib.suppress(signalbox.NotRunning):
+            for change in box.watch(RAISE):
+                if not change.is_current:
+                    come()
