@@ -27,10 +27,9 @@ def _asks_for_window(arguments: list[str]) -> bool:
 
 
 def _open_window(arguments: list[str]) -> int:
-    from desktop import app, places  # noqa: PLC0415 - nor the command line any of this
+    from desktop import app  # noqa: PLC0415 - nor the command line any of this
 
-    given = arguments[-1].removeprefix("--data-dir=") if arguments else None
-    return app.run(places.data_dir(given))
+    return app.run(arguments[-1].removeprefix("--data-dir=") if arguments else None)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import signalbox
-from desktop import display, geometry, headless, instance
+from desktop import display, geometry, headless, instance, places
 from desktop.child import Child
 from desktop.geometry import Geometry
 
@@ -25,8 +25,19 @@ AGAIN_SECONDS: Final = 0.5
 FAILED: Final = 4
 
 
-def run(data_dir: Path) -> int:
-    """Open the window of `data_dir`, or raise the one that is open; the exit status."""
+def run(given: str | None) -> int:
+    """Open the window of a data directory, or raise the one that is open; the exit status.
+
+    Without a display the server runs in the foreground.
+    """
+    try:
+        return _run(places.data_dir(given))
+    except (signalbox.NotRunning, instance.NoAnswer, OSError) as error:
+        print(f"signalbox: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _run(data_dir: Path) -> int:
     child = Child(data_dir)
     try:
         display.require_display()
@@ -36,9 +47,6 @@ def run(data_dir: Path) -> int:
                 _open(child)
     except display.CannotShow as error:
         return headless.serve(child, str(error))
-    except (signalbox.NotRunning, instance.NoAnswer) as error:
-        print(f"signalbox: {error}", file=sys.stderr)
-        return FAILED
     finally:
         child.close()
     return 0

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import BinaryIO, Final
 
 import psutil
+from filelock import FileLock, Timeout
 
 import signalbox
 from desktop import places
@@ -110,12 +111,9 @@ class Child:
     def _other_starter(self, status: int, said: int) -> signalbox.Endpoint:
         """The server of whoever was faster."""
         words = self.log.read_bytes()[said:].decode(errors="replace").strip()
-        if status != signalbox.CANNOT_OPEN:
-            raise signalbox.NotRunning(f"The server ended with status {status}: {words}")
-        try:
-            return signalbox.await_endpoint(self._data_dir)
-        except signalbox.NotRunning:
-            raise signalbox.NotRunning(words) from None
+        if status != signalbox.CANNOT_OPEN or not is_served(self._data_dir):
+            raise signalbox.NotRunning(words or f"The server ended with status {status}.")
+        return signalbox.await_endpoint(self._data_dir)
 
 
 def open_log(path: Path) -> BinaryIO:
@@ -123,6 +121,15 @@ def open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".old.log"))
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def is_served(data_dir: Path) -> bool:
+    """Whether some server holds the data directory, be it still starting."""
+    try:
+        FileLock(data_dir / "server.lock").acquire(blocking=False).lock.release()
+    except Timeout:
+        return True
+    return False
 
 
 def wait_for(pid: int) -> None:

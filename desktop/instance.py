@@ -1,8 +1,7 @@
 """One window for each data directory: who comes second raises the first."""
 
-import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -53,7 +52,7 @@ def heed(box: signalbox.Box, come: Callable[[], None]) -> None:
     """Call `come` for every wish of another start, until `box` is closed."""
     while not box.is_closed:
         # Whoever keeps the server running says so where it does not come back.
-        with contextlib.suppress(signalbox.NotRunning):
+        with suppress(signalbox.NotRunning):
             for change in box.watch(RAISE):
                 if not change.is_current:
                     come()

@@ -58,13 +58,14 @@ class Desk:
 
     def __init__(self, data_dir: Path, display: str) -> None:
         self.data_dir, self.display = data_dir, display
+        self.log = data_dir.parent / f"{data_dir.name}.stderr"
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, **environ: str | None) -> subprocess.Popen[str]:
         """`signalbox --data-dir …`; None takes a variable away."""
         wanted = {**os.environ, "DISPLAY": self.display, **environ}
         env = {name: value for name, value in wanted.items() if value is not None}
-        with (self.data_dir.parent / "desktop.stderr").open("a") as stderr:
+        with self.log.open("a") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "desktop", "--data-dir", str(self.data_dir)],
                 cwd=ROOT,
@@ -85,7 +86,7 @@ class Desk:
 
     def stderr(self) -> str:
         """What all of them wrote."""
-        return (self.data_dir.parent / "desktop.stderr").read_text()
+        return self.log.read_text()
 
     def endpoint(self) -> dict[str, Any]:
         """Of the server that runs now."""

@@ -224,3 +224,20 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
     assert process.stdout.readline().startswith("Open http://127.0.0.1:")
     assert "sudo apt-get install libegl1 libnss3" in desk.stderr()
     assert "Traceback" not in desk.stderr()
+
+
+def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    desk.data_dir = tmp_path / "file" / "data"
+    assert desk.start().wait(SECONDS) == 4
+    assert str(tmp_path / "file") in desk.stderr()
+    assert "Traceback" not in desk.stderr()
+
+
+def test_store_that_cannot_be_opened_says_why(desk: Desk) -> None:
+    desk.data_dir.mkdir()
+    (desk.data_dir / "signalbox.db").write_bytes(b"this is no database" * 100)
+    assert desk.start().wait(SECONDS) == 4
+    assert desk.stderr().count("\n") == 1, desk.stderr()
