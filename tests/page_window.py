@@ -107,6 +107,25 @@ def browser() -> Iterator[BrowserContext]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests of a file that only need some keys."""
+    started = Server(tmp_path_factory.mktemp("page") / "store")
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def box(one_server: Server) -> Server:
+    """The file's server, without a single key."""
+    for match in ("_signalbox.**", "**"):
+        while items := one_server.get("/queries/state", match=match, limit=1000).json()["items"]:
+            commands = [{"type": "delete", "key": item["key"]} for item in items]
+            answer = one_server.post({"type": "batch", "commands": commands})
+            assert answer.status == 200, answer
+    return one_server
+
+
 @pytest.fixture
 def open_window(browser: BrowserContext) -> Iterator[OpenWindow]:
     """Opens windows: `open_window(server, prepare)`; `prepare(page)` is called before it loads.

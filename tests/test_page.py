@@ -3,19 +3,13 @@
 import pytest
 from playwright.sync_api import Route, expect
 
-from conftest import StartServer
 from harness import Server
-from page_window import OpenWindow, Window, browser, fill, open_window
+from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
 
-__all__ = ["browser", "open_window"]
+__all__ = ["box", "browser", "one_server", "open_window"]
 
 LAMPS = [("lamp.desk.on", True), ("lamp.desk.brightness", 70), ("lamp.hall.on", False)]
 TRAIN = [("train.epoch", 118), ("train.lr", 0.01), ("train.run", "resnet50")]
-
-
-@pytest.fixture
-def box(server: StartServer) -> Server:
-    return server()
 
 
 @pytest.fixture

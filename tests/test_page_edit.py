@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from conftest import StartServer
-from page_window import OpenWindow, Window, browser, fill, open_window
+from harness import Server
+from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
 
-__all__ = ["browser", "open_window"]
+__all__ = ["box", "browser", "one_server", "open_window"]
 
 KEYS: list[tuple[str, Any]] = [
     ("lamp.on", False),
@@ -21,8 +21,7 @@ KEYS: list[tuple[str, Any]] = [
 
 
 @pytest.fixture
-def window(server: StartServer, open_window: OpenWindow) -> Window:
-    box = server()
+def window(box: Server, open_window: OpenWindow) -> Window:
     fill(box, KEYS)
     return open_window(box)
 

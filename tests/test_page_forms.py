@@ -6,9 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from conftest import StartServer
-from page_window import OpenWindow, Window, browser, fill, open_window
+from harness import Server
+from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
 
-__all__ = ["browser", "open_window"]
+__all__ = ["box", "browser", "one_server", "open_window"]
 
 KEYS: list[tuple[str, Any]] = [
     ("lamp.on", False),
@@ -21,8 +22,7 @@ KEYS: list[tuple[str, Any]] = [
 
 
 @pytest.fixture
-def window(server: StartServer, open_window: OpenWindow) -> Window:
-    box = server()
+def window(box: Server, open_window: OpenWindow) -> Window:
     fill(box, KEYS)
     return open_window(box)
 
@@ -113,9 +113,8 @@ def test_several_keys_are_selected_and_deleted_as_one_transaction(window: Window
 
 
 def test_a_selection_reaches_over_rows_that_are_not_rendered(
-    server: StartServer, open_window: OpenWindow
+    box: Server, open_window: OpenWindow
 ) -> None:
-    box = server()
     fill(box, [(f"k.{n:04}", n) for n in range(600)])
     window = open_window(box)
     window.choose("k.0002")
@@ -152,7 +151,12 @@ def test_commands_can_be_typed(window: Window) -> None:
     expect(window["html"]).to_have_attribute("data-theme", "dark")
 
 
-def test_every_attempt_and_its_outcome_stands_in_activity(window: Window) -> None:
+def test_every_attempt_and_its_outcome_stands_in_activity(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    fresh = server()
+    fill(fresh, KEYS)
+    window = open_window(fresh)
     window.server.post({"type": "add", "key": "lamp.name", "actor": "bad.py"})
     expect(window["[data-view=activity]"]).to_contain_text("1 rejected")
     window["[data-view=activity]"].click()

@@ -4,14 +4,13 @@ import json
 import threading
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
 
 from conftest import StartServer
 from harness import Server
-from page_window import OpenWindow, browser, fill, open_window
+from page_window import OpenWindow, box, browser, fill, one_server, open_window
 
-__all__ = ["browser", "open_window"]
+__all__ = ["box", "browser", "one_server", "open_window"]
 
 HOSTILE = [
     "<script>window.hit = 1</script>",
@@ -31,11 +30,6 @@ HOSTILE = [
     "\ufeff\u200b\U0001f3f4\U000e0067",
     "&#60;b&#62; &lt;b&gt; &amp;amp;",
 ]
-
-
-@pytest.fixture
-def box(server: StartServer) -> Server:
-    return server()
 
 
 def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
@@ -174,8 +168,9 @@ def test_keys_that_look_like_code_are_keys(box: Server, open_window: OpenWindow)
 
 
 def test_hostile_messages_and_actors_in_activity_are_text(
-    box: Server, open_window: OpenWindow
+    server: StartServer, open_window: OpenWindow
 ) -> None:
+    box = server()
     for text in HOSTILE:
         box.post({"type": "set", "key": text, "value": 1})
         box.post({"type": text})

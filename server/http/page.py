@@ -26,6 +26,8 @@ TICK_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 12.0
 REST: Final = 3
 """A region that takes long to ask for rests this many times as long before the next time."""
+PACE: Final = {"nav": 1.0}
+"""Seconds between two looks at a region that is worth no more."""
 OUTCOMES: Final = 40
 """How many of the window's last outcomes are told."""
 
@@ -89,6 +91,7 @@ class Picture:
         self._views = regions.in_sight()
         self._due = dict.fromkeys(self._views, 0.0)
         self._stale = set(self._views)
+        self._complete: set[str] = set()
         self._told: dict[str, Any] = {}
         self._held_at: int | None = None
 
@@ -110,7 +113,7 @@ class Picture:
             signals |= facts
             if html and self._is_news(name, html):
                 events += Event.patch_elements(html, event_id=identity)
-        if self._ask.hold and self._held_at is None and not self._stale:
+        if self._ask.hold and self._held_at is None and self._complete == set(self._views):
             self._held_at = self._feed.changes
         if news := self._changed(signals, bool(events)):
             events += Event.patch_signals(news, event_id=identity)
@@ -128,7 +131,8 @@ class Picture:
         ended = monotonic()
         if is_final:
             self._stale.discard(name)
-            self._due[name] = ended + REST * (ended - started)
+            self._complete.add(name)
+            self._due[name] = ended + max(REST * (ended - started), PACE.get(name, 0.0))
         return html, facts
 
     def _is_news(self, name: str, html: str) -> bool:
@@ -149,6 +153,7 @@ class Picture:
         if self._held_at is not None and outcomes != self._told["_outcomes"]:
             # Whoever acts on a held picture sees what came of it.
             self._held_at = None
+            self._complete = set(PACE)
             self.disturb()
         waiting = 0 if self._held_at is None else self._feed.changes - self._held_at
         theme = self._regions.setting("_signalbox.theme", "system")
