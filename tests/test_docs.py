@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 import bottle
 import click
 import pytest
-from desktop import cli
 
+from desktop import cli
 from harness import ROOT
 from server import app, errors, settings
 from server.commands import TYPES
