@@ -88,15 +88,28 @@ def compile_pattern(text: str) -> Pattern:
         high=head + "\0" if len(parts) == 1 else after_prefix(head),
         glob=None if is_range else re.sub(r"\*+", "*", text),
         dots=None if "**" in text else text.count("."),
-        regex=re.compile("".join(map(_as_regex, parts))),
+        regex=re.compile(_as_regex(text)),
         shows_reserved=text.startswith(RESERVED),
     )
 
 
-def _as_regex(part: str) -> str:
-    if part == "*":
-        return r"[^.]*"
-    return r".*" if part.startswith("*") else re.escape(part)
+def _as_regex(text: str) -> str:
+    """Without backtracking among stars, so that no pattern takes long: what stands behind a star is
+    taken where it first occurs (an atomic group), which leaves most for the stars behind it.
+    """
+    first, *others = re.split(r"\*\*+", text)
+    if not others:
+        return _within_segments(first, at_end=True)
+    between = "".join(f"(?>.*?{_within_segments(part, at_end=False)})" for part in others[:-1])
+    last = _within_segments(others[-1], at_end=True)
+    return f"{_within_segments(first, at_end=False)}{between}.*?{last}"
+
+
+def _within_segments(part: str, at_end: bool) -> str:
+    """A part without `**`; one that stands at the pattern's end must reach the key's end."""
+    head, *rest = map(re.escape, part.split("*"))
+    last = f"[^.]*{rest.pop()}" if at_end and rest else ""
+    return head + "".join(f"(?>[^.]*?{literal})" for literal in rest) + last
 
 
 def _shown(text: str) -> str:
