@@ -164,6 +164,24 @@ def test_a_pattern_of_other_characters_is_refused(pattern: str) -> None:
         compile_pattern(pattern)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "**a" * 120 + "**b",
+        "*a" * 170 + "*b",
+        "**a*" * 100 + "b",
+        "a*" * 200 + ".b",
+        "**" + "a*" * 100 + "**b",
+        "**.a" * 60 + "*b",
+    ],
+)
+def test_no_pattern_takes_long_however_many_stars_it_has(pattern: str) -> None:
+    """Backtracking over a dozen stars would already outlast the test's time limit."""
+    for key in ("a" * 256, "a.a" * 85, ".".join("a" * 128), "a" * 250 + "b"):
+        compiled = compile_pattern(pattern)
+        assert compiled.matches(key) in {True, False}
+
+
 @settings(deadline=None)
 @given(prefix=TEXTS, text=TEXTS)
 def test_a_prefix_range_holds_exactly_what_begins_with_the_prefix(prefix: str, text: str) -> None:
