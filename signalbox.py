@@ -1,0 +1,587 @@
+"""Signalbox for scripts: one file, standard library alone, free to copy.
+
+import signalbox
+box = signalbox.connect(actor="train.py")
+box["train.lr"] = 0.01
+for change in box.watch("train.*"): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+CANNOT_OPEN: Final = 4
+"""The server's exit status where another one owns the data directory, or it cannot be used."""
+PATIENCE: Final = 10.0
+"""Seconds to wait for a server that somebody else is starting, or that is coming back."""
+PAUSE: Final = 0.05
+SILENCE: Final = 45.0
+"""Seconds without a sign of life after which a stream is opened anew; the server gives one in 15."""
+
+
+class NotRunning(Exception):
+    """No server could be found or started."""
+
+
+class Rejected(Exception):
+    """The server refused: `code` is stable, `message` says why, the others help where set."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(f"{body.get('code')}: {body.get('message')}")
+        self.status = status
+        self.code: str = body.get("code", "internal")
+        self.message: str = body.get("message", "")
+        self.id: str | None = body.get("id")
+        self.key: str | None = body.get("key")
+        self.keys: list[str] = body.get("keys", [])
+        self.revision: int | None = body.get("revision")
+        self.limit: int | None = body.get("limit")
+
+
+class Endpoint(NamedTuple):
+    """Where a server listens and what opens it, as `endpoint.json` says."""
+
+    url: str
+    read_token: str
+    write_token: str
+    pid: int
+    store: str
+    version: str
+
+
+class Change(NamedTuple):
+    """A key's value as it is (`is_current`), or as it became; then with `actor` and `at`."""
+
+    key: str
+    value: Any
+    revision: int
+    deleted: bool = False
+    is_current: bool = False
+    actor: str | None = None
+    at: str | None = None
+    id: str | None = None
+
+
+def connect(
+    actor: str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    start: bool = True,
+) -> Box:
+    """A client of the running app; where none runs, of a server that is started for us.
+
+    With `url` and `token` nothing is looked for or started. Raises `NotRunning`.
+    """
+    if url is not None:
+        return Box(url, token or "", actor)
+    folder = Path(data_dir).expanduser().absolute() if data_dir else default_data_dir()
+    return Box("", "", actor, _Source(folder, start))
+
+
+def default_data_dir() -> Path:
+    """`SIGNALBOX_DATA_DIR`, else the user's data folder as platformdirs finds it."""
+    if given := os.environ.get("SIGNALBOX_DATA_DIR"):
+        return Path(given).expanduser().absolute()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "signalbox"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/signalbox"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "signalbox"
+
+
+def find(data_dir: Path) -> Endpoint | None:
+    """The server that serves `data_dir` now; None where `endpoint.json` is missing or stale."""
+    try:
+        endpoint = Endpoint(**json.loads((data_dir / "endpoint.json").read_text()))
+        box = Box(endpoint.url, endpoint.read_token, patience=0.0)
+        answers = box.query("status")["store"] == endpoint.store
+        box.close()
+    except (OSError, ValueError, TypeError, NotRunning, Rejected):
+        return None
+    return endpoint if answers else None
+
+
+def await_endpoint(data_dir: Path, seconds: float = PATIENCE) -> Endpoint:
+    """The server that somebody else is starting. Raises `NotRunning` when it does not come."""
+    end = time.monotonic() + seconds
+    while (endpoint := find(data_dir)) is None:
+        if time.monotonic() > end:
+            raise NotRunning(f"No server answers for {data_dir}, but one holds its lock.")
+        time.sleep(PAUSE)
+    return endpoint
+
+
+def serve_command(data_dir: Path) -> list[str]:
+    """The command that starts a server which ends with whoever holds its stdin open."""
+    if getattr(sys, "frozen", False):
+        program = [sys.executable, "serve"]
+    elif (Path(__file__).parent / "server" / "__main__.py").exists():
+        program = [sys.executable, "-m", "server"]
+    elif installed := shutil.which("signalbox"):
+        program = [installed, "serve"]
+    else:
+        raise NotRunning("No server runs, and there is no `signalbox` on PATH to start one.")
+    return [*program, "--json", "--linger", "0", "--data-dir", str(data_dir)]
+
+
+def start_server(data_dir: Path) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
+    """Start a server, or find that of whoever was faster (then there is no process)."""
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(
+            serve_command(data_dir),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,  # the terminal's Ctrl-C is for the script
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if line := process.stdout.readline():
+            process.stdout.close()
+            return Endpoint(**json.loads(line)), process
+        process.stdin.close()
+        process.stdout.close()
+        status = process.wait()
+        stderr.seek(0)
+        said = stderr.read().decode(errors="replace").strip()
+    if status == CANNOT_OPEN and (data_dir / "server.lock").exists():
+        with contextlib.suppress(NotRunning):
+            return await_endpoint(data_dir), None
+    raise NotRunning(said or f"The server ended with status {status}.")
+
+
+class _Source:
+    """Where the endpoint comes from: the data directory, and a server of ours if need be."""
+
+    def __init__(self, data_dir: Path, start: bool) -> None:
+        self.data_dir = data_dir
+        self._start = start
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def endpoint(self) -> Endpoint:
+        with self._lock:
+            if (found := find(self.data_dir)) is not None:
+                return found
+            if not self._start:
+                raise NotRunning(f"No Signalbox runs for {self.data_dir}.")
+            self.close()
+            found, self._process = start_server(self.data_dir)
+            return found
+
+    def close(self) -> None:
+        """Let go of our server: it ends as soon as nobody else uses it."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+class _Commands:
+    """The commands by name; what happens to one is up to `_send`."""
+
+    def _send(self, command: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def set(self, key: str, value: Any, *, expect: Any = None) -> dict[str, Any]:
+        """`expect`: a revision of the key, "absent", "present", or {"store_revision": n}."""
+        return self._send({"type": "set", "key": key, "value": value, **_expect(expect)})
+
+    def delete(self, key: str, *, expect: Any = None) -> dict[str, Any]:
+        return self._send({"type": "delete", "key": key, **_expect(expect)})
+
+    def delete_prefix(self, prefix: str, *, expect: Any = None) -> dict[str, Any]:
+        return self._send({"type": "delete_prefix", "prefix": prefix, **_expect(expect)})
+
+    def add(self, key: str, by: float = 1, *, expect: Any = None) -> dict[str, Any]:
+        return self._send({"type": "add", "key": key, "by": by, **_expect(expect)})
+
+    def toggle(self, key: str, *, expect: Any = None) -> dict[str, Any]:
+        return self._send({"type": "toggle", "key": key, **_expect(expect)})
+
+    def merge(self, key: str, value: Any, *, expect: Any = None) -> dict[str, Any]:
+        """`value` is a JSON merge patch (RFC 7396)."""
+        return self._send({"type": "merge", "key": key, "value": value, **_expect(expect)})
+
+    def rename(
+        self, key: str, to: str, *, replace: bool = False, expect: Any = None
+    ) -> dict[str, Any]:
+        """A dot at the end of both renames a prefix."""
+        fields = {"type": "rename", "key": key, "to": to, "replace": replace}
+        return self._send(fields | _expect(expect))
+
+
+class Batch(_Commands):
+    """Gathers commands; `with` sends them as one transaction unless an exception leaves it."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._commands: list[dict[str, Any]] = []
+        self.outcome: dict[str, Any] | None = None
+
+    def _send(self, command: dict[str, Any]) -> dict[str, Any]:
+        self._commands.append(command)
+        return {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._commands:
+            self.outcome = self._box.command({"type": "batch", "commands": self._commands})
+
+
+class Box(_Commands):
+    """A client. Every thread gets a connection of its own; a lost one is made anew.
+
+    A command that was lost on the way is sent again with the same id, so it is done once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        actor: str | None = None,
+        source: _Source | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._actor = actor
+        self._source = source
+        self._patience = patience
+        self._threads = threading.local()
+        self._open: dict[HTTPConnection, socket.socket] = {}
+        self._closed = threading.Event()
+        self.url, self.token = url, token
+        if source is not None:
+            self._locate()
+
+    # Commands.
+
+    def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Send any command; its acknowledgement. Raises `Rejected`, `NotRunning`."""
+        body = {"id": secrets.token_hex(12), **command}
+        if self._actor is not None:
+            body.setdefault("actor", self._actor)
+        headers = {"Content-Type": "application/json"}
+        answer: dict[str, Any] = self._json(
+            "POST", "/commands", json.dumps(body, allow_nan=False).encode(), headers
+        )
+        return answer
+
+    def _send(self, command: dict[str, Any]) -> dict[str, Any]:
+        return self.command(command)
+
+    def batch(self) -> Batch:
+        return Batch(self)
+
+    def login(self) -> str:
+        """A one-time address that opens the window's page in a browser."""
+        return str(self._json("POST", "/login")["url"])
+
+    # Queries.
+
+    def query(self, path: str, **parameters: Any) -> Any:
+        """What `/queries/<path>` answers; parameters that are None are left out."""
+        return self._json("GET", address(path, parameters))
+
+    def item(self, key: str) -> dict[str, Any] | None:
+        """Key, value, revision, at and actor; None where there is no such key."""
+        try:
+            found: dict[str, Any] = self.query("state/" + quote(key, safe=""))
+        except Rejected as error:
+            if error.code == "not_found":
+                return None
+            raise
+        return found
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = self.item(key)
+        return default if found is None else found["value"]
+
+    def items(self, match: str = "**") -> Iterator[tuple[str, Any]]:
+        """Keys that match, with their values, in key order."""
+        after: str | None = None
+        while True:
+            page = self.query("state", match=match, after=after, limit=1000)
+            yield from ((item["key"], item["value"]) for item in page["items"])
+            if (after := page["next"]) is None:
+                return
+
+    def watch(self, match: str = "**", *, after: int | str | None = None) -> Watch:
+        """Current values, then changes; only what came after a revision with `after`."""
+        return Watch(self, match, None if after is None else str(after))
+
+    def __getitem__(self, key: str) -> Any:
+        found = self.item(key)
+        if found is None:
+            raise KeyError(key)
+        return found["value"]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self.delete(key)["changed"]:
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.item(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self.items())
+
+    def __len__(self) -> int:
+        return int(self.query("status")["keys"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every connection and watch of this client; let go of the server it started."""
+        self._closed.set()
+        for connection in list(self._open):
+            self.drop(connection)
+        if self._source is not None:
+            self._source.close()
+
+    # Connections.
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HTTPResponse:
+        """One request on this thread's connection; the answer is to be read before the next.
+
+        Raises `Rejected` for a refusal. A lost connection is tried anew, but with an iterable body.
+        """
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return self.ask(self._connection(), method, path, body, headers)
+            except (OSError, HTTPException) as error:
+                self._forget()
+                is_lost = not (body is None or isinstance(body, bytes))
+                self.await_return(error, 0.0 if is_lost else end)
+
+    def _json(self, *request: Any) -> Any:
+        return json.loads(self.request(*request).read())
+
+    def ask(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HTTPResponse:
+        """One request, tried once. Raises `Rejected`, `OSError`, `HTTPException`."""
+        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        connection.request(method, path, body, sent)
+        response = connection.getresponse()
+        if response.status >= 400:
+            raise Rejected(response.status, _refusal(response))
+        return response
+
+    def await_return(self, error: Exception, end: float) -> None:
+        """Pause and look for the server anew; raise `NotRunning` when `end` has passed."""
+        if self._closed.is_set() or time.monotonic() >= end:
+            raise NotRunning(f"The server at {self.url} does not answer: {error}") from error
+        self._closed.wait(PAUSE)
+        self._locate()
+
+    def _locate(self) -> None:
+        if self._source is not None and not self._closed.is_set():
+            endpoint = self._source.endpoint()
+            self.url, self.token = endpoint.url, endpoint.write_token
+
+    def _connection(self) -> HTTPConnection:
+        connection: HTTPConnection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = self._threads.connection = self.open()
+        return connection
+
+    def open(self) -> HTTPConnection:
+        """A new connection, which `close` ends as well."""
+        parts = urlsplit(self.url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._open[connection] = connection.sock
+        return connection
+
+    def drop(self, connection: HTTPConnection) -> None:
+        """End a connection, whatever waits on it in another thread."""
+        # The connection has forgotten its socket when the answer is a stream.
+        sock = self._open.pop(connection, None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+    def _forget(self) -> None:
+        connection = getattr(self._threads, "connection", None)
+        if connection is not None:
+            self._threads.connection = None
+            self.drop(connection)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+
+class Watch:
+    """Iterates over changes; reconnects by itself, without gap or duplicate, until it is closed."""
+
+    def __init__(self, box: Box, match: str, after: str | None) -> None:
+        self._box = box
+        self._match = match
+        self._position = after
+        self._connection: HTTPConnection | None = None
+        self._closed = threading.Event()
+        self._known: dict[str, int] = {}
+        self._listed: set[str] | None = None
+        self._changes = self._follow()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        return next(self._changes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the iteration, also from another thread."""
+        self._closed.set()
+        if self._connection is not None:
+            self._box.drop(self._connection)
+
+    def _follow(self) -> Iterator[Change]:
+        end = time.monotonic() + PATIENCE
+        while not self._ended():
+            try:
+                for change in self._stream():
+                    end = time.monotonic() + PATIENCE
+                    yield change
+            except (OSError, HTTPException) as error:
+                if not self._ended():
+                    self._box.await_return(error, end)
+            finally:
+                if self._connection is not None:
+                    self._box.drop(self._connection)
+
+    def _ended(self) -> bool:
+        return self._closed.is_set() or self._box.is_closed
+
+    def _stream(self) -> Iterator[Change]:
+        self._connection = connection = self._box.open()
+        path = address("stream", {"match": self._match, "after": self._position})
+        self._listed = None
+        for event in _events(self._box.ask(connection, "GET", path)):
+            self._position = event.id or self._position
+            if event.name == "snapshot":
+                yield from self._snapshot(event.data)
+            elif event.name == "caught-up":
+                yield from self._vanished(event.data["revision"])
+            elif event.name == "change":
+                yield from self._changed(event.data)
+            elif event.name == "reset":  # what we know may be of another store
+                self._position, self._known = None, dict.fromkeys(self._known, -1)
+        if not self._ended():
+            raise ConnectionError("the stream has ended")
+
+    def _snapshot(self, data: dict[str, Any]) -> Iterator[Change]:
+        if self._listed is None:
+            self._listed = set()
+        for item in data["items"]:
+            key, revision = item["key"], item["revision"]
+            self._listed.add(key)
+            if self._known.get(key) != revision:
+                self._known[key] = revision
+                yield Change(key, item["value"], revision, is_current=True)
+
+    def _vanished(self, revision: int) -> Iterator[Change]:
+        """Keys that went while nobody told us: known, and not in the snapshot that just ended."""
+        if self._listed is not None:
+            for key in self._known.keys() - self._listed:
+                del self._known[key]
+                yield Change(key, None, revision, deleted=True)
+        self._listed = None
+
+    def _changed(self, data: dict[str, Any]) -> Iterator[Change]:
+        about = {"actor": data["actor"], "at": data["at"], "id": data["id"]}
+        for change in data["changes"]:
+            key, deleted = change["key"], change.get("deleted", False)
+            if deleted:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = data["revision"]
+            yield Change(key, change.get("value"), data["revision"], deleted, **about)
+
+
+class _Event(NamedTuple):
+    name: str
+    data: Any
+    id: str | None
+
+
+def _events(response: HTTPResponse) -> Iterator[_Event]:
+    """Server-sent events (WHATWG HTML, section 9.2); one without data carries a position alone."""
+    name, data, identity = "", "", None
+    for line in response:
+        field, _, value = line.decode().rstrip("\r\n").partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data = value
+        elif field == "id":
+            identity = value
+        elif line in (b"\n", b"\r\n"):
+            yield _Event(name, json.loads(data) if data else None, identity)
+            name, data, identity = "", "", None
+
+
+def address(path: str, parameters: Mapping[str, Any]) -> str:
+    """The path of a query with those parameters that are not None."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"/queries/{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def _expect(expect: Any) -> dict[str, Any]:
+    if expect is None:
+        return {}
+    return {"expect": {"revision": expect} if isinstance(expect, int) else expect}
+
+
+def _refusal(response: HTTPResponse) -> dict[str, Any]:
+    body = response.read()
+    try:
+        return dict(json.loads(body))
+    except (ValueError, TypeError):
+        return {"code": "internal", "message": body[:200].decode(errors="replace")}
