@@ -1,6 +1,6 @@
 // The page's beginning: which click and which key does what.
 
-import { edit, hasDraft, merge, mine, restore, set, step, theirs, turn } from "./editor.js";
+import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, flip } from "./list.js";
 import { clear, openPalette, pause, show, sort, watch } from "./palette.js";
@@ -31,7 +31,7 @@ const CLICKS = {
   rename: () => rename(),
   scope: (element) => scope(element.dataset.prefix),
   sort: (element) => sort(element.dataset.sort),
-  step: (element, event) => step(Number(element.dataset.by), event.shiftKey ? 1 : event.altKey ? -1 : 0),
+  step: (element, event) => step(Number(element.dataset.by), power(event)),
   theirs,
   turn,
   unfold: (element) => {
@@ -140,7 +140,7 @@ document.addEventListener("keydown", (event) => {
 // The window never leaves its page, whatever is dropped on it.
 for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
 
-for (const hint of document.querySelectorAll(".keys")) hint.textContent = /Mac/.test(navigator.platform) ? "⌘K" : "Ctrl K";
+document.querySelector(".keys").textContent = /Mac/.test(navigator.platform) ? "⌘K" : "Ctrl K";
 document.addEventListener("datastar-ready", () => {
   document.documentElement.classList.remove("starting");
   byId("grid").focus();

@@ -44,8 +44,8 @@ async function post(id) {
   const entry = waiting.get(id);
   if (!entry) return;
   if (Date.now() - entry.since > GIVE_UP_MS) {
-    settle(id, { status: "failed", message: "No answer within a minute; Activity will tell whether it was done." });
-    return;
+    const message = "No answer within a minute; Activity will tell whether it was done.";
+    return settle(id, { status: "failed", message });
   }
   try {
     const answer = await request(entry.body, { "Datastar-Request": "true" });
@@ -57,12 +57,14 @@ async function post(id) {
 }
 
 function request(body, headers) {
-  return fetch("/commands", { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body });
+  const all = { "Content-Type": "application/json", ...headers };
+  return fetch("/commands", { method: "POST", headers: all, body });
 }
 
 async function refusal(answer) {
   const body = await answer.json().catch(() => ({}));
-  return { status: "rejected", code: body.code ?? String(answer.status), message: body.message ?? "The server refused it." };
+  const { code = String(answer.status), message = "The server refused it." } = body;
+  return { status: "rejected", code, message };
 }
 
 function written(command, raw) {

@@ -155,7 +155,7 @@ export async function set() {
   const { key } = fact();
   const draft = drafts.get(key);
   if (!draft || draft.sent !== undefined) return;
-  const { raw, wrong } = ["boolean", "null"].includes(draft.kind) ? { raw: draft.text } : rawOf(draft.text, draft.kind);
+  const { raw, wrong } = rawOf(draft.text, draft.kind);
   if (wrong) return;
   draft.sent = raw;
   refresh();
@@ -192,9 +192,15 @@ export async function turn() {
   refresh();
 }
 
-export function step(direction, power = 0) {
+/** Shift makes a step ten times as large, Alt a tenth: the power of ten. */
+export function power(event) {
+  if (event.shiftKey) return 1;
+  return event.altKey ? -1 : 0;
+}
+
+export function step(direction, powerOfTen) {
   if (rawOf(field.value, "number").wrong) return;
-  put(stepped(field.value, direction, power));
+  put(stepped(field.value, direction, powerOfTen));
   field.select();
 }
 
@@ -236,7 +242,7 @@ field.addEventListener("keydown", (event) => {
   const isNumber = shown.kind === "number";
   if (isNumber && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
     event.preventDefault();
-    step(event.key === "ArrowUp" ? 1 : -1, event.shiftKey ? 1 : event.altKey ? -1 : 0);
+    step(event.key === "ArrowUp" ? 1 : -1, power(event));
   } else if (event.key === "Enter" && !event.isComposing && sets(event)) {
     event.preventDefault();
     set();

@@ -7,6 +7,8 @@ import { $, ask, byId, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
 
+const NAMED = 8; // keys that are named before many are deleted
+
 const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
 let target = { key: "" }; // of rename and delete: a key, a prefix with its dot, or several keys
 let back = null; // what had the focus
@@ -55,7 +57,9 @@ export function create(key = "", value = "") {
 function showKind() {
   const text = byId("create-value").value;
   byId("create-value").rows = Math.min(16, text.split("\n").length);
-  byId("create-kind").textContent = text === "" ? "an empty text" : `a ${guessed(text).kind}`.replace("a JSON", "JSON").replace("a null", "null");
+  const { kind } = guessed(text);
+  const named = { JSON: "JSON", null: "null", text: text ? "a text" : "an empty text" };
+  byId("create-kind").textContent = named[kind] ?? `a ${kind}`;
 }
 
 byId("create-value").addEventListener("input", showKind);
@@ -89,7 +93,8 @@ export function rename(from = $.key || $.prefix, to = from) {
 
 function renaming() {
   const to = byId("rename-to").value.trim();
-  const command = { type: "rename", key: target.key, to: target.key.endsWith(".") && !to.endsWith(".") ? `${to}.` : to };
+  const isHalf = target.key.endsWith(".") && !to.endsWith(".");
+  const command = { type: "rename", key: target.key, to: isHalf ? `${to}.` : to };
   const { key, revision } = fact();
   if (key === target.key && revision) command.expect = { revision };
   return command;
@@ -103,7 +108,8 @@ async function countRename() {
   if (mine !== asking) return;
   // Every key that moves is two changes: it goes there and leaves here.
   const count = Math.ceil((outcome.changes ?? 0) / 2);
-  byId("rename-count").textContent = outcome.status === "accepted" ? `${keys(count)} will be renamed.` : outcome.message;
+  const isPossible = outcome.status === "accepted";
+  byId("rename-count").textContent = isPossible ? `${keys(count)} will be renamed.` : outcome.message;
 }
 
 byId("rename-to").addEventListener("input", countRename);
@@ -121,12 +127,15 @@ byId("rename").addEventListener("submit", async () => {
 export async function remove(what = chosen()) {
   if (!what.key && !what.keys) return;
   target = what;
-  const shown = what.keys ? `${keys(what.keys.length)}: ${what.keys.slice(0, 6).join(", ")}${what.keys.length > 6 ? ", …" : ""}` : what.key;
-  byId("delete-what").textContent = shown;
+  byId("delete-what").textContent = what.key ?? named(what.keys);
   byId("delete-count").textContent = "counting…";
   byId("delete-go").disabled = true;
   open("delete", "delete-go");
   await countDelete();
+}
+
+function named(several) {
+  return several.slice(0, NAMED).join(", ") + (several.length > NAMED ? " …" : "");
 }
 
 function chosen() {
@@ -134,7 +143,10 @@ function chosen() {
 }
 
 function deleting() {
-  if (target.keys) return { type: "batch", commands: target.keys.slice(0, BATCH).map((key) => ({ type: "delete", key })) };
+  if (target.keys) {
+    const commands = target.keys.slice(0, BATCH).map((key) => ({ type: "delete", key }));
+    return { type: "batch", commands };
+  }
   if (target.key.endsWith(".")) return { type: "delete_prefix", prefix: target.key };
   const { key, revision } = fact();
   return { type: "delete", key: target.key, expect: key === target.key && revision ? { revision } : "present" };

@@ -63,10 +63,14 @@ function want() {
   const rendered = { start: first(), end: first() + rows().children.length };
   const isNear = start - NEAR < rendered.start && rendered.start > 0;
   const isNearEnd = start + seen + NEAR > rendered.end && rendered.end < total;
-  if (!isNear && !isNearEnd && $.rows >= seen) return;
-  const from = Math.max(0, start - SPARE);
-  clearTimeout(asked);
-  asked = setTimeout(() => ask({ from, rows: seen + 2 * SPARE }), ASK_MS);
+  const wish = { from: Math.max(0, start - SPARE), rows: seen + 2 * SPARE };
+  const isAsked = wish.from === $.from && wish.rows === $.rows;
+  if (asked || isAsked || (!isNear && !isNearEnd && $.rows >= seen)) return;
+  asked = setTimeout(() => {
+    asked = 0;
+    want(); // as far as the list was scrolled meanwhile
+  }, ASK_MS);
+  ask(wish);
 }
 
 export function toTop() {
@@ -117,7 +121,8 @@ function set(element, name, value) {
 function flash(row) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches || row.getAnimations().length) return;
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--flash");
-  row.animate([{ backgroundColor: colour }, { backgroundColor: colour, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
+  const lit = { backgroundColor: colour };
+  row.animate([lit, { ...lit, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
 }
 
 let isFirst = true;
@@ -267,7 +272,7 @@ document.addEventListener("keydown", (event) => {
   if ((event.target !== grid && event.target !== document.body) || event.altKey) return;
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key === "a") markAll();
-  else if (MOVES[event.key] && !isCommand && total > 0) go(MOVES[event.key](), event.shiftKey && $.key !== "");
+  else if (MOVES[event.key] && !isCommand && total) go(MOVES[event.key](), event.shiftKey && $.key);
   else if (event.key === " " && rowOf($.key)) flip(rowOf($.key));
   else return;
   event.preventDefault();

@@ -69,14 +69,19 @@ const COMMANDS = [
 
 // A line that is a command of its own: what it would do, and that.
 const SPOKEN = [
-  [/^set\s+(\S+)\s*(?:=|\s)\s*(.+)$/is, (key, value) => [`Set ${key} to ${value}`, guessed(value).kind, () => run({ type: "set", key }, guessed(value).raw)]],
+  [/^set\s+(\S+)\s*(?:=|\s)\s*(.+)$/is, setTo],
   [/^(?:create|new)\s+(\S+)(?:\s*(?:=|\s)\s*(.+))?$/is, (key, value) => [`Create ${key}…`, "", () => create(key, value)]],
-  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [`Delete ${key}…`, key.endsWith(".") ? "with everything below" : "", () => remove({ key })]],
+  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [`Delete ${key}…`, "", () => remove({ key })]],
   [/^(?:rename|mv|move)\s+(\S+)\s+(?:to\s+)?(\S+)$/i, (key, to) => [`Rename ${key} to ${to}…`, "", () => rename(key, to)]],
   [/^toggle\s+(\S+)$/i, (key) => [`Toggle ${key}`, "", () => run({ type: "toggle", key })]],
   [/^add\s+(-?[\d.]+)\s+to\s+(\S+)$/i, (by, key) => [`Add ${by} to ${key}`, "", () => run({ type: "add", key, by: Number(by) })]],
   [/^(?:go to|open)\s+(\S+)$/i, (key) => [`Open ${key}`, "", () => (key.endsWith(".") ? scope(key) : open(key))]],
 ];
+
+function setTo(key, value) {
+  const { raw, kind } = guessed(value);
+  return [`Set ${key} to ${value}`, kind, () => run({ type: "set", key }, raw)];
+}
 
 function open(key) {
   ask({ view: "keys" });
@@ -88,7 +93,7 @@ const BEGUN = /^(set|create|new|delete|rm|remove|rename|mv|move|toggle|add|go to
 // What the field offers
 
 function offered(text) {
-  const search = { label: text ? `Search for “${text}”` : "Search", note: "in keys and values", run: () => settle(text) };
+  const search = { label: `Search for “${text}”`, note: "in keys and values", run: () => settle(text) };
   if (!text) return COMMANDS.filter(isPossible).map(asOption);
   for (const [form, meaning] of SPOKEN) {
     const parts = form.exec(text);
@@ -97,8 +102,8 @@ function offered(text) {
     return [{ label, note, run: act }, search];
   }
   const words = text.toLowerCase().replace(/^>/, "").split(/\s+/);
-  const matching = COMMANDS.filter(isPossible).filter(([label]) => words.every((word) => label.toLowerCase().includes(word)));
-  const commands = matching.map(asOption);
+  const fits = ([label]) => words.every((word) => label.toLowerCase().includes(word));
+  const commands = COMMANDS.filter(isPossible).filter(fits).map(asOption);
   if (text[0] === ">") return commands;
   return isCommand(text) ? [...commands, search] : [search, ...commands];
 }

@@ -22,7 +22,7 @@ export function textOf(raw, kind) {
 export function rawOf(text, kind) {
   if (kind === "text") return { raw: JSON.stringify(text) };
   const trimmed = text.trim();
-  if (kind === "number") return NUMBER.test(trimmed) ? { raw: trimmed } : { wrong: "This is no number." };
+  if (kind === "number" && !NUMBER.test(trimmed)) return { wrong: "This is no number." };
   try {
     JSON.parse(trimmed);
     return { raw: trimmed };
@@ -97,11 +97,12 @@ function both(base, mine, theirs, path, clashes) {
 
 const own = (map, name) => (isMap(map) && Object.hasOwn(map, name) ? map[name] : undefined);
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
-const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value) && !JSON.isRawJSON?.(value);
+const isObject = (value) => value !== null && typeof value === "object";
+const isMap = (value) => isObject(value) && !Array.isArray(value) && !JSON.isRawJSON?.(value);
 const parsed = (raw) => JSON.parse(raw, exact);
 
 // A number that JavaScript would write differently is kept as it was written.
 function exact(name, value, context) {
-  const isInexact = typeof value === "number" && context && JSON.rawJSON && String(value) !== context.source;
-  return isInexact ? JSON.rawJSON(context.source) : value;
+  if (typeof value !== "number" || !JSON.rawJSON || String(value) === context.source) return value;
+  return JSON.rawJSON(context.source);
 }
