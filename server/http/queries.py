@@ -102,11 +102,13 @@ def iso(milliseconds: int) -> str:
 
 def metrics(status: dict[str, Any]) -> str:
     """The numbers of `status` as Prometheus text (exposition format 0.0.4)."""
+    bottle.response.headers.update(dict(HEADERS))
     bottle.response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+    numbers = status | status["rates"]
     lines = []
     for name, kind, text in _METRICS:
         lines += [f"# HELP signalbox_{name} {text}", f"# TYPE signalbox_{name} {kind}"]
-        lines.append(f"signalbox_{name} {status[name]}")
+        lines.append(f"signalbox_{name} {numbers[name]}")
     return "\n".join(lines) + "\n"
 
 
