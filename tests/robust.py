@@ -26,7 +26,8 @@ def serving(
     try:
         yield server
         assert server.stop() == 0
-        assert server.stderr.read_text() == ""
+        complaints = server.stderr.read_text()
+        assert complaints == "", complaints
     finally:
         server.kill()
 
