@@ -58,6 +58,24 @@ def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
     expect(window.value("lamp.new")).to_have_text("1")
 
 
+def test_an_outcome_that_the_stream_does_not_bring_is_asked_for(
+    box: Server, open_window: OpenWindow
+) -> None:
+    box.set("lamp.level", 70)
+    window = open_window(box)
+    window.choose("lamp.level")
+    window.press("Enter")
+    window.type("85")
+    # As in a hidden window: the stream is gone, commands and queries are answered.
+    window.page.route("**/queries/page*", lambda route: route.abort())
+    window["[data-view=sources]"].click()
+    expect(window["#pause"]).to_contain_text("Reconnecting…")
+    window["#draft"].press("Enter")
+    expect(window["#set"]).to_have_text("Setting…")
+    expect(window["#set"]).to_have_text("Set", timeout=10_000)
+    assert box.value("lamp.level") == 85
+
+
 def test_a_draft_meets_what_changed_while_the_server_was_away(
     server: StartServer, open_window: OpenWindow
 ) -> None:

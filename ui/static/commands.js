@@ -3,7 +3,7 @@
 import { $, byId, onChange, say } from "./picture.js";
 
 const RETRY_MS = 700;
-const ASK_AGAIN_MS = 5_000;
+const ASK_AGAIN_MS = 2_500;
 const GIVE_UP_MS = 60_000;
 export const BATCH = 1_000; // the server's limit
 
@@ -50,10 +50,21 @@ async function post(id) {
   try {
     const answer = await request(entry.body, { "Datastar-Request": "true" });
     if (answer.status !== 204) return settle(id, await refusal(answer));
-    entry.timer = setTimeout(post, ASK_AGAIN_MS, id); // its outcome may have been lost on the way
+    entry.timer = setTimeout(inquire, ASK_AGAIN_MS, id);
   } catch {
     entry.timer = setTimeout(post, RETRY_MS, id);
   }
+}
+
+// The stream has not brought the outcome: it is closed while the window is hidden.
+async function inquire(id) {
+  try {
+    const answer = await fetch(`/queries/attempts/${id}`);
+    if (answer.ok) return settle(id, await answer.json());
+  } catch {
+    // The server is away; sending again will wait for it.
+  }
+  post(id);
 }
 
 function request(body, headers) {

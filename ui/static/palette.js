@@ -125,6 +125,7 @@ function render() {
   }));
   // The list below is the answer to a search: nothing covers it unless there is a choice.
   list.hidden = options.length === 1 && options[0].label.startsWith("Search for");
+  input.setAttribute("aria-expanded", String(!list.hidden));
   mark();
 }
 
@@ -144,7 +145,6 @@ function element(name, className, text = "") {
 export function openPalette() {
   input.focus();
   input.select();
-  input.setAttribute("aria-expanded", "true");
   current = 0;
   render();
 }
