@@ -31,7 +31,7 @@ PATIENCE: Final = 10.0
 """Seconds to wait for a server that somebody else is starting, or that is coming back."""
 PAUSE: Final = 0.05
 SILENCE: Final = 45.0
-"""Seconds without a sign of life after which a stream is opened anew; the server gives one in 15."""
+"""Seconds of silence after which a stream is opened anew; the server breaks it every 15."""
 
 
 class NotRunning(Exception):

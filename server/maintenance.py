@@ -89,6 +89,16 @@ def backup(data_dir: Path, target: Path) -> int:
     return target.stat().st_size
 
 
+def tokens(data_dir: Path) -> dict[str, str]:
+    """The store's tokens: `{"read_token", "write_token"}`. Raises `StoreError`."""
+    connection = _open(data_dir)
+    try:
+        found = dict(connection.execute("SELECT name, value FROM meta WHERE name GLOB 'token.*'"))
+    finally:
+        connection.close()
+    return {f"{name}_token": found[f"token.{name}"] for name in ("read", "write")}
+
+
 def rotate_tokens(data_dir: Path) -> None:
     """New tokens for the store; every script and window must log in anew. Raises `StoreInUse`."""
     lock = own(data_dir)

@@ -1,0 +1,95 @@
+"""What the subcommands share: exit statuses, options, the client, and how values are shown."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+import signalbox
+from desktop import places
+
+REJECTED: Final = 1
+NO_SUCH_KEY: Final = 3
+CANNOT_OPEN: Final = signalbox.CANNOT_OPEN
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def data_dir_option(function: Function) -> Function:
+    """`--data-dir`, here or before the subcommand."""
+    return click.option("--data-dir", metavar="D", callback=_data_dir, help="Folder of the store.")(
+        function
+    )
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def connect(data_dir: Path, *, start: bool = True) -> signalbox.Box:
+    """The client of the running server, or of one that ends with us."""
+    return signalbox.connect("cli", data_dir=data_dir, start=start)
+
+
+def parsed(text: str) -> Any:
+    """The JSON value that `text` is, else the text itself."""
+    try:
+        return strictly_parsed(text)
+    except ValueError:
+        return text
+
+
+def strictly_parsed(text: str) -> Any:
+    """The JSON value that `text` is. Raises `ValueError`."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def dumped(value: Any) -> str:
+    """`value` as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def shown(value: Any) -> str:
+    """A value for a person: a text as it is, all else as JSON."""
+    return visible(value if isinstance(value, str) else dumped(value))
+
+
+def visible(text: str) -> str:
+    """`text`; on a terminal with its control characters escaped, which could steer it."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(_escaped(letter) for letter in text)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON; on a terminal nothing in it can steer the terminal."""
+    click.echo(visible(dumped(value)))
+
+
+def print_ack(ack: dict[str, Any], as_json: bool) -> None:
+    """An accepted command's outcome."""
+    if as_json:
+        print_json(ack)
+    elif ack["changed"]:
+        click.echo(f"revision {ack['revision']}")
+    else:
+        click.echo(f"unchanged at revision {ack['revision']}")
+
+
+def _escaped(letter: str) -> str:
+    if unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode()
+    return letter
+
+
+def _data_dir(context: click.Context, _: click.Parameter, given: str | None) -> Path:
+    return places.data_dir(given or context.obj)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")

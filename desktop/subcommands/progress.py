@@ -1,0 +1,29 @@
+"""A progress bar for work that takes a while."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Self
+
+
+class Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._progress: Any = None
+        self.show: Callable[[int, int], None] = lambda done, total: None  # noqa: ARG005
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - slow to import
+            from rich.progress import Progress  # noqa: PLC0415 - slow to import
+
+            self._progress = Progress(console=Console(stderr=True), transient=True)
+            task = self._progress.add_task(self._title)
+            self.show = lambda done, total: self._progress.update(task, completed=done, total=total)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()

@@ -1,0 +1,115 @@
+"""`run`: keep the state of a program in keys while it runs."""
+
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import IO, Any, Final
+
+import click
+
+import signalbox
+from desktop.subcommands import connect, data_dir_option
+
+EVERY: Final = 1.0
+"""Seconds between two reports of a program that says nothing."""
+SOON: Final = 0.1
+"""Seconds between two reports of a program that says much."""
+LINE: Final = 1_000
+"""Characters of the last line that are kept."""
+NOT_FOUND: Final = 127
+SIGNALLED: Final = 128
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("program", metavar="-- CMD…", nargs=-1, required=True, type=click.UNPROCESSED)
+@data_dir_option
+def run(name: str, program: tuple[str, ...], data_dir: Path) -> int:
+    """Run CMD and keep NAME.status, .exit_code, .started, .seconds, .last_line current."""
+    with connect(data_dir) as box:
+        return _Report(box, name).follow(program)
+
+
+class _Report:
+    """What is known of the program, told at most ten times a second."""
+
+    def __init__(self, box: signalbox.Box, name: str) -> None:
+        self._box = box
+        self._name = name
+        self._started = monotonic()
+        self._line = ""
+        self._spoken = threading.Event()
+        self._ended = threading.Event()
+
+    def follow(self, program: tuple[str, ...]) -> int:
+        """Start the program, wait for its end; its exit status as a shell gives it."""
+        started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._tell(status="running", started=started, seconds=0.0, last_line="", exit_code=None)
+        teller = threading.Thread(target=self._keep_telling)
+        teller.start()
+        try:
+            status = self._run(program)
+        finally:
+            self._ended.set()
+            self._spoken.set()
+            teller.join()
+        self._tell(
+            status="ok" if status == 0 else "failed",
+            exit_code=status,
+            seconds=self._seconds(),
+            last_line=self._line,
+        )
+        return status
+
+    def _run(self, program: tuple[str, ...]) -> int:
+        try:
+            process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            self._line = f"{program[0]}: {error.strerror}"
+            click.echo(f"signalbox: {self._line}", err=True)
+            return NOT_FOUND
+        pipes = [(process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)]
+        copiers = [threading.Thread(target=self._copy, args=pipe) for pipe in pipes]
+        for copier in copiers:
+            copier.start()
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # the terminal has told the program, too
+            status = process.wait()
+        for copier in copiers:
+            copier.join()
+        return SIGNALLED - status if status < 0 else status
+
+    def _copy(self, source: IO[bytes], target: Any) -> None:
+        for line in source:
+            target.write(line)
+            target.flush()
+            if text := line.decode(errors="replace").strip():
+                self._line = text[:LINE]
+                self._spoken.set()
+
+    def _keep_telling(self) -> None:
+        told = ""
+        while not self._ended.wait(SOON):
+            self._spoken.wait(EVERY)
+            self._spoken.clear()
+            if not self._ended.is_set():
+                line, told = (self._line if self._line != told else None), self._line
+                self._tell(seconds=self._seconds(), **({} if line is None else {"last_line": line}))
+
+    def _tell(self, **fields: Any) -> None:
+        try:
+            with self._box.batch() as batch:
+                for field, value in fields.items():
+                    batch.set(f"{self._name}.{field}", value)
+        except signalbox.NotRunning as error:  # the program matters more than its report
+            click.echo(f"signalbox: {error}", err=True)
+
+    def _seconds(self) -> float:
+        return round(monotonic() - self._started, 1)
+
+
+SUBCOMMANDS: Final = (run,)

@@ -1,0 +1,131 @@
+"""`backup`, `verify`, `rebuild`, `token`, `path`, `serve`: the store itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from desktop.subcommands import (
+    CANNOT_OPEN,
+    REJECTED,
+    connect,
+    data_dir_option,
+    json_option,
+    print_json,
+)
+from desktop.subcommands.progress import Bar
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@data_dir_option
+def backup(file: Path, as_json: bool, data_dir: Path) -> int:
+    """Copy the store as it is at one moment to FILE."""
+    from server import maintenance  # noqa: PLC0415 - only what works on the file needs the server
+
+    def copy() -> int:
+        size = maintenance.backup(data_dir, file)
+        if as_json:
+            print_json({"file": str(file), "bytes": size})
+        else:
+            click.echo(f"{file}: {size:,} bytes")
+        return 0
+
+    return _with_store(copy)
+
+
+@click.command("verify")
+@json_option
+@data_dir_option
+def verify(as_json: bool, data_dir: Path) -> int:
+    """Check that the file is sound and that replaying the log gives the state."""
+    from server import maintenance  # noqa: PLC0415 - as above
+
+    return _with_store(lambda: _report(maintenance.verify(data_dir), as_json))
+
+
+@click.command("rebuild")
+@json_option
+@data_dir_option
+def rebuild(as_json: bool, data_dir: Path) -> int:
+    """Make the state anew from the event log; not beside a running server."""
+    from server import maintenance  # noqa: PLC0415 - as above
+
+    def work() -> int:
+        with Bar("Replaying") as bar:
+            report = maintenance.rebuild(data_dir, bar.show)
+        return _report(report, as_json)
+
+    return _with_store(work)
+
+
+@click.command("token")
+@click.option("--rotate", is_flag=True, help="Make new ones; all others are worth nothing then.")
+@click.option("--login", is_flag=True, help="Print a one-time address for a browser.")
+@json_option
+@data_dir_option
+def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
+    """Print the tokens of the store."""
+    if login:
+        with connect(data_dir, start=False) as box:
+            url = box.login()
+        print_json({"url": url}) if as_json else click.echo(url)
+        return 0
+    from server import maintenance  # noqa: PLC0415 - as above
+
+    def show() -> int:
+        if rotate:
+            maintenance.rotate_tokens(data_dir)
+        tokens = maintenance.tokens(data_dir)
+        if as_json:
+            print_json(tokens)
+        else:
+            click.echo(f"read   {tokens['read_token']}\nwrite  {tokens['write_token']}")
+        return 0
+
+    return _with_store(show)
+
+
+@click.command("path")
+@json_option
+@data_dir_option
+def path(as_json: bool, data_dir: Path) -> None:
+    """Print where the store is."""
+    file = data_dir / "signalbox.db"
+    print_json({"data_dir": str(data_dir), "store": str(file)}) if as_json else click.echo(file)
+
+
+def _serve() -> click.Command:
+    from server.settings import TABLE  # noqa: PLC0415 - as above
+
+    options = [click.Option([setting.option], help=setting.help) for setting in TABLE]
+    options.append(click.Option(["--json"], is_flag=True, help="Print one JSON line when ready."))
+    text = "Run the server without a window, until it is stopped."
+    # Only for the help: `desktop.__main__` starts the server before anything else is imported.
+    return click.Command("serve", params=list(options), help=text)
+
+
+def _report(report: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        print_json(report)
+    else:
+        found = "sound" if report["ok"] else "DAMAGED"
+        click.echo(f"{found}: revision {report['revision']:,}, {report['keys']:,} keys")
+        for problem in report["problems"]:
+            click.echo(f"  {problem}")
+    return 0 if report["ok"] else REJECTED
+
+
+def _with_store(work: Callable[[], int]) -> int:
+    from server.errors import StoreError  # noqa: PLC0415 - as above
+
+    try:
+        return work()
+    except StoreError as error:
+        click.echo(f"signalbox: {error}", err=True)
+        return CANNOT_OPEN
+
+
+SUBCOMMANDS: Final = (backup, verify, rebuild, token, path, _serve())

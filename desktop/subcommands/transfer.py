@@ -1,0 +1,135 @@
+"""`import` and `export`: files to commands and back, streamed."""
+
+import json
+import os
+import shutil
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import click
+
+import signalbox
+from desktop.subcommands import REJECTED, connect, data_dir_option, dumped, json_option, print_json
+from desktop.subcommands.formats import READERS, Bad, guess
+from desktop.subcommands.progress import Bar
+
+BLOCK: Final = 64 * 1024
+NDJSON: Final = {"Content-Type": "application/x-ndjson"}
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--format", "kind", type=click.Choice(list(READERS)), help="How FILE is written.")
+@json_option
+@data_dir_option
+def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> int:
+    """Set every key that FILE (- for stdin) holds."""
+    with ExitStack() as stack:
+        box = stack.enter_context(connect(data_dir))
+        bar = stack.enter_context(Bar("Importing"))
+        source = _Source(file, bar)
+        kind = kind or guess(file.name, source)
+        body = _Body(READERS[kind](source))
+        answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
+        lines = [json.loads(line) for line in answer]
+    return _tell(body, lines, as_json)
+
+
+@click.command("export")
+@click.argument("match", default="**")
+@click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
+@data_dir_option
+def export(match: str, kind: str | None, data_dir: Path) -> None:
+    """Print the keys that match."""
+    with connect(data_dir) as box:
+        path = signalbox.address("export", {"match": match, "format": kind})
+        shutil.copyfileobj(box.request("GET", path), sys.stdout.buffer, BLOCK)
+        sys.stdout.flush()
+
+
+class _Source:
+    """The file's lines, with the progress made in reading them."""
+
+    def __init__(self, file: BinaryIO, bar: Bar) -> None:
+        self._file, self._bar = file, bar
+        self._size = os.fstat(file.fileno()).st_size
+        self._read = 0
+        self._first: list[bytes] = []
+
+    def peek(self) -> bytes:
+        """The first line that is not blank, which iteration still yields."""
+        for line in self._file:
+            self._first.append(line)
+            if line.strip():
+                return line
+        return b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        shown = 0
+        for lines in (self._first, self._file):
+            for line in lines:
+                self._read += len(line)
+                if self._read - shown > BLOCK:
+                    shown = self._read
+                    self._bar.show(self._read, max(self._size, self._read))
+                yield line
+
+
+class _Body:
+    """The request's body, and which of its lines came from which line of the file."""
+
+    def __init__(self, commands: Iterable[tuple[int, bytes | dict[str, Any] | Bad]]) -> None:
+        self._commands = commands
+        self.numbers = array("Q")
+        self.bad: list[tuple[int, str]] = []
+
+    def blocks(self) -> Iterator[bytes]:
+        block = bytearray()
+        for number, command in self._commands:
+            if isinstance(command, Bad):
+                self.bad.append((number, command.reason))
+                continue
+            self.numbers.append(number)
+            block += command if isinstance(command, bytes) else dumped(command).encode()
+            block += b"\n"
+            if len(block) > BLOCK:
+                yield bytes(block)
+                block.clear()
+        if block:
+            yield bytes(block)
+
+
+def _tell(body: _Body, lines: list[dict[str, Any]], as_json: bool) -> int:
+    summary = lines[-1] if lines and lines[-1]["type"] == "summary" else {}
+    rejected = [
+        (body.numbers[line["line"] - 1], line["message"])
+        for line in lines
+        if line["type"] == "rejected"
+    ]
+    rejected = sorted(rejected + body.bad)
+    for number, message in rejected:
+        click.echo(f"signalbox: line {number}: {message}", err=True)
+    if not summary or summary["status"] == "rejected":
+        click.echo(f"signalbox: {summary.get('message', 'The import was cut off.')}", err=True)
+    counts = {
+        "accepted": summary.get("accepted", 0),
+        "rejected": len(rejected),
+        "changes": summary.get("changes", 0),
+        "revision": summary.get("revision", 0),
+    }
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(
+            "{accepted:,} lines accepted, {rejected:,} rejected, {changes:,} keys changed".format(
+                **counts
+            )
+        )
+    return REJECTED if rejected or summary.get("status") != "accepted" else 0
+
+
+SUBCOMMANDS: Final = (import_, export)

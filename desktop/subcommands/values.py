@@ -1,0 +1,135 @@
+"""`get`, `set`, `rm`, `add`, `toggle`, `merge`, `mv`: one command or one key."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from desktop.subcommands import (
+    NO_SUCH_KEY,
+    connect,
+    data_dir_option,
+    json_option,
+    parsed,
+    print_ack,
+    print_json,
+    shown,
+    strictly_parsed,
+)
+
+NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
+"""So that -5 is a value, not an option."""
+
+
+@click.command("get")
+@click.argument("key")
+@json_option
+@data_dir_option
+def get(key: str, as_json: bool, data_dir: Path) -> int:
+    """Print the value of KEY."""
+    with connect(data_dir) as box:
+        item = box.item(key)
+    if item is None:
+        click.echo(f"signalbox: There is no key {key}.", err=True)
+        return NO_SUCH_KEY
+    if as_json:
+        print_json(item)
+    else:
+        click.echo(shown(item["value"]))
+    return 0
+
+
+@click.command("set", context_settings=NEGATIVE_NUMBERS)
+@click.argument("key")
+@click.argument("value")
+@click.option("--text", "kind", flag_value="text", help="VALUE is text, whatever it looks like.")
+@click.option("--json-value", "kind", flag_value="json", help="VALUE must be JSON.")
+@click.option("--expect", metavar="REV|absent|present", help="Only if KEY is as expected.")
+@json_option
+@data_dir_option
+def set_(
+    key: str, value: str, kind: str | None, expect: str | None, as_json: bool, data_dir: Path
+) -> None:
+    """Set KEY to VALUE: JSON where it parses as JSON, else text."""
+    meant = value if kind == "text" else _json(value) if kind == "json" else parsed(value)
+    with connect(data_dir) as box:
+        print_ack(box.set(key, meant, expect=_expectation(expect)), as_json)
+
+
+@click.command("rm")
+@click.argument("key", metavar="KEY|PREFIX.")
+@json_option
+@data_dir_option
+def rm(key: str, as_json: bool, data_dir: Path) -> int:
+    """Delete KEY, or everything below PREFIX. (with its dot)."""
+    with connect(data_dir) as box:
+        ack = box.delete_prefix(key) if key.endswith(".") else box.delete(key)
+    if not ack["changed"]:
+        click.echo(f"signalbox: There is no key {key}.", err=True)
+        return NO_SUCH_KEY
+    if not as_json:
+        click.echo(f"deleted {ack['changes']:,}, revision {ack['revision']}")
+    else:
+        print_json(ack)
+    return 0
+
+
+@click.command("add", context_settings=NEGATIVE_NUMBERS)
+@click.argument("key")
+@click.argument("number", metavar="[N]", default="1")
+@json_option
+@data_dir_option
+def add(key: str, number: str, as_json: bool, data_dir: Path) -> None:
+    """Add N to the number at KEY."""
+    with connect(data_dir) as box:
+        print_ack(box.add(key, _json(number)), as_json)
+
+
+@click.command("toggle")
+@click.argument("key")
+@json_option
+@data_dir_option
+def toggle(key: str, as_json: bool, data_dir: Path) -> None:
+    """Flip the boolean at KEY."""
+    with connect(data_dir) as box:
+        print_ack(box.toggle(key), as_json)
+
+
+@click.command("merge")
+@click.argument("key")
+@click.argument("patch", metavar="JSON")
+@json_option
+@data_dir_option
+def merge(key: str, patch: str, as_json: bool, data_dir: Path) -> None:
+    """Apply a JSON merge patch (RFC 7396) to KEY."""
+    with connect(data_dir) as box:
+        print_ack(box.merge(key, _json(patch)), as_json)
+
+
+@click.command("mv")
+@click.argument("key")
+@click.argument("new")
+@json_option
+@data_dir_option
+def mv(key: str, new: str, as_json: bool, data_dir: Path) -> None:
+    """Rename KEY to NEW; with a dot at the end of both everything below a prefix."""
+    with connect(data_dir) as box:
+        print_ack(box.rename(key, new), as_json)
+
+
+def _json(text: str) -> Any:
+    try:
+        return strictly_parsed(text)
+    except ValueError as error:
+        raise click.UsageError(f"{text[:80]!r} is not JSON: {error}") from error
+
+
+def _expectation(text: str | None) -> Any:
+    if text is None or text in ("absent", "present"):
+        return text
+    if not text.isdigit():
+        raise click.UsageError(f"--expect is {text!r}; allowed are a revision, absent and present.")
+    return int(text)
+
+
+SUBCOMMANDS: Final = (get, set_, rm, add, toggle, merge, mv)
