@@ -258,6 +258,11 @@ grid.addEventListener("click", (event) => {
   else choose(row.dataset.key, Number(row.dataset.i));
 });
 new ResizeObserver(() => scrolled()).observe(grid);
+// The columns of the head stand above those of the list, which a scrollbar makes narrower.
+new ResizeObserver(() => {
+  const head = document.querySelector(".row.head");
+  head.style.paddingRight = `${14 + grid.offsetWidth - grid.clientWidth}px`;
+}).observe(block);
 
 const MOVES = {
   ArrowDown: () => ($.key ? cursor + 1 : Math.ceil(virtual / ROW)),
