@@ -7,6 +7,7 @@ import bottle
 import click
 import pytest
 
+import signalbox
 from desktop import cli
 from harness import ROOT
 from server import app, errors, settings
@@ -129,6 +130,15 @@ def test_every_option_of_a_subcommand_is_documented(name: str) -> None:
     ]
     everywhere = set(re.findall(r"--[a-z-]+", section("Options of every subcommand")))
     assert set(options) <= set(re.findall(r"--[a-z-]+", row[0])) | everywhere
+
+
+def test_every_call_of_the_client_is_documented() -> None:
+    calls = {f"box.{name}" for name in vars(signalbox.Box) if name[0] != "_"} | {
+        f"box.{name}" for name in vars(signalbox.Box.__mro__[1]) if name[0] != "_"
+    }
+    inner = {"box.ask", "box.await_return", "box.drop", "box.is_closed", "box.open", "box.request"}
+    text = section("Python client")
+    assert sorted(call for call in calls - inner if f"`{call}" not in text) == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/reference.md"])

@@ -117,6 +117,7 @@ def test_files_can_be_read_in_one_sitting() -> None:
         str(path.relative_to(ROOT)): path.read_text().count("\n")
         for path in tracked()
         if path.suffix in (".py", ".js", ".css", ".html", ".sh")
+        and path.name != "signalbox.py"  # people copy it, so it is one file
     }
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
 
