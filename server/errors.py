@@ -62,7 +62,13 @@ class NoSuchThing(SignalboxError):
 
 
 class MethodNotAllowed(SignalboxError):
+    """`allowed` are the methods that the route knows, as the header Allow names them."""
+
     code, status = "method", 405
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class MediaType(SignalboxError):

@@ -1,5 +1,6 @@
 """Filters on the state and the SQL that answers them."""
 
+import re
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -9,6 +10,7 @@ from server.errors import Invalid
 from server.keys import LAST, RESERVED, RESERVED_END, Pattern, compile_pattern, is_key
 from server.values import TYPES
 
+_REVISION: Final = re.compile(r"[0-9]{1,18}")
 SORTS: Final = ("key", "changed")
 
 
@@ -72,7 +74,7 @@ class Question:
             self.low = max(self.low, after + "\0")
             return
         revision, _, key = after.partition(":")
-        if not revision.isdigit() or not is_key(key):
+        if not _REVISION.fullmatch(revision) or not is_key(key):
             raise Invalid(
                 f"The field after is {after!r}; sorted by change it is the next of an earlier page."
             )

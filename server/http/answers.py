@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from server.errors import SignalboxError
+from server.errors import MethodNotAllowed, SignalboxError
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -34,6 +34,8 @@ def answer(
 def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -> Iterable[bytes]:
     """A refusal: `{"code", "message", …}` with what helps the sender to go on."""
     headers = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", error.allowed))
     if error.status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
     if error.status in (429, 503):

@@ -1,5 +1,6 @@
 """`GET /queries/…`: every read that ends. Nothing here can write."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -134,13 +135,15 @@ def json_answer(body: Any, **headers: str) -> bottle.HTTPResponse:
     )
 
 
+_POSITION: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
+
+
 def _position(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    revision, _, n = text.partition(".")
-    if not (revision.isdigit() and n.isdigit() and len(text) < 40):
+    if (found := _POSITION.fullmatch(text)) is None:
         raise Invalid(f"The parameter before is {text[:80]!r}; it is the next of an earlier page.")
-    return int(revision), int(n)
+    return int(found[1]), int(found[2])
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:

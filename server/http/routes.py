@@ -79,15 +79,14 @@ def _queries(
 
 def _demand(method: str, wanted: str, path: str) -> None:
     if method != wanted:
-        raise MethodNotAllowed(f"{path} is asked with {wanted}, not {method[:20]}.")
+        raise MethodNotAllowed(f"{path} is asked with {wanted}, not {method[:20]}.", wanted)
 
 
 def _as_json(error: bottle.HTTPError) -> bytes:
     """Bottle's own refusals (no such route, other method) in the form of all others."""
-    request, kind = bottle.request, MethodNotAllowed if error.status_code == 405 else NoSuchThing
-    refusal = kind(
-        f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
-    )
+    request, allowed = bottle.request, error.headers.get("Allow", "")
+    message = f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
+    refusal = MethodNotAllowed(message, allowed) if allowed else NoSuchThing(message)
     error.status = refusal.status
     error.headers.update(dict(HEADERS))
     error.headers["Content-Type"] = "application/json"

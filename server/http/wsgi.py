@@ -116,6 +116,9 @@ class Handler(WSGIHandler):
             return result[0], _raw(Malformed("This is no HTTP/1.1 request within the limits."))
         return result
 
+    def _handle_client_error(self, _: Exception) -> tuple[str, bytes]:
+        return "400", b""  # pywsgi would print a traceback for some; the sender is told
+
     def _send_error_response_if_possible(self, error_code: int) -> None:
         if self.response_length or self.headers_sent:
             self.close_connection = True
@@ -187,5 +190,6 @@ def _raw(error: SignalboxError) -> bytes:
     """A whole answer in the form of all refusals, where no WSGI route can give it."""
     body = msgspec.json.encode(error.fields())
     head = f"HTTP/1.1 {STATUS_LINES[error.status]}\r\nContent-Type: application/json\r\n"
+    head += "Retry-After: 1\r\n" if error.status == Busy.status else ""
     head += f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
