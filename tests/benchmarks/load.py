@@ -15,7 +15,7 @@ from typing import Any
 def main() -> None:
     given = json.loads(sys.argv[1])
     requests = _requests(given["port"], given["token"])
-    connections = [_connect(given["port"]) for _ in range(given["connections"])]
+    connections = [connect(given["port"]) for _ in range(given["connections"])]
     print(json.dumps(drive(connections, requests, given["seconds"])), flush=True)
 
 
@@ -30,13 +30,13 @@ def drive(connections: list[socket.socket], requests: Any, seconds: float) -> di
         while (spent := perf_counter() - started) < seconds:
             for key, _ in selector.select():
                 connection = key.fileobj  # type: ignore[assignment]
-                if _is_answered(connection.recv(4096)):
+                if is_answered(connection.recv(4096)):
                     answered += 1
                     connection.send(next(requests))
     return {"requests": answered, "seconds": spent}
 
 
-def _is_answered(data: bytes) -> bool:
+def is_answered(data: bytes) -> bool:
     """Whether the answer is complete: each is one JSON object, and no head ends like one."""
     if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"refused: {data!r}")
@@ -50,15 +50,20 @@ def _requests(port: int, token: str) -> Any:
     body = b'{"type":"set","key":"bench.k%03d","value":%d}'
     first = time_ns() // 1000
     length = len(body % (0, first))
-    head = (
+    start = head(port, token, length)
+    return (start + body % (number % 1000, first + number) for number in count())
+
+
+def head(port: int, token: str, length: int) -> bytes:
+    """A command's head, before a body of so many bytes."""
+    return (
         f"POST /commands HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
         f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {length}\r\n\r\n"
     ).encode()
-    return (head + body % (number % 1000, first + number) for number in count())
 
 
-def _connect(port: int) -> socket.socket:
+def connect(port: int) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection

@@ -91,7 +91,8 @@ def application(path: Path, token: str) -> Starlette:
         if request.headers.get("authorization") != bearer:
             return Response(b'{"status":"rejected"}', 401)
         command, identity = decoder.decode(await request.body()), token_hex(8)
-        stores or stores.append(Store(path))  # made here, where the loop runs
+        if not stores:
+            stores.append(Store(path))  # made here, where the loop runs
         ack: dict[str, Any] = {"id": identity, "status": "accepted"}
         ack["revision"] = await stores[0].set(command, identity)
         ack |= {"changed": True, "changes": 1, "duplicate": False}

@@ -10,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 
 from ndjson import key, value
-
 from server.database import Database
 
 BATCH = 20_000

@@ -14,12 +14,14 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.py
 
 import durable_set
+import fanout
 import imports
 from rows import Row, table
 
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "set": durable_set.measure,
     "import": imports.measure,
+    "streams": fanout.measure,
 }
 
 
