@@ -1,5 +1,6 @@
 """`signalbox`: no arguments opens the window, `serve` is the server, all else the command line."""
 
+import signal
 import sys
 
 
@@ -27,6 +28,8 @@ def _asks_for_window(arguments: list[str]) -> bool:
 
 
 def _open_window(arguments: list[str]) -> int:
+    # Until there is a window Ctrl-C simply ends the process; Qt's modules would lose an exception.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from desktop import app  # noqa: PLC0415 - nor the command line any of this
 
     return app.run(arguments[-1].removeprefix("--data-dir=") if arguments else None)

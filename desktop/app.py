@@ -32,7 +32,7 @@ def run(given: str | None) -> int:
     """
     try:
         return _run(places.data_dir(given))
-    except (signalbox.NotRunning, instance.NoAnswer, OSError) as error:
+    except (signalbox.NotRunning, signalbox.Rejected, instance.NoAnswer, OSError) as error:
         print(f"signalbox: {error}", file=sys.stderr)
         return FAILED
 

@@ -8,7 +8,8 @@ from desktop.child import Child
 
 def serve(child: Child, why: str) -> int:
     """Until SIGTERM or Ctrl-C; the exit status. Raises `NotRunning`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         child.start()
         print(f"{why}\nSignalbox serves without a window.", file=sys.stderr)

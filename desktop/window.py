@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,8 +70,8 @@ class Window:
 
     def show(self, url: str) -> None:
         """Open at `url` and return when the user has closed it. Raises `CannotShow`."""
-        self._window = window = self._create(url)
-        signal.signal(signal.SIGTERM, lambda *_: Thread(target=window.destroy).start())
+        self._window = self._create(url)
+        self._close_on_signals()
         try:
             webview.start(gui="qt" if sys.platform == "linux" else None)
         except WebViewException as error:
@@ -129,6 +130,20 @@ class Window:
     def _fit(self) -> None:
         if sys.platform == "linux":
             qt.fit(self._window.native, self._ground, self._home, self._lost)
+
+    def _close_on_signals(self) -> None:
+        """Heed SIGTERM and Ctrl-C, which pywebview loses while it makes the window."""
+        ours, pythons = socket.socketpair()
+        pythons.setblocking(False)
+        signal.set_wakeup_fd(pythons.detach())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)  # so that Python tells us about it
+
+        def close() -> None:
+            ours.recv(1)
+            self._window.destroy()  # waits until there is one
+
+        Thread(target=close, daemon=True).start()
 
     def _return(self) -> None:
         """Where pywebview cannot refuse to leave, come back."""

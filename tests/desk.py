@@ -119,13 +119,14 @@ class Desk:
 
     def servers(self) -> list[psutil.Process]:
         """Every server process of this data directory."""
-        return [
-            process
-            for process in psutil.process_iter()
-            if is_running(process)
-            and "server" in (line := process.cmdline())
-            and str(self.data_dir) in line
-        ]
+        return [process for process in psutil.process_iter() if self._is_server(process)]
+
+    def _is_server(self, process: psutil.Process) -> bool:
+        try:
+            line = process.cmdline()
+        except psutil.Error:  # gone meanwhile
+            return False
+        return is_running(process) and "server" in line and str(self.data_dir) in line
 
     def end(self) -> None:
         """Kill whatever still runs."""
