@@ -1,5 +1,6 @@
 """Composes the server: the only place where its parts are put together."""
 
+import gc
 import json
 import os
 import sys
@@ -36,6 +37,8 @@ from server.writer import Writer
 STORE_FILE: Final = "signalbox.db"
 SWITCH_SECONDS: Final = 0.0005
 """How long a native thread may wait for the interpreter; the default of 5 ms would be felt."""
+GARBAGE: Final = 50_000
+"""Objects between two collections: an import makes thousands that all stay until its commit."""
 FILES: Final = 65_536
 
 
@@ -175,6 +178,8 @@ def own(data_dir: Path) -> FileLock:
 def _prepare_process() -> None:
     sys.set_int_max_str_digits(values.MAX_DIGITS)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()  # what is imported stays; collections need not walk it
+    gc.set_threshold(GARBAGE)
     if sys.platform != "win32":
         _raise_file_limit()
 

@@ -15,6 +15,7 @@ from gevent.threadpool import ThreadPool
 from server import log, outcomes, search, tree
 from server.database import Database
 from server.decide import Entry
+from server.errors import Unavailable
 from server.events import Transaction
 from server.index import KeyIndex
 from server.keys import LAST, RESERVED, RESERVED_END, after_prefix
@@ -205,14 +206,32 @@ class ReadModel:
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
         """One consistent view, equal to `revision` and to the index. Do not wait inside."""
-        connection = self._reader
-        connection.execute("BEGIN")
+        connection = self._begin()
         try:
-            if log.last_revision(connection) != self.revision:
-                self._settle()
             yield connection
         finally:
             connection.execute("COMMIT")
+
+    def _begin(self) -> apsw.Connection:
+        """The reader with a transaction open; a new one where the old one has failed.
+
+        A connection that once could not map the log's index, as on a full disk, may fail for good.
+        """
+        try:
+            return self._see(self._reader)
+        except apsw.Error:
+            self._reader.close(force=True)
+            self._reader = self._database.reader()
+        try:
+            return self._see(self._reader)
+        except apsw.Error as error:
+            raise Unavailable(f"The store cannot be read: {error}.") from error
+
+    def _see(self, connection: apsw.Connection) -> apsw.Connection:
+        connection.execute("BEGIN")
+        if log.last_revision(connection) != self.revision:
+            self._settle()
+        return connection
 
     def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
         """Answer from a snapshot of its own in a native thread; only the caller waits."""

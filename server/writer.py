@@ -3,6 +3,7 @@
 `submit` is called by any number of greenlets; the loop runs in one.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,11 +26,13 @@ MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
-SLOW_COMMIT: Final = 0.001
-"""Above this average, in seconds, waiting a little before a commit lets more share it."""
+SLOW_COMMIT: Final = 0.004
+"""Above this average, in seconds, waiting a little before a commit lets more share it (the shortest
+wait that there is takes a millisecond)."""
 PATIENCE: Final = 0.25
 """That wait as a share of the average commit time."""
 HIGHEST: Final = 2
+DIED: Final = 70
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""
 
@@ -209,6 +212,7 @@ class Writer:
         self._last_size = 0
         self._is_closing = False
         self._greenlet = gevent.spawn(self._run)
+        self._greenlet.link_exception(_end_process)
 
     def submit(self, attempt: Attempt) -> Outcome:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
@@ -300,6 +304,11 @@ def breathe() -> None:
     `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
     """
     gevent.idle(priority=HIGHEST)
+
+
+def _end_process(_: Any) -> None:
+    """A writer that has ended would leave every sender waiting: whoever needs us starts us anew."""
+    os._exit(DIED)
 
 
 def _as_refusal(error: Exception) -> SignalboxError:
