@@ -158,7 +158,8 @@ def read_command(fields: dict[str, Any]) -> Command:
         )
     _check_batch_size(fields)
     try:
-        command: Command = msgspec.convert(fields, Command)
+        # For the union of all types msgspec would build its table anew at each call.
+        command: Command = msgspec.convert(fields, TYPES[kind])
     except msgspec.ValidationError as error:
         raise Invalid(_explained(str(error), fields)) from error
     _check(command)

@@ -44,7 +44,6 @@ class Handler(WSGIHandler):
 
     def handle(self) -> None:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.settimeout(SEND_SECONDS)
         self.server.connections.add(self)
         try:
             super().handle()
@@ -80,6 +79,7 @@ class Handler(WSGIHandler):
         self.close_connection = True
         self.headers_sent = True
         self.status, self.code = "200 OK", 200
+        self.socket.settimeout(SEND_SECONDS)
         taken: socket.socket = self.socket
         return taken
 
@@ -100,7 +100,10 @@ class Handler(WSGIHandler):
         if self._held is not None:
             self._held += data
         elif (taken := send_now(self.socket, data)) < len(data):
+            # Only now: with a timeout set, gevent would start a timer for everything it receives.
+            self.socket.settimeout(SEND_SECONDS)
             super()._sendall(data[taken:])  # type: ignore[misc]
+            self.socket.settimeout(None)
 
     def MessageClass(self, *_: Any) -> Any:  # noqa: N802 - pywsgi's name
         return Headers(self.rfile)
