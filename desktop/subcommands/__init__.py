@@ -1,6 +1,7 @@
 """What the subcommands share: exit statuses, options, the client, and how values are shown."""
 
 import json
+import math
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def parsed(text: str) -> Any:
 
 def strictly_parsed(text: str) -> Any:
     """The JSON value that `text` is. Raises `ValueError`."""
-    return json.loads(text, parse_constant=_refuse)
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
 def dumped(value: Any) -> str:
@@ -91,5 +92,10 @@ def _data_dir(context: click.Context, _: click.Parameter, given: str | None) -> 
     return places.data_dir(given or context.obj)
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
 def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+    raise ValueError(f"{text[:80]} is no number that JSON and 64 bits hold")
