@@ -64,9 +64,7 @@ class Shell:
     def started(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
         """One that runs beside the block; killed at its end unless it has ended."""
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        process: subprocess.Popen[bytes] = subprocess.Popen(
-            [*PROGRAM, *arguments], cwd=ROOT, env=self.env, **given
-        )
+        process = subprocess.Popen[bytes]([*PROGRAM, *arguments], cwd=ROOT, env=self.env, **given)
         with process:
             try:
                 yield process
