@@ -4,24 +4,26 @@ PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11
 	$(if $(shell $(name) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15) or "")' 2>/dev/null),$(name))))
 PY := .venv/bin/python
 INSTALLED := .venv/installed
+TEST_PACKAGES := xvfb xdotool chromium imagemagick
 
 .PHONY: run install test bench lint build lock clean --quick
 
 run: $(INSTALLED)
-	@packaging/debian_packages.sh window
 	@.venv/bin/signalbox
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 	@test -n "$(PYTHON)" || { echo "Signalbox needs Python 3.11 to 3.14; none was found." >&2; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
-	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing Signalbox into .venv ..."
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 test: $(INSTALLED)
-	@packaging/debian_packages.sh tests
+	@sh tests/system_packages.sh $(TEST_PACKAGES) \
+		$$($(PY) -c 'from desktop.display import DEBIAN_PACKAGES; print(DEBIAN_PACKAGES)')
 	$(PY) -m pytest
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
