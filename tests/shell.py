@@ -61,10 +61,16 @@ class Shell:
         return done.out
 
     @contextmanager
-    def started(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """One that runs beside the block; killed at its end unless it has ended."""
-        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        process = subprocess.Popen[bytes]([*PROGRAM, *arguments], cwd=ROOT, env=self.env, **given)
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         with process:
             try:
                 yield process
