@@ -9,6 +9,7 @@ import json  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
+from time import monotonic  # noqa: E402
 from typing import Any  # noqa: E402
 
 import click  # noqa: E402
@@ -19,18 +20,21 @@ from server.app import App  # noqa: E402
 from server.errors import StoreError  # noqa: E402
 from server.settings import TABLE, read_settings  # noqa: E402
 
+USAGE = 2
 CANNOT_OPEN = 4
 POLL_SECONDS = 0.2
 
 
 def run(as_json: bool, **given: Any) -> int:
     """Serve until stopped; the exit status."""
+    status = USAGE
     try:
         settings = read_settings(given)
+        status = CANNOT_OPEN
         app = App(settings)
     except StoreError as error:
         click.echo(f"signalbox: {error}", err=True)
-        return CANNOT_OPEN
+        return status
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, ended.set)
@@ -60,10 +64,9 @@ def linger(app: App, seconds: float, ended: Event) -> None:
     """End once the starter is gone (its end of stdin) and nothing was open for `seconds`."""
     # Reading stdin would block the hub: a thread of the pool waits for its end.
     gevent.get_hub().threadpool.apply(wait_for_end_of_stdin)
-    idle = 0.0
-    while idle <= seconds or app.is_busy():
+    gone = monotonic()
+    while app.is_busy() or monotonic() - max(gone, app.last_busy) < seconds:
         gevent.sleep(min(POLL_SECONDS, seconds or POLL_SECONDS))
-        idle = 0.0 if app.is_busy() else idle + POLL_SECONDS
     ended.set()
 
 

@@ -118,6 +118,11 @@ class App:
         """Whether a request or stream is open."""
         return self._server.is_busy()
 
+    @property
+    def last_busy(self) -> float:
+        """When one was last open, in seconds of `time.monotonic`."""
+        return self._server.last_busy
+
     def status(self) -> dict[str, Any]:
         """What `/queries/status` answers."""
         revision = self.readmodel.revision

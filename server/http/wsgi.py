@@ -68,6 +68,8 @@ class Handler(WSGIHandler):
             super().handle_one_response()
         finally:
             self.answering = False
+            self.server.last_busy = monotonic()
+            self.close_connection = self.close_connection or self.server.stopping
 
     def extend(self) -> None:
         """The client made progress: give it another `BODY_SECONDS`."""
@@ -145,6 +147,9 @@ class Server(WSGIServer):
         super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
         self.connections: set[Handler] = set()
         self.max_connections = max_connections
+        self.stopping = False
+        self.last_busy = monotonic()
+        """When a request or stream was last open."""
         self._reaper: gevent.Greenlet[[], None] | None = None
 
     def start(self) -> None:
@@ -158,9 +163,14 @@ class Server(WSGIServer):
             super().handle(sock, address)
 
     def stop(self, timeout: float | None = None) -> None:
+        """Listen no more and let open requests end, for `timeout` seconds at most."""
+        self.stopping = True
+        super().stop(timeout)
+        end = monotonic() + (timeout or 0)
+        while self.is_busy() and monotonic() < end:
+            gevent.sleep(0.01)
         if self._reaper is not None:
             self._reaper.kill()
-        super().stop(timeout)
 
     def is_busy(self) -> bool:
         """Whether a request or stream is open, as opposed to a connection that merely waits."""
