@@ -61,6 +61,14 @@ def last_revision(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT ifnull(max(revision), 0) FROM transactions").get)
 
 
+def check_newest(connection: apsw.Connection) -> None:
+    """Raises `UnknownVersion` where a newer program has written to the log last."""
+    for version, revision in connection.execute(
+        "SELECT version, revision FROM transactions ORDER BY revision DESC LIMIT 1"
+    ):
+        check_version(version, revision)
+
+
 def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
     for _, group in groupby(rows, key=itemgetter(0)):
         lines = list(group)

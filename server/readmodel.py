@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
-import msgspec
 from gevent.threadpool import ThreadPool
 
-from server import log, outcomes, search, tree
+from server import log, outcomes, search, state, tree
 from server.database import Database
 from server.decide import Entry
 from server.errors import Unavailable
@@ -25,6 +24,7 @@ from server.search import Filter, Item
 Result = TypeVar("Result")
 
 SEARCH_THREADS: Final = 2
+SNAPSHOT_ITEMS: Final = 500
 
 
 class Page(NamedTuple):
@@ -48,6 +48,7 @@ class ReadModel:
         self._idle: list[apsw.Connection] = []
         self._pending: tuple[int, list[str], list[str]] | None = None
         self.store = database.meta("store") or ""
+        log.check_newest(self._writer)
         self.revision = log.last_revision(self._writer)
         self._index = KeyIndex(
             key for (key,) in self._writer.execute("SELECT key FROM state ORDER BY key")
@@ -69,7 +70,7 @@ class ReadModel:
         if self._replicates_log and transactions:
             log.insert(self._writer, transactions)
         if transactions:
-            fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
+            state.fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
             self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
         outcomes.keep(self._writer, kept)
 
@@ -85,24 +86,15 @@ class ReadModel:
 
     def entry(self, key: str) -> Entry | None:
         """What the writer decides against: the state on its own connection."""
-        for raw, revision in self._writer.execute(
-            "SELECT value, revision FROM state WHERE key = ?", (key,)
-        ):
-            return Entry(raw, revision)
-        return None
+        return state.entry(self._writer, key)
 
     def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
         """As `entry`, for those of many keys that exist."""
-        rows = self._writer.execute(_ENTRIES, (msgspec.json.encode(keys).decode(),))
-        return {key: Entry(raw, revision) for key, raw, revision in rows}
+        return state.entries_of(self._writer, keys)
 
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """As `entry`, for every key that begins with `prefix`, in key order."""
-        for key, raw, revision in self._writer.execute(
-            "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?",
-            (prefix, after_prefix(prefix)),
-        ):
-            yield key, Entry(raw, revision)
+        return state.entries(self._writer, prefix)
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
@@ -136,8 +128,8 @@ class ReadModel:
             )
         with self.snapshot() as connection:
             total = self._count_range(connection, question) if with_total else -1
-            items = search.items(connection, question, *self._start(connection, question))
-        return Page(self.revision, total, items, question.next(items))
+            items, more = search.items(connection, question, *self._start(connection, question))
+        return Page(self.revision, total, items, question.cursor(items[-1]) if more else None)
 
     def count(self, wanted: Filter) -> int:
         """How many keys match, exactly."""
@@ -198,10 +190,18 @@ class ReadModel:
         with self.snapshot() as connection:
             return log.read(connection, after, limit)
 
-    def snapshot_page(self, revision: int, match: str, after: str, limit: int) -> list[Item]:
-        """The next `limit` items behind `after` as they were at `revision`; fewer at the end."""
-        with self.snapshot() as connection:
-            return search.items_at(connection, revision, match, after, limit)
+    def snapshot_pages(
+        self, revision: int, match: str, limit: int = SNAPSHOT_ITEMS
+    ) -> Iterator[list[Item]]:
+        """All items that match as they were at `revision`, page by page, nothing held between."""
+        after: str | None = None
+        while True:
+            with self.snapshot() as connection:
+                page, after = search.items_at(connection, revision, match, after, limit)
+            if page:
+                yield page
+            if after is None:
+                return
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
@@ -249,12 +249,13 @@ class ReadModel:
     def _scanned(
         self, connection: apsw.Connection, question: search.Question, with_total: bool
     ) -> Page:
-        items = search.items(connection, question, question.low, question.offset)
+        items, more = search.items(connection, question, question.low, question.offset)
         total = -1
         if with_total:
-            is_whole = question.is_first and len(items) < question.limit
+            is_whole = question.is_first and not more
             total = len(items) if is_whole else search.count(connection, question)
-        return Page(log.last_revision(connection), total, items, question.next(items))
+        following = question.cursor(items[-1]) if more else None
+        return Page(log.last_revision(connection), total, items, following)
 
     def _start(self, connection: apsw.Connection, question: search.Question) -> tuple[str, int]:
         """Where SQL begins to read: a key, and how many matches to skip from there."""
@@ -298,32 +299,6 @@ class ReadModel:
             "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key", (low, high)
         ):
             yield key
-
-
-def fold(connection: apsw.Connection, after: int, last: int) -> None:
-    """Write what the transactions above `after`, up to `last`, make of the table `state`.
-
-    Reads them from the log's tables, within the open transaction.
-    """
-    for statement in (_DELETE, _UPSERT):
-        connection.execute(statement, (after, last))
-
-
-_ENTRIES: Final = """
-SELECT key, value, revision FROM state WHERE key IN (SELECT value FROM json_each(?))
-"""
-_DELETE: Final = """
-DELETE FROM state WHERE key IN (
-    SELECT key FROM changes WHERE value IS NULL AND revision > ? AND revision <= ?
-)
-"""
-_UPSERT: Final = """
-INSERT INTO state SELECT key, value, revision FROM (
-    SELECT key, value, max(revision) AS revision FROM changes
-    WHERE revision > ? AND revision <= ? GROUP BY key
-) WHERE value IS NOT NULL
-ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
-"""
 
 
 def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
