@@ -1,0 +1,269 @@
+"""The queries over HTTP: state, tree, attempts, status, metrics and their description."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness import Server
+from robust import Client, serving
+
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+KEYS = 250
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Numbers under `n.`, one key of each type under `t.`, and a setting of the app."""
+    with serving(tmp_path_factory.mktemp("queries") / "store") as server, Client(server) as client:
+        members = [
+            {"type": "set", "key": f"n.{number:03}", "value": number} for number in range(KEYS)
+        ]
+        client.send("batch", commands=members, actor="loader", id="load")
+        values = {"null": None, "boolean": True, "number": -1.5, "string": "Text É"}
+        for name, value in {**values, "array": [1, "x"], "object": {"a": {"b": None}}}.items():
+            client.send("set", key=f"t.{name}", value=value, actor="typist")
+        client.send("set", key="_signalbox.theme", value="dark")
+        yield server
+
+
+@pytest.fixture
+def client(box: Server) -> Iterator[Client]:
+    with Client(box, "read") as made:
+        yield made
+
+
+def page(client: Client, **parameters: Any) -> dict[str, Any]:
+    answer = client.get("state", **parameters)
+    assert answer.status == 200, answer
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def keys(found: dict[str, Any]) -> list[str]:
+    return [item["key"] for item in found["items"]]
+
+
+def test_one_key_is_answered_with_all_that_is_known(client: Client) -> None:
+    answer = client.get("state/t.object")
+    item = answer.json()
+    assert list(item) == ["key", "value", "revision", "at", "actor"]
+    assert (item["key"], item["value"], item["actor"]) == ("t.object", {"a": {"b": None}}, "typist")
+    assert answer.headers["etag"] == f'"{item["revision"]}"'
+    assert ISO.fullmatch(item["at"])
+
+
+def test_who_has_it_already_gets_no_body(box: Server, client: Client) -> None:
+    etag = client.get("state/t.null").headers["etag"]
+    for given, status in ((etag, 304), (f'"x", {etag}', 304), ('"0"', 200), (f"W/{etag}", 304)):
+        answer = client.ask("GET", "/queries/state/t.null", headers={"If-None-Match": given})
+        assert answer.status == status
+    assert client.ask("GET", "/queries/state/t.null", headers={"If-None-Match": etag}).body == b""
+
+
+def test_a_missing_key_is_not_found(client: Client) -> None:
+    answer = client.get("state/none")
+    assert (answer.status, answer.json()["code"], answer.json()["key"]) == (
+        404,
+        "not_found",
+        "none",
+    )
+
+
+@pytest.mark.parametrize("key", ["/abs/path", "a/b/c", "a=b", "a@b", "a:b", "path/", "x//y"])
+def test_any_key_can_be_asked_for_percent_encoded(box: Server, client: Client, key: str) -> None:
+    box.set(key, value=key)
+    assert box.value(key) == key
+
+
+def test_a_page_has_100_items_by_default_and_up_to_1000(client: Client) -> None:
+    found = page(client, match="n.**")
+    assert list(found) == ["revision", "total", "items", "next"]
+    assert (len(found["items"]), found["total"], found["next"]) == (100, KEYS, "n.099")
+    assert len(page(client, match="n.**", limit=1_000)["items"]) == KEYS
+
+
+@pytest.mark.parametrize("sort", ["key", "changed"])
+def test_pages_follow_each_other_without_gap_or_repetition(client: Client, sort: str) -> None:
+    seen: list[str] = []
+    more: dict[str, Any] = {}
+    while True:
+        found = page(client, match="n.**", limit=77, sort=sort, **more)
+        assert found["total"] == KEYS
+        seen += keys(found)
+        if found["next"] is None:
+            break
+        more = {"after": found["next"]}
+    expected = [f"n.{number:03}" for number in range(KEYS)]
+    assert seen == (expected if sort == "key" else expected[::-1])
+
+
+def test_the_last_change_comes_first_when_sorted_so(box: Server, client: Client) -> None:
+    box.set("t.null", value=None, expect="present")  # equal: no change
+    outcome = box.set("n.100", value="changed")
+    assert keys(page(client, sort="changed", limit=1)) == ["n.100"]
+    assert page(client, sort="changed", limit=1)["items"][0]["revision"] == outcome["revision"]
+    box.set("n.100", value=100)
+
+
+@pytest.mark.parametrize("name", ["null", "boolean", "number", "string", "array", "object"])
+def test_a_type_is_asked_for_by_its_json_name(client: Client, name: str) -> None:
+    found = page(client, match="t.*", type=name)
+    assert (keys(found), found["total"]) == ([f"t.{name}"], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("T.STR", ["t.string"]),
+        ("text é", ["t.string"]),
+        ("TEXT É", ["t.string"]),
+        ('"a":{', []),
+        ("-1.5", ["t.number"]),
+        ("nothing of the kind", []),
+        ("%", []),
+        ("t_n", []),
+    ],
+)
+def test_a_text_is_looked_for_in_keys_and_values(
+    client: Client, text: str, expected: list[str]
+) -> None:
+    found = page(client, match="t.**", search=text)
+    assert (keys(found), found["total"]) == (expected, len(expected))
+
+
+def test_what_is_reserved_is_shown_to_those_who_ask_for_it(client: Client) -> None:
+    assert page(client, match="**")["total"] == page(client)["total"]
+    assert "_signalbox.theme" not in keys(page(client, limit=1_000))
+    assert keys(page(client, match="_signalbox.**")) == ["_signalbox.theme"]
+    assert client.get("status").json()["keys"] == page(client)["total"]
+    assert "_signalbox" not in client.get("tree").body.decode()
+
+
+def test_the_tree_goes_down_by_segments_with_exact_numbers(client: Client) -> None:
+    root = {child["segment"]: child for child in client.get("tree").json()["children"]}
+    assert root["n"] == {"segment": "n", "prefix": "n.", "keys": KEYS}
+    below = client.get("tree", prefix="n.", limit=2).json()
+    assert list(below) == ["revision", "total", "children", "next"]
+    assert (below["total"], below["next"]) == (KEYS, "001")
+    assert below["children"][0] == {"segment": "000", "key": "n.000", "keys": 1}
+    more = client.get("tree", prefix="n.", limit=1_000, after="247").json()
+    assert [child["segment"] for child in more["children"]] == ["248", "249"]
+    assert more["next"] is None
+
+
+def test_attempts_can_be_asked_for_by_actor_outcome_and_id(box: Server, client: Client) -> None:
+    box.post({"type": "toggle", "key": "t.string", "id": "refused-1", "actor": "clumsy"})
+    record = client.get("attempts/refused-1").json()
+    assert (record["status"], record["code"], record["type"]) == ("rejected", "type", "toggle")
+    assert (record["actor"], record["key"]) == ("clumsy", "t.string")
+    assert ISO.fullmatch(record["at"])
+    assert client.get("attempts", actor="clumsy").json() == {"items": [record], "next": None}
+    assert record in client.get("attempts", status="rejected").json()["items"]
+    assert record not in client.get("attempts", status="accepted").json()["items"]
+    load = client.get("attempts", actor="loader").json()["items"][0]
+    assert (load["id"], load["revision"], load["changes"]) == ("load", 1, KEYS)
+    assert client.get("attempts/none").json()["code"] == "not_found"
+
+
+def test_attempts_are_paged_newest_first(client: Client) -> None:
+    seen: list[str] = []
+    more: dict[str, Any] = {}
+    while True:
+        found = client.get("attempts", limit=3, **more).json()
+        seen += [record["id"] for record in found["items"]]
+        if found["next"] is None:
+            break
+        more = {"before": found["next"]}
+    assert len(seen) == len(set(seen))
+    assert seen[-1] == "load"
+
+
+def test_the_status_shows_what_the_server_is_and_its_limits(box: Server, client: Client) -> None:
+    status = client.get("status").json()
+    for name in ("version", "store", "engine", "durability", "revision", "oldest_revision"):
+        assert name in status
+    assert status["bytes"] > 10_000
+    assert status["rates"]["changes_per_second"] >= 0
+    limits = status["limits"]
+    assert limits.pop("connections") > 0
+    assert limits == {
+        "body_bytes": 16 * 1024 * 1024,
+        "line_bytes": 1024 * 1024,
+        "key_length": 256,
+        "value_bytes": 256 * 1024,
+        "nesting": 100,
+        "batch_commands": 1_000,
+        "transaction_changes": 100_000,
+        "transaction_bytes": 16 * 1024 * 1024,
+    }
+    with box.stream() as stream:
+        stream.until("caught-up")
+        assert client.get("status").json()["streams"] == status["streams"] + 1
+
+
+def test_the_metrics_are_prometheus_text_with_the_numbers_of_the_status(client: Client) -> None:
+    status, answer = client.get("status").json(), client.get("metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {}
+    for line in answer.body.decode().splitlines():
+        if not line.startswith("#"):
+            name, value = line.split(" ")
+            assert re.fullmatch(r"signalbox_[a-z_]+", name)
+            samples[name] = float(value)
+    assert samples["signalbox_revision"] == status["revision"]
+    assert samples["signalbox_keys"] == status["keys"]
+    assert f"# TYPE signalbox_revision counter\nsignalbox_revision {status['revision']}\n" in (
+        answer.body.decode()
+    )
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "$ref":
+                yield value
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_the_description_is_whole_and_names_every_command_and_refusal(client: Client) -> None:
+    document = client.ask("GET", "/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert {"title", "version"} <= set(document["info"])
+    for reference in references(document):
+        found = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+        assert found
+    for path, operations in document["paths"].items():
+        assert path.startswith("/")
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["responses"]
+            named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+    options = document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]
+    commands = {one["$ref"].rsplit("/", 1)[1] for one in options["schema"]["oneOf"]}
+    assert len(commands) == 8
+    codes = set(document["components"]["schemas"]["Refusal"]["properties"]["code"]["enum"])
+    assert codes >= {"malformed", "conflict", "id_reused", "too_large", "busy", "unavailable"}
+
+
+def test_every_route_and_parameter_that_is_described_is_known(client: Client) -> None:
+    document = client.ask("GET", "/openapi.json").json()
+    reads = {path: found["get"] for path, found in document["paths"].items() if "get" in found}
+    assert len(reads) >= 10
+    for path, operation in reads.items():
+        if path == "/queries/stream":
+            continue
+        concrete = path.replace("{key}", "t.null").replace("{id}", "load")
+        assert client.ask("GET", concrete).status == 200
+        for one in operation["parameters"]:
+            if one["in"] == "query":
+                value = one["schema"].get("default", one["schema"].get("enum", ["x."])[0])
+                answer = client.ask("GET", f"{concrete}?{one['name']}={value}")
+                assert answer.status == 200 or "unknown" not in answer.json()["message"]
