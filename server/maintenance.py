@@ -14,7 +14,7 @@ from server.database import Database
 from server.errors import StoreError
 from server.events import VERSION
 from server.http.guard import Tokens
-from server.readmodel import fold
+from server.state import fold
 
 MAX_PROBLEMS: Final = 20
 STEP: Final = 1_000

@@ -11,6 +11,8 @@ from server.keys import LAST, RESERVED, RESERVED_END, Pattern, compile_pattern, 
 from server.values import TYPES
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Characters of values after which a page ends, however many items it may have."""
 SORTS: Final = ("key", "changed")
 
 
@@ -62,11 +64,8 @@ class Question:
         """Whether the page begins with the first match."""
         return not self.offset and self.before is None and self.low == self.pattern.low
 
-    def next(self, items: list[Item]) -> str | None:
-        """The cursor behind `items`, None at the end."""
-        if not self.limit or len(items) < self.limit:
-            return None
-        last = items[-1]
+    def cursor(self, last: Item) -> str:
+        """Where to continue behind `last`."""
         return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
 
     def _continue_behind(self, after: str) -> None:
@@ -88,12 +87,23 @@ def item(connection: apsw.Connection, key: str) -> Item | None:
     return None
 
 
-def items(connection: apsw.Connection, question: Question, low: str, skip: int) -> list[Item]:
-    """`question.limit` items, in its order, from `low` on and without the first `skip`."""
+def items(
+    connection: apsw.Connection, question: Question, low: str, skip: int
+) -> tuple[list[Item], bool]:
+    """Items in the question's order, from `low` on and without the first `skip`; is there more?
+
+    At most `question.limit`, and none behind the one that reaches `PAGE_BYTES`.
+    """
     where, bound = _conditions(question, low)
-    bound |= {"limit": question.limit, "skip": skip}
-    rows = connection.execute(_ORDERED[question.sort].format(where=where), bound)
-    return [Item(*row) for row in rows]
+    bound |= {"limit": question.limit + 1, "skip": skip}
+    found: list[Item] = []
+    size = 0
+    for row in connection.execute(_ORDERED[question.sort].format(where=where), bound):
+        if len(found) == question.limit or size >= PAGE_BYTES:
+            return found, True
+        found.append(Item(*row))
+        size += len(row[1])
+    return found, False
 
 
 def count(connection: apsw.Connection, question: Question) -> int:
@@ -103,23 +113,18 @@ def count(connection: apsw.Connection, question: Question) -> int:
 
 
 def items_at(
-    connection: apsw.Connection, revision: int, match: str, after: str, limit: int
-) -> list[Item]:
-    """The next `limit` items behind key `after`, as they were at an earlier `revision`.
+    connection: apsw.Connection, revision: int, match: str, after: str | None, limit: int
+) -> tuple[list[Item], str | None]:
+    """A page of items behind key `after`, as they were at an earlier `revision`.
 
     Reads the state as it is and corrects the keys that have changed since, so that nothing has to
-    be held open between two pages. Fewer than `limit` items only at the end.
+    be held open between two pages. Also gives the key behind which the next page begins, None at
+    the end.
     """
-    question = Question(Filter(match), "key", after or None, 0, limit)
-    found: list[Item] = []
-    while len(found) < limit:
-        page = items(connection, question, question.low, 0)
-        end = page[-1].key if len(page) == limit else LAST
-        found += _corrected(connection, page, revision, question, end)
-        if end == LAST:
-            break
-        question.low = end + "\0"
-    return found
+    question = Question(Filter(match), "key", after, 0, limit)
+    page, more = items(connection, question, question.low, 0)
+    end = page[-1].key if more else LAST
+    return _corrected(connection, page, revision, question, end), end if more else None
 
 
 def _corrected(

@@ -19,8 +19,6 @@ from server.readmodel import ReadModel
 from server.search import Filter, Item, Question, env_collision
 from server.values import type_of
 
-PAGE: Final = 500
-
 Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
 
 
@@ -38,18 +36,9 @@ def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", media_type)
         bottle.response.set_header("Signalbox-Revision", str(revision))
-        return encode(_pages(readmodel, revision, match))
+        return encode(readmodel.snapshot_pages(revision, match))
 
     app.get("/queries/export", callback=export)
-
-
-def _pages(readmodel: ReadModel, revision: int, match: str) -> Iterator[list[Item]]:
-    after = ""
-    while items := readmodel.snapshot_page(revision, match, after, PAGE):
-        yield items
-        if len(items) < PAGE:
-            return
-        after = items[-1].key
 
 
 def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:

@@ -24,7 +24,6 @@ from server.outcomes import Outcome
 from server.readmodel import ReadModel
 
 HEARTBEAT_SECONDS: Final = 12.0
-SNAPSHOT_ITEMS: Final = 500
 LOG_TRANSACTIONS: Final = 200
 TICK_PER_STREAM: Final = 0.00002
 """Seconds to gather commits in, for each open stream: many streams get fewer, larger pieces."""
@@ -189,15 +188,15 @@ class Streams:
             stream.position = transactions[-1].revision
 
     def _send_snapshot(self, stream: Stream) -> int:
-        revision, after = self._readmodel.revision, ""
-        while not stream.gone:
-            items = self._readmodel.snapshot_page(
-                revision, stream.pattern.text, after, SNAPSHOT_ITEMS
-            )
+        revision = self._readmodel.revision
+        is_empty = True
+        for items in self._readmodel.snapshot_pages(revision, stream.pattern.text):
             stream.sock.sendall(events.snapshot(revision, items))
-            if len(items) < SNAPSHOT_ITEMS:
+            is_empty = False
+            if stream.gone:
                 break
-            after = items[-1].key
+        if is_empty:
+            stream.sock.sendall(events.snapshot(revision, []))
         return revision
 
     def _take(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
