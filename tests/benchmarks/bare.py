@@ -1,6 +1,7 @@
 """A program: gevent and bottle, answering a POST without doing anything.
 
-Prints {"port"} and serves until it is killed.
+Prints {"port"} and serves until it is killed. Where somebody listens to its stream, it passes every
+body on to them, unread, and keeps nothing.
 """
 
 from gevent import monkey
@@ -9,10 +10,12 @@ monkey.patch_all()
 
 import json  # noqa: E402
 import socket  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
 import bottle  # noqa: E402
 from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
+from gevent.queue import SimpleQueue  # noqa: E402
 
 ACK = (
     b'{"id":"0123456789ab-1f","status":"accepted","revision":123456,'
@@ -30,12 +33,27 @@ class Handler(WSGIHandler):
 
 def application() -> Any:
     app = bottle.Bottle()
+    listening: list[SimpleQueue[bytes]] = []
 
     def commands() -> bytes:
+        for queue in listening:
+            queue.put(bottle.request.body.read())
         bottle.response.content_type = "application/json"
         return ACK
 
+    def stream() -> Iterator[bytes]:
+        queue: SimpleQueue[bytes] = SimpleQueue()
+        listening.append(queue)
+        bottle.response.content_type = "text/event-stream"
+        yield b"event: caught-up\n\n"
+        try:
+            while True:
+                yield b"data: " + queue.get() + b"\n\n"
+        finally:
+            listening.remove(queue)
+
     app.post("/commands", callback=commands)
+    app.get("/queries/stream", callback=stream)
     return app
 
 

@@ -16,12 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.p
 import durable_set
 import fanout
 import imports
+import lag
 from rows import Row, table
 
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "set": durable_set.measure,
     "import": imports.measure,
     "streams": fanout.measure,
+    "lag": lag.measure,
 }
 
 
