@@ -18,11 +18,27 @@ from server.search import Filter, Item
 
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
     """Add the routes of this module to `app`."""
+    queries = _Queries(readmodel, status)
+    app.get("/queries/state/<key:path>", callback=queries.one)
+    app.get("/queries/state", callback=queries.state)
+    app.get("/queries/tree", callback=queries.tree)
+    app.get("/queries/attempts", callback=queries.attempts)
+    app.get("/queries/attempts/<identity>", callback=queries.attempt)
+    app.get("/queries/status", callback=queries.status)
+    app.get("/queries/metrics", callback=queries.metrics)
 
-    def one(key: str) -> Any:
+
+class _Queries:
+    """One method a route."""
+
+    def __init__(self, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
+        self._readmodel = readmodel
+        self._status = status
+
+    def one(self, key: str) -> bottle.HTTPResponse:
         given_to("/queries/state/{key}")
         check_key(key)
-        item = readmodel.get(key)
+        item = self._readmodel.get(key)
         if item is None:
             raise NoSuchThing(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
@@ -30,9 +46,9 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
         return json_answer(shown(item), ETag=etag)
 
-    def state() -> Any:
+    def state(self) -> bottle.HTTPResponse:
         given = given_to("/queries/state")
-        page = readmodel.page(
+        page = self._readmodel.page(
             Filter(given.get("match", "**"), given.get("type"), given.get("search")),
             given.get("sort", "key"),
             given.get("after"),
@@ -40,38 +56,40 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
         )
         return json_answer(page._asdict() | {"items": [shown(item) for item in page.items]})
 
-    def tree() -> Any:
+    def tree(self) -> bottle.HTTPResponse:
         given = given_to("/queries/tree")
         if prefix := given.get("prefix", ""):
             check_prefix(prefix)
-        found = readmodel.tree(prefix, given.get("after"), limit(given))
+        found = self._readmodel.tree(prefix, given.get("after"), limit(given))
         children = [_without_none(child._asdict()) for child in found.children]
         return json_answer(found._asdict() | {"children": children})
 
-    def attempts() -> Any:
+    def attempts(self) -> bottle.HTTPResponse:
         given = given_to("/queries/attempts")
-        records, position = readmodel.attempts(
-            given.get("actor"), given.get("status"), _position(given.get("before")), limit(given)
+        records, position = self._readmodel.attempts(
+            given.get("actor"),
+            given.get("status"),
+            _position(given.get("before")),
+            limit(given),
         )
         following = "{}.{}".format(*position) if position else None
-        return json_answer({"items": [dated(record) for record in records], "next": following})
+        items = [dated(record) for record in records]
+        return json_answer({"items": items, "next": following})
 
-    def attempt(identity: str) -> Any:
+    def attempt(self, identity: str) -> bottle.HTTPResponse:
         given_to("/queries/attempts/{id}")
-        record = readmodel.attempt(identity)
+        record = self._readmodel.attempt(identity)
         if record is None:
             raise NoSuchThing(f"No attempt with the id {identity[:80]} is remembered.")
         return json_answer(dated(record))
 
-    app.get("/queries/state/<key:path>", callback=one)
-    app.get("/queries/state", callback=state)
-    app.get("/queries/tree", callback=tree)
-    app.get("/queries/attempts", callback=attempts)
-    app.get("/queries/attempts/<identity>", callback=attempt)
-    app.get(
-        "/queries/status", callback=lambda: given_to("/queries/status") or json_answer(status())
-    )
-    app.get("/queries/metrics", callback=lambda: given_to("/queries/metrics") or metrics(status()))
+    def status(self) -> bottle.HTTPResponse:
+        given_to("/queries/status")
+        return json_answer(self._status())
+
+    def metrics(self) -> str:
+        given_to("/queries/metrics")
+        return metrics(self._status())
 
 
 def given_to(route: str) -> Parameters:

@@ -7,12 +7,13 @@ import bottle
 
 from server.errors import MethodNotAllowed, NoSuchThing, SignalboxError
 from server.feed import Feed
-from server.http import exports, queries, shell
+from server.http import exports, queries
 from server.http.answers import HEADERS, StartResponse, answer, refuse
 from server.http.commands import commands
 from server.http.guard import Guard
 from server.http.imports import imports
 from server.http.openapi import describe
+from server.http.shell import Shell
 from server.http.streams import Streams
 from server.readmodel import ReadModel
 from server.writer import Writer
@@ -73,7 +74,7 @@ def _queries(
         "/openapi.json",
         callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()),
     )
-    shell.mount(app, guard, readmodel, feed, streams, status)
+    Shell(guard, readmodel, feed, streams, status).mount(app)
     return app
 
 

@@ -30,52 +30,59 @@ POLICY: Final = (
 """Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
 
 
-def mount(
-    app: bottle.Bottle,
-    guard: Guard,
-    readmodel: ReadModel,
-    feed: Feed,
-    streams: Streams,
-    status: Callable[[], dict[str, Any]],
-) -> None:
-    """Add the routes to `app`."""
+class Shell:
+    """The routes; `mount` adds them to an application."""
 
-    def index() -> bottle.HTTPResponse:
+    def __init__(
+        self,
+        guard: Guard,
+        readmodel: ReadModel,
+        feed: Feed,
+        streams: Streams,
+        status: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._guard = guard
+        self._readmodel = readmodel
+        self._feed = feed
+        self._streams = streams
+        self._status = status
+
+    def mount(self, app: bottle.Bottle) -> None:
+        app.get("/", callback=self.index)
+        app.get("/login", callback=self.login)
+        app.get("/static/<name>", callback=self.static)
+        app.get("/queries/page", callback=self.page)
+
+    def index(self) -> bottle.HTTPResponse:
         text = shell(
-            store=readmodel.store,
+            store=self._readmodel.store,
             version=__version__,
-            theme=_theme(readmodel),
+            theme=_theme(self._readmodel),
             shell_line=f"{shlex.join(_executable())} set hello world",
             window=token_hex(4),
         )
         return _answer(text, "text/html; charset=utf-8")
 
-    def login() -> bottle.HTTPResponse:
-        cookie = guard.redeem(bottle.request.query.code)
+    def login(self) -> bottle.HTTPResponse:
+        cookie = self._guard.redeem(bottle.request.query.code)
         headers = {"Location": "/", "Set-Cookie": cookie, **dict(HEADERS)}
         return bottle.HTTPResponse(status=303, headers=headers)
 
-    def static(name: str) -> bottle.HTTPResponse:
+    def static(self, name: str) -> bottle.HTTPResponse:
         response = bottle.static_file(name, root=str(STATIC))
         if response.status_code in (403, 404):
             raise NoSuchThing(f"There is no file {name[:80]}.")
         response.headers.update({**dict(HEADERS), "Cache-Control": "no-cache"})
         return response
 
-    def page_stream() -> Iterator[bytes]:
+    def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
-        frames = page(
-            environ, readmodel, feed, status, _signals(bottle.request.query.get("datastar"))
-        )
+        signals = _signals(bottle.request.query.get("datastar"))
+        frames = page(environ, self._readmodel, self._feed, self._status, signals)
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None
-        return streams.counted(frames)
-
-    app.get("/", callback=index)
-    app.get("/login", callback=login)
-    app.get("/static/<name>", callback=static)
-    app.get("/queries/page", callback=page_stream)
+        return self._streams.counted(frames)
 
 
 def _signals(text: str | None) -> dict[str, Any]:
