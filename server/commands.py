@@ -10,6 +10,7 @@ import msgspec
 from server import values
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge
 from server.keys import check_key, check_prefix
+from server.values import MAX_DEPTH
 
 MAX_BATCH: Final = 1_000
 SHOWN: Final = 80
@@ -166,6 +167,10 @@ def read_command(fields: dict[str, Any]) -> Command:
     return command
 
 
+_UNUSUAL: Final = (b"\\", b" :", b"\t:", b"\r:", b"\n:")
+"""What may hide where a name ends."""
+
+
 def read_line(line: bytes) -> Command:
     """The command in one line of an import. Raises as `values.decode` and `read_command` do.
 
@@ -173,11 +178,13 @@ def read_line(line: bytes) -> Command:
     Where nothing is escaped, every name of an object ends with a quote and a colon, and no string
     contains that: if it is there as often as in what was understood, no name stood twice.
     """
+    if any(sign in line for sign in _UNUSUAL) or line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+        return _read_line_slowly(line)
     try:
         command: Command = _LINE.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _read_line_slowly(line)
-    if b"\\" in line or line.count(b'":') != _PAYLOAD.encode(command).count(b'":'):
+    if line.count(b'":') != _PAYLOAD.encode(command).count(b'":'):
         return _read_line_slowly(line)
     _check(command)
     return command
