@@ -1,0 +1,113 @@
+"""Lines of an import are read fast, and exactly as a posted body is read."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from server import values
+from server.commands import Command, read_command, read_line
+from server.errors import Malformed, SignalboxError
+
+SPACE = st.sampled_from(["", "", "", " ", "\t", "  "])
+NAME = st.sampled_from(["a", "b", 'a\\"', "é", "", "\\u0061", ":", 'x\\":', "type", "key"])
+LAWFUL = 'null true 0 -0 1.5 1e5 1e999 -0.0 "x" "\\u0041" "é" "\\":" ":"'.split()
+UNLAWFUL = 'NaN 01 1. tru "\\ud800" "\\x" "\x01"'.split()
+SCALAR = st.sampled_from([*LAWFUL, *LAWFUL, *UNLAWFUL, "9" * 30, ""])
+
+
+@st.composite
+def joined(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
+    """An object with random white space, in which a name may stand twice."""
+    parts = [
+        f'{draw(SPACE)}"{draw(NAME)}"{draw(SPACE)}:{draw(SPACE)}{draw(inner)}{draw(SPACE)}'
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    return "{" + ",".join(parts) + "}"
+
+
+def listed(texts: list[str]) -> str:
+    return f"[{','.join(texts)}]"
+
+
+JSON_TEXT = st.recursive(
+    SCALAR,
+    lambda inner: (
+        joined(inner) | st.lists(inner, max_size=3).map(lambda all_: f"[{','.join(all_)}]")
+    ),
+    max_leaves=6,
+)
+FIELD = st.tuples(
+    st.sampled_from(["value", "value", "expect", "by", "extra", "key", "id", "prefix", "to"]),
+    SPACE,
+    JSON_TEXT | st.sampled_from(['"any"', '{"revision":3}', '"k.k"', '"p."', "1"]),
+).map(lambda field: f'"{field[0]}"{field[1]}:{field[2]}')
+KINDS = ["set", "delete", "add", "merge", "rename", "delete_prefix", "toggle", "batch", "none"]
+
+
+@st.composite
+def line(draw: st.DrawFn) -> str:
+    fields = [f'"type":"{draw(st.sampled_from(KINDS))}"', '"key":"k"']
+    fields += draw(st.lists(FIELD, max_size=3))
+    return "{" + ",".join(draw(st.permutations(fields))) + "}"
+
+
+def slowly(text: bytes) -> Command:
+    """How a posted body is read."""
+    fields = values.decode(text)
+    if not isinstance(fields, dict):
+        raise Malformed("no object.")
+    return read_command(fields)
+
+
+def outcome(read: Any, text: bytes) -> tuple[str, Any]:
+    try:
+        command = read(text)
+    except SignalboxError as error:
+        return error.code, None
+    return "ok", (type(command), json.dumps(msgspec_fields(command)))
+
+
+def msgspec_fields(command: Any) -> Any:
+    """All fields with their types: 1 and 1.0 are told apart, as are 0.0 and -0.0."""
+    if hasattr(command, "__struct_fields__"):
+        return {name: msgspec_fields(getattr(command, name)) for name in command.__struct_fields__}
+    if isinstance(command, list):
+        return [msgspec_fields(one) for one in command]
+    if isinstance(command, dict):
+        return {name: msgspec_fields(one) for name, one in command.items()}
+    return [type(command).__name__, repr(command)]
+
+
+@settings(deadline=None, max_examples=600)
+@given(text=line() | JSON_TEXT)
+@example('{"type":"set","key":"k","value":{"a" :1,"a":2}}')
+@example('{"type" :"set","type":"set","key":"k","value":1}')
+@example('{"type":"set","key":"k","value":{"a":1,"a" :2},"expect":"any"}')
+@example('{"type":"set","key":"k","value":"\ud800"}')
+def test_a_line_is_read_as_a_body_is(text: str) -> None:
+    raw = text.encode("utf-8", "surrogatepass")
+    assert outcome(read_line, raw) == outcome(slowly, raw)
+
+
+@pytest.mark.parametrize("depth", [99, 100, 102, 104, 500, 1_000, 5_000, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_depth_is_judged_alike(depth: int, opening: str, closing: str) -> None:
+    for kind in ("set", "merge", "add"):
+        text = f'{{"type":"{kind}","key":"k","value":{opening * depth}1{closing * depth}}}'
+        assert outcome(read_line, text.encode()) == outcome(slowly, text.encode())
+
+
+@pytest.mark.parametrize("digits", [18, 19, 20, 25, 400, 4_000])
+def test_integers_are_exact(digits: int) -> None:
+    for number in ("9" * digits, "-" + "9" * digits):
+        text = f'{{"type":"set","key":"k","value":[{number}]}}'.encode()
+        assert read_line(text).value == [int(number)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", ["1e308", "1e309", "-1e309", "1e-400", "0.1", "12345.678912345"])
+def test_floats_are_read_alike(number: str) -> None:
+    text = f'{{"type":"set","key":"k","value":{number}}}'.encode()
+    assert outcome(read_line, text) == outcome(slowly, text)
