@@ -18,10 +18,11 @@ _INSERT_CHANGES: Final = """
 INSERT INTO changes (revision, key, value)
 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
 """
-MAX_READ: Final = 5_000
-"""Changes after which one read ends, so that a reader far behind costs bounded memory."""
+READ_BYTES: Final = 1024 * 1024
+"""Characters after which one read ends."""
+ROW: Final = 100
+"""What a change weighs beside its key and value, roughly."""
 
-_SIZES: Final = "SELECT changes FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?"
 _READ: Final = """
 SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, c.key, c.value
 FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
@@ -47,14 +48,17 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
     """At most `limit` transactions with a revision above `after`, in order.
 
-    Fewer where they are large: it stops after the one that reaches `MAX_READ` changes.
+    Fewer where they are large: none behind the one that reaches `READ_BYTES`, so that a reader far
+    behind costs bounded memory.
     """
-    count = changes = 0
-    for (size,) in connection.execute(_SIZES, (after, limit)):
-        count, changes = count + 1, changes + size
-        if changes >= MAX_READ:
+    found: list[Transaction] = []
+    size = 0
+    for transaction in _grouped(connection.execute(_READ, (after, limit))):
+        found.append(transaction)
+        size += sum(len(key) + len(raw or "") + ROW for key, raw in transaction.changes)
+        if size >= READ_BYTES:
             break
-    return list(_grouped(connection.execute(_READ, (after, count))))
+    return found
 
 
 def last_revision(connection: apsw.Connection) -> int:
