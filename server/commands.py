@@ -167,7 +167,7 @@ def read_command(fields: dict[str, Any]) -> Command:
     return command
 
 
-_UNUSUAL: Final = (b"\\", b" :", b"\t:", b"\r:", b"\n:")
+_UNUSUAL: Final = re.compile(rb"\\|\s:")
 """What may hide where a name ends."""
 
 
@@ -178,7 +178,7 @@ def read_line(line: bytes) -> Command:
     Where nothing is escaped, every name of an object ends with a quote and a colon, and no string
     contains that: if it is there as often as in what was understood, no name stood twice.
     """
-    if any(sign in line for sign in _UNUSUAL) or line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+    if _UNUSUAL.search(line) or line.count(b"[") + line.count(b"{") > MAX_DEPTH:
         return _read_line_slowly(line)
     try:
         command: Command = _LINE.decode(line)
