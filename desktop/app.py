@@ -59,12 +59,12 @@ def _open(child: Child) -> None:
         display.require_libraries()
         from desktop import window  # noqa: PLC0415 - it can be loaded only now
 
+        engine, screens = window.prepare(), window.screens()
         started.result()
-    engine = window.prepare()
-    box, screens = child.box, window.screens()
+    box = child.box
     stored = Geometry.read(box.get(geometry.KEY, default=None))
     place = (stored or geometry.first(screens[0])).fitted(screens)
-    memory = Memory(box, place)
+    memory = Memory(child, place)
     shown = window.Window(
         home=lambda: child.endpoint.url,
         place=place,
@@ -73,7 +73,7 @@ def _open(child: Child) -> None:
         lost=lambda: _beside(_show_again, child, shown),
     )
     _beside(_keep_server, child, shown)
-    _beside(instance.heed, box, shown.come)
+    _beside(instance.heed, child, shown.come)
     _beside(memory.keep, shown.place)
     shown.show(box.login())
     memory.write(shown.place())
@@ -101,7 +101,7 @@ def _show_again(child: Child, shown: "Window") -> None:
     while not child.closed.wait(AGAIN_SECONDS):
         try:
             shown.go(child.box.login())
-        except signalbox.NotRunning:
+        except (signalbox.NotRunning, signalbox.Rejected):
             continue
         return
 
@@ -109,8 +109,8 @@ def _show_again(child: Child, shown: "Window") -> None:
 class Memory:
     """Where the window stood last, kept as a key."""
 
-    def __init__(self, box: signalbox.Box, known: Geometry) -> None:
-        self._box = box
+    def __init__(self, child: Child, known: Geometry) -> None:
+        self._child = child
         self._known = known
         self._touched = threading.Event()
 
@@ -130,7 +130,7 @@ class Memory:
         if place == self._known:
             return
         try:
-            self._box.set(geometry.KEY, place.value())
+            self._child.box.set(geometry.KEY, place.value())
         except (signalbox.NotRunning, signalbox.Rejected) as error:
             log.warning("The window's place was not kept: %s", error)
         else:

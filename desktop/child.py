@@ -6,7 +6,6 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, Final
@@ -31,6 +30,7 @@ class Child:
 
     def __init__(self, data_dir: Path) -> None:
         self.endpoint: signalbox.Endpoint
+        self.box: signalbox.Box
         self.log = places.log_file(data_dir)
         self._data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,11 +39,7 @@ class Child:
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
         self.endpoint = signalbox.find(self._data_dir) or self._launch()
-
-    @cached_property
-    def box(self) -> signalbox.Box:
-        """A client that finds the server again wherever it comes back; there must be one."""
-        return signalbox.connect(ACTOR, data_dir=self._data_dir, start=False)
+        self.box = self._connect()
 
     def keep(self, back: Callable[[bool], None]) -> None:
         """Until `close`: start the server again whenever it has ended, then call `back`.
@@ -83,20 +79,26 @@ class Child:
         return not self.closed.is_set()
 
     def _restart(self, back: Callable[[bool], None]) -> None:
-        before = self.endpoint
+        before, box = self.endpoint, self.box
         try:
             self.start()
         except signalbox.NotRunning as error:
             log.warning("The server did not come back: %s", error)
             return
         log.warning("The server %d ended; now it is %d.", before.pid, self.endpoint.pid)
+        box.close()  # whoever waits on it takes the new one
         back(self.endpoint._replace(pid=before.pid) == before)
+
+    def _connect(self) -> signalbox.Box:
+        endpoint = self.endpoint
+        return signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
 
     def _launch(self) -> signalbox.Endpoint:
         with open_log(self.log) as stderr:
             said = stderr.tell()
             self._process = process = subprocess.Popen(
                 signalbox.serve_command(self._data_dir),
+                cwd=Path(signalbox.__file__).parent,  # not where a `server` of the user's may be
                 stdin=subprocess.PIPE,  # stays open for as long as we live: its end is our end
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -112,7 +114,9 @@ class Child:
         """The server of whoever was faster."""
         words = self.log.read_bytes()[said:].decode(errors="replace").strip()
         if status != signalbox.CANNOT_OPEN or not is_served(self._data_dir):
-            raise signalbox.NotRunning(words or f"The server ended with status {status}.")
+            raise signalbox.NotRunning(
+                words.removeprefix("signalbox: ") or f"The server ended with status {status}."
+            )
         return signalbox.await_endpoint(self._data_dir)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 DEBIAN_PACKAGES: Final = (
-    "libegl1 libnss3 libasound2 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxkbcommon-x11-0 "
+    "libegl1 libgl1 libnss3 libasound2 libdbus-1-3 libfontconfig1 libglib2.0-0 libgssapi-krb5-2 "
+    "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0 libxkbfile1 "
     "libxcomposite1 libxdamage1 libxrandr2 libxtst6"
 )
-"""What Qt's wheels leave to the system."""
+"""What Qt's wheels leave to the system, with what these depend on."""
 
 
 class CannotShow(Exception):
@@ -38,7 +39,8 @@ def require_libraries() -> None:
     except (ImportError, OSError) as error:
         raise CannotShow(
             f"Qt cannot show a window: {error}. "
-            f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES}"
+            f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES} "
+            "(newer releases have libasound2t64 for libasound2)"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 import signalbox
-from desktop.child import ACTOR
+from desktop.child import ACTOR, Child
 
 RAISE: Final = "_signalbox.window.raise"
 LOCK_FILE: Final = "window.lock"
@@ -48,11 +48,11 @@ def wish(data_dir: Path) -> bool:
     return True
 
 
-def heed(box: signalbox.Box, come: Callable[[], None]) -> None:
-    """Call `come` for every wish of another start, until `box` is closed."""
-    while not box.is_closed:
-        # Whoever keeps the server running says so where it does not come back.
-        with suppress(signalbox.NotRunning):
-            for change in box.watch(RAISE):
+def heed(child: Child, come: Callable[[], None]) -> None:
+    """Call `come` for every wish of another start, whatever server it reaches us by."""
+    while not child.closed.wait(PAUSE_SECONDS):
+        # `child` brings the server back, or says that it does not come.
+        with suppress(signalbox.NotRunning, signalbox.Rejected):
+            for change in child.box.watch(RAISE):
                 if not change.is_current:
                     come()

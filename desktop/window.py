@@ -5,7 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Thread
 from typing import Any, Final
@@ -37,8 +38,9 @@ def prepare() -> object:
 
 
 def screens() -> list[Screen]:
-    """Those that are there now, the main one first."""
-    return [Screen(each.x, each.y, each.width, each.height) for each in webview.screens]
+    """Those that are there now, the main one first. Raises `CannotShow`."""
+    with _telling_why():
+        return [Screen(each.x, each.y, each.width, each.height) for each in webview.screens]
 
 
 def ground(theme: str) -> str:
@@ -72,10 +74,8 @@ class Window:
         """Open at `url` and return when the user has closed it. Raises `CannotShow`."""
         self._window = self._create(url)
         self._close_on_signals()
-        try:
+        with _telling_why():
             webview.start(gui="qt" if sys.platform == "linux" else None)
-        except WebViewException as error:
-            raise CannotShow(f"The web view does not start: {error}.") from error
 
     def go(self, url: str) -> None:
         """Show another address of the server."""
@@ -173,6 +173,14 @@ class Window:
             self._place = Geometry(window.x, window.y, window.width, window.height)
         else:
             self._place = self._place._replace(maximized=self._state == "maximized")
+
+
+@contextmanager
+def _telling_why() -> Iterator[None]:
+    try:
+        yield
+    except WebViewException as error:
+        raise CannotShow(f"The web view does not start: {error}.") from error
 
 
 def _system_theme() -> str:

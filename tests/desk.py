@@ -61,14 +61,14 @@ class Desk:
         self.log = data_dir.parent / f"{data_dir.name}.stderr"
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, **environ: str | None) -> subprocess.Popen[str]:
-        """`signalbox --data-dir …`; None takes a variable away."""
+    def start(self, cwd: Path = ROOT, **environ: str | None) -> subprocess.Popen[str]:
+        """`signalbox --data-dir …` as installed; None takes a variable away."""
         wanted = {**os.environ, "DISPLAY": self.display, **environ}
         env = {name: value for name, value in wanted.items() if value is not None}
         with self.log.open("a") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "desktop", "--data-dir", str(self.data_dir)],
-                cwd=ROOT,
+                [Path(sys.executable).with_name("signalbox"), "--data-dir", self.data_dir],
+                cwd=cwd,
                 env=env,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -77,9 +77,9 @@ class Desk:
         self.started.append(process)
         return process
 
-    def open(self, **environ: str | None) -> "Shown":
+    def open(self, cwd: Path = ROOT, **environ: str | None) -> "Shown":
         """Start it and wait until its page is live."""
-        process = self.start(**environ)
+        process = self.start(cwd, **environ)
         shown = Shown(self, process)
         self.await_streams()
         return shown

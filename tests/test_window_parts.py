@@ -9,7 +9,7 @@ import pytest
 
 from desktop import places
 from desktop.child import LOG_BYTES, open_log
-from desktop.display import DEBIAN_PACKAGES, CannotShow, require_display
+from desktop.display import CannotShow, require_display
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
 from desktop.window import GROUND
 from harness import ROOT
@@ -51,13 +51,6 @@ def test_ground_is_that_of_the_page() -> None:
     found = re.search(r"--bg: light-dark\((#\w+), (#\w+)\)", css)
     assert found is not None
     assert (GROUND["light"], GROUND["dark"]) == found.groups()
-
-
-def test_debian_packages_are_those_that_make_names() -> None:
-    script = (ROOT / "packaging" / "debian_packages.sh").read_text()
-    found = re.search(r'WINDOW="([^"]*)"', script)
-    assert found is not None
-    assert DEBIAN_PACKAGES.split() == found[1].split()
 
 
 def test_data_directory_is_the_one_given_and_only_its_owners(
