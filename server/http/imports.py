@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from secrets import token_hex
 from tempfile import SpooledTemporaryFile
 from time import monotonic
@@ -123,12 +125,18 @@ class Import:
 
     def _add(self, lines: list[bytes]) -> None:
         while lines and self.failure is None:
-            room = max(self._batch_ends - self._number, 1)
-            self._read(lines[:room])
-            lines = lines[room:]
+            fitting = self._fitting(lines)
+            self._read(lines[:fitting])
+            lines = lines[fitting:]
             is_full = self._number >= self._batch_ends or self._bytes >= BATCH_BYTES
             if is_full and not self._atomic:
                 self._submit()
+
+    def _fitting(self, lines: list[bytes]) -> int:
+        """How many of the lines end the batch, or do not fill it; however they arrived."""
+        sizes = accumulate(len(line) + 1 for line in lines)
+        filling = bisect_left(list(sizes), BATCH_BYTES - self._bytes) + 1
+        return max(min(filling, self._batch_ends - self._number), 1)
 
     def _read(self, lines: list[bytes]) -> None:
         for line in lines:
@@ -140,8 +148,8 @@ class Import:
                 self._lines.append((self._number, _command(line)))
             except SignalboxError as error:
                 self._reject(Rejection(self._number, error))
-        gathered = b"\n".join(lines)
-        self._digest.update(gathered + b"\n")
+        gathered = b"\n".join([*lines, b""])
+        self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
             self.failure = _too_much_at_once()

@@ -9,6 +9,7 @@ from gevent.event import Event
 MAX_LINE: Final = 1024 * 1024
 BLOCK: Final = 64 * 1024
 READ_AHEAD: Final = 4_000
+READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 
 class LineReader:
@@ -21,6 +22,7 @@ class LineReader:
         self._body = environ["wsgi.input"]
         self._handler = environ["signalbox.handler"]
         self._lines: list[bytes] = []
+        self._bytes = 0
         self._arrived, self._taken = Event(), Event()
         self._ended = False
         self.error: OSError | None = None
@@ -29,7 +31,7 @@ class LineReader:
     def take(self, seconds: float) -> list[bytes] | None:
         """The lines that have arrived; none after so many seconds, None at the end of the body."""
         self._arrived.wait(seconds)
-        lines, self._lines = self._lines, []
+        lines, self._lines, self._bytes = self._lines, [], 0
         if not lines and self._ended:
             return None
         if not self._ended:
@@ -44,8 +46,9 @@ class LineReader:
         try:
             for lines in _split(self._blocks()):
                 self._lines += lines
+                self._bytes += sum(map(len, lines))
                 self._arrived.set()
-                if len(self._lines) >= READ_AHEAD:
+                if len(self._lines) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES:
                     self._taken.clear()
                     self._taken.wait()
         except OSError as error:

@@ -1,0 +1,291 @@
+"""Import over HTTP: batches while the body is read, each line accounted for, sent again safely."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import StartServer
+from harness import Server
+from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("import") / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def client(box: Server) -> Iterator[Client]:
+    with Client(box) as made:
+        yield made
+
+
+def sets(prefix: str, count: int, value: Any = 1) -> Iterator[dict[str, Any]]:
+    return ({"type": "set", "key": f"{prefix}.{n:06}", "value": value} for n in range(count))
+
+
+def rejected(answer: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    return sorted((line["line"], line["code"]) for line in answer if line["type"] == "rejected")
+
+
+def revision(client: Client) -> int:
+    return int(client.get("status").json()["revision"])
+
+
+def test_an_import_reports_progress_and_ends_with_a_summary(client: Client) -> None:
+    before = revision(client)
+    answer = client.load(lines(*sets("many", 30_000)), id="many")
+    assert {line["type"] for line in answer[:-1]} == {"progress"}
+    summary = answer[-1]
+    assert (summary["type"], summary["id"], summary["status"]) == ("summary", "many", "accepted")
+    assert summary["lines"] == summary["accepted"] == summary["changes"] == 30_000
+    assert summary["rejected"] == 0
+    assert summary["revision"] == revision(client) == before + summary["batches"]
+    progress = [line["accepted"] for line in answer[:-1]]
+    assert progress == sorted(progress)
+    assert client.get("tree", prefix="many.").json()["total"] == 30_000
+
+
+def test_each_batch_is_one_transaction_and_one_attempt_of_its_actor(client: Client) -> None:
+    summary = client.load(lines(*sets("actor", 10)), id="mine", actor="loader.py")[-1]
+    assert summary["batches"] == 1
+    record = client.get("attempts/mine-1").json()
+    assert (record["actor"], record["changes"], record["type"]) == ("loader.py", 10, "import")
+    assert client.get("state/actor.000003").json()["actor"] == "loader.py"
+
+
+def test_rejected_lines_are_numbered_and_the_others_done(client: Client) -> None:
+    text = b'{"type":"set","key":"text","value":"x"}'
+    good = b'{"type":"add","key":"numbered"}'
+    body = [good, b"", text, b"no json", good, b"  ", b'{"type":"toggle","key":"text"}', good]
+    body += [b'{"type":"set","key":"a b","value":1}', b"[1]", b'{"type":"set","key":"k"}', good]
+    answer = client.load(b"\r\n".join(body))
+    assert rejected(answer) == [
+        (4, "malformed"),
+        (7, "type"),
+        (9, "invalid"),
+        (10, "malformed"),
+        (11, "invalid"),
+    ]
+    assert (answer[-1]["lines"], answer[-1]["accepted"], answer[-1]["rejected"]) == (10, 5, 5)
+    assert answer[-1]["status"] == "accepted"
+    assert client.value("numbered") == 4
+
+
+@pytest.mark.parametrize("field", [{"id": "x"}, {"actor": "x"}, {"dry_run": True}])
+def test_lines_carry_neither_id_nor_actor(client: Client, field: dict[str, Any]) -> None:
+    command = {"type": "set", "key": "never", "value": 1} | field
+    assert rejected(client.load(lines(command))) == [(1, "invalid")]
+    assert client.get("state/never").status == 404
+
+
+def test_later_lines_see_earlier_ones_and_may_expect(client: Client) -> None:
+    commands: list[dict[str, Any]] = [
+        {"type": "set", "key": "see.a", "value": 1, "expect": "absent"},
+        {"type": "add", "key": "see.a", "expect": "present"},
+        {"type": "set", "key": "see.a", "value": 9, "expect": "absent"},
+        {"type": "rename", "key": "see.", "to": "seen."},
+        {"type": "batch", "commands": [{"type": "toggle", "key": "seen.b"}]},
+        {"type": "batch", "commands": [{"type": "set", "key": "half", "value": 1}, {"type": "x"}]},
+        {"type": "delete_prefix", "prefix": "nothing."},
+    ]
+    answer = client.load(lines(*commands))
+    assert rejected(answer) == [(3, "conflict"), (6, "invalid")]
+    assert client.state("see*.**") == {"seen.a": 2, "seen.b": True}
+    assert client.get("state/half").status == 404
+
+
+def test_a_line_of_one_mib_is_read_and_a_longer_one_reported_and_skipped(client: Client) -> None:
+    good = b'{"type":"add","key":"long.good"}\n'
+    exactly = good[:-1] + b" " * (MIB - len(good) + 1) + b"\n"
+    longer = good[:-1] + b" " * (MIB - len(good) + 2) + b"\n"
+    huge = b'{"type":"set","key":"long.bad","value":"' + b"x" * (5 * MIB) + b'"}\n'
+    answer = client.load(exactly + longer + good + huge + good)
+    assert rejected(answer) == [(2, "too_large"), (4, "too_large")]
+    assert [line["limit"] for line in answer if line["type"] == "rejected"] == [MIB, MIB]
+    assert client.state("long.*") == {"long.good": 3}
+
+
+def test_an_import_may_be_larger_than_any_other_body(client: Client) -> None:
+    value = "x" * 100_000
+    summary = client.load(lines(*sets("big", 300, value)))[-1]
+    assert (summary["accepted"], summary["status"]) == (300, "accepted")
+    assert client.value("big.000299") == value
+
+
+def test_atomic_is_one_transaction(client: Client) -> None:
+    before = revision(client)
+    summary = client.load(lines(*sets("one", 25_000)), atomic=1)[-1]
+    assert (summary["status"], summary["batches"], summary["changes"]) == ("accepted", 1, 25_000)
+    assert revision(client) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"no json\n", "malformed"),
+        (b'{"type":"set","key":"a b","value":1}\n', "invalid"),
+        (b'{"type":"add","key":"atomic.000001"}\n', "type"),
+        (b'{"type":"set","key":"k","value":"' + b"x" * MIB + b'"}\n', "too_large"),
+    ],
+    ids=range(4),
+)
+def test_atomic_does_nothing_where_one_line_is_refused(
+    client: Client, bad: bytes, code: str
+) -> None:
+    before = revision(client)
+    body = lines(*sets("atomic", 500, "text")) + bad + lines(*sets("after", 500))
+    summary = client.load(body, atomic=1)[-1]
+    assert (summary["status"], summary["code"]) == ("rejected", code)
+    assert "501" in summary["message"]
+    assert (summary["accepted"], summary["changes"], revision(client)) == (0, 0, before)
+    assert client.get("state", match="atomic.**").json()["total"] == 0
+
+
+def test_atomic_that_is_larger_than_a_transaction_is_too_large(client: Client) -> None:
+    before = revision(client)
+    for body in (lines(*sets("huge", 170, "x" * 100_000)), lines(*sets("huge", 100_001))):
+        summary = client.load(body, atomic=1)[-1]
+        assert (summary["status"], summary["code"]) == ("rejected", "too_large")
+        assert summary["limit"] in {16 * MIB, 100_000}
+    assert revision(client) == before
+
+
+def test_the_same_import_again_changes_nothing_and_says_the_same(client: Client) -> None:
+    body = b"".join(b'{"type":"add","key":"again.%d"}\n' % (n % 7) for n in range(12_000))
+    first = client.load(body, id="again")[-1]
+    state, before = client.state("again.*"), revision(client)
+    again = client.load(body, id="again")[-1]
+    assert (client.state("again.*"), revision(client)) == (state, before)
+    for name in ("status", "lines", "accepted", "batches", "changes", "revision"):
+        assert again[name] == first[name]
+
+
+def test_another_import_under_the_same_id_is_refused(client: Client) -> None:
+    client.load(lines(*sets("taken", 10)), id="taken")
+    before = revision(client)
+    summary = client.load(lines(*sets("other", 10)), id="taken")[-1]
+    assert (summary["status"], summary["code"]) == ("rejected", "id_reused")
+    assert revision(client) == before
+
+
+@contextmanager
+def sending(box: Server, query: str) -> Iterator[socket.socket]:
+    """An import whose chunks the test sends one by one."""
+    kind = f"Content-Type: {NDJSON['Content-Type']}"
+    with plain_socket(box) as plain:
+        plain.sendall(
+            head(box, f"POST /commands/import?{query}", kind, "Transfer-Encoding: chunked")
+        )
+        yield plain
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def summary_of(plain: socket.socket) -> dict[str, Any]:
+    plain.sendall(b"0\r\n\r\n")
+    found: dict[str, Any] = json.loads(read_answer(plain).body.splitlines()[-1])
+    return found
+
+
+def test_what_has_arrived_is_applied_while_the_sender_goes_on(box: Server, client: Client) -> None:
+    with box.stream(match="slow.n") as stream, sending(box, "id=slow") as plain:
+        stream.until("caught-up")
+        for count in range(1, 4):
+            plain.sendall(chunk(b'{"type":"add","key":"slow.n"}\n{"type":"add"'))
+            assert stream.until("change")[-1].data["changes"] == [{"key": "slow.n", "value": count}]
+            plain.sendall(chunk(b',"key":"slow.half"}\n'))
+        client.send("set", key="slow.other", value="meanwhile")
+        plain.shutdown(socket.SHUT_WR)
+    with sending(box, "id=other") as plain:
+        plain.sendall(chunk(b'{"type":"add","key":"slow.n"}'))
+        assert summary_of(plain)["accepted"] == 1
+    assert client.value("slow.n") == 4
+
+
+def test_a_slow_import_that_was_cut_goes_on_where_it_was_when_sent_again(
+    box: Server, client: Client
+) -> None:
+    """Batches end where the sender paused; sent again at once, they end there again."""
+    pieces = [
+        lines(*({"type": "add", "key": f"cut.{n % 5}"} for n in range(part))) for part in (3, 40, 7)
+    ]
+    with box.stream(match="cut.**") as stream, sending(box, "id=cut") as plain:
+        stream.until("caught-up")
+        for piece in pieces:
+            plain.sendall(chunk(piece))
+            stream.until("change")
+    rest = lines(*({"type": "add", "key": "cut.end"} for _ in range(25)))
+    summary = client.load(b"".join(pieces) + rest, id="cut")[-1]
+    assert (summary["status"], summary["accepted"]) == ("accepted", 75)
+    assert sum(client.state("cut.*").values()) == 75
+
+
+def test_an_import_that_breaks_off_keeps_what_it_had_applied(box: Server, client: Client) -> None:
+    with box.stream(match="broken.*") as stream:
+        stream.until("caught-up")
+        with sending(box, "id=broken") as plain:
+            plain.sendall(chunk(b'{"type":"add","key":"broken.n"}\n'))
+            stream.until("change")
+            plain.sendall(b"500\r\n" + b'{"type":"add","key":"broken.n"}\n{"type":')
+        client.send("add", key="broken.last")
+        stream.until("change")
+    assert client.value("broken.n") in {1, 2}
+    assert client.send("set", key="k", value="alive").status == 200
+
+
+def test_two_imports_at_once_do_not_mix(box: Server, client: Client) -> None:
+    with sending(box, "id=left") as left, sending(box, "id=right") as right:
+        for _ in range(20):
+            left.sendall(
+                chunk(b'{"type":"add","key":"both.left"}\n{"type":"add","key":"both.n"}\n')
+            )
+            right.sendall(chunk(b'{"type":"add","key":"both.n"}\n'))
+        assert summary_of(left)["accepted"] == 40
+        assert summary_of(right)["accepted"] == 20
+    assert client.state("both.*") == {"both.left": 20, "both.n": 40}
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("id=a%20b", "id"),
+        ("id=" + "x" * 49, "id"),
+        ("actor=a/b", "actor"),
+        ("atomic=2", "atomic"),
+        ("dry_run=1", "dry_run"),
+        ("id=a&id=b", "id"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_named(client: Client, query: str, named: str) -> None:
+    answer = client.ask("POST", f"/commands/import?{query}", b"", NDJSON)
+    body = answer.json()
+    assert (answer.status, body["code"], body["status"]) == (422, "invalid", "rejected")
+    assert named in body["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"\n\n \n", b"\r\n"])
+def test_an_import_of_nothing_is_accepted(client: Client, body: bytes) -> None:
+    (*_, summary), before = client.load(body), revision(client)
+    assert (summary["status"], summary["lines"], summary["batches"]) == ("accepted", 0, 0)
+    assert revision(client) == before
+
+
+def test_an_export_is_imported_into_another_store_and_is_equal(
+    box: Server, server: StartServer, tmp_path: Path
+) -> None:
+    with Client(box) as here, Client(server(data_dir=tmp_path / "other")) as there:
+        exported = here.get("export").body
+        summary = there.load(exported)[-1]
+        assert (summary["rejected"], summary["status"]) == (0, "accepted")
+        assert there.get("export").body == exported
