@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -27,9 +28,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 CANNOT_OPEN: Final = 4
 """The server's exit status where another one owns the data directory, or it cannot be used."""
+IN_USE: Final = "Another Signalbox server"
+"""How the server begins to say that it is the former."""
 PATIENCE: Final = 10.0
 """Seconds to wait for a server that somebody else is starting, or that is coming back."""
 PAUSE: Final = 0.05
+GLANCE: Final = 2.0
+"""Seconds within which a server that runs says so; whatever else has its port may say nothing."""
 SILENCE: Final = 45.0
 """Seconds of silence after which a stream is opened anew; the server breaks it every 15."""
 
@@ -42,7 +47,7 @@ class Rejected(Exception):
     """The server refused: `code` is stable, `message` says why, the others help where set."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(f"{body.get('code')}: {body.get('message')}")
+        super().__init__(status, body)  # as given, so that it can be pickled
         self.status = status
         self.code: str = body.get("code", "internal")
         self.message: str = body.get("message", "")
@@ -51,6 +56,9 @@ class Rejected(Exception):
         self.keys: list[str] = body.get("keys", [])
         self.revision: int | None = body.get("revision")
         self.limit: int | None = body.get("limit")
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
 
 
 class Endpoint(NamedTuple):
@@ -90,7 +98,9 @@ def connect(
     With `url` and `token` nothing is looked for or started. Raises `NotRunning`.
     """
     if url is not None:
-        return Box(url, token or "", actor)
+        box = Box(url, token or "", actor)
+        box.query("status")
+        return box
     folder = Path(data_dir).expanduser().absolute() if data_dir else default_data_dir()
     return Box("", "", actor, _Source(folder, start))
 
@@ -109,11 +119,10 @@ def default_data_dir() -> Path:
 def find(data_dir: Path) -> Endpoint | None:
     """The server that serves `data_dir` now; None where `endpoint.json` is missing or stale."""
     try:
-        endpoint = Endpoint(**json.loads((data_dir / "endpoint.json").read_text()))
-        box = Box(endpoint.url, endpoint.read_token, patience=0.0)
-        answers = box.query("status")["store"] == endpoint.store
-        box.close()
-    except (OSError, ValueError, TypeError, NotRunning, Rejected):
+        endpoint = _endpoint((data_dir / "endpoint.json").read_bytes())
+        with Box(endpoint.url, endpoint.read_token, silence=GLANCE) as box:
+            answers = box.query("status")["store"] == endpoint.store
+    except (OSError, ValueError, TypeError, LookupError, NotRunning, Rejected):
         return None
     return endpoint if answers else None
 
@@ -133,7 +142,8 @@ def serve_command(data_dir: Path) -> list[str]:
     if getattr(sys, "frozen", False):
         program = [sys.executable, "serve"]
     elif (Path(__file__).parent / "server" / "__main__.py").exists():
-        program = [sys.executable, "-m", "server"]
+        # -P: a script's folder may hold a `server.py` of its own.
+        program = [sys.executable, "-P", "-m", "server"]
     elif installed := shutil.which("signalbox"):
         program = [installed, "serve"]
     else:
@@ -143,6 +153,20 @@ def serve_command(data_dir: Path) -> list[str]:
 
 def start_server(data_dir: Path) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
     """Start a server, or find that of whoever was faster (then there is no process)."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        process, line, said = _launch(data_dir)
+        if line:
+            return _endpoint(line), process
+        status = process.wait()
+        if status != CANNOT_OPEN or IN_USE not in said or time.monotonic() > end:
+            raise NotRunning(said or f"The server ended with status {status}.")
+        with contextlib.suppress(NotRunning):  # the other one may just be ending
+            return await_endpoint(data_dir, GLANCE), None
+
+
+def _launch(data_dir: Path) -> tuple[subprocess.Popen[bytes], bytes, str]:
+    """A new server, the line that it printed once it was ready, else what it said instead."""
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             serve_command(data_dir),
@@ -153,18 +177,21 @@ def start_server(data_dir: Path) -> tuple[Endpoint, subprocess.Popen[bytes] | No
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        if line := process.stdout.readline():
-            process.stdout.close()
-            return Endpoint(**json.loads(line)), process
+        with process.stdout:
+            line = process.stdout.readline()
+        if line:
+            # It may end before us; somebody has to take note of it.
+            threading.Thread(target=process.wait, daemon=True).start()
+            return process, line, ""
         process.stdin.close()
-        process.stdout.close()
-        status = process.wait()
+        process.wait()
         stderr.seek(0)
-        said = stderr.read().decode(errors="replace").strip()
-    if status == CANNOT_OPEN and (data_dir / "server.lock").exists():
-        with contextlib.suppress(NotRunning):
-            return await_endpoint(data_dir), None
-    raise NotRunning(said or f"The server ended with status {status}.")
+        return process, line, stderr.read().decode(errors="replace").strip()
+
+
+def _endpoint(text: bytes) -> Endpoint:
+    fields = json.loads(text)
+    return Endpoint(*(fields[name] for name in Endpoint._fields))
 
 
 class _Source:
@@ -247,7 +274,7 @@ class Batch(_Commands):
 
 
 class Box(_Commands):
-    """A client. Every thread gets a connection of its own; a lost one is made anew.
+    """A client, to be shared by threads; a lost connection is made anew.
 
     A command that was lost on the way is sent again with the same id, so it is done once.
     """
@@ -258,13 +285,15 @@ class Box(_Commands):
         token: str,
         actor: str | None = None,
         source: _Source | None = None,
-        patience: float = PATIENCE,
+        silence: float = SILENCE,
     ) -> None:
         self._actor = actor
         self._source = source
-        self._patience = patience
-        self._threads = threading.local()
+        self._silence = silence
+        self._patience = 0.0  # until the server has answered once
+        self._idle: deque[HTTPConnection] = deque()
         self._open: dict[HTTPConnection, socket.socket] = {}
+        self._pid = os.getpid()
         self._closed = threading.Event()
         self.url, self.token = url, token
         if source is not None:
@@ -357,6 +386,7 @@ class Box(_Commands):
     def close(self) -> None:
         """End every connection and watch of this client; let go of the server it started."""
         self._closed.set()
+        self._leave_to_parent()
         for connection in list(self._open):
             self.drop(connection)
         if self._source is not None:
@@ -371,21 +401,34 @@ class Box(_Commands):
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HTTPResponse:
-        """One request on this thread's connection; the answer is to be read before the next.
+        """One request on a connection of its own; the answer is still to be read.
 
-        Raises `Rejected` for a refusal. A lost connection is tried anew, but with an iterable body.
+        Tried once. Raises `Rejected` for a refusal, `NotRunning`.
         """
+        try:
+            return self.ask(self.open(), method, path, body, headers)
+        except (OSError, HTTPException) as error:
+            raise self._lost(error) from error
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """What the server answers. A lost connection is tried anew."""
         end = time.monotonic() + self._patience
         while True:
             try:
-                return self.ask(self._connection(), method, path, body, headers)
+                with self._connection() as connection:
+                    answer = self.ask(connection, method, path, body, headers).read()
             except (OSError, HTTPException) as error:
-                self._forget()
-                is_lost = not (body is None or isinstance(body, bytes))
-                self.await_return(error, 0.0 if is_lost else end)
-
-    def _json(self, *request: Any) -> Any:
-        return json.loads(self.request(*request).read())
+                self._drop_idle()  # what ended this one has ended them
+                self.await_return(error, end)
+            else:
+                self._patience = PATIENCE
+                return json.loads(answer)
 
     def ask(
         self,
@@ -406,26 +449,69 @@ class Box(_Commands):
     def await_return(self, error: Exception, end: float) -> None:
         """Pause and look for the server anew; raise `NotRunning` when `end` has passed."""
         if self._closed.is_set() or time.monotonic() >= end:
-            raise NotRunning(f"The server at {self.url} does not answer: {error}") from error
+            raise self._lost(error) from error
         self._closed.wait(PAUSE)
-        self._locate()
+        try:
+            self._locate()
+        except NotRunning:
+            if time.monotonic() >= end:
+                raise
+
+    def _lost(self, error: Exception) -> NotRunning:
+        if self._closed.is_set():
+            return NotRunning("This client has been closed.")
+        return NotRunning(f"The server at {self.url} does not answer: {error}")
 
     def _locate(self) -> None:
         if self._source is not None and not self._closed.is_set():
             endpoint = self._source.endpoint()
             self.url, self.token = endpoint.url, endpoint.write_token
+            self._patience = PATIENCE
 
-    def _connection(self) -> HTTPConnection:
-        connection: HTTPConnection | None = getattr(self._threads, "connection", None)
-        if connection is None:
-            connection = self._threads.connection = self.open()
-        return connection
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[HTTPConnection]:
+        """One that nobody uses; it is kept for the next request unless this one was cut short."""
+        connection, is_whole = self._take(), False
+        try:
+            yield connection
+            is_whole = True
+        except Rejected:
+            is_whole = True
+            raise
+        finally:
+            if is_whole and connection.sock is not None and not self._closed.is_set():
+                self._idle.append(connection)
+            else:
+                self.drop(connection)
+
+    def _take(self) -> HTTPConnection:
+        self._leave_to_parent()
+        if not self._closed.is_set():
+            with contextlib.suppress(IndexError):
+                return self._idle.pop()
+        return self.open()
+
+    def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            self.drop(connection)
+
+    def _leave_to_parent(self) -> None:
+        """A forked process has copies of its parent's connections, which are not its own."""
+        if self._pid != os.getpid():
+            copies, self._open, self._idle = list(self._open), {}, deque()
+            self._pid = os.getpid()
+            for connection in copies:
+                connection.close()
 
     def open(self) -> HTTPConnection:
         """A new connection, which `close` ends as well."""
+        if self._closed.is_set():
+            raise ConnectionError("the client has been closed")
         parts = urlsplit(self.url)
-        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._silence)
         connection.connect()
+        connection.auto_open = 0  # what was dropped stays so
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[connection] = connection.sock
         return connection
@@ -438,12 +524,6 @@ class Box(_Commands):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         connection.close()
-
-    def _forget(self) -> None:
-        connection = getattr(self._threads, "connection", None)
-        if connection is not None:
-            self._threads.connection = None
-            self.drop(connection)
 
     @property
     def is_closed(self) -> bool:
@@ -459,6 +539,7 @@ class Watch:
         self._position = after
         self._connection: HTTPConnection | None = None
         self._closed = threading.Event()
+        self._end: float | None = None  # of our patience with a server that has gone
         self._known: dict[str, int] = {}
         self._listed: set[str] | None = None
         self._changes = self._follow()
@@ -467,6 +548,8 @@ class Watch:
         return self
 
     def __next__(self) -> Change:
+        if self._ended():
+            raise StopIteration
         return next(self._changes)
 
     def __enter__(self) -> Self:
@@ -482,15 +565,13 @@ class Watch:
             self._box.drop(self._connection)
 
     def _follow(self) -> Iterator[Change]:
-        end = time.monotonic() + PATIENCE
         while not self._ended():
             try:
-                for change in self._stream():
-                    end = time.monotonic() + PATIENCE
-                    yield change
+                yield from self._stream()
             except (OSError, HTTPException) as error:
                 if not self._ended():
-                    self._box.await_return(error, end)
+                    self._end = self._end or time.monotonic() + PATIENCE
+                    self._box.await_return(error, self._end)
             finally:
                 if self._connection is not None:
                     self._box.drop(self._connection)
@@ -502,7 +583,11 @@ class Watch:
         self._connection = connection = self._box.open()
         path = address("stream", {"match": self._match, "after": self._position})
         self._listed = None
-        for event in _events(self._box.ask(connection, "GET", path)):
+        if self._ended():  # `close` may have looked for the connection just before there was one
+            return
+        response = self._box.ask(connection, "GET", path)
+        self._end = None
+        for event in _events(response):
             self._position = event.id or self._position
             if event.name == "snapshot":
                 yield from self._snapshot(event.data)
@@ -512,8 +597,7 @@ class Watch:
                 yield from self._changed(event.data)
             elif event.name == "reset":  # what we know may be of another store
                 self._position, self._known = None, dict.fromkeys(self._known, -1)
-        if not self._ended():
-            raise ConnectionError("the stream has ended")
+        raise ConnectionError("the stream has ended")
 
     def _snapshot(self, data: dict[str, Any]) -> Iterator[Change]:
         if self._listed is None:

@@ -1,18 +1,45 @@
 """The command line: the group, its subcommands, and what an error makes of the exit status."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, Final
 
 import click
 
 import signalbox
-from desktop.subcommands import CANNOT_OPEN, REJECTED, lists, run, store, transfer, values, watch
+from desktop.subcommands import (
+    CANNOT_OPEN,
+    NO_SUCH_KEY,
+    REJECTED,
+    complain,
+    lists,
+    run,
+    store,
+    transfer,
+    values,
+    watch,
+)
+
+MAX_DIGITS: Final = 300_000
+"""Of an integer: more than a value can have. Python would refuse from 4,300."""
+INTERRUPTED: Final = 130
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read us has enough; Python must not complain about it once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 def command() -> click.Group:
     """`signalbox` with every subcommand."""
-    group = click.Group(
+    group = _Group(
         "signalbox",
         help="Live, shared, remembered state. Without a subcommand the window opens.",
         params=[
@@ -30,23 +57,22 @@ def command() -> click.Group:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    sys.set_int_max_str_digits(MAX_DIGITS)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
     try:
         return int(command().main(arguments, "signalbox", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
-        return 130
+        return INTERRUPTED
     except signalbox.Rejected as error:
-        click.echo(f"signalbox: {error.message}", err=True)
-        return REJECTED
+        complain(error.message)
+        return NO_SUCH_KEY if error.code == "not_found" else REJECTED
     except signalbox.NotRunning as error:
-        click.echo(f"signalbox: {error}", err=True)
+        complain(str(error))
         return CANNOT_OPEN
-    except BrokenPipeError:
-        # Whoever read us has enough; Python must not complain about it once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _remember(data_dir: str | None) -> None:

@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import click
 
@@ -47,7 +47,10 @@ def parsed(text: str) -> Any:
 
 def strictly_parsed(text: str) -> Any:
     """The JSON value that `text` is. Raises `ValueError`."""
-    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    try:
+        return DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def dumped(value: Any) -> str:
@@ -60,11 +63,16 @@ def shown(value: Any) -> str:
     return visible(value if isinstance(value, str) else dumped(value))
 
 
-def visible(text: str) -> str:
+def visible(text: str, stream: TextIO | None = None) -> str:
     """`text`; on a terminal with its control characters escaped, which could steer it."""
-    if not sys.stdout.isatty():
+    if not (stream or sys.stdout).isatty():
         return text
     return "".join(_escaped(letter) for letter in text)
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    click.echo(f"signalbox: {visible(text, sys.stderr)}", err=True)
 
 
 def print_json(value: Any) -> None:
@@ -89,7 +97,17 @@ def _escaped(letter: str) -> str:
 
 
 def _data_dir(context: click.Context, _: click.Parameter, given: str | None) -> Path:
-    return places.data_dir(given or context.obj)
+    try:
+        return places.data_dir(given or context.obj)
+    except OSError as error:
+        raise signalbox.NotRunning(f"The data directory cannot be used: {error}.") from error
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 def _finite(text: str) -> float:
@@ -99,3 +117,9 @@ def _finite(text: str) -> float:
 
 def _refuse(text: str) -> Any:
     raise ValueError(f"{text[:80]} is no number that JSON and 64 bits hold")
+
+
+DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse
+)
+"""Of what the server would take."""

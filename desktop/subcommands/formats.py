@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
@@ -9,7 +10,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import click
 
-from desktop.subcommands import strictly_parsed
+from desktop.subcommands import DECODER, strictly_parsed
+
+MAX_CELL: Final = 1 << 20
+"""Characters of a CSV cell: more than a value can have. Python would refuse from 131,072."""
 
 
 class Bad(NamedTuple):
@@ -29,7 +33,8 @@ Commands = Iterator[tuple[int, bytes | dict[str, Any] | Bad]]
 
 def guess(name: str, source: Source) -> str:
     """The format by the file's ending, else by its first line."""
-    ending = PurePath(name).suffix.lower().removeprefix(".")
+    path = PurePath(name)
+    ending = (path.suffix or path.name).lower().removeprefix(".")  # .env has no ending but itself
     if ending in READERS:
         return ending
     if ending in ("jsonl", "txt", "conf"):
@@ -49,59 +54,136 @@ def _ndjson(source: Source) -> Commands:
 
 def _json(source: Source) -> Commands:
     try:
-        values = strictly_parsed(b"".join(source).decode())
-    except ValueError as error:
-        raise click.UsageError(f"The file is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise click.UsageError("The file holds JSON, but not one object from key to value.")
-    for number, (key, value) in enumerate(values.items(), start=1):
-        yield number, _set(key, value)
+        members = list(_members(b"".join(source).decode()))
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"The file is not one JSON object: {error}.") from error
+    seen = set[str]()
+    for number, key, value in members:
+        if key in seen:
+            yield number, Bad(f"The key {key[:80]!r} stands there already.")
+        else:
+            seen.add(key)
+            yield number, _set(key, value)
+
+
+def _members(text: str) -> Iterator[tuple[int, str, Any]]:
+    """The members of the object that `text` is, each with the line that it begins in."""
+    line, counted, at = 1, 0, _behind("{", text, 0)
+    while not text.startswith("}", at):
+        line, counted = line + text.count("\n", counted, at), at
+        key, end = DECODER.raw_decode(text, at)
+        if text[at] != '"':
+            raise ValueError(f"in line {line} there is no name in quotes")
+        value, end = DECODER.raw_decode(text, _behind(":", text, end))
+        yield line, key, value
+        at = _word(text, end)
+        if not text.startswith("}", at):
+            at = _behind(",", text, at)
+            if text.startswith("}", at):
+                raise ValueError("there is a comma behind the last member")
+    if _word(text, at + 1) < len(text):
+        raise ValueError("there is more behind the object")
+
+
+def _behind(sign: str, text: str, at: int) -> int:
+    """Where the next word begins behind `sign`, which must come next."""
+    at = _word(text, at)
+    if not text.startswith(sign, at):
+        line = 1 + text.count("\n", 0, at)
+        raise ValueError(f"in line {line} there is {text[at : at + 20]!r} instead of {sign}")
+    return _word(text, at + 1)
+
+
+def _word(text: str, at: int) -> int:
+    """Where the next word begins, from `at` on."""
+    blank = re.compile(r"[ \t\r\n]*").match(text, at)
+    assert blank is not None
+    return blank.end()
 
 
 def _csv(source: Source) -> Commands:
-    rows = csv.DictReader(line.decode() for line in source)
+    csv.field_size_limit(MAX_CELL)
+    rows = csv.DictReader(line.decode(errors="surrogateescape") for line in source)
     if not {"key", "value"} <= set(rows.fieldnames or ()):
         raise click.UsageError("The first line of a CSV file names the columns key and value.")
-    for row in rows:
+    while True:
+        number = rows.line_num + 1
         try:
-            yield rows.line_num, _set(row["key"], strictly_parsed(row["value"] or ""))
+            row = next(rows)
+            yield number, _set(row["key"], strictly_parsed(row["value"] or ""))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, Bad(f"This is no line of CSV: {error}.")
         except ValueError as error:
-            yield rows.line_num, Bad(f"The value {row['value']!r:.80} is not JSON: {error}.")
+            yield number, Bad(f"The value {row['value']!r:.80} is not JSON: {error}.")
 
 
 def _env(source: Source) -> Commands:
-    number, pending = 0, ""
-    for number, line in enumerate(source, start=1):
-        pending += line.decode(errors="replace")
-        if not pending.strip() or pending.lstrip().startswith("#"):
+    first, pending, quote = 0, "", ""
+    for number, line in _decoded(source):
+        if isinstance(line, Bad):
+            yield number, line
+            continue
+        if not quote and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        first = first if quote else number
+        pending, quote = pending + line, _open_quote(line, quote)
+        if not quote:
+            yield first, _variable(pending)
             pending = ""
-            continue
-        name, equals, quoted = pending.strip().removeprefix("export ").partition("=")
-        try:
-            words = shlex.split(quoted)
-        except ValueError:  # a quote is open: the value goes on in the next line
-            continue
-        pending = ""
-        if not equals or len(words) > 1:
-            yield number, Bad(f"{line[:80]!r} is not NAME=value, quoted as a shell needs it.")
-        else:
-            yield number, _set(name, number_or_text(words[0] if words else ""))
-    if pending.strip():
-        yield number, Bad("A quote is never closed.")
+    if quote:
+        yield first, Bad(f"The quote {quote} is never closed.")
+
+
+def _open_quote(line: str, quote: str) -> str:
+    """The quote that is open behind `line`, if `quote` was before it."""
+    escaped = False
+    for letter in line:
+        if escaped:
+            escaped = False
+        elif letter == "\\" and quote != "'":
+            escaped = True
+        elif letter == quote:
+            quote = ""
+        elif letter in "'\"" and not quote:
+            quote = letter
+    return quote
+
+
+def _variable(text: str) -> dict[str, Any] | Bad:
+    name, equals, quoted = text.strip().removeprefix("export ").partition("=")
+    try:
+        words = shlex.split(quoted)
+    except ValueError:
+        words = ["", ""]
+    if not equals or len(words) > 1:
+        return Bad(f"{text.strip()[:80]!r} is not NAME=value, quoted as a shell needs it.")
+    return _set(name.strip(), number_or_text(words[0] if words else ""))
 
 
 def _lines(source: Source) -> Commands:
-    for number, raw in enumerate(source, start=1):
-        line = raw.decode(errors="replace").rstrip("\r\n")
+    for number, line in _decoded(source):
+        if isinstance(line, Bad):
+            yield number, line
+            continue
         if not line.strip():
             continue
         key, equals, value = line.partition(" = ")
         if not equals:
             key, equals, value = line.partition("=")
-        if not equals:
-            yield number, Bad(f"{line[:80]!r} is not `key = value`.")
-        else:
+        if equals:
             yield number, _set(key.strip(), number_or_text(value.strip()))
+        else:
+            yield number, Bad(f"{line.rstrip()[:80]!r} is not `key = value`.")
+
+
+def _decoded(source: Source) -> Iterator[tuple[int, str | Bad]]:
+    for number, line in enumerate(source, start=1):
+        try:
+            yield number, line.decode()
+        except UnicodeDecodeError as error:
+            yield number, Bad(f"Byte {error.start + 1} is not UTF-8.")
 
 
 def number_or_text(text: str) -> int | float | str:

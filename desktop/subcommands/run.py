@@ -1,5 +1,7 @@
 """`run`: keep the state of a program in keys while it runs."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from typing import IO, Any, Final
 import click
 
 import signalbox
-from desktop.subcommands import connect, data_dir_option
+from desktop.subcommands import complain, connect, data_dir_option
 
 EVERY: Final = 1.0
 """Seconds between two reports of a program that says nothing."""
@@ -19,6 +21,8 @@ SOON: Final = 0.1
 """Seconds between two reports of a program that says much."""
 LINE: Final = 1_000
 """Characters of the last line that are kept."""
+BLOCK: Final = 64 * 1024
+NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 SIGNALLED: Final = 128
 
@@ -43,11 +47,15 @@ class _Report:
         self._line = ""
         self._spoken = threading.Event()
         self._ended = threading.Event()
+        self._trouble = ""
 
     def follow(self, program: tuple[str, ...]) -> int:
-        """Start the program, wait for its end; its exit status as a shell gives it."""
+        """Start the program, wait for its end; its exit status as a shell gives it.
+
+        Raises `Rejected` where the name is none, before anything is started.
+        """
         started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._tell(status="running", started=started, seconds=0.0, last_line="", exit_code=None)
+        self._set(status="running", started=started, seconds=0.0, last_line="", exit_code=None)
         teller = threading.Thread(target=self._keep_telling)
         teller.start()
         try:
@@ -69,27 +77,40 @@ class _Report:
             process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             self._line = f"{program[0]}: {error.strerror}"
-            click.echo(f"signalbox: {self._line}", err=True)
-            return NOT_FOUND
+            complain(self._line)
+            return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
+        _pass_signals_on(process)
         pipes = [(process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)]
         copiers = [threading.Thread(target=self._copy, args=pipe) for pipe in pipes]
         for copier in copiers:
             copier.start()
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the terminal has told the program, too
-            status = process.wait()
+        status = process.wait()
         for copier in copiers:
             copier.join()
         return SIGNALLED - status if status < 0 else status
 
-    def _copy(self, source: IO[bytes], target: Any) -> None:
-        for line in source:
-            target.write(line)
-            target.flush()
+    def _copy(self, source: IO[bytes], target: IO[bytes]) -> None:
+        """As it comes, since a prompt or a progress bar ends no line."""
+        rest = b""
+        with source:
+            while block := os.read(source.fileno(), BLOCK):
+                try:
+                    target.write(block)
+                    target.flush()
+                except BrokenPipeError:  # the program is to meet it, too
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+                    return
+                *lines, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
+                rest = rest[: 4 * LINE]
+                self._hear(lines)
+        self._hear([rest])
+
+    def _hear(self, lines: list[bytes]) -> None:
+        for line in reversed(lines):
             if text := line.decode(errors="replace").strip():
                 self._line = text[:LINE]
                 self._spoken.set()
+                return
 
     def _keep_telling(self) -> None:
         told = ""
@@ -102,14 +123,28 @@ class _Report:
 
     def _tell(self, **fields: Any) -> None:
         try:
-            with self._box.batch() as batch:
-                for field, value in fields.items():
-                    batch.set(f"{self._name}.{field}", value)
-        except signalbox.NotRunning as error:  # the program matters more than its report
-            click.echo(f"signalbox: {error}", err=True)
+            self._set(**fields)
+        except (signalbox.NotRunning, signalbox.Rejected) as error:
+            # The program matters more than its report.
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                complain(self._trouble)
+
+    def _set(self, **fields: Any) -> None:
+        with self._box.batch() as batch:
+            for field, value in fields.items():
+                batch.set(f"{self._name}.{field}", value)
 
     def _seconds(self) -> float:
         return round(monotonic() - self._started, 1)
+
+
+def _pass_signals_on(process: subprocess.Popen[bytes]) -> None:
+    """Whoever ends us means the program; we stay to tell how it ended."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if number := getattr(signal, name, None):  # Windows has but one of them
+            signal.signal(number, lambda given, _: process.send_signal(given))
+    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal has told the program, too
 
 
 SUBCOMMANDS: Final = (run,)

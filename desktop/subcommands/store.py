@@ -9,6 +9,7 @@ import click
 from desktop.subcommands import (
     CANNOT_OPEN,
     REJECTED,
+    complain,
     connect,
     data_dir_option,
     json_option,
@@ -103,8 +104,15 @@ def _serve() -> click.Command:
     options = [click.Option([setting.option], help=setting.help) for setting in TABLE]
     options.append(click.Option(["--json"], is_flag=True, help="Print one JSON line when ready."))
     text = "Run the server without a window, until it is stopped."
-    # Only for the help: `desktop.__main__` starts the server before anything else is imported.
-    return click.Command("serve", params=list(options), help=text)
+    return click.Command("serve", params=list(options), help=text, callback=_served_first)
+
+
+def _served_first(**_: Any) -> None:
+    """`desktop.__main__` starts the server before anything is imported, so its word is the first.
+
+    Here it has but its help.
+    """
+    raise click.UsageError("serve comes first: signalbox serve --data-dir D …")
 
 
 def _report(report: dict[str, Any], as_json: bool) -> int:
@@ -124,7 +132,7 @@ def _with_store(work: Callable[[], int]) -> int:
     try:
         return work()
     except StoreError as error:
-        click.echo(f"signalbox: {error}", err=True)
+        complain(str(error))
         return CANNOT_OPEN
 
 

@@ -2,18 +2,29 @@
 
 import json
 import os
-import shutil
 import sys
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from http.client import HTTPException
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import click
 
 import signalbox
-from desktop.subcommands import REJECTED, connect, data_dir_option, dumped, json_option, print_json
+from desktop.subcommands import (
+    REJECTED,
+    complain,
+    connect,
+    data_dir_option,
+    dumped,
+    json_option,
+    print_json,
+)
 from desktop.subcommands.formats import READERS, Bad, guess
 from desktop.subcommands.progress import Bar
 
@@ -35,7 +46,7 @@ def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> 
         kind = kind or guess(file.name, source)
         body = _Body(READERS[kind](source))
         answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
-        lines = [json.loads(line) for line in answer]
+        lines = [json.loads(line) for line in _whole(answer)]
     return _tell(body, lines, as_json)
 
 
@@ -47,8 +58,17 @@ def export(match: str, kind: str | None, data_dir: Path) -> None:
     """Print the keys that match."""
     with connect(data_dir) as box:
         path = signalbox.address("export", {"match": match, "format": kind})
-        shutil.copyfileobj(box.request("GET", path), sys.stdout.buffer, BLOCK)
+        for block in _whole(iter(partial(box.request("GET", path).read, BLOCK), b"")):
+            sys.stdout.buffer.write(block)
         sys.stdout.flush()
+
+
+def _whole(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """An answer as it comes. Raises `NotRunning` where it breaks off."""
+    try:
+        yield from parts
+    except (OSError, HTTPException) as error:
+        raise signalbox.NotRunning(f"The server broke off its answer: {error!r}") from error
 
 
 class _Source:
@@ -65,18 +85,18 @@ class _Source:
         for line in self._file:
             self._first.append(line)
             if line.strip():
-                return line
+                return line.removeprefix(BOM_UTF8)
         return b""
 
     def __iter__(self) -> Iterator[bytes]:
         shown = 0
-        for lines in (self._first, self._file):
-            for line in lines:
-                self._read += len(line)
-                if self._read - shown > BLOCK:
-                    shown = self._read
-                    self._bar.show(self._read, max(self._size, self._read))
-                yield line
+        for line in chain(self._first, self._file):
+            given = line if self._read else line.removeprefix(BOM_UTF8)
+            self._read += len(line)
+            if self._read - shown > BLOCK:
+                shown = self._read
+                self._bar.show(self._read, max(self._size, self._read))
+            yield given
 
 
 class _Body:
@@ -112,9 +132,9 @@ def _tell(body: _Body, lines: list[dict[str, Any]], as_json: bool) -> int:
     ]
     rejected = sorted(rejected + body.bad)
     for number, message in rejected:
-        click.echo(f"signalbox: line {number}: {message}", err=True)
+        complain(f"line {number}: {message}")
     if not summary or summary["status"] == "rejected":
-        click.echo(f"signalbox: {summary.get('message', 'The import was cut off.')}", err=True)
+        complain(summary.get("message", "The import was cut off."))
     counts = {
         "accepted": summary.get("accepted", 0),
         "rejected": len(rejected),

@@ -7,6 +7,7 @@ import click
 
 from desktop.subcommands import (
     NO_SUCH_KEY,
+    complain,
     connect,
     data_dir_option,
     json_option,
@@ -30,7 +31,7 @@ def get(key: str, as_json: bool, data_dir: Path) -> int:
     with connect(data_dir) as box:
         item = box.item(key)
     if item is None:
-        click.echo(f"signalbox: There is no key {key}.", err=True)
+        complain(f"There is no key {key}.")
         return NO_SUCH_KEY
     if as_json:
         print_json(item)
@@ -65,7 +66,7 @@ def rm(key: str, as_json: bool, data_dir: Path) -> int:
     with connect(data_dir) as box:
         ack = box.delete_prefix(key) if key.endswith(".") else box.delete(key)
     if not ack["changed"]:
-        click.echo(f"signalbox: There is no key {key}.", err=True)
+        complain(f"There is no key {key}.")
         return NO_SUCH_KEY
     if not as_json:
         click.echo(f"deleted {ack['changes']:,}, revision {ack['revision']}")
