@@ -256,8 +256,7 @@ class Writer:
 
         Twice as many share a commit then, without a delay that a fast disk would make a loss.
         """
-        with gevent.Timeout(GATHER_SECONDS, False):
-            gevent.idle()
+        gevent.with_timeout(GATHER_SECONDS, gevent.idle, timeout_value=None)
 
     def _write(self) -> None:
         group = Group(self._readmodel, self._now())
