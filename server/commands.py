@@ -167,8 +167,8 @@ def read_command(fields: dict[str, Any]) -> Command:
     return command
 
 
-_UNUSUAL: Final = re.compile(rb"\\|\s:")
-"""What may hide where a name ends."""
+_SPACED: Final = re.compile(rb"\s:")
+"""A name that does not end directly before its colon."""
 
 
 def read_line(line: bytes) -> Command:
@@ -178,16 +178,22 @@ def read_line(line: bytes) -> Command:
     Where nothing is escaped, every name of an object ends with a quote and a colon, and no string
     contains that: if it is there as often as in what was understood, no name stood twice.
     """
-    if _UNUSUAL.search(line) or line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+    names = line.count(b'":')
+    if b"\\" in line or (line.count(b":") > names and _SPACED.search(line)) or _is_deep(line):
         return _read_line_slowly(line)
     try:
         command: Command = _LINE.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _read_line_slowly(line)
-    if line.count(b'":') != _PAYLOAD.encode(command).count(b'":'):
+    if names != _PAYLOAD.encode(command).count(b'":'):
         return _read_line_slowly(line)
     _check(command)
     return command
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether it could nest deeper than a value may."""
+    return len(line) > 2 * MAX_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH
 
 
 def _read_line_slowly(line: bytes) -> Command:

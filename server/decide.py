@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from server import values
 from server.commands import (
     Add,
@@ -11,6 +13,7 @@ from server.commands import (
     Command,
     Delete,
     DeletePrefix,
+    Expect,
     ExpectRevision,
     Member,
     Merge,
@@ -36,6 +39,14 @@ Changes = dict[str, str | None]
 class Entry(NamedTuple):
     raw: str
     revision: int
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A `set` whose value has been checked and encoded: what can be done without the state."""
+
+    key: str
+    raw: str
+    expect: Expect
 
 
 class State(Protocol):
@@ -79,14 +90,25 @@ class Layer:
                 yield key, Entry(raw, self._revisions[key])
 
 
-def decide(state: State, command: Command) -> Changes:
+def prepared(command: Command) -> Command | Put:
+    """`command` with everything done that does not depend on the state.
+
+    Raises `Invalid` or `TooLarge` for a value that no state could take.
+    """
+    if isinstance(command, Set):
+        return Put(command.key, _encoded(command.key, command.value), command.expect)
+    return command
+
+
+def decide(state: State, command: Command | Put) -> Changes:
     """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
 
     Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """
     changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
     net = _net(state, changes)
-    _check_size(net)
+    if len(net) > FEW:
+        _check_size(net)
     return net
 
 
@@ -104,14 +126,18 @@ def _batch(state: State, batch: Batch) -> Changes:
     return layer.changes
 
 
-def _member(state: State, member: Member) -> Changes:
+def _member(state: State, member: Member | Put) -> Changes:
     if member.expect != "any":
         _meet_expectation(state, member)
     return _DECIDERS[type(member)](state, member)
 
 
+def _put(_: State, command: Put) -> Changes:
+    return {command.key: command.raw}
+
+
 def _set(_: State, command: Set) -> Changes:
-    return _put(command.key, command.value)
+    return {command.key: _encoded(command.key, command.value)}
 
 
 def _delete(state: State, command: Delete) -> Changes:
@@ -127,7 +153,7 @@ def _add(state: State, command: Add) -> Changes:
     before = values.decode(entry.raw.encode()) if entry else 0
     if isinstance(before, bool) or not isinstance(before, int | float):
         raise _wrong_type(command.key, entry, "number")
-    return _put(command.key, _sum(command.key, before, command.by))
+    return {command.key: _encoded(command.key, _sum(command.key, before, command.by))}
 
 
 def _sum(key: str, before: float, by: float) -> float:
@@ -146,13 +172,13 @@ def _toggle(state: State, command: Toggle) -> Changes:
     entry = state.get(command.key)
     if entry and entry.raw not in ("true", "false"):
         raise _wrong_type(command.key, entry, "boolean")
-    return _put(command.key, not (entry and entry.raw == "true"))
+    return {command.key: _encoded(command.key, not (entry and entry.raw == "true"))}
 
 
 def _merge(state: State, command: Merge) -> Changes:
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else None
-    return _put(command.key, _merged(before, command.value))
+    return {command.key: _encoded(command.key, _merged(before, command.value))}
 
 
 def _merged(target: Any, patch: Any) -> Any:
@@ -203,6 +229,7 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
 
 
 _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
+    Put: _put,
     Set: _set,
     Delete: _delete,
     DeletePrefix: _delete_prefix,
@@ -213,12 +240,12 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 }
 
 
-def _put(key: str, value: Any) -> Changes:
+def _encoded(key: str, value: Any) -> str:
     values.check(value, key)
     check_setting(key, value)
     raw = values.encode(value)
     values.check_size(raw, key)
-    return {key: raw}
+    return raw
 
 
 def _check_setting(key: str, raw: str) -> None:
@@ -240,8 +267,6 @@ def _too_many(what: str) -> TooLarge:
 
 
 def _check_size(changes: Changes) -> None:
-    if len(changes) <= FEW:
-        return
     if len(changes) > MAX_CHANGES:
         raise _too_many("The command")
     size = sum(len(key) + values.size(raw) for key, raw in changes.items() if raw)
@@ -258,7 +283,7 @@ def _equal(entry: Entry | None, raw: str | None) -> bool:
     return values.same(entry.raw, raw)
 
 
-def _meet_expectation(state: State, command: Member) -> None:
+def _meet_expectation(state: State, command: Member | Put) -> None:
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not None:
         if expect.store_revision != state.revision:

@@ -97,7 +97,7 @@ def check_size(raw: str, key: str) -> None:
 
 def check(value: Any, key: str) -> None:
     """Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed."""
-    if isinstance(value, _SIMPLE):
+    if isinstance(value, _SIMPLE) or (isinstance(value, float) and math.isfinite(value)):
         return
     level, depth = [value], 0
     while level:

@@ -25,8 +25,8 @@ MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
-GATHER_SECONDS: Final = 0.005
-"""The longest that a group waits for more to share its commit, where the hub never rests."""
+REST_SECONDS: Final = 0.005
+"""The longest that anything waits for a hub that is never idle."""
 HIGHEST: Final = 2
 DIED: Final = 70
 SCAN_SLICE: Final = 500
@@ -75,10 +75,11 @@ class _Base:
 
     def look_up(self, keys: Sequence[str]) -> None:
         """Ask for many keys with few questions."""
-        for start in range(0, len(keys), SCAN_SLICE):
-            asked = keys[start : start + SCAN_SLICE]
-            found = self._readmodel.entries_of(asked)
-            self.known |= {key: found.get(key) for key in asked}
+        ordered = sorted(set(keys))
+        for start in range(0, len(ordered), SCAN_SLICE):
+            asked = ordered[start : start + SCAN_SLICE]
+            self.known |= dict.fromkeys(asked)
+            self.known |= self._readmodel.entries_of(asked)
             breathe()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
@@ -246,17 +247,11 @@ class Writer:
         while self._queue or not self._is_closing:
             self._work.wait()
             if self._last_size > 1:
-                self._gather()
+                # Those who were just answered send again, and twice as many share a commit.
+                rest()
             self._write()
             if not self._queue and not self._is_closing:
                 self._work.clear()
-
-    def _gather(self) -> None:
-        """Let those who were just answered send again, until everything that has come is read.
-
-        Twice as many share a commit then, without a delay that a fast disk would make a loss.
-        """
-        gevent.with_timeout(GATHER_SECONDS, gevent.idle, timeout_value=None)
 
     def _write(self) -> None:
         group = Group(self._readmodel, self._now())
@@ -304,6 +299,15 @@ def breathe() -> None:
     `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
     """
     gevent.idle(priority=HIGHEST)
+
+
+def rest() -> None:
+    """Let everybody else go first: return once the hub is idle, after `REST_SECONDS` at the latest.
+
+    Behind those who only breathe, such as a writer that is deciding: what rests runs while the disk
+    is waited for.
+    """
+    gevent.with_timeout(REST_SECONDS, gevent.idle, timeout_value=None)
 
 
 def _end_process(_: Any) -> None:

@@ -13,14 +13,23 @@ from typing import Any, Final, NamedTuple
 
 from server import values
 from server.commands import Attempt, Command, check_actor, read_line
-from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES, Changes, Layer, State, decide
+from server.decide import (
+    MAX_CHANGES,
+    MAX_TRANSACTION_BYTES,
+    Changes,
+    Layer,
+    Put,
+    State,
+    decide,
+    prepared,
+)
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
 from server.outcomes import Outcome
-from server.writer import Waiting, Writer, breathe
+from server.writer import Waiting, Writer, breathe, rest
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -34,7 +43,7 @@ SPOOLED: Final = 256 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
-Line = tuple[int, Command]
+Line = tuple[int, Command | Put]
 """A command and its number in the body, from 1."""
 
 
@@ -64,8 +73,9 @@ class Batch:
             try:
                 made = decide(layer, command)
                 for key, raw in made.items():
-                    size += len(key) + values.size(raw or "")
-                _check_size(len(layer.changes) + len(made), size)
+                    size += len(key) + (values.size(raw) if raw else 0)
+                if size > MAX_TRANSACTION_BYTES or len(layer.changes) + len(made) > MAX_CHANGES:
+                    raise _too_much(size)
             except SignalboxError as error:
                 if self._atomic:
                     raise _located(error, number) from error
@@ -108,7 +118,7 @@ class Import:
             while (lines := reader.take(IDLE_SECONDS)) is not None and self.failure is None:
                 for start in range(0, len(lines), SLICE):
                     self._add(lines[start : start + SLICE])
-                    breathe()
+                    rest()
                 if not lines and not self._atomic:
                     self._submit()
                 yield from self._progress()
@@ -152,7 +162,7 @@ class Import:
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = _too_much_at_once()
+            self.failure = _too_much(self._bytes)
 
     def _submit(self) -> None:
         """Send the gathered lines once the batch before them has landed."""
@@ -243,10 +253,10 @@ def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], It
     return route
 
 
-def _command(line: bytes) -> Command:
+def _command(line: bytes) -> Command | Put:
     if len(line) > MAX_LINE:
         raise TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
-    return read_line(line)
+    return prepared(read_line(line))
 
 
 def _check_id(identity: str) -> None:
@@ -256,14 +266,10 @@ def _check_id(identity: str) -> None:
         )
 
 
-def _check_size(changes: int, size: int) -> None:
-    if changes > MAX_CHANGES:
-        raise TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
-    if size > MAX_TRANSACTION_BYTES:
-        raise _too_much_at_once()
-
-
-def _too_much_at_once() -> TooLarge:
+def _too_much(size: int) -> TooLarge:
+    """Of bytes, or else of changes, for one transaction."""
+    if size <= MAX_TRANSACTION_BYTES:
+        return TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
     return TooLarge(
         f"One transaction holds {MAX_TRANSACTION_BYTES} bytes; import without atomic=1.",
         limit=MAX_TRANSACTION_BYTES,
