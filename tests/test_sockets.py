@@ -302,6 +302,25 @@ def test_one_connection_too_many_is_told_so_and_room_is_made_by_leaving(
             clients[0].get("status")  # until the server has noticed
 
 
+def test_large_bodies_that_do_not_come_keep_out_large_ones_only(box: Server) -> None:
+    large = f"Content-Length: {16 * MIB}"
+    with ExitStack() as stack:
+        for _ in range(4):
+            plain = stack.enter_context(plain_socket(box))
+            plain.sendall(head(box, "POST /commands", JSON, large) + b'{"type":')
+        while (
+            answer := post(box, b"{}" + b" " * 65_536, f"Content-Length: {65_538}")
+        ).status == 422:
+            pass  # until the server has read the four heads
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert answer.json()["code"] == "busy"
+        assert box.set("k", value="small")["status"] == "accepted"
+    while (
+        post(box, COMMAND + b" " * 65_536, f"Content-Length: {65_536 + len(COMMAND)}").status == 429
+    ):
+        pass  # until the server has noticed that they left
+
+
 def test_many_requests_may_be_sent_ahead_on_one_connection(box: Server) -> None:
     with plain_socket(box) as plain:
         for number in range(50):

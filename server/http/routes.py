@@ -9,7 +9,7 @@ from server.errors import MethodNotAllowed, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http import exports, queries
 from server.http.answers import HEADERS, StartResponse, answer, refuse
-from server.http.commands import commands
+from server.http.commands import Commands
 from server.http.guard import Guard
 from server.http.imports import imports
 from server.http.openapi import describe
@@ -20,6 +20,7 @@ from server.writer import Writer
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+Write = Callable[[Environ, StartResponse, str], Iterable[bytes]]
 
 
 def application(
@@ -32,7 +33,7 @@ def application(
     url: Callable[[], str],
 ) -> Application:
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
-    writes = {"/commands": commands(writer), "/commands/import": imports(writer)}
+    writes: dict[str, Write] = {"/commands": Commands(writer), "/commands/import": imports(writer)}
     reads = _queries(guard, readmodel, feed, streams, status)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
