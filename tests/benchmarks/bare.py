@@ -17,10 +17,7 @@ import bottle  # noqa: E402
 from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: E402
 from gevent.queue import SimpleQueue  # noqa: E402
 
-ACK = (
-    b'{"id":"0123456789ab-1f","status":"accepted","revision":123456,'
-    b'"changed":true,"changes":1,"duplicate":false}'
-)
+from unread import ACK  # noqa: E402
 
 
 class Handler(WSGIHandler):

@@ -1,41 +1,76 @@
-"""Durable `set` over HTTP, beside a handler that does nothing and beside a fair peer."""
+"""Durable `set` over HTTP, beside a handler that does nothing and beside fair peers."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Final, NamedTuple
 
 from programs import fsync_milliseconds, outcome, running, serving
-from rows import Row, at_least
+from rows import Row, at_least, shown
 
+PEERS: Final = {
+    "Starlette": {"loop": "asyncio", "http": "h11"},
+    "Starlette, uvloop, httptools": {"loop": "uvloop", "http": "httptools"},
+}
+"""With uvicorn's settings: what it brings itself, and what it takes where that is installed."""
 CONNECTIONS: Final = {8: 0.6, 32: 0.9}
 """With the least ratio to the handler that does nothing."""
+OURS: Final = "ours"
+
+
+class Side(NamedTuple):
+    """Where to send commands, and the token that goes with them."""
+
+    port: int
+    token: str = "t"
 
 
 def measure(folder: Path, quick: bool) -> Iterator[Row]:
-    rounds, seconds = (3, 0.8) if quick else (9, 2.0)
+    rounds, seconds = (3, 0.5) if quick else (9, 2.0)
     yield Row("fsync of 4 KiB, median", f"{fsync_milliseconds(folder):.3f} ms")
-    with (
-        serving(folder / "ours") as server,
-        running("bare.py") as bare,
-        running("peer.py", path=str(folder / "peer.db"), token="t") as peer,
-    ):
-        sides = {
-            "ours": (server.port, server.write_token),
-            "bare": (bare.told["port"], "t"),
-            "peer": (peer.told["port"], "t"),
-        }
+    with ExitStack() as stack:
+        sides = _sides(stack, folder)
         for connections, target in CONNECTIONS.items():
-            rates: dict[str, list[float]] = {name: [] for name in sides}
-            for number in range(rounds + 1):
-                for name, (port, token) in sides.items():
-                    rate = _rate(port, token, connections, seconds if number else 0.3)
-                    if number:  # the first round warms up
-                        rates[name].append(rate)
-            what = f"durable set over HTTP, {connections} connections, beside"
-            yield at_least(f"{what} bare", rates["ours"], rates["bare"], "/s", target)
-            yield at_least(f"{what} Starlette", rates["ours"], rates["peer"], "/s", 1)
+            rates = _rates(sides, connections, rounds, seconds)
+            what, ours = f"durable set over HTTP, {connections} connections", rates.pop(OURS)
+            yield at_least(f"{what}, beside bare", ours, rates.pop("bare"), "/s", target)
+            limit = rates.pop("the load alone")
+            for peer, peers in rates.items():
+                yield at_least(f"{what}, beside {peer}", ours, peers, "/s", 1)
+            yield Row(f"{what}, what the load itself can make", f"{shown(median(limit))} /s")
 
 
-def _rate(port: int, token: str, connections: int, seconds: float) -> float:
-    did = outcome("load.py", port=port, token=token, connections=connections, seconds=seconds)
+def _sides(stack: ExitStack, folder: Path) -> dict[str, Side]:
+    """Everything that is measured, running."""
+    server = stack.enter_context(serving(folder / "ours"))
+    sides = {
+        OURS: Side(server.port, server.write_token),
+        "bare": Side(stack.enter_context(running("bare.py")).told["port"]),
+        "the load alone": Side(stack.enter_context(running("unread.py")).told["port"]),
+    }
+    for number, (name, settings) in enumerate(PEERS.items()):
+        if all(map(find_spec, set(settings.values()) - {"asyncio"})):
+            given = {"path": str(folder / f"peer-{number}.db"), "token": "t", **settings}
+            sides[name] = Side(stack.enter_context(running("peer.py", **given)).told["port"])
+    return sides
+
+
+def _rates(
+    sides: dict[str, Side], connections: int, rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    """Commands a second of each side in each round."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        _rate(side, connections, 0.2)  # warm up
+    for _ in range(rounds):
+        for name, side in sides.items():
+            rates[name].append(_rate(side, connections, seconds))
+    return rates
+
+
+def _rate(side: Side, connections: int, seconds: float) -> float:
+    given = {**side._asdict(), "connections": connections, "seconds": seconds}
+    did = outcome("load.py", **given)
     return float(did["requests"] / did["seconds"])

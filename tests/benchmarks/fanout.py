@@ -1,6 +1,8 @@
 """One writer and many script streams, beside plain gevent sending the same bytes."""
 
 import json
+import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,12 @@ from rows import Row, at_least
 STREAMS: Final = {100: 0.8, 1000: 1.2}
 """With the least ratio to plain gevent."""
 LAST: Final = "the last one"
+UNDER_WAY: Final = 8
+"""Commands of the writer that wait for their acknowledgement: one alone waits for every commit."""
 
 
 def measure(folder: Path, quick: bool) -> Iterator[Row]:
-    rounds, deliveries = (3, 100_000) if quick else (7, 300_000)
+    rounds, deliveries = (3, 100_000) if quick else (7, 400_000)
     with serving(folder / "fanout") as server, running("bare_fanout.py") as bare:
         yield from _memory(server, max(STREAMS))
         for streams, target in STREAMS.items():
@@ -64,16 +68,30 @@ def _bare(bare: Program, streams: int, events: list[str]) -> float:
 
 
 def write(server: Server, events: int, name: str) -> None:
-    """One writer on one connection; the last value says that it is the last."""
-    with connect(server.port) as connection:
-        for number in range(events):
-            key, value = f"fan.k{number % 100}", f"{name} {number}"
-            if number == events - 1:
-                key, value = f"fan.last.{time_ns()}", LAST
-            body = json.dumps({"type": "set", "key": key, "value": value}).encode()
-            connection.send(head(server.port, server.write_token, len(body)) + body)
-            if not is_answered(connection.recv(4096)):
-                raise RuntimeError("an acknowledgement came in pieces")
+    """One writer with some commands under way; the last value says that it is the last."""
+    idle = deque(connect(server.port) for _ in range(UNDER_WAY))
+    busy: deque[socket.socket] = deque()
+    for number in range(events - 1):
+        if not idle:
+            idle.append(_answered(busy.popleft()))
+        busy.append(_sent(server, idle.popleft(), f"fan.k{number % 100}", f"{name} {number}"))
+    while busy:
+        idle.append(_answered(busy.popleft()))
+    _answered(_sent(server, idle[0], f"fan.last.{time_ns()}", LAST))
+    for connection in idle:
+        connection.close()
+
+
+def _sent(server: Server, connection: socket.socket, key: str, value: str) -> socket.socket:
+    body = json.dumps({"type": "set", "key": key, "value": value}).encode()
+    connection.send(head(server.port, server.write_token, len(body)) + body)
+    return connection
+
+
+def _answered(connection: socket.socket) -> socket.socket:
+    if not is_answered(connection.recv(4096)):
+        raise RuntimeError("an acknowledgement came in pieces")
+    return connection
 
 
 def _memory(server: Server, streams: int) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """A program: writes the rows of an import with apsw alone, without reading or checking anything.
 
 Given {"path", "count"}, prints {"seconds"}: the same tables, the same durability, as many rows in a
-commit as the server takes lines at most.
+commit as the server takes lines, and those in key order, which is a quarter faster.
 """
 
 import json
@@ -11,20 +11,19 @@ from time import perf_counter
 
 from ndjson import key, value
 from server.database import Database
-
-BATCH = 20_000
+from server.http.imports import BATCH_LINES
 
 
 def main() -> None:
     given = json.loads(sys.argv[1])
     connection = Database(Path(given["path"])).writer
     rows = [
-        (number // BATCH + 1, key(number), json.dumps(value(number)))
+        (number // BATCH_LINES + 1, key(number), json.dumps(value(number)))
         for number in range(given["count"])
     ]
     started = perf_counter()
-    for first in range(0, len(rows), BATCH):
-        batch = rows[first : first + BATCH]
+    for first in range(0, len(rows), BATCH_LINES):
+        batch = sorted(rows[first : first + BATCH_LINES])
         with connection:
             connection.execute(
                 "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'import', 'script', 0, ?)",

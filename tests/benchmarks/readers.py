@@ -13,6 +13,9 @@ import sys
 from time import perf_counter
 from typing import Any
 
+AT_ONCE = 100
+"""Connections that are made before any is waited for: more than a listener keeps are lost."""
+
 
 class Reader:
     """One connection; `mark` is what it waits for, which may arrive in pieces."""
@@ -48,9 +51,12 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 8192), most))
     request = given["request"].encode()
-    readers = [Reader(given["port"], request, number == 0) for number in range(given["streams"])]
+    readers: list[Reader] = []
     with selectors.DefaultSelector() as selector:
-        _await(selector, readers, given["ready"].encode())
+        while (count := len(readers)) < given["streams"]:
+            more = min(AT_ONCE, given["streams"] - count)
+            readers += [Reader(given["port"], request, not count + one) for one in range(more)]
+            _await(selector, readers[count:], given["ready"].encode())
         for reader in readers:
             reader.start_again()
         _tell()
