@@ -76,6 +76,7 @@ class App:
             self.streams,
             self.status,
             lambda: self.url,
+            self.data_dir,
         )
         self._server = self._bind(serve)
         self.url = ""

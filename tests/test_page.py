@@ -1,5 +1,7 @@
 """The window shows the state: live, exact, and only what is in sight."""
 
+import subprocess
+
 import pytest
 from playwright.sync_api import Route, expect
 
@@ -268,7 +270,10 @@ def test_an_empty_store_shows_three_ways_to_begin(box: Server, open_window: Open
     window = open_window(box)
     first = window["#first"]
     expect(first).to_be_visible()
-    expect(window["#line"]).to_contain_text("set hello world")
+    subprocess.run(window["#line"].inner_text(), shell=True, check=True)
+    expect(window["#rows .row"]).to_contain_text("hello")
+    assert box.post({"type": "delete", "key": "hello"}).status == 200
+    expect(first).to_be_visible()
     first.get_by_text("Watch this computer").click()
     window.wait_for("() => document.querySelectorAll('#rows .row').length > 3")
     assert box.value("_signalbox.sources.computer") == {"enabled": True, "every": 1.0}

@@ -1,6 +1,7 @@
 """Every route behind the guard, and the one form of refusals."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import bottle
@@ -31,10 +32,12 @@ def application(
     streams: Streams,
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
+    data_dir: Path,
 ) -> Application:
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
     writes: dict[str, Write] = {"/commands": Commands(writer), "/commands/import": imports(writer)}
-    reads = _queries(guard, readmodel, feed, streams, status)
+    reads = _queries(readmodel, status)
+    Shell(guard, readmodel, feed, streams, status, data_dir).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -60,13 +63,7 @@ def application(
     return serve
 
 
-def _queries(
-    guard: Guard,
-    readmodel: ReadModel,
-    feed: Feed,
-    streams: Streams,
-    status: Callable[[], dict[str, Any]],
-) -> bottle.Bottle:
+def _queries(readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> bottle.Bottle:
     app = bottle.Bottle(catchall=False)
     app.default_error_handler = _as_json
     queries.mount(app, readmodel, status)
@@ -75,7 +72,6 @@ def _queries(
         "/openapi.json",
         callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()),
     )
-    Shell(guard, readmodel, feed, streams, status).mount(app)
     return app
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from server.http.guard import Guard
 from server.http.page import page
 from server.http.streams import Streams
 from server.readmodel import ReadModel
+from server.settings import default_data_dir
 from ui.views import shell
 
 STATIC: Final = Path(ui.__file__).parent / "static"
@@ -40,12 +42,14 @@ class Shell:
         feed: Feed,
         streams: Streams,
         status: Callable[[], dict[str, Any]],
+        data_dir: Path,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
         self._feed = feed
         self._streams = streams
         self._status = status
+        self._data_dir = data_dir
 
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
@@ -58,7 +62,7 @@ class Shell:
             store=self._readmodel.store,
             version=__version__,
             theme=_theme(self._readmodel),
-            shell_line=f"{shlex.join(_executable())} set hello world",
+            shell_line=_line(self._data_dir),
             window=token_hex(4),
         )
         return _answer(text, "text/html; charset=utf-8")
@@ -98,6 +102,13 @@ def _signals(text: str | None) -> dict[str, Any]:
 def _theme(readmodel: ReadModel) -> str:
     item = readmodel.get("_signalbox.theme")
     return str(json.loads(item.raw)) if item else "system"
+
+
+def _line(data_dir: Path) -> str:
+    """What sets a key of this very store when it is pasted into a shell."""
+    store = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
+    words = [*_executable(), *store, "set", "hello", "world"]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def _executable() -> list[str]:

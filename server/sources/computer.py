@@ -9,6 +9,7 @@ import gevent
 import msgspec
 import psutil
 from gevent.event import Event
+from gevent.threadpool import ThreadPool
 
 from server.commands import Attempt, Batch, Set
 from server.events import Transaction
@@ -31,11 +32,14 @@ class ComputerSource:
         self._readmodel = readmodel
         self._writer = writer
         self._switched = Event()
+        # psutil remembers for each thread what it read last: all readings are one thread's.
+        self._thread = ThreadPool(1)
         feed.listen(self._notice)
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
         self._greenlet.kill()
+        self._thread.kill()
 
     def _notice(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         if any(change.key == COMPUTER for one in transactions for change in one.changes):
@@ -50,7 +54,7 @@ class ComputerSource:
         while True:
             setting = self._setting()
             if setting.enabled:
-                self._write(gevent.get_hub().threadpool.apply(measure.take))
+                self._write(self._thread.apply(measure.take))
             self._switched.wait(setting.every if setting.enabled else None)
             self._switched.clear()
 
