@@ -38,16 +38,27 @@ def at_least(
 
 
 def at_most(
-    what: str, ours: float, unit: str, target: float | None = None, peer: float | None = None
+    what: str,
+    ours: float,
+    unit: str,
+    target: float | None = None,
+    peer: float | None = None,
+    factor: float | None = None,
 ) -> Row:
-    """Less is better, and `target` is a bound in `unit`, not a ratio."""
+    """Less is better; `target` is a bound in `unit`, `factor` one on the ratio to `peer`."""
+    ratio = None if peer is None else ours / peer
+    wanted = [] if target is None else [f"< {target:g} {unit}"]
+    kept = target is None or ours < target
+    if factor is not None and ratio is not None:
+        wanted.append(f"<= {factor:g} times")
+        kept = kept and ratio <= factor
     return Row(
         what,
         f"{shown(ours)} {unit}",
         "" if peer is None else f"{shown(peer)} {unit}",
-        "" if peer is None else f"{ours / peer:.2f}",
-        "" if target is None else f"< {target:g} {unit}",
-        None if target is None else ours < target,
+        "" if ratio is None else f"{ratio:.2f}",
+        ", ".join(wanted),
+        kept if wanted else None,
     )
 
 

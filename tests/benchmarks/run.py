@@ -17,6 +17,7 @@ import durable_set
 import fanout
 import imports
 import lag
+import sizes
 from rows import Row, table
 
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "import": imports.measure,
     "streams": fanout.measure,
     "lag": lag.measure,
+    "keys": sizes.measure,
 }
 
 
