@@ -27,8 +27,9 @@ test: $(INSTALLED)
 	$(PY) -m pytest
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
+# `make bench NAMES="set lag"`: only these.
 bench: $(INSTALLED)
-	$(PY) tests/benchmarks/run.py $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
+	$(PY) tests/benchmarks/run.py $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick) $(NAMES)
 
 --quick:
 	@:

@@ -1,6 +1,7 @@
 """Chromium, from the login address to the first rows that a person sees."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -23,6 +24,10 @@ new MutationObserver((_, observer) => {
 
 
 def measure(lot: Server, few: Server, many: int, loads: int) -> Iterator[Row]:
+    what = f"{many:,} keys beside 1,000, Chromium shows the first rows, median"
+    if not Path(CHROMIUM).exists():
+        yield Row(what, "needs Chromium")
+        return
     spent: dict[Server, list[float]] = {lot: [], few: []}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -34,7 +39,6 @@ def measure(lot: Server, few: Server, many: int, loads: int) -> Iterator[Row]:
                 if number:  # the first one warms up
                     found.append(milliseconds)
         browser.close()
-    what = f"{many:,} keys beside 1,000, Chromium shows the first rows, median"
     yield at_most(what, median(spent[lot]), "ms", None, median(spent[few]), TIMES_APART)
 
 

@@ -5,11 +5,15 @@ ratios of one run mean something.
 """
 
 import argparse
+import os
+import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
+
+import apsw
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.py
 
@@ -18,6 +22,7 @@ import fanout
 import imports
 import lag
 import sizes
+import start
 from rows import Row, table
 
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
@@ -26,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "streams": fanout.measure,
     "lag": lag.measure,
     "keys": sizes.measure,
+    "start": start.measure,
 }
 
 
@@ -37,7 +43,7 @@ def main() -> int:
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    rows: list[Row] = []
+    machine, rows = _machine(), list[Row]()
     for name in given.names or BENCHMARKS:
         started = perf_counter()
         with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
@@ -45,8 +51,16 @@ def main() -> int:
                 rows.append(row)
                 print(" · ".join(filter(None, row.cells())), file=sys.stderr)
         print(f"  {name}: {perf_counter() - started:.1f} s", file=sys.stderr)
+    print(f"{machine}; {'--quick' if given.quick else 'full size'}\n")
     print("\n".join(table(rows)))
     return 0
+
+
+def _machine() -> str:
+    python, sqlite = platform.python_version(), apsw.sqlite_lib_version()
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg()[:2])
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system} (load before: {load}), Python {python}, SQLite {sqlite}"
 
 
 if __name__ == "__main__":

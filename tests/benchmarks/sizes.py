@@ -4,15 +4,17 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import browsing
 import growing
 import ndjson
+import start
 from asks import Asker
 from harness import Server
 from programs import memory, serving
-from rows import Row, at_most, percentile
+from rows import Row, at_most, percentile, shown
 
 FEW: Final = 1_000
 PAGE: Final = 100
@@ -28,6 +30,9 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         ndjson.send(server, ndjson.lines(FEW))
     with serving(folder / "many") as server:
         yield from growing.measure(server, many)
+        server.stop()
+    ready = [start.until_ready(folder / "many") for _ in range(3)]
+    yield Row(f"serve until ready, {many:,} keys", f"{shown(median(ready))} ms")
     with serving(folder / "many") as lot, serving(folder / "few") as few:
         yield from _queries(lot, few, many, times)
         yield from _searches(lot, few, many, max(times // 10, 12))

@@ -1,0 +1,95 @@
+"""From a command to what it is for: a server that answers, a window that shows the keys."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+import ndjson
+from desk import Desk
+from harness import ROOT
+from programs import ENVIRONMENT, HERE, running, serving
+from rows import Row, at_most
+from screen import Screen, screen
+
+KEYS: Final = 1_000
+ENGINE: Final = {"QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu"}
+"""For both windows: root cannot have the sandbox, and a virtual screen no graphics card."""
+
+
+def measure(folder: Path, quick: bool) -> Iterator[Row]:
+    rounds = 2 if quick else 11
+    store = folder / "store"
+    with serving(store) as server:
+        ndjson.send(server, ndjson.lines(KEYS))
+        server.stop()
+    what = f"serve until ready, {KEYS:,} keys, beside bare"
+    yield _row(what, [(until_ready(store), _bare_until_ready()) for _ in range(rounds + 1)])
+    what = f"window until its rows are shown, {KEYS:,} keys, beside an empty one"
+    if shutil.which("Xvfb") is None:
+        yield Row(what, "needs Xvfb")
+        return
+    with screen(folder) as display:
+        pairs = [(_window(store, display), _empty(display)) for _ in range(rounds + 1)]
+        yield _row(what, pairs)
+
+
+def _row(what: str, pairs: list[tuple[float, float]]) -> Row:
+    """Of ours and the other's milliseconds; the first pair has warmed up."""
+    ours, others = (median(side) for side in zip(*pairs[1:], strict=True))
+    return at_most(what, ours, "ms", None, others)
+
+
+def until_ready(store: Path) -> float:
+    """Milliseconds from starting the server to its first line."""
+    started = perf_counter()
+    with serving(store) as server:
+        spent = perf_counter() - started
+        server.stop()
+    return spent * 1000
+
+
+def _bare_until_ready() -> float:
+    started = perf_counter()
+    with running("bare.py"):
+        return (perf_counter() - started) * 1000
+
+
+def _window(store: Path, display: Screen) -> float:
+    """With a server of its own, which it starts."""
+    desk, started = Desk(store, display.name), perf_counter()
+    process = desk.start(ROOT, **ENGINE)
+    try:
+        shown = display.await_text()
+        process.terminate()
+        process.wait()
+    finally:
+        desk.end()
+    display.await_nothing()
+    return (shown - started) * 1000
+
+
+def _empty(display: Screen) -> float:
+    started = perf_counter()
+    with _empty_window(display):
+        shown = display.await_text()
+    display.await_nothing()
+    return (shown - started) * 1000
+
+
+@contextmanager
+def _empty_window(display: Screen) -> Iterator[None]:
+    environment = {**ENVIRONMENT, **ENGINE, "DISPLAY": display.name}
+    process = subprocess.Popen(
+        [sys.executable, HERE / "empty_window.py"], env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
