@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Final, NamedTuple
 
 from programs import fsync_milliseconds, outcome, running, serving
@@ -17,7 +16,8 @@ PEERS: Final = {
 """With uvicorn's settings: what it brings itself, and what it takes where that is installed."""
 CONNECTIONS: Final = {8: 0.6, 32: 0.9}
 """With the least ratio to the handler that does nothing."""
-OURS: Final = "ours"
+OURS: Final = "Signalbox"
+BARE: Final = "bare"
 
 
 class Side(NamedTuple):
@@ -31,15 +31,16 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     rounds, seconds = (3, 0.5) if quick else (9, 2.0)
     yield Row("fsync of 4 KiB, median", f"{fsync_milliseconds(folder):.3f} ms")
     with ExitStack() as stack:
+        load = Side(stack.enter_context(running("unread.py")).told["port"])
         sides = _sides(stack, folder)
         for connections, target in CONNECTIONS.items():
             rates = _rates(sides, connections, rounds, seconds)
-            what, ours = f"durable set over HTTP, {connections} connections", rates.pop(OURS)
-            yield at_least(f"{what}, beside bare", ours, rates.pop("bare"), "/s", target)
-            limit = rates.pop("the load alone")
-            for peer, peers in rates.items():
-                yield at_least(f"{what}, beside {peer}", ours, peers, "/s", 1)
-            yield Row(f"{what}, what the load itself can make", f"{shown(median(limit))} /s")
+            ours = rates.pop(OURS)
+            what = f"durable set over HTTP, {connections} connections"
+            for name, others in rates.items():
+                yield at_least(what, ours, name, others, "/s", target if name == BARE else 1)
+            limit = _rate(load, connections, seconds)
+            yield Row(f"{what}: what the load could ask", f"{shown(limit)} /s")
 
 
 def _sides(stack: ExitStack, folder: Path) -> dict[str, Side]:
@@ -47,8 +48,7 @@ def _sides(stack: ExitStack, folder: Path) -> dict[str, Side]:
     server = stack.enter_context(serving(folder / "ours"))
     sides = {
         OURS: Side(server.port, server.write_token),
-        "bare": Side(stack.enter_context(running("bare.py")).told["port"]),
-        "the load alone": Side(stack.enter_context(running("unread.py")).told["port"]),
+        BARE: Side(stack.enter_context(running("bare.py")).told["port"]),
     }
     for number, (name, settings) in enumerate(PEERS.items()):
         if all(map(find_spec, set(settings.values()) - {"asyncio"})):

@@ -32,8 +32,8 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
                 rate, sent = _ours(server, streams, events, f"{streams} streams {number}")
                 ours.append(rate)
                 plain.append(_bare(bare, streams, sent))
-            what = f"1 writer, {streams:,} script streams, events received"
-            yield at_least(what, ours, plain, "/s", target)
+            what = f"1 writer, {streams:,} script streams: events received"
+            yield at_least(what, ours, "plain gevent", plain, "/s", target)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _memory(server: Server, streams: int) -> Iterator[Row]:
     before = memory(server.pid)
     with reading(server, streams):
         each = (memory(server.pid) - before) * 1024 / streams
-    yield Row(f"memory of each of {streams:,} script streams", f"{each:.1f} KB")
+    yield Row(f"{streams:,} script streams: memory of each", f"{each:.1f} KB")
 
 
 def _revision(server: Server) -> int:

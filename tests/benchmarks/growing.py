@@ -36,8 +36,8 @@ def measure(server: Server, keys: int) -> Iterator[Row]:
         spent = perf_counter() - started
     what = f"import of {keys:,} lines while queries are asked"
     yield Row(what, f"{shown(keys / spent)} /s")
-    yield at_most(f"{what}, p99 of those", percentile(lags, 0.99), "ms", 50)
-    yield at_most(f"{what}, most memory", memory(server.pid, "VmHWM"), "MB", 200)
+    yield at_most(f"{what}: p99 of these", percentile(lags, 0.99), "ms", 50)
+    yield at_most(f"{what}: most memory", memory(server.pid, "VmHWM"), "MB", 200)
 
 
 _QUESTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
-COLUMNS: Final = ("what", "ours", "peer", "ratio", "target", "met?")
+COLUMNS: Final = ("what", "Signalbox", "beside", "ratio", "target", "met?")
 
 
 class Row(NamedTuple):
@@ -12,25 +12,30 @@ class Row(NamedTuple):
 
     what: str
     ours: str
-    peer: str = ""
+    beside: str = ""
     ratio: str = ""
     target: str = ""
     met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
         verdict = {True: "yes", False: "NO", None: ""}[self.met]
-        return (self.what, self.ours, self.peer, self.ratio, self.target, verdict)
+        return (self.what, self.ours, self.beside, self.ratio, self.target, verdict)
 
 
 def at_least(
-    what: str, ours: Sequence[float], peer: Sequence[float], unit: str, target: float | None = None
+    what: str,
+    ours: Sequence[float],
+    other: str,
+    others: Sequence[float],
+    unit: str,
+    target: float | None = None,
 ) -> Row:
-    """More is better; the ratio is the median of those of each round."""
-    ratio = ratio_of(ours, peer)
+    """More is better than the `other`; the ratio is the median of those of each round."""
+    ratio = ratio_of(ours, others)
     return Row(
         what,
         f"{shown(median(ours))} {unit}",
-        f"{shown(median(peer))} {unit}",
+        f"{other}: {shown(median(others))} {unit}",
         f"{ratio:.2f}",
         "" if target is None else f">= {target:g}",
         None if target is None else ratio >= target,
@@ -42,11 +47,11 @@ def at_most(
     ours: float,
     unit: str,
     target: float | None = None,
-    peer: float | None = None,
+    beside: tuple[str, float] | None = None,
     factor: float | None = None,
 ) -> Row:
-    """Less is better; `target` is a bound in `unit`, `factor` one on the ratio to `peer`."""
-    ratio = None if peer is None else ours / peer
+    """Less is better; `target` is a bound in `unit`, `factor` one on the ratio to `beside`."""
+    ratio = ours / beside[1] if beside else None
     wanted = [] if target is None else [f"< {target:g} {unit}"]
     kept = target is None or ours < target
     if factor is not None and ratio is not None:
@@ -55,16 +60,16 @@ def at_most(
     return Row(
         what,
         f"{shown(ours)} {unit}",
-        "" if peer is None else f"{shown(peer)} {unit}",
+        f"{beside[0]}: {shown(beside[1])} {unit}" if beside else "",
         "" if ratio is None else f"{ratio:.2f}",
         ", ".join(wanted),
         kept if wanted else None,
     )
 
 
-def ratio_of(ours: Sequence[float], peer: Sequence[float]) -> float:
+def ratio_of(ours: Sequence[float], others: Sequence[float]) -> float:
     """The median of the ratios of rounds: what disturbs the machine disturbs both sides of one."""
-    return median(one / other for one, other in zip(ours, peer, strict=True))
+    return median(one / other for one, other in zip(ours, others, strict=True))
 
 
 def percentile(values: Iterable[float], share: float) -> float:

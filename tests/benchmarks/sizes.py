@@ -18,6 +18,7 @@ from rows import Row, at_most, percentile, shown
 
 FEW: Final = 1_000
 PAGE: Final = 100
+_SMALL: Final = f"{FEW:,} keys"
 ROWS: Final = 60
 
 Ask = Callable[[Asker, int], float]
@@ -32,12 +33,12 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield from growing.measure(server, many)
         server.stop()
     ready = [start.until_ready(folder / "many") for _ in range(3)]
-    yield Row(f"serve until ready, {many:,} keys", f"{shown(median(ready))} ms")
+    yield Row(f"{many:,} keys: serve until ready", f"{shown(median(ready))} ms")
     with serving(folder / "many") as lot, serving(folder / "few") as few:
         yield from _queries(lot, few, many, times)
         yield from _searches(lot, few, many, max(times // 10, 12))
         yield from browsing.measure(lot, few, many, loads)
-        yield at_most(f"{many:,} keys, memory of the server", memory(lot.pid), "MB", 200)
+        yield at_most(f"{many:,} keys: memory of the server", memory(lot.pid), "MB", 200)
 
 
 def _queries(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
@@ -45,25 +46,27 @@ def _queries(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
     sides = ((Asker(lot), many), (Asker(few), FEW))
     for name, ask in _QUESTIONS.items():
         ours, others = _in_turn(ask, sides, times)
-        what = f"{many:,} keys beside {FEW:,}, p95 of {name}"
-        yield at_most(what, percentile(ours, 0.95), "ms", 10, percentile(others, 0.95), 2)
+        beside = _SMALL, percentile(others, 0.95)
+        what = f"{many:,} keys: {name}, p95"
+        yield at_most(what, percentile(ours, 0.95), "ms", 10, beside, 2)
 
 
 def _searches(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
     """Searches look at every key; whoever asks for something else must not wait for them."""
     sides = ((Asker(lot), many), (Asker(few), FEW))
     ours, others = _in_turn(_search, sides, times)
-    what = f"{many:,} keys beside {FEW:,}, p95 of search"
-    yield at_most(what, percentile(ours, 0.95), "ms", 300, percentile(others, 0.95))
+    beside = _SMALL, percentile(others, 0.95)
+    yield at_most(f"{many:,} keys: search, p95", percentile(ours, 0.95), "ms", 300, beside)
     alone = [_one(*sides[0]) for _ in range(times * 10)]
     with ThreadPoolExecutor(1) as pool:
         searching = pool.submit(lambda: [_search(Asker(lot), many) for _ in range(times)])
-        beside: list[float] = []
+        meanwhile: list[float] = []
         while not searching.done():
-            beside.append(_one(*sides[0]))
+            meanwhile.append(_one(*sides[0]))
         searching.result()
-    what = f"{many:,} keys, p99 of one key while searches run, beside none running"
-    yield at_most(what, percentile(beside, 0.99), "ms", 10, percentile(alone, 0.99))
+    what = f"{many:,} keys: one key while searches run, p99"
+    quiet = "none running", percentile(alone, 0.99)
+    yield at_most(what, percentile(meanwhile, 0.99), "ms", 10, quiet)
 
 
 def _in_turn(ask: Ask, sides: tuple[tuple[Asker, int], ...], times: int) -> tuple[list[float], ...]:

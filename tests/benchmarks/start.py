@@ -28,21 +28,21 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     with serving(store) as server:
         ndjson.send(server, ndjson.lines(KEYS))
         server.stop()
-    what = f"serve until ready, {KEYS:,} keys, beside bare"
-    yield _row(what, [(until_ready(store), _bare_until_ready()) for _ in range(rounds + 1)])
-    what = f"window until its rows are shown, {KEYS:,} keys, beside an empty one"
+    what = f"{KEYS:,} keys: serve until ready"
+    yield _row(what, "bare", [(until_ready(store), _bare_until_ready()) for _ in range(rounds + 1)])
+    what = f"{KEYS:,} keys: window until its rows are shown"
     if shutil.which("Xvfb") is None:
         yield Row(what, "needs Xvfb")
         return
     with screen(folder) as display:
         pairs = [(_window(store, display), _empty(display)) for _ in range(rounds + 1)]
-        yield _row(what, pairs)
+        yield _row(what, "an empty one", pairs)
 
 
-def _row(what: str, pairs: list[tuple[float, float]]) -> Row:
+def _row(what: str, other: str, pairs: list[tuple[float, float]]) -> Row:
     """Of ours and the other's milliseconds; the first pair has warmed up."""
     ours, others = (median(side) for side in zip(*pairs[1:], strict=True))
-    return at_most(what, ours, "ms", None, others)
+    return at_most(what, ours, "ms", beside=(other, others))
 
 
 def until_ready(store: Path) -> float:
