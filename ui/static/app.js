@@ -3,9 +3,9 @@
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, flip } from "./list.js";
-import { clear, openPalette, pause, show, sort, watch } from "./palette.js";
+import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, ask, byId, say } from "./picture.js";
-import { reason } from "./commands.js";
+import { flipSource, paceSource } from "./sources.js";
 import { enter, more, scope, unfold } from "./tree.js";
 
 // An element names what a click on it does; keys stay in data, never in an expression.
@@ -40,7 +40,7 @@ const CLICKS = {
   },
   unscope: () => scope(""),
   view: (element) => show($.view === element.dataset.view ? "keys" : element.dataset.view),
-  watch: setSource,
+  watch: flipSource,
 };
 
 document.addEventListener("click", (event) => {
@@ -50,7 +50,7 @@ document.addEventListener("click", (event) => {
   if (node) enter(node);
 });
 document.addEventListener("change", ({ target }) => {
-  if (target.dataset.do === "every") setSource(byId("source-list").querySelector(".switch"), null, Number(target.value));
+  if (target.dataset.do === "every") paceSource(Number(target.value));
 });
 document.addEventListener("dblclick", (event) => {
   if (event.target.closest("#grid .row") && !event.target.closest("button")) edit();
@@ -58,16 +58,6 @@ document.addEventListener("dblclick", (event) => {
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "dialog") event.preventDefault();
 }, true);
-
-async function setSource(element, _event, every = Number(element.dataset.every)) {
-  const isOn = element.getAttribute("aria-checked") === "true";
-  const enabled = _event === null ? isOn : !isOn;
-  element.setAttribute("aria-busy", "true");
-  const outcome = await watch(enabled, every, Number(element.dataset.revision));
-  element.removeAttribute("aria-busy");
-  const line = byId("source-list").querySelector(".said");
-  if (line) line.textContent = reason(outcome);
-}
 
 async function copy(text, element) {
   try {

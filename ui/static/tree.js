@@ -84,7 +84,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 function show() {
-  for (const node of nodes()) node.classList.toggle("spot", node.id === spot);
-  tree().setAttribute("aria-activedescendant", here()?.id ?? "");
+  const current = here();
+  for (const node of nodes()) node.classList.toggle("spot", node === current);
+  tree().setAttribute("aria-activedescendant", current?.id ?? "");
 }
 onPatch(show);

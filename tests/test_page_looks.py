@@ -1,0 +1,99 @@
+"""What the window looks like says what is true, and can be seen by everybody."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from harness import Server
+from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
+
+__all__ = ["box", "browser", "one_server", "open_window"]
+
+SCHEMES = ("light", "dark")
+
+
+@pytest.fixture
+def window(box: Server, open_window: OpenWindow) -> Window:
+    fill(box, [("lamp.on", True), ("lamp.none", None), ("lamp.list", [1]), ("lamp.s", "ok")])
+    return open_window(box)
+
+
+def style(window: Window, selector: str, name: str) -> str:
+    found: str = window[selector].first.evaluate(
+        "(element, name) => getComputedStyle(element)[name]", name
+    )
+    return found
+
+
+def test_the_selector_of_a_source_shows_the_pace_that_is_set(window: Window) -> None:
+    window["[data-view=sources]"].click()
+    pace = window["#source-list select"]
+    for seconds in ("5", "0.2", "60"):
+        pace.select_option(seconds)
+        expect(window["#source-list select[data-every='" + seconds + "']"]).to_have_value(seconds)
+    window.server.set("_signalbox.sources.computer", {"enabled": False, "every": 2})
+    expect(pace).to_have_value("2")
+
+
+def test_the_keyboards_place_in_tree_and_list_is_seen(window: Window) -> None:
+    window.press("t")
+    assert style(window, "#tree [data-prefix='']", "outlineStyle") == "solid"
+    window.node("lamp.").locator("[data-do=unfold]").click()
+    window.press("ArrowDown", "ArrowDown")
+    leaf = "#tree [data-key='lamp.list']"
+    expect(window[leaf]).to_have_class("node leaf d2 spot")
+    assert style(window, leaf, "outlineStyle") == "solid"
+    window.press("l", "Escape")
+    expect(window["#rows .cursor"]).to_have_count(0)
+    assert style(window, "#grid", "boxShadow") != "none"
+
+
+def test_a_delete_button_that_cannot_be_pressed_does_not_look_like_one(window: Window) -> None:
+    danger = style(window, "#delete-go", "backgroundColor")
+    window["#delete-go"].evaluate("button => { button.disabled = true }")
+    assert style(window, "#delete-go", "backgroundColor") != danger
+
+
+def test_small_text_has_the_contrast_that_wcag_aa_asks_for(window: Window) -> None:
+    window.choose("lamp.s")
+    for scheme in SCHEMES:
+        window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        poor: list[Any] = window.page.evaluate(CONTRAST)
+        assert poor == [], scheme
+
+
+def test_without_a_server_the_last_known_values_stay_readable(window: Window) -> None:
+    window.page.route("**/queries/page*", lambda route: route.abort())
+    window.row("lamp.s").locator(".k").click()
+    expect(window["body"]).to_have_class("offline")
+    for scheme in SCHEMES:
+        window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        poor: list[Any] = window.page.evaluate(CONTRAST)
+        assert poor == [], scheme
+    for part in ("main", "nav", "#rows"):
+        assert style(window, part, "opacity") == "1"
+
+
+CONTRAST = """() => {
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+        .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const colour = parse(getComputedStyle(e).backgroundColor);
+            if (colour.length === 3 || colour[3] === 1) return colour;
+        }
+    };
+    const poor = [];
+    for (const element of document.querySelectorAll("body *")) {
+        const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.nodeValue.trim());
+        if (!own || !element.checkVisibility() || element.closest("[disabled]")) continue;
+        const colours = [parse(getComputedStyle(element).color), ground(element)];
+        const [one, other] = colours.map(luminance);
+        const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio]);
+    }
+    return poor;
+}"""
