@@ -63,6 +63,3 @@ class Asker:
                 raise RuntimeError(f"The server closed the connection after {data[:500]!r}")
             data += part
         return data
-
-    def close(self) -> None:
-        self._connection.close()

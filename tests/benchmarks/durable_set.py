@@ -10,8 +10,8 @@ from programs import fsync_milliseconds, outcome, running, serving
 from rows import Row, at_least, shown
 
 PEERS: Final = {
-    "Starlette": {"loop": "asyncio", "http": "h11"},
-    "Starlette, uvloop, httptools": {"loop": "uvloop", "http": "httptools"},
+    "Starlette + uvicorn": {"loop": "asyncio", "http": "h11"},
+    "the same + uvloop, httptools": {"loop": "uvloop", "http": "httptools"},
 }
 """With uvicorn's settings: what it brings itself, and what it takes where that is installed."""
 CONNECTIONS: Final = {8: 0.6, 32: 0.9}
@@ -40,7 +40,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
             for name, others in rates.items():
                 yield at_least(what, ours, name, others, "/s", target if name == BARE else 1)
             limit = _rate(load, connections, seconds)
-            yield Row(f"{what}: what the load could ask", f"{shown(limit)} /s")
+            yield Row(f"{what}: the load itself, answered at once", f"{shown(limit)} /s")
 
 
 def _sides(stack: ExitStack, folder: Path) -> dict[str, Side]:

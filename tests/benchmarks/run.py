@@ -25,6 +25,8 @@ import sizes
 import start
 from rows import Row, table
 
+DISK = Path("/var/tmp")
+"""Where stores are durable: other temporary folders may be memory."""
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "set": durable_set.measure,
     "import": imports.measure,
@@ -46,7 +48,7 @@ def main() -> int:
     machine, rows = _machine(), list[Row]()
     for name in given.names or BENCHMARKS:
         started = perf_counter()
-        with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
+        with tempfile.TemporaryDirectory(prefix="signalbox-bench-", dir=DISK) as folder:
             for row in BENCHMARKS[name](Path(folder), given.quick):
                 rows.append(row)
                 print(" · ".join(filter(None, row.cells())), file=sys.stderr)

@@ -59,7 +59,7 @@ def _searches(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
     yield at_most(f"{many:,} keys: search, p95", percentile(ours, 0.95), "ms", 300, beside)
     alone = [_one(*sides[0]) for _ in range(times * 10)]
     with ThreadPoolExecutor(1) as pool:
-        searching = pool.submit(lambda: [_search(Asker(lot), many) for _ in range(times)])
+        searching = pool.submit(lambda: _in_turn(_search, ((Asker(lot), many),), times))
         meanwhile: list[float] = []
         while not searching.done():
             meanwhile.append(_one(*sides[0]))
