@@ -182,7 +182,6 @@ def own(data_dir: Path) -> FileLock:
 
 
 def _prepare_process() -> None:
-    sys.set_int_max_str_digits(values.MAX_DIGITS)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays; collections need not walk it
     gc.set_threshold(GARBAGE)

@@ -10,7 +10,6 @@ import msgspec
 from server import values
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge
 from server.keys import check_key, check_prefix
-from server.values import MAX_DEPTH
 
 MAX_BATCH: Final = 1_000
 SHOWN: Final = 80
@@ -58,7 +57,7 @@ class DeletePrefix(_Member, frozen=True, tag="delete_prefix"):
 
 class Add(_Member, frozen=True, tag="add"):
     key: str
-    by: int | float = 1
+    by: Any = 1
     expect: Expect = "any"
 
 
@@ -167,33 +166,21 @@ def read_command(fields: dict[str, Any]) -> Command:
     return command
 
 
-_SPACED: Final = re.compile(rb"\s:")
-"""A name that does not end directly before its colon."""
-
-
 def read_line(line: bytes) -> Command:
     """The command in one line of an import. Raises as `values.decode` and `read_command` do.
 
-    Decoding straight into the type is several times faster, but takes the last of two equal names.
-    Where nothing is escaped, every name of an object ends with a quote and a colon, and no string
-    contains that: if it is there as often as in what was understood, no name stood twice.
+    Decoding straight into the type is several times faster than by way of a dict.
     """
-    names = line.count(b'":')
-    if b"\\" in line or (line.count(b":") > names and _SPACED.search(line)) or _is_deep(line):
+    if not values.is_plain(line):
         return _read_line_slowly(line)
     try:
         command: Command = _LINE.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _read_line_slowly(line)
-    if names != _PAYLOAD.encode(command).count(b'":'):
+    if not values.names_once(line, command):
         return _read_line_slowly(line)
     _check(command)
     return command
-
-
-def _is_deep(line: bytes) -> bool:
-    """Whether it could nest deeper than a value may."""
-    return len(line) > 2 * MAX_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH
 
 
 def _read_line_slowly(line: bytes) -> Command:
@@ -245,8 +232,17 @@ def _check(command: Command) -> None:
         _check_rename(command)
     else:
         check_key(command.key)
+        if isinstance(command, Add):
+            _check_by(command)
     if command.expect != "any":
         _check_expect(command, command.expect)
+
+
+def _check_by(command: Add) -> None:
+    if not values.is_number(command.by):
+        raise Invalid(f"The field by is {_shown(command.by)}; allowed is a number.")
+    values.check(command.by, command.key)
+    values.check_size(values.encode(command.by), command.key, "by")
 
 
 def _check_rename(command: Rename) -> None:

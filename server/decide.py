@@ -151,21 +151,16 @@ def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
 def _add(state: State, command: Add) -> Changes:
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else 0
-    if isinstance(before, bool) or not isinstance(before, int | float):
+    if not values.is_number(before):
         raise _wrong_type(command.key, entry, "number")
-    return {command.key: _encoded(command.key, _sum(command.key, before, command.by))}
-
-
-def _sum(key: str, before: float, by: float) -> float:
-    try:
-        total = before + by
-    except OverflowError:
-        total = math.inf
+    total = values.total(before, command.by)
     if isinstance(total, float) and not math.isfinite(total):
         raise Invalid(
-            f"The sum for {key} is beyond what a 64-bit float can hold; by is {by!r:.40}.", key=key
+            f"The sum for {command.key} is beyond what a 64-bit float can hold; "
+            f"by is {values.encode(command.by):.40}.",
+            key=command.key,
         )
-    return total
+    return {command.key: _encoded(command.key, total)}
 
 
 def _toggle(state: State, command: Toggle) -> Changes:
@@ -241,10 +236,10 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 
 
 def _encoded(key: str, value: Any) -> str:
+    raw = values.encode(value)
+    values.check_size(raw, key)  # first: what is small is soon looked through
     values.check(value, key)
     check_setting(key, value)
-    raw = values.encode(value)
-    values.check_size(raw, key)
     return raw
 
 

@@ -5,7 +5,7 @@ key go to a native thread with a connection of its own, while the calling greenl
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
@@ -43,7 +43,7 @@ class ReadModel:
         self._database = database
         self._writer = database.writer
         self._replicates_log = replicates_log
-        self._reader = database.reader()
+        self._reader = self._connect()
         self._pool = ThreadPool(SEARCH_THREADS)
         self._idle: list[apsw.Connection] = []
         self._pending: tuple[int, list[str], list[str]] | None = None
@@ -63,16 +63,17 @@ class ReadModel:
         added: list[str],
         removed: list[str],
     ) -> None:
-        """Write what `transactions` make of the state, within the open commit.
+        """Write what `transactions` make of the state, within the open commit if the log has one.
 
         `added` and `removed` are the keys that come and go with all of them together.
         """
-        if self._replicates_log and transactions:
-            log.insert(self._writer, transactions)
-        if transactions:
-            state.fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
-            self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
-        outcomes.keep(self._writer, kept)
+        with self._writer if self._replicates_log else nullcontext():
+            if self._replicates_log and transactions:
+                log.insert(self._writer, transactions)
+            if transactions:
+                state.fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
+                self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
+            outcomes.keep(self._writer, kept)
 
     def committed(self) -> None:
         """The commit is on disk: queries may be answered from it."""
@@ -165,17 +166,21 @@ class ReadModel:
         status: str | None = None,
         before: tuple[int, int] | None = None,
         limit: int = 100,
+        without: str | None = None,
     ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        """Records of attempts, newest first; the last one's position where there are more."""
+        """Records of attempts, newest first; the last one's position where there are more.
+
+        All of them, or only those of `actor`, or all but those of `without`.
+        """
 
         def find(
             connection: apsw.Connection,
         ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-            rows = list(outcomes.listed(connection, actor, status, before, limit + 1))
+            rows = list(outcomes.listed(connection, actor, status, before, limit + 1, without))
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
 
-        if actor:
+        if actor or without:
             return self.in_thread(find)
         with self.snapshot() as connection:
             return find(connection)
@@ -221,7 +226,7 @@ class ReadModel:
             return self._see(self._reader)
         except apsw.Error:
             self._reader.close(force=True)
-            self._reader = self._database.reader()
+            self._reader = self._connect()
         try:
             return self._see(self._reader)
         except apsw.Error as error:
@@ -233,9 +238,14 @@ class ReadModel:
             self._settle()
         return connection
 
+    def _connect(self) -> apsw.Connection:
+        connection = self._database.reader()
+        search.enable(connection)
+        return connection
+
     def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
         """Answer from a snapshot of its own in a native thread; only the caller waits."""
-        connection = self._idle.pop() if self._idle else self._database.reader()
+        connection = self._idle.pop() if self._idle else self._connect()
         try:
             result: Result = self._pool.apply(_in_transaction, (connection, question))
             return result

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from decimal import Context, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -10,12 +12,11 @@ from server.errors import Invalid, Malformed, TooLarge
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 100
-_SIMPLE: Final = (str, int, type(None))
 ENVELOPE: Final = 3
 """Levels around a value at most: a batch, its list of commands and one of them."""
-MAX_DIGITS: Final = 300_000
-"""Python refuses integers of more than 4,300 digits unless told otherwise; a value may hold one of
-256 KiB. Set once per process with `sys.set_int_max_str_digits`."""
+MAX_FLOAT_DIGITS: Final = 309
+"""An integer of more digits is no float's equal. `int` takes time that grows with the square of the
+digits, so longer ones stay texts: `msgspec.Raw`, which is encoded as it is."""
 
 TYPES: Final = {
     "null": "n",
@@ -27,17 +28,51 @@ TYPES: Final = {
 }
 """Each JSON type with the characters its text can begin with."""
 
+_EXACT: Final = Context(prec=2 * MAX_BYTES)
+_SIMPLE: Final = (str, int, type(None), msgspec.Raw)
+_LONG: Final = re.compile(rf"\d{{{MAX_FLOAT_DIGITS + 1}}}")
+_SPACED: Final = re.compile(rb"\s:")
+"""A name that does not end directly before its colon."""
+
 
 def decode(body: bytes) -> Any:
-    """The JSON value in `body` (UTF-8).
+    """The JSON value in `body` (UTF-8); integers beyond `MAX_FLOAT_DIGITS` as `msgspec.Raw`.
 
     Raises `Malformed` for anything that is not exactly one JSON value, including duplicate names,
     NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it nests deeper than a value may
-    within a batch (so that nothing behind needs to care) or has an integer of too many digits.
+    within a batch (so that nothing behind needs to care).
     """
+    if is_plain(body):
+        try:
+            value = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return _decode_slowly(body)
+        if names_once(body, value):
+            return value
+    return _decode_slowly(body)
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether `names_once` can tell, and no depth can hurt."""
+    if b"\\" in text or (text.count(b":") > text.count(b'":') and _SPACED.search(text)):
+        return False
+    return len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+
+
+def names_once(text: bytes, value: Any) -> bool:
+    """Whether no name stands twice in one object of the plain JSON `text`, which says `value`.
+
+    Decoders made for speed take the last of two equal names. In a plain text every name ends with a
+    quote and a colon and no string contains that: it must be there as often as in what was read.
+    """
+    return text.count(b'":') == _NAMES.encode(value).count(b'":')
+
+
+def _decode_slowly(body: bytes) -> Any:
     try:
         text = body.decode()
-        value = _DECODER.decode(text)
+        decoder = _LONG_DECODER if _LONG.search(text) else _DECODER
+        value = decoder.decode(text)
         if text.count("[") + text.count("{") > MAX_DEPTH and _nests_deeper(
             value, MAX_DEPTH + ENVELOPE
         ):
@@ -52,11 +87,6 @@ def decode(body: bytes) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        if "integer string conversion" in str(error):
-            raise TooLarge(
-                f"An integer has more than {MAX_DIGITS} digits, a value at most {MAX_BYTES} bytes.",
-                limit=MAX_BYTES,
-            ) from error
         raise Malformed(f"The body is not JSON: {error}.") from error
 
 
@@ -72,7 +102,7 @@ def same(one: str, other: str) -> bool:
     both = one + other
     if both.isdigit() or (one[0] == other[0] == '"' and "\\" not in both):
         return False  # most commands: integers and texts that are spelt in one way alone
-    return _same(json.loads(one), json.loads(other))
+    return _same(decode(one.encode()), decode(other.encode()))
 
 
 def type_of(raw: str) -> str:
@@ -85,11 +115,11 @@ def size(raw: str) -> int:
     return len(raw) if raw.isascii() else len(raw.encode())
 
 
-def check_size(raw: str, key: str) -> None:
+def check_size(raw: str, key: str, field: str = "value") -> None:
     """Raises `TooLarge` where the encoded value exceeds `MAX_BYTES`."""
     if (given := size(raw)) > MAX_BYTES:
         raise TooLarge(
-            f"The value of {key} has {given} bytes; allowed are {MAX_BYTES}.",
+            f"The {field} of {key} has {given} bytes; allowed are {MAX_BYTES}.",
             key=key,
             limit=MAX_BYTES,
         )
@@ -127,7 +157,34 @@ def _too_deep() -> TooLarge:
     return TooLarge(f"The JSON nests deeper than {MAX_DEPTH} levels.", limit=MAX_DEPTH)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a decoded value is a JSON number."""
+    return isinstance(value, int | float | msgspec.Raw) and not isinstance(value, bool)
+
+
+def total(one: Any, other: Any) -> Any:
+    """The exact sum of two integers, else that of floats, infinite where none can hold it."""
+    if not isinstance(one, float) and not isinstance(other, float):
+        if isinstance(one, int) and isinstance(other, int):
+            return one + other
+        return _integer(format(_EXACT.add(_exact(one), _exact(other)), "f"))
+    try:
+        return float(one) + float(other)
+    except (OverflowError, TypeError):  # an integer beyond every float
+        return math.inf
+
+
+def _exact(number: Any) -> Decimal:
+    return Decimal(bytes(number).decode() if isinstance(number, msgspec.Raw) else number)
+
+
+def _integer(text: str) -> Any:
+    return int(text) if len(text) <= MAX_FLOAT_DIGITS else msgspec.Raw(text.encode())
+
+
 def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, msgspec.Raw) or isinstance(other, msgspec.Raw):
+        return type(one) is type(other) and bytes(one) == bytes(other)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -157,4 +214,8 @@ def _constant(text: str) -> Any:
     raise ValueError(f"{text} is not a JSON value")
 
 
+_NAMES: Final = msgspec.json.Encoder()
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_LONG_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
+)

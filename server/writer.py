@@ -4,6 +4,7 @@
 """
 
 import os
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -261,28 +262,41 @@ class Writer:
             group.add(waiting[-1].attempt)
             self._queue.popleft()
         self._last_size = len(waiting)
-        transactions, outcomes = self._commit(group)
+        self._finish(group, waiting)
+
+    def _finish(self, group: Group, waiting: list[Waiting]) -> None:
+        """Make the group durable and tell everybody what became of it."""
+        transactions, outcomes = group.transactions, group.outcomes
+        try:
+            self._commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
+            self._readmodel.abandoned()
+            if len(waiting) > 1 and not isinstance(error, SignalboxError):
+                self._finish_apart(waiting)
+                return
+            transactions, outcomes = [], group.failed(_as_refusal(error))
         self._feed.publish(transactions, outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
             one.settle(outcome)
 
-    def _commit(self, group: Group) -> tuple[list[Transaction], list[Outcome]]:
+    def _finish_apart(self, waiting: list[Waiting]) -> None:
+        """Each alone, so that the one which cannot be written does not spoil it for the others."""
+        for one in waiting:
+            group = Group(self._readmodel, self._now())
+            group.add(one.attempt)
+            self._finish(group, [one])
+
+    def _commit(self, group: Group) -> None:
         kept = [outcome for outcome in group.outcomes if outcome.is_kept]
         if not group.transactions and not kept:
-            return [], group.outcomes
-        try:
-            self._engine.append(
-                group.transactions,
-                group.expected,
-                lambda: self._readmodel.apply(
-                    group.transactions, kept, *group.comings_and_goings()
-                ),
-            )
-        except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
-            self._readmodel.abandoned()
-            return [], group.failed(_as_refusal(error))
+            return
+        added, removed = group.comings_and_goings()
+        self._engine.append(
+            group.transactions,
+            group.expected,
+            lambda: self._readmodel.apply(group.transactions, kept, added, removed),
+        )
         self._readmodel.committed()
-        return group.transactions, group.outcomes
 
     def _now(self) -> int:
         self._last_at = max(self._last_at, int(self._clock() * 1000))
@@ -318,7 +332,7 @@ def _end_process(_: Any) -> None:
 def _as_refusal(error: Exception) -> SignalboxError:
     if isinstance(error, SignalboxError):
         return error
-    gevent.get_hub().handle_error(None, type(error), error, error.__traceback__)
+    traceback.print_exception(error)
     return Internal(
         f"The command could not be written: {type(error).__name__}. Nothing was changed."
     )

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server import values
 from server.commands import Command, read_command, read_line
-from server.errors import Malformed, SignalboxError
+from server.errors import Malformed, SignalboxError, TooLarge
 
 SPACE = st.sampled_from(["", "", "", " ", "\t", "  "])
 NAME = st.sampled_from(["a", "b", 'a\\"', "é", "", "\\u0061", ":", 'x\\":', "type", "key"])
@@ -54,12 +55,42 @@ def line(draw: st.DrawFn) -> str:
     return "{" + ",".join(draw(st.permutations(fields))) + "}"
 
 
+def strictly(text: bytes) -> Any:
+    """JSON as it must be, read by Python's own decoder."""
+    try:
+        value = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise TooLarge("deep") from None
+    except ValueError as error:
+        raise Malformed(str(error)) from error
+    level = [value]
+    for _ in range(values.MAX_DEPTH + values.ENVELOPE):
+        level = [inner for outer in level for inner in within(outer)]
+    if any(isinstance(inner, dict | list) for inner in level):
+        raise TooLarge("deep")
+    return value
+
+
+def unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(members)) < len(members):
+        raise ValueError("a name stands twice")
+    return dict(members)
+
+
+def refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
+def within(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
 def slowly(text: bytes) -> Command:
-    """How a posted body is read."""
-    fields = values.decode(text)
-    if not isinstance(fields, dict):
-        raise Malformed("no object.")
-    return read_command(fields)
+    """How a command must be read."""
+    return read_command(as_object(strictly(text)))
 
 
 def outcome(read: Any, text: bytes) -> tuple[str, Any]:
@@ -78,6 +109,8 @@ def msgspec_fields(command: Any) -> Any:
         return [msgspec_fields(one) for one in command]
     if isinstance(command, dict):
         return {name: msgspec_fields(one) for name, one in command.items()}
+    if isinstance(command, msgspec.Raw):
+        return ["int", bytes(command).decode()]
     return [type(command).__name__, repr(command)]
 
 
@@ -87,9 +120,17 @@ def msgspec_fields(command: Any) -> Any:
 @example('{"type" :"set","type":"set","key":"k","value":1}')
 @example('{"type":"set","key":"k","value":{"a":1,"a" :2},"expect":"any"}')
 @example('{"type":"set","key":"k","value":"\ud800"}')
-def test_a_line_is_read_as_a_body_is(text: str) -> None:
+def test_a_line_and_a_body_are_read_strictly(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
-    assert outcome(read_line, raw) == outcome(slowly, raw)
+    expected = outcome(slowly, raw)
+    assert outcome(read_line, raw) == expected
+    assert outcome(lambda body: read_command(as_object(values.decode(body))), raw) == expected
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed("no object.")
+    return value
 
 
 @pytest.mark.parametrize("depth", [99, 100, 102, 104, 500, 1_000, 5_000, 100_000])

@@ -1,6 +1,6 @@
 """`POST /commands`: one command in, its acknowledgement out. Nothing here reads the state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 from secrets import token_hex
 from typing import Any, Final
@@ -21,34 +21,30 @@ Environ = dict[str, Any]
 
 
 class Commands:
-    """The route. Large bodies share `MAX_BODIES` bytes until they are answered."""
+    """The route. Large bodies share `MAX_BODIES` until they are answered."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._ids = (f"{start}-{number:x}" for start in [token_hex(6)] for number in count())
-        self._held = 0
+        # In order, so that they lie together in an index; not to be guessed, so that nobody takes
+        # one before us.
+        self._ids = (f"{start}-{n:x}-{token_hex(4)}" for start in [token_hex(4)] for n in count())
+        self._bodies = Bodies()
 
     def __call__(
         self, environ: Environ, start_response: StartResponse, role: str
     ) -> Iterable[bytes]:
         """`role` is the sender's."""
-        size = _announced(environ)
-        if size <= SMALL_BODY:
-            return self._answer(environ, start_response, role)
-        if self._held + size > MAX_BODIES:
-            busy = Busy(f"Bodies of {self._held} bytes are at work already.", limit=MAX_BODIES)
-            return refuse(start_response, busy, id=None, status="rejected")
-        self._held += size
+        share = Share(self._bodies)
         try:
-            return self._answer(environ, start_response, role)
+            return self._answer(environ, start_response, role, share)
         finally:
-            self._held -= size
+            share.give_back()
 
     def _answer(
-        self, environ: Environ, start_response: StartResponse, role: str
+        self, environ: Environ, start_response: StartResponse, role: str, share: "Share"
     ) -> Iterable[bytes]:
         try:
-            body = read_body(environ)
+            body = read_body(environ, share)
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         outcome = _outcome(self._writer, body, DEFAULT_ACTORS[role], next(self._ids))
@@ -70,27 +66,54 @@ def acknowledge(
     return answer(start_response, status, outcome.answer())
 
 
-def read_body(environ: Environ) -> bytes:
-    """The request's body. Raises `MediaType`, `TooLarge` or `Malformed`."""
+class Bodies:
+    """The bytes of all large bodies that are at work."""
+
+    held = 0
+
+
+class Share:
+    """What one body takes of `bodies`; small ones take nothing."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._size = 0
+
+    def grow(self, size: int) -> None:
+        """The body has so many bytes. Raises `TooLarge`, or `Busy` where there is no room."""
+        if size > MAX_BODY:
+            raise TooLarge(f"The body has {size} bytes; allowed are {MAX_BODY}.", limit=MAX_BODY)
+        if size > SMALL_BODY:
+            if (held := self._bodies.held - self._size) + size > MAX_BODIES:
+                raise Busy(f"Large bodies have {held} bytes already.", limit=MAX_BODIES)
+            self._bodies.held = held + size
+            self._size = size
+
+    def give_back(self) -> None:
+        self._bodies.held -= self._size
+
+
+def read_body(environ: Environ, share: Share) -> bytes:
+    """The request's body. Raises `MediaType`, `TooLarge`, `Busy` or `Malformed`."""
     check_media_type(environ, "application/json")
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length) > MAX_BODY:
-        raise TooLarge(f"The body has {length} bytes; allowed are {MAX_BODY}.", limit=MAX_BODY)
     try:
-        body: bytes = environ["wsgi.input"].read(MAX_BODY + 1)
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            share.grow(int(length))
+            body: bytes = environ["wsgi.input"].read(int(length))
+            return body
+        return b"".join(_pieces(environ["wsgi.input"], share))
     except OSError as error:
         raise Malformed(f"The body ended early: {error}.") from error
-    if len(body) > MAX_BODY:
-        raise TooLarge(f"The body has more than {MAX_BODY} bytes.", limit=MAX_BODY)
-    return body
 
 
-def _announced(environ: Environ) -> int:
-    """The bytes that a body may have by its headers, at most `MAX_BODY`."""
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        return MAX_BODY
-    length = environ.get("CONTENT_LENGTH") or "0"
-    return min(int(length), MAX_BODY) if length.isdigit() else 0
+def _pieces(body: Any, share: Share) -> Iterator[bytes]:
+    """A body that is sent in chunks."""
+    size = 0
+    while piece := body.read(SMALL_BODY):
+        size += len(piece)
+        share.grow(size)
+        yield piece
 
 
 def check_media_type(environ: Environ, wanted: str) -> None:
