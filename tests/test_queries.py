@@ -119,7 +119,8 @@ def test_a_type_is_asked_for_by_its_json_name(client: Client, name: str) -> None
         ("T.STR", ["t.string"]),
         ("text é", ["t.string"]),
         ("TEXT É", ["t.string"]),
-        ('"a":{', []),
+        ('"a":{', ["t.object"]),
+        ('"text', []),
         ("-1.5", ["t.number"]),
         ("nothing of the kind", []),
         ("%", []),
@@ -131,6 +132,31 @@ def test_a_text_is_looked_for_in_keys_and_values(
 ) -> None:
     found = page(client, match="t.**", search=text)
     assert (keys(found), found["total"]) == (expected, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("value", "texts", "others"),
+    [
+        ("GrÖßE", ["größe", "GRÖSSE", "grösse", "öß"], ["grosse", '"gr']),
+        ("Привет Мир", ["привет мир", "ПРИВЕТ", "мИр"], ["u043f", "\\u"]),
+        ("5 \u212a", ["5 k", "5 K"], ["5 \u212b"]),
+        ({"alpha": 1}, ['"ALPHA"', '{"alpha":1}'], ['\\"alpha', '"alpha": 1']),
+        ({"loss": 0.1}, ['loss":0.1', "0.1}"], ["loss: 0.1"]),
+        ({"Maß": "Ö"}, ['"mass":"ö"'], ["u00d6"]),
+        ("a\x01b\nc", ["\x01", "B\nC"], ["u0001", "\\n", "nc", "\x00"]),
+        ("\x00", ["\x00"], ["u0000", "\\"]),
+        ('say "hi" \\o/', ['"HI"', '"hi" \\o/', "\\O"], ['say \\"', "\\\\"]),
+        ("plain", ["PLAIN"], ['"', "\\", '"plain"', "\x00", "pl%n", "pla_n"]),
+    ],
+)
+def test_a_search_looks_at_the_text_that_a_value_shows(
+    box: Server, client: Client, value: Any, texts: list[str], others: list[str]
+) -> None:
+    box.set("s.value", value)
+    for text in texts + others:
+        found = page(client, match="s.**", search=text)
+        expected = ["s.value"] if text in texts else []
+        assert (keys(found), found["total"]) == (expected, len(expected)), text
 
 
 def test_what_is_reserved_is_shown_to_those_who_ask_for_it(client: Client) -> None:

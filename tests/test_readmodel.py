@@ -18,9 +18,13 @@ from store import Store
 
 WORDS = ["a", "a.x", "a.y", "a-b", "a-b.x", "a.b.c", "b", "b.x", "c/d", "Ab.x", "_signalboxes"]
 KEYS = st.sampled_from([*WORDS, *(f"n.{number:02}" for number in range(20))])
-VALUES = st.sampled_from(
-    [None, True, 0, 1.5, 2**70, "", "text", "Text É", "100%", "a_b", [1], {"x": "y"}]
-)
+PLAIN = [None, True, 0, 1.5, 2**70, "", "text", "Text É", "100%", "a_b", [1], {"x": "y"}]
+ODD = ["GrÖßE", "Привет Мир", "a\tb", "C:\\new", 'say "x"', "\x01", "\x00x", "\u212a", {"É\n": '"'}]
+VALUES = st.sampled_from([*PLAIN, *ODD])
+SEARCHES = [
+    *["x", "É", "é", "%", "_", "TEXT", "100%", "zzz", "größe", "SS", "ПРИВЕТ МИР", "k", "0", "n"],
+    *['"', '"x', '"x":', 'say "X"', "u0001", "\\n", "\\", "\t", "\x01", "\x00", "!", "\u212a"],
+]
 SETTING = st.just({"type": "set", "key": "_signalbox.theme", "value": "dark"})
 COMMANDS = st.one_of(
     st.fixed_dictionaries({"type": st.just("set"), "key": KEYS, "value": VALUES}),
@@ -72,8 +76,9 @@ def fits(item: Item, wanted: Filter) -> bool:
     if wanted.type and type_of(item.raw) != wanted.type:
         return False
     if wanted.search:
-        text = json.dumps(wanted.search, ensure_ascii=False)[1:-1].lower()
-        return wanted.search.lower() in item.key.lower() or text in item.raw.lower()
+        value = json.loads(item.raw)
+        shown = value if isinstance(value, str) else item.raw
+        return any(wanted.search.casefold() in text.casefold() for text in (item.key, shown))
     return True
 
 
@@ -82,7 +87,7 @@ def fits(item: Item, wanted: Filter) -> bool:
     commands=st.lists(COMMANDS, max_size=40),
     match=MATCHES,
     kind=st.none() | st.sampled_from(list(TYPES)),
-    search=st.none() | st.sampled_from(["x", "É", "é", "%", "_", "TEXT", '"', "100%", "zzz"]),
+    search=st.none() | st.sampled_from(SEARCHES),
     sort=st.sampled_from(["key", "changed"]),
     limit=st.integers(1, 7),
     offset=st.integers(0, 30),
