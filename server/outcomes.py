@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from os.path import commonprefix
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -99,40 +100,63 @@ def listed(
     status: str | None,
     before: tuple[int, int] | None,
     limit: int,
+    without: str | None = None,
 ) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-    """Position and record of each remembered attempt, newest first."""
+    """Position and record of each remembered attempt but those of `without`, newest first."""
     revision, n = before or (2**62, 2**62)
-    bound = {"actor": actor, "status": status, "revision": revision, "n": n, "limit": limit}
-    for at_revision, number, identity, who, at, kind, changes, key, details in connection.execute(
-        _LISTED, bound
-    ):
-        if details is None:
-            record = accepted(identity, at_revision, changes) | {
-                "actor": who,
-                "type": kind,
-                "at": at,
-            }
-            record |= {"key": key}
-        else:
+    bound = {
+        "actor": actor,
+        "without": without,
+        "status": status,
+        "revision": revision,
+        "n": n,
+        "limit": limit,
+    }
+    for at_revision, number, details, *known in connection.execute(_LISTED, bound):
+        if details:
             record = json.loads(details)["record"]
+        else:
+            record = _logged(connection, at_revision, *known)
         yield (at_revision, number), record
 
 
 def one(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
     """The record of one command id."""
-    for revision, who, at, kind, changes, key in connection.execute(_ONE, (identity,)):
-        return accepted(identity, revision, changes) | {
-            "actor": who,
-            "type": kind,
-            "at": at,
-            "key": key,
-        }
+    for row in connection.execute(_ONE, (identity,)):
+        return _logged(connection, *row)
     for (details,) in connection.execute(
         "SELECT details FROM attempts WHERE command_id = ?", (identity,)
     ):
         record: dict[str, Any] = json.loads(details)["record"]
         return record
     return None
+
+
+def _logged(
+    connection: apsw.Connection,
+    revision: int,
+    identity: str,
+    actor: str,
+    at: int,
+    kind: str,
+    changes: int,
+) -> dict[str, Any]:
+    """The record of a transaction. Its target is read off its changes: the log has nothing else."""
+    record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
+    if kind != "rename":
+        first, last = connection.execute(_ENDS, (revision,)).fetchone()
+        return record | {"key": _common(first, last), "keys": changes}
+    moved, *ends = connection.execute(_MOVED, (revision,)).fetchone()
+    gone, put = _common(*ends[:2]), _common(*ends[2:])
+    return record | {"key": gone, "to": put, "keys": moved}
+
+
+def _common(first: str | None, last: str | None) -> str | None:
+    """The one key, or the longest prefix that all keys from `first` to `last` stand below."""
+    if first is None or last is None or first == last:
+        return first
+    prefix, dot, _ = commonprefix([first, last]).rpartition(".")
+    return prefix + dot or None
 
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
@@ -151,23 +175,33 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
-_FIRST_KEY: Final = "(SELECT min(key) FROM changes c WHERE c.revision = t.revision)"
-_ONE: Final = f"""
-SELECT revision, actor, at, type, changes, {_FIRST_KEY} FROM transactions t WHERE command_id = ?
-"""  # noqa: S608 - pieces of this module
-_LISTED: Final = f"""
+_ENDS: Final = """
+SELECT (SELECT min(key) FROM changes WHERE revision = ?1),
+    (SELECT max(key) FROM changes WHERE revision = ?1)
+"""
+_MOVED: Final = """
+SELECT count(*) FILTER (WHERE value IS NULL),
+    min(key) FILTER (WHERE value IS NULL), max(key) FILTER (WHERE value IS NULL),
+    min(key) FILTER (WHERE value NOT NULL), max(key) FILTER (WHERE value NOT NULL)
+FROM changes WHERE revision = ?
+"""
+_ONE: Final = """
+SELECT revision, command_id, actor, at, type, changes FROM transactions WHERE command_id = ?
+"""
+_LISTED: Final = """
 SELECT * FROM (
-    SELECT revision, 0 AS n, command_id, actor, at, type, changes, {_FIRST_KEY} AS key,
-        NULL AS details
-    FROM transactions t
-    WHERE (:actor IS NULL OR actor = :actor) AND ifnull(:status, 'accepted') = 'accepted'
+    SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes
+    FROM transactions
+    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without
+        AND ifnull(:status, 'accepted') = 'accepted'
         AND revision < :revision + (:n > 0)
     ORDER BY revision DESC LIMIT :limit
 ) UNION ALL SELECT * FROM (
-    SELECT revision, n, command_id, actor, at, type, 0, NULL, details
+    SELECT revision, n, details, command_id, actor, at, type, 0
     FROM attempts
-    WHERE (:actor IS NULL OR actor = :actor) AND (:status IS NULL OR status = :status)
+    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without
+        AND (:status IS NULL OR status = :status)
         AND (revision, n) < (:revision, :n)
     ORDER BY n DESC LIMIT :limit
 ) ORDER BY revision DESC, n DESC LIMIT :limit
-"""  # noqa: S608 - pieces of this module
+"""

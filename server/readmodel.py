@@ -166,17 +166,21 @@ class ReadModel:
         status: str | None = None,
         before: tuple[int, int] | None = None,
         limit: int = 100,
+        without: str | None = None,
     ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        """Records of attempts, newest first; the last one's position where there are more."""
+        """Records of attempts, newest first; the last one's position where there are more.
+
+        All of them, or only those of `actor`, or all but those of `without`.
+        """
 
         def find(
             connection: apsw.Connection,
         ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-            rows = list(outcomes.listed(connection, actor, status, before, limit + 1))
+            rows = list(outcomes.listed(connection, actor, status, before, limit + 1, without))
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
 
-        if actor:
+        if actor or without:
             return self.in_thread(find)
         with self.snapshot() as connection:
             return find(connection)

@@ -165,7 +165,7 @@ def test_every_attempt_and_its_outcome_stands_in_activity(
     expect(rows.first).to_contain_text("type")
     window.server.set("lamp.name", "again", actor="good.py")
     expect(rows.first).to_contain_text("good.py")
-    expect(rows.first).to_contain_text("accepted as revision")
+    expect(rows.first).to_contain_text("revision")
     window.page.get_by_role("radio", name="Rejected").click()
     expect(rows).to_have_count(1)
     expect(rows.first).to_contain_text("bad.py")

@@ -40,8 +40,9 @@ def test_the_keyboards_place_in_tree_and_list_is_seen(window: Window) -> None:
     window.press("t")
     assert style(window, "#tree [data-prefix='']", "outlineStyle") == "solid"
     window.node("lamp.").locator("[data-do=unfold]").click()
-    window.press("ArrowDown", "ArrowDown")
     leaf = "#tree [data-key='lamp.list']"
+    expect(window[leaf]).to_be_visible()
+    window.press("ArrowDown", "ArrowDown")
     expect(window[leaf]).to_have_class("node leaf d2 spot")
     assert style(window, leaf, "outlineStyle") == "solid"
     window.press("l", "Escape")

@@ -133,6 +133,11 @@ def who(actor: str, own: str) -> str:
     return "another window" if actor.startswith("window.") else actor
 
 
+def deed(kind: str) -> str:
+    """A command's type as Activity names it; what it touches stands beside it."""
+    return "delete" if kind == "delete_prefix" else kind
+
+
 def split(key: str) -> tuple[str, str]:
     """What a key's last segment stands below, with the dot, and that segment."""
     head, dot, tail = key.rpartition(".")
@@ -144,6 +149,7 @@ def filters() -> dict[str, Any]:
     return {
         "ago": ago,
         "counted": counted,
+        "deed": deed,
         "moment": moment,
         "number": number,
         "plain_json": plain_json,

@@ -11,11 +11,14 @@ from server.feed import Feed
 from server.readmodel import ReadModel
 from server.reserved import COMPUTER
 from server.search import Filter, Item, Question
+from server.sources import computer
 from ui import views
 
 BRANCHES: Final = 100
 """Children of a prefix that the tree lists until more are asked for."""
 MOST_ATTEMPTS: Final = 1_000
+MOST_NEWS: Final = 100
+"""How many rejections the page can tell to be new since Activity was last open."""
 
 Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
 Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
@@ -40,6 +43,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     key: Annotated[str, Meta(max_length=256)] = ""
     hold: bool = False
     only: Literal["", "rejected"] = ""
+    by: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.@-]{1,64}|\*)?$")] = ""
     attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100
     again: int = 0
     have: dict[str, str] = {}
@@ -108,7 +112,10 @@ class Regions:
 
     def _activity(self, now: int) -> Look:
         ask = self._ask
-        attempts, more = self._readmodel.attempts(None, ask.only or None, None, ask.attempts)
+        actor = ask.by if ask.by not in ("", "*") else None
+        attempts, more = self._readmodel.attempts(
+            actor, ask.only or None, None, ask.attempts, None if ask.by else computer.ACTOR
+        )
         has_more = more is not None and ask.attempts < MOST_ATTEMPTS
         html = views.activity(attempts, only=ask.only, has_more=has_more, now=now, own=ask.actor)
         return html, {}, True
@@ -149,11 +156,10 @@ class Regions:
             yield views.Branch(depth, prefix, "", None, 0, more=rest)
 
     def _nav(self, _now: int) -> Look:
-        rejected, more = self._readmodel.attempts(None, "rejected", None, 99)
-        count = "99+" if more else str(len(rejected))
+        rejected, _ = self._readmodel.attempts(None, "rejected", None, MOST_NEWS)
         signals = {
             "_keys": self._readmodel.keys(),
-            "_rejected": f"{count} rejected" if rejected else "",
+            "_rejected": [record["at"] for record in rejected],
             "_sources": "1 on" if self._computer()["enabled"] else "",
         }
         return "", signals, True

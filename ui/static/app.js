@@ -1,5 +1,6 @@
 // The page's beginning: which click and which key does what.
 
+import { by } from "./activity.js";
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, flip } from "./list.js";
@@ -10,6 +11,7 @@ import { enter, more, scope, unfold } from "./tree.js";
 
 // An element names what a click on it does; keys stay in data, never in an expression.
 const CLICKS = {
+  by: (element) => by(element.dataset.by),
   clear,
   close,
   copy: (element) => copy(byId(element.dataset.from).textContent, element),
@@ -26,7 +28,6 @@ const CLICKS = {
   mine,
   more: (element) => more(element.dataset.prefix),
   older: () => ask({ attempts: $.attempts + 100 }),
-  only: (element) => ask({ only: element.dataset.only, attempts: 100 }),
   pause,
   rename: () => rename(),
   scope: (element) => scope(element.dataset.prefix),
@@ -84,7 +85,7 @@ function copyBySelection(text) {
 
 // Keys
 
-const isField = (element) => element.matches?.("input, textarea, select");
+const isField = (element) => element.matches?.("input:not([type=radio], [type=checkbox]), textarea, select");
 
 function escape(event) {
   const { target } = event;

@@ -24,6 +24,7 @@ mergePatch({
   key: "", // the inspected key
   hold: false, // Pause
   only: "", // Activity: "rejected" or all
+  by: "", // Activity: one actor, "*" all, "" all but the built-in sources
   attempts: 100, // Activity: how many
   again: 0, // counted up to open the stream anew
   // From the stream.
@@ -34,12 +35,13 @@ mergePatch({
   _search: "",
   _waiting: 0, // changes since Pause
   _outcomes: "[]", // this window's last attempts, as JSON
-  _rejected: "",
+  _rejected: [], // when the newest rejected attempts were, in ms
   _sources: "",
   _theme: document.documentElement.dataset.theme,
   // Of the page alone.
   _online: true,
   _isOut: false, // the server does not know this window's cookie any more
+  _news: "", // how many of them came since Activity was last open
   _form: "", // "create", "rename" or "delete" in the inspector's place
   _marked: 0, // selected rows
   _saved: "All changes saved",

@@ -1,0 +1,20 @@
+// Activity: whose attempts are listed, and how many rejections nobody has looked at yet.
+
+import { $, ask, byId, onChange } from "./picture.js";
+
+const STORED = `seen of ${document.body.dataset.store}`;
+const MOST = 100; // as many rejections as the server tells of
+
+/** List only the attempts of `actor`; of everybody but the sources for "". */
+export function by(actor) {
+  ask({ by: actor, attempts: 100 });
+}
+
+byId("with-sources").addEventListener("change", ({ target }) => by(target.checked ? "*" : ""));
+
+onChange(() => [$.view, $._rejected], ([view, rejected]) => {
+  if (view === "activity" && rejected.length) localStorage.setItem(STORED, Math.max(...rejected));
+  const seen = Number(localStorage.getItem(STORED) ?? 0);
+  const fresh = rejected.filter((at) => at > seen).length;
+  $._news = fresh ? `${fresh < MOST ? fresh : "99+"} rejected` : "";
+});
