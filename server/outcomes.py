@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -144,9 +144,9 @@ def _logged(
     """The record of a transaction. Its target is read off its changes: the log has nothing else."""
     record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
     if kind != "rename":
-        first, last = connection.execute(_ENDS, (revision,)).fetchone()
+        first, last = connection.execute(_ENDS, (revision,)).get
         return record | {"key": _common(first, last), "keys": changes}
-    moved, *ends = connection.execute(_MOVED, (revision,)).fetchone()
+    moved, *ends = connection.execute(_MOVED, (revision,)).get
     gone, put = _common(*ends[:2]), _common(*ends[2:])
     return record | {"key": gone, "to": put, "keys": moved}
 
@@ -155,8 +155,9 @@ def _common(first: str | None, last: str | None) -> str | None:
     """The one key, or the longest prefix that all keys from `first` to `last` stand below."""
     if first is None or last is None or first == last:
         return first
-    prefix, dot, _ = commonprefix([first, last]).rpartition(".")
-    return prefix + dot or None
+    pairs = zip(first.split(".")[:-1], last.split("."), strict=False)
+    shared = takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return "".join(f"{segment}." for segment, _ in shared) or None
 
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
