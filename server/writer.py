@@ -211,6 +211,11 @@ class Writer:
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.link_exception(_end_process)
 
+    @property
+    def revision(self) -> int:
+        """The last transaction's."""
+        return self._readmodel.revision
+
     def submit(self, attempt: Attempt) -> Outcome:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
         return self.enqueue(attempt).wait()

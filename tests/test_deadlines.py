@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from server.http import wsgi
+from server.http import connection, wsgi
 
 SHORT = 0.4
 GRACE = 3.0
@@ -123,7 +123,7 @@ def test_a_client_that_keeps_asking_is_kept(connect: Connect) -> None:
 
 
 def test_who_does_not_read_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsgi, "SEND_SECONDS", SHORT)
+    monkeypatch.setattr(connection, "SEND_SECONDS", SHORT)
     with served(endless) as (server, connecting):
         plain = connecting()
         plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -132,3 +132,22 @@ def test_who_does_not_read_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch
         while server.connections and monotonic() < end:
             gevent.sleep(0.05)
         assert not server.connections
+
+
+def test_who_reads_slowly_but_steadily_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SEND_SECONDS", SHORT)
+    size = 64 * 1024 * 1024
+
+    def large(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [b"x" * size]
+
+    with served(large) as (_, connecting):
+        plain, started, read = connecting(), monotonic(), 0
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        while read < size:
+            part = plain.recv(size)
+            assert part, f"cut off after {read} bytes"
+            read += len(part)
+            if monotonic() - started < 2 * SHORT:
+                gevent.sleep(SHORT / 4)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from gevent.socket import wait_write
 
-WATCH_SECONDS = 1.0
+SEND_SECONDS: Final = 60.0
+WATCH_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -47,6 +49,18 @@ def _watch(handler: Any, gone: Event) -> None:
     with on_end_of_file(handler.socket, gone.set):
         while handler.answering and not gone.is_set():
             gone.wait(WATCH_SECONDS)
+
+
+def send_all(sock: Any, data: bytes | memoryview) -> None:
+    """Send everything; raises `TimeoutError` where nothing at all is taken for `SEND_SECONDS`.
+
+    gevent's `sendall` has one deadline for the whole, which a slow but steady reader would miss.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[send_now(sock, rest) :]
+        if rest:
+            wait_write(sock.fileno(), SEND_SECONDS, TimeoutError("The reader takes nothing."))
 
 
 def send_now(sock: Any, data: bytes | memoryview) -> int:

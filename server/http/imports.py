@@ -23,7 +23,7 @@ from server.decide import (
     decide,
     prepared,
 )
-from server.errors import Invalid, Malformed, SignalboxError, TooLarge
+from server.errors import Invalid, Malformed, SignalboxError, TooLarge, Unavailable
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
@@ -100,7 +100,7 @@ class Import:
         self._digest = hashlib.blake2b(digest_size=8)
         self._flying: tuple[Waiting, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
-        self._told = 0.0
+        self._told = self._since = 0.0
         self.counts = {
             "lines": 0,
             "accepted": 0,
@@ -108,24 +108,17 @@ class Import:
             "changes": 0,
             "batches": 0,
             "duplicates": 0,
-            "revision": 0,
+            "revision": writer.revision,
         }
         self.failure: SignalboxError | None = None
 
     def run(self, reader: LineReader) -> Iterator[bytes]:
         """Answer lines: progress as it goes, then what was rejected, then the summary."""
         try:
-            while (lines := reader.take(IDLE_SECONDS)) is not None and self.failure is None:
-                for start in range(0, len(lines), SLICE):
-                    self._add(lines[start : start + SLICE])
-                    rest()
-                if not lines and not self._atomic:
-                    self._submit()
+            while self._goes_on(reader) and (lines := reader.take(IDLE_SECONDS)) is not None:
+                self._take(lines)
                 yield from self._progress()
-            self._submit()
-            self._land()
-            if reader.error:
-                self.failure = self.failure or Malformed(f"The body ended early: {reader.error}.")
+            self._finish(_trouble(reader))
             self._rejected.seek(0)
             yield from self._rejected
             yield self._summary()
@@ -133,13 +126,26 @@ class Import:
             reader.close()
             self._rejected.close()
 
+    def _goes_on(self, reader: LineReader) -> bool:
+        """An atomic one that has failed is read to its end all the same: its id stands for all."""
+        return not reader.is_stopping and (self._atomic or self.failure is None)
+
+    def _take(self, lines: list[bytes]) -> None:
+        for start in range(0, len(lines), SLICE):
+            self._add(lines[start : start + SLICE])
+            rest()
+        if self._lines and not self._atomic and monotonic() - self._since > IDLE_SECONDS:
+            self._submit()
+
     def _add(self, lines: list[bytes]) -> None:
+        if self._atomic:
+            self._read(lines)
+            return
         while lines and self.failure is None:
             fitting = self._fitting(lines)
             self._read(lines[:fitting])
             lines = lines[fitting:]
-            is_full = self._number >= self._batch_ends or self._bytes >= BATCH_BYTES
-            if is_full and not self._atomic:
+            if self._number >= self._batch_ends or self._bytes >= BATCH_BYTES:
                 self._submit()
 
     def _fitting(self, lines: list[bytes]) -> int:
@@ -149,6 +155,8 @@ class Import:
         return max(min(filling, self._batch_ends - self._number), 1)
 
     def _read(self, lines: list[bytes]) -> None:
+        if not self._lines:
+            self._since = monotonic()
         for line in lines:
             self._number += 1
             if not line or line.isspace():
@@ -162,22 +170,45 @@ class Import:
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = _too_much(self._bytes)
+            self.failure = self.failure or _too_much(self._bytes)
+        if self.failure:
+            self._lines.clear()
+
+    def _finish(self, trouble: SignalboxError | None) -> None:
+        """Write what is gathered, unless it was to be everything or nothing."""
+        if self._atomic:
+            self.failure = self.failure or trouble
+            if self.failure:
+                self._announce(self.failure)
+        self._submit()
+        self._land()
+        self.failure = self.failure or trouble
+
+    def _announce(self, failure: SignalboxError) -> None:
+        """The refusal of a whole import is the outcome of an attempt, as any other."""
+        attempt = self._attempt(refusal=failure)
+        if failure.remembered:
+            self.failure = self._writer.submit(attempt).error or failure
+        else:
+            self._writer.refuse(Waiting(attempt), failure)
+
+    def _attempt(self, **fields: Any) -> Attempt:
+        """All lines so far say whether it is the same again."""
+        return Attempt(
+            id=f"{self._id}-{self._batch}",
+            actor=self._actor,
+            type="import",
+            fingerprint=self._number.to_bytes(8) + self._digest.digest(),
+            command=None,
+            **fields,
+        )
 
     def _submit(self) -> None:
         """Send the gathered lines once the batch before them has landed."""
         self._land()
         if self._lines and self.failure is None:
             batch = Batch(self._lines, self._atomic)
-            attempt = Attempt(
-                id=f"{self._id}-{self._batch}",
-                actor=self._actor,
-                type="import",
-                fingerprint=self._number.to_bytes(8) + self._digest.digest(),
-                command=None,
-                decide=batch.decide,
-                touches=batch.keys,
-            )
+            attempt = self._attempt(decide=batch.decide, touches=batch.keys)
             self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1
         self._lines, self._bytes = [], 0
@@ -205,9 +236,11 @@ class Import:
             return
         for rejection in batch.rejections:
             self._reject(rejection)
-        self.counts["accepted"] += lines - len(batch.rejections)
+        if answer["duplicate"]:
+            self.counts["duplicates"] += lines
+        else:
+            self.counts["accepted"] += lines - len(batch.rejections)
         self.counts["batches"] += 1
-        self.counts["duplicates"] += answer["duplicate"]
         self.counts["changes"] += answer["changes"]
         self.counts["revision"] = answer["revision"]
 
@@ -251,6 +284,15 @@ def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], It
         return Import(writer, identity, actor, atomic == "1").run(LineReader(environ))
 
     return route
+
+
+def _trouble(reader: LineReader) -> SignalboxError | None:
+    """Why the body was not read to its end."""
+    if reader.error:
+        return Malformed(f"The body ended early: {reader.error}.")
+    if reader.is_stopping:
+        return Unavailable("The server is ending. Send it again under the same id to go on.")
+    return None
 
 
 def _command(line: bytes) -> Command | Put:

@@ -28,6 +28,11 @@ class LineReader:
         self.error: OSError | None = None
         self._greenlet = gevent.spawn(self._read)
 
+    @property
+    def is_stopping(self) -> bool:
+        """The server is to end, and the body has not."""
+        return bool(self._handler.server.stopping) and not self._ended
+
     def take(self, seconds: float) -> list[bytes] | None:
         """The lines that have arrived; none after so many seconds, None at the end of the body."""
         self._arrived.wait(seconds)

@@ -17,7 +17,7 @@ from server.events import Transaction
 from server.feed import Feed
 from server.http import events
 from server.http.answers import HEADERS, StartResponse, refuse
-from server.http.connection import on_end_of_file, send_now
+from server.http.connection import on_end_of_file, send_all, send_now
 from server.http.parameters import parameters
 from server.keys import Pattern, compile_pattern
 from server.outcomes import Outcome
@@ -115,7 +115,7 @@ class Streams:
         self.open += 1
         try:
             with on_end_of_file(sock, stream.end):
-                sock.sendall(_HEAD + reset)
+                send_all(sock, _HEAD + reset)
                 self._serve(stream)
         except OSError:
             pass  # the reader has gone; that is how a stream ends
@@ -165,7 +165,7 @@ class Streams:
             self._live.discard(stream)
             stream.woken.clear()
             if stream.rest is not None and not stream.gone:
-                stream.sock.sendall(stream.rest)
+                send_all(stream.sock, stream.rest)
                 stream.rest = None
             self._catch_up(stream)
 
@@ -184,19 +184,19 @@ class Streams:
             transactions = self._readmodel.transactions(stream.position, LOG_TRANSACTIONS)
             data = b"".join(events.change(one, stream.pattern, self._store) for one in transactions)
             if data:
-                stream.sock.sendall(data)
+                send_all(stream.sock, data)
             stream.position = transactions[-1].revision
 
     def _send_snapshot(self, stream: Stream) -> int:
         revision = self._readmodel.revision
         is_empty = True
         for items in self._readmodel.snapshot_pages(revision, stream.pattern.text):
-            stream.sock.sendall(events.snapshot(revision, items))
+            send_all(stream.sock, events.snapshot(revision, items))
             is_empty = False
             if stream.gone:
                 break
         if is_empty:
-            stream.sock.sendall(events.snapshot(revision, []))
+            send_all(stream.sock, events.snapshot(revision, []))
         return revision
 
     def _take(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:

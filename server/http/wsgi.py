@@ -13,7 +13,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from server.errors import Busy, Internal, Malformed, SignalboxError
 from server.http.answers import STATUS_LINES
-from server.http.connection import send_now
+from server.http.connection import send_all
 from server.http.headers import Headers, variable
 
 pywsgi.MAX_REQUEST_LINE = 65_536  # type: ignore[attr-defined]
@@ -25,8 +25,6 @@ HEAD_SECONDS: Final = 10.0
 """From a request's first line to the end of its headers."""
 BODY_SECONDS: Final = 30.0
 """Between two parts of a request's body, and for the rest of a request."""
-SEND_SECONDS: Final = 60.0
-"""Until a client must have taken something of its answer."""
 
 
 class Handler(WSGIHandler):
@@ -81,7 +79,6 @@ class Handler(WSGIHandler):
         self.close_connection = True
         self.headers_sent = True
         self.status, self.code = "200 OK", 200
-        self.socket.settimeout(SEND_SECONDS)
         taken: socket.socket = self.socket
         return taken
 
@@ -101,11 +98,8 @@ class Handler(WSGIHandler):
     def _sendall(self, data: bytes) -> None:
         if self._held is not None:
             self._held += data
-        elif (taken := send_now(self.socket, data)) < len(data):
-            # Only now: with a timeout set, gevent would start a timer for everything it receives.
-            self.socket.settimeout(SEND_SECONDS)
-            super()._sendall(data[taken:])  # type: ignore[misc]
-            self.socket.settimeout(None)
+        else:
+            send_all(self.socket, data)
 
     def MessageClass(self, *_: Any) -> Any:  # noqa: N802 - pywsgi's name
         return Headers(self.rfile)
