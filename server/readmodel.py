@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
+import gevent
 from gevent.threadpool import ThreadPool
 
 from server import log, outcomes, search, state, tree
@@ -17,7 +18,7 @@ from server.decide import Entry
 from server.errors import Unavailable
 from server.events import Transaction
 from server.index import KeyIndex
-from server.keys import LAST, RESERVED, RESERVED_END, after_prefix
+from server.keys import LAST, RESERVED, RESERVED_END, after_prefix, compile_pattern
 from server.outcomes import Outcome
 from server.search import Filter, Item
 
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 
 SEARCH_THREADS: Final = 2
 SNAPSHOT_ITEMS: Final = 500
+HIGHEST: Final = 2
 
 
 class Page(NamedTuple):
@@ -198,15 +200,30 @@ class ReadModel:
     def snapshot_pages(
         self, revision: int, match: str, limit: int = SNAPSHOT_ITEMS
     ) -> Iterator[list[Item]]:
-        """All items that match as they were at `revision`, page by page, nothing held between."""
-        after: str | None = None
-        while True:
-            with self.snapshot() as connection:
-                page, after = search.items_at(connection, revision, match, after, limit)
+        """All items that match as they were at `revision`, page by page, nothing held between.
+
+        Others get a turn between two pages, however fast these are taken.
+        """
+        page, after = self._page_at(revision, match, None, limit)
+        while after is not None:
             if page:
                 yield page
-            if after is None:
-                return
+            gevent.idle(priority=HIGHEST)
+            page, after = self._page_at(revision, match, after, limit)
+        if page:
+            yield page
+
+    def _page_at(
+        self, revision: int, match: str, after: str | None, limit: int
+    ) -> tuple[list[Item], str | None]:
+        def ask(connection: apsw.Connection) -> tuple[list[Item], str | None]:
+            return search.items_at(connection, revision, match, after, limit)
+
+        if compile_pattern(match).is_range:
+            with self.snapshot() as connection:
+                if search.changed_little(connection, revision):
+                    return ask(connection)
+        return self.in_thread(ask)
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:

@@ -7,13 +7,17 @@ import apsw
 import msgspec
 
 from server.errors import Invalid
-from server.keys import LAST, RESERVED, RESERVED_END, Pattern, compile_pattern, is_key
+from server.keys import RESERVED, RESERVED_END, Pattern, compile_pattern, is_key
 from server.values import TYPES
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """Characters of values after which a page ends, however many items it may have."""
 SORTS: Final = ("key", "changed")
+STEP: Final = 20_000
+"""Keys that one step of a snapshot looks at, at most."""
+NEAR: Final = 1_000
+"""Keys or changes that may be passed over while everybody waits; more take a thread."""
 
 
 class Item(NamedTuple):
@@ -51,7 +55,7 @@ class Question:
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None
         self.sort, self.offset, self.limit = sort, offset, limit
-        self.low = self.pattern.low
+        self.low, self.high = self.pattern.low, self.pattern.high
         self.before: tuple[int, str] | None = None
         if after is not None:
             self._continue_behind(after)
@@ -61,7 +65,7 @@ class Question:
         """Whether the answer lies in one stretch of an index, so that nothing else is looked at."""
         if self.type or self.search or not self.pattern.is_range:
             return False
-        return self.sort == "key" or self.pattern.text == "**"
+        return self.sort == "key" or (self.pattern.text == "**" and self.offset <= NEAR)
 
     @property
     def is_first(self) -> bool:
@@ -123,23 +127,35 @@ def items_at(
 
     Reads the state as it is and corrects the keys that have changed since, so that nothing has to
     be held open between two pages. Also gives the key behind which the next page begins, None at
-    the end.
+    the end. A page of a pattern that is no range may hold little, or nothing, before the end.
     """
     question = Question(Filter(match), "key", after, 0, limit)
+    end = None if question.pattern.is_range else _end_of_step(connection, question)
+    question.high = end + "\0" if end else question.high
     page, more = items(connection, question, question.low, 0)
-    end = page[-1].key if more else LAST
-    return _corrected(connection, page, revision, question, end), end if more else None
+    end = page[-1].key if more else end
+    question.high = end + "\0" if end else question.high
+    return _corrected(connection, page, revision, question), end
+
+
+def changed_little(connection: apsw.Connection, revision: int) -> bool:
+    """Whether there are at most `NEAR` changes since `revision`."""
+    return int(connection.execute(_SINCE, (revision, NEAR + 1)).get) <= NEAR
+
+
+def _end_of_step(connection: apsw.Connection, question: Question) -> str | None:
+    """The last of the next `STEP` keys, None where there are fewer."""
+    bound = (question.low, question.high, STEP - 1)
+    end: str | None = connection.execute(_STEP_END, bound).get
+    return end
 
 
 def _corrected(
-    connection: apsw.Connection, page: list[Item], revision: int, question: Question, end: str
+    connection: apsw.Connection, page: list[Item], revision: int, question: Question
 ) -> list[Item]:
-    bound = {
-        "revision": revision,
-        "low": question.low,
-        "high": min(end + "\0", question.pattern.high),
-    }
-    touched = {key for (key,) in connection.execute(_TOUCHED_SINCE, bound)}
+    bound = {"revision": revision, "low": question.low, "high": question.high}
+    touching = _TOUCHED_LATELY if changed_little(connection, revision) else _TOUCHED_SINCE
+    touched = {key for (key,) in connection.execute(touching, bound)}
     kept = [item for item in page if item.key not in touched]
     for key in touched:
         if question.pattern.matches(key):
@@ -154,7 +170,7 @@ def _corrected(
 def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
     pattern = question.pattern
     where = ["s.key >= :low AND s.key < :high"]
-    bound: dict[str, Any] = {"low": low, "high": pattern.high}
+    bound: dict[str, Any] = {"low": low, "high": question.high}
     if not pattern.shows_reserved and pattern.low <= RESERVED and pattern.high > RESERVED:
         where.append(f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')")
     if pattern.glob:
@@ -234,8 +250,14 @@ WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
 """,
 }
 _COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
+_STEP_END: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
+_SINCE: Final = "SELECT count(*) FROM (SELECT 1 FROM changes WHERE revision > ? LIMIT ?)"
+# The one walks along the keys, whose history may be long, the other along what came last.
 _TOUCHED_SINCE: Final = """
-SELECT DISTINCT key FROM changes WHERE revision > :revision AND key >= :low AND key < :high
+SELECT DISTINCT key FROM changes WHERE +revision > :revision AND key >= :low AND key < :high
+"""
+_TOUCHED_LATELY: Final = """
+SELECT key FROM changes WHERE revision > :revision AND +key >= :low AND +key < :high
 """
 _AS_OF: Final = """
 SELECT c.key, c.value, c.revision, t.at, t.actor
