@@ -47,6 +47,13 @@ class Malformed(SignalboxError):
     code, status = "malformed", 400
 
 
+class TornBody(Malformed):
+    """Where the next request begins cannot be known: the connection ends with the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The body ended early or is not framed as HTTP/1.1 says.")
+
+
 class Unauthenticated(SignalboxError):
     code, status = "unauthenticated", 401
 

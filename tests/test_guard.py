@@ -261,6 +261,12 @@ def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str)
     assert "set-cookie" not in answer.headers
 
 
+def test_a_preview_does_not_use_a_login_code_up(box: Server) -> None:
+    code = ask(box, "POST", "/login", {}).json()["url"].removeprefix(box.url)
+    assert ask(box, "HEAD", code, {}, token=None).status == 401
+    assert ask(box, "GET", code, {}, token=None).status == 303
+
+
 def test_a_login_code_opens_once(box: Server) -> None:
     parts = urlsplit(ask(box, "POST", "/login", {}).json()["url"])
     path = f"{parts.path}?{parts.query}"

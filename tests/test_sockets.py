@@ -1,6 +1,7 @@
 """Hostile connections over real sockets: lies about length, odd requests, too many, too slow."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -320,6 +321,28 @@ def test_large_bodies_that_do_not_come_keep_out_large_ones_only(box: Server) -> 
         post(box, COMMAND + b" " * 65_536, f"Content-Length: {65_536 + len(COMMAND)}").status == 429
     ):
         pass  # until the server has noticed that they left
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (CHUNKED, b"zz\r\nabc\r\n"),
+        (CHUNKED, b"3\r\nabcd\r\n"),
+        ("Transfer-Encoding: gzip", b""),
+        ("Transfer-Encoding: gzip, chunked", chunk(COMMAND) + b"0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/commands", "/commands/import"])
+def test_nothing_is_taken_for_a_request_behind_a_body_without_a_known_end(
+    box: Server, path: str, header: str, body: bytes
+) -> None:
+    kind = JSON if path == "/commands" else "Content-Type: application/x-ndjson"
+    smuggled = head(box, "POST /commands", JSON, f"Content-Length: {len(COMMAND)}") + COMMAND
+    with plain_socket(box) as plain:
+        plain.sendall(head(box, f"POST {path}", kind, header) + body + smuggled)
+        said = plain.makefile("rb").read()
+    assert len(re.findall(rb"HTTP/1\.1 \d", said)) == 1
+    assert b"malformed" in said
 
 
 def test_chunked_bodies_count_by_what_has_come(box: Server) -> None:

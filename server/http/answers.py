@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from server.errors import MethodNotAllowed, SignalboxError
+from server.errors import MethodNotAllowed, SignalboxError, TornBody
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -38,6 +38,8 @@ def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -
         headers.append(("Allow", error.allowed))
     if error.status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
+    if isinstance(error, TornBody):
+        headers.append(("Connection", "close"))
     if error.status in (429, 503):
         headers.append(("Retry-After", "1"))
     return answer(start_response, error.status, extra | error.fields(), *headers)

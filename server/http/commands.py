@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from server import values
 from server.commands import read_attempt
-from server.errors import Busy, Malformed, MediaType, SignalboxError, TooLarge
+from server.errors import Busy, Malformed, MediaType, SignalboxError, TooLarge, TornBody
 from server.http.answers import StartResponse, answer, refuse
 from server.outcomes import Outcome
 from server.writer import Waiting, Writer
@@ -104,7 +104,7 @@ def read_body(environ: Environ, share: Share) -> bytes:
             return body
         return b"".join(_pieces(environ["wsgi.input"], share))
     except OSError as error:
-        raise Malformed(f"The body ended early: {error}.") from error
+        raise TornBody from error
 
 
 def _pieces(body: Any, share: Share) -> Iterator[bytes]:

@@ -58,7 +58,7 @@ class Guard:
         if environ.get("HTTP_HOST") not in self._hosts:
             raise Forbidden(f"The Host {_shown(environ.get('HTTP_HOST'))} is not this server's.")
         self._check_origin(environ)
-        if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] == "GET":
             return None
         return self._role(environ)
 

@@ -56,10 +56,13 @@ class Headers(dict[str, str]):
             self[name] += ("; " if name == "cookie" else ",") + value
 
     def _check_length(self) -> None:
+        coding = super().get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            raise ValueError(f"unknown transfer-encoding {coding[:80]!r}")
         length = super().get("content-length")
         if length is None:
             return
-        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in self:
+        if not (length.isascii() and length.isdigit()) or coding is not None:
             raise ValueError(f"bad content-length {length[:80]!r}")
 
 

@@ -23,7 +23,7 @@ from server.decide import (
     decide,
     prepared,
 )
-from server.errors import Invalid, Malformed, SignalboxError, TooLarge, Unavailable
+from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
@@ -289,7 +289,7 @@ def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], It
 def _trouble(reader: LineReader) -> SignalboxError | None:
     """Why the body was not read to its end."""
     if reader.error:
-        return Malformed(f"The body ended early: {reader.error}.")
+        return TornBody()
     if reader.is_stopping:
         return Unavailable("The server is ending. Send it again under the same id to go on.")
     return None

@@ -58,6 +58,7 @@ class LineReader:
                     self._taken.wait()
         except OSError as error:
             self.error = error
+            self._handler.close_connection = True  # where another request begins cannot be known
         finally:
             self._ended = True
             self._arrived.set()
