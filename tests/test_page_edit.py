@@ -41,7 +41,9 @@ def test_a_switch_never_flips_what_somebody_else_just_flipped(window: Window) ->
     window.server.set("lamp.on", True, actor="hand.py")
     expect(window["#pause"]).to_have_text("Paused, 1 change waiting")
     window.row("lamp.on").get_by_role("switch").click()
-    expect(window.row("lamp.on").locator(".said")).to_contain_text("conflict")
+    said = window.row("lamp.on").locator(".said")
+    expect(said).to_have_text("Changed, press again")
+    assert said.evaluate("line => line.scrollWidth <= line.clientWidth")
     assert window.server.value("lamp.on") is True
     expect(window.row("lamp.on").get_by_role("switch")).to_be_checked()
 
@@ -74,6 +76,110 @@ def test_arrow_keys_step_a_number_exactly(window: Window) -> None:
     window["[data-do=step]"].first.click()
     window.press("Enter")
     expect(window.value("train.lr")).to_have_text("-9007199254740993")
+
+
+def test_a_number_with_an_exponent_is_stepped_in_its_last_digit(window: Window) -> None:
+    window.server.set("train.lr", 1.5e-9)
+    window.choose("train.lr")
+    window.press("Enter", "ArrowUp")
+    expect(window["#draft"]).to_have_value("1.6e-9")
+    window.press("Alt+ArrowDown")
+    expect(window["#draft"]).to_have_value("1.59e-9")
+    window["#draft"].fill("2E3")
+    window.press("Shift+ArrowUp")
+    expect(window["#draft"]).to_have_value("12E3")
+
+
+def test_null_is_shown_and_enter_leads_to_another_type(window: Window) -> None:
+    window.choose("lamp.none")
+    expect(window["#none"]).to_have_text("null")
+    expect(window["#set"]).to_be_hidden()
+    window.press("Enter")
+    expect(window["#kind"]).to_be_focused()
+    window["#kind"].select_option("number")
+    window["#set"].click()
+    expect(window.value("lamp.none")).to_have_text("0")
+    expect(window["#none"]).to_be_hidden()
+
+
+def test_the_field_is_as_tall_as_its_text(window: Window) -> None:
+    window.choose("lamp.name")
+    height = "field => field.getBoundingClientRect().height"
+    one = window["#draft"].evaluate(height)
+    window["#draft"].fill("one\ntwo\nthree")
+    assert window["#draft"].evaluate(height) == one + 2 * 18
+    window["#draft"].fill("word " * 30)
+    assert window["#draft"].evaluate("f => f.scrollHeight <= f.clientHeight")
+    assert window["#draft"].evaluate(height) > one + 2 * 18
+
+
+def test_beginning_a_draft_moves_nothing_below_it(window: Window) -> None:
+    window.choose("lamp.level")
+    below = "tools => tools.getBoundingClientRect().top"
+    before = window["#inspector .tools"].evaluate(below)
+    window.press("Enter")
+    window.type("71")
+    expect(window["#hint"]).to_contain_text("expects revision")
+    assert window["#inspector .tools"].evaluate(below) == before
+
+
+def test_a_large_value_is_read_again_only_when_it_has_changed(window: Window) -> None:
+    window.server.set("lamp.scene", {f"n{n:05}": n for n in range(15_000)})
+    window.choose("lamp.scene")
+    window.page.evaluate(
+        """() => {
+            window.parsed = 0;
+            const parse = JSON.parse;
+            JSON.parse = (text, ...rest) => {
+                parsed += text.length > 100_000;
+                return parse(text, ...rest);
+            };
+        }"""
+    )
+    for level in range(5):
+        window.server.set("lamp.level", level)
+        expect(window.value("lamp.level")).to_have_text(str(level))
+    assert window.page.evaluate("parsed") == 0
+    window.server.set("lamp.scene", {f"n{n:05}": n for n in range(15_001)})
+    window.wait_for("() => document.getElementById('draft').value.includes('n15000')")
+
+
+def test_characters_that_nobody_sees_are_shown_and_edited_as_escapes(window: Window) -> None:
+    hidden = "pay \u202eevil\u2066 \u200b\ufeff\u2028\u0085 x"
+    window.server.set("lamp.name", hidden)
+    expect(window.value("lamp.name")).to_contain_text("pay \ufffdevil\ufffd \ufffd\ufffd")
+    window.choose("lamp.name")
+    expect(window["#kind"]).to_have_value("JSON")
+    text = '"pay \\u202eevil\\u2066 \\u200b\\ufeff\\u2028\\u0085 x"'
+    expect(window["#draft"]).to_have_value(text)
+    family = "\U0001f469\u200d\U0001f467"
+    window.server.set("lamp.name", family)
+    expect(window.value("lamp.name")).to_have_text(family)
+    expect(window["#kind"]).to_have_value("text")
+
+
+def test_the_value_is_copied_by_its_button_and_by_control_c(window: Window) -> None:
+    window.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    window.choose("lamp.name")
+    window["[data-do=copy-value]"].click()
+    expect(window["[data-do=copy-value]"]).to_have_text("Copied")
+    assert window.page.evaluate("navigator.clipboard.readText()") == "desk"
+    window.choose("lamp.scene")
+    window.press("Control+c")
+    expect(window["#said"]).to_have_text("Copied")
+    copied = window.page.evaluate("navigator.clipboard.readText()")
+    assert copied == '{"desk":40,"hall":{"a":1,"b":2}}'
+
+
+def test_a_rejection_in_the_status_line_leads_to_its_reason(window: Window) -> None:
+    window.choose("lamp.level")
+    window.press("Enter")
+    window.type("71")
+    window.server.set("lamp.level", 72)
+    expect(window["#conflict"]).to_be_visible()
+    window.press("Enter")
+    window.page.get_by_role("button", name="Rejected, see Activity").click()
+    expect(window["#attempts .attempt"].first).to_contain_text("conflict")
 
 
 def test_a_number_that_is_none_cannot_be_set(window: Window) -> None:

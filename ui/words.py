@@ -28,8 +28,11 @@ _STATUS: Final = 80
 # have no HTML reference either (&#133; is an ellipsis): on screen a sign stands in their place.
 _CONTROLS: Final = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")]
 _LINES: Final = (0x0A, 0x0D, 0x85, 0x2028, 0x2029)
-_SIGNS: Final = dict.fromkeys(_CONTROLS, "\ufffd") | dict.fromkeys(_LINES, "\u21b5")
-_BREAKS: Final = {code: sign for code, sign in _SIGNS.items() if code != ord("\n")}
+# Nor do people see these, which turn the reading order around or hide within a word. (The joiners
+# U+200C and U+200D stay: emoji and whole scripts are written with them.)
+_UNSEEN: Final = (0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+_SIGNS: Final = dict.fromkeys((*_CONTROLS, *_UNSEEN), "\ufffd") | dict.fromkeys(_LINES, "\u21b5")
+_BREAKS: Final = {code: _SIGNS[code] for code in (*_CONTROLS, *_LINES) if code != ord("\n")}
 _JSON_BREAKS: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
@@ -74,7 +77,7 @@ def cut(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with every control character and line separator as a sign that can be seen."""
+    """`text` with every character that breaks, hides or turns text as a sign that can be seen."""
     return text.translate(_SIGNS)
 
 

@@ -1,6 +1,7 @@
 // The page's beginning: which click and which key does what.
 
 import { by } from "./activity.js";
+import { copy, copyValue } from "./clipboard.js";
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, flip } from "./list.js";
@@ -16,6 +17,7 @@ const CLICKS = {
   close,
   copy: (element) => copy(byId(element.dataset.from).textContent, element),
   "copy-key": (element) => copy($.key, element),
+  "copy-value": copyValue,
   create: () => create(),
   delete: () => remove(),
   every: () => {},
@@ -29,6 +31,7 @@ const CLICKS = {
   more: (element) => more(element.dataset.prefix),
   older: () => ask({ attempts: $.attempts + 100 }),
   pause,
+  rejections: () => ask({ view: "activity", only: "rejected", by: "" }),
   rename: () => rename(),
   scope: (element) => scope(element.dataset.prefix),
   sort: (element) => sort(element.dataset.sort),
@@ -59,29 +62,6 @@ document.addEventListener("dblclick", (event) => {
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "dialog") event.preventDefault();
 }, true);
-
-async function copy(text, element) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    copyBySelection(text);
-  }
-  const label = element.textContent;
-  element.textContent = "Copied";
-  say("Copied");
-  setTimeout(() => (element.textContent = label), 1200);
-}
-
-// Where the embedding window grants no clipboard.
-function copyBySelection(text) {
-  const holder = document.createElement("textarea");
-  holder.value = text;
-  holder.className = "unseen";
-  document.body.append(holder);
-  holder.select();
-  document.execCommand("copy");
-  holder.remove();
-}
 
 // Keys
 
@@ -121,6 +101,7 @@ document.addEventListener("keydown", (event) => {
   if (event.isComposing) return;
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key.toLowerCase() === "k") openPalette();
+  else if (isCommand && event.key === "c" && !isField(event.target) && getSelection().isCollapsed) copyValue();
   else if (event.key === "Escape") escape(event);
   else if (isField(event.target) || byId("sheet").open) return;
   else if ((isCommand && event.key !== "Backspace") || event.altKey || !KEYS[event.key]) return;

@@ -40,6 +40,12 @@ export function reason(outcome) {
   return outcome.code ? `${outcome.code}: ${outcome.message}` : outcome.message;
 }
 
+/** The same in a few words, for where there is no room; Activity keeps the whole reason. */
+export function brief(outcome) {
+  if (outcome.status === "accepted") return "";
+  return outcome.code === "conflict" ? "Changed, press again" : `Rejected: ${outcome.code ?? "no answer"}`;
+}
+
 async function post(id) {
   const entry = waiting.get(id);
   if (!entry) return;

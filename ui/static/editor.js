@@ -2,7 +2,7 @@
 
 import { reason, send } from "./commands.js";
 import { $, byId, onPatch, say } from "./picture.js";
-import { converted, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
+import { converted, escaped, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
 const TALLEST = 22; // lines
 const STORED = `drafts of ${document.body.dataset.store}`;
@@ -13,6 +13,7 @@ const kinds = byId("kind");
 // key -> { kind, text, raw, revision, sent? }: what is typed, on top of which value and revision.
 const drafts = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
 let shown = { key: null, kind: "", text: "" }; // what the field holds
+let known = {}; // the key and revision that were looked at last
 let said = ""; // why the last command was rejected
 let isWanted = false; // somebody pressed Enter before the key was here
 
@@ -34,17 +35,22 @@ export function edit() {
 
 function enterField() {
   isWanted = false;
-  const target = field.hidden ? byId("toggle") : field;
+  const target = [field, byId("toggle"), kinds].find((control) => !control.hidden);
   target.focus();
   if (target === field) field.select();
 }
 
 // From fact and draft to what is seen
 
-onPatch(refresh);
+// Most patches are about something else, and a large value takes long to read.
+onPatch(() => {
+  const { key, revision } = byId("fact").dataset;
+  if (key !== known.key || revision !== known.revision || isWanted) refresh();
+});
 
 function refresh() {
   const now = fact();
+  known = { ...byId("fact").dataset };
   if (now.key !== $.key || !now.key) return;
   if (now.key !== shown.key) said = "";
   const draft = drafts.get(now.key);
@@ -72,20 +78,22 @@ function dress(now, draft) {
   const { kind, text } = shown;
   const isTyped = kind === "text" || kind === "number" || kind === "JSON";
   const isAbsent = now.revision === 0 && !draft;
+  const isSimple = kind === "boolean" || kind === "null"; // nothing to set unless something is drafted
   field.hidden = !isTyped || isAbsent;
   byId("toggle").hidden = kind !== "boolean" || isAbsent;
   byId("toggle").ariaChecked = String(text === "true");
+  byId("none").hidden = kind !== "null" || isAbsent;
   byId("steps").hidden = kind !== "number" || isAbsent;
   kinds.parentElement.hidden = isAbsent;
   const lines = text.split("\n").length;
-  field.rows = Math.min(TALLEST, lines === 1 ? Math.min(8, Math.ceil(text.length / 30) || 1) : lines + 1);
+  field.rows = Math.min(TALLEST, lines); // where the field does not fit its text by itself
   form.querySelector(".field").classList.toggle("lines", lines > 1);
   const { wrong } = isTyped && draft ? rawOf(text, kind) : {};
   byId("wrong").textContent = wrong ?? "";
   form.classList.toggle("wrong-now", Boolean(wrong));
   form.classList.toggle("draft", Boolean(draft));
   byId("set").disabled = !draft || Boolean(wrong) || draft.sent !== undefined;
-  byId("set").hidden = isAbsent || (kind === "boolean" && !draft);
+  byId("set").hidden = isAbsent || (isSimple && !draft);
   byId("set").textContent = draft?.sent === undefined ? "Set" : "Setting…";
   byId("hint").textContent = draft ? hint(draft, lines) : "";
   byId("editor-said").textContent = said;
@@ -109,7 +117,7 @@ function dressConflict(now, draft) {
 
 function changed({ revision, who, raw }) {
   if (revision === 0) return "It was deleted while you were typing.";
-  const value = raw.length > 120 ? `${raw.slice(0, 119)}…` : raw;
+  const value = escaped(raw.length > 120 ? `${raw.slice(0, 119)}…` : raw);
   return `${who} set ${value} while you were typing.`;
 }
 

@@ -1,6 +1,6 @@
 // The list: only the rows in sight exist. Scrolling, the cursor, and the selection of several rows.
 
-import { BATCH, send, reason } from "./commands.js";
+import { BATCH, brief, send } from "./commands.js";
 import { hasDraft } from "./editor.js";
 import { $, ask, byId, onPatch, say } from "./picture.js";
 
@@ -230,7 +230,7 @@ export async function flip(element) {
   const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
   rowOf(key)?.querySelector(".switch")?.removeAttribute("aria-busy");
   if (outcome.status === "accepted") say(`${key} is ${value ? "on" : "off"}`);
-  else complain(key, reason(outcome));
+  else complain(key, brief(outcome));
   dress();
 }
 

@@ -1,7 +1,9 @@
 // Values as text to edit and back, exactly: numbers keep every digit.
 
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
-const UNTYPABLE = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]/; // a text field would lose or hide these
+// A text field would lose or hide these, or turn the order of what is read around.
+const UNTYPABLE = /[\0-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+const EACH_UNTYPABLE = new RegExp(UNTYPABLE, "g");
 
 export function kindOf(raw) {
   if (raw === "") return "text";
@@ -54,17 +56,22 @@ export function converted(text, from, to) {
 }
 
 export function formatted(raw) {
-  return JSON.stringify(parsed(raw), null, 2);
+  return written(parsed(raw));
 }
 
-/** The number in `text` one step up or down; `power` 1 is ten steps, -1 a tenth. Exact. */
+/** JSON with escapes for the characters that nobody would see. */
+export function escaped(json) {
+  return json.replace(EACH_UNTYPABLE, (sign) => `\\u${sign.charCodeAt().toString(16).padStart(4, "0")}`);
+}
+
+const written = (value) => escaped(JSON.stringify(value, null, 2));
+
+/** The number in `text` one step up or down in its last digit; `power` 1 is ten steps, -1 a tenth. */
 export function stepped(text, direction, power) {
-  const parts = /^(-?\d+)(?:\.(\d+))?$/.exec(text.trim());
-  if (!parts) return String(Number(text) + direction * 10 ** power || 0);
-  const digits = parts[2] ?? "";
+  const [, whole, digits = "", exponent = ""] = /^(-?\d+)(?:\.(\d+))?(e.*)?$/i.exec(text.trim());
   const places = Math.max(0, digits.length - Math.min(power, 0));
-  const grown = BigInt(parts[1] + digits) * 10n ** BigInt(places - digits.length);
-  return decimal(grown + BigInt(direction) * 10n ** BigInt(Math.max(power, 0)), places);
+  const grown = BigInt(whole + digits) * 10n ** BigInt(places - digits.length);
+  return decimal(grown + BigInt(direction) * 10n ** BigInt(Math.max(power, 0)), places) + exponent;
 }
 
 function decimal(mantissa, places) {
@@ -77,7 +84,7 @@ function decimal(mantissa, places) {
 export function merged(base, mine, theirs) {
   const clashes = [];
   const result = both(parsed(base), parsed(mine), parsed(theirs), "", clashes);
-  return { text: JSON.stringify(result, null, 2), clashes };
+  return { text: written(result), clashes };
 }
 
 function both(base, mine, theirs, path, clashes) {
