@@ -1,7 +1,7 @@
 """Pure: what a command changes in a state, or why it is refused. No I/O, no clock."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -57,6 +57,10 @@ class State(Protocol):
 
     def get(self, key: str) -> Entry | None: ...
 
+    def look_up(self, keys: Collection[str]) -> None:
+        """Many of these will be asked for: the answers may be fetched together."""
+        ...
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`."""
         ...
@@ -80,6 +84,9 @@ class Layer:
             return self._base.get(key)
         raw = self.changes[key]
         return None if raw is None else Entry(raw, self._revisions[key])
+
+    def look_up(self, keys: Collection[str]) -> None:
+        self._base.look_up([key for key in keys if key not in self.changes])
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for key, entry in self._base.scan(prefix):
@@ -194,6 +201,7 @@ def _rename(state: State, command: Rename) -> Changes:
     for target, raw in targets.items():
         check_key(target, "to")
         _check_setting(target, raw)
+    state.look_up(targets)
     if not command.replace:
         _refuse_overwriting(state, targets)
     return dict.fromkeys(moved) | targets

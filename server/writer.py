@@ -6,7 +6,7 @@
 import os
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -74,9 +74,9 @@ class _Base:
             self.known[key] = self._readmodel.entry(key)
         return self.known[key]
 
-    def look_up(self, keys: Sequence[str]) -> None:
+    def look_up(self, keys: Collection[str]) -> None:
         """Ask for many keys with few questions."""
-        ordered = sorted(set(keys))
+        ordered = sorted({key for key in keys if key not in self.known})
         for start in range(0, len(ordered), SCAN_SLICE):
             asked = ordered[start : start + SCAN_SLICE]
             self.known |= dict.fromkeys(asked)

@@ -1,7 +1,7 @@
 """A state in a dict, and what a command would change in it: for the tests of deciding."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,9 @@ class DictState:
 
     def get(self, key: str) -> Entry | None:
         return self.held.get(key)
+
+    def look_up(self, keys: Collection[str]) -> None:
+        """Everything is at hand."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         return ((key, self.held[key]) for key in sorted(self.held) if key.startswith(prefix))
