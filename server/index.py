@@ -34,9 +34,11 @@ class KeyIndex:
     def __len__(self) -> int:
         return self._sums()[-1]
 
-    def rank(self, key: str, count: CountRange) -> int:
-        """How many keys sort before `key`."""
+    def rank(self, key: str, count: CountRange, near: tuple[str, int] | None = None) -> int:
+        """How many keys sort before `key`; quicker where the rank of one `near` is known."""
         bucket = bisect_right(self._firsts, key) - 1
+        if near and bisect_right(self._firsts, near[0]) - 1 == bucket and near[0] <= key:
+            return near[1] + (count(near[0], key) if self._counts[bucket] else 0)
         first = self._firsts[bucket]
         return self._sums()[bucket] + (
             count(first, key) if first != key and self._counts[bucket] else 0

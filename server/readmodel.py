@@ -21,6 +21,7 @@ from server.index import KeyIndex
 from server.keys import LAST, RESERVED, RESERVED_END, after_prefix, compile_pattern
 from server.outcomes import Outcome
 from server.search import Filter, Item
+from server.tree import Known, Rank
 
 Result = TypeVar("Result")
 
@@ -147,11 +148,7 @@ class ReadModel:
         with self.snapshot() as connection:
             total = self._visible(connection, prefix, after_prefix(prefix))
             children = tree.children(
-                connection,
-                lambda low, high: self._visible(connection, low, high),
-                prefix,
-                after,
-                limit + 1,
+                connection, self._ranker(connection, prefix), prefix, after, limit + 1
             )
         more = len(children) > limit
         children = children[:limit]
@@ -314,6 +311,21 @@ class ReadModel:
         if low.startswith(RESERVED):
             hidden = 0
         return self._index.count(low, high, count) - hidden
+
+    def _ranker(self, connection: apsw.Connection, prefix: str) -> Rank:
+        """Ranks among the keys that are visible below `prefix`."""
+        count = _counter(connection)
+        hides = not prefix.startswith(RESERVED)
+        hidden = self._index.count(RESERVED, RESERVED_END, count) if hides else 0
+
+        def before(key: str) -> int:
+            return hidden if key >= RESERVED_END else 0
+
+        def rank(key: str, near: Known | None) -> int:
+            known = (near[0], near[1] + before(near[0])) if near else None
+            return self._index.rank(key, count, known) - before(key)
+
+        return rank
 
     def _settle(self) -> None:
         if self._pending:

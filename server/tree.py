@@ -7,8 +7,10 @@ import apsw
 
 from server.keys import RESERVED, after_prefix
 
-Count = Callable[[str, str], int]
-"""The number of visible keys in [low, high)."""
+Known = tuple[str, int]
+"""A key and its rank."""
+Rank = Callable[[str, Known | None], int]
+"""The number of visible keys that sort before a key; a rank nearby may help to find it."""
 
 
 class Child(NamedTuple):
@@ -29,8 +31,26 @@ class Tree(NamedTuple):
     next: str | None
 
 
+class _Ranks:
+    """Remembers the last rank: where one child ends, the next mostly begins."""
+
+    def __init__(self, rank: Rank) -> None:
+        self._rank = rank
+        self._last: Known | None = None
+
+    def of(self, key: str) -> int:
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._rank(key, self._last)
+        return self._last[1]
+
+    def move(self, old: str, new: str) -> None:
+        """There is no key in [old, new)."""
+        if self._last is not None and self._last[0] == old:
+            self._last = new, self._last[1]
+
+
 def children(
-    connection: apsw.Connection, count: Count, prefix: str, after: str | None, limit: int
+    connection: apsw.Connection, rank: Rank, prefix: str, after: str | None, limit: int
 ) -> list[Child]:
     """At most `limit` children behind segment `after`, in the byte order of their segments.
 
@@ -38,17 +58,20 @@ def children(
     segment `a` may show itself in two places, and is taken at the first that its order allows.
     """
     found: list[Child] = []
+    ranks = _Ranks(rank)
     position = prefix + after if after is not None else prefix
     past = after
     while len(found) < limit and (key := _first(connection, position, prefix)):
         segment = key[len(prefix) :].split(".", 1)[0]
+        whole = prefix + segment
+        ranks.move(position, whole + "." if key.startswith(whole + ".") else key)
         for candidate in _shorter(segment):
             if (past is None or candidate > past) and (
-                child := _child(connection, count, prefix, candidate)
+                child := _child(connection, ranks, prefix, candidate, key)
             ):
                 found.append(child)
                 past = candidate
-        position = _behind(prefix, segment, key)
+        position = whole + "\0" if key == whole else after_prefix(whole + ".")
     return found[:limit]
 
 
@@ -59,19 +82,20 @@ def _shorter(segment: str) -> list[str]:
     ]
 
 
-def _child(connection: apsw.Connection, count: Count, prefix: str, segment: str) -> Child | None:
+def _child(
+    connection: apsw.Connection, ranks: _Ranks, prefix: str, segment: str, first: str
+) -> Child | None:
+    """`first` is the first key that has not been passed."""
     key, below = prefix + segment, prefix + segment + "."
-    itself = connection.execute("SELECT 1 FROM state WHERE key = ?", (key,)).get is not None
-    inside = 0 if below == RESERVED else count(below, after_prefix(below))
+    itself = key == first or (not first.startswith(below) and _exists(connection, key))
+    inside = 0 if below == RESERVED else -ranks.of(below) + ranks.of(after_prefix(below))
     if not itself and not inside:
         return None
     return Child(segment, key if itself else None, below if inside else None, inside + itself)
 
 
-def _behind(prefix: str, segment: str, key: str) -> str:
-    """Where to look on: behind the leaf, or behind everything below the segment."""
-    whole = prefix + segment
-    return whole + "\0" if key == whole else after_prefix(whole + ".")
+def _exists(connection: apsw.Connection, key: str) -> bool:
+    return connection.execute("SELECT 1 FROM state WHERE key = ?", (key,)).get is not None
 
 
 def _first(connection: apsw.Connection, position: str, prefix: str) -> str | None:

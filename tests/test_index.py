@@ -153,10 +153,14 @@ def test_the_tree_shows_each_segment_once_in_order_with_exact_counts(
     visible = [
         key for key in keys if prefix.startswith("_signalbox.") or not key.startswith("_signalbox.")
     ]
-    sorted_keys = SortedKeys(visible)
+    count, index = SortedKeys(visible).count, KeyIndex(sorted(visible))
     seen: list[tree.Child] = []
+
+    def rank(key: str, near: tree.Known | None) -> int:
+        return index.rank(key, count, near)
+
     after: str | None = None
-    while page := tree.children(connection, sorted_keys.count, prefix, after, limit):
+    while page := tree.children(connection, rank, prefix, after, limit):
         assert len(page) <= limit
         seen += page
         after = page[-1].segment
