@@ -46,16 +46,24 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     machine, rows = _machine(), list[Row]()
-    for name in given.names or BENCHMARKS:
-        started = perf_counter()
-        with tempfile.TemporaryDirectory(prefix="signalbox-bench-", dir=DISK) as folder:
-            for row in BENCHMARKS[name](Path(folder), given.quick):
+    try:
+        for name in given.names or BENCHMARKS:
+            for row in _measured(name, given.quick):
                 rows.append(row)
-                print(" · ".join(filter(None, row.cells())), file=sys.stderr)
-        print(f"  {name}: {perf_counter() - started:.1f} s", file=sys.stderr)
-    print(f"{machine}; {'--quick' if given.quick else 'full size'}\n")
-    print("\n".join(table(rows)))
+    finally:  # what was measured is told even if something else could not be
+        print(f"{machine}; {'--quick' if given.quick else 'full size'}\n")
+        print("\n".join(table(rows)))
     return 0
+
+
+def _measured(name: str, quick: bool) -> Iterator[Row]:
+    """The rows of one benchmark, each told on stderr as soon as it is known."""
+    started = perf_counter()
+    with tempfile.TemporaryDirectory(prefix="signalbox-bench-", dir=DISK) as folder:
+        for row in BENCHMARKS[name](Path(folder), quick):
+            print(" · ".join(filter(None, row.cells())), file=sys.stderr)
+            yield row
+    print(f"  {name}: {perf_counter() - started:.1f} s", file=sys.stderr)
 
 
 def _machine() -> str:
