@@ -1,4 +1,4 @@
-"""The queries over HTTP: state, tree, attempts, status, metrics and their description."""
+"""The queries over HTTP: state, tree, attempts, status and metrics."""
 
 import re
 from collections.abc import Iterator
@@ -243,53 +243,3 @@ def test_the_metrics_are_prometheus_text_with_the_numbers_of_the_status(client: 
     assert f"# TYPE signalbox_revision counter\nsignalbox_revision {status['revision']}\n" in (
         answer.body.decode()
     )
-
-
-def references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name == "$ref":
-                yield value
-            yield from references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from references(value)
-
-
-def test_the_description_is_whole_and_names_every_command_and_refusal(client: Client) -> None:
-    document = client.ask("GET", "/openapi.json").json()
-    assert document["openapi"].startswith("3.1")
-    assert {"title", "version"} <= set(document["info"])
-    for reference in references(document):
-        found = document
-        for part in reference.removeprefix("#/").split("/"):
-            found = found[part]
-        assert found
-    for path, operations in document["paths"].items():
-        assert path.startswith("/")
-        for operation in operations.values():
-            assert operation["summary"]
-            assert operation["responses"]
-            named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
-            assert named == set(re.findall(r"{(\w+)}", path))
-    options = document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]
-    commands = {one["$ref"].rsplit("/", 1)[1] for one in options["schema"]["oneOf"]}
-    assert len(commands) == 8
-    codes = set(document["components"]["schemas"]["Refusal"]["properties"]["code"]["enum"])
-    assert codes >= {"malformed", "conflict", "id_reused", "too_large", "busy", "unavailable"}
-
-
-def test_every_route_and_parameter_that_is_described_is_known(client: Client) -> None:
-    document = client.ask("GET", "/openapi.json").json()
-    reads = {path: found["get"] for path, found in document["paths"].items() if "get" in found}
-    assert len(reads) >= 10
-    for path, operation in reads.items():
-        if path == "/queries/stream":
-            continue
-        concrete = path.replace("{key}", "t.null").replace("{id}", "load")
-        assert client.ask("GET", concrete).status == 200
-        for one in operation["parameters"]:
-            if one["in"] == "query":
-                value = one["schema"].get("default", one["schema"].get("enum", ["x."])[0])
-                answer = client.ask("GET", f"{concrete}?{one['name']}={value}")
-                assert answer.status == 200 or "unknown" not in answer.json()["message"]

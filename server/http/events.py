@@ -1,11 +1,12 @@
 """Server-sent events as bytes (WHATWG HTML, section 9.2); pure."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from server.events import Change, Transaction
+from server.http import shapes
 from server.http.queries import iso
 from server.keys import Pattern
 from server.search import Item
@@ -16,35 +17,30 @@ def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
     changes = [_change(change) for change in transaction.changes if pattern.matches(change.key)]
     if not changes:
         return b""
-    body = {
-        "revision": transaction.revision,
-        "id": transaction.id,
-        "actor": transaction.actor,
-        "at": iso(transaction.at),
-        "changes": changes,
-    }
+    body = shapes.Transaction(
+        transaction.revision, transaction.id, transaction.actor, iso(transaction.at), changes
+    )
     return _event("change", body) + position(store, transaction.revision)
 
 
 def snapshot(revision: int, items: Sequence[Item]) -> bytes:
     """One page of the state at `revision`."""
     shown = [
-        {"key": item.key, "value": msgspec.Raw(item.raw.encode()), "revision": item.revision}
-        for item in items
+        shapes.StreamItem(item.key, msgspec.Raw(item.raw.encode()), item.revision) for item in items
     ]
-    return _event("snapshot", {"revision": revision, "items": shown}) + b"\n"
+    return _event("snapshot", shapes.Snapshot(revision, shown)) + b"\n"
 
 
 def caught_up(store: str, revision: int) -> bytes:
-    return _event("caught-up", {"revision": revision}) + position(store, revision)
+    return _event("caught-up", shapes.CaughtUp(revision)) + position(store, revision)
 
 
 def ack(event: dict[str, Any]) -> bytes:
     return _event("ack", event) + b"\n"
 
 
-def reset(reason: str, oldest: int) -> bytes:
-    return _event("reset", {"reason": reason, "oldest": oldest}) + b"\n"
+def reset(reason: Literal["other_store"], oldest: int) -> bytes:
+    return _event("reset", shapes.Reset(reason, oldest)) + b"\n"
 
 
 def heartbeat(store: str, revision: int) -> bytes:
@@ -57,11 +53,11 @@ def position(store: str, revision: int) -> bytes:
     return f"id: {store}:{revision}\n\n".encode()
 
 
-def _event(name: str, body: dict[str, Any]) -> bytes:
+def _event(name: str, body: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n"
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: Change) -> shapes.Change:
     if change.raw is None:
-        return {"key": change.key, "deleted": True}
-    return {"key": change.key, "value": msgspec.Raw(change.raw.encode())}
+        return shapes.Change(change.key, deleted=True)
+    return shapes.Change(change.key, msgspec.Raw(change.raw.encode()))

@@ -1,53 +1,79 @@
 """`/openapi.json`: the contract as OpenAPI 3.1, generated from the types that the server uses."""
 
-from typing import Any, Final
+from inspect import isclass
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
 from server import __version__
 from server.commands import TYPES, Command
-from server.errors import every_code
+from server.http import shapes
 from server.http.parameters import PARAMETERS, ROUTES
+from server.http.shapes import (
+    EVENTS,
+    Accepted,
+    AcceptedAttempt,
+    Attempts,
+    Item,
+    LoginAddress,
+    Page,
+    Progress,
+    Refusal,
+    Rejected,
+    RejectedAttempt,
+    RejectedLine,
+    Status,
+    Summary,
+    Tree,
+)
 
-_ENVELOPE: Final[dict[str, Any]] = {
-    "id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+Schema = dict[str, Any]
+
+_SCHEMAS: Final = "#/components/schemas/"
+_TEXT: Final = {"type": "string"}
+_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_ENVELOPE: Final[Schema] = {
+    "id": _ID,
     "actor": {"type": "string", "pattern": "^[A-Za-z0-9_.@-]{1,64}$"},
     "dry_run": {"type": "boolean", "default": False},
 }
-_SUMMARIES: Final = {
-    "/commands/import": "Commands line by line (NDJSON), applied while the body is read.",
-    "/queries/state/{key}": "One key.",
-    "/queries/state": "A page of keys with the exact number of all that match.",
-    "/queries/tree": "The next segments below a prefix with exact numbers of keys.",
-    "/queries/attempts": "Outcomes of attempts, newest first.",
-    "/queries/attempts/{id}": "The outcome of one attempt.",
-    "/queries/export": "The state of one revision, streamed.",
-    "/queries/status": "What the server is and does.",
-    "/queries/metrics": "The numbers of the status as Prometheus text.",
-    "/queries/stream": "What is true now, then every change (server-sent events).",
-    "/openapi.json": "This description.",
+_TOKENS: Final = {
+    "read": {"type": "http", "scheme": "bearer", "description": "Opens queries."},
+    "write": {"type": "http", "scheme": "bearer", "description": "Opens everything."},
+    "window": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "signalbox_<the first 8 of the store's id>",
+        "description": "What `GET /login` gives a browser. Opens everything.",
+    },
 }
-_MEDIA: Final = {
-    "/commands/import": "application/x-ndjson",
-    "/queries/export": "application/x-ndjson",
-    "/queries/metrics": "text/plain",
-    "/queries/stream": "text/event-stream",
-}
+_WRITERS: Final = ("write", "window")
+_NONE: Final[Schema] = {}
+
+
+class Route(NamedTuple):
+    """`content` is that of the answer 200; `more` are other answers that are no refusals.
+
+    `asks` are parameters that stand in no table, `takes` headers of the request and `gives` those
+    of the answer, each with its meaning.
+    """
+
+    summary: str
+    content: Schema
+    more: Schema = _NONE
+    body: Schema | None = None
+    tokens: tuple[str, ...] = ("read", *_WRITERS)
+    asks: Schema = _NONE
+    takes: Schema = _NONE
+    gives: Schema = _NONE
 
 
 def describe() -> dict[str, Any]:
     """The whole document."""
-    (_, *_), schemas = msgspec.json.schema_components(
-        [Command], ref_template="#/components/schemas/{name}"
-    )
-    for kind in TYPES.values():
-        schemas[f"{kind.__name__}Command"] = _with_envelope(schemas[kind.__name__])
-    schemas["Refusal"] = _refusal()
-    paths = {"/commands": {"post": _command()}}
-    for route, names in ROUTES.items():
-        paths[route] = {
-            "post" if route.startswith("/commands") else "get": _operation(route, names)
-        }
+    paths: dict[str, Schema] = {}
+    for name, route in _ROUTES.items():
+        method, path = name.split(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(path, route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -55,72 +81,176 @@ def describe() -> dict[str, Any]:
             "version": __version__,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "security": [{"token": []}],
         "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": _schemas(), "securitySchemes": _TOKENS},
     }
 
 
-def _with_envelope(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema | {"properties": schema["properties"] | _ENVELOPE}
+def _schemas() -> Schema:
+    kinds = [kind for kind in vars(shapes).values() if isclass(kind)]
+    answers = [kind for kind in kinds if issubclass(kind, shapes.Shape) and kind != shapes.Shape]
+    _, schemas = msgspec.json.schema_components(
+        [Command, *answers], ref_template=_SCHEMAS + "{name}"
+    )
+    schemas["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}
+    for kind in TYPES.values():
+        properties = schemas[kind.__name__]["properties"] | _ENVELOPE
+        schemas[f"{kind.__name__}Command"] = schemas[kind.__name__] | {"properties": properties}
+    return schemas
 
 
-def _command() -> dict[str, Any]:
-    options = [{"$ref": f"#/components/schemas/{kind.__name__}Command"} for kind in TYPES.values()]
-    schema = {"oneOf": options, "discriminator": {"propertyName": "type"}}
-    return {
-        "summary": "One command; the answer is its acknowledgement.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": {"200": {"description": "Accepted."}} | _refusals(),
+def _operation(path: str, route: Route) -> Schema:
+    queries = map(_in_query, ROUTES.get(path, ()))
+    operation: Schema = {
+        "summary": route.summary,
+        "security": [{token: []} for token in route.tokens],
+        "parameters": [
+            *_in_path(path),
+            *queries,
+            *_named("query", route.asks),
+            *_named("header", route.takes),
+        ],
+        "responses": _responses(route),
     }
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": route.body}
+    return operation
 
 
-def _operation(route: str, names: tuple[str, ...]) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "query",
-            "description": PARAMETERS[name].help,
-            "schema": PARAMETERS[name].schema,
-        }
-        for name in names
+def _in_path(path: str) -> list[Schema]:
+    if "{" not in path:
+        return []
+    name = path[path.index("{") + 1 : -1]
+    return [{"name": name, "in": "path", "required": True, "schema": _TEXT}]
+
+
+def _in_query(name: str) -> Schema:
+    found = PARAMETERS[name]
+    return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
+
+
+def _named(place: str, texts: Schema) -> list[Schema]:
+    return [
+        {"name": name, "in": place, "description": text, "schema": _TEXT}
+        for name, text in texts.items()
     ]
-    if "{" in route:
-        name = route[route.index("{") + 1 : -1]
-        parameters.append(
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        )
-    media = _MEDIA.get(route, "application/json")
-    operation: dict[str, Any] = {"summary": _SUMMARIES[route], "parameters": parameters}
-    if route == "/commands/import":
-        operation["requestBody"] = {
-            "required": True,
-            "content": {media: {"schema": {"type": "string"}}},
+
+
+def _responses(route: Route) -> Schema:
+    done: Schema = {"description": "Done.", "content": route.content}
+    if route.gives:
+        done["headers"] = {
+            name: {"description": text, "schema": _TEXT} for name, text in route.gives.items()
         }
-    done = {"200": {"description": "Done.", "content": {media: {}}}}
-    return operation | {"responses": done | _refusals()}
+    refused = _json(Rejected, Refusal) if route.body else _json(Refusal)
+    answers = {"200": done} if route.content else {}
+    return answers | route.more | {"default": {"description": "Refused.", "content": refused}}
 
 
-def _refusals() -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
-    return {"default": {"description": "Refused.", "content": content}}
+def _ref(name: str) -> Schema:
+    return {"$ref": _SCHEMAS + name}
 
 
-def _refusal() -> dict[str, Any]:
+def _any_of(kinds: tuple[Any, ...]) -> Schema:
+    found = [_ref(kind.__name__) for kind in kinds]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _json(*kinds: Any) -> Schema:
+    return {"application/json": {"schema": _any_of(kinds)}}
+
+
+def _lines(*kinds: Any) -> Schema:
+    """OpenAPI 3.1 has no word for what each line is."""
+    return {"application/x-ndjson": {"schema": _TEXT, "x-line": _any_of(kinds)}}
+
+
+def _events() -> Schema:
+    events = {name: _any_of(kinds) for name, kinds in EVENTS.items()}
+    return {"text/event-stream": {"schema": _TEXT, "x-events": events}}
+
+
+def _text(media_type: str) -> Schema:
+    return {media_type: {"schema": _TEXT}}
+
+
+def _command() -> Schema:
+    options = {tag: _ref(f"{kind.__name__}Command") for tag, kind in TYPES.items()}
+    mapping = {tag: option["$ref"] for tag, option in options.items()}
+    discriminator = {"propertyName": "type", "mapping": mapping}
+    return {"oneOf": list(options.values()), "discriminator": discriminator}
+
+
+def _export() -> Schema:
     return {
-        "type": "object",
-        "required": ["code", "message"],
-        "properties": {
-            "code": {"enum": sorted(every_code())},
-            "message": {"type": "string"},
-            "id": {"type": ["string", "null"]},
-            "status": {"const": "rejected"},
-            "key": {"type": "string"},
-            "keys": {"type": "array", "items": {"type": "string"}},
-            "revision": {"type": "integer"},
-            "limit": {"type": "integer"},
-        },
+        "application/x-ndjson": {"schema": _TEXT, "x-line": _ref("Set")},
+        "application/json": {"schema": {"type": "object", "additionalProperties": True}},
+        **_text("text/csv"),
+        **_text("text/plain"),
     }
+
+
+_PAGE_STREAM: Final = "The window's own stream of HTML (Datastar); not a stable interface."
+_ROUTES: Final[dict[str, Route]] = {
+    "POST /commands": Route(
+        "One command; the answer is its acknowledgement.",
+        _json(Accepted),
+        {"204": {"description": "Decided; its outcome shows in the page."}},
+        body={"application/json": {"schema": _command()}},
+        tokens=_WRITERS,
+        takes={"Datastar-Request": "From the window's page: the answer has no body."},
+    ),
+    "POST /commands/import": Route(
+        "Commands line by line, applied while the body is read.",
+        _lines(Progress, RejectedLine, Summary),
+        body=_lines(*get_args(Command)),
+        tokens=_WRITERS,
+    ),
+    "POST /login": Route("A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS),
+    "GET /login": Route(
+        "Exchanges a one-time code for the window's cookie.",
+        {},
+        {"303": {"description": "Go to /.", "headers": {"Set-Cookie": {"schema": _TEXT}}}},
+        tokens=(),
+        asks={"code": "From a one-time address; good once, for five minutes."},
+    ),
+    "GET /": Route("The window's page.", _text("text/html")),
+    "GET /static/{file}": Route("A file of the page.", {"*/*": {}}),
+    "GET /queries/state/{key}": Route(
+        "One key.",
+        _json(Item),
+        {"304": {"description": "The key is still at that revision."}},
+        takes={"If-None-Match": "ETags of the revisions that the reader has, or *."},
+        gives={"ETag": "The key's revision in quotes."},
+    ),
+    "GET /queries/state": Route(
+        "A page of keys with the exact number of all that match.", _json(Page)
+    ),
+    "GET /queries/tree": Route(
+        "The next segments below a prefix with exact numbers of keys.", _json(Tree)
+    ),
+    "GET /queries/attempts": Route("Outcomes of attempts, newest first.", _json(Attempts)),
+    "GET /queries/attempts/{id}": Route(
+        "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
+    ),
+    "GET /queries/export": Route(
+        "The state of one revision, streamed.",
+        _export(),
+        gives={"Signalbox-Revision": "The revision that all of it is of."},
+    ),
+    "GET /queries/status": Route("What the server is and does.", _json(Status)),
+    "GET /queries/metrics": Route(
+        "The numbers of the status as Prometheus text.", _text("text/plain")
+    ),
+    "GET /queries/stream": Route(
+        "What is true now, then every change (server-sent events).",
+        _events(),
+        takes={"Last-Event-ID": "The position to go on behind; wins over `after`."},
+    ),
+    "GET /queries/page": Route(
+        _PAGE_STREAM,
+        _text("text/event-stream"),
+        asks={"datastar": "The page's signals as JSON."},
+    ),
+    "GET /openapi.json": Route("This description.", {"application/json": {}}),
+}

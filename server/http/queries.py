@@ -9,11 +9,13 @@ import bottle
 import msgspec
 
 from server.errors import Invalid, NoSuchThing
+from server.http import shapes
 from server.http.answers import HEADERS
 from server.http.parameters import Parameters, limit, parameters
 from server.keys import check_key, check_prefix
 from server.readmodel import ReadModel
 from server.search import Filter, Item
+from server.tree import Child
 
 
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
@@ -54,15 +56,16 @@ class _Queries:
             given.get("after"),
             limit=limit(given),
         )
-        return json_answer(page._asdict() | {"items": [shown(item) for item in page.items]})
+        items = [shown(item) for item in page.items]
+        return json_answer(shapes.Page(page.revision, page.total, items, page.next))
 
     def tree(self) -> bottle.HTTPResponse:
         given = given_to("/queries/tree")
         if prefix := given.get("prefix", ""):
             check_prefix(prefix)
         found = self._readmodel.tree(prefix, given.get("after"), limit(given))
-        children = [_without_none(child._asdict()) for child in found.children]
-        return json_answer(found._asdict() | {"children": children})
+        children = [_child(child) for child in found.children]
+        return json_answer(shapes.Tree(found.revision, found.total, children, found.next))
 
     def attempts(self) -> bottle.HTTPResponse:
         given = given_to("/queries/attempts")
@@ -97,15 +100,10 @@ def given_to(route: str) -> Parameters:
     return parameters(bottle.request.environ, route)
 
 
-def shown(item: Item) -> dict[str, Any]:
+def shown(item: Item) -> shapes.Item:
     """An item as queries answer it."""
-    return {
-        "key": item.key,
-        "value": msgspec.Raw(item.raw.encode()),
-        "revision": item.revision,
-        "at": iso(item.at),
-        "actor": item.actor,
-    }
+    value = msgspec.Raw(item.raw.encode())
+    return shapes.Item(item.key, value, item.revision, iso(item.at), item.actor)
 
 
 def dated(record: dict[str, Any]) -> dict[str, Any]:
@@ -164,5 +162,6 @@ def _position(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _child(child: Child) -> shapes.Child:
+    key, prefix = child.key or msgspec.UNSET, child.prefix or msgspec.UNSET
+    return shapes.Child(segment=child.segment, key=key, prefix=prefix, keys=child.keys)

@@ -1,0 +1,240 @@
+"""What the routes answer, as types: encoded from where that is simple, described in all cases."""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from server.errors import every_code
+
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""ISO 8601 in UTC with milliseconds."""
+Code = Annotated[str, Meta(extra_json_schema={"enum": sorted(every_code())})]
+"""A refusal's code; what it means is in docs/reference.md."""
+
+
+class Shape(msgspec.Struct):
+    """A JSON object; a field that is UNSET is left out."""
+
+
+# Acknowledgements and refusals.
+
+
+class Refusal(Shape):
+    """`limit` is the limit that was exceeded, `revision` the one that was found."""
+
+    code: Code
+    message: str
+    key: str | UnsetType = UNSET
+    keys: list[str] | UnsetType = UNSET
+    revision: int | UnsetType = UNSET
+    limit: int | UnsetType = UNSET
+
+
+class Accepted(Shape, tag_field="status", tag="accepted"):
+    """`revision` is null in a dry run, the store's where nothing changed."""
+
+    id: str
+    revision: int | None
+    changed: bool
+    changes: int
+    duplicate: bool
+    dry_run: Literal[True] | UnsetType = UNSET
+
+
+class Rejected(Refusal, tag_field="status", tag="rejected", kw_only=True):
+    """`id` is null where the body was no command at all."""
+
+    id: str | None
+    duplicate: Literal[True] | UnsetType = UNSET
+
+
+class AcceptedAck(Accepted, kw_only=True):
+    actor: str
+
+
+class RejectedAck(Rejected, kw_only=True):
+    actor: str
+
+
+class AcceptedAttempt(AcceptedAck, kw_only=True):
+    """`key` is the key, or the prefix that all `keys` (their number) stand below."""
+
+    type: str
+    at: Time
+    key: str | UnsetType | None = UNSET
+    to: str | UnsetType | None = UNSET
+    keys: int | UnsetType = UNSET
+
+
+class RejectedAttempt(RejectedAck, kw_only=True):
+    type: str
+    at: Time
+
+
+# The lines of an import.
+
+
+class Counts(Shape):
+    lines: int
+    accepted: int
+    rejected: int
+    changes: int
+    batches: int
+    duplicates: int
+    revision: int
+
+
+class Progress(Counts, tag_field="type", tag="progress"):
+    """How far it has come."""
+
+
+class RejectedLine(Refusal, tag_field="type", tag="rejected", kw_only=True):
+    """`line` counts from 1."""
+
+    line: int
+
+
+class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
+    """`code` and `message` are there where the import ended early."""
+
+    id: str
+    status: Literal["accepted", "rejected"]
+    code: Code | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    keys: list[str] | UnsetType = UNSET
+    limit: int | UnsetType = UNSET
+
+
+# Queries.
+
+
+class Item(Shape):
+    key: str
+    value: Any
+    revision: int
+    at: Time
+    actor: str
+
+
+class Page(Shape):
+    """`total` counts every match; `next` goes into `after`, null at the end."""
+
+    revision: int
+    total: int
+    items: list[Item]
+    next: str | None
+
+
+class Child(Shape, kw_only=True):
+    """`keys` are those at and below the segment."""
+
+    segment: str
+    key: str | UnsetType = UNSET
+    prefix: str | UnsetType = UNSET
+    keys: int
+
+
+class Tree(Shape):
+    """`total` counts the keys below the prefix; `next` goes into `after`, null at the end."""
+
+    revision: int
+    total: int
+    children: list[Child]
+    next: str | None
+
+
+class Attempts(Shape):
+    """`next` goes into `before`, null at the end."""
+
+    items: list[AcceptedAttempt | RejectedAttempt]
+    next: str | None
+
+
+class Rates(Shape):
+    changes_per_second: float
+
+
+class Limits(Shape):
+    body_bytes: int
+    line_bytes: int
+    key_length: int
+    value_bytes: int
+    nesting: int
+    batch_commands: int
+    transaction_changes: int
+    transaction_bytes: int
+    connections: int
+
+
+class Status(Shape):
+    """`durability` says what `accepted` means."""
+
+    version: str
+    store: str
+    engine: str
+    durability: str
+    revision: int
+    oldest_revision: int
+    keys: int
+    bytes: int
+    streams: int
+    connections: int
+    rates: Rates
+    limits: Limits
+
+
+class LoginAddress(Shape):
+    url: str
+
+
+# Events of a stream.
+
+
+class StreamItem(Shape):
+    key: str
+    value: Any
+    revision: int
+
+
+class Snapshot(Shape):
+    revision: int
+    items: list[StreamItem]
+
+
+class CaughtUp(Shape):
+    revision: int
+
+
+class Change(Shape):
+    """Either `value` or `deleted`."""
+
+    key: str
+    value: Any = UNSET
+    deleted: Literal[True] | UnsetType = UNSET
+
+
+class Transaction(Shape):
+    revision: int
+    id: str
+    actor: str
+    at: Time
+    changes: list[Change]
+
+
+class Reset(Shape):
+    """`oldest` is the first revision that a stream can begin behind."""
+
+    reason: Literal["other_store"]
+    oldest: int
+
+
+EVENTS: Final[dict[str, tuple[type[Shape], ...]]] = {
+    "snapshot": (Snapshot,),
+    "caught-up": (CaughtUp,),
+    "change": (Transaction,),
+    "ack": (AcceptedAck, RejectedAck),
+    "reset": (Reset,),
+}
+"""Each event of `/queries/stream` with what its data is."""
