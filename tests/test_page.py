@@ -213,9 +213,9 @@ def test_a_search_stays_within_the_chosen_prefix_until_that_is_let_go(window: Wi
     window.node("train.").click()
     window.search("o")
     expect(window["#found"]).to_have_text("1 found")
-    expect(window[".chip"]).to_contain_text("train.")
+    expect(window[".search .chip"]).to_contain_text("train.")
     window["#query"].fill("")
-    window[".chip"].click()
+    window[".search .chip"].click()
     expect(window["#rows .row"]).to_have_count(6)
 
 

@@ -184,5 +184,5 @@ def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow) -> 
     other = open_window(window.server)
     other.row("lamp.on").get_by_role("switch").click()
     expect(window.row("lamp.on").get_by_role("switch")).to_be_checked()
-    expect(window.row("lamp.on").locator(".who")).to_have_text("another window")
+    expect(window.row("lamp.on").locator(".who")).to_have_text("window")
     expect(other.row("lamp.on").locator(".who")).to_have_text("this window")

@@ -76,6 +76,42 @@ def test_without_a_server_the_last_known_values_stay_readable(window: Window) ->
         assert style(window, part, "opacity") == "1"
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (1000, 700), (700, 500), (640, 420)])
+def test_no_text_of_the_frame_is_cut_in_a_small_window(
+    window: Window, size: tuple[int, int]
+) -> None:
+    window.page.set_viewport_size({"width": size[0], "height": size[1]})
+    window.server.post({"type": "set", "key": "no key", "value": 1})
+    window.choose("lamp.s")
+    window.search("l")
+    expect(window["#found"]).to_have_text("4 found")
+    expect(window["#found"]).to_be_visible()
+    cut = "e => e.filter(e => e.scrollWidth > e.clientWidth).map(e => e.className || e.tagName)"
+    frame = "body, header, .search, .live, nav, nav > .node, main, aside, #about, footer, .end"
+    assert window[f"{frame}, .tools"].evaluate_all(cut) == []
+
+
+@pytest.mark.parametrize("size", [(1000, 700), (700, 500), (640, 420)])
+def test_all_ways_to_begin_are_in_sight_in_a_small_window(
+    box: Server, open_window: OpenWindow, size: tuple[int, int]
+) -> None:
+    window = open_window(box)
+    window.page.set_viewport_size({"width": size[0], "height": size[1]})
+    expect(window["#first .way"]).to_have_count(3)
+    expect(window["#line"]).to_be_in_viewport()
+    assert window["#line"].evaluate("line => line.scrollWidth <= line.clientWidth")
+
+
+def test_a_long_key_takes_three_lines_until_all_of_it_is_asked_for(window: Window) -> None:
+    key = "k" * 256
+    window.server.set(key, 1)
+    window.choose(key)
+    lines = "h1 => Math.round(h1.getBoundingClientRect().height / parseFloat('19.6'))"
+    assert window["#about h1"].evaluate(lines) == 3
+    window.page.get_by_role("button", name="Show the whole key").click()
+    assert window["#about h1"].evaluate(lines) > 5
+
+
 CONTRAST = """() => {
     const parse = (text) => text.match(/[\\d.]+/g).map(Number);
     const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)

@@ -141,6 +141,11 @@ def deed(kind: str) -> str:
     return "delete" if kind == "delete_prefix" else kind
 
 
+def by(actor: str, own: str) -> str:
+    """As `who`, in a column."""
+    return who(actor, own).removeprefix("another ")
+
+
 def split(key: str) -> tuple[str, str]:
     """What a key's last segment stands below, with the dot, and that segment."""
     head, dot, tail = key.rpartition(".")
@@ -151,6 +156,7 @@ def filters() -> dict[str, Any]:
     """The words as Jinja filters."""
     return {
         "ago": ago,
+        "by": by,
         "counted": counted,
         "deed": deed,
         "moment": moment,

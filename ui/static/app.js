@@ -45,6 +45,7 @@ const CLICKS = {
   unscope: () => scope(""),
   view: (element) => show($.view === element.dataset.view ? "keys" : element.dataset.view),
   watch: flipSource,
+  whole: () => byId("inspector").classList.add("whole"),
 };
 
 document.addEventListener("click", (event) => {

@@ -71,12 +71,15 @@ const COMMANDS = [
 const SPOKEN = [
   [/^set\s+(\S+)\s*(?:=|\s)\s*(.+)$/is, setTo],
   [/^(?:create|new)\s+(\S+)(?:\s*(?:=|\s)\s*(.+))?$/is, (key, value) => [`Create ${key}…`, "", () => create(key, value)]],
-  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [`Delete ${key}…`, "", () => remove({ key })]],
-  [/^(?:rename|mv|move)\s+(\S+)\s+(?:to\s+)?(\S+)$/i, (key, to) => [`Rename ${key} to ${to}…`, "", () => rename(key, to)]],
+  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [ellipsis(`Delete ${key}`), "", () => remove({ key })]],
+  [/^(?:rename|mv|move)\s+(\S+)\s+(?:to\s+)?(\S+)$/i, (key, to) => [ellipsis(`Rename ${key} to ${to}`), "", () => rename(key, to)]],
   [/^toggle\s+(\S+)$/i, (key) => [`Toggle ${key}`, "", () => run({ type: "toggle", key })]],
   [/^add\s+(-?[\d.]+)\s+to\s+(\S+)$/i, (by, key) => [`Add ${by} to ${key}`, "", () => run({ type: "add", key, by: Number(by) })]],
   [/^(?:go to|open)\s+(\S+)$/i, (key) => [`Open ${key}`, "", () => (key.endsWith(".") ? scope(key) : open(key))]],
 ];
+
+// Something will be asked; after a prefix's dot three more would read as part of it.
+const ellipsis = (label) => (label.endsWith(".") ? label : `${label}…`);
 
 function setTo(key, value) {
   const { raw, kind } = guessed(value);
