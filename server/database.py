@@ -26,6 +26,7 @@ CREATE TABLE transactions (
     at INTEGER NOT NULL,
     changes INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX transactions_by_actor ON transactions (actor, revision);
 CREATE TABLE changes (
     revision INTEGER NOT NULL,
     key TEXT NOT NULL,

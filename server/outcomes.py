@@ -112,7 +112,8 @@ def listed(
         "n": n,
         "limit": limit,
     }
-    for at_revision, number, details, *known in connection.execute(_LISTED, bound):
+    wanted = _OF_ACTOR if actor else _WITHOUT_ACTOR if without else "TRUE"
+    for at_revision, number, details, *known in connection.execute(_LISTED.format(wanted), bound):
         if details:
             record = json.loads(details)["record"]
         else:
@@ -189,13 +190,27 @@ FROM changes WHERE revision = ?
 _ONE: Final = """
 SELECT revision, command_id, actor, at, type, changes FROM transactions WHERE command_id = ?
 """
+_OF_ACTOR: Final = "actor = :actor"
+_WITHOUT_ACTOR: Final = """revision IN (
+    WITH RECURSIVE actors (actor) AS (
+        SELECT min(actor) FROM transactions
+        UNION ALL
+        SELECT (SELECT min(t.actor) FROM transactions t WHERE t.actor > actors.actor)
+        FROM actors WHERE actors.actor IS NOT NULL
+    )
+    SELECT t.revision FROM actors CROSS JOIN transactions t ON t.revision IN (
+        SELECT own.revision FROM transactions own
+        WHERE own.actor = actors.actor AND own.revision < :revision + (:n > 0)
+        ORDER BY own.revision DESC LIMIT :limit
+    )
+    WHERE actors.actor <> :without
+)"""
+"""The newest of every other actor: an actor that writes all the time is not walked through."""
 _LISTED: Final = """
 SELECT * FROM (
     SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes
     FROM transactions
-    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without
-        AND ifnull(:status, 'accepted') = 'accepted'
-        AND revision < :revision + (:n > 0)
+    WHERE {} AND ifnull(:status, 'accepted') = 'accepted' AND revision < :revision + (:n > 0)
     ORDER BY revision DESC LIMIT :limit
 ) UNION ALL SELECT * FROM (
     SELECT revision, n, details, command_id, actor, at, type, 0

@@ -294,6 +294,26 @@ def test_attempts_are_listed_newest_first_without_gap_or_repetition(store: Store
     assert [record["id"] for record in mine] == sent[::-2]
 
 
+def test_attempts_are_listed_without_the_actor_that_writes_all_the_time(store: Store) -> None:
+    sent = []
+    for number in range(90):
+        actor = f"actor{number % 3}" if number % 10 == 0 else "computer"
+        kind = (
+            "delete" if number % 20 == 10 else "add"
+        )  # of nothing: no transaction, but an attempt
+        key = "none" if kind == "delete" else "n"
+        store.run(type=kind, key=key, id=f"id-{number}", actor=actor)
+        sent += [f"id-{number}"] * (actor != "computer")
+    seen: list[str] = []
+    before: tuple[int, int] | None = None
+    while True:
+        records, before = store.readmodel.attempts(before=before, limit=2, without="computer")
+        seen += [record["id"] for record in records]
+        if before is None:
+            break
+    assert seen == sent[::-1]
+
+
 def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "signalbox.db"
     with Store(path) as store:
