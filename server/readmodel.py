@@ -10,22 +10,20 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 import gevent
-from gevent.threadpool import ThreadPool
 
 from server import log, outcomes, search, state, tree
 from server.database import Database
 from server.decide import Entry
-from server.errors import Unavailable
 from server.events import Transaction
 from server.index import KeyIndex
 from server.keys import LAST, RESERVED, RESERVED_END, after_prefix, compile_pattern
 from server.outcomes import Outcome
+from server.readers import Readers
 from server.search import Filter, Item
 from server.tree import Known, Rank
 
 Result = TypeVar("Result")
 
-SEARCH_THREADS: Final = 2
 SNAPSHOT_ITEMS: Final = 500
 HIGHEST: Final = 2
 
@@ -43,12 +41,9 @@ class ReadModel:
     """Derived from the event log; written only by the writer, within the log's commit."""
 
     def __init__(self, database: Database, replicates_log: bool = False) -> None:
-        self._database = database
         self._writer = database.writer
         self._replicates_log = replicates_log
-        self._reader = self._connect()
-        self._pool = ThreadPool(SEARCH_THREADS)
-        self._idle: list[apsw.Connection] = []
+        self._readers = Readers(database)
         self._pending: tuple[int, list[str], list[str]] | None = None
         self.store = database.meta("store") or ""
         log.check_newest(self._writer)
@@ -225,50 +220,20 @@ class ReadModel:
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
         """One consistent view, equal to `revision` and to the index. Do not wait inside."""
-        connection = self._begin()
+        connection, revision = self._readers.begin()
+        if revision != self.revision:
+            self._settle()
         try:
             yield connection
         finally:
             connection.execute("COMMIT")
 
-    def _begin(self) -> apsw.Connection:
-        """The reader with a transaction open; a new one where the old one has failed.
-
-        A connection that once could not map the log's index, as on a full disk, may fail for good.
-        """
-        try:
-            return self._see(self._reader)
-        except apsw.Error:
-            self._reader.close(force=True)
-            self._reader = self._connect()
-        try:
-            return self._see(self._reader)
-        except apsw.Error as error:
-            raise Unavailable(f"The store cannot be read: {error}.") from error
-
-    def _see(self, connection: apsw.Connection) -> apsw.Connection:
-        connection.execute("BEGIN")
-        if log.last_revision(connection) != self.revision:
-            self._settle()
-        return connection
-
-    def _connect(self) -> apsw.Connection:
-        connection = self._database.reader()
-        search.enable(connection)
-        return connection
-
     def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
         """Answer from a snapshot of its own in a native thread; only the caller waits."""
-        connection = self._idle.pop() if self._idle else self._connect()
-        try:
-            result: Result = self._pool.apply(_in_transaction, (connection, question))
-            return result
-        finally:
-            self._idle.append(connection)
+        return self._readers.in_thread(question)
 
     def close(self) -> None:
-        for connection in (self._reader, *self._idle):
-            connection.close()
+        self._readers.close()
 
     def _scanned(
         self, connection: apsw.Connection, question: search.Question, with_total: bool
@@ -349,13 +314,3 @@ def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
         )
 
     return count
-
-
-def _in_transaction(
-    connection: apsw.Connection, question: Callable[[apsw.Connection], Result]
-) -> Result:
-    connection.execute("BEGIN")
-    try:
-        return question(connection)
-    finally:
-        connection.execute("COMMIT")

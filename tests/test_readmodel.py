@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import index, search
-from server.errors import Invalid
+from server.errors import Invalid, Unavailable
 from server.keys import compile_pattern
 from server.search import Filter, Item
 from server.values import TYPES, type_of
@@ -242,6 +243,19 @@ def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store)
     pages: list[list[Item]] = []
     assert turns_during(lambda: pages.extend(store.readmodel.snapshot_pages(revision, "**"))) > 0
     assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
+
+
+def test_a_connection_that_has_failed_is_not_asked_again(store: Store) -> None:
+    asked: list[apsw.Connection] = []
+
+    def fail(connection: apsw.Connection) -> None:
+        asked.append(connection)
+        raise apsw.IOError("disk I/O error")
+
+    with pytest.raises(Unavailable, match="disk I/O error"):
+        store.readmodel.in_thread(fail)
+    store.readmodel.in_thread(asked.append)
+    assert asked[0] is not asked[1]
 
 
 def test_the_tree_counts_what_is_at_and_below_each_segment(store: Store) -> None:

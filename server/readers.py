@@ -1,0 +1,90 @@
+"""The connections that only read: one for quick questions, some for native threads."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import apsw
+from gevent.threadpool import ThreadPool
+
+from server import log, search
+from server.database import Database
+from server.errors import Unavailable
+
+Result = TypeVar("Result")
+
+THREADS: Final = 2
+
+
+class Readers:
+    """Connections are opened as they are needed.
+
+    One that has failed is not asked again: as on a full disk it may have been unable to map the
+    log's index, and then fails for good.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._here = self._connect()
+        self._pool = ThreadPool(THREADS)
+        self._idle: list[apsw.Connection] = []
+
+    def begin(self) -> tuple[apsw.Connection, int]:
+        """The connection for quick questions with a transaction open, and the revision it sees.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
+        try:
+            return _begun(self._here)
+        except apsw.Error:
+            self._here.close(force=True)
+            self._here = self._connect()
+        try:
+            return _begun(self._here)
+        except apsw.Error as error:
+            raise _unreadable(error) from error
+
+    def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
+        """Answer from a snapshot of its own in a native thread; only the caller waits.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            result: Result = self._pool.apply(_in_transaction, (connection, question))
+        except apsw.Error as error:
+            connection.close(force=True)
+            raise _unreadable(error) from error
+        except Exception:
+            self._idle.append(connection)
+            raise
+        # Whoever is killed while it waits leaves the connection to the thread that still uses it.
+        self._idle.append(connection)
+        return result
+
+    def close(self) -> None:
+        for connection in (self._here, *self._idle):
+            connection.close()
+
+    def _connect(self) -> apsw.Connection:
+        connection = self._database.reader()
+        search.enable(connection)
+        return connection
+
+
+def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
+    connection.execute("BEGIN")
+    return connection, log.last_revision(connection)
+
+
+def _in_transaction(
+    connection: apsw.Connection, question: Callable[[apsw.Connection], Result]
+) -> Result:
+    connection.execute("BEGIN")
+    try:
+        return question(connection)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _unreadable(error: apsw.Error) -> Unavailable:
+    return Unavailable(f"The store cannot be read: {error}.")
