@@ -1,18 +1,16 @@
 """Queries of the read model: exact against a naive model, from one snapshot, while writes go on."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apsw
-import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import index, search
-from server.errors import Invalid, Unavailable
+from server.errors import Invalid
 from server.keys import compile_pattern
 from server.search import Filter, Item
 from server.values import TYPES, type_of
@@ -195,67 +193,6 @@ def test_a_snapshot_read_in_pages_is_of_one_revision_whatever_changes_meanwhile(
             found += page
             store.run_all(next(changes, []))
         assert found == expected
-
-
-def turns_during(work: Callable[[], object]) -> int:
-    """How often another greenlet comes to its turn meanwhile."""
-    turns = 0
-
-    def take_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            gevent.sleep(0)
-
-    other = gevent.spawn(take_turns)
-    work()
-    other.kill()
-    return turns
-
-
-@pytest.mark.parametrize(
-    ("match", "least"), [("**zzz", 20), ("n.*5", 20), ("n.**", 19), ("**", 19), ("none.**", 0)]
-)
-def test_others_get_their_turns_while_all_keys_are_looked_at(
-    store: Store, match: str, least: int
-) -> None:
-    """Before the first page, between two and in every step that finds nothing."""
-    store.set(**{f"n__{number:03}": number for number in range(100)})
-    revision = store.readmodel.revision
-    turns = turns_during(lambda: list(store.readmodel.snapshot_pages(revision, match, 5)))
-    assert turns >= least
-
-
-def test_others_get_their_turns_while_a_long_list_is_passed_over(store: Store) -> None:
-    store.set(**{f"n__{number:03}": number for number in range(100)})
-    found = [
-        item.key for item in store.readmodel.page(Filter(), "changed", offset=2, limit=3).items
-    ]
-    assert found == ["n.097", "n.096", "n.095"]
-    assert turns_during(lambda: store.readmodel.page(Filter(), "changed", offset=90)) > 0
-
-
-def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store) -> None:
-    store.set(a=0, b=0)
-    revision = store.readmodel.revision
-    for number in range(1, 10):
-        store.set(a=number)
-    pages: list[list[Item]] = []
-    assert turns_during(lambda: pages.extend(store.readmodel.snapshot_pages(revision, "**"))) > 0
-    assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
-
-
-def test_a_connection_that_has_failed_is_not_asked_again(store: Store) -> None:
-    asked: list[apsw.Connection] = []
-
-    def fail(connection: apsw.Connection) -> None:
-        asked.append(connection)
-        raise apsw.IOError("disk I/O error")
-
-    with pytest.raises(Unavailable, match="disk I/O error"):
-        store.readmodel.in_thread(fail)
-    store.readmodel.in_thread(asked.append)
-    assert asked[0] is not asked[1]
 
 
 def test_the_tree_counts_what_is_at_and_below_each_segment(store: Store) -> None:

@@ -1,0 +1,87 @@
+"""Questions that look at many keys keep nobody else waiting."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import gevent
+import pytest
+
+from server import search
+from server.errors import Unavailable
+from server.search import Filter, Item
+from store import Store
+
+
+@pytest.fixture(autouse=True)
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few dozen keys make many steps, and a few changes are too many."""
+    monkeypatch.setattr(search, "STEP", 5)
+    monkeypatch.setattr(search, "NEAR", 4)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "signalbox.db" if request.param == "sqlite" else None) as made:
+        yield made
+
+
+def turns_during(work: Callable[[], object]) -> int:
+    """How often another greenlet comes to its turn meanwhile."""
+    turns = 0
+
+    def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    other = gevent.spawn(take_turns)
+    work()
+    other.kill()
+    return turns
+
+
+@pytest.mark.parametrize(
+    ("match", "least"), [("**zzz", 20), ("n.*5", 20), ("n.**", 19), ("**", 19), ("none.**", 0)]
+)
+def test_others_get_their_turns_while_all_keys_are_looked_at(
+    store: Store, match: str, least: int
+) -> None:
+    """Before the first page, between two and in every step that finds nothing."""
+    store.set(**{f"n__{number:03}": number for number in range(100)})
+    revision = store.readmodel.revision
+    turns = turns_during(lambda: list(store.readmodel.snapshot_pages(revision, match, 5)))
+    assert turns >= least
+
+
+def test_others_get_their_turns_while_a_long_list_is_passed_over(store: Store) -> None:
+    store.set(**{f"n__{number:03}": number for number in range(100)})
+    found = [
+        item.key for item in store.readmodel.page(Filter(), "changed", offset=2, limit=3).items
+    ]
+    assert found == ["n.097", "n.096", "n.095"]
+    assert turns_during(lambda: store.readmodel.page(Filter(), "changed", offset=90)) > 0
+
+
+def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store) -> None:
+    store.set(a=0, b=0)
+    revision = store.readmodel.revision
+    for number in range(1, 10):
+        store.set(a=number)
+    pages: list[list[Item]] = []
+    assert turns_during(lambda: pages.extend(store.readmodel.snapshot_pages(revision, "**"))) > 0
+    assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
+
+
+def test_a_connection_that_has_failed_is_not_asked_again(store: Store) -> None:
+    asked: list[apsw.Connection] = []
+
+    def fail(connection: apsw.Connection) -> None:
+        asked.append(connection)
+        raise apsw.IOError("disk I/O error")
+
+    with pytest.raises(Unavailable, match="disk I/O error"):
+        store.readmodel.in_thread(fail)
+    store.readmodel.in_thread(asked.append)
+    assert asked[0] is not asked[1]
