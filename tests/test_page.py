@@ -184,7 +184,7 @@ def test_a_search_finds_text_in_keys_and_values_and_says_how_many(window: Window
     window.server.set("other", "a resnet too")
     expect(window["#found"]).to_have_text("2 found")
     window.search("nothing like it")
-    expect(window["#grid > .nothing"]).to_be_visible()
+    expect(window[".list > .nothing"]).to_be_visible()
     window.press("Escape")
     expect(window["#rows .row"]).to_have_count(7)
 

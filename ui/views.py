@@ -59,10 +59,22 @@ def shell(*, store: str, version: str, theme: str, shell_line: str, window: str)
     )
 
 
-def rows(items: Iterable[Item], *, start: int, total: int, now: int, own: str) -> str:
-    """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet)."""
+def rows(
+    items: Iterable[Item], *, start: int, total: int, now: int, own: str, search: str = ""
+) -> str:
+    """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet).
+
+    What was searched for is marked in keys and values.
+    """
     return _render(
-        "rows.html", items=items, start=start, total=total, now=now, own=own, fresh=now - FRESH_MS
+        "rows.html",
+        items=items,
+        start=start,
+        total=total,
+        now=now,
+        own=own,
+        search=search,
+        fresh=now - FRESH_MS,
     )
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from markupsafe import Markup
 
 LONGEST: Final = 240
 """Characters of a value that a row shows; the editor has the rest."""
@@ -146,10 +147,25 @@ def by(actor: str, own: str) -> str:
     return who(actor, own).removeprefix("another ")
 
 
-def split(key: str) -> tuple[str, str]:
-    """What a key's last segment stands below, with the dot, and that segment."""
-    head, dot, tail = key.rpartition(".")
-    return head + dot, tail
+def split(key: str, search: str = "") -> tuple[Markup, Markup]:
+    """What a key's last segment stands below, with the dot, and that segment.
+
+    Where `search` is found it is marked, across the two if need be.
+    """
+    middle = key.rfind(".") + 1
+    return marked(key, search, 0, middle), marked(key, search, middle, len(key))
+
+
+def marked(text: str, search: str, start: int = 0, end: int | None = None) -> Markup:
+    """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`."""
+    end = len(text) if end is None else end
+    pieces, done = Markup(""), start
+    for found in re.finditer(re.escape(search), text, re.IGNORECASE) if search else ():
+        low, high = max(done, found.start()), min(end, found.end())
+        if low < high:
+            pieces += Markup("{}<mark>{}</mark>").format(text[done:low], text[low:high])
+            done = high
+    return pieces + text[done:end]
 
 
 def filters() -> dict[str, Any]:
@@ -159,6 +175,7 @@ def filters() -> dict[str, Any]:
         "by": by,
         "counted": counted,
         "deed": deed,
+        "marked": marked,
         "moment": moment,
         "number": number,
         "plain_json": plain_json,

@@ -94,8 +94,10 @@ class Regions:
         if start and is_final and self._total < start + ask.rows:
             start = max(0, self._total - ask.rows)
             items = self._page(start, with_total=True)
-        html = views.rows(items, start=start, total=self._total, now=now, own=ask.actor)
         match, search = self._filter.match, self._filter.search or ""
+        html = views.rows(
+            items, start=start, total=self._total, now=now, own=ask.actor, search=search
+        )
         return html, {"_total": self._total, "_match": match, "_search": search}, is_final
 
     def _page(self, start: int, with_total: bool) -> list[Item]:

@@ -6,7 +6,7 @@ import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from 
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, flip } from "./list.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
-import { $, ask, byId, say } from "./picture.js";
+import { $, CTRL, ask, byId, say } from "./picture.js";
 import { flipSource, paceSource } from "./sources.js";
 import { enter, more, scope, unfold } from "./tree.js";
 
@@ -45,6 +45,10 @@ const CLICKS = {
   unscope: () => scope(""),
   view: (element) => show($.view === element.dataset.view ? "keys" : element.dataset.view),
   watch: flipSource,
+  wipe: () => {
+    clear();
+    byId("query").focus();
+  },
   whole: () => byId("inspector").classList.add("whole"),
 };
 
@@ -113,7 +117,8 @@ document.addEventListener("keydown", (event) => {
 // The window never leaves its page, whatever is dropped on it.
 for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
 
-document.querySelector(".keys").textContent = /Mac/.test(navigator.platform) ? "⌘K" : "Ctrl K";
+document.querySelector(".keys").textContent = "Ctrl K";
+for (const cap of document.querySelectorAll("kbd")) cap.textContent = cap.textContent.replace("Ctrl ", CTRL);
 document.addEventListener("datastar-ready", () => {
   document.documentElement.classList.remove("starting");
   byId("grid").focus();

@@ -1,7 +1,7 @@
 // The inspector's editor. What somebody types is a draft: nothing from elsewhere ever replaces it.
 
 import { reason, send } from "./commands.js";
-import { $, byId, onPatch, say } from "./picture.js";
+import { $, CTRL, byId, onPatch, say } from "./picture.js";
 import { converted, escaped, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
 const TALLEST = 22; // lines
@@ -82,6 +82,8 @@ function dress(now, draft) {
   field.hidden = !isTyped || isAbsent;
   byId("toggle").hidden = kind !== "boolean" || isAbsent;
   byId("toggle").ariaChecked = String(text === "true");
+  byId("word").hidden = byId("toggle").hidden;
+  byId("word").textContent = text === "true" ? "on" : "off";
   byId("none").hidden = kind !== "null" || isAbsent;
   byId("steps").hidden = kind !== "number" || isAbsent;
   kinds.parentElement.hidden = isAbsent;
@@ -102,7 +104,7 @@ function dress(now, draft) {
 
 function hint(draft, lines) {
   const expects = draft.revision ? `expects revision ${draft.revision.toLocaleString("en")}` : "expects no such key";
-  return lines > 1 || draft.kind === "JSON" ? `Ctrl Enter sets, ${expects}` : expects;
+  return lines > 1 || draft.kind === "JSON" ? `${CTRL}Enter sets, ${expects}` : expects;
 }
 
 function dressConflict(now, draft) {

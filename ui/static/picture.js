@@ -5,6 +5,7 @@ import { effect, mergePatch, root, startPeeking, stopPeeking } from "./datastar.
 const QUIET_MS = 20_000; // the server says something at least every 15 s
 
 export const $ = root;
+export const CTRL = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl ";
 export const byId = (id) => document.getElementById(id);
 const stream = byId("stream");
 const listeners = [];
@@ -69,6 +70,12 @@ export function onChange(read, act) {
     }
   });
 }
+
+let wasOnline = true;
+onChange(() => $._online, (isOnline) => {
+  if (isOnline !== wasOnline) say(isOnline ? "Connected again" : "The server does not answer. Reconnecting…");
+  wasOnline = isOnline;
+});
 
 export function say(text) {
   byId("said").textContent = text;
