@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import signalbox
 from desktop import display, geometry, headless, instance, places
 from desktop.child import Child
 from desktop.geometry import Geometry
+from signalbox import Box, NotRunning, Rejected
 
 if TYPE_CHECKING:
     from desktop.window import Window
@@ -32,7 +32,7 @@ def run(given: str | None) -> int:
     """
     try:
         return _run(places.data_dir(given))
-    except (signalbox.NotRunning, signalbox.Rejected, instance.NoAnswer, OSError) as error:
+    except (NotRunning, Rejected, instance.NoAnswer, OSError) as error:
         print(f"signalbox: {error}", file=sys.stderr)
         return FAILED
 
@@ -44,7 +44,7 @@ def _run(data_dir: Path) -> int:
         lock = instance.claim(data_dir)
         if lock is not None:
             with lock:
-                _open(child)
+                App(child).open()
     except display.CannotShow as error:
         return headless.serve(child, str(error))
     finally:
@@ -52,32 +52,72 @@ def _run(data_dir: Path) -> int:
     return 0
 
 
-def _open(child: Child) -> None:
-    """Show the window until the user closes it."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        started = pool.submit(child.start)  # takes as long as loading Qt does
-        display.require_libraries()
-        from desktop import window  # noqa: PLC0415 - it can be loaded only now
+class App:
+    """What belongs to one open window; all but `open` runs on threads of its own."""
 
-        engine, screens = window.prepare(), window.screens()
-        started.result()
-    box = child.box
-    stored = Geometry.read(box.get(geometry.KEY, default=None))
-    place = (stored or geometry.first(screens[0])).fitted(screens)
-    memory = Memory(child, place)
-    shown = window.Window(
-        home=lambda: child.endpoint.url,
-        place=place,
-        ground=window.ground(box.get(THEME, default="system")),
-        moved=memory.moved,
-        lost=lambda: _beside(_show_again, child, shown),
-    )
-    _beside(_keep_server, child, shown)
-    _beside(instance.heed, child, shown.come)
-    _beside(memory.keep, shown.place)
-    shown.show(box.login())
-    memory.write(shown.place())
-    del engine
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._window: Window | None = None  # until Qt is loaded
+
+    def open(self) -> None:
+        """Show the window until the user closes it. On the main thread."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            started = pool.submit(self._serve)  # takes as long as loading Qt does
+            display.require_libraries()
+            from desktop import window  # noqa: PLC0415 - it can be loaded only now
+
+            engine, screens = window.prepare(), window.screens()
+            started.result()
+        place, theme = self._child.ask(_wishes)
+        memory = Memory(self._child, (place or geometry.first(screens[0])).fitted(screens))
+        self._window = shown = window.Window(
+            home=lambda: self._child.endpoint.url,
+            place=memory.known,
+            ground=window.ground(theme),
+            moved=memory.moved,
+            lost=lambda: _beside(self._show_again),
+        )
+        _beside(memory.keep, shown.place)
+        shown.show(self._child.ask(Box.login))
+        memory.write(shown.place())
+        del engine
+
+    def _serve(self) -> None:
+        """Start the server, and at once keep it: one that we found may be about to end."""
+        self._child.start()
+        _beside(instance.heed, self._child, self._come)
+        _beside(self._keep_server)
+
+    def _come(self) -> None:
+        if self._window is not None:
+            self._window.come()
+
+    def _keep_server(self) -> None:
+        try:
+            self._child.keep(self._back)
+        except NotRunning as error:
+            if self._window is not None:
+                self._window.say(str(error))
+
+    def _back(self, as_before: bool) -> None:
+        # The page finds another server only if it is told, and must log in there.
+        if not as_before and self._window is not None:
+            self._show_again()
+
+    def _show_again(self) -> None:
+        """The page did not load, or has crashed: log in anew, as soon as a server answers."""
+        while self._window is not None and not self._child.closed.wait(AGAIN_SECONDS):
+            try:
+                self._window.go(self._child.box.login())
+            except (NotRunning, Rejected):
+                continue
+            return
+
+
+def _wishes(box: Box) -> tuple[Geometry | None, str]:
+    """Where the window should stand, and its theme."""
+    place = Geometry.read(box.get(geometry.KEY, default=None))
+    return place, box.get(THEME, default="system")
 
 
 def _beside(work: Callable[..., None], *args: object) -> None:
@@ -85,33 +125,12 @@ def _beside(work: Callable[..., None], *args: object) -> None:
     threading.Thread(target=work, args=args, daemon=True).start()
 
 
-def _keep_server(child: Child, shown: "Window") -> None:
-    def back(as_before: bool) -> None:
-        if not as_before:  # the page finds another server only if it is told, and must log in there
-            _show_again(child, shown)
-
-    try:
-        child.keep(back)
-    except signalbox.NotRunning as error:
-        shown.say(str(error))
-
-
-def _show_again(child: Child, shown: "Window") -> None:
-    """The page did not load, or has crashed: log in anew, as soon as a server answers."""
-    while not child.closed.wait(AGAIN_SECONDS):
-        try:
-            shown.go(child.box.login())
-        except (signalbox.NotRunning, signalbox.Rejected):
-            continue
-        return
-
-
 class Memory:
     """Where the window stood last, kept as a key."""
 
     def __init__(self, child: Child, known: Geometry) -> None:
         self._child = child
-        self._known = known
+        self.known = known
         self._touched = threading.Event()
 
     def moved(self) -> None:
@@ -127,11 +146,11 @@ class Memory:
 
     def write(self, place: Geometry) -> None:
         """Unless it is known."""
-        if place == self._known:
+        if place == self.known:
             return
         try:
-            self._child.box.set(geometry.KEY, place.value())
-        except (signalbox.NotRunning, signalbox.Rejected) as error:
+            self._child.ask(lambda box: box.set(geometry.KEY, place.value()))
+        except (NotRunning, Rejected) as error:
             log.warning("The window's place was not kept: %s", error)
         else:
-            self._known = place
+            self.known = place

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 import psutil
-from filelock import FileLock, Timeout
 
 import signalbox
 from desktop import places
+
+T = TypeVar("T")
 
 log: Final = logging.getLogger(__name__)
 
@@ -38,8 +39,24 @@ class Child:
 
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
-        self.endpoint = signalbox.find(self._data_dir) or self._launch()
-        self.box = self._connect()
+        end = monotonic() + signalbox.PATIENCE
+        while (reached := self._reach()) is None:  # the other one is still starting, or just ending
+            if monotonic() > end:
+                raise signalbox.NotRunning(
+                    f"No server answers for {self._data_dir}, but one holds its lock."
+                )
+            self.closed.wait(signalbox.PAUSE)
+        self.endpoint, self.box = reached
+
+    def ask(self, question: Callable[[signalbox.Box], T]) -> T:
+        """Its answer, also where the server ends meanwhile and `keep` brings another."""
+        while True:
+            box = self.box
+            try:
+                return question(box)
+            except signalbox.NotRunning:
+                if box is self.box:
+                    raise
 
     def keep(self, back: Callable[[bool], None]) -> None:
         """Until `close`: start the server again whenever it has ended, then call `back`.
@@ -89,13 +106,23 @@ class Child:
         box.close()  # whoever waits on it takes the new one
         back(self.endpoint._replace(pid=before.pid) == before)
 
-    def _connect(self) -> signalbox.Box:
-        endpoint = self.endpoint
-        return signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
+    def _reach(self) -> tuple[signalbox.Endpoint, signalbox.Box] | None:
+        """A server that answers; None where none does, and yet somebody holds the data directory.
 
-    def _launch(self) -> signalbox.Endpoint:
+        Raises `NotRunning` where ours cannot start for another reason.
+        """
+        endpoint = signalbox.find(self._data_dir) or self._launch()
+        if endpoint is None:
+            return None
+        try:
+            return endpoint, signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
+        except signalbox.NotRunning:  # it has ended just now
+            return None
+
+    def _launch(self) -> signalbox.Endpoint | None:
+        """A server of our own; None where another one holds the data directory."""
         with open_log(self.log) as stderr:
-            said = stderr.tell()
+            begin = stderr.tell()
             self._process = process = subprocess.Popen(
                 signalbox.serve_command(self._data_dir),
                 cwd=Path(signalbox.__file__).parent,  # not where a `server` of the user's may be
@@ -105,19 +132,17 @@ class Child:
                 start_new_session=True,  # the terminal's Ctrl-C is for the window
             )
         assert process.stdout is not None
-        line = process.stdout.readline()
+        with process.stdout:
+            line = process.stdout.readline()
         if line:
             return signalbox.Endpoint(**json.loads(line))
-        return self._other_starter(process.wait(), said)
-
-    def _other_starter(self, status: int, said: int) -> signalbox.Endpoint:
-        """The server of whoever was faster."""
-        words = self.log.read_bytes()[said:].decode(errors="replace").strip()
-        if status != signalbox.CANNOT_OPEN or not is_served(self._data_dir):
-            raise signalbox.NotRunning(
-                words.removeprefix("signalbox: ") or f"The server ended with status {status}."
-            )
-        return signalbox.await_endpoint(self._data_dir)
+        status = process.wait()
+        said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
+        if status == signalbox.CANNOT_OPEN and signalbox.IN_USE in said:
+            return None
+        raise signalbox.NotRunning(
+            said.removeprefix("signalbox: ") or f"The server ended with status {status}."
+        )
 
 
 def open_log(path: Path) -> BinaryIO:
@@ -125,15 +150,6 @@ def open_log(path: Path) -> BinaryIO:
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".old.log"))
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def is_served(data_dir: Path) -> bool:
-    """Whether some server holds the data directory, be it still starting."""
-    try:
-        FileLock(data_dir / "server.lock").acquire(blocking=False).lock.release()
-    except Timeout:
-        return True
-    return False
 
 
 def wait_for(pid: int) -> None:

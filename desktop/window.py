@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -69,6 +69,7 @@ class Window:
         self._moved = moved
         self._lost = lost
         self._state = "restored"
+        self._is_there = Event()
 
     def show(self, url: str) -> None:
         """Open at `url` and return when the user has closed it. Raises `CannotShow`."""
@@ -79,24 +80,30 @@ class Window:
 
     def go(self, url: str) -> None:
         """Show another address of the server."""
-        self._window.load_url(url)
+        self._there().load_url(url)
 
     def say(self, text: str) -> None:
         """Show a text in the title."""
-        self._window.set_title(f"{TITLE}: {text}")
+        self._there().set_title(f"{TITLE}: {text}")
 
     def come(self) -> None:
         """Come to the front."""
+        window = self._there()
         if sys.platform == "linux":
-            qt.come(self._window.native)
+            qt.come(window.native)
             return
         if self._state == "minimized":
-            self._window.restore()
-        self._window.show()
+            window.restore()
+        window.show()
 
     def place(self) -> Geometry:
         """Where it stands, or stood before it was maximized, minimized or closed."""
         return self._place
+
+    def _there(self) -> Any:
+        """The window of pywebview, as soon as there is one."""
+        self._is_there.wait()
+        return self._window
 
     def _create(self, url: str) -> Any:
         main = screens()[0]
@@ -130,6 +137,7 @@ class Window:
     def _fit(self) -> None:
         if sys.platform == "linux":
             qt.fit(self._window.native, self._ground, self._home, self._lost)
+        self._is_there.set()
 
     def _close_on_signals(self) -> None:
         """Heed SIGTERM and Ctrl-C, which pywebview loses while it makes the window."""

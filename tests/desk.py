@@ -22,6 +22,7 @@ from harness import ROOT, SECONDS
 
 T = TypeVar("T")
 
+PROGRAM: Final = Path(sys.executable).with_name("signalbox")
 LOOK_SECONDS: Final = 0.02
 STREAMS: Final = 2
 """Of a window that is shown: its page's, and its own that heeds the wishes of a second start."""
@@ -67,7 +68,7 @@ class Desk:
         env = {name: value for name, value in wanted.items() if value is not None}
         with self.log.open("a") as stderr:
             process = subprocess.Popen(
-                [Path(sys.executable).with_name("signalbox"), "--data-dir", self.data_dir],
+                [PROGRAM, "--data-dir", self.data_dir],
                 cwd=cwd,
                 env=env,
                 stdout=subprocess.PIPE,
@@ -83,6 +84,17 @@ class Desk:
         shown = Shown(self, process)
         self.await_streams()
         return shown
+
+    def command(self, *arguments: str) -> str:
+        """What the command line prints, with a server of its own where none runs."""
+        ended = subprocess.run(
+            [PROGRAM, "--data-dir", self.data_dir, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        return ended.stdout
 
     def stderr(self) -> str:
         """What all of them wrote."""
@@ -115,7 +127,14 @@ class Desk:
 
     def await_streams(self, count: int = STREAMS) -> None:
         """Until so many are open."""
-        until(lambda: self.ask("/queries/status")["streams"] == count, f"{count} streams are open")
+        until(lambda: self._streams() == count, f"{count} streams are open")
+
+    def _streams(self) -> int | None:
+        try:
+            streams: int = self.ask("/queries/status")["streams"]
+        except OSError:  # the server has gone; another one may come
+            return None
+        return streams
 
     def servers(self) -> list[psutil.Process]:
         """Every server process of this data directory."""

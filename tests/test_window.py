@@ -163,6 +163,38 @@ def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
         found.kill()
 
 
+def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: Desk) -> None:
+    found = Server(desk.data_dir)
+    process = desk.start()
+    desk.await_streams(1)  # the window has found it, and has no page yet
+    assert found.stop() == 0
+    shown = Shown(desk, process)
+    desk.await_streams()
+    assert desk.endpoint()["pid"] != found.pid
+    assert shown.close() == 0
+
+
+def test_server_that_lingers_stays_for_the_window_that_found_it(desk: Desk) -> None:
+    found = Server(desk.data_dir, "--linger", "0")
+    with found.process as starter:
+        process = desk.start()
+        desk.await_streams(1)
+        assert starter.stdin is not None
+        starter.stdin.close()
+        shown = Shown(desk, process)
+        desk.await_streams()
+        assert desk.endpoint()["pid"] == found.pid
+        assert shown.close() == 0
+        assert starter.wait(SECONDS) == 0
+
+
+def test_opens_right_after_a_command_whose_server_is_ending(desk: Desk) -> None:
+    for number in range(4):
+        desk.command("set", "hello", str(number))
+        assert desk.open().close() == 0, desk.stderr()
+    assert desk.command("get", "hello") == "3\n"
+
+
 def test_leaves_a_running_server_alone_when_closed(desk: Desk) -> None:
     found = Server(desk.data_dir)
     try:
