@@ -1,0 +1,200 @@
+"""Import and export on the command line: every format there and back, each bad line told."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robust import serving
+from shell import Shell
+
+TREASURE: dict[str, Any] = {
+    "text": "two\nlines, \"quoted\" and ünïcode \u2028 'x' $HOME",
+    "text.number": "007",
+    "text.empty": "",
+    "formula": "=1+1",
+    "n.int": 10**30,
+    "n.float": -0.5,
+    "b.yes": True,
+    "b.no": False,
+    "nothing": None,
+    "deep": {"a": [1, {"b": None}], "ü": "\u0000"},
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    data_dir = tmp_path_factory.mktemp("transfer") / "store"
+    with serving(data_dir):
+        yield Shell(data_dir)
+
+
+@pytest.fixture
+def shell(shared: Shell) -> Shell:
+    """The shared store, empty."""
+    shared("rm", "t.")
+    return shared
+
+
+def load(shell: Shell, text: str, kind: str, *options: str) -> Any:
+    return shell("import", "-", "--format", kind, *options, stdin=text.encode())
+
+
+def held(shell: Shell, match: str = "t.**") -> dict[str, Any]:
+    """Keys and values without the prefix `t.`."""
+    values = json.loads(shell.ok("export", match, "--format", "json"))
+    return {key.removeprefix("t."): value for key, value in values.items()}
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "json", "csv"])
+def test_what_is_exported_is_imported_equal(shell: Shell, kind: str, tmp_path: Path) -> None:
+    given = {f"t.{key}": value for key, value in TREASURE.items()}
+    file = tmp_path / "first.json"
+    file.write_text(json.dumps(given))
+    assert shell.ok("import", str(file)).startswith("10 lines accepted, 0 rejected")
+    assert held(shell) == TREASURE
+    exported = tmp_path / f"exported.{kind}"
+    exported.write_text(shell.ok("export", "t.**", "--format", kind), newline="")
+    shell.ok("rm", "t.")
+    assert held(shell) == {}
+    shell.ok("import", str(exported))
+    assert held(shell) == TREASURE
+
+
+def test_what_is_exported_for_a_shell_is_read_by_one(shell: Shell) -> None:
+    shell.ok("set", "t.greeting", 'it\'s "two"\nlines; $HOME')
+    shell.ok("set", "t.count", "3")
+    exported = shell.ok("export", "t.**", "--format", "env")
+    script = exported + 'printf "%s|%s" "$T_GREETING" "$T_COUNT"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == 'it\'s "two"\nlines; $HOME|3'
+
+
+def test_a_shells_variables_are_imported(shell: Shell) -> None:
+    text = '# a comment\nexport t.a=\'x\ny\' \n\nt.b=007\nt.c=7\nt.d="say \\"hi\\""\nt.e=\n'
+    assert load(shell, text, "env").status == 0
+    assert held(shell) == {"a": "x\ny", "b": "007", "c": 7, "d": 'say "hi"', "e": ""}
+
+
+def test_lines_take_what_prints_back_identically_for_a_number(shell: Shell) -> None:
+    text = "t.a = 1\nt.b=1.50\nt.c = 1e3\nt.d = -0\nt.e = 007\nt.f = x = y\nt.g = \nt.h = 2.5\n"
+    assert load(shell, text, "lines").status == 0
+    assert held(shell) == {
+        "a": 1,
+        "b": "1.50",
+        "c": "1e3",
+        "d": "-0",
+        "e": "007",
+        "f": "x = y",
+        "g": "",
+        "h": 2.5,
+    }
+
+
+def test_bad_lines_are_told_by_their_numbers_and_the_others_done(shell: Shell) -> None:
+    text = "t.a = 1\n\nno equals sign\nbad key = 2\nt.b = 3\n"
+    done = load(shell, text, "lines")
+    assert done.status == 1
+    assert [line.split(":")[1] for line in done.err.splitlines()] == [" line 3", " line 4"]
+    assert "'bad key'" in done.err
+    assert held(shell) == {"a": 1, "b": 3}
+    assert load(shell, text, "lines", "--json").json() == {
+        "accepted": 2,
+        "rejected": 2,
+        "changes": 0,
+        "revision": json.loads(shell.ok("status", "--json"))["revision"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "line"),
+    [
+        ("ndjson", '{"type":"set","key":"t.a","value":1}\n\n{"type":"set","key":"t.b"}\n', 3),
+        ("ndjson", '{"type":"set","key":"t.a","value":1}\nno json\n', 2),
+        ("csv", "key,value\nt.a,1\nt.b,no json\n", 3),
+        ("csv", 'value,key\n"[1,\n2]",t.a\n1,a b\n', 4),
+        ("json", '{"t.a": 1,\n"a b": 2}', 2),
+        ("json", '{"t.a": 1,\n\n"t.a": 2}', 3),
+        ("env", "t.a=1\nt.b='never closed\n", 2),
+    ],
+)
+def test_every_format_tells_the_line(shell: Shell, kind: str, text: str, line: int) -> None:
+    done = load(shell, text, kind)
+    assert done.status == 1
+    assert f"line {line}:" in done.err
+    assert list(held(shell)) == ["a"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1', '{"a": 1} x', "{,}", '{"a" 1}', "nul"])
+def test_a_file_that_is_no_json_object_is_refused_whole(shell: Shell, text: str) -> None:
+    done = load(shell, text, "json")
+    assert (done.status, done.out) == (2, "")
+    assert "JSON" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('{"type":"add","key":"t.n","by":5}\n', {"n": 5}),
+        ('{"t.n": 5}', {"n": 5}),
+        ("key,value\nt.n,5\n", {"n": 5}),
+        ("t.n = 5\n", {"n": 5}),
+        ("\ufefft.n = 5\n", {"n": 5}),
+    ],
+)
+def test_the_format_is_seen_from_what_is_there(
+    shell: Shell, text: str, kept: dict[str, Any]
+) -> None:
+    shell.ok("import", "-", stdin=text.encode())
+    assert held(shell) == kept
+
+
+def test_all_that_the_kernel_tells_comes_back_equal(shell: Shell, tmp_path: Path) -> None:
+    """`sysctl -a`: a thousand dotted keys, some lines without a value, some that are no keys."""
+    if not shutil.which("sysctl", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        pytest.fail("These tests need sysctl (Debian: procps).")
+    env_path = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+    told = subprocess.run(["sysctl", "-a"], capture_output=True, env=env_path, check=False).stdout
+    before = held(shell, "**")
+    done = shell("import", "-", "--format", "lines", stdin=told)
+    assert done.status in (0, 1)
+    refused = {int(line.split("line ")[1].split(":")[0]) for line in done.err.splitlines()}
+    lines = told.decode(errors="replace").splitlines()
+    taken = {}
+    for number, line in enumerate(lines, start=1):
+        name, equals, value = line.partition(" = ")
+        if number not in refused and line.strip():
+            assert equals
+            taken[name] = value
+    assert len(taken) > 300
+    kept = {key: value for key, value in held(shell, "**").items() if key not in before}
+    assert kept.keys() == taken.keys()
+    assert {key: str(value) for key, value in kept.items()} == {
+        key: value.strip() for key, value in taken.items()
+    }
+    file = tmp_path / "kernel.ndjson"
+    file.write_text(shell.ok("export", "kernel.**"))
+    with serving(tmp_path / "other"):
+        other = Shell(tmp_path / "other")
+        other.ok("import", str(file))
+        assert other.ok("export") == file.read_text()
+
+
+def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"t.k{number} = {number}\n" for number in range(20_000)))
+    done = shell.on_terminal("import", str(file))
+    assert done.status == 0
+    assert "20,000 lines accepted, 0 rejected, 20,000 keys changed" in done.out
+    assert "Importing" in done.out
+    assert "Importing" not in shell.ok("import", str(file))
+
+
+def test_a_file_that_is_not_there_is_a_wrong_use(shell: Shell) -> None:
+    done = shell("import", "/nowhere/at/all.json")
+    assert (done.status, done.out) == (2, "")
+    assert "all.json" in done.err
