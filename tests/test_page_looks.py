@@ -58,6 +58,8 @@ def test_a_delete_button_that_cannot_be_pressed_does_not_look_like_one(window: W
 
 def test_small_text_has_the_contrast_that_wcag_aa_asks_for(window: Window) -> None:
     window.choose("lamp.s")
+    window.search("amp")
+    expect(window["mark"]).to_have_count(4)
     for scheme in SCHEMES:
         window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         poor: list[Any] = window.page.evaluate(CONTRAST)
@@ -98,6 +100,10 @@ def test_all_ways_to_begin_are_in_sight_in_a_small_window(
     window = open_window(box)
     window.page.set_viewport_size({"width": size[0], "height": size[1]})
     expect(window["#first .way"]).to_have_count(3)
+    window.press("?")
+    fits = "sheet => sheet.scrollHeight <= sheet.clientHeight"
+    assert window["#sheet"].evaluate(fits)
+    window.press("Escape")
     expect(window["#line"]).to_be_in_viewport()
     assert window["#line"].evaluate("line => line.scrollWidth <= line.clientWidth")
 

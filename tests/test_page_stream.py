@@ -90,9 +90,12 @@ def test_the_first_frame_has_every_region_and_the_next_only_what_changed(box: Se
         assert set(regions) == {"rows", "found", "about", "fact", "tree", "foot"}
         assert signals["_total"] == signals["_keys"] == 3
         box.set("train.lr", 0.02)
-        regions, _ = frame(stream)
-        assert set(regions) == {"rows", "foot"}
-        assert "0.02" in regions["rows"]
+        changed: dict[str, str] = {}
+        # The status line may come by itself: its rate goes down, or it rests after a slow look.
+        while not {"rows", "foot"} <= set(changed):
+            changed |= frame(stream)[0]
+        assert set(changed) == {"rows", "foot"}
+        assert "0.02" in changed["rows"]
 
 
 def test_a_region_that_the_window_has_is_not_sent_again(box: Server) -> None:
