@@ -3,26 +3,31 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from server import values
-from server.errors import Invalid, Malformed, SignalboxError, TooLarge
+from server.complaints import EXPECT, complaints
+from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
 from server.keys import check_key, check_prefix
 
 MAX_BATCH: Final = 1_000
-SHOWN: Final = 80
-"""Characters of a given value that a message repeats."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+Revision = Annotated[int, Meta(ge=0)]
+Number = Annotated[Any, Meta(extra_json_schema={"type": "number"})]
+"""Checked by `values.is_number`: an integer may be too long to be decoded."""
 
 
 class ExpectRevision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Exactly one of the two: the key's revision (0: absent) or the store's."""
 
-    revision: int | None = None
-    store_revision: int | None = None
+    revision: Revision | UnsetType = UNSET
+    store_revision: Revision | UnsetType = UNSET
 
 
 Expect = Literal["any", "absent", "present"] | ExpectRevision
@@ -57,7 +62,7 @@ class DeletePrefix(_Member, frozen=True, tag="delete_prefix"):
 
 class Add(_Member, frozen=True, tag="add"):
     key: str
-    by: Any = 1
+    by: Number = 1
     expect: Expect = "any"
 
 
@@ -151,17 +156,16 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
 
 def read_command(fields: dict[str, Any]) -> Command:
     """Raises `Invalid` or `TooLarge`, naming the field, what was given and what is allowed."""
-    kind = _type_of(fields)
-    if kind not in TYPES:
-        raise Invalid(
-            f"The field type is {_shown(fields.get('type'))}; allowed are {', '.join(TYPES)}."
-        )
+    kind = TYPES.get(_type_of(fields))
+    if kind is None:
+        raise Invalid(next(complaints(fields, TYPES)))
     _check_batch_size(fields)
     try:
         # For the union of all types msgspec would build its table anew at each call.
-        command: Command = msgspec.convert(fields, TYPES[kind])
+        command: Command = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise Invalid(_explained(str(error), fields)) from error
+        why = next(complaints(fields, TYPES), f"The command is not valid: {error}.")
+        raise Invalid(why) from error
     _check(command)
     return command
 
@@ -190,26 +194,26 @@ def _read_line_slowly(line: bytes) -> Command:
     return read_command(fields)
 
 
-def check_actor(actor: str) -> None:
-    if not _ACTOR.fullmatch(actor):
+def check_actor(actor: Any) -> None:
+    if not _fits(_ACTOR, actor):
         raise Invalid(
-            f"The field actor is {_shown(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
+            f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
         )
 
 
-def check_id(identity: str) -> None:
-    if not _ID.fullmatch(identity):
+def check_id(identity: Any) -> None:
+    if not _fits(_ID, identity):
         raise Invalid(
-            f"The field id is {_shown(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
+            f"The field id is {quoted(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
         )
 
 
 def _check_envelope(chosen: Any, actor: Any, dry_run: Any) -> None:
     if chosen is not None:
-        check_id(chosen if isinstance(chosen, str) else repr(chosen) + " (no text)")
-    check_actor(actor if isinstance(actor, str) else repr(actor) + " (no text)")
+        check_id(chosen)
+    check_actor(actor)
     if not isinstance(dry_run, bool):
-        raise Invalid(f"The field dry_run is {_shown(dry_run)}; allowed are true and false.")
+        raise Invalid(f"The field dry_run is {quoted(dry_run)}; allowed are true and false.")
 
 
 def _check_batch_size(fields: dict[str, Any]) -> None:
@@ -221,74 +225,60 @@ def _check_batch_size(fields: dict[str, Any]) -> None:
         )
 
 
-def _check(command: Command) -> None:
+def _check(command: Command, where: str = "") -> None:
+    """What types cannot say; `where` leads to the command within its batch."""
     if isinstance(command, Batch):
-        for member in command.commands:
-            _check(member)
+        for number, member in enumerate(command.commands):
+            _check(member, f"commands[{number}].")
         return
     if isinstance(command, DeletePrefix):
-        check_prefix(command.prefix)
+        check_prefix(command.prefix, where + "prefix")
     elif isinstance(command, Rename):
-        _check_rename(command)
+        _check_rename(command, where)
     else:
-        check_key(command.key)
+        check_key(command.key, where + "key")
         if isinstance(command, Add):
-            _check_by(command)
+            _check_by(command, where)
     if command.expect != "any":
-        _check_expect(command, command.expect)
+        _check_expect(command, command.expect, where)
 
 
-def _check_by(command: Add) -> None:
+def _check_by(command: Add, where: str) -> None:
     if not values.is_number(command.by):
-        raise Invalid(f"The field by is {_shown(command.by)}; allowed is a number.")
+        raise Invalid(f"The field {where}by is {quoted(command.by)}; allowed is a number.")
     values.check(command.by, command.key)
-    values.check_size(values.encode(command.by), command.key, "by")
+    values.check_size(values.encode(command.by), command.key, where + "by")
 
 
-def _check_rename(command: Rename) -> None:
-    if command.key.endswith(".") != command.to.endswith("."):
+def _check_rename(command: Rename, where: str) -> None:
+    key, to = command.key, command.to
+    if key.endswith(".") != to.endswith("."):
         raise Invalid(
-            f"The fields key and to are {_shown(command.key)} and {_shown(command.to)}; "
+            f"The fields {where}key and {where}to are {quoted(key)} and {quoted(to)}; "
             "either both end with a dot (prefixes) or neither does (keys)."
         )
-    check = check_prefix if command.key.endswith(".") else check_key
-    check(command.key, "key")
-    check(command.to, "to")
-    if command.to == command.key or (
-        command.key.endswith(".") and command.to.startswith(command.key)
-    ):
+    check = check_prefix if key.endswith(".") else check_key
+    check(key, where + "key")
+    check(to, where + "to")
+    if to == key or (key.endswith(".") and to.startswith(key)):
         raise Invalid(
-            f"The field to is {_shown(command.to)}, which lies inside {_shown(command.key)}."
+            f"The field {where}to is {quoted(to)}; allowed is what does not lie inside "
+            f"{where}key, {quoted(key)}."
         )
 
 
-def _check_expect(command: Member, expect: Expect) -> None:
-    if isinstance(expect, ExpectRevision):
-        given = [
-            number for number in (expect.revision, expect.store_revision) if number is not None
-        ]
-        if len(given) != 1 or given[0] < 0:
-            raise Invalid(
-                'The field expect names exactly one of "revision" and "store_revision", 0 or more.'
-            )
+def _check_expect(command: Member, expect: Expect, where: str) -> None:
+    given = msgspec.to_builtins(expect)
+    if isinstance(given, dict) and len(given) != 1:
+        raise Invalid(f"The field {where}expect is {quoted(given)}; allowed are {EXPECT}.")
     about_prefix = isinstance(command, DeletePrefix) or (
         isinstance(command, Rename) and command.key[-1] == "."
     )
-    if about_prefix and getattr(expect, "store_revision", None) is None:
-        raise Invalid('The field expect of a prefix is "any" or {"store_revision": n}.')
-
-
-def _explained(message: str, fields: dict[str, Any]) -> str:
-    reason, _, path = message.partition(" - at `")
-    where = path.rstrip("`").removeprefix("$.") or "command"
-    if reason.startswith(("Object missing required", "Object contains unknown")):
-        member = re.fullmatch(r"commands\[(\d+)\]", where)
-        kind = _type_of(fields["commands"][int(member[1])] if member else fields)
-        if kind not in TYPES:
-            return f"{reason.replace('Object', 'The ' + where, 1)}; types are {', '.join(TYPES)}."
-        names = ", ".join(TYPES[kind].__struct_fields__)
-        return f"{reason.replace('Object', 'The ' + where, 1)}; a {kind} has: type, {names}."
-    return f"The field {where}: {reason[0].lower()}{reason[1:]}."
+    if about_prefix and "store_revision" not in given:
+        raise Invalid(
+            f"The field {where}expect is {quoted(given)}; "
+            'for a prefix "any" and {"store_revision": n} are allowed.'
+        )
 
 
 def _type_of(fields: dict[str, Any]) -> str:
@@ -298,11 +288,6 @@ def _type_of(fields: dict[str, Any]) -> str:
 
 def _fits(form: re.Pattern[str], text: Any) -> bool:
     return isinstance(text, str) and form.fullmatch(text) is not None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 _PAYLOAD: Final = msgspec.json.Encoder(order="deterministic")

@@ -288,7 +288,7 @@ def _equal(entry: Entry | None, raw: str | None) -> bool:
 
 def _meet_expectation(state: State, command: Member | Put) -> None:
     expect = command.expect
-    if isinstance(expect, ExpectRevision) and expect.store_revision is not None:
+    if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
         if expect.store_revision != state.revision:
             raise Conflict(
                 f"The store is at revision {state.revision}, not {expect.store_revision}.",

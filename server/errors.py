@@ -1,6 +1,29 @@
 """Every way a request can fail, grouped by the moment at which it happens; codes are stable."""
 
-from typing import Any, ClassVar
+import json
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+SHOWN: Final = 80
+"""Characters of a given value that a message repeats."""
+
+
+def quoted(value: Any) -> str:
+    """A given JSON value as a message repeats it: in JSON, cut, with nothing that hides."""
+    if isinstance(value, msgspec.Raw):
+        text = bytes(value)[: SHOWN + 1].decode(errors="replace")
+    else:
+        text = ""
+        # Piece by piece: it may be large.
+        for piece in _JSON.iterencode(value[: SHOWN + 1] if isinstance(value, str) else value):
+            text += piece
+            if len(text) > SHOWN:
+                break
+    shown = "".join(
+        char if char.isprintable() else json.dumps(char)[1:-1] for char in text[: SHOWN + 1]
+    )
+    return shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
 
 
 class SignalboxError(Exception):
@@ -138,3 +161,6 @@ class StoreInUse(StoreError):
 def every_code() -> dict[str, int]:
     """Each stable code with its HTTP status."""
     return {error.code: error.status for error in SignalboxError.__subclasses__()}
+
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=str)

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from server.errors import Invalid
+from server.errors import Invalid, quoted
 
 MAX_LENGTH: Final = 256
 RESERVED: Final = "_signalbox."
@@ -27,14 +27,14 @@ def is_key(key: str) -> bool:
 def check_key(key: str, field: str = "key") -> None:
     """Raises `Invalid` where `key` does not follow the grammar."""
     if not is_key(key):
-        raise Invalid(f"The field {field} is {_shown(key)}; a key has {_ALLOWED}.")
+        raise Invalid(f"The field {field} is {quoted(key)}; a key has {_ALLOWED}.")
 
 
 def check_prefix(prefix: str, field: str = "prefix") -> None:
     """Raises `Invalid` where `prefix` is not a key followed by a dot."""
     if not prefix.endswith(".") or not is_key(prefix[:-1]):
         raise Invalid(
-            f"The field {field} is {_shown(prefix)}; "
+            f"The field {field} is {quoted(prefix)}; "
             "a prefix is whole segments with a dot at the end, such as build."
         )
 
@@ -76,7 +76,7 @@ def compile_pattern(text: str) -> Pattern:
     """
     if not _PATTERN.fullmatch(text):
         raise Invalid(
-            f"The field match is {_shown(text)}; "
+            f"The field match is {quoted(text)}; "
             "a pattern has 1 to 512 of the characters of a key, * and **."
         )
     parts = re.split(r"(\*\*+|\*)", text)
@@ -110,7 +110,3 @@ def _within_segments(part: str, at_end: bool) -> str:
     head, *rest = map(re.escape, part.split("*"))
     last = f"[^.]*{rest.pop()}" if at_end and rest else ""
     return head + "".join(f"(?>[^.]*?{literal})" for literal in rest) + last
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -4,11 +4,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from server.errors import Invalid
+from server.errors import Invalid, quoted
 from server.keys import RESERVED
 
 
-class ComputerSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`every` is in seconds."""
 
     enabled: bool = False
@@ -33,10 +33,19 @@ Theme = Literal["system", "light", "dark"]
 
 COMPUTER: Final = "_signalbox.sources.computer"
 SETTINGS: Final[dict[str, Any]] = {
-    COMPUTER: ComputerSource,
+    COMPUTER: ComputerSetting,
     "_signalbox.theme": Theme,
     "_signalbox.window.geometry": WindowGeometry,
     "_signalbox.window.raise": int,
+}
+
+_ALLOWED: Final = {
+    COMPUTER: 'an object with "enabled", true or false, and "every", seconds from 0.1 to 3600',
+    "_signalbox.theme": '"system", "light" or "dark"',
+    "_signalbox.window.geometry": (
+        'an object with the integers "x", "y", "width" and "height" and "maximized", true or false'
+    ),
+    "_signalbox.window.raise": "an integer",
 }
 
 
@@ -51,4 +60,6 @@ def check_setting(key: str, value: Any) -> None:
     try:
         msgspec.convert(value, SETTINGS[key])
     except msgspec.ValidationError as error:
-        raise Invalid(f"The app cannot use this value of {key}: {error}.", key=key) from error
+        raise Invalid(
+            f"The value of {key} is {quoted(value)}; allowed is {_ALLOWED[key]}.", key=key
+        ) from error

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgspec
 
-from server.errors import Invalid
+from server.errors import Invalid, quoted
 from server.keys import RESERVED, RESERVED_END, Pattern, compile_pattern, is_key
 from server.values import TYPES
 
@@ -49,9 +49,11 @@ class Question:
         self, wanted: Filter, sort: str, after: str | None, offset: int, limit: int
     ) -> None:
         if sort not in SORTS:
-            raise Invalid(f"The field sort is {sort!r}; allowed are {' and '.join(SORTS)}.")
+            raise Invalid(f"The field sort is {quoted(sort)}; allowed are {' and '.join(SORTS)}.")
         if wanted.type is not None and wanted.type not in TYPES:
-            raise Invalid(f"The field type is {wanted.type!r}; allowed are {', '.join(TYPES)}.")
+            raise Invalid(
+                f"The field type is {quoted(wanted.type)}; allowed are {', '.join(TYPES)}."
+            )
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None
         self.sort, self.offset, self.limit = sort, offset, limit
@@ -83,7 +85,8 @@ class Question:
         revision, _, key = after.partition(":")
         if not _REVISION.fullmatch(revision) or not is_key(key):
             raise Invalid(
-                f"The field after is {after!r}; sorted by change it is the next of an earlier page."
+                f"The field after is {quoted(after)}; "
+                "sorted by change it is the next of an earlier page."
             )
         self.before = (int(revision), key)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import Invalid
+from server.errors import Invalid, quoted
 from server.keys import RESERVED, after_prefix, check_key, check_prefix, compile_pattern, is_key
 
 KEYS = [
@@ -70,7 +70,7 @@ def test_these_are_no_keys_and_the_refusal_says_what_is_allowed(key: str) -> Non
     assert not is_key(key)
     with pytest.raises(Invalid, match="key") as caught:
         check_key(key)
-    assert repr(key[:20])[1:-1] in str(caught.value)
+    assert quoted(key[:20])[1:-1] in str(caught.value)
     assert "256" in str(caught.value)
 
 

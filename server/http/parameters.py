@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from server.errors import Invalid
+from server.errors import Invalid, quoted
 from server.search import SORTS
 from server.values import TYPES
 
@@ -83,7 +83,7 @@ def parameters(environ: dict[str, Any], route: str) -> Parameters:
     for name, value in _pairs(environ.get("QUERY_STRING", "")):
         if name not in allowed:
             names = ", ".join(allowed) or "none"
-            raise Invalid(f"The parameter {name[:80]!r} is unknown here; allowed are {names}.")
+            raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
         if name in found:
             raise Invalid(f"The parameter {name} is given twice.")
         _check(name, value)
@@ -106,9 +106,9 @@ def _check(name: str, value: str) -> None:
     schema = PARAMETERS[name].schema
     if "enum" in schema and value not in schema["enum"]:
         raise Invalid(
-            f"The parameter {name} is {value[:80]!r}; allowed are {', '.join(schema['enum'])}."
+            f"The parameter {name} is {quoted(value)}; allowed are {', '.join(schema['enum'])}."
         )
     if schema["type"] == "integer":
         low, high = schema["minimum"], schema["maximum"]
         if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
-            raise Invalid(f"The parameter {name} is {value[:80]!r}; allowed are {low} to {high}.")
+            raise Invalid(f"The parameter {name} is {quoted(value)}; allowed are {low} to {high}.")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import bottle
 import msgspec
 
-from server.errors import Invalid, NoSuchThing
+from server.errors import Invalid, NoSuchThing, quoted
 from server.http import shapes
 from server.http.answers import HEADERS
 from server.http.parameters import Parameters, limit, parameters
@@ -158,7 +158,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     if (found := _POSITION.fullmatch(text)) is None:
-        raise Invalid(f"The parameter before is {text[:80]!r}; it is the next of an earlier page.")
+        raise Invalid(f"The parameter before is {quoted(text)}; it is the next of an earlier page.")
     return int(found[1]), int(found[2])
 
 

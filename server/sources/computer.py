@@ -16,8 +16,7 @@ from server.events import Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
-from server.reserved import COMPUTER
-from server.reserved import ComputerSource as Setting
+from server.reserved import COMPUTER, ComputerSetting
 from server.writer import Writer
 
 ACTOR: Final = "computer"
@@ -45,9 +44,9 @@ class ComputerSource:
         if any(change.key == COMPUTER for one in transactions for change in one.changes):
             self._switched.set()
 
-    def _setting(self) -> Setting:
+    def _setting(self) -> ComputerSetting:
         item = self._readmodel.get(COMPUTER)
-        return msgspec.json.decode(item.raw, type=Setting) if item else Setting()
+        return msgspec.json.decode(item.raw, type=ComputerSetting) if item else ComputerSetting()
 
     def _run(self) -> None:
         measure = Measurement()
