@@ -7,7 +7,15 @@ from typing import Any, Final
 
 import click
 
-from desktop.subcommands import connect, data_dir_option, json_option, print_json, shown, visible
+from desktop.subcommands import (
+    connect,
+    data_dir_option,
+    json_option,
+    print_json,
+    say,
+    shown,
+    visible,
+)
 
 PAGE: Final = 1_000
 
@@ -102,7 +110,7 @@ def _print_rows(
     """A table on a terminal; elsewhere tab-separated lines of the first columns."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(row[:shown_columns]))
+            say("\t".join(row[:shown_columns]))
         return
     from rich.console import Console  # noqa: PLC0415 - a fifth of a second that scripts need not pay
     from rich.table import Table  # noqa: PLC0415 - the same

@@ -14,6 +14,7 @@ from desktop.subcommands import (
     parsed,
     print_ack,
     print_json,
+    say,
     shown,
     strictly_parsed,
 )
@@ -36,7 +37,7 @@ def get(key: str, as_json: bool, data_dir: Path) -> int:
     if as_json:
         print_json(item)
     else:
-        click.echo(shown(item["value"]))
+        say(shown(item["value"]))
     return 0
 
 

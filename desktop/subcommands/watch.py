@@ -15,6 +15,7 @@ from desktop.subcommands import (
     json_option,
     parsed,
     print_json,
+    say,
     shown,
 )
 
@@ -72,7 +73,7 @@ def _tell(change: signalbox.Change, as_json: bool, program: str | None) -> None:
     elif as_json:
         print_json(fields)
     else:
-        click.echo(f"{change.key}\t{'(deleted)' if change.deleted else shown(change.value)}")
+        say(f"{change.key}\t{'(deleted)' if change.deleted else shown(change.value)}")
 
 
 SUBCOMMANDS: Final = (watch,)
