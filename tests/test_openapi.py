@@ -196,6 +196,15 @@ def test_every_event_of_a_stream_is_described(
         assert complaint(document, described[event.name], event.data) is None
 
 
+def test_a_revision_that_the_reader_has_is_answered_as_described(
+    document: dict[str, Any], client: Client
+) -> None:
+    answer = client.ask("GET", "/queries/state/a", headers={"If-None-Match": "*"})
+    responses = document["paths"]["/queries/state/{key}"]["get"]["responses"]
+    assert str(answer.status) in responses
+    assert {name.lower() for name in responses["200"]["headers"]} <= set(answer.headers)
+
+
 def test_the_way_in_is_described(document: dict[str, Any], box: Server, client: Client) -> None:
     answer = client.ask("POST", "/login")
     assert_fits(document, "POST /login", answer)

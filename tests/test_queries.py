@@ -56,10 +56,26 @@ def test_one_key_is_answered_with_all_that_is_known(client: Client) -> None:
 
 def test_who_has_it_already_gets_no_body(box: Server, client: Client) -> None:
     etag = client.get("state/t.null").headers["etag"]
-    for given, status in ((etag, 304), (f'"x", {etag}', 304), ('"0"', 200), (f"W/{etag}", 304)):
+    known = (etag, f'"x", {etag}', f"W/{etag}", "*", " * ")
+    for given in (*known, '"0"', etag.strip('"'), f'"x{etag[1:]}', "", '"*"'):
         answer = client.ask("GET", "/queries/state/t.null", headers={"If-None-Match": given})
-        assert answer.status == status
+        assert answer.status == (304 if given in known else 200), given
+        assert answer.headers["etag"] == etag
+    none = client.ask("GET", "/queries/state/none", headers={"If-None-Match": "*"})
+    assert none.status == 404
     assert client.ask("GET", "/queries/state/t.null", headers={"If-None-Match": etag}).body == b""
+
+
+def test_a_file_of_the_page_is_sent_once_and_again_when_it_is_another(client: Client) -> None:
+    first = client.ask("GET", "/static/base.css")
+    etag = first.headers["etag"]
+    assert re.fullmatch(r'"\w+"', etag)
+    assert etag != client.ask("GET", "/static/app.js").headers["etag"]
+    for given, status in ((etag, 304), (f'"x", W/{etag}', 304), ("*", 304), ('"x"', 200)):
+        headers = {"If-None-Match": given, "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        answer = client.ask("GET", "/static/base.css", headers=headers)
+        assert (answer.status, answer.headers["etag"]) == (status, etag)
+        assert answer.body == (b"" if status == 304 else first.body)
 
 
 def test_a_missing_key_is_not_found(client: Client) -> None:

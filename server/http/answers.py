@@ -1,8 +1,9 @@
 """JSON answers and refusals in their one form."""
 
+import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from server.errors import MethodNotAllowed, SignalboxError, TornBody
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+_ETAG: Final = re.compile(r'"[^"]*"')
 
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -29,6 +32,12 @@ def answer(
     lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
     start_response(STATUS_LINES[status], [*lines, *HEADERS, *headers])
     return [encoded]
+
+
+def is_known(environ: dict[str, Any], etag: str) -> bool:
+    """Whether the reader has what `etag` (with its quotes) names already (RFC 9110, 13.1.2)."""
+    given = environ.get("HTTP_IF_NONE_MATCH", "")
+    return given.strip() == "*" or etag in _ETAG.findall(given)
 
 
 def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -> Iterable[bytes]:

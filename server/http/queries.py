@@ -10,7 +10,7 @@ import msgspec
 
 from server.errors import Invalid, NoSuchThing, quoted
 from server.http import shapes
-from server.http.answers import HEADERS
+from server.http.answers import HEADERS, is_known
 from server.http.parameters import Parameters, limit, parameters
 from server.keys import check_key, check_prefix
 from server.readmodel import ReadModel
@@ -44,7 +44,7 @@ class _Queries:
         if item is None:
             raise NoSuchThing(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
-        if etag in (bottle.request.get_header("If-None-Match") or ""):
+        if is_known(bottle.request.environ, etag):
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
         return json_answer(shown(item), ETag=etag)
 

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
@@ -15,7 +16,7 @@ import ui
 from server import __version__
 from server.errors import Invalid, NoSuchThing
 from server.feed import Feed
-from server.http.answers import HEADERS
+from server.http.answers import HEADERS, is_known
 from server.http.guard import Guard
 from server.http.page import page
 from server.http.streams import Streams
@@ -73,9 +74,16 @@ class Shell:
         return bottle.HTTPResponse(status=303, headers=headers)
 
     def static(self, name: str) -> bottle.HTTPResponse:
-        response = bottle.static_file(name, root=str(STATIC))
-        if response.status_code in (403, 404):
+        path, environ = STATIC / name, bottle.request.environ
+        if path.parent != STATIC or not path.is_file():
             raise NoSuchThing(f"There is no file {name[:80]}.")
+        # Of the content: a later version's file may have the older date, so that goes for nothing.
+        etag = f'"{blake2b(path.read_bytes(), digest_size=8).hexdigest()}"'
+        environ.pop("HTTP_IF_MODIFIED_SINCE", None)
+        if is_known(environ, etag):
+            response = bottle.HTTPResponse(status=304, ETag=etag)
+        else:
+            response = bottle.static_file(name, root=str(STATIC), etag=etag)
         response.headers.update({**dict(HEADERS), "Cache-Control": "no-cache"})
         return response
 
