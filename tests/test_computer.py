@@ -1,12 +1,16 @@
 """The source *this computer*: follows its setting, and what it writes is true."""
 
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import psutil
+import pytest
 
 from conftest import StartServer
-from harness import Event, Server
+from harness import SECONDS, Event, Server
+from server.sources.computer import ComputerSource, Measurement
+from store import Store
 
 SETTING = "_signalbox.sources.computer"
 
@@ -64,6 +68,42 @@ def test_switched_off_it_falls_silent(server: StartServer) -> None:
     by = [event.data["actor"] for event in events if event.name == "change"]
     assert by.count("computer") <= 1, "what was being measured may still be written, no more"
     assert by[-1] == "script"
+
+
+def test_what_cannot_be_read_is_left_out_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container may hide most of /proc."""
+    measure = Measurement()
+    everything = measure.take()
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    left = measure.take()
+    assert "disk.percent" in left
+    assert not {"memory.percent", "processes"} & set(left)
+    told = capsys.readouterr().err
+    assert "This computer's memory could not be measured" in told
+    assert measure.take().keys() == left.keys()
+    assert capsys.readouterr().err == ""
+    monkeypatch.undo()
+    assert set(measure.take()) >= set(everything)
+
+
+def test_it_goes_on_when_a_measurement_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store(tmp_path / "signalbox.db") as store:
+        source = ComputerSource(store.readmodel, store.feed, store.writer)
+        with monkeypatch.context() as broken:
+            broken.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+            store.run(type="set", key=SETTING, value={"enabled": True, "every": 0.1})
+            heard = store.feed.subscribe()
+            while store.readmodel.get("computer.disk.percent") is None:
+                assert heard.wait(SECONDS)
+        while store.readmodel.get("computer.memory.percent") is None:
+            assert heard.wait(SECONDS)
+        heard.close()
+        source.close()
+    assert "This computer's memory" in capsys.readouterr().err
 
 
 def test_a_setting_it_cannot_follow_is_refused(server: StartServer) -> None:

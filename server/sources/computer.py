@@ -1,5 +1,6 @@
 """The source *this computer*: load, memory, disk and network as keys, written as anybody writes."""
 
+import sys
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from time import monotonic
@@ -22,6 +23,7 @@ from server.writer import Writer
 ACTOR: Final = "computer"
 GB: Final = 1e9
 KB: Final = 1e3
+RETRY_SECONDS: Final = 1.0
 
 
 class ComputerSource:
@@ -31,6 +33,7 @@ class ComputerSource:
         self._readmodel = readmodel
         self._writer = writer
         self._switched = Event()
+        self._faults = Faults()
         # psutil remembers for each thread what it read last: all readings are one thread's.
         self._thread = ThreadPool(1)
         feed.listen(self._notice)
@@ -51,11 +54,22 @@ class ComputerSource:
     def _run(self) -> None:
         measure = Measurement()
         while True:
+            self._switched.wait(self._step(measure))
+            self._switched.clear()
+
+    def _step(self, measure: "Measurement") -> float | None:
+        """Measure and write once where that is wanted; seconds until the next time, None for never.
+
+        Whatever goes wrong ends only this step.
+        """
+        try:
             setting = self._setting()
             if setting.enabled:
                 self._write(self._thread.apply(measure.take))
-            self._switched.wait(setting.every if setting.enabled else None)
-            self._switched.clear()
+        except Exception as error:  # noqa: BLE001 - told; the next step may fare better
+            self._faults.tell("This computer", error)
+            return RETRY_SECONDS
+        return setting.every if setting.enabled else None
 
     def _write(self, values: dict[str, Any]) -> None:
         members: list[Any] = [
@@ -66,59 +80,104 @@ class ComputerSource:
         )
 
 
-class Measurement:
-    """Readings of psutil; rates are those since the reading before."""
+class Faults:
+    """What could not be read, told on stderr once each: it would be the same every second."""
 
     def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, what: str, error: Exception) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            reason = f"{type(error).__name__}: {error}"
+            print(f"{what} could not be measured and is tried again: {reason}", file=sys.stderr)
+
+
+class Measurement:
+    """Readings of psutil; rates are those since the reading before.
+
+    What cannot be read is left out: not every computer, container or moment has everything.
+    """
+
+    def __init__(self) -> None:
+        self._faults = Faults()
         self._counters: dict[str, float] = {}
         self._at = monotonic()
 
     def take(self) -> dict[str, Any]:
         """From key (without `computer.`) to value. Percent, GB (1e9 bytes), kB/s, seconds."""
+        found: dict[str, Any] = {}
+        for part in (*_LEVELS, self._rates):
+            try:
+                found |= part()
+            except Exception as error:  # noqa: BLE001 - told; psutil raises of many kinds
+                self._faults.tell(f"This computer's {part.__name__.strip('_')}", error)
+        return found
+
+    def _rates(self) -> dict[str, float]:
         now, before, self._counters = monotonic(), self._counters, _counters()
         seconds, self._at = max(now - self._at, 0.001), now
-        rates = {
+        return {
             name + "_kb": round((count - before[name]) / seconds / KB, 1)
             for name, count in self._counters.items()
             if name in before
         }
-        return _levels() | rates
 
 
-def _levels() -> dict[str, Any]:
-    memory, swap, disk = psutil.virtual_memory(), psutil.swap_memory(), psutil.disk_usage("/")
-    levels = {
-        "cpu.percent": psutil.cpu_percent(),
-        "cpu.count": psutil.cpu_count(),
+def _memory() -> dict[str, float]:
+    memory = psutil.virtual_memory()
+    return {
         "memory.percent": memory.percent,
         "memory.available_gb": round(memory.available / GB, 2),
-        "swap.percent": swap.percent,
-        "disk.percent": disk.percent,
-        "disk.free_gb": round(disk.free / GB, 2),
-        "processes": len(psutil.pids()),
-        "started": int(psutil.boot_time()),
     }
-    for minutes, load in zip((1, 5, 15), psutil.getloadavg(), strict=True):
-        levels[f"load.{minutes}min"] = round(load, 2)
+
+
+def _swap() -> dict[str, float]:
+    return {"swap.percent": psutil.swap_memory().percent}
+
+
+def _disk() -> dict[str, float]:
+    disk = psutil.disk_usage("/")
+    return {"disk.percent": disk.percent, "disk.free_gb": round(disk.free / GB, 2)}
+
+
+def _processor() -> dict[str, float | None]:
+    levels = {"cpu.percent": psutil.cpu_percent(), "cpu.count": psutil.cpu_count()}
     for number, percent in enumerate(psutil.cpu_percent(percpu=True)):
         levels[f"cpu.core{number}.percent"] = percent
-    return levels | _sensors()
+    return levels
 
 
-def _sensors() -> dict[str, Any]:
-    """What only some computers have."""
-    found: dict[str, Any] = {}
-    battery: Callable[[], Any] | None = getattr(psutil, "sensors_battery", None)
-    if battery and (charge := battery()):
-        found |= {
-            "battery.percent": round(charge.percent, 1),
-            "battery.plugged": bool(charge.power_plugged),
-        }
-    temperatures: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
-    hottest = [
-        entry.current for entries in temperatures.values() for entry in entries if entry.current
-    ]
-    return found | ({"cpu.temperature": max(hottest)} if hottest else {})
+def _load() -> dict[str, float]:
+    averages = zip((1, 5, 15), psutil.getloadavg(), strict=True)
+    return {f"load.{minutes}min": round(load, 2) for minutes, load in averages}
+
+
+def _processes() -> dict[str, int]:
+    return {"processes": len(psutil.pids())}
+
+
+def _start() -> dict[str, int]:
+    return {"started": int(psutil.boot_time())}
+
+
+def _battery() -> dict[str, Any]:
+    """Only some computers have one."""
+    read: Callable[[], Any] | None = getattr(psutil, "sensors_battery", None)
+    charge = read() if read else None
+    if not charge:
+        return {}
+    return {
+        "battery.percent": round(charge.percent, 1),
+        "battery.plugged": bool(charge.power_plugged),
+    }
+
+
+def _temperature() -> dict[str, float]:
+    """Of the hottest sensor, where there are any."""
+    sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
+    found = [entry.current for entries in sensors.values() for entry in entries if entry.current]
+    return {"cpu.temperature": max(found)} if found else {}
 
 
 def _counters() -> dict[str, float]:
@@ -129,3 +188,16 @@ def _counters() -> dict[str, float]:
     if disk:
         counters |= {"disk.read": disk.read_bytes, "disk.written": disk.write_bytes}
     return counters
+
+
+_LEVELS: Final = (
+    _memory,
+    _swap,
+    _disk,
+    _processor,
+    _load,
+    _processes,
+    _start,
+    _battery,
+    _temperature,
+)
