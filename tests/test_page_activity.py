@@ -83,6 +83,24 @@ def test_the_arrow_keys_choose_which_attempts_are_listed(
     expect(window["#attempts"]).to_have_text("Nothing was rejected.")
 
 
+def test_the_whole_reason_of_a_rejection_is_shown_when_it_is_pressed(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    window = opened(server, open_window)
+    window.server.post({"type": "set", "key": "not a key", "value": 1})
+    window["[data-view=activity]"].click()
+    reason = window[f"{ROWS} [data-do=expand]"].first
+    cut = "button => button.scrollWidth > button.clientWidth"
+    assert reason.evaluate(cut)
+    reason.focus()
+    window.press("Enter")
+    expect(reason).to_have_attribute("aria-expanded", "true")
+    assert not reason.evaluate(cut)
+    window.server.set("lamp", 1)
+    expect(window[ROWS]).to_have_count(3)
+    expect(reason).to_have_attribute("aria-expanded", "true")
+
+
 def test_no_part_of_an_attempt_is_cut_without_a_sign_in_small_windows(
     server: StartServer, open_window: OpenWindow
 ) -> None:

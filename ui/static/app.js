@@ -21,6 +21,7 @@ const CLICKS = {
   create: () => create(),
   delete: () => remove(),
   every: () => {},
+  expand: (element) => (element.ariaExpanded = element.ariaExpanded !== "true"),
   flip,
   go: (element) => {
     ask({ view: "keys" });
