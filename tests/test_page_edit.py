@@ -305,6 +305,8 @@ def test_a_draft_of_a_deleted_key_can_bring_it_back(window: Window) -> None:
     window.type("again")
     window.server.post({"type": "delete", "key": "lamp.name"})
     expect(window["#conflict"]).to_contain_text("It was deleted while you were typing.")
+    expect(window["#inspector .tools"]).to_be_hidden()
     window.page.get_by_text("Keep mine").click()
     window.press("Enter")
     expect(window.value("lamp.name")).to_have_text("again")
+    expect(window["#inspector .tools"]).to_be_visible()
