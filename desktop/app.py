@@ -32,9 +32,12 @@ def run(given: str | None) -> int:
     """
     try:
         return _run(places.data_dir(given))
-    except (NotRunning, Rejected, instance.NoAnswer, OSError) as error:
-        print(f"signalbox: {error}", file=sys.stderr)
-        return FAILED
+    except (NotRunning, Rejected, instance.NoAnswer) as error:
+        why = str(error)
+    except OSError as error:
+        why = f"The data directory cannot be used: {error}."
+    print(f"signalbox: {why}", file=sys.stderr)
+    return FAILED
 
 
 def _run(data_dir: Path) -> int:
@@ -102,7 +105,7 @@ class App:
     def _back(self, as_before: bool) -> None:
         # The page finds another server only if it is told, and must log in there.
         if not as_before and self._window is not None:
-            self._show_again()
+            _beside(self._show_again)
 
     def _show_again(self) -> None:
         """The page did not load, or has crashed: log in anew, as soon as a server answers."""

@@ -10,8 +10,6 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, Final, TypeVar
 
-import psutil
-
 import signalbox
 from desktop import places
 
@@ -35,6 +33,7 @@ class Child:
         self.log = places.log_file(data_dir)
         self._data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeping = threading.Lock()
         self.closed = threading.Event()
 
     def start(self) -> None:
@@ -62,16 +61,10 @@ class Child:
         """Until `close`: start the server again whenever it has ended, then call `back`.
 
         `back` is told whether it is as it was, so that the page finds it by itself.
-        Raises `NotRunning` where it ends again and again.
+        Raises `NotRunning` where it ends again and again. Whoever comes second waits for the first.
         """
-        ends: list[float] = []
-        while self._ended():
-            now = monotonic()
-            ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
-            if len(ends) == MOST_ENDS:
-                raise signalbox.NotRunning(f"The server keeps ending; {self.log} says why.")
-            self.closed.wait(_pause(len(ends)))
-            self._restart(back)
+        with self._keeping:
+            self._keep(back)
 
     def close(self) -> None:
         """Let go of the server: it ends as soon as nobody else uses it."""
@@ -85,6 +78,16 @@ class Child:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+
+    def _keep(self, back: Callable[[bool], None]) -> None:
+        ends: list[float] = []
+        while self._ended():
+            now = monotonic()
+            ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
+            if len(ends) == MOST_ENDS:
+                raise signalbox.NotRunning(f"The server keeps ending; {self.log} says why.")
+            self.closed.wait(_pause(len(ends)))
+            self._restart(back)
 
     def _ended(self) -> bool:
         """Wait for the server's end; False where the window was closed meanwhile."""
@@ -154,6 +157,8 @@ def open_log(path: Path) -> BinaryIO:
 
 def wait_for(pid: int) -> None:
     """Return once no process of that number runs, without asking again and again."""
+    import psutil  # noqa: PLC0415 - a server of our own is started without it
+
     try:
         psutil.Process(pid).wait()
     except psutil.NoSuchProcess:

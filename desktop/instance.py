@@ -22,13 +22,15 @@ class NoAnswer(Exception):
     """A window holds the data directory and its server does not answer."""
 
 
-def claim(data_dir: Path) -> AbstractContextManager[object] | None:
+def claim(
+    data_dir: Path, seconds: float = PATIENCE_SECONDS
+) -> AbstractContextManager[object] | None:
     """The lock of the data directory's only window, or None after having raised that window.
 
-    Raises `NoAnswer` where neither is possible for `PATIENCE_SECONDS`.
+    Raises `NoAnswer` where neither is possible for so many seconds.
     """
     lock = FileLock(data_dir / LOCK_FILE, mode=0o600)
-    deadline = monotonic() + PATIENCE_SECONDS
+    deadline = monotonic() + seconds
     while monotonic() < deadline:
         try:
             return lock.acquire(timeout=PAUSE_SECONDS)

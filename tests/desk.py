@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 import psutil
+import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from harness import ROOT, SECONDS
@@ -244,3 +245,18 @@ def page_of(port: int) -> Iterator[Page]:
             yield browser.contexts[0].pages[0]
         finally:
             browser.close()
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """One virtual screen for all tests."""
+    with screen() as name:
+        yield name
+
+
+@pytest.fixture
+def desk(display: str, tmp_path: Path) -> Iterator[Desk]:
+    """A new data directory; whatever was started on it is ended."""
+    desk = Desk(tmp_path / "data", display)
+    yield desk
+    desk.end()

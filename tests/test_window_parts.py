@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from desktop import places
+from desktop import instance, places
 from desktop.child import LOG_BYTES, open_log
 from desktop.display import CannotShow, require_display
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
@@ -106,3 +106,14 @@ def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
     environ = {"WAYLAND_DISPLAY": "wayland-7", "XDG_RUNTIME_DIR": str(tmp_path)}
     with pytest.raises(CannotShow, match=r"^The display wayland-7 does not answer\.$"):
         require_display(environ)
+
+
+def test_second_start_gives_up_on_a_window_whose_server_does_not_answer(tmp_path: Path) -> None:
+    first = instance.claim(tmp_path)
+    assert first is not None
+    with first, pytest.raises(instance.NoAnswer, match="its server does not answer"):
+        instance.claim(tmp_path, seconds=0.1)
+    second = instance.claim(tmp_path)
+    assert second is not None, "the first one has let go"
+    with second:
+        assert (tmp_path / instance.LOCK_FILE).stat().st_mode & 0o077 == 0

@@ -1,0 +1,83 @@
+"""Where no window can be shown: why is said, and where a browser finds the page."""
+
+import os
+import signal
+import urllib.request
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import pytest
+
+from desk import Desk, desk, display, until
+from harness import SECONDS
+
+__all__ = ["desk", "display"]
+
+
+def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> None:
+    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
+    assert process.stdout is not None
+    url = process.stdout.readline().removeprefix("Open ").strip()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    with browser.open(url, timeout=SECONDS) as answer:
+        assert b"<title>Signalbox</title>" in answer.read()
+    assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in desk.stderr()
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    assert desk.servers() == []
+
+
+@pytest.mark.parametrize("display_name", [":9999", "nowhere:1"])
+def test_display_that_does_not_answer_is_named(desk: Desk, display_name: str) -> None:
+    process = desk.start(DISPLAY=display_name)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+    assert f"The display {display_name} does not answer." in desk.stderr()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == 0
+
+
+def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "PySide6"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").touch()
+    (broken / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
+    process = desk.start(PYTHONPATH=str(broken.parent))
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+    assert "sudo apt-get install libegl1" in desk.stderr()
+    assert "Traceback" not in desk.stderr()
+    before = desk.endpoint()
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: desk.endpoint()["pid"] != before["pid"], "another server")
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "qtpy.py").write_text("raise ImportError('it is broken')")
+    process = desk.start(PYTHONPATH=str(tmp_path / "broken"))
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+    assert "The web view does not start: " in desk.stderr()
+
+
+def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    desk.data_dir = tmp_path / "file" / "data"
+    assert desk.start().wait(SECONDS) == 4
+    assert desk.stderr().startswith("signalbox: The data directory cannot be used: ")
+    assert str(tmp_path / "file") in desk.stderr()
+    assert desk.stderr().count("\n") == 1
+
+
+def test_store_that_cannot_be_opened_says_why(desk: Desk) -> None:
+    desk.data_dir.mkdir()
+    (desk.data_dir / "signalbox.db").write_bytes(b"this is no database" * 100)
+    assert desk.start().wait(SECONDS) == 4
+    assert desk.stderr().startswith("signalbox: /")
+    assert desk.stderr().count("\n") == 1

@@ -1,0 +1,188 @@
+"""The window and its server: who finds, keeps, ends and outlives whom."""
+
+import os
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+import signalbox
+from desk import Desk, Shown, desk, display, free_port, is_running, page_of, until
+from harness import SECONDS, Server
+
+__all__ = ["desk", "display"]
+
+
+def test_killed_window_leaves_no_process(desk: Desk) -> None:
+    shown = desk.open()
+    processes = shown.processes()
+    assert len(desk.servers()) == 1
+    assert len(processes) > 2
+    shown.process.kill()
+    until(lambda: not any(map(is_running, processes)), "its processes have gone")
+
+
+def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) -> None:
+    port = free_port()
+    desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+    desk.ask("/commands", {"type": "set", "key": "lamp.text", "value": "before"})
+    before = desk.endpoint()
+    with page_of(port) as page:
+        page.get_by_text("lamp.text").first.click()
+        page.locator("#draft").fill("my draft")
+        os.kill(before["pid"], signal.SIGKILL)
+        expect(page.locator("body")).to_have_class("offline")
+        until(lambda: desk.endpoint()["pid"] != before["pid"], "another server")
+        expect(page.locator("body")).not_to_have_class("offline")
+        assert page.locator("#draft").input_value() == "my draft"
+        desk.ask("/commands", {"type": "set", "key": "lamp.after", "value": True})
+        expect(page.get_by_text("lamp.after").first).to_be_visible()
+    assert desk.endpoint()["url"] == before["url"]
+    desk.await_streams()
+
+
+def test_page_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:
+    shown = desk.open()
+    before = desk.endpoint()
+    shown.process.send_signal(signal.SIGSTOP)  # so that somebody else can be faster
+    os.kill(before["pid"], signal.SIGKILL)
+    port = str(urlsplit(before["url"]).port)
+    other = Server(tmp_path / "other", "--port", port)
+    try:
+        shown.process.send_signal(signal.SIGCONT)
+        until(lambda: desk.endpoint()["url"] != before["url"], "the server is elsewhere")
+        desk.await_streams()
+    finally:
+        other.kill()
+    assert desk.start().wait(SECONDS) == 0, "the window is still found"
+
+
+def test_server_that_keeps_ending_is_given_up_and_the_title_says_so(desk: Desk) -> None:
+    shown = desk.open()
+
+    def kill_until_given_up() -> bool:
+        for process in desk.servers():
+            process.kill()
+        return "keeps ending" in shown.xdotool("getwindowname", shown.id)
+
+    until(kill_until_given_up, "the title says that the server keeps ending")
+
+
+def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
+    found = Server(desk.data_dir)
+    try:
+        shown = desk.open()
+        assert len(desk.servers()) == 1
+        found.kill()
+        until(lambda: desk.endpoint()["pid"] != found.pid, "the window's own server")
+        assert desk.endpoint()["url"] == found.url
+        desk.await_streams()
+        assert shown.close() == 0
+    finally:
+        found.kill()
+
+
+def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: Desk) -> None:
+    found = Server(desk.data_dir)
+    process = desk.start()
+    desk.await_streams(1)  # the window has found it, and has no page yet
+    assert found.stop() == 0
+    shown = Shown(desk, process)
+    desk.await_streams()
+    assert desk.endpoint()["pid"] != found.pid
+    assert shown.close() == 0
+
+
+def test_server_that_lingers_stays_for_the_window_that_found_it(desk: Desk) -> None:
+    found = Server(desk.data_dir, "--linger", "0")
+    with found.process as starter:
+        process = desk.start()
+        desk.await_streams(1)
+        assert starter.stdin is not None
+        starter.stdin.close()
+        shown = Shown(desk, process)
+        desk.await_streams()
+        assert desk.endpoint()["pid"] == found.pid
+        assert shown.close() == 0
+        assert starter.wait(SECONDS) == 0
+
+
+def test_opens_right_after_a_command_whose_server_is_ending(desk: Desk) -> None:
+    for number in range(4):
+        desk.command("set", "hello", str(number))
+        assert desk.open().close() == 0, desk.stderr()
+    assert desk.command("get", "hello") == "3\n"
+
+
+def test_command_and_window_started_at_once_share_one_server(desk: Desk) -> None:
+    process = desk.start()
+    desk.command("set", "hello", "world")
+    shown = Shown(desk, process)
+    desk.await_streams()
+    assert desk.value("hello") == "world"
+    assert len(desk.servers()) == 1
+    assert shown.close() == 0
+
+
+def test_script_that_watches_keeps_the_server_of_a_closed_window(desk: Desk) -> None:
+    shown = desk.open()
+    endpoint = desk.endpoint()
+    with signalbox.connect(url=endpoint["url"], token=endpoint["write_token"]) as box:
+        watch = box.watch("hello")
+        box.set("hello", 0)
+        assert next(watch).value == 0
+        assert shown.close() == 0
+        box.set("hello", 1)
+        assert next(watch).value == 1
+        assert desk.endpoint() == endpoint
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+def test_opens_over_what_a_crash_of_everything_left(desk: Desk) -> None:
+    shown = desk.open()
+    desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})
+    before = desk.endpoint()
+    os.kill(before["pid"], signal.SIGSTOP)  # so that it cannot end in order
+    shown.process.kill()
+    os.kill(before["pid"], signal.SIGKILL)
+    assert (desk.data_dir / "endpoint.json").exists()
+    desk.open()
+    assert desk.endpoint()["url"] == before["url"]
+    assert desk.value("hello") == "world"
+
+
+def test_ctrl_c_closes_the_window_in_order(desk: Desk) -> None:
+    shown = desk.open()
+    shown.process.send_signal(signal.SIGINT)
+    assert shown.process.wait(SECONDS) == 0
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signal_while_the_engine_loads_leaves_no_process(
+    desk: Desk, number: signal.Signals
+) -> None:
+    process = desk.start()
+    desk.await_streams(1)
+    process.send_signal(number)
+    process.wait(SECONDS)
+    until(lambda: not desk.servers(), "the server has gone")
+    assert "Traceback" not in desk.stderr()
+
+
+def test_leaves_a_running_server_alone_when_closed(desk: Desk) -> None:
+    found = Server(desk.data_dir)
+    try:
+        assert desk.open().close() == 0
+        desk.await_streams(0)
+        assert found.process.poll() is None
+    finally:
+        found.kill()
+
+
+def test_opens_in_a_folder_that_has_a_server_of_its_own(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text("raise SystemExit('the wrong server')")
+    (tmp_path / "signalbox.py").write_text("raise SystemExit('the wrong client')")
+    assert desk.open(cwd=tmp_path).close() == 0
