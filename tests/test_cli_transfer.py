@@ -100,7 +100,7 @@ def test_bad_lines_are_told_by_their_numbers_and_the_others_done(shell: Shell) -
     done = load(shell, text, "lines")
     assert done.status == 1
     assert [line.split(":")[1] for line in done.err.splitlines()] == [" line 3", " line 4"]
-    assert "'bad key'" in done.err
+    assert '"bad key"' in done.err
     assert held(shell) == {"a": 1, "b": 3}
     assert load(shell, text, "lines", "--json").json() == {
         "accepted": 2,
