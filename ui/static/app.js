@@ -103,8 +103,12 @@ const KEYS = {
   Enter: (event) => (event.target === byId("grid") || event.target === document.body ? edit() : false),
 };
 
+// A key that is held down acts once; only moving repeats.
+const ONCE = new Set([" ", "Enter", "Delete", "Backspace", "F2", "n", "p"]);
+
 document.addEventListener("keydown", (event) => {
   if (event.isComposing) return;
+  if (event.repeat && ONCE.has(event.key) && !isField(event.target)) return event.preventDefault();
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key.toLowerCase() === "k") openPalette();
   else if (isCommand && event.key === "c" && !isField(event.target) && getSelection().isCollapsed) copyValue();

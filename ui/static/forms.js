@@ -2,17 +2,39 @@
 
 import { BATCH, preview, reason, send } from "./commands.js";
 import { fact } from "./editor.js";
-import { choose, forget, marked } from "./list.js";
-import { $, ask, byId, say } from "./picture.js";
+import { choose, forget, marked, shownRevision } from "./list.js";
+import { $, ask, byId, onPatch, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
 
 const NAMED = 8; // keys that are named before many are deleted
+const COUNT_MS = 300; // at least between two counts while things change below an open form
 
 const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
 let target = { key: "" }; // of rename and delete: a key, a prefix with its dot, or several keys
 let back = null; // what had the focus
 let asking = 0;
+let shown = -1; // keys that the open form says it will change
+let recount = 0;
+
+// What was counted may change while a form is open: what it says stays true.
+onPatch(() => {
+  const count = { rename: countRename, delete: countDelete }[$._form];
+  if (count && !recount) recount = setTimeout(() => ((recount = 0), $._form && count()), COUNT_MS);
+});
+
+/** What the keys were when the form was opened: nobody's later change is overwritten unseen. */
+function expected(key) {
+  const { key: inspected, revision } = fact();
+  const known = key === inspected ? revision : shownRevision(key);
+  return known ? { revision: known } : "present";
+}
+
+function explain(outcome) {
+  return outcome.code === "conflict" && outcome.key === target.key
+    ? "It has been changed meanwhile. Cancel, and look again."
+    : outcome.message;
+}
 
 function open(name, focus) {
   back = document.activeElement;
@@ -83,7 +105,7 @@ byId("create").addEventListener("submit", async () => {
 
 export function rename(from = $.key || $.prefix, to = from) {
   if (!from) return;
-  target = { key: from };
+  target = { key: from, expect: from.endsWith(".") ? undefined : expected(from) };
   byId("rename-from").textContent = from;
   byId("rename-to").value = to;
   byId("rename-count").textContent = "";
@@ -94,10 +116,7 @@ export function rename(from = $.key || $.prefix, to = from) {
 function renaming() {
   const to = byId("rename-to").value.trim();
   const isHalf = target.key.endsWith(".") && !to.endsWith(".");
-  const command = { type: "rename", key: target.key, to: isHalf ? `${to}.` : to };
-  const { key, revision } = fact();
-  if (key === target.key && revision) command.expect = { revision };
-  return command;
+  return { type: "rename", key: target.key, to: isHalf ? `${to}.` : to, expect: target.expect };
 }
 
 async function countRename() {
@@ -109,12 +128,15 @@ async function countRename() {
   // Every key that moves is two changes: it goes there and leaves here.
   const count = Math.ceil((outcome.changes ?? 0) / 2);
   const isPossible = outcome.status === "accepted";
-  byId("rename-count").textContent = isPossible ? `${keys(count)} will be renamed.` : outcome.message;
+  shown = isPossible ? count : -1;
+  byId("rename-count").textContent = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
 }
 
 byId("rename-to").addEventListener("input", countRename);
 byId("rename").addEventListener("submit", async () => {
   const command = renaming();
+  const isMany = target.key.endsWith(".");
+  if (isMany && (await differs(countRename))) return tell("rename", "The number has just changed. Once more?");
   if (!(await submit("rename", command))) return;
   say(`${command.key} is now ${command.to}`);
   close();
@@ -126,12 +148,21 @@ byId("rename").addEventListener("submit", async () => {
 
 export async function remove(what = chosen()) {
   if (!what.key && !what.keys) return;
-  target = what;
+  const all = what.keys ?? (what.key.endsWith(".") ? [] : [what.key]);
+  target = { ...what, expect: new Map(all.map((key) => [key, expected(key)])) };
   byId("delete-what").textContent = what.key ?? named(what.keys);
   byId("delete-count").textContent = "counting…";
   byId("delete-go").disabled = true;
   open("delete", "delete-go");
   await countDelete();
+  byId("delete-go").focus();
+}
+
+/** Count once more; whether it is another number than the form said. */
+async function differs(count) {
+  const before = shown;
+  await count();
+  return shown !== before;
 }
 
 function named(several) {
@@ -143,13 +174,10 @@ function chosen() {
 }
 
 function deleting() {
-  if (target.keys) {
-    const commands = target.keys.slice(0, BATCH).map((key) => ({ type: "delete", key }));
-    return { type: "batch", commands };
-  }
-  if (target.key.endsWith(".")) return { type: "delete_prefix", prefix: target.key };
-  const { key, revision } = fact();
-  return { type: "delete", key: target.key, expect: key === target.key && revision ? { revision } : "present" };
+  const { key, keys: several, expect } = target;
+  const one = (each) => ({ type: "delete", key: each, expect: expect.get(each) });
+  if (several) return { type: "batch", commands: several.slice(0, BATCH).map(one) };
+  return key.endsWith(".") ? { type: "delete_prefix", prefix: key } : one(key);
 }
 
 async function countDelete() {
@@ -157,13 +185,14 @@ async function countDelete() {
   const outcome = await preview(deleting());
   if (mine !== asking) return;
   const isPossible = outcome.status === "accepted";
-  byId("delete-count").textContent = isPossible ? `${keys(outcome.changes)} will be deleted.` : outcome.message;
+  shown = isPossible ? outcome.changes : -1;
+  byId("delete-count").textContent = isPossible ? `${keys(shown)} will be deleted.` : explain(outcome);
   byId("delete-go").textContent = isPossible ? `Delete ${keys(outcome.changes)}` : "Delete";
   byId("delete-go").disabled = !isPossible || outcome.changes === 0;
-  byId("delete-go").focus();
 }
 
 byId("delete").addEventListener("submit", async () => {
+  if (await differs(countDelete)) return tell("delete", "The number has just changed. Once more?");
   const outcome = await submit("delete", deleting());
   if (!outcome) return;
   say(`${keys(outcome.changes)} deleted`);

@@ -28,6 +28,8 @@ const first = () => Number(rows().dataset.from);
 const rowAt = (i) => rows().children[i - first()];
 const rowOf = (key) => byId(`k:${key}`);
 export const marked = () => [...marks];
+/** The revision of a key as its row shows it; undefined where no row does. */
+export const shownRevision = (key) => (rowOf(key) ? Number(rowOf(key).dataset.r) : undefined);
 
 // Scrolling
 
@@ -197,6 +199,7 @@ function go(i, isExtending) {
   wanted = null;
   reveal(target);
   const row = rowAt(target);
+  cursor = target; // at once, for the next key that is pressed
   if (!row) wanted = { i: target, extend: isExtending };
   else if (isExtending) extend(row);
   else choose(row.dataset.key, target);
@@ -264,9 +267,13 @@ new ResizeObserver(() => {
   head.style.paddingRight = `${14 + grid.offsetWidth - grid.clientWidth}px`;
 }).observe(block);
 
+const down = () => ($.key ? cursor + 1 : Math.ceil(virtual / ROW));
+const up = () => ($.key ? cursor - 1 : Math.ceil(virtual / ROW));
 const MOVES = {
-  ArrowDown: () => ($.key ? cursor + 1 : Math.ceil(virtual / ROW)),
-  ArrowUp: () => ($.key ? cursor - 1 : Math.ceil(virtual / ROW)),
+  ArrowDown: down,
+  ArrowUp: up,
+  j: down,
+  k: up,
   PageDown: () => cursor + Math.floor(grid.clientHeight / ROW) - 1,
   PageUp: () => cursor - Math.floor(grid.clientHeight / ROW) + 1,
   Home: () => 0,
@@ -278,7 +285,7 @@ document.addEventListener("keydown", (event) => {
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key === "a") markAll();
   else if (MOVES[event.key] && !isCommand && total) go(MOVES[event.key](), event.shiftKey && $.key);
-  else if (event.key === " " && rowOf($.key)) flip(rowOf($.key));
+  else if (event.key === " " && rowOf($.key)) event.repeat || flip(rowOf($.key));
   else return;
   event.preventDefault();
   grid.focus({ preventScroll: true });

@@ -15,6 +15,8 @@ const list = byId("palette");
 let options = [];
 let current = 0;
 let typing = 0;
+let before = ""; // what was searched for when the field got the focus
+let typed = "";
 
 // Commands
 
@@ -36,6 +38,7 @@ async function run(command, raw) {
   const outcome = await send(command, raw);
   if (outcome.status === "accepted") return say("Done");
   input.focus();
+  input.value = typed;
   list.hidden = false;
   const line = element("p", "said palette-said", reason(outcome));
   list.replaceChildren(line);
@@ -44,11 +47,11 @@ async function run(command, raw) {
 const type = (name) => ask({ type: name, from: 0, view: "keys" });
 
 const COMMANDS = [
-  ["Create a key…", () => create()],
-  ["Rename what is chosen…", () => rename(), () => $.key || $.prefix],
-  ["Delete what is chosen…", () => remove(), () => $.key || $.prefix || $._marked > 1],
-  ["Pause: hold the picture", pause, () => !$.hold],
-  ["Resume: go on live", pause, () => $.hold],
+  ["Create a key…", () => create(), null, "N"],
+  ["Rename what is chosen…", () => rename(), () => $.key || $.prefix, "F2"],
+  ["Delete what is chosen…", () => remove(), () => $.key || $.prefix || $._marked > 1, "Delete"],
+  ["Pause: hold the picture", pause, () => !$.hold, "P"],
+  ["Resume: go on live", pause, () => $.hold, "P"],
   ["Show keys", () => show("keys"), () => $.view !== "keys"],
   ["Show activity", () => show("activity")],
   ["Show rejected attempts", () => ask({ view: "activity", only: "rejected" })],
@@ -64,7 +67,7 @@ const COMMANDS = [
   ["Only numbers", () => type("number")],
   ["Only texts", () => type("string")],
   ["Any type", () => type("")],
-  ["Keyboard shortcuts", () => byId("sheet").showModal()],
+  ["Keyboard shortcuts", () => byId("sheet").showModal(), null, "?"],
 ];
 
 // A line that is a command of its own: what it would do, and that.
@@ -91,8 +94,6 @@ function open(key) {
   choose(key);
 }
 
-const BEGUN = /^(set|create|new|delete|rm|remove|rename|mv|move|toggle|add|go to|open|theme)\s+\S/i;
-
 // What the field offers
 
 function offered(text) {
@@ -104,16 +105,18 @@ function offered(text) {
     const [label, note, act] = meaning(...parts.slice(1));
     return [{ label, note, run: act }, search];
   }
-  const words = text.toLowerCase().replace(/^>/, "").split(/\s+/);
+  const lower = text.toLowerCase();
+  const words = lower.replace(/^>/, "").split(/\s+/);
   const fits = ([label]) => words.every((word) => label.toLowerCase().includes(word));
   const commands = COMMANDS.filter(isPossible).filter(fits).map(asOption);
   if (text[0] === ">") return commands;
-  return isCommand(text) ? [...commands, search] : [search, ...commands];
+  const isNamed = commands.some(({ label }) => label.toLowerCase().replace("…", "") === lower);
+  return isNamed ? [...commands, search] : [search, ...commands];
 }
 
-const isCommand = (text) => text[0] === ">" || BEGUN.test(text);
+const isCommand = (text) => text[0] === ">" || SPOKEN.some(([form]) => form.test(text));
 const isPossible = ([, , possible]) => !possible || possible();
-const asOption = ([label, act]) => ({ label, note: "command", run: act });
+const asOption = ([label, act, , shortcut = ""]) => ({ label, note: shortcut, run: act });
 
 function render() {
   options = offered(input.value.trim()).slice(0, input.value ? MOST : 99);
@@ -161,7 +164,7 @@ function shut() {
 
 function filter(text) {
   clearTimeout(typing);
-  const wanted = isCommand(text) ? "" : text;
+  const wanted = isCommand(text) ? before : text;
   if (wanted === $.text) return;
   // A glob names keys from their beginning, so it looks beyond the chosen prefix.
   ask({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
@@ -190,12 +193,17 @@ export function clear() {
 function choice(i) {
   const option = options[i];
   if (!option) return;
-  const isSearch = option.label.startsWith("Search");
+  typed = input.value;
   shut();
-  if (!isSearch) input.value = $.text;
+  if (!option.label.startsWith("Search for")) {
+    filter(before); // the words of a command are none to search for
+    input.value = before;
+    byId("grid").focus();
+  }
   option.run();
 }
 
+input.addEventListener("focus", () => (before = $.text));
 input.addEventListener("input", () => {
   current = 0;
   render();

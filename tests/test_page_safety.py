@@ -1,0 +1,128 @@
+"""What is done is what was shown: counts that change, keys that change, keys that are held down."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from harness import Server
+from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
+
+__all__ = ["box", "browser", "one_server", "open_window"]
+
+KEYS: list[tuple[str, Any]] = [("lamp.on", False), ("lamp.level", 70), ("train.lr", 0.01)]
+
+
+@pytest.fixture
+def window(box: Server, open_window: OpenWindow) -> Window:
+    fill(box, KEYS)
+    return open_window(box)
+
+
+def revision(window: Window) -> int:
+    return int(window.server.get("/queries/status").json()["revision"])
+
+
+def test_the_count_of_an_open_deletion_stays_true(window: Window) -> None:
+    window.node("lamp.").click()
+    window.press("Delete")
+    expect(window["#delete-count"]).to_have_text("2 keys will be deleted.")
+    window.server.set("lamp.late", 1)
+    expect(window["#delete-count"]).to_have_text("3 keys will be deleted.")
+    expect(window["#delete-go"]).to_have_text("Delete 3 keys")
+
+
+def test_a_count_that_changed_unseen_is_asked_about_again(window: Window) -> None:
+    window.node("lamp.").click()
+    window.press("Delete")
+    expect(window["#delete-count"]).to_have_text("2 keys will be deleted.")
+    # Patches stay away, as on a held picture: the form cannot see what is coming.
+    window.page.evaluate("() => document.querySelector('#stream').remove()")
+    window.server.set("lamp.late", 1)
+    before = revision(window)
+    window["#delete-go"].click()
+    expect(window["#delete .said"]).to_contain_text("Once more?")
+    assert revision(window) == before
+    window["#delete-go"].click()
+    window.wait_for("() => !document.querySelector('[id=\"delete\"]').checkVisibility()")
+    assert window.server.get("/queries/state", match="lamp.**").json()["total"] == 0
+
+
+def test_a_key_that_changed_while_it_was_to_be_deleted_stays(window: Window) -> None:
+    window.choose("lamp.level")
+    window.press("Delete")
+    expect(window["#delete-count"]).to_have_text("1 key will be deleted.")
+    window.server.set("lamp.level", 99)
+    expect(window["#delete-count"]).to_contain_text("changed meanwhile")
+    expect(window["#delete-go"]).to_be_disabled()
+    window.press("Escape", "Delete")
+    expect(window["#delete-count"]).to_have_text("1 key will be deleted.")
+    window.press("Enter")
+    expect(window.row("lamp.level")).to_have_count(0)
+
+
+def test_of_several_none_is_deleted_where_one_changed(window: Window) -> None:
+    window.choose("lamp.level")
+    window.row("lamp.on").locator(".k").click(modifiers=["Shift"])
+    window.press("Delete")
+    expect(window["#delete-count"]).to_have_text("2 keys will be deleted.")
+    window.server.set("lamp.on", True)
+    expect(window["#delete-go"]).to_be_disabled()
+    assert window.server.value("lamp.level") == 70
+
+
+def test_a_key_that_is_held_down_acts_once(window: Window) -> None:
+    window.choose("lamp.on")
+    before = revision(window)
+    for _ in range(8):
+        window.page.keyboard.down(" ")
+    window.page.keyboard.up(" ")
+    expect(window.value("lamp.on")).to_contain_text("on")
+    for _ in range(6):
+        window.page.keyboard.down("p")
+    window.page.keyboard.up("p")
+    expect(window["#pause"]).to_contain_text("Paused")
+    assert revision(window) == before + 1
+
+
+def test_a_commands_words_are_not_searched_for(window: Window) -> None:
+    window.search("lamp")
+    expect(window["#found"]).to_have_text("2 found")
+    window.press("/")
+    window.page.keyboard.type("sort by last", delay=150)
+    window.press("ArrowDown", "Enter")
+    expect(window["#query"]).to_have_value("lamp")
+    expect(window["#found"]).to_have_text("2 found")
+    expect(window["#rows .row"]).to_have_count(2)
+    expect(window["#grid"]).to_be_focused()
+
+
+def test_words_that_only_begin_like_a_command_are_searched_for(window: Window) -> None:
+    window.server.set("note", "set point 4")
+    window.press("/")
+    window.page.keyboard.type("set point", delay=120)
+    expect(window["#found"]).to_have_text("1 found")
+    expect(window.row("note")).to_be_visible()
+
+
+def test_a_command_that_was_rejected_keeps_its_words(window: Window) -> None:
+    window.press("/")
+    window.type("toggle lamp.level")
+    window.press("Enter")
+    expect(window[".palette-said"]).to_contain_text("lamp.level")
+    expect(window["#query"]).to_have_value("toggle lamp.level")
+
+
+def test_the_exact_name_of_a_command_runs_it(window: Window) -> None:
+    window.press("/")
+    window.type("theme: dark")
+    window.press("Enter")
+    expect(window["html"]).to_have_attribute("data-theme", "dark")
+
+
+def test_j_and_k_move_as_the_arrows_do(window: Window) -> None:
+    window.choose("lamp.level")
+    window.press("j")
+    expect(window["#fact"]).to_have_attribute("data-key", "lamp.on")
+    window.press("k")
+    expect(window["#fact"]).to_have_attribute("data-key", "lamp.level")
