@@ -1,5 +1,6 @@
 """What is done is what was shown: counts that change, keys that change, keys that are held down."""
 
+import re
 from typing import Any
 
 import pytest
@@ -83,6 +84,23 @@ def test_a_key_that_is_held_down_acts_once(window: Window) -> None:
     window.page.keyboard.up("p")
     expect(window["#pause"]).to_contain_text("Paused")
     assert revision(window) == before + 1
+
+
+def test_a_held_picture_goes_on_counting_while_one_looks_around(window: Window) -> None:
+    window.choose("lamp.on")
+    window.press("p")
+    expect(window["#pause"]).to_have_text("Paused")
+    for number in range(5):
+        window.server.set("train.lr", number)
+    expect(window["#pause"]).to_have_text("Paused, 5 changes waiting")
+    window.choose("lamp.level")
+    window.server.set("train.lr", 9)
+    expect(window["#pause"]).to_have_text("Paused, 6 changes waiting")
+    expect(window["#pause"]).to_have_attribute("title", re.compile("was read at"))
+    window.press("p")
+    expect(window["#pause"]).to_have_text("Live")
+    window.press("p")
+    expect(window["#pause"]).to_have_text("Paused")
 
 
 def test_a_commands_words_are_not_searched_for(window: Window) -> None:

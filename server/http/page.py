@@ -93,7 +93,11 @@ class Picture:
         self._stale = set(self._views)
         self._complete: set[str] = set()
         self._told: dict[str, Any] = {}
-        self._held_at: int | None = None
+        self._is_held = False
+        # A held picture may be asked for another part of itself: what waits is counted on.
+        was_held = ask.hold and 0 <= ask.held <= feed.changes
+        self._since = ask.held if was_held else None
+        self._reread = int(time() * 1000) if was_held else 0
 
     def disturb(self) -> None:
         """Something happened or time passed: look at everything again once it is due."""
@@ -113,14 +117,15 @@ class Picture:
             signals |= facts
             if html and self._is_news(name, html):
                 events += Event.patch_elements(html, event_id=identity)
-        if self._ask.hold and self._held_at is None and self._complete == set(self._views):
-            self._held_at = self._feed.changes
+        if self._ask.hold and self._complete == set(self._views):
+            self._is_held = True
+            self._since = self._feed.changes if self._since is None else self._since
         if news := self._changed(signals, bool(events)):
             events += Event.patch_signals(news, event_id=identity)
         return events
 
     def _ready(self) -> list[str]:
-        if self._held_at is not None:
+        if self._is_held:
             self._stale &= {"foot"}
         now = monotonic()
         return [name for name in self._views if name in self._stale and self._due[name] <= now]
@@ -150,11 +155,16 @@ class Picture:
     def _common(self) -> dict[str, Any]:
         """What is current in every frame, of a held picture too."""
         outcomes = json.dumps(self._feed.recent(self._ask.actor)[-OUTCOMES:])
-        if self._held_at is not None and outcomes != self._told["_outcomes"]:
+        if self._is_held and outcomes != self._told["_outcomes"]:
             # Whoever acts on a held picture sees what came of it.
-            self._held_at = None
+            self._is_held, self._since, self._reread = False, None, 0
             self._complete = set(PACE)
             self.disturb()
-        waiting = 0 if self._held_at is None else self._feed.changes - self._held_at
-        theme = self._regions.setting("_signalbox.theme", "system")
-        return {"_online": True, "_outcomes": outcomes, "_waiting": waiting, "_theme": theme}
+        return {
+            "_online": True,
+            "_outcomes": outcomes,
+            "_waiting": 0 if self._since is None else self._feed.changes - self._since,
+            "_held": -1 if self._since is None else self._since,
+            "_reread": self._reread,
+            "_theme": self._regions.setting("_signalbox.theme", "system"),
+        }

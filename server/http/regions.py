@@ -42,6 +42,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     open: Annotated[list[Open], Meta(max_length=200)] = []
     key: Annotated[str, Meta(max_length=256)] = ""
     hold: bool = False
+    held: int = -1
     only: Literal["", "rejected"] = ""
     by: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.@-]{1,64}|\*)?$")] = ""
     attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100

@@ -35,6 +35,8 @@ mergePatch({
   _match: "**", // the filter as /queries/state takes it
   _search: "",
   _waiting: 0, // changes since Pause
+  _held: -1, // how many changes there had been by then
+  _reread: 0, // when a part of the held picture was read that was not in sight before, in ms
   _outcomes: "[]", // this window's last attempts, as JSON
   _rejected: [], // when the newest rejected attempts were, in ms
   _sources: "",
