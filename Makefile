@@ -29,7 +29,7 @@ test: $(INSTALLED)
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
 # `make bench NAMES="set lag"`: only these.
 bench: $(INSTALLED)
-	$(PY) tests/benchmarks/run.py $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick) $(NAMES)
+	$(PY) tests/benchmarks/run.py $(NAMES) $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
 
 --quick:
 	@:

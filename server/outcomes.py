@@ -146,10 +146,10 @@ def _logged(
     record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
     if kind != "rename":
         first, last = connection.execute(_ENDS, (revision,)).get
-        return record | {"key": _common(first, last), "keys": changes}
+        return record | {"key": _common(first, last), "touched": changes}
     moved, *ends = connection.execute(_MOVED, (revision,)).get
     gone, put = _common(*ends[:2]), _common(*ends[2:])
-    return record | {"key": gone, "to": put, "keys": moved}
+    return record | {"key": gone, "to": put, "touched": moved}
 
 
 def _common(first: str | None, last: str | None) -> str | None:

@@ -58,13 +58,13 @@ class RejectedAck(Rejected, kw_only=True):
 
 
 class AcceptedAttempt(AcceptedAck, kw_only=True):
-    """`key` is the key, or the prefix that all `keys` (their number) stand below."""
+    """`key` is the key, or the prefix that all `touched` keys (their number) stand below."""
 
     type: str
     at: Time
     key: str | UnsetType | None = UNSET
     to: str | UnsetType | None = UNSET
-    keys: int | UnsetType = UNSET
+    touched: int | UnsetType = UNSET
 
 
 class RejectedAttempt(RejectedAck, kw_only=True):
