@@ -66,6 +66,8 @@ class App:
         """Show the window until the user closes it. On the main thread."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             started = pool.submit(self._serve)  # takes as long as loading Qt does
+            if said := display.without_sandbox():
+                print(f"signalbox: {said}", file=sys.stderr)
             display.require_libraries()
             from desktop import window  # noqa: PLC0415 - it can be loaded only now
 

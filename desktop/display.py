@@ -4,7 +4,7 @@ import ctypes
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +15,28 @@ DEBIAN_PACKAGES: Final = (
 )
 """What Qt's wheels leave to the system, with what these depend on."""
 
+NO_SANDBOX: Final = "QTWEBENGINE_DISABLE_SANDBOX"
+
 
 class CannotShow(Exception):
     """No window can be shown here; the message says why and what to do."""
 
 
 def require_display(environ: Mapping[str, str] = os.environ) -> None:
-    """Raises `CannotShow` where there is no display, or none for this user. Takes no time."""
-    if sys.platform == "linux" and (why := _no_display(environ) or _no_sandbox(environ)):
+    """Raises `CannotShow` where there is no display that answers. Takes no time."""
+    if sys.platform == "linux" and (why := _no_display(environ)):
         raise CannotShow(why)
+
+
+def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | None:
+    """Tell the web engine to do without its sandbox where it has none, and say so.
+
+    For root Chromium would end the process. The window shows nothing but the server's own page.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0 or NO_SANDBOX in environ:
+        return None
+    environ[NO_SANDBOX] = "1"
+    return "For root the web engine has no sandbox; better start Signalbox as an ordinary user."
 
 
 def require_libraries() -> None:
@@ -74,16 +87,3 @@ def _x11_answers(name: str) -> bool:
     # which is about to come, ends the process where it meets it just then.
     connection = ctypes.c_void_p(xcb.xcb_connect(name.encode(), None))
     return not xcb.xcb_connection_has_error(connection)
-
-
-def _no_sandbox(environ: Mapping[str, str]) -> str | None:
-    """Chromium ends the process as soon as root shows a page in its sandbox."""
-    without = "--no-sandbox" in environ.get("QTWEBENGINE_CHROMIUM_FLAGS", "") or environ.get(
-        "QTWEBENGINE_DISABLE_SANDBOX"
-    )
-    if os.geteuid() != 0 or without:
-        return None
-    return (
-        "The window does not open for root: Qt's web engine has no sandbox there. "
-        "Start Signalbox as an ordinary user."
-    )

@@ -1,6 +1,7 @@
 """The real window on a virtual screen: its page, a second start, its place."""
 
 import json
+import os
 from pathlib import Path
 
 from desk import Desk, Shown, desk, display, free_port, is_running, page_of, until
@@ -21,6 +22,11 @@ def test_opens_on_the_page_and_leaves_nothing_when_closed(desk: Desk) -> None:
     assert shown.close() == 0
     until(lambda: not any(map(is_running, processes)), "its processes have gone")
     assert not (desk.data_dir / "endpoint.json").exists()
+
+
+def test_opens_for_whoever_starts_it_without_any_setting(desk: Desk) -> None:
+    desk.open(QTWEBENGINE_CHROMIUM_FLAGS=None)
+    assert ("no sandbox" in desk.stderr()) == (os.geteuid() == 0)
 
 
 def test_a_second_start_raises_the_first_window(desk: Desk, tmp_path: Path) -> None:
