@@ -34,15 +34,27 @@ def test_a_key_is_created_and_never_over_one_that_exists(window: Window) -> None
     window.type("[1, 2]")
     expect(window["#create-kind"]).to_have_text("JSON")
     window.press("Enter")
-    expect(window["#create .said"]).to_contain_text("conflict")
+    expect(window["#create .said"]).to_have_text("lamp.level exists already. Open it")
     window["#create-key"].fill("not a key")
     window.press("Enter")
-    expect(window["#create .said"]).to_contain_text("invalid")
+    expect(window["#create .said"]).to_contain_text("not a key")
+    expect(window["#create .said"]).not_to_contain_text("Open it")
     window["#create-key"].fill("lamp.list")
     window.press("Enter")
     expect(window.value("lamp.list")).to_have_text("[1, 2]")
     expect(window["#about h1"]).to_have_text("lamp.list")
     assert window.server.value("lamp.level") == 70
+
+
+def test_a_key_that_exists_can_be_opened_from_the_form_that_would_create_it(
+    window: Window,
+) -> None:
+    window.press("n")
+    window.type("lamp.level")
+    window.press("Enter")
+    window["#create .said"].get_by_role("button", name="Open it").click()
+    expect(window["#create"]).to_be_hidden()
+    expect(window["#about h1"]).to_have_text("lamp.level")
 
 
 def test_a_key_is_renamed_and_never_over_another(window: Window) -> None:
@@ -51,7 +63,7 @@ def test_a_key_is_renamed_and_never_over_another(window: Window) -> None:
     window["#rename-to"].fill("lamp.level")
     expect(window["#rename-count"]).to_contain_text("lamp.level")
     window.press("Enter")
-    expect(window["#rename .said"]).to_contain_text("conflict")
+    expect(window["#rename .said"]).to_have_text("lamp.level exists already.")
     window["#rename-to"].fill("lamp.title")
     expect(window["#rename-count"]).to_have_text("1 key will be renamed.")
     window.press("Enter")
@@ -63,6 +75,9 @@ def test_a_key_is_renamed_and_never_over_another(window: Window) -> None:
 def test_a_prefix_is_renamed_with_the_number_of_its_keys_shown_first(window: Window) -> None:
     window.node("lamp.").click()
     window["#inspector [data-do=rename]"].click()
+    fill(window.server, [("full.level", 1)])
+    window["#rename-to"].fill("full.")
+    expect(window["#rename-count"]).to_have_text("full.level exists already.")
     window["#rename-to"].fill("light.")
     expect(window["#rename-count"]).to_have_text("5 keys will be renamed.")
     window.press("Enter")

@@ -57,6 +57,26 @@ def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
     expect(window.value("lamp.new")).to_have_text("1")
 
 
+def test_without_a_server_one_key_never_stands_above_anothers_value(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    box = server()
+    fill(box, [("lamp.level", 70), ("lamp.on", False)])
+    window = open_window(box)
+    window.choose("lamp.level")
+    box.kill()
+    expect(window["#pause"]).to_contain_text("Reconnecting…")
+    window.row("lamp.on").locator(".k").click()
+    expect(window["#away h1"]).to_have_text("lamp.on")
+    expect(window["#away"]).to_contain_text("Not loaded, reconnecting…")
+    expect(window["#editor"]).to_be_hidden()
+    expect(window["#inspector [data-do=delete]"]).to_be_hidden()
+    server(data_dir=box.data_dir)
+    expect(window["#away"]).to_be_hidden()
+    expect(window["#about h1"]).to_have_text("lamp.on")
+    expect(window["#editor"]).to_be_visible()
+
+
 def test_an_outcome_that_the_stream_does_not_bring_is_asked_for(
     box: Server, open_window: OpenWindow
 ) -> None:

@@ -1,9 +1,9 @@
 // Creating, renaming and deleting. Whatever touches several keys shows their exact number first.
 
-import { BATCH, preview, reason, send } from "./commands.js";
+import { BATCH, preview, send } from "./commands.js";
 import { fact } from "./editor.js";
 import { choose, forget, marked, shownRevision } from "./list.js";
-import { $, ask, byId, onPatch, say } from "./picture.js";
+import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
 
@@ -30,10 +30,23 @@ function expected(key) {
   return known ? { revision: known } : "present";
 }
 
+// Without a server the stream tells nothing of a key that is chosen now: what it told of another
+// one is not shown below this one's name.
+function dressAway() {
+  byId("away-key").textContent = $.key;
+  byId("inspector").classList.toggle("away", !$._online && fact().key !== $.key);
+}
+onPatch(dressAway);
+onChange(() => [$.key, $._online].join(" "), dressAway);
+
+/** Why a form's command was or would be rejected; Activity has the server's own words. */
 function explain(outcome) {
-  return outcome.code === "conflict" && outcome.key === target.key
-    ? "It has been changed meanwhile. Cancel, and look again."
-    : outcome.message;
+  const { status, code, key, message } = outcome;
+  if (status === "accepted") return "";
+  if (code !== "conflict") return message;
+  const to = $._form === "rename" ? renaming().to : "";
+  if ($._form === "create" || key === to || (to.endsWith(".") && key?.startsWith(to))) return `${key} exists already.`;
+  return key ? `${key} has been changed meanwhile. Cancel, and look again.` : message;
 }
 
 function open(name, focus) {
@@ -56,13 +69,22 @@ function tell(name, text) {
   byId(name).querySelector(".said").textContent = text;
 }
 
+/** Lead from a form to the key that stands in its way. */
+function offerToOpen(name, key) {
+  const link = document.createElement("button");
+  Object.assign(link, { type: "button", className: "link", textContent: "Open it" });
+  Object.assign(link.dataset, { do: "go", key });
+  byId(name).querySelector(".said").append(" ", link);
+}
+
 async function submit(name, command, raw) {
   const button = byId(name).querySelector(".go");
   button.disabled = true;
   tell(name, "");
   const outcome = await send(command, raw);
   button.disabled = false;
-  tell(name, reason(outcome));
+  tell(name, explain(outcome));
+  if (name === "create" && outcome.code === "conflict") offerToOpen(name, command.key);
   return outcome.status === "accepted" ? outcome : null;
 }
 
