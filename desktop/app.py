@@ -66,13 +66,14 @@ class App:
         """Show the window until the user closes it. On the main thread."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             started = pool.submit(self._serve)  # takes as long as loading Qt does
-            if said := display.without_sandbox():
-                print(f"signalbox: {said}", file=sys.stderr)
+            said = display.without_sandbox()
             display.require_libraries()
             from desktop import window  # noqa: PLC0415 - it can be loaded only now
 
             engine, screens = window.prepare(), window.screens()
             started.result()
+        if said:
+            print(f"signalbox: {said}", file=sys.stderr)
         place, theme = self._child.ask(_wishes)
         memory = Memory(self._child, (place or geometry.first(screens[0])).fitted(screens))
         self._window = shown = window.Window(

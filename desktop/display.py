@@ -15,6 +15,7 @@ DEBIAN_PACKAGES: Final = (
 )
 """What Qt's wheels leave to the system, with what these depend on."""
 
+FLAGS: Final = "QTWEBENGINE_CHROMIUM_FLAGS"
 NO_SANDBOX: Final = "QTWEBENGINE_DISABLE_SANDBOX"
 
 
@@ -33,7 +34,8 @@ def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | Non
 
     For root Chromium would end the process. The window shows nothing but the server's own page.
     """
-    if sys.platform != "linux" or os.geteuid() != 0 or NO_SANDBOX in environ:
+    chosen = NO_SANDBOX in environ or "--no-sandbox" in environ.get(FLAGS, "")
+    if sys.platform != "linux" or os.geteuid() != 0 or chosen:
         return None
     environ[NO_SANDBOX] = "1"
     return "For root the web engine has no sandbox; better start Signalbox as an ordinary user."

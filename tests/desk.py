@@ -1,5 +1,6 @@
 """A virtual screen, and on it the real window as a process that a test may end in any way."""
 
+import ctypes
 import json
 import os
 import re
@@ -96,6 +97,14 @@ class Desk:
             timeout=SECONDS,
         )
         return ended.stdout
+
+    def beside(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command line, while it runs."""
+        process = subprocess.Popen(
+            [PROGRAM, "--data-dir", self.data_dir, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        self.started.append(process)
+        return process
 
     def stderr(self) -> str:
         """What all of them wrote."""
@@ -204,8 +213,8 @@ class Shown:
         return int(self._run("import", "-window", self.id, "-format", "%k", "info:-"))
 
     def close(self) -> int:
-        """Ask it to, as a desktop does at the end of a session; the exit status."""
-        self.process.terminate()
+        """Press its close button; the exit status."""
+        press_close(self.desk.display, int(self.id))
         return self.process.wait(SECONDS)
 
     def renderers(self) -> list[psutil.Process]:
@@ -225,6 +234,36 @@ def is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+class CloseMessage(ctypes.Structure):
+    """Xlib's XClientMessageEvent, filled up to the size of an XEvent."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("serial", ctypes.c_ulong),
+        ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong),
+        ("format", ctypes.c_int),
+        ("data", ctypes.c_long * 5),
+        ("rest", ctypes.c_long * 12),
+    )
+
+
+def press_close(display: str, window: int) -> None:
+    """What a window manager sends for the close button (ICCCM, section 4.2.8.1)."""
+    xlib = ctypes.CDLL("libX11.so.6")
+    xlib.XOpenDisplay.restype = xlib.XInternAtom.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xlib.XOpenDisplay(display.encode()))
+    protocols, delete = (
+        xlib.XInternAtom(connection, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW")
+    )
+    message = CloseMessage(type=33, window=window, message_type=protocols, format=32)
+    message.data[0] = delete
+    xlib.XSendEvent(connection, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
+    xlib.XCloseDisplay(connection)
 
 
 def free_port() -> int:

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from playwright.sync_api import expect
+
 from desk import Desk, Shown, desk, display, free_port, is_running, page_of, until
 from harness import SECONDS, Server
 
@@ -27,6 +29,23 @@ def test_opens_on_the_page_and_leaves_nothing_when_closed(desk: Desk) -> None:
 def test_opens_for_whoever_starts_it_without_any_setting(desk: Desk) -> None:
     desk.open(QTWEBENGINE_CHROMIUM_FLAGS=None)
     assert ("no sandbox" in desk.stderr()) == (os.geteuid() == 0)
+
+
+def test_first_minute(desk: Desk) -> None:
+    port = free_port()
+    desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+    with page_of(port) as page:
+        page.get_by_text("Watch this computer").first.click()
+        expect(page.locator("[id='k:computer.cpu.percent']")).to_be_visible()
+        desk.command("set", "hello", "world")
+        expect(page.locator("[id='k:hello']")).to_contain_text("world")
+        desk.command("set", "lamp.on", "false")
+        watch = desk.beside("watch", "--until", "true", "lamp.on")
+        assert watch.stdout is not None
+        assert watch.stdout.readline().split() == ["lamp.on", "false"]
+        page.locator("[id='k:lamp.on']").get_by_role("switch").click()
+        assert watch.stdout.readline().split() == ["lamp.on", "true"]
+        assert watch.wait(SECONDS) == 0
 
 
 def test_a_second_start_raises_the_first_window(desk: Desk, tmp_path: Path) -> None:

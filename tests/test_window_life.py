@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import signalbox
-from desk import Desk, Shown, desk, display, free_port, is_running, page_of, until
+from desk import Desk, Shown, desk, display, free_port, is_running, page_of, screen, until
 from harness import SECONDS, Server
 
 __all__ = ["desk", "display"]
@@ -110,10 +110,10 @@ def test_server_that_lingers_stays_for_the_window_that_found_it(desk: Desk) -> N
 
 
 def test_opens_right_after_a_command_whose_server_is_ending(desk: Desk) -> None:
-    for number in range(4):
+    for number in range(2):
         desk.command("set", "hello", str(number))
         assert desk.open().close() == 0, desk.stderr()
-    assert desk.command("get", "hello") == "3\n"
+    assert desk.command("get", "hello") == "1\n"
 
 
 def test_command_and_window_started_at_once_share_one_server(desk: Desk) -> None:
@@ -153,11 +153,20 @@ def test_opens_over_what_a_crash_of_everything_left(desk: Desk) -> None:
     assert desk.value("hello") == "world"
 
 
-def test_ctrl_c_closes_the_window_in_order(desk: Desk) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_closes_the_window_in_order(desk: Desk, number: signal.Signals) -> None:
     shown = desk.open()
-    shown.process.send_signal(signal.SIGINT)
+    shown.process.send_signal(number)
     assert shown.process.wait(SECONDS) == 0
     until(lambda: not desk.servers(), "the server has gone")
+
+
+def test_end_of_the_session_leaves_no_process(tmp_path: Path) -> None:
+    with screen() as name:
+        desk = Desk(tmp_path / "data", name)
+        processes = desk.open().processes()
+    until(lambda: not any(map(is_running, processes)), "its processes have gone")
+    desk.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -9,7 +9,7 @@ import pytest
 
 from desktop import instance, places
 from desktop.child import LOG_BYTES, open_log
-from desktop.display import NO_SANDBOX, CannotShow, require_display, without_sandbox
+from desktop.display import FLAGS, NO_SANDBOX, CannotShow, require_display, without_sandbox
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
 from desktop.window import GROUND
 from harness import ROOT
@@ -102,6 +102,7 @@ def test_root_is_told_that_the_engine_has_no_sandbox_for_it() -> None:
     else:
         assert said is None
         assert environ == {}
+    assert without_sandbox({FLAGS: "--no-sandbox"}) is None
 
 
 def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
