@@ -65,7 +65,7 @@ class ReadModel:
 
         `added` and `removed` are the keys that come and go with all of them together.
         """
-        with self._writer if self._replicates_log else nullcontext():
+        with _transaction(self._writer) if self._replicates_log else nullcontext():
             if self._replicates_log and transactions:
                 log.insert(self._writer, transactions)
             if transactions:
@@ -303,6 +303,20 @@ class ReadModel:
             "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key", (low, high)
         ):
             yield key
+
+
+@contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All or nothing. apsw's own `with` keeps the interpreter lock while it waits for readers, who
+    may need it for a function of ours.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
