@@ -144,3 +144,39 @@ def test_j_and_k_move_as_the_arrows_do(window: Window) -> None:
     expect(window["#fact"]).to_have_attribute("data-key", "lamp.on")
     window.press("k")
     expect(window["#fact"]).to_have_attribute("data-key", "lamp.level")
+
+
+def test_after_a_search_the_first_of_what_was_found_is_chosen(window: Window) -> None:
+    window.choose("lamp.level")
+    window.press("/")
+    window.type("train")
+    window.press("ArrowDown")
+    expect(window["#about h1"]).to_have_text("train.lr")
+    expect(window["#grid"]).to_be_focused()
+
+
+def test_after_a_deletion_the_next_key_is_chosen(window: Window) -> None:
+    window.choose("lamp.on")
+    window.press("Delete")
+    expect(window["#delete-go"]).to_be_enabled()
+    window.press("Enter")
+    expect(window.row("lamp.on")).to_have_count(0)
+    expect(window["#about h1"]).to_have_text("train.lr")
+    window.press("Delete")
+    expect(window["#delete-go"]).to_be_enabled()
+    window.press("Enter")
+    expect(window["#about h1"]).to_have_text("lamp.level")
+
+
+def test_more_than_one_batch_is_not_selected_in_part(box: Server, open_window: OpenWindow) -> None:
+    fill(box, [(f"k.{n:04}", n) for n in range(1_200)])
+    window = open_window(box)
+    window.choose("k.0002")
+    window.press("Control+a")
+    expect(window["#note"]).to_contain_text("1,200 keys are more than the 1,000")
+    window["#grid"].evaluate("grid => { grid.scrollTop = 1100 * 30 }")
+    window.row("k.1101").locator(".k").click(modifiers=["Shift"])
+    expect(window["#note"]).to_contain_text("1,100 keys are more")
+    expect(window["aside"]).not_to_contain_text("keys selected", use_inner_text=True)
+    window.row("k.1102").locator(".k").click()
+    expect(window["#note"]).to_be_hidden()

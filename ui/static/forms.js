@@ -2,7 +2,7 @@
 
 import { BATCH, preview, send } from "./commands.js";
 import { fact } from "./editor.js";
-import { choose, forget, marked, shownRevision } from "./list.js";
+import { choose, forget, marked, neighbour, shownRevision } from "./list.js";
 import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
@@ -215,11 +215,12 @@ async function countDelete() {
 
 byId("delete").addEventListener("submit", async () => {
   if (await differs(countDelete)) return tell("delete", "The number has just changed. Once more?");
+  const next = neighbour(target.keys ?? [target.key]);
   const outcome = await submit("delete", deleting());
   if (!outcome) return;
   say(`${keys(outcome.changes)} deleted`);
   close();
   if (target.key?.endsWith(".")) scope("");
-  else choose("");
+  else choose(next);
   byId("grid").focus();
 });

@@ -2,7 +2,7 @@
 
 import { BATCH, brief, send } from "./commands.js";
 import { hasDraft } from "./editor.js";
-import { $, ask, byId, onPatch, say } from "./picture.js";
+import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 
 const ROW = 30; // px, as in window.css
 const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
@@ -148,14 +148,42 @@ export function choose(key, i = cursor) {
 }
 
 function inspect(key) {
-  ask({ key, _marked: marks.size, _form: "" });
+  ask({ key, _marked: marks.size, _form: "", _note: "" });
   dress();
+}
+
+/** The key to go on with once `keys` are deleted: the next in sight, or else the one before. */
+export function neighbour(keys) {
+  const gone = new Set(keys);
+  const shown = [...rows().querySelectorAll(":scope > .row")].map((row) => row.dataset.key);
+  const last = shown.findLastIndex((key) => gone.has(key));
+  if (last < 0) return "";
+  return shown[last + 1] ?? shown.findLast((key) => !gone.has(key)) ?? "";
+}
+
+// The rows of a search come a little later than its words are sent.
+let awaited = null;
+onChange(() => `${$._match} ${$._search}`, () => awaited !== null && queueMicrotask(chooseFirst));
+
+/** Choose the first row of what is found for `text`, as soon as that is here. */
+export function chooseFirst(text = awaited) {
+  const isHere = [$._match, $._search].includes(text);
+  awaited = isHere ? null : text;
+  if (isHere && rows().dataset.from === "0" && rowAt(0)?.dataset.key) choose(rowAt(0).dataset.key, 0);
+}
+
+function tooMany(count) {
+  const text = `${count.toLocaleString("en")} keys are more than the ${BATCH.toLocaleString("en")} that one batch can hold, so they are not selected. A prefix is deleted or renamed whole, whatever its size.`;
+  say(text);
+  ask({ _note: text });
 }
 
 async function extend(row) {
   const { key, i, r } = row.dataset;
   const end = { key, i: Number(i), r: Number(r) };
   const [low, high] = end.i < anchor.i ? [end, anchor] : [anchor, end];
+  const wide = high.i - low.i + 1;
+  if (wide > BATCH) return tooMany(wide);
   const keys = await between(low, high);
   marks.clear();
   for (const each of keys) marks.add(each);
@@ -167,10 +195,8 @@ async function between(low, high) {
   const rendered = [];
   for (let i = low.i; i <= high.i && rowAt(i); i++) rendered.push(rowAt(i).dataset.key);
   if (rendered.length === high.i - low.i + 1 && rendered[0] === low.key) return rendered;
-  const count = Math.min(high.i - low.i, BATCH - 1);
-  if (count < high.i - low.i) say(`Selected the first ${BATCH}: one batch holds no more.`);
   const after = $.sort === "key" ? low.key : `${low.r}:${low.key}`;
-  return [low.key, ...(await keysFrom({ after, limit: count }))];
+  return [low.key, ...(await keysFrom({ after, limit: high.i - low.i }))];
 }
 
 async function keysFrom(more) {
@@ -181,7 +207,7 @@ async function keysFrom(more) {
 }
 
 async function markAll() {
-  if (total > BATCH) return say(`${total.toLocaleString("en")} keys are more than one batch of ${BATCH} can hold.`);
+  if (total > BATCH) return tooMany(total);
   for (const key of await keysFrom({ limit: BATCH })) marks.add(key);
   inspect($.key);
 }

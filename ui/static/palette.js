@@ -2,7 +2,7 @@
 
 import { reason, send } from "./commands.js";
 import { create, remove, rename } from "./forms.js";
-import { choose, toTop } from "./list.js";
+import { choose, chooseFirst, toTop } from "./list.js";
 import { $, ask, byId, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
@@ -22,7 +22,8 @@ let typed = "";
 
 export const theme = (value) => run({ type: "set", key: "_signalbox.theme" }, JSON.stringify(value));
 export const show = (view) => ask({ view });
-export const pause = () => ask({ hold: !$.hold });
+// What an earlier pause had counted ends with it, even before the server has answered.
+export const pause = () => ask({ hold: !$.hold, _held: -1, _waiting: 0 });
 export const sort = (by) => {
   ask({ sort: by, from: 0, view: "keys" });
   toTop();
@@ -177,6 +178,7 @@ function settle(text) {
   toTop();
   shut();
   byId("grid").focus();
+  if (text) chooseFirst(text);
 }
 
 /** Show all keys again; whether anything was filtered. */

@@ -47,6 +47,7 @@ mergePatch({
   _news: "", // how many of them came since Activity was last open
   _form: "", // "create", "rename" or "delete" in the inspector's place
   _marked: 0, // selected rows
+  _note: "", // why not all that was asked for is selected
   _saved: "All changes saved",
 });
 
