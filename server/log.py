@@ -18,6 +18,11 @@ _INSERT_CHANGES: Final = """
 INSERT INTO changes (revision, key, value)
 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
 """
+_INSERT_MANY: Final = """
+INSERT INTO changes (revision, key, value) SELECT ?, key, value FROM json_each(?)
+"""
+MANY: Final = 50
+"""Changes of a transaction that is worth a statement of its own, which is the faster form."""
 READ_BYTES: Final = 1024 * 1024
 """Characters after which one read ends."""
 ROW: Final = 100
@@ -40,9 +45,17 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
             for t in transactions
         ],
     )
-    rows = [(t.revision, key, raw) for t in transactions for key, raw in t.changes]
-    # One statement takes the interpreter lock once, not once for every row.
-    connection.execute(_INSERT_CHANGES, (msgspec.json.encode(rows).decode(),))
+    # A statement takes the interpreter lock once, not once for every row.
+    for one in transactions:
+        if len(one.changes) > MANY:
+            connection.execute(_INSERT_MANY, (one.revision, _text(dict(one.changes))))
+    small = (t for t in transactions if len(t.changes) <= MANY)
+    if rows := [(t.revision, key, raw) for t in small for key, raw in t.changes]:
+        connection.execute(_INSERT_CHANGES, (_text(rows),))
+
+
+def _text(rows: Any) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
