@@ -51,7 +51,8 @@ def main() -> int:
             for row in _measured(name, given.quick):
                 rows.append(row)
     finally:  # what was measured is told even if something else could not be
-        print(f"{machine}; {'--quick' if given.quick else 'full size'}\n")
+        print(f"{machine}; {'--quick' if given.quick else 'full size'}.")
+        print("Rates are medians of rounds that took turns, and so are their ratios.\n")
         print("\n".join(table(rows)))
     return 0
 
