@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import IO, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 CANNOT_OPEN: Final = 4
@@ -151,11 +151,18 @@ def serve_command(data_dir: Path) -> list[str]:
     return [*program, "--json", "--linger", "0", "--data-dir", str(data_dir)]
 
 
-def start_server(data_dir: Path) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
-    """Start a server, or find that of whoever was faster (then there is no process)."""
+def start_server(
+    data_dir: Path, log: IO[bytes] | None = None
+) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
+    """Start a server, or find that of whoever was faster (then there is no process).
+
+    It runs until its stdin is closed and nobody uses it. What it has to say goes to the end of
+    `log`, and into `NotRunning` where it does not start.
+    """
     end = time.monotonic() + PATIENCE
     while True:
-        process, line, said = _launch(data_dir)
+        with contextlib.nullcontext(log) if log else tempfile.TemporaryFile() as stderr:
+            process, line, said = _launch(data_dir, stderr)
         if line:
             return _endpoint(line), process
         status = process.wait()
@@ -165,28 +172,29 @@ def start_server(data_dir: Path) -> tuple[Endpoint, subprocess.Popen[bytes] | No
             return await_endpoint(data_dir, GLANCE), None
 
 
-def _launch(data_dir: Path) -> tuple[subprocess.Popen[bytes], bytes, str]:
+def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes], bytes, str]:
     """A new server, the line that it printed once it was ready, else what it said instead."""
-    with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            serve_command(data_dir),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,  # the terminal's Ctrl-C is for the script
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with process.stdout:
-            line = process.stdout.readline()
-        if line:
-            # It may end before us; somebody has to take note of it.
-            threading.Thread(target=process.wait, daemon=True).start()
-            return process, line, ""
-        process.stdin.close()
-        process.wait()
-        stderr.seek(0)
-        return process, line, stderr.read().decode(errors="replace").strip()
+    begin = stderr.seek(0, os.SEEK_END)
+    process = subprocess.Popen(
+        serve_command(data_dir),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,  # the terminal's Ctrl-C is for the script
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout:
+        line = process.stdout.readline()
+    if line:
+        # It may end before us; somebody has to take note of it.
+        threading.Thread(target=process.wait, daemon=True).start()
+        return process, line, ""
+    process.stdin.close()
+    process.wait()
+    stderr.seek(begin)
+    said = stderr.read().decode(errors="replace").strip()
+    return process, line, said.removeprefix("signalbox: ")
 
 
 def _endpoint(text: bytes) -> Endpoint:

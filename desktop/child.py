@@ -1,6 +1,5 @@
 """The server that the window uses: one that runs already, else a child that is kept running."""
 
-import json
 import logging
 import os
 import subprocess
@@ -39,13 +38,16 @@ class Child:
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
         end = monotonic() + signalbox.PATIENCE
-        while (reached := self._reach()) is None:  # the other one is still starting, or just ending
-            if monotonic() > end:
-                raise signalbox.NotRunning(
-                    f"No server answers for {self._data_dir}, but one holds its lock."
-                )
-            self.closed.wait(signalbox.PAUSE)
-        self.endpoint, self.box = reached
+        while True:
+            endpoint = signalbox.find(self._data_dir) or self._launch()
+            try:
+                box = signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
+            except signalbox.NotRunning:  # it was about to end
+                if monotonic() > end:
+                    raise
+            else:
+                self.endpoint, self.box = endpoint, box
+                return
 
     def ask(self, question: Callable[[signalbox.Box], T]) -> T:
         """Its answer, also where the server ends meanwhile and `keep` brings another."""
@@ -109,50 +111,18 @@ class Child:
         box.close()  # whoever waits on it takes the new one
         back(self.endpoint._replace(pid=before.pid) == before)
 
-    def _reach(self) -> tuple[signalbox.Endpoint, signalbox.Box] | None:
-        """A server that answers; None where none does, and yet somebody holds the data directory.
-
-        Raises `NotRunning` where ours cannot start for another reason.
-        """
-        endpoint = signalbox.find(self._data_dir) or self._launch()
-        if endpoint is None:
-            return None
-        try:
-            return endpoint, signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
-        except signalbox.NotRunning:  # it has ended just now
-            return None
-
-    def _launch(self) -> signalbox.Endpoint | None:
-        """A server of our own; None where another one holds the data directory."""
+    def _launch(self) -> signalbox.Endpoint:
         with open_log(self.log) as stderr:
-            begin = stderr.tell()
-            self._process = process = subprocess.Popen(
-                signalbox.serve_command(self._data_dir),
-                cwd=Path(signalbox.__file__).parent,  # not where a `server` of the user's may be
-                stdin=subprocess.PIPE,  # stays open for as long as we live: its end is our end
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,  # the terminal's Ctrl-C is for the window
-            )
-        assert process.stdout is not None
-        with process.stdout:
-            line = process.stdout.readline()
-        if line:
-            return signalbox.Endpoint(**json.loads(line))
-        status = process.wait()
-        said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
-        if status == signalbox.CANNOT_OPEN and signalbox.IN_USE in said:
-            return None
-        raise signalbox.NotRunning(
-            said.removeprefix("signalbox: ") or f"The server ended with status {status}."
-        )
+            endpoint, process = signalbox.start_server(self._data_dir, stderr)
+        self._process = process or self._process
+        return endpoint
 
 
 def open_log(path: Path) -> BinaryIO:
     """For appending; what is older than a mebibyte back is dropped, but for one file."""
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".old.log"))
-    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def wait_for(pid: int) -> None:
