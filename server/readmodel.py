@@ -130,6 +130,17 @@ class ReadModel:
             items, more = search.items(connection, question, *self._start(connection, question))
         return Page(self.revision, total, items, question.cursor(items[-1]) if more else None)
 
+    def position(self, wanted: Filter, key: str) -> int | None:
+        """How many matching keys sort before `key`; None where that takes looking at every key."""
+        question = search.Question(wanted, "key", None, 0, 0)
+        if not question.is_indexed:
+            return None
+        with self.snapshot() as connection:
+            low = question.pattern.low
+            if question.pattern.shows_reserved:
+                return self._index.count(low, max(low, key), _counter(connection))
+            return self._visible(connection, low, max(low, key))
+
     def count(self, wanted: Filter) -> int:
         """How many keys match, exactly."""
         question = search.Question(wanted, "key", None, 0, 0)

@@ -180,3 +180,26 @@ def test_more_than_one_batch_is_not_selected_in_part(box: Server, open_window: O
     expect(window["aside"]).not_to_contain_text("keys selected", use_inner_text=True)
     window.row("k.1102").locator(".k").click()
     expect(window["#note"]).to_be_hidden()
+
+
+def test_a_key_that_is_chosen_elsewhere_is_brought_into_view(
+    box: Server, open_window: OpenWindow
+) -> None:
+    fill(box, [(f"many.k{number:04}", number) for number in range(3_000)])
+    window = open_window(box)
+    window.press("n")
+    window["#create-key"].fill("many.k1500x")
+    window.press("Tab")
+    window.type("here")
+    window.press("Enter")
+    expect(window.row("many.k1500x")).to_be_in_viewport()
+    expect(window["#fact"]).to_have_attribute("data-key", "many.k1500x")
+    window.press("ArrowDown")
+    expect(window["#fact"]).to_have_attribute("data-key", "many.k1501")
+    window.press("/")
+    window.type("open many.k0007")
+    window.press("Enter")
+    expect(window.row("many.k0007")).to_be_in_viewport()
+    window.page.mouse.move(600, 400)
+    window.page.mouse.wheel(0, 30_000)
+    expect(window.row("many.k1010")).to_be_in_viewport()

@@ -41,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     rows: Annotated[int, Meta(ge=1, le=500)] = 60
     open: Annotated[list[Open], Meta(max_length=200)] = []
     key: Annotated[str, Meta(max_length=256)] = ""
+    find: Annotated[str, Meta(max_length=256)] = ""
     hold: bool = False
     held: int = -1
     only: Literal["", "rejected"] = ""
@@ -91,7 +92,8 @@ class Regions:
         ask = self._ask
         # Rows first: where counting means looking at every key, the total follows by itself.
         is_final, self._is_counted = self._is_counted, True
-        start, items = ask.start, self._page(ask.start, with_total=is_final)
+        start = self._start()
+        items = self._page(start, with_total=is_final)
         if start and is_final and self._total < start + ask.rows:
             start = max(0, self._total - ask.rows)
             items = self._page(start, with_total=True)
@@ -100,6 +102,14 @@ class Regions:
             items, start=start, total=self._total, now=now, own=ask.actor, search=search
         )
         return html, {"_total": self._total, "_match": match, "_search": search}, is_final
+
+    def _start(self) -> int:
+        """The first row: as asked for, or so that a key which is looked for is in the middle."""
+        ask = self._ask
+        position = None
+        if ask.find and ask.sort == "key":
+            position = self._readmodel.position(self._filter, ask.find)
+        return ask.start if position is None else max(0, position - ask.rows // 2)
 
     def _page(self, start: int, with_total: bool) -> list[Item]:
         ask = self._ask

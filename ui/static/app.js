@@ -4,7 +4,7 @@ import { by } from "./activity.js";
 import { copy, copyValue } from "./clipboard.js";
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
-import { choose, clearMarks, flip } from "./list.js";
+import { choose, clearMarks, find, flip } from "./list.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
 import { flipSource, paceSource } from "./sources.js";
@@ -25,7 +25,7 @@ const CLICKS = {
   flip,
   go: (element) => {
     ask({ view: "keys" });
-    choose(element.dataset.key);
+    find(element.dataset.key);
   },
   merge,
   mine,

@@ -2,7 +2,7 @@
 
 import { BATCH, preview, send } from "./commands.js";
 import { fact } from "./editor.js";
-import { choose, forget, marked, neighbour, shownRevision } from "./list.js";
+import { choose, find, forget, marked, neighbour, shownRevision } from "./list.js";
 import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
@@ -120,7 +120,7 @@ byId("create").addEventListener("submit", async () => {
   say(`${key} is created`);
   close();
   ask({ view: "keys" });
-  choose(key);
+  find(key);
 });
 
 // Rename
@@ -162,7 +162,7 @@ byId("rename").addEventListener("submit", async () => {
   if (!(await submit("rename", command))) return;
   say(`${command.key} is now ${command.to}`);
   close();
-  if (!command.to.endsWith(".")) return forget([command.key]), choose(command.to);
+  if (!command.to.endsWith(".")) return forget([command.key]), find(command.to);
   scope(command.to);
 });
 

@@ -72,7 +72,25 @@ function want() {
     asked = 0;
     want(); // as far as the list was scrolled meanwhile
   }, ASK_MS);
-  ask(wish);
+  ask({ ...wish, find: "" });
+}
+
+/** Show the row of a key that is chosen elsewhere, wherever in the list it stands. */
+export function find(key) {
+  choose(key);
+  const row = rowOf(key);
+  if (row) reveal(Number(row.dataset.i));
+  else ask({ find: key });
+}
+
+function found() {
+  const row = rowOf($.find);
+  if (!row) return;
+  const i = Number(row.dataset.i);
+  const start = first();
+  scrollTo((i + 0.5) * ROW - grid.clientHeight / 2);
+  cursor = i;
+  ask({ find: "", from: start });
 }
 
 export function toTop() {
@@ -95,6 +113,7 @@ onPatch(() => {
   sizer.style.height = `${Math.min(total * ROW, TALLEST)}px`;
   if (virtual > Math.max(0, total * ROW - grid.clientHeight)) scrolled();
   place();
+  if ($.find) found();
   if (wanted && rowAt(wanted.i)) go(wanted.i, wanted.extend);
   dress();
   want();

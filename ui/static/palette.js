@@ -2,7 +2,7 @@
 
 import { reason, send } from "./commands.js";
 import { create, remove, rename } from "./forms.js";
-import { choose, chooseFirst, toTop } from "./list.js";
+import { chooseFirst, find, toTop } from "./list.js";
 import { $, ask, byId, say } from "./picture.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
@@ -92,7 +92,7 @@ function setTo(key, value) {
 
 function open(key) {
   ask({ view: "keys" });
-  choose(key);
+  find(key);
 }
 
 // What the field offers

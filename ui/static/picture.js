@@ -23,6 +23,7 @@ mergePatch({
   rows: 60, // and how many
   open: [], // the tree's unfolded prefixes: [prefix, children to list]
   key: "", // the inspected key
+  find: "", // the key that the list is to show, wherever it stands
   hold: false, // Pause
   only: "", // Activity: "rejected" or all
   by: "", // Activity: one actor, "*" all, "" all but the built-in sources

@@ -1,6 +1,6 @@
 // The tree of prefixes: choosing one, folding, and walking with the arrow keys.
 
-import { choose, toTop } from "./list.js";
+import { choose, find, toTop } from "./list.js";
 import { $, ask, byId, onPatch } from "./picture.js";
 
 const PAGE = 100; // children of a prefix listed at first; each "more" doubles them
@@ -43,8 +43,8 @@ export function enter(node) {
   const parent = key.slice(0, key.lastIndexOf(".") + 1);
   if (parent !== $.prefix) scope(parent);
   spot = node.id;
-  choose(key);
   ask({ view: "keys" });
+  find(key);
 }
 
 function walk(node) {
