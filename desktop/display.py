@@ -41,7 +41,7 @@ def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | Non
     return "For root the web engine has no sandbox; better start Signalbox as an ordinary user."
 
 
-def require_libraries() -> None:
+def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
     """Load Qt. Raises `CannotShow` with the Debian packages that it needs."""
     if sys.platform != "linux":
         return
@@ -50,13 +50,20 @@ def require_libraries() -> None:
         from PySide6.QtCore import QLibraryInfo  # noqa: PLC0415
 
         plugins = Path(QLibraryInfo.path(QLibraryInfo.LibraryPath.PluginsPath))
-        ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
+        if needs_x11(environ):
+            ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
         raise CannotShow(
             f"Qt cannot show a window: {error}. "
             f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES} "
             "(newer releases have libasound2t64 for libasound2)"
         ) from error
+
+
+def needs_x11(environ: Mapping[str, str]) -> bool:
+    """Whether Qt has X11 alone; in a Wayland session it tries both."""
+    in_wayland = environ.get("XDG_SESSION_TYPE") == "wayland" and "WAYLAND_DISPLAY" in environ
+    return not in_wayland and not environ.get("QT_QPA_PLATFORM")
 
 
 def _no_display(environ: Mapping[str, str]) -> str | None:

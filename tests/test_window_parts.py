@@ -9,7 +9,14 @@ import pytest
 
 from desktop import instance, places
 from desktop.child import LOG_BYTES, open_log
-from desktop.display import FLAGS, NO_SANDBOX, CannotShow, require_display, without_sandbox
+from desktop.display import (
+    FLAGS,
+    NO_SANDBOX,
+    CannotShow,
+    needs_x11,
+    require_display,
+    without_sandbox,
+)
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
 from desktop.window import GROUND
 from harness import ROOT
@@ -120,3 +127,10 @@ def test_second_start_gives_up_on_a_window_whose_server_does_not_answer(tmp_path
     assert second is not None, "the first one has let go"
     with second:
         assert (tmp_path / instance.LOCK_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_libraries_of_x11_are_needed_only_where_qt_has_no_other_way() -> None:
+    wayland = {"XDG_SESSION_TYPE": "wayland", "WAYLAND_DISPLAY": "wayland-0"}
+    assert needs_x11({"DISPLAY": ":0"})
+    assert not needs_x11({"DISPLAY": ":0", **wayland})
+    assert not needs_x11({"QT_QPA_PLATFORM": "offscreen"})
