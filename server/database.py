@@ -10,7 +10,7 @@ import apsw
 
 from server.errors import StoreError, UnknownVersion
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 
@@ -31,15 +31,10 @@ CREATE TABLE changes (
     revision INTEGER NOT NULL,
     key TEXT NOT NULL,
     value TEXT,
+    is_new INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (revision, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX changes_by_key ON changes (key, revision);
-CREATE TABLE state (
-    key TEXT PRIMARY KEY,
-    value TEXT NOT NULL,
-    revision INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX state_by_revision ON state (revision);
 CREATE TABLE attempts (
     n INTEGER PRIMARY KEY,
     command_id TEXT NOT NULL UNIQUE,
@@ -52,9 +47,71 @@ CREATE TABLE attempts (
     details TEXT NOT NULL
 ) STRICT;
 """
+_TIME: Final = """
+CREATE TABLE reversals (
+    revision INTEGER NOT NULL,
+    target INTEGER NOT NULL,
+    PRIMARY KEY (revision, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reversals_by_target ON reversals (target, revision);
+CREATE TABLE state (
+    key TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    born INTEGER NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX state_by_revision ON state (revision);
+CREATE INDEX state_by_born ON state (born);
+CREATE TABLE lives (
+    key TEXT NOT NULL,
+    born INTEGER NOT NULL,
+    died INTEGER NOT NULL,
+    PRIMARY KEY (key, born)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lives_by_died ON lives (died);
+CREATE TABLE key_counts (
+    revision INTEGER PRIMARY KEY,
+    buckets BLOB NOT NULL
+) STRICT;
+CREATE TABLE horizons (
+    prefix TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    done_revision INTEGER NOT NULL,
+    done_key TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO horizons VALUES ('', 0, 0, 0, '');
+"""
+"""What is derived from the log, and what undoing and retention add to it.
 
-_MIGRATIONS: Final = {0: _SCHEMA}
-"""From a schema version to the SQL that leads to the next one."""
+`state` and `lives` tell when each key came and went; `born` stands before the value, which may
+fill many pages. `reversals` has which transactions an undo or redo has reversed; `key_counts` how
+many keys lay where, now and then; `horizons` from which moment on the changes below a prefix are
+whole, and how far the older ones have been thinned out.
+"""
+
+_TO_2: Final = """
+ALTER TABLE changes ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0;
+UPDATE changes SET is_new = 1 WHERE value IS NOT NULL AND (
+    SELECT p.value FROM changes p WHERE p.key = changes.key AND p.revision < changes.revision
+    ORDER BY p.revision DESC LIMIT 1
+) IS NULL;
+ALTER TABLE state RENAME TO state_1;
+DROP INDEX state_by_revision;
+"""
+_FILL_2: Final = """
+INSERT INTO state SELECT key, revision, (
+    SELECT max(c.revision) FROM changes c WHERE c.key = s.key AND c.is_new
+), value FROM state_1 s;
+DROP TABLE state_1;
+INSERT INTO lives SELECT key, (
+    SELECT max(b.revision) FROM changes b
+    WHERE b.key = c.key AND b.revision < c.revision AND b.is_new
+), revision FROM changes c WHERE c.value IS NULL;
+"""
+
+_MIGRATIONS: Final = {0: ((_SCHEMA, _TIME), 2), 1: ((_TO_2, _TIME, _FILL_2), 2)}
+"""From a schema version to the SQL of each step and the version that they lead to."""
 
 
 class Database:
@@ -140,8 +197,10 @@ def _migrate(connection: apsw.Connection) -> None:
                 f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
                 "Open it with the newer Signalbox that wrote it."
             )
-        for step in range(version, SCHEMA_VERSION):
-            connection.execute(_MIGRATIONS[step])
+        while version < SCHEMA_VERSION:
+            steps, version = _MIGRATIONS[version]
+            for step in steps:
+                connection.execute(step)
         connection.pragma("user_version", SCHEMA_VERSION)
         connection.execute(
             "INSERT OR IGNORE INTO meta VALUES ('store', ?)", (secrets.token_hex(8),)

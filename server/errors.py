@@ -101,6 +101,12 @@ class MethodNotAllowed(SignalboxError):
         self.allowed = allowed
 
 
+class Compacted(SignalboxError):
+    """Retention has removed what the answer needs; `keys` are prefixes."""
+
+    code, status, remembered = "compacted", 410, True
+
+
 class MediaType(SignalboxError):
     code, status = "media_type", 415
 
@@ -126,6 +132,10 @@ class Conflict(SignalboxError):
 
 class IdReused(SignalboxError):
     code, status = "id_reused", 409
+
+
+class NothingToUndo(SignalboxError):
+    code, status, remembered = "nothing_to_undo", 409, True
 
 
 # While it is made durable.

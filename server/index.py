@@ -4,10 +4,13 @@ A million keys take eight thousand buckets. Counting within a bucket is left to 
 most one bucket.
 """
 
+import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Final
+
+import msgspec
 
 from server.keys import LAST
 
@@ -51,11 +54,44 @@ class KeyIndex:
         return self._firsts[bucket], offset - sums[bucket]
 
     def count(self, low: str, high: str, count: CountRange) -> int:
-        """How many keys lie in [low, high)."""
+        """How many keys lie in [low, high); only buckets that lie wholly within are trusted."""
         one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
         if one == other:
-            return count(low, high) if self._counts[one] else 0
-        return self.rank(high, count) - self.rank(low, count)
+            return count(low, high)
+        sums = self._sums()
+        begin, end = self._firsts[one + 1], self._firsts[other]
+        rest = count(end, high) if end != high else 0
+        return count(low, begin) + (sums[other] - sums[one + 1]) + rest
+
+    def seek(self, low: str, offset: int, count: CountRange) -> tuple[str, int]:
+        """Where the key at `offset` from `low` on is found: as `at`."""
+        bucket = bisect_right(self._firsts, low) - 1
+        if bucket + 1 == len(self._firsts):
+            return low, offset
+        before = count(low, self._firsts[bucket + 1])
+        if offset < before:
+            return low, offset
+        return self.at(offset - before + self._sums()[bucket + 1])
+
+    def copy(self, most: int) -> "KeyIndex":
+        """The same counts in at most `most` buckets, or a few more."""
+        step = -(-len(self._firsts) // most)
+        other = KeyIndex(())
+        other._firsts = self._firsts[::step]
+        other._counts = [
+            sum(self._counts[start : start + step]) for start in range(0, len(self._counts), step)
+        ]
+        return other
+
+    def encode(self) -> bytes:
+        """Compact bytes for `decode`."""
+        return zlib.compress(msgspec.json.encode((self._firsts, self._counts)), 1)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "KeyIndex":
+        found = cls(())
+        found._firsts, found._counts = _BUCKETS.decode(zlib.decompress(encoded))
+        return found
 
     def change(self, added: list[str], removed: list[str]) -> None:
         """Count keys in and out; both lists are sorted."""
@@ -100,3 +136,6 @@ class KeyIndex:
         if self._before is None:
             self._before = list(accumulate(self._counts, initial=0))
         return self._before
+
+
+_BUCKETS: Final = msgspec.json.Decoder(tuple[list[str], list[int]])

@@ -8,19 +8,20 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from server.events import Change, Transaction, check_version
+from server.events import REVERSING, Change, Transaction, check_version
 
 _INSERT_TRANSACTIONS: Final = """
 INSERT INTO transactions (revision, version, command_id, fingerprint, type, actor, at, changes)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_CHANGES: Final = """
-INSERT INTO changes (revision, key, value)
-SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+INSERT INTO changes (revision, key, value, is_new)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
 """
 _INSERT_MANY: Final = """
-INSERT INTO changes (revision, key, value) SELECT ?, key, value FROM json_each(?)
+INSERT INTO changes (revision, key, value, is_new) SELECT ?, key, value, ? FROM json_each(?)
 """
+_INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
 MANY: Final = 50
 """Changes of a transaction that is worth a statement of its own, which is the faster form."""
 READ_BYTES: Final = 1024 * 1024
@@ -29,7 +30,8 @@ ROW: Final = 100
 """What a change weighs beside its key and value, roughly."""
 
 _READ: Final = """
-SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, c.key, c.value
+SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at,
+    c.key, c.value, c.is_new
 FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
 JOIN changes c ON c.revision = t.revision
 ORDER BY t.revision, c.key
@@ -48,10 +50,18 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
     # A statement takes the interpreter lock once, not once for every row.
     for one in transactions:
         if len(one.changes) > MANY:
-            connection.execute(_INSERT_MANY, (one.revision, _text(dict(one.changes))))
+            _insert_many(connection, one)
     small = (t for t in transactions if len(t.changes) <= MANY)
-    if rows := [(t.revision, key, raw) for t in small for key, raw in t.changes]:
+    if rows := [(t.revision, key, raw, int(new)) for t in small for key, raw, new in t.changes]:
         connection.execute(_INSERT_CHANGES, (_text(rows),))
+    if reversals := [(t.revision, target) for t in transactions for target in t.of]:
+        connection.executemany(_INSERT_REVERSALS, reversals)
+
+
+def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
+    for is_new in (False, True):
+        if rows := {key: raw for key, raw, new in one.changes if new is is_new}:
+            connection.execute(_INSERT_MANY, (one.revision, int(is_new), _text(rows)))
 
 
 def _text(rows: Any) -> str:
@@ -67,8 +77,8 @@ def read(connection: apsw.Connection, after: int, limit: int) -> list[Transactio
     found: list[Transaction] = []
     size = 0
     for transaction in _grouped(connection.execute(_READ, (after, limit))):
-        found.append(transaction)
-        size += sum(len(key) + len(raw or "") + ROW for key, raw in transaction.changes)
+        found.append(_with_reversals(connection, transaction))
+        size += sum(len(key) + len(raw or "") + ROW for key, raw, _ in transaction.changes)
         if size >= READ_BYTES:
             break
     return found
@@ -91,8 +101,22 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
         lines = list(group)
         revision, version, identity, fingerprint, kind, actor, at = lines[0][:7]
         check_version(version, revision)
-        changes = [Change(line[7], line[8]) for line in lines]
+        changes = [Change(key, raw, bool(new)) for *_, key, raw, new in lines]
         yield Transaction(revision, identity, actor, at, kind, fingerprint, changes, version)
+
+
+def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
+    if one.type not in REVERSING:
+        return one
+    return one._replace(of=targets(connection, one.revision))
+
+
+def targets(connection: apsw.Connection, revision: int) -> tuple[int, ...]:
+    """The revisions that an undo or redo has reversed, in order."""
+    found = connection.execute(
+        "SELECT target FROM reversals WHERE revision = ? ORDER BY target", (revision,)
+    )
+    return tuple(target for (target,) in found)
 
 
 def last_time(connection: apsw.Connection) -> int:

@@ -137,7 +137,7 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     total, done = log.last_revision(connection), 0
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("DELETE FROM state")
+        connection.execute("DELETE FROM state; DELETE FROM lives; DELETE FROM key_counts")
         while done < total:
             last = min(done + STEP, total)
             fold(connection, done, last)

@@ -6,35 +6,28 @@ key go to a native thread with a connection of its own, while the calling greenl
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 import gevent
 
-from server import log, outcomes, search, state, tree
+from server import history, horizons, log, outcomes, search, state, tree
 from server.database import Database
 from server.decide import Entry
 from server.events import Transaction
-from server.index import KeyIndex
-from server.keys import LAST, RESERVED, RESERVED_END, after_prefix, compile_pattern
+from server.history import Diff, History
+from server.horizons import Horizon
+from server.keys import LAST, after_prefix, compile_pattern
 from server.outcomes import Outcome
+from server.past import Past
+from server.present import Present
 from server.readers import Readers
-from server.search import Filter, Item
-from server.tree import Known, Rank
+from server.search import Filter, Item, Page
 
 Result = TypeVar("Result")
 
 SNAPSHOT_ITEMS: Final = 500
 HIGHEST: Final = 2
-
-
-class Page(NamedTuple):
-    """`total` counts every match, -1 where not asked for; `next` continues behind `items`."""
-
-    revision: int
-    total: int
-    items: list[Item]
-    next: str | None
 
 
 class ReadModel:
@@ -44,13 +37,15 @@ class ReadModel:
         self._writer = database.writer
         self._replicates_log = replicates_log
         self._readers = Readers(database)
-        self._pending: tuple[int, list[str], list[str]] | None = None
         self.store = database.meta("store") or ""
         log.check_newest(self._writer)
-        self.revision = log.last_revision(self._writer)
-        self._index = KeyIndex(
-            key for (key,) in self._writer.execute("SELECT key FROM state ORDER BY key")
-        )
+        self._present = Present(self._writer, log.last_revision(self._writer))
+        self._past = Past(self._readers, self._present.counted)
+
+    @property
+    def revision(self) -> int:
+        """The last transaction's that queries see."""
+        return self._present.revision
 
     # Written by the writer.
 
@@ -69,19 +64,19 @@ class ReadModel:
             if self._replicates_log and transactions:
                 log.insert(self._writer, transactions)
             if transactions:
-                state.fold(self._writer, transactions[0].revision - 1, transactions[-1].revision)
-                self._pending = (transactions[-1].revision, sorted(added), sorted(removed))
+                last, changes = transactions[-1].revision, sum(len(t.changes) for t in transactions)
+                state.fold(self._writer, transactions[0].revision - 1, last)
+                self._present.announce(last, changes, added, removed)
             outcomes.keep(self._writer, kept)
 
     def committed(self) -> None:
         """The commit is on disk: queries may be answered from it."""
-        if self._pending:
-            self._settle()
-        self._index.balance(self._list_keys)
+        self._present.settle()
+        self._present.balance()
 
     def abandoned(self) -> None:
         """The commit failed: forget what it would have changed."""
-        self._pending = None
+        self._present.abandon()
 
     def entry(self, key: str) -> Entry | None:
         """What the writer decides against: the state on its own connection."""
@@ -99,10 +94,15 @@ class ReadModel:
         """The fingerprint and first answer of a command id that is remembered."""
         return outcomes.find(self._writer, identity)
 
-    # Asked by queries.
+    # Asked by queries; of a revision `at`, None for now.
 
-    def get(self, key: str) -> Item | None:
-        """The key's item, None where it does not exist."""
+    def get(self, key: str, at: int | None = None) -> Item | None:
+        """The key's item, None where it does not exist. Raises `Compacted`."""
+        if at is not None:
+            item, compacted = self._past.item(key, at)
+            if compacted:
+                raise horizons.compacted(compacted, at)
+            return item
         with self.snapshot() as connection:
             return search.item(connection, key)
 
@@ -114,6 +114,7 @@ class ReadModel:
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
+        at: int | None = None,
     ) -> Page:
         """`limit` matching items behind the cursor `after`, or from `offset` on.
 
@@ -121,49 +122,107 @@ class ReadModel:
         cursor.
         """
         question = search.Question(wanted, sort, after, offset, limit)
+        if at is not None:
+            return self._past.page(question, at, with_total)
         if not question.is_indexed:
             return self.in_thread(
                 lambda connection: self._scanned(connection, question, with_total)
             )
         with self.snapshot() as connection:
-            total = self._count_range(connection, question) if with_total else -1
-            items, more = search.items(connection, question, *self._start(connection, question))
+            high = question.pattern.high
+            total = self._present.count(connection, question, high) if with_total else -1
+            start = self._present.start(connection, question)
+            items, more = search.items(connection, question, *start)
         return Page(self.revision, total, items, question.cursor(items[-1]) if more else None)
 
-    def position(self, wanted: Filter, key: str) -> int | None:
+    def position(self, wanted: Filter, key: str, at: int | None = None) -> int | None:
         """How many matching keys sort before `key`; None where that takes looking at every key."""
         question = search.Question(wanted, "key", None, 0, 0)
         if not question.is_indexed:
             return None
+        if at is not None:
+            return self._past.position(question, key, at)
         with self.snapshot() as connection:
-            low = question.pattern.low
-            if question.pattern.shows_reserved:
-                return self._index.count(low, max(low, key), _counter(connection))
-            return self._visible(connection, low, max(low, key))
+            return self._present.count(connection, question, max(question.pattern.low, key))
 
-    def count(self, wanted: Filter) -> int:
+    def count(self, wanted: Filter, at: int | None = None) -> int:
         """How many keys match, exactly."""
         question = search.Question(wanted, "key", None, 0, 0)
+        if at is not None:
+            return self._past.count(question, at)
         if not question.is_indexed:
             return self.in_thread(lambda connection: search.count(connection, question))
         with self.snapshot() as connection:
-            return self._count_range(connection, question)
+            return self._present.count(connection, question, question.pattern.high)
 
-    def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+    def tree(
+        self, prefix: str = "", after: str | None = None, limit: int = 100, at: int | None = None
+    ) -> tree.Tree:
         """The next segments below `prefix`, in segment order, with exact numbers of keys."""
+        if at is not None:
+            return self._past.tree(prefix, after, limit, at)
         with self.snapshot() as connection:
-            total = self._visible(connection, prefix, after_prefix(prefix))
-            children = tree.children(
-                connection, self._ranker(connection, prefix), prefix, after, limit + 1
-            )
-        more = len(children) > limit
-        children = children[:limit]
-        return tree.Tree(self.revision, total, children, children[-1].segment if more else None)
+            total = self._present.visible(connection, prefix, after_prefix(prefix))
+            keys = self._present.keys(connection, prefix)
+            children, following = tree.children(keys, prefix, after, limit)
+        return tree.Tree(self.revision, total, children, following)
 
-    def keys(self) -> int:
+    def keys(self, at: int | None = None) -> int:
         """How many keys there are, the app's own settings left out."""
+        if at is not None:
+            return self.count(Filter(), at)
         with self.snapshot() as connection:
-            return self._visible(connection, "", LAST)
+            return self._present.visible(connection, "", LAST)
+
+    # Asked about the log.
+
+    def history(self, key: str, before: int | None = None, limit: int = 100) -> History:
+        """What the key was, newest first, below revision `before`."""
+        return self.in_thread(lambda connection: history.history(connection, key, before, limit))
+
+    def diff(
+        self, since: int, until: int, match: str = "**", after: str | None = None, limit: int = 100
+    ) -> Diff:
+        """What differs between two revisions, in either direction, in key order."""
+        return self.in_thread(
+            lambda connection: history.diff(connection, since, until, match, after, limit)
+        )
+
+    def neighbour(self, revision: int, forwards: bool, match: str = "**") -> int | None:
+        """The next or previous revision that changed a matching key."""
+        return self.in_thread(
+            lambda connection: history.neighbour(connection, revision, forwards, match)
+        )
+
+    def moment(self, text: str, name: str = "at") -> int:
+        """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`."""
+        with self.snapshot() as connection:
+            return history.moment(connection, text, self.revision, name)
+
+    def revision_at(self, at: int) -> int:
+        """The last revision not later than a time in ms."""
+        with self.snapshot() as connection:
+            return history.revision_at(connection, at)
+
+    def time_of(self, revision: int) -> int:
+        """When a revision was made, in ms; 0 before the first."""
+        with self.snapshot() as connection:
+            return history.time_of(connection, revision)
+
+    def first_time(self) -> int:
+        """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
+        with self.snapshot() as connection:
+            return history.first_time(connection)
+
+    def ticks(self, start: int, end: int, count: int) -> list[int]:
+        """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
+        with self.snapshot() as connection:
+            return history.ticks(connection, start, end, count)
+
+    def horizons(self) -> list[Horizon]:
+        """From which moment on which keys' past is whole."""
+        with self.snapshot() as connection:
+            return horizons.read(connection)
 
     def attempts(
         self,
@@ -233,7 +292,7 @@ class ReadModel:
         """One consistent view, equal to `revision` and to the index. Do not wait inside."""
         connection, revision = self._readers.begin()
         if revision != self.revision:
-            self._settle()
+            self._present.settle()
         try:
             yield connection
         finally:
@@ -257,64 +316,6 @@ class ReadModel:
         following = question.cursor(items[-1]) if more else None
         return Page(log.last_revision(connection), total, items, following)
 
-    def _start(self, connection: apsw.Connection, question: search.Question) -> tuple[str, int]:
-        """Where SQL begins to read: a key, and how many matches to skip from there."""
-        if not question.offset or question.sort != "key":
-            return question.low, question.offset
-        count = _counter(connection)
-        rank = self._index.rank(question.low, count) + question.offset
-        crosses_hidden = not question.pattern.shows_reserved and question.low <= RESERVED
-        if crosses_hidden and rank >= self._index.rank(RESERVED, count):
-            rank += self._index.count(RESERVED, RESERVED_END, count)
-        first, skip = self._index.at(rank)
-        found = connection.execute(
-            "SELECT key FROM state WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", (first, skip)
-        ).get
-        return found or LAST, 0
-
-    def _count_range(self, connection: apsw.Connection, question: search.Question) -> int:
-        pattern = question.pattern
-        if pattern.shows_reserved:
-            return self._index.count(pattern.low, pattern.high, _counter(connection))
-        return self._visible(connection, pattern.low, pattern.high)
-
-    def _visible(self, connection: apsw.Connection, low: str, high: str) -> int:
-        count = _counter(connection)
-        hidden_low, hidden_high = max(low, RESERVED), min(high, RESERVED_END)
-        hidden = (
-            self._index.count(hidden_low, hidden_high, count) if hidden_low < hidden_high else 0
-        )
-        if low.startswith(RESERVED):
-            hidden = 0
-        return self._index.count(low, high, count) - hidden
-
-    def _ranker(self, connection: apsw.Connection, prefix: str) -> Rank:
-        """Ranks among the keys that are visible below `prefix`."""
-        count = _counter(connection)
-        hides = not prefix.startswith(RESERVED)
-        hidden = self._index.count(RESERVED, RESERVED_END, count) if hides else 0
-
-        def before(key: str) -> int:
-            return hidden if key >= RESERVED_END else 0
-
-        def rank(key: str, near: Known | None) -> int:
-            known = (near[0], near[1] + before(near[0])) if near else None
-            return self._index.rank(key, count, known) - before(key)
-
-        return rank
-
-    def _settle(self) -> None:
-        if self._pending:
-            self.revision, added, removed = self._pending
-            self._pending = None
-            self._index.change(added, removed)
-
-    def _list_keys(self, low: str, high: str) -> Iterator[str]:
-        for (key,) in self._writer.execute(
-            "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key", (low, high)
-        ):
-            yield key
-
 
 @contextmanager
 def _transaction(connection: apsw.Connection) -> Iterator[None]:
@@ -328,14 +329,3 @@ def _transaction(connection: apsw.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _counter(connection: apsw.Connection) -> Callable[[str, str], int]:
-    def count(low: str, high: str) -> int:
-        return int(
-            connection.execute(
-                "SELECT count(*) FROM state WHERE key >= ? AND key < ?", (low, high)
-            ).get
-        )
-
-    return count

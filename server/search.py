@@ -1,6 +1,7 @@
 """Filters on the state and the SQL that answers them."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -28,6 +29,19 @@ class Item(NamedTuple):
     revision: int
     at: int
     actor: str
+
+
+class Page(NamedTuple):
+    """`total` counts every match, -1 where not asked for; `next` continues behind `items`.
+
+    `compacted` are prefixes of keys that are left out, because their past is not kept so long.
+    """
+
+    revision: int
+    total: int
+    items: list[Item]
+    next: str | None
+    compacted: Sequence[str] = ()
 
 
 class Filter(NamedTuple):
@@ -176,6 +190,16 @@ def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, 
     bound: dict[str, Any] = {"low": low, "high": question.high}
     if not pattern.shows_reserved and pattern.low <= RESERVED and pattern.high > RESERVED:
         where.append(f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')")
+    texts, values = of_key_and_value(question)
+    if paged and question.before:
+        where.append("(s.revision, s.key) < (:before_revision, :before_key)")
+        bound |= {"before_revision": question.before[0], "before_key": question.before[1]}
+    return " AND ".join([*where, *texts]), bound | values
+
+
+def of_key_and_value(question: Question) -> tuple[list[str], dict[str, Any]]:
+    """Conditions on `s.key` and `s.value` beside the range of keys, and what they are bound to."""
+    pattern, where, bound = question.pattern, list[str](), dict[str, Any]()
     if pattern.glob:
         where.append("s.key GLOB :glob")
         bound["glob"] = pattern.glob
@@ -191,10 +215,7 @@ def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, 
         condition, texts = _search(question.search)
         where.append(condition)
         bound |= texts
-    if paged and question.before:
-        where.append("(s.revision, s.key) < (:before_revision, :before_key)")
-        bound |= {"before_revision": question.before[0], "before_key": question.before[1]}
-    return " AND ".join(where), bound
+    return where, bound
 
 
 def enable(connection: apsw.Connection) -> None:

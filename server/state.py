@@ -30,12 +30,12 @@ def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Ent
 
 
 def fold(connection: apsw.Connection, after: int, last: int) -> None:
-    """Write what the transactions above `after`, up to `last`, make of the table `state`.
+    """Write what the transactions above `after`, up to `last`, make of `state` and `lives`.
 
     Reads them from the log's tables, within the open transaction.
     """
-    for statement in (_UPSERT, _DELETE):
-        connection.execute(statement, (after, last))
+    for statement in (_ENDED, _UPSERT, _DELETE):
+        connection.execute(statement, {"after": after, "last": last})
 
 
 _ENTRY: Final = "SELECT value, revision FROM state WHERE key = ?"
@@ -43,15 +43,29 @@ _BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key <
 _ENTRIES: Final = """
 SELECT s.key, s.value, s.revision FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """
+_ENDED: Final = """
+INSERT INTO lives (key, born, died) SELECT * FROM (
+    SELECT c.key, ifnull(
+        (SELECT max(b.revision) FROM changes b
+         WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
+        (SELECT born FROM state s WHERE s.key = c.key)
+    ) AS born, c.revision
+    FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL
+) WHERE born IS NOT NULL
+"""
+"""A key that went had come among these transactions, or is still in the table of the state. Where
+the log has been thinned out, it may have neither: then nobody may ask for its life."""
 _UPSERT: Final = """
-INSERT INTO state SELECT key, value, revision FROM changes
-WHERE revision > ? AND revision <= ? AND value IS NOT NULL ORDER BY revision
-ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
+INSERT INTO state (key, revision, born, value)
+SELECT key, revision, iif(is_new, revision, 0), value FROM changes
+WHERE revision > :after AND revision <= :last AND value IS NOT NULL ORDER BY revision
+ON CONFLICT (key) DO UPDATE SET
+    revision = excluded.revision, born = max(born, excluded.born), value = excluded.value
 """
 _DELETE: Final = """
 DELETE FROM state WHERE key IN (
     SELECT gone.key FROM changes gone JOIN state s ON s.key = gone.key
-    WHERE gone.value IS NULL AND gone.revision > ? AND gone.revision <= ?
+    WHERE gone.value IS NULL AND gone.revision > :after AND gone.revision <= :last
         AND gone.revision > s.revision
 )
 """

@@ -1,16 +1,24 @@
 """The tree that dots make of the flat keys: next segments with exact counts, never incomplete."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-import apsw
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from server.keys import RESERVED, after_prefix
 
 Known = tuple[str, int]
 """A key and its rank."""
-Rank = Callable[[str, Known | None], int]
-"""The number of visible keys that sort before a key; a rank nearby may help to find it."""
+
+
+class Keys(Protocol):
+    """The sorted keys that a tree is made of."""
+
+    def first(self, low: str, high: str) -> str | None:
+        """The first key in [low, high)."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def rank(self, key: str, near: Known | None) -> int:
+        """How many visible keys sort before `key`; a rank nearby, not behind, may help."""
 
 
 class Child(NamedTuple):
@@ -29,18 +37,19 @@ class Tree(NamedTuple):
     total: int
     children: list[Child]
     next: str | None
+    compacted: Sequence[str] = ()
 
 
 class _Ranks:
     """Remembers the last rank: where one child ends, the next mostly begins."""
 
-    def __init__(self, rank: Rank) -> None:
-        self._rank = rank
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._last: Known | None = None
 
     def of(self, key: str) -> int:
         if self._last is None or self._last[0] != key:
-            self._last = key, self._rank(key, self._last)
+            self._last = key, self._keys.rank(key, self._last)
         return self._last[1]
 
     def move(self, old: str, new: str) -> None:
@@ -50,29 +59,32 @@ class _Ranks:
 
 
 def children(
-    connection: apsw.Connection, rank: Rank, prefix: str, after: str | None, limit: int
-) -> list[Child]:
+    keys: Keys, prefix: str, after: str | None, limit: int
+) -> tuple[list[Child], str | None]:
     """At most `limit` children behind segment `after`, in the byte order of their segments.
+
+    Also the last one's segment where there are more.
 
     Keys sort by bytes, where '-' comes before '.': `a-b` stands between `a` and `a.c`. So the
     segment `a` may show itself in two places, and is taken at the first that its order allows.
     """
     found: list[Child] = []
-    ranks = _Ranks(rank)
+    ranks = _Ranks(keys)
     position = prefix + after if after is not None else prefix
-    past = after
-    while len(found) < limit and (key := _first(connection, position, prefix)):
+    past, end = after, after_prefix(prefix)
+    while len(found) <= limit and (key := keys.first(position, end)):
         segment = key[len(prefix) :].split(".", 1)[0]
         whole = prefix + segment
         ranks.move(position, whole + "." if key.startswith(whole + ".") else key)
         for candidate in _shorter(segment):
             if (past is None or candidate > past) and (
-                child := _child(connection, ranks, prefix, candidate, key)
+                child := _child(keys, ranks, prefix, candidate, key)
             ):
                 found.append(child)
                 past = candidate
         position = whole + "\0" if key == whole else after_prefix(whole + ".")
-    return found[:limit]
+    more = len(found) > limit
+    return found[:limit], found[limit - 1].segment if more else None
 
 
 def _shorter(segment: str) -> list[str]:
@@ -82,25 +94,11 @@ def _shorter(segment: str) -> list[str]:
     ]
 
 
-def _child(
-    connection: apsw.Connection, ranks: _Ranks, prefix: str, segment: str, first: str
-) -> Child | None:
+def _child(keys: Keys, ranks: _Ranks, prefix: str, segment: str, first: str) -> Child | None:
     """`first` is the first key that has not been passed."""
     key, below = prefix + segment, prefix + segment + "."
-    itself = key == first or (not first.startswith(below) and _exists(connection, key))
+    itself = key == first or (not first.startswith(below) and keys.exists(key))
     inside = 0 if below == RESERVED else -ranks.of(below) + ranks.of(after_prefix(below))
     if not itself and not inside:
         return None
     return Child(segment, key if itself else None, below if inside else None, inside + itself)
-
-
-def _exists(connection: apsw.Connection, key: str) -> bool:
-    return connection.execute("SELECT 1 FROM state WHERE key = ?", (key,)).get is not None
-
-
-def _first(connection: apsw.Connection, position: str, prefix: str) -> str | None:
-    key: str | None = connection.execute(
-        "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1",
-        (position, after_prefix(prefix)),
-    ).get
-    return key

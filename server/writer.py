@@ -171,7 +171,6 @@ class Group:
 
     def _accept(self, attempt: Attempt, changes: Changes) -> None:
         revision = self._layer.revision + 1
-        facts = list(map(_change, sorted(changes.items())))
         self.transactions.append(
             Transaction(
                 revision,
@@ -180,12 +179,22 @@ class Group:
                 self._at,
                 attempt.type,
                 attempt.fingerprint,
-                facts,
+                self._facts(changes),
             )
         )
         self._layer.put(changes, revision)
         self._layer.revision = revision
         self.changes += len(changes)
+
+    def _facts(self, changes: Changes) -> list[Change]:
+        """In key order. Whatever is changed has been asked for, so what it was is known."""
+        was, known = self._layer.changes, self._base.known
+        return [
+            _change(
+                (key, raw, raw is not None and (was[key] if key in was else known[key]) is None)
+            )
+            for key, raw in sorted(changes.items())
+        ]
 
 
 class Writer:
@@ -309,7 +318,7 @@ class Writer:
 
 
 _change: Final = partial(tuple.__new__, Change)
-"""As `Change(*pair)`, without running Python for each of an import's lines."""
+"""As `Change(*three)`, without running Python for each of an import's lines."""
 
 
 def breathe() -> None:

@@ -80,7 +80,7 @@ def test_verify_finds_the_store_sound_also_beside_a_server(used: Shell) -> None:
         "UPDATE state SET value = '2' WHERE key = 'a'",
         "UPDATE state SET revision = 3 WHERE key = 'a'",
         "DELETE FROM state WHERE key = 'b.c'",
-        "INSERT INTO state VALUES ('ghost', '1', 1)",
+        "INSERT INTO state VALUES ('ghost', 1, 1, '1')",
     ],
 )
 def test_verify_tells_a_wrong_state_and_rebuild_mends_it(used: Shell, damage: str) -> None:

@@ -1,0 +1,122 @@
+"""Which keys existed at an earlier revision: counted, listed and found without replaying the log.
+
+Where they were few, they are listed once. Else how many lay where is told by counts that are kept
+every so many changes, corrected by the keys that came and went between.
+"""
+
+from bisect import bisect_left
+from typing import Final, NamedTuple
+
+import apsw
+
+from server.index import CountRange, KeyIndex
+
+EVERY: Final = 5_000
+"""Changes between two revisions of which the counts are kept."""
+BUCKETS: Final = 1_024
+FEW: Final = 10_000
+"""So many keys are listed; of more it is counted how many lie where."""
+
+
+class Counted(NamedTuple):
+    """How many keys lay where at a revision."""
+
+    revision: int
+    keys: KeyIndex
+
+
+def keep(connection: apsw.Connection, counted: Counted) -> None:
+    """Keep counts for the questions of later, within the open transaction."""
+    row = (counted.revision, counted.keys.copy(BUCKETS).encode())
+    connection.execute("INSERT OR REPLACE INTO key_counts VALUES (?, ?)", row)
+
+
+class KeysAt:
+    """The keys at `revision`. `present` are the counts of a later one, perhaps the newest."""
+
+    def __init__(self, connection: apsw.Connection, revision: int, present: Counted) -> None:
+        self.revision = revision
+        self._index = KeyIndex(())
+        self._few: list[str] | None = None
+        if connection.execute(_ARE_MANY, (revision, FEW)).get is None:
+            self._few = sorted(key for (key,) in connection.execute(_ALL, {"at": revision}))
+        else:
+            self._index = _corrected(connection, revision, _nearest(connection, revision, present))
+
+    def count(self, connection: apsw.Connection, low: str, high: str) -> int:
+        """How many lie in [low, high)."""
+        if self._few is not None:
+            return bisect_left(self._few, high) - bisect_left(self._few, low)
+        return self._index.count(low, high, self._counter(connection))
+
+    def listed(
+        self, connection: apsw.Connection, low: str, high: str, limit: int, offset: int = 0
+    ) -> list[str]:
+        """At most `limit` of those in [low, high) behind the first `offset`, in order."""
+        if self._few is not None:
+            start = bisect_left(self._few, low) + offset
+            return self._few[start : min(start + limit, bisect_left(self._few, high))]
+        start_key, skip = low, offset
+        if offset:
+            start_key, skip = self._index.seek(low, offset, self._counter(connection))
+        bound = {"low": start_key, "high": high, "limit": limit, "skip": skip}
+        rows = connection.execute(_LIST, bound | {"at": self.revision})
+        return [key for (key,) in rows]
+
+    def _counter(self, connection: apsw.Connection) -> CountRange:
+        def count(low: str, high: str) -> int:
+            bound = {"low": low, "high": high, "at": self.revision}
+            return int(connection.execute(_COUNT, bound).get)
+
+        return count
+
+
+def _nearest(connection: apsw.Connection, revision: int, present: Counted) -> Counted:
+    """The earliest counts that are kept of `revision` or later.
+
+    Never of an earlier one: between that and `revision` the log may have been thinned out.
+    """
+    for row in connection.execute(_KEPT, (revision, present.revision)):
+        return Counted(row[0], KeyIndex.decode(row[1]))
+    return present
+
+
+def _corrected(connection: apsw.Connection, revision: int, counted: Counted) -> KeyIndex:
+    """Counted back to `revision`: what came since had not been there, what went had."""
+    came: list[str] = []
+    went: list[str] = []
+    for key, is_gone in connection.execute(_EVENTS, (revision, counted.revision)):
+        (went if is_gone else came).append(key)
+    counted.keys.change(sorted(went), sorted(came))
+    return counted.keys
+
+
+_ARE_MANY: Final = """
+SELECT 1 FROM state INDEXED BY state_by_born WHERE born <= ? LIMIT 1 OFFSET ?
+"""
+_ALL: Final = """
+SELECT key FROM state INDEXED BY state_by_born WHERE born <= :at
+UNION ALL
+SELECT key FROM lives INDEXED BY lives_by_died WHERE died > :at AND +born <= :at
+"""
+_LIST: Final = """
+SELECT key FROM state WHERE key >= :low AND key < :high AND +born <= :at
+UNION ALL
+SELECT key FROM lives WHERE key >= :low AND key < :high AND +born <= :at AND +died > :at
+ORDER BY key LIMIT :limit OFFSET :skip
+"""
+_COUNT: Final = """
+SELECT (
+    SELECT count(*) FROM state WHERE key >= :low AND key < :high AND +born <= :at
+) + (
+    SELECT count(*) FROM lives WHERE key >= :low AND key < :high AND +born <= :at AND +died > :at
+)
+"""
+_KEPT: Final = """
+SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision < ?
+ORDER BY revision LIMIT 1
+"""
+_EVENTS: Final = """
+SELECT key, value IS NULL FROM changes
+WHERE revision > ? AND revision <= ? AND (is_new OR value IS NULL)
+"""
