@@ -21,10 +21,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
+
+Moment = int | str | datetime
+"""A revision, or a time (ISO 8601 as text): then the last revision not later is meant."""
 
 CANNOT_OPEN: Final = 4
 """The server's exit status where another one owns the data directory, or it cannot be used."""
@@ -83,6 +87,29 @@ class Change(NamedTuple):
     actor: str | None = None
     at: str | None = None
     id: str | None = None
+
+
+class Version(NamedTuple):
+    """What one transaction made of a key."""
+
+    key: str
+    value: Any
+    revision: int
+    deleted: bool
+    actor: str
+    at: str
+    id: str
+    type: str
+
+
+class Difference(NamedTuple):
+    """A key's values at two moments; `added` where it was not there before, `removed` after."""
+
+    key: str
+    before: Any
+    after: Any
+    added: bool
+    removed: bool
 
 
 def connect(
@@ -326,6 +353,44 @@ class Box(_Commands):
     def batch(self) -> Batch:
         return Batch(self)
 
+    def undo(
+        self,
+        of: str | None = None,
+        *,
+        keep: Iterable[str] = (),
+        replace: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """Undo this actor's last command, or the one (or the import) whose id is `of`.
+
+        Keys that somebody changed since make it a conflict: `Rejected.keys`. Those of `keep` are
+        left as they are, those of `replace` undone all the same if they are still at that revision.
+        """
+        fields = {"of": of, "keep": list(keep), "replace": dict(replace or {})}
+        return self.command({"type": "undo"} | {n: value for n, value in fields.items() if value})
+
+    def redo(self, of: str | None = None) -> dict[str, Any]:
+        """Take this actor's last undo back, or the one whose id is `of`."""
+        return self.command({"type": "redo"} | ({} if of is None else {"of": of}))
+
+    def restore(
+        self,
+        to: Moment,
+        match: str = "**",
+        *,
+        without: Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Make the keys that match what they were then, but for those below `without`."""
+        moment, left_out = self.revision(to), list(without)
+        fields = {"to_revision": moment, "match": match, "without": left_out, "dry_run": dry_run}
+        return self.command({"type": "restore"} | fields)
+
+    def compact(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """Remove now what retention lets go; how much that is, or would be."""
+        path = "/commands/compact" + ("?dry_run=1" if dry_run else "")
+        answer: dict[str, Any] = self._json("POST", path)
+        return answer
+
     def login(self) -> str:
         """A one-time address that opens the window's page in a browser."""
         return str(self._json("POST", "/login")["url"])
@@ -336,28 +401,70 @@ class Box(_Commands):
         """What `/queries/<path>` answers; parameters that are None are left out."""
         return self._json("GET", address(path, parameters))
 
-    def item(self, key: str) -> dict[str, Any] | None:
+    def item(self, key: str, *, at: Moment | None = None) -> dict[str, Any] | None:
         """Key, value, revision, at and actor; None where there is no such key."""
         try:
-            found: dict[str, Any] = self.query("state/" + quote(key, safe=""))
+            found: dict[str, Any] = self.query("state/" + quote(key, safe=""), at=_text(at))
         except Rejected as error:
             if error.code == "not_found":
                 return None
             raise
         return found
 
-    def get(self, key: str, default: Any = None) -> Any:
-        found = self.item(key)
+    def get(self, key: str, default: Any = None, *, at: Moment | None = None) -> Any:
+        found = self.item(key, at=at)
         return default if found is None else found["value"]
 
-    def items(self, match: str = "**") -> Iterator[tuple[str, Any]]:
-        """Keys that match, with their values, in key order."""
-        after: str | None = None
-        while True:
-            page = self.query("state", match=match, after=after, limit=1000)
+    def items(self, match: str = "**", *, at: Moment | None = None) -> Iterator[tuple[str, Any]]:
+        """Keys that match, with their values, in key order.
+
+        Of a moment they are complete, or `Rejected` says what was `compacted`.
+        """
+        strict = None if at is None else 1  # a program would not see what an answer lacks
+        for page in self._pages("state", match=match, at=_text(at), strict=strict):
             yield from ((item["key"], item["value"]) for item in page["items"])
-            if (after := page["next"]) is None:
+
+    def history(self, key: str) -> Iterator[Version]:
+        """What became of a key, newest first, as far back as it was kept."""
+        for page in self._pages("history/" + quote(key, safe=""), "before"):
+            for item in page["items"]:
+                deleted = item.get("deleted", False)
+                about = (item["actor"], item["at"], item["id"], item["type"])
+                yield Version(key, item.get("value"), item["revision"], deleted, *about)
+
+    def diff(
+        self, since: Moment, until: Moment | None = None, match: str = "**"
+    ) -> Iterator[Difference]:
+        """The keys that differ between two moments (`until` is now unless given), in key order.
+
+        They are complete, or `Rejected` says what was `compacted`.
+        """
+        moments: dict[str, Any] = {"from": _text(since), "to": _text(until)}
+        for page in self._pages("diff", match=match, strict=1, **moments):
+            for item in page["items"]:
+                before, after = item.get("before"), item.get("after")
+                sides = "before" not in item, "after" not in item
+                yield Difference(item["key"], before, after, *sides)
+
+    def revision(self, moment: Moment | None = None) -> int:
+        """The last revision not later than a moment; the newest one unless given."""
+        if isinstance(moment, int):
+            return moment
+        if moment is None:
+            return int(self.query("status")["revision"])
+        # Of one key, which need not exist, since only the revision is wanted.
+        return int(self.query("state", match="_", at=_text(moment), limit=1)["revision"])
+
+    def _pages(self, query: str, position: str = "after", **wanted: Any) -> Iterator[Any]:
+        """Every page, all of the moments that the first one is of."""
+        following: Any = None
+        while True:
+            page = self.query(query, limit=1000, **wanted, **{position: following})
+            yield page
+            if (following := page["next"]) is None:
                 return
+            wanted |= {name: page[name] for name in ("from", "to") if name in page}
+            wanted |= {"at": page["revision"]} if wanted.get("at") else {}
 
     def watch(self, match: str = "**", *, after: int | str | None = None) -> Watch:
         """Current values, then changes; only what came after a revision with `after`."""
@@ -663,6 +770,12 @@ def address(path: str, parameters: Mapping[str, Any]) -> str:
     """The path of a query with those parameters that are not None."""
     given = {name: value for name, value in parameters.items() if value is not None}
     return f"/queries/{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def _text(moment: Moment | None) -> str | None:
+    if isinstance(moment, datetime):
+        moment = moment.astimezone().isoformat()  # without a zone it is this computer's
+    return None if moment is None else str(moment)
 
 
 def _expect(expect: Any) -> dict[str, Any]:

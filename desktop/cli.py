@@ -15,9 +15,13 @@ from desktop.subcommands import (
     REJECTED,
     complain,
     lists,
+    past,
+    replay,
+    restore,
     run,
     store,
     transfer,
+    undo,
     values,
     watch,
 )
@@ -48,7 +52,8 @@ def command() -> click.Group:
         callback=_remember,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (values, lists, watch, transfer, run, store):
+    modules = (values, lists, watch, past, undo, restore, transfer, replay, run, store)
+    for module in modules:
         for subcommand in module.SUBCOMMANDS:
             group.add_command(subcommand)
     return click.version_option(package_name="signalbox", prog_name="signalbox")(group)

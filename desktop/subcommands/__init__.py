@@ -32,9 +32,9 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def connect(data_dir: Path, *, start: bool = True) -> signalbox.Box:
+def connect(data_dir: Path, *, actor: str = "cli", start: bool = True) -> signalbox.Box:
     """The client of the running server, or of one that ends with us."""
-    return signalbox.connect("cli", data_dir=data_dir, start=start)
+    return signalbox.connect(actor, data_dir=data_dir, start=start)
 
 
 def parsed(text: str) -> Any:

@@ -1,80 +1,91 @@
 """`ls`, `tree`, `log`, `status`: what is there, as a table on a terminal and as lines elsewhere."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from desktop.subcommands import (
-    connect,
-    data_dir_option,
-    json_option,
-    print_json,
-    say,
-    shown,
-    visible,
-)
+from desktop.subcommands import connect, data_dir_option, json_option, print_json, shown
+from desktop.subcommands.moments import at_option
+from desktop.subcommands.tables import items, print_lines, print_rows
 
-PAGE: Final = 1_000
+TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
+COUNT: Final = click.IntRange(min=1)
 
 
 @click.command("ls")
 @click.argument("match", default="**")
+@click.option("--search", metavar="TEXT", help="Only where TEXT is in key or value.")
+@click.option("--type", "type_", type=click.Choice(TYPES), help="Only values of this type.")
+@click.option("--sort", type=click.Choice(["key", "changed"]), help="By key, or newest first.")
+@click.option("--limit", type=COUNT, help="So many at most.")
+@at_option
 @json_option
 @data_dir_option
-def ls(match: str, as_json: bool, data_dir: Path) -> None:
+def ls(
+    match: str,
+    search: str | None,
+    type_: str | None,
+    sort: str | None,
+    limit: int | None,
+    at: str | None,
+    as_json: bool,
+    data_dir: Path,
+) -> None:
     """List the keys that match, with their values."""
+    wanted: dict[str, Any] = {
+        "match": match,
+        "search": search,
+        "type": type_,
+        "sort": sort,
+        "at": at,
+    }
     with connect(data_dir) as box:
-        items = _pages(box, "state", match=match)
+        found = items(box, "state", count=limit, **wanted)
         if as_json:
-            _print_lines(items)
+            print_lines(found)
         else:
-            rows = ((i["key"], shown(i["value"]), i["at"], i["actor"]) for i in items)
-            _print_rows(("key", "value", "changed", "by"), rows, shown_columns=2)
+            rows = ((i["key"], shown(i["value"]), i["at"], i["actor"]) for i in found)
+            print_rows(("key", "value", "changed", "by"), rows, shown_columns=2)
 
 
 @click.command("tree")
 @click.argument("prefix", default="")
+@at_option
 @json_option
 @data_dir_option
-def tree(prefix: str, as_json: bool, data_dir: Path) -> None:
+def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
     """List the next segments below PREFIX with the number of keys at and below each."""
     whole = prefix if not prefix or prefix.endswith(".") else prefix + "."
     with connect(data_dir) as box:
-        children = _pages(box, "tree", field="children", prefix=whole)
+        children = items(box, "tree", field="children", prefix=whole, at=at)
         if as_json:
-            _print_lines(children)
+            print_lines(children)
         else:
             rows = (
                 (child["segment"] + ("." if "prefix" in child else ""), str(child["keys"]))
                 for child in children
             )
-            _print_rows(("segment", "keys"), rows)
+            print_rows(("segment", "keys"), rows)
 
 
 @click.command("log")
+@click.option("--actor", metavar="NAME", help="Only attempts of this actor.")
+@click.option("--status", "outcome", type=click.Choice(["accepted", "rejected"]))
+@click.option("--limit", type=COUNT, default=100, help="So many at most; 100 unless given.")
 @json_option
 @data_dir_option
-def log(as_json: bool, data_dir: Path) -> None:
+def log(actor: str | None, outcome: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
     """List the newest attempts to write, with their outcomes."""
     with connect(data_dir) as box:
-        records = box.query("attempts")["items"]
-    if as_json:
-        _print_lines(records)
-        return
-    rows = (
-        (
-            record["at"],
-            record["actor"],
-            record["type"],
-            record.get("key") or "",
-            record.get("code") or f"revision {record['revision']}",
+        records = items(
+            box, "attempts", count=limit, position="before", actor=actor, status=outcome
         )
-        for record in records
-    )
-    _print_rows(("at", "actor", "type", "key", "outcome"), rows)
+        if as_json:
+            print_lines(records)
+        else:
+            print_rows(("at", "actor", "type", "key", "outcome"), map(_attempt, records))
 
 
 @click.command("status")
@@ -87,39 +98,12 @@ def status(as_json: bool, data_dir: Path) -> None:
     if as_json:
         print_json(found)
         return
-    _print_rows(("", ""), ((name, shown(value)) for name, value in _flat(found)))
+    print_rows(("", ""), ((name, shown(value)) for name, value in _flat(found)))
 
 
-def _pages(box: Any, query: str, field: str = "items", **parameters: Any) -> Iterator[Any]:
-    after: str | None = None
-    while True:
-        page = box.query(query, after=after, limit=PAGE, **parameters)
-        yield from page[field]
-        if (after := page["next"]) is None:
-            return
-
-
-def _print_lines(values: Any) -> None:
-    for value in values:
-        print_json(value)
-
-
-def _print_rows(
-    titles: Sequence[str], rows: Iterator[Sequence[str]], shown_columns: int | None = None
-) -> None:
-    """A table on a terminal; elsewhere tab-separated lines of the first columns."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            say("\t".join(row[:shown_columns]))
-        return
-    from rich.console import Console  # noqa: PLC0415 - a fifth of a second that scripts need not pay
-    from rich.table import Table  # noqa: PLC0415 - the same
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    table = Table(*titles, box=None, pad_edge=False, show_header=any(titles))
-    for row in rows:
-        table.add_row(*(Text(visible(cell), overflow="ellipsis") for cell in row))
-    Console().print(table)
+def _attempt(record: dict[str, Any]) -> tuple[str, ...]:
+    outcome = record.get("code") or f"revision {record['revision']}"
+    return record["at"], record["actor"], record["type"], record.get("key") or "", outcome
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

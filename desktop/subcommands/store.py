@@ -1,4 +1,4 @@
-"""`backup`, `verify`, `rebuild`, `token`, `path`, `serve`: the store itself."""
+"""`backup`, `verify`, `rebuild`, `compact`, `token`, `path`, `serve`: the store itself."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +16,7 @@ from desktop.subcommands import (
     print_json,
 )
 from desktop.subcommands.progress import Bar
+from desktop.subcommands.tables import print_rows
 
 
 @click.command("backup")
@@ -60,6 +61,35 @@ def rebuild(as_json: bool, data_dir: Path) -> int:
         return _report(report, as_json)
 
     return _with_store(work)
+
+
+@click.command("compact")
+@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@json_option
+@data_dir_option
+def compact(dry_run: bool, as_json: bool, data_dir: Path) -> None:
+    """Remove now what retention lets go from the history."""
+    with connect(data_dir) as box:
+        report = box.compact(dry_run=dry_run)
+    if as_json:
+        print_json(report)
+        return
+    go = "would go" if dry_run else "have gone"
+    click.echo(
+        f"{report['changes']:,} changes in {report['transactions']:,} transactions {go}; "
+        f"the history begins with revision {report['oldest_revision']:,}"
+    )
+    rows = (
+        (
+            one["prefix"] or "(all else)",
+            one["max_age"] or "for ever",
+            f"{one['changes']:,}",
+            str(one["revision"]),
+            one["at"] or "",
+        )
+        for one in report["prefixes"]
+    )
+    print_rows(("prefix", "kept for", "changes", "up to revision", "of"), rows)
 
 
 @click.command("token")
@@ -136,4 +166,4 @@ def _with_store(work: Callable[[], int]) -> int:
         return CANNOT_OPEN
 
 
-SUBCOMMANDS: Final = (backup, verify, rebuild, token, path, _serve())
+SUBCOMMANDS: Final = (backup, verify, rebuild, compact, token, path, _serve())

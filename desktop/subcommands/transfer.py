@@ -8,7 +8,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -26,7 +26,9 @@ from desktop.subcommands import (
     print_json,
 )
 from desktop.subcommands.formats import READERS, Bad, guess
+from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
+from desktop.subcommands.tables import tell_compacted
 
 BLOCK: Final = 64 * 1024
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
@@ -46,24 +48,36 @@ def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> 
         kind = kind or guess(file.name, source)
         body = _Body(READERS[kind](source))
         answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
-        lines = [json.loads(line) for line in _whole(answer)]
+        lines = [json.loads(line) for line in whole(answer)]
     return _tell(body, lines, as_json)
 
 
 @click.command("export")
 @click.argument("match", default="**")
 @click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
+@click.option("--history", is_flag=True, help="One transaction a line; replay reads them.")
+@at_option
 @data_dir_option
-def export(match: str, kind: str | None, data_dir: Path) -> None:
+def export(match: str, kind: str | None, history: bool, at: str | None, data_dir: Path) -> None:
     """Print the keys that match."""
+    if history and kind not in (None, "ndjson"):
+        raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
+    wanted = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
     with connect(data_dir) as box:
-        path = signalbox.address("export", {"match": match, "format": kind})
-        for block in _whole(iter(partial(box.request("GET", path).read, BLOCK), b"")):
+        answer = box.request("GET", signalbox.address("export", wanted))
+        if compacted := answer.headers.get("Signalbox-Compacted"):
+            tell_compacted(compacted.split(", "))
+        for block in blocks(answer):
             sys.stdout.buffer.write(block)
         sys.stdout.flush()
 
 
-def _whole(parts: Iterable[bytes]) -> Iterator[bytes]:
+def blocks(answer: HTTPResponse) -> Iterator[bytes]:
+    """An export as it comes. Raises `NotRunning` where it breaks off."""
+    return whole(iter(partial(answer.read, BLOCK), b""))
+
+
+def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
     """An answer as it comes. Raises `NotRunning` where it breaks off."""
     try:
         yield from parts

@@ -18,6 +18,7 @@ from desktop.subcommands import (
     shown,
     strictly_parsed,
 )
+from desktop.subcommands.moments import at_option
 
 NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
 """So that -5 is a value, not an option."""
@@ -25,14 +26,15 @@ NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
 
 @click.command("get")
 @click.argument("key")
+@at_option
 @json_option
 @data_dir_option
-def get(key: str, as_json: bool, data_dir: Path) -> int:
+def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
     """Print the value of KEY."""
     with connect(data_dir) as box:
-        item = box.item(key)
+        item = box.item(key, at=at)
     if item is None:
-        complain(f"There is no key {key}.")
+        complain(f"There is no key {key}." if at is None else f"There was no key {key} then.")
         return NO_SUCH_KEY
     if as_json:
         print_json(item)

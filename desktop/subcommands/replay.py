@@ -1,0 +1,224 @@
+"""`replay`: send a recorded stretch again, through the ordinary commands, to another store."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from time import monotonic, sleep
+from typing import IO, Any, BinaryIO, Final, NamedTuple
+from urllib.parse import urlencode
+
+import click
+
+import signalbox
+from desktop import places
+from desktop.subcommands import (
+    complain,
+    connect,
+    data_dir_option,
+    dumped,
+    json_option,
+    print_json,
+    say,
+    strictly_parsed,
+)
+from desktop.subcommands.moments import MOMENT, NOW
+from desktop.subcommands.progress import Bar
+from desktop.subcommands.transfer import NDJSON, blocks, whole
+
+BATCH_COMMANDS: Final = 1_000
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Of a recorded line: what is longer might, escaped, not fit into the body of one request."""
+
+
+class Recorded(NamedTuple):
+    """One transaction of an `export --history`; `size` is its line's, in bytes."""
+
+    id: str
+    revision: int
+    actor: str
+    at: str
+    changes: list[dict[str, Any]]
+    size: int
+
+    @property
+    def time(self) -> float:
+        """Seconds since 1970."""
+        return datetime.fromisoformat(self.at).timestamp()
+
+    @property
+    def new_id(self) -> str:
+        """The same for the same transaction, so that sending it twice does nothing twice."""
+        said = dumped([self.id, self.revision, self.changes]).encode()
+        return "replay-" + hashlib.blake2b(said, digest_size=16).hexdigest()
+
+    @property
+    def commands(self) -> Iterator[dict[str, Any]]:
+        """What makes the same changes again."""
+        for change in self.changes:
+            if change.get("deleted"):
+                yield {"type": "delete", "key": change["key"]}
+            else:
+                yield {"type": "set", "key": change["key"], "value": change["value"]}
+
+
+@click.command("replay")
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--from", "since", type=MOMENT, metavar="A", help="Revision or time; the start.")
+@click.option("--to", "until", type=MOMENT, metavar="B", help="Revision or time; now.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    metavar="N",
+    help="So many times as fast as it was; 0 is as fast as possible.",
+)
+@click.option("--into", metavar="DIR", help="Folder of the store that it is sent to.")
+@json_option
+@data_dir_option
+def replay(
+    file: BinaryIO | None,
+    since: str | None,
+    until: str | None,
+    speed: float,
+    into: str | None,
+    as_json: bool,
+    data_dir: Path,
+) -> None:
+    """Send FILE (of export --history; - for stdin), or what happened from A to B, once more."""
+    is_stretch = since is not None or until is not None
+    if (file is None) != is_stretch or (is_stretch and into is None):
+        raise click.UsageError("Needed is FILE, or --into with --from, --to or both.")
+    with ExitStack() as stack:
+        target = stack.enter_context(connect(data_dir if into is None else places.data_dir(into)))
+        after = 0
+        if file is None:
+            source = stack.enter_context(connect(data_dir))
+            file = stack.enter_context(TemporaryFile())
+            after = _record(source, since or "0", until or NOW, file)
+        run = _Run(target, speed)
+        bar = stack.enter_context(Bar("Replaying"))
+        for transaction in _read(file, bar):
+            if transaction.revision > after:
+                run.send(transaction)
+    _tell(run, as_json)
+
+
+class _Run:
+    """Sends one transaction after the other and counts."""
+
+    def __init__(self, box: signalbox.Box, speed: float) -> None:
+        self._box = box
+        self._speed = speed
+        self._last: tuple[float, float] | None = None  # recorded at, sent at
+        self.transactions = self.duplicates = self.changes = self.revision = 0
+
+    def send(self, transaction: Recorded) -> None:
+        """Raises `Rejected`, `NotRunning`, `UsageError` for a store's own recording."""
+        if self.transactions == 0:
+            _check_other(self._box, transaction)
+        self._wait(transaction.time)
+        is_small = len(transaction.changes) <= BATCH_COMMANDS and transaction.size <= BATCH_BYTES
+        ack = (self._batch if is_small else self._import)(transaction)
+        self.transactions += 1
+        self.revision = ack["revision"]
+        if ack["duplicate"]:
+            self.duplicates += 1
+            self._last = transaction.time, monotonic()  # what was there already takes no time
+        else:
+            self.changes += ack["changes"]
+
+    def _wait(self, at: float) -> None:
+        if self._last is None or self._speed == 0:
+            self._last = at, monotonic()
+            return
+        recorded, sent = self._last
+        due = sent + (at - recorded) / self._speed
+        sleep(max(due - monotonic(), 0))
+        self._last = at, due
+
+    def _batch(self, transaction: Recorded) -> dict[str, Any]:
+        commands = list(transaction.commands)
+        about = {"id": transaction.new_id, "actor": transaction.actor}
+        return self._box.command({"type": "batch", "commands": commands} | about)
+
+    def _import(self, transaction: Recorded) -> dict[str, Any]:
+        about = {"id": transaction.new_id, "actor": transaction.actor, "atomic": 1}
+        path = f"/commands/import?{urlencode(about)}"
+        lines = (dumped(command).encode() + b"\n" for command in transaction.commands)
+        answer = self._box.request("POST", path, lines, NDJSON)
+        *_, last = (json.loads(line) for line in whole(answer))
+        if last.get("status") != "accepted":
+            raise signalbox.Rejected(answer.status, last)
+        return dict(last) | {"duplicate": last["duplicates"] > 0}
+
+
+def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> int:
+    """Copy what happened until then; the revision behind which it begins.
+
+    It is sent slowly, and no server waits so long for one who reads.
+    """
+    after = source.revision(None if since == NOW else since)
+    if after + 1 < source.query("status")["oldest_revision"]:
+        complain("Retention has removed a part of what happened then.")
+    at = None if until == NOW else until
+    wanted = {"history": 1, "at": at}
+    for block in blocks(source.request("GET", signalbox.address("export", wanted))):
+        file.write(block)
+    file.seek(0)
+    return after
+
+
+def _check_other(box: signalbox.Box, transaction: Recorded) -> None:
+    """A recording knows no store, but its own still has the transaction in its place."""
+    try:
+        known = box.query(f"attempts/{transaction.id}")
+    except signalbox.Rejected as error:
+        if error.code != "not_found":
+            raise
+        return
+    if (known.get("revision"), known["at"]) == (transaction.revision, transaction.at):
+        raise click.UsageError("This was recorded from the very store that it would be sent to.")
+
+
+def _read(file: IO[bytes], bar: Bar) -> Iterator[Recorded]:
+    size, done = os.fstat(file.fileno()).st_size, 0
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            yield _recorded(number, line)
+        done += len(line)
+        bar.show(done, max(size, done))
+
+
+def _recorded(number: int, line: bytes) -> Recorded:
+    try:
+        found = strictly_parsed(line.decode())
+        fields = {name: found[name] for name in Recorded._fields if name != "size"}
+        transaction = Recorded(**fields, size=len(line))
+        _ = transaction.time, list(transaction.commands)  # it is what it should be
+    except (ValueError, TypeError, LookupError) as error:
+        raise click.UsageError(
+            f"Line {number} is no transaction of an export --history: {error!r}."
+        ) from error
+    return transaction
+
+
+def _tell(run: _Run, as_json: bool) -> None:
+    counts = {
+        "transactions": run.transactions,
+        "duplicates": run.duplicates,
+        "changes": run.changes,
+        "revision": run.revision,
+    }
+    if as_json:
+        print_json(counts)
+    else:
+        text = "{transactions:,} transactions sent, {duplicates:,} were there, {changes:,} changes"
+        say(text.format(**counts))
+
+
+SUBCOMMANDS: Final = (replay,)

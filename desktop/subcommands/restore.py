@@ -1,0 +1,87 @@
+"""`restore`: make keys again what they were, after a look at what that means."""
+
+import sys
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+import signalbox
+from desktop.subcommands import (
+    REJECTED,
+    connect,
+    data_dir_option,
+    json_option,
+    print_ack,
+    print_json,
+    say,
+)
+from desktop.subcommands.moments import MOMENT, NOW
+from desktop.subcommands.past import differences, print_differences
+
+SHOWN: Final = 20
+"""So many keys are listed before it is asked."""
+
+
+@click.command("restore")
+@click.argument("moment", metavar="REV|TIME", type=MOMENT)
+@click.argument("match", default="**")
+@click.option("--without", metavar="PREFIX.", multiple=True, help="Leave what is below as it is.")
+@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@json_option
+@data_dir_option
+def restore(
+    moment: str,
+    match: str,
+    without: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    data_dir: Path,
+) -> int:
+    """Make the keys that match what they were at a moment, as one new change that can be undone."""
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
+    with connect(data_dir) as box:
+        revision = box.revision(None if moment == NOW else moment)
+        if dry_run or asks:
+            preview = box.restore(revision, match, without=without, dry_run=True)
+            lines = _preview(box, revision, match, without)
+            _tell(preview, revision, lines, as_json, None if dry_run else SHOWN)
+            if dry_run or not preview["changed"]:
+                return 0
+            if not click.confirm("Restore this?"):
+                return REJECTED
+        print_ack(box.restore(revision, match, without=without), as_json)
+    return 0
+
+
+def _preview(
+    box: signalbox.Box, revision: int, match: str, without: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    pages = differences(box, NOW, str(revision), match)
+    lines = chain.from_iterable(page["items"] for page in pages)
+    return (line for line in lines if not line["key"].startswith(without))
+
+
+def _tell(
+    preview: dict[str, Any],
+    revision: int,
+    lines: Iterator[dict[str, Any]],
+    as_json: bool,
+    limit: int | None,
+) -> None:
+    if as_json:
+        print_json(preview | {"items": list(lines)})
+        return
+    print_differences(islice(lines, limit))
+    changes = preview["changes"]
+    if limit is not None and changes > limit:
+        say(f"… and {changes - limit:,} more")
+    keys = "1 key" if changes == 1 else f"{changes:,} keys"
+    say(f"{keys} would be as in revision {revision}")
+
+
+SUBCOMMANDS: Final = (restore,)
