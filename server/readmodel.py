@@ -174,6 +174,10 @@ class ReadModel:
         with self.snapshot() as connection:
             return self._present.visible(connection, "", LAST)
 
+    def pages_at(self, match: str, at: int) -> Iterator[list[Item]]:
+        """Every item that matches at a revision, page by page."""
+        return self._past.pages(match, at)
+
     # Asked about the log.
 
     def history(self, key: str, before: int | None = None, limit: int = 100) -> History:

@@ -14,7 +14,7 @@ from server.search import Item
 
 def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
     """The `change` event of a transaction, empty where none of its keys match."""
-    changes = [_change(change) for change in transaction.changes if pattern.matches(change.key)]
+    changes = [change_of(change) for change in transaction.changes if pattern.matches(change.key)]
     if not changes:
         return b""
     body = shapes.Transaction(
@@ -39,7 +39,7 @@ def ack(event: dict[str, Any]) -> bytes:
     return _event("ack", event) + b"\n"
 
 
-def reset(reason: Literal["other_store"], oldest: int) -> bytes:
+def reset(reason: Literal["other_store", "compacted"], oldest: int) -> bytes:
     return _event("reset", shapes.Reset(reason, oldest)) + b"\n"
 
 
@@ -57,7 +57,8 @@ def _event(name: str, body: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n"
 
 
-def _change(change: Change) -> shapes.Change:
+def change_of(change: Change) -> shapes.Change:
+    """A change as streams and exports carry it."""
     if change.raw is None:
         return shapes.Change(change.key, deleted=True)
     return shapes.Change(change.key, msgspec.Raw(change.raw.encode()))

@@ -6,14 +6,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import bottle
 import msgspec
 
-from server.errors import Conflict
+from server import horizons
+from server.errors import Conflict, Invalid
+from server.http import histories
 from server.http.answers import HEADERS
-from server.http.queries import given_to, iso
+from server.http.queries import given_to, iso, left_out
 from server.keys import compile_pattern
 from server.readmodel import ReadModel
 from server.search import Filter, Item, Question, env_collision
@@ -24,21 +27,38 @@ Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
 
 def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
     """Add the route to `app`."""
+    app.get("/queries/export", callback=lambda: _export(readmodel))
 
-    def export() -> Any:
-        given = given_to("/queries/export")
-        match, name = given.get("match", "**"), given.get("format", "ndjson")
-        compile_pattern(match)
+
+def _export(readmodel: ReadModel) -> Iterator[bytes]:
+    given = given_to("/queries/export")
+    match, name = given.get("match", "**"), given.get("format", "ndjson")
+    pattern = compile_pattern(match)
+    at = readmodel.moment(given["at"]) if "at" in given else None
+    revision = readmodel.revision if at is None else at
+    media_type, encode = FORMATS[name]
+    if given.get("history") == "1":
+        if name != "ndjson":
+            raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
+        needed, body = 0, histories.lines(readmodel, revision, pattern)
+    else:
+        pages = partial(_pages, readmodel, match, at, revision)
         if name == "env":
-            _refuse_collision(readmodel, match)
-        media_type, encode = FORMATS[name]
-        revision = readmodel.revision
-        bottle.response.headers.update(dict(HEADERS))
-        bottle.response.set_header("Content-Type", media_type)
-        bottle.response.set_header("Signalbox-Revision", str(revision))
-        return encode(readmodel.snapshot_pages(revision, match))
+            _refuse_collision(readmodel, match, pages if at is not None else None)
+        needed, body = revision, encode(pages())
+    unknown = horizons.unknown(readmodel.horizons(), needed, pattern.low, pattern.high)
+    left_out(given, unknown, needed)
+    headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
+    if unknown:
+        headers["Signalbox-Compacted"] = ", ".join(prefix or "**" for prefix in unknown)
+    bottle.response.headers.update(dict(HEADERS) | headers)
+    return body
 
-    app.get("/queries/export", callback=export)
+
+def _pages(readmodel: ReadModel, match: str, at: int | None, revision: int) -> Iterator[list[Item]]:
+    if at is not None:
+        return readmodel.pages_at(match, at)
+    return readmodel.snapshot_pages(revision, match)
 
 
 def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
@@ -98,13 +118,28 @@ def _shell(raw: str) -> str:
     return shlex.quote(value)
 
 
-def _refuse_collision(readmodel: ReadModel, match: str) -> None:
-    question = Question(Filter(match), "key", None, 0, 0)
-    keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
+def _refuse_collision(
+    readmodel: ReadModel, match: str, pages: Callable[[], Iterator[list[Item]]] | None
+) -> None:
+    """`pages` are those of the past; what is there now can be asked of SQL."""
+    if pages is not None:
+        keys = _collision(pages())
+    else:
+        question = Question(Filter(match), "key", None, 0, 0)
+        keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
     if keys:
         raise Conflict(
             f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys
         )
+
+
+def _collision(pages: Iterator[list[Item]]) -> list[str]:
+    named: dict[str, str] = {}
+    for items in pages:
+        for item in items:
+            if (first := named.setdefault(variable(item.key), item.key)) != item.key:
+                return [first, item.key]
+    return []
 
 
 def _raw(item: Item) -> msgspec.Raw:

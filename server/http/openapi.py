@@ -14,6 +14,8 @@ from server.http.shapes import (
     Accepted,
     AcceptedAttempt,
     Attempts,
+    Diff,
+    History,
     Item,
     LoginAddress,
     Page,
@@ -183,7 +185,10 @@ def _command() -> Schema:
 
 def _export() -> Schema:
     return {
-        "application/x-ndjson": {"schema": _TEXT, "x-line": _ref("Set")},
+        "application/x-ndjson": {
+            "schema": _TEXT,
+            "x-line": {"anyOf": [_ref("Set"), _ref("Recorded")]},
+        },
         "application/json": {"schema": {"type": "object", "additionalProperties": True}},
         **_text("text/csv"),
         **_text("text/plain"),
@@ -229,6 +234,8 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/tree": Route(
         "The next segments below a prefix with exact numbers of keys.", _json(Tree)
     ),
+    "GET /queries/history/{key}": Route("What a key was, newest first.", _json(History)),
+    "GET /queries/diff": Route("What differs between two moments, key by key.", _json(Diff)),
     "GET /queries/attempts": Route("Outcomes of attempts, newest first.", _json(Attempts)),
     "GET /queries/attempts/{id}": Route(
         "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
@@ -236,7 +243,10 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/export": Route(
         "The state of one revision, streamed.",
         _export(),
-        gives={"Signalbox-Revision": "The revision that all of it is of."},
+        gives={
+            "Signalbox-Revision": "The revision that all of it is of.",
+            "Signalbox-Compacted": "Prefixes that are left out: their past is not kept so long.",
+        },
     ),
     "GET /queries/status": Route("What the server is and does.", _json(Status)),
     "GET /queries/metrics": Route(

@@ -54,18 +54,37 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "acks": Parameter(
         _text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
     ),
+    "at": Parameter(
+        _text(), "As it was at a revision, or at an ISO 8601 time: the last revision not later."
+    ),
+    "strict": Parameter(
+        _text(enum=["0", "1"], default="0"),
+        "1: refused with 410 where retention has removed what the moment needs.",
+    ),
+    "from": Parameter(_text(), "One moment: a revision or an ISO 8601 time."),
+    "to": Parameter(_text(), "The other moment, before or behind the first; by default now."),
+    "history": Parameter(
+        _text(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
+    ),
+    "dry_run": Parameter(_text(enum=["0", "1"], default="0"), "1: only say what would be done."),
     "id": Parameter(_text(), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
 }
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/commands/import": ("id", "atomic", "actor"),
-    "/queries/state/{key}": (),
-    "/queries/state": ("match", "type", "search", "sort", "after", "limit"),
-    "/queries/tree": ("prefix", "after", "limit"),
+    "/commands/compact": ("dry_run",),
+    "/queries/state/{key}": ("at",),
+    "/queries/state": (
+        *("match", "type", "search", "sort", "after", "limit"),
+        *("at", "strict"),
+    ),
+    "/queries/tree": ("prefix", "after", "limit", "at", "strict"),
+    "/queries/history/{key}": ("before", "limit", "strict"),
+    "/queries/diff": ("from", "to", "match", "after", "limit", "strict"),
     "/queries/attempts": ("actor", "status", "before", "limit"),
     "/queries/attempts/{id}": (),
-    "/queries/export": ("format", "match"),
+    "/queries/export": ("format", "match", "history", "at", "strict"),
     "/queries/status": (),
     "/queries/metrics": (),
     "/queries/stream": ("match", "after", "acks"),

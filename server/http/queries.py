@@ -1,14 +1,16 @@
 """`GET /queries/…`: every read that ends. Nothing here can write."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import bottle
 import msgspec
 
+from server import horizons
 from server.errors import Invalid, NoSuchThing, quoted
+from server.history import Difference, Version
 from server.http import shapes
 from server.http.answers import HEADERS, is_known
 from server.http.parameters import Parameters, limit, parameters
@@ -24,6 +26,8 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
     app.get("/queries/state/<key:path>", callback=queries.one)
     app.get("/queries/state", callback=queries.state)
     app.get("/queries/tree", callback=queries.tree)
+    app.get("/queries/history/<key:path>", callback=queries.history)
+    app.get("/queries/diff", callback=queries.diff)
     app.get("/queries/attempts", callback=queries.attempts)
     app.get("/queries/attempts/<identity>", callback=queries.attempt)
     app.get("/queries/status", callback=queries.status)
@@ -38,9 +42,9 @@ class _Queries:
         self._status = status
 
     def one(self, key: str) -> bottle.HTTPResponse:
-        given_to("/queries/state/{key}")
+        given = given_to("/queries/state/{key}")
         check_key(key)
-        item = self._readmodel.get(key)
+        item = self._readmodel.get(key, self._at(given))
         if item is None:
             raise NoSuchThing(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
@@ -55,17 +59,45 @@ class _Queries:
             given.get("sort", "key"),
             given.get("after"),
             limit=limit(given),
+            at=self._at(given),
         )
         items = [shown(item) for item in page.items]
-        return json_answer(shapes.Page(page.revision, page.total, items, page.next))
+        compacted = left_out(given, page.compacted, page.revision)
+        return json_answer(shapes.Page(page.revision, page.total, items, page.next, compacted))
 
     def tree(self) -> bottle.HTTPResponse:
         given = given_to("/queries/tree")
         if prefix := given.get("prefix", ""):
             check_prefix(prefix)
-        found = self._readmodel.tree(prefix, given.get("after"), limit(given))
+        found = self._readmodel.tree(prefix, given.get("after"), limit(given), self._at(given))
         children = [_child(child) for child in found.children]
-        return json_answer(shapes.Tree(found.revision, found.total, children, found.next))
+        compacted = left_out(given, found.compacted, found.revision)
+        return json_answer(
+            shapes.Tree(found.revision, found.total, children, found.next, compacted)
+        )
+
+    def history(self, key: str) -> bottle.HTTPResponse:
+        given = given_to("/queries/history/{key}")
+        check_key(key)
+        found = self._readmodel.history(key, _revision(given.get("before")), limit(given))
+        compacted = left_out(given, found.compacted, 0)
+        items = [_version(version) for version in found.items]
+        return json_answer(shapes.History(key, items, found.next, compacted))
+
+    def diff(self) -> bottle.HTTPResponse:
+        given = given_to("/queries/diff")
+        if "from" not in given:
+            raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
+        since = self._readmodel.moment(given["from"], "from")
+        until = self._readmodel.revision
+        if "to" in given:
+            until = self._readmodel.moment(given["to"], "to")
+        found = self._readmodel.diff(
+            since, until, given.get("match", "**"), given.get("after"), limit(given)
+        )
+        compacted = left_out(given, found.compacted, min(since, until))
+        items = [_difference(one) for one in found.items]
+        return json_answer(shapes.Diff(since, until, found.total, items, found.next, compacted))
 
     def attempts(self) -> bottle.HTTPResponse:
         given = given_to("/queries/attempts")
@@ -90,6 +122,9 @@ class _Queries:
         given_to("/queries/status")
         return json_answer(self._status())
 
+    def _at(self, given: Parameters) -> int | None:
+        return self._readmodel.moment(given["at"]) if "at" in given else None
+
     def metrics(self) -> str:
         given_to("/queries/metrics")
         return metrics(self._status())
@@ -98,6 +133,15 @@ class _Queries:
 def given_to(route: str) -> Parameters:
     """The parameters of the request that bottle is answering."""
     return parameters(bottle.request.environ, route)
+
+
+def left_out(
+    given: Parameters, prefixes: Sequence[str], revision: int
+) -> list[str] | msgspec.UnsetType:
+    """What an answer says about the keys that it leaves out. Raises `Compacted` for strict=1."""
+    if prefixes and given.get("strict") == "1":
+        raise horizons.compacted(prefixes, revision)
+    return list(prefixes) or msgspec.UNSET
 
 
 def shown(item: Item) -> shapes.Item:
@@ -160,6 +204,33 @@ def _position(text: str | None) -> tuple[int, int] | None:
     if (found := _POSITION.fullmatch(text)) is None:
         raise Invalid(f"The parameter before is {quoted(text)}; it is the next of an earlier page.")
     return int(found[1]), int(found[2])
+
+
+def _revision(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"The parameter before is {quoted(text)}; it is a revision.")
+    return int(text)
+
+
+def _version(one: Version) -> shapes.Version:
+    shown = shapes.Version(
+        revision=one.revision, at=iso(one.at), actor=one.actor, id=one.id, type=one.type
+    )
+    if one.raw is None:
+        shown.deleted = True
+    else:
+        shown.value = msgspec.Raw(one.raw.encode())
+    return shown
+
+
+def _difference(one: Difference) -> shapes.Difference:
+    return shapes.Difference(one.key, _side(one.before), _side(one.after))
+
+
+def _side(raw: str | None) -> Any:
+    return msgspec.UNSET if raw is None else msgspec.Raw(raw.encode())
 
 
 def _child(child: Child) -> shapes.Child:

@@ -119,12 +119,16 @@ class Item(Shape):
 
 
 class Page(Shape):
-    """`total` counts every match; `next` goes into `after`, null at the end."""
+    """`total` counts every match; `next` goes into `after`, null at the end.
+
+    `compacted` are prefixes of keys that are left out: their past is not kept so long.
+    """
 
     revision: int
     total: int
     items: list[Item]
     next: str | None
+    compacted: list[str] | UnsetType = UNSET
 
 
 class Child(Shape, kw_only=True):
@@ -137,12 +141,62 @@ class Child(Shape, kw_only=True):
 
 
 class Tree(Shape):
-    """`total` counts the keys below the prefix; `next` goes into `after`, null at the end."""
+    """`total` counts the keys below the prefix; `next` goes into `after`, null at the end.
+
+    `compacted` as in a page.
+    """
 
     revision: int
     total: int
     children: list[Child]
     next: str | None
+    compacted: list[str] | UnsetType = UNSET
+
+
+class Version(Shape, kw_only=True):
+    """Either `value` or `deleted`; `id` and `type` are the command's."""
+
+    revision: int
+    at: Time
+    actor: str
+    id: str
+    type: str
+    value: Any = UNSET
+    deleted: Literal[True] | UnsetType = UNSET
+
+
+class History(Shape):
+    """Newest first; `next` goes into `before`, null at the end.
+
+    `compacted` is there where older versions may have been removed.
+    """
+
+    key: str
+    items: list[Version]
+    next: int | None
+    compacted: list[str] | UnsetType = UNSET
+
+
+class Difference(Shape):
+    """A side is left out where there was no such key."""
+
+    key: str
+    before: Any = UNSET
+    after: Any = UNSET
+
+
+class Diff(Shape, rename={"since": "from", "until": "to"}):
+    """`total` counts every key that differs; `next` goes into `after`, null at the end.
+
+    `compacted` as in a page.
+    """
+
+    since: int
+    until: int
+    total: int
+    items: list[Difference]
+    next: str | None
+    compacted: list[str] | UnsetType = UNSET
 
 
 class Attempts(Shape):
@@ -223,10 +277,17 @@ class Transaction(Shape):
     changes: list[Change]
 
 
+class Recorded(Transaction, kw_only=True):
+    """A transaction as an export of the history has it; `of` are revisions that it reverses."""
+
+    type: str
+    of: list[int] | UnsetType = UNSET
+
+
 class Reset(Shape):
     """`oldest` is the first revision that a stream can begin behind."""
 
-    reason: Literal["other_store"]
+    reason: Literal["other_store", "compacted"]
     oldest: int
 
 

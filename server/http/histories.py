@@ -1,0 +1,39 @@
+"""An export of the history: one transaction a line, as `/queries/export?history=1` streams it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import gevent
+import msgspec
+
+from server.events import Transaction
+from server.http import shapes
+from server.http.events import change_of
+from server.http.queries import iso
+from server.keys import Pattern
+from server.readmodel import HIGHEST, ReadModel
+
+TRANSACTIONS: Final = 500
+
+
+def lines(readmodel: ReadModel, last: int, pattern: Pattern) -> Iterator[bytes]:
+    """The transactions up to revision `last` that changed a matching key, with these changes."""
+    after = 0
+    while found := readmodel.transactions(after, TRANSACTIONS):
+        after = found[-1].revision
+        wanted = (one for one in found if one.revision <= last)
+        if piece := b"".join(_line(one, pattern) for one in wanted):
+            yield piece
+        if after >= last:
+            return
+        gevent.idle(priority=HIGHEST)
+
+
+def _line(one: Transaction, pattern: Pattern) -> bytes:
+    changes = [change_of(change) for change in one.changes if pattern.matches(change.key)]
+    if not changes:
+        return b""
+    recorded = shapes.Recorded(one.revision, one.id, one.actor, iso(one.at), changes, type=one.type)
+    if one.of:
+        recorded.of = list(one.of)
+    return msgspec.json.encode(recorded) + b"\n"
