@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from server import values
 from server.complaints import EXPECT, complaints
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
-from server.keys import check_key, check_prefix
+from server.keys import check_key, check_prefix, compile_pattern
 
 MAX_BATCH: Final = 1_000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -97,7 +97,40 @@ class Batch(_Member, frozen=True, tag="batch"):
     commands: list[Member]
 
 
-Command = Member | Batch
+class Restore(_Member, frozen=True, tag="restore"):
+    """Matching keys become what they were; those below the prefixes `without` stay as they are."""
+
+    to_revision: Revision
+    match: str = "**"
+    without: list[str] = []
+    expect: Expect = "any"
+
+
+class Undo(_Member, frozen=True, tag="undo"):
+    """`of` is a command's id, an import's for all its batches; by default the actor's newest.
+
+    Where somebody has changed a key since, `keep` leaves it as it is and `replace` overwrites it if
+    its last change is still the one of that revision.
+    """
+
+    of: str | None = None
+    keep: list[str] = []
+    replace: dict[str, Revision] = {}
+    expect: Expect = "any"
+
+
+class Redo(_Member, frozen=True, tag="redo"):
+    """`of` is the id of an undo, or of the command that was undone; by default the last undo."""
+
+    of: str | None = None
+    keep: list[str] = []
+    replace: dict[str, Revision] = {}
+    expect: Expect = "any"
+
+
+Timed = Restore | Undo | Redo
+"""What is decided by what the log has."""
+Command = Member | Batch | Timed
 TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
 
 
@@ -231,7 +264,9 @@ def _check(command: Command, where: str = "") -> None:
         for number, member in enumerate(command.commands):
             _check(member, f"commands[{number}].")
         return
-    if isinstance(command, DeletePrefix):
+    if isinstance(command, Timed):
+        _check_timed(command)
+    elif isinstance(command, DeletePrefix):
         check_prefix(command.prefix, where + "prefix")
     elif isinstance(command, Rename):
         _check_rename(command, where)
@@ -241,6 +276,21 @@ def _check(command: Command, where: str = "") -> None:
             _check_by(command, where)
     if command.expect != "any":
         _check_expect(command, command.expect, where)
+
+
+def _check_timed(command: Timed) -> None:
+    if isinstance(command, Restore):
+        compile_pattern(command.match)
+        for prefix in command.without:
+            check_prefix(prefix, "without")
+        return
+    if command.of is not None and not _fits(_ID, command.of):
+        raise Invalid(f"The field of is {quoted(command.of)}; it is the id of a command.")
+    for name, keys in (("keep", command.keep), ("replace", command.replace)):
+        for key in keys:
+            check_key(key, name)
+    if both := set(command.keep) & set(command.replace):
+        raise Invalid(f"The key {min(both)} is named in keep and in replace; only one can be.")
 
 
 def _check_by(command: Add, where: str) -> None:
@@ -267,17 +317,17 @@ def _check_rename(command: Rename, where: str) -> None:
         )
 
 
-def _check_expect(command: Member, expect: Expect, where: str) -> None:
+def _check_expect(command: Member | Timed, expect: Expect, where: str) -> None:
     given = msgspec.to_builtins(expect)
     if isinstance(given, dict) and len(given) != 1:
         raise Invalid(f"The field {where}expect is {quoted(given)}; allowed are {EXPECT}.")
-    about_prefix = isinstance(command, DeletePrefix) or (
+    about_many = isinstance(command, DeletePrefix | Timed) or (
         isinstance(command, Rename) and command.key[-1] == "."
     )
-    if about_prefix and "store_revision" not in given:
+    if about_many and "store_revision" not in given:
         raise Invalid(
-            f"The field {where}expect is {quoted(given)}; "
-            'for a prefix "any" and {"store_revision": n} are allowed.'
+            f"The field {where}expect is {quoted(given)}; where the command is not about one key "
+            '"any" and {"store_revision": n} are allowed.'
         )
 
 

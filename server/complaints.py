@@ -13,11 +13,18 @@ Kinds = Mapping[str, type[msgspec.Struct]]
 EXPECT: Final = (
     '"any", "absent", "present", {"revision": n} and {"store_revision": n} with an integer from 0'
 )
+_ALONE: Final = ("batch", "restore", "undo", "redo")
+"""What cannot be a member of a batch."""
 _ALLOWED: Final = {
     "key": "allowed is a text",
     "to": "allowed is a text",
     "prefix": "allowed is a text",
     "replace": "allowed are true and false",
+    "to_revision": "allowed is a revision, an integer from 0",
+    "match": "allowed is a text, a pattern of keys",
+    "without": "allowed is a list of prefixes",
+    "of": "allowed is a text, the id of a command",
+    "keep": "allowed is a list of keys",
     "expect": f"allowed are {EXPECT}",
     "commands": "allowed is a list of commands",
 }
@@ -47,14 +54,17 @@ def complaints(command: Any, kinds: Kinds, where: str = "") -> Iterator[str]:
 
 def _about(field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str) -> Iterator[str]:
     if field.name == "commands" and isinstance(given, list):
-        members = {tag: kind for tag, kind in kinds.items() if tag != "batch"}
+        members = {tag: kind for tag, kind in kinds.items() if tag not in _ALONE}
         for number, member in enumerate(given):
             yield from complaints(member, members, f"{where}commands[{number}].")
         return
     try:
         msgspec.convert(given, field.type)
     except msgspec.ValidationError:
-        yield f"The field {where}{field.name} is {quoted(given)}; {_ALLOWED[field.name]}."
+        allowed = _ALLOWED[field.name]
+        if field.name == "replace" and field.type is not bool:
+            allowed = "allowed is an object from key to the revision that it is at"
+        yield f"The field {where}{field.name} is {quoted(given)}; {allowed}."
 
 
 def _shortened(name: str) -> str:

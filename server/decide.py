@@ -110,12 +110,13 @@ def prepared(command: Command) -> Command | Put:
 def decide(state: State, command: Command | Put) -> Changes:
     """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
 
+    What restores, undoes or redoes is decided by the log, in `server.reversal`.
+
     Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """
     changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
     net = _net(state, changes)
-    if len(net) > FEW:
-        _check_size(net)
+    check_size(net)
     return net
 
 
@@ -133,7 +134,7 @@ def _batch(state: State, batch: Batch) -> Changes:
     return layer.changes
 
 
-def _member(state: State, member: Member | Put) -> Changes:
+def _member(state: State, member: Any) -> Changes:
     if member.expect != "any":
         _meet_expectation(state, member)
     return _DECIDERS[type(member)](state, member)
@@ -269,7 +270,10 @@ def _too_many(what: str) -> TooLarge:
     )
 
 
-def _check_size(changes: Changes) -> None:
+def check_size(changes: Changes) -> None:
+    """Raises `TooLarge` for more than one transaction holds."""
+    if len(changes) <= FEW:
+        return
     if len(changes) > MAX_CHANGES:
         raise _too_many("The command")
     size = sum(len(key) + values.size(raw) for key, raw in changes.items() if raw)
@@ -289,16 +293,22 @@ def _equal(entry: Entry | None, raw: str | None) -> bool:
 def _meet_expectation(state: State, command: Member | Put) -> None:
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
-        if expect.store_revision != state.revision:
-            raise Conflict(
-                f"The store is at revision {state.revision}, not {expect.store_revision}.",
-                revision=state.revision,
-            )
+        check_store_revision(expect, state.revision)
         return
     key = command.prefix if isinstance(command, DeletePrefix) else command.key
     actual = entry.revision if (entry := state.get(key)) else 0
     if not _as_expected(expect, actual):
         raise Conflict(_unexpected(key, expect, actual), key=key, revision=actual)
+
+
+def check_store_revision(expect: Expect, actual: int) -> None:
+    """Raises `Conflict` where another revision of the store is expected."""
+    if not isinstance(expect, ExpectRevision) or expect.store_revision is msgspec.UNSET:
+        return
+    if expect.store_revision != actual:
+        raise Conflict(
+            f"The store is at revision {actual}, not {expect.store_revision}.", revision=actual
+        )
 
 
 def _as_expected(expect: Any, actual: int) -> bool:

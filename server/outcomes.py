@@ -9,6 +9,7 @@ import apsw
 
 from server.commands import Attempt
 from server.errors import SignalboxError
+from server.events import REVERSING
 
 KEPT: Final = 100_000
 """How many rejected and unchanged outcomes are remembered."""
@@ -144,6 +145,8 @@ def _logged(
 ) -> dict[str, Any]:
     """The record of a transaction. Its target is read off its changes: the log has nothing else."""
     record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
+    if kind in REVERSING:
+        record["of"] = [one for (one,) in connection.execute(_TARGETS, (revision,))]
     if kind != "rename":
         first, last = connection.execute(_ENDS, (revision,)).get
         return record | {"key": _common(first, last), "touched": changes}
@@ -177,6 +180,10 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
+_TARGETS: Final = """
+SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
+WHERE r.revision = ? ORDER BY r.target
+"""
 _ENDS: Final = """
 SELECT (SELECT min(key) FROM changes WHERE revision = ?1),
     (SELECT max(key) FROM changes WHERE revision = ?1)

@@ -8,7 +8,7 @@ from gevent.threadpool import ThreadPool
 
 from server import log, search
 from server.database import Database
-from server.errors import Unavailable
+from server.errors import SignalboxError, Unavailable
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ class Readers:
         """
         connection = self._idle.pop() if self._idle else self._connect()
         try:
-            result: Result = self._pool.apply(_in_transaction, (connection, question))
+            result = self._pool.apply(_in_transaction, (connection, question))
         except apsw.Error as error:
             connection.close(force=True)
             raise _unreadable(error) from error
@@ -59,7 +59,10 @@ class Readers:
             raise
         # Whoever is killed while it waits leaves the connection to the thread that still uses it.
         self._idle.append(connection)
-        return result
+        if isinstance(result, SignalboxError):
+            raise result
+        answer: Result = result
+        return answer
 
     def close(self) -> None:
         for connection in (self._here, *self._idle):
@@ -78,10 +81,13 @@ def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
 
 def _in_transaction(
     connection: apsw.Connection, question: Callable[[apsw.Connection], Result]
-) -> Result:
+) -> Result | SignalboxError:
+    """A refusal is a result here: the pool would print what is raised."""
     connection.execute("BEGIN")
     try:
         return question(connection)
+    except SignalboxError as error:
+        return error
     finally:
         connection.execute("COMMIT")
 

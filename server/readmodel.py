@@ -9,25 +9,26 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 import apsw
-import gevent
 
-from server import history, horizons, log, outcomes, search, state, tree
+from server import history, horizons, log, outcomes, reversal, search, state, tree
+from server.commands import Timed
 from server.database import Database
-from server.decide import Entry
+from server.decide import Changes, Entry
 from server.events import Transaction
 from server.history import Diff, History
 from server.horizons import Horizon
 from server.keys import LAST, after_prefix, compile_pattern
+from server.logbook import Logbook
 from server.outcomes import Outcome
 from server.past import Past
 from server.present import Present
 from server.readers import Readers
 from server.search import Filter, Item, Page
+from server.turns import breathe
 
 Result = TypeVar("Result")
 
 SNAPSHOT_ITEMS: Final = 500
-HIGHEST: Final = 2
 
 
 class ReadModel:
@@ -89,6 +90,15 @@ class ReadModel:
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """As `entry`, for every key that begins with `prefix`, in key order."""
         return state.entries(self._writer, prefix)
+
+    def reversal(self, command: Timed, actor: str) -> tuple[Changes, tuple[int, ...]]:
+        """What restore, undo or redo changes, and which revisions it reverses, by the last commit.
+
+        Raises as `reversal.decide`.
+        """
+        return self.in_thread(
+            lambda connection: reversal.decide(Logbook(connection), command, actor)
+        )
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
@@ -274,7 +284,7 @@ class ReadModel:
         while after is not None:
             if page:
                 yield page
-            gevent.idle(priority=HIGHEST)
+            breathe()
             page, after = self._page_at(revision, match, after, limit)
         if page:
             yield page

@@ -13,7 +13,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from server.commands import Attempt
+from server.commands import Attempt, Timed
 from server.decide import Changes, Entry, Layer, decide
 from server.engines.base import Engine
 from server.errors import Busy, IdReused, Internal, Invalid, SignalboxError
@@ -21,14 +21,12 @@ from server.events import Change, Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
+from server.turns import breathe, rest
 
 MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
-REST_SECONDS: Final = 0.005
-"""The longest that anything waits for a hub that is never idle."""
-HIGHEST: Final = 2
 DIED: Final = 70
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""
@@ -158,18 +156,22 @@ class Group:
 
     def _decide(self, attempt: Attempt) -> int:
         """How many changes the attempt makes; they are part of the group from now on."""
+        of: tuple[int, ...] = ()
         if attempt.decide is not None:
             self._base.look_up(attempt.touches)
             changes = attempt.decide(self._layer)
+        elif isinstance(attempt.command, Timed):
+            changes, of = self._readmodel.reversal(attempt.command, attempt.actor)
+            self._base.look_up(changes)
         elif attempt.command is not None:
             changes = decide(self._layer, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
         if changes and not attempt.dry_run:
-            self._accept(attempt, changes)
+            self._accept(attempt, changes, of)
         return len(changes)
 
-    def _accept(self, attempt: Attempt, changes: Changes) -> None:
+    def _accept(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
         revision = self._layer.revision + 1
         self.transactions.append(
             Transaction(
@@ -180,6 +182,7 @@ class Group:
                 attempt.type,
                 attempt.fingerprint,
                 self._facts(changes),
+                of=of,
             )
         )
         self._layer.put(changes, revision)
@@ -272,6 +275,8 @@ class Writer:
         group = Group(self._readmodel, self._now())
         waiting: list[Waiting] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
+            if group.transactions and isinstance(self._queue[0].attempt.command, Timed):
+                break  # it asks the log, which does not have this group yet
             waiting.append(self._queue[0])
             group.add(waiting[-1].attempt)
             self._queue.popleft()
@@ -319,23 +324,6 @@ class Writer:
 
 _change: Final = partial(tuple.__new__, Change)
 """As `Change(*three)`, without running Python for each of an import's lines."""
-
-
-def breathe() -> None:
-    """Give other greenlets and the sockets one turn.
-
-    `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
-    """
-    gevent.idle(priority=HIGHEST)
-
-
-def rest() -> None:
-    """Let everybody else go first: return once the hub is idle, after `REST_SECONDS` at the latest.
-
-    Behind those who only breathe, such as a writer that is deciding: what rests runs while the disk
-    is waited for.
-    """
-    gevent.with_timeout(REST_SECONDS, gevent.idle, timeout_value=None)
 
 
 def _end_process(_: Any) -> None:

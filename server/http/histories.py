@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-import gevent
 import msgspec
 
 from server.events import Transaction
@@ -11,7 +10,8 @@ from server.http import shapes
 from server.http.events import change_of
 from server.http.queries import iso
 from server.keys import Pattern
-from server.readmodel import HIGHEST, ReadModel
+from server.readmodel import ReadModel
+from server.turns import breathe
 
 TRANSACTIONS: Final = 500
 
@@ -26,7 +26,7 @@ def lines(readmodel: ReadModel, last: int, pattern: Pattern) -> Iterator[bytes]:
             yield piece
         if after >= last:
             return
-        gevent.idle(priority=HIGHEST)
+        breathe()
 
 
 def _line(one: Transaction, pattern: Pattern) -> bytes:

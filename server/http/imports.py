@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from server import values
-from server.commands import Attempt, Command, check_actor, read_line
+from server.commands import Attempt, Command, Timed, check_actor, read_line
 from server.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
@@ -29,7 +29,8 @@ from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
 from server.outcomes import Outcome
-from server.writer import Waiting, Writer, breathe, rest
+from server.turns import breathe, rest
+from server.writer import Waiting, Writer
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -298,7 +299,11 @@ def _trouble(reader: LineReader) -> SignalboxError | None:
 def _command(line: bytes) -> Command | Put:
     if len(line) > MAX_LINE:
         raise TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
-    return prepared(read_line(line))
+    command = read_line(line)
+    if isinstance(command, Timed):
+        kind = command.__struct_config__.tag
+        raise Invalid(f'The field type is "{kind}"; that cannot be a line of an import.')
+    return prepared(command)
 
 
 def _check_id(identity: str) -> None:

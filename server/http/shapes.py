@@ -58,13 +58,17 @@ class RejectedAck(Rejected, kw_only=True):
 
 
 class AcceptedAttempt(AcceptedAck, kw_only=True):
-    """`key` is the key, or the prefix that all `touched` keys (their number) stand below."""
+    """`key` is the key, or the prefix that all `touched` keys (their number) stand below.
+
+    `of` are the commands that an undo or redo reversed.
+    """
 
     type: str
     at: Time
     key: str | UnsetType | None = UNSET
     to: str | UnsetType | None = UNSET
     touched: int | UnsetType = UNSET
+    of: list[str] | UnsetType = UNSET
 
 
 class RejectedAttempt(RejectedAck, kw_only=True):
