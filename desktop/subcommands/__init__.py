@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -35,6 +36,17 @@ def json_option(function: Function) -> Function:
 def connect(data_dir: Path, *, actor: str = "cli", start: bool = True) -> signalbox.Box:
     """The client of the running server, or of one that ends with us."""
     return signalbox.connect(actor, data_dir=data_dir, start=start)
+
+
+def attempt(box: signalbox.Box, identity: str) -> dict[str, Any] | None:
+    """What is kept of a command by its id."""
+    try:
+        record: dict[str, Any] = box.query(f"attempts/{quote(identity, safe='')}")
+    except signalbox.Rejected as error:
+        if error.code == "not_found":
+            return None
+        raise
+    return record
 
 
 def parsed(text: str) -> Any:

@@ -17,6 +17,7 @@ import click
 import signalbox
 from desktop import places
 from desktop.subcommands import (
+    attempt,
     complain,
     connect,
     data_dir_option,
@@ -33,6 +34,9 @@ from desktop.subcommands.transfer import NDJSON, blocks, whole
 BATCH_COMMANDS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of a recorded line: what is longer might, escaped, not fit into the body of one request."""
+
+
+KINDS: Final = {"id": str, "revision": int, "actor": str}
 
 
 class Recorded(NamedTuple):
@@ -115,31 +119,35 @@ class _Run:
         self._box = box
         self._speed = speed
         self._last: tuple[float, float] | None = None  # recorded at, sent at
+        self._is_behind = True  # what an earlier run has sent
         self.transactions = self.duplicates = self.changes = self.revision = 0
 
     def send(self, transaction: Recorded) -> None:
         """Raises `Rejected`, `NotRunning`, `UsageError` for a store's own recording."""
         if self.transactions == 0:
             _check_other(self._box, transaction)
-        self._wait(transaction.time)
+        self._wait(transaction)
         is_small = len(transaction.changes) <= BATCH_COMMANDS and transaction.size <= BATCH_BYTES
         ack = (self._batch if is_small else self._import)(transaction)
         self.transactions += 1
         self.revision = ack["revision"]
         if ack["duplicate"]:
             self.duplicates += 1
-            self._last = transaction.time, monotonic()  # what was there already takes no time
         else:
             self.changes += ack["changes"]
 
-    def _wait(self, at: float) -> None:
-        if self._last is None or self._speed == 0:
-            self._last = at, monotonic()
+    def _wait(self, transaction: Recorded) -> None:
+        """Until it is due, which what has been sent before is at once."""
+        if self._speed == 0 or (self._is_behind and self._is_there(transaction.new_id)):
             return
-        recorded, sent = self._last
-        due = sent + (at - recorded) / self._speed
+        self._is_behind = False
+        recorded, sent = self._last or (transaction.time, monotonic())
+        due = sent + (transaction.time - recorded) / self._speed
         sleep(max(due - monotonic(), 0))
-        self._last = at, due
+        self._last = transaction.time, due
+
+    def _is_there(self, identity: str) -> bool:
+        return any(attempt(self._box, name) for name in (identity, f"{identity}-1"))
 
     def _batch(self, transaction: Recorded) -> dict[str, Any]:
         commands = list(transaction.commands)
@@ -175,13 +183,8 @@ def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> i
 
 def _check_other(box: signalbox.Box, transaction: Recorded) -> None:
     """A recording knows no store, but its own still has the transaction in its place."""
-    try:
-        known = box.query(f"attempts/{transaction.id}")
-    except signalbox.Rejected as error:
-        if error.code != "not_found":
-            raise
-        return
-    if (known.get("revision"), known["at"]) == (transaction.revision, transaction.at):
+    known = attempt(box, transaction.id)
+    if known and (known.get("revision"), known["at"]) == (transaction.revision, transaction.at):
         raise click.UsageError("This was recorded from the very store that it would be sent to.")
 
 
@@ -199,7 +202,10 @@ def _recorded(number: int, line: bytes) -> Recorded:
         found = strictly_parsed(line.decode())
         fields = {name: found[name] for name in Recorded._fields if name != "size"}
         transaction = Recorded(**fields, size=len(line))
-        _ = transaction.time, list(transaction.commands)  # it is what it should be
+        _ = transaction.time, list(transaction.commands)  # they can be had
+        wrong = [name for name, kind in KINDS.items() if not isinstance(fields[name], kind)]
+        if wrong:
+            raise TypeError(wrong)
     except (ValueError, TypeError, LookupError) as error:
         raise click.UsageError(
             f"Line {number} is no transaction of an export --history: {error!r}."

@@ -10,6 +10,7 @@ import click
 import signalbox
 from desktop.subcommands import (
     REJECTED,
+    attempt,
     complain,
     connect,
     data_dir_option,
@@ -105,21 +106,9 @@ def _tell(box: signalbox.Box, word: str, ack: Record, as_json: bool) -> None:
 
 def _named(box: signalbox.Box, identity: str | None, of: str | None) -> list[Record]:
     """The commands that an undo or redo is about, by what is kept of it."""
-    about = _attempt(box, identity) or {}
-    found = (_attempt(box, one) for one in about.get("of") or [of])
-    return [record for record in found if record is not None]
-
-
-def _attempt(box: signalbox.Box, identity: str | None) -> Record | None:
-    if identity is None:
-        return None
-    try:
-        record: Record = box.query(f"attempts/{quote(identity, safe='')}")
-    except signalbox.Rejected as error:
-        if error.code == "not_found":
-            return None
-        raise
-    return record
+    about = attempt(box, identity) if identity else None
+    names = (about or {}).get("of") or ([of] if of else [])
+    return [record for name in names if (record := attempt(box, name)) is not None]
 
 
 def _undo_batches(
@@ -155,7 +144,7 @@ def _undo_batches(
 def _batches(box: signalbox.Box, of: str) -> Iterator[str]:
     """The ids of an import's batches that have changed something."""
     number = 1
-    while (record := _attempt(box, f"{of}-{number}")) is not None:
+    while (record := attempt(box, f"{of}-{number}")) is not None:
         if record.get("changed"):
             yield f"{of}-{number}"
         number += 1
