@@ -199,18 +199,21 @@ def _read(file: IO[bytes], bar: Bar) -> Iterator[Recorded]:
 
 def _recorded(number: int, line: bytes) -> Recorded:
     try:
-        found = strictly_parsed(line.decode())
-        fields = {name: found[name] for name in Recorded._fields if name != "size"}
-        transaction = Recorded(**fields, size=len(line))
+        transaction = _parsed(line)
         _ = transaction.time, list(transaction.commands)  # they can be had
-        wrong = [name for name, kind in KINDS.items() if not isinstance(fields[name], kind)]
-        if wrong:
-            raise TypeError(wrong)
     except (ValueError, TypeError, LookupError) as error:
         raise click.UsageError(
             f"Line {number} is no transaction of an export --history: {error!r}."
         ) from error
     return transaction
+
+
+def _parsed(line: bytes) -> Recorded:
+    found = strictly_parsed(line.decode())
+    fields = {name: found[name] for name in Recorded._fields if name != "size"}
+    if wrong := [name for name, kind in KINDS.items() if not isinstance(fields[name], kind)]:
+        raise TypeError(wrong)
+    return Recorded(**fields, size=len(line))
 
 
 def _tell(run: _Run, as_json: bool) -> None:
