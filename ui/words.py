@@ -45,17 +45,22 @@ class Shown(NamedTuple):
     tone: str = ""
 
 
+def kind(raw: str) -> str:
+    """A JSON text's type as people call it: a key of the colours in the list."""
+    return _KINDS.get(raw[0], "number")
+
+
 def shown(raw: str) -> Shown:
     """The row's text for a value given as compact JSON text."""
-    kind = _KINDS.get(raw[0], "number")
-    if kind != "text":
-        return Shown(kind, visible(cut(_spaced(raw[: LONGEST + 1]))))
+    kind_of = kind(raw)
+    if kind_of != "text":
+        return Shown(kind_of, visible(cut(_spaced(raw[: LONGEST + 1]))))
     text = opening(raw)
     if _LOOKS_LIKE_JSON.fullmatch(text) or not text.strip():
         # Beside a number 37, the text "37" must be seen to be one.
-        return Shown(kind, visible(cut(f'"{text}"')))
+        return Shown(kind_of, visible(cut(f'"{text}"')))
     word = _FIRST_WORD.match(text.lower()) if len(text) <= _STATUS else None
-    return Shown(kind, visible(cut(text)), _TONE_OF.get(word[0], "") if word else "")
+    return Shown(kind_of, visible(cut(text)), _TONE_OF.get(word[0], "") if word else "")
 
 
 def _spaced(raw: str) -> str:
@@ -73,8 +78,8 @@ def opening(raw: str) -> str:
     return str(msgspec.json.decode(part + '"'))
 
 
-def cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\u2026"
+def cut(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
 def visible(text: str) -> str:
