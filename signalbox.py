@@ -365,12 +365,17 @@ class Box(_Commands):
         Keys that somebody changed since make it a conflict: `Rejected.keys`. Those of `keep` are
         left as they are, those of `replace` undone all the same if they are still at that revision.
         """
-        fields = {"of": of, "keep": list(keep), "replace": dict(replace or {})}
-        return self.command({"type": "undo"} | {n: value for n, value in fields.items() if value})
+        return self.command(_reversal("undo", of, keep, replace))
 
-    def redo(self, of: str | None = None) -> dict[str, Any]:
-        """Take this actor's last undo back, or the one whose id is `of`."""
-        return self.command({"type": "redo"} | ({} if of is None else {"of": of}))
+    def redo(
+        self,
+        of: str | None = None,
+        *,
+        keep: Iterable[str] = (),
+        replace: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """Take this actor's last undo back, or that of the command `of`; conflicts as in `undo`."""
+        return self.command(_reversal("redo", of, keep, replace))
 
     def restore(
         self,
@@ -776,6 +781,13 @@ def _text(moment: Moment | None) -> str | None:
     if isinstance(moment, datetime):
         moment = moment.astimezone().isoformat()  # without a zone it is this computer's
     return None if moment is None else str(moment)
+
+
+def _reversal(
+    type: str, of: str | None, keep: Iterable[str], replace: Mapping[str, int] | None
+) -> dict[str, Any]:
+    command = {"type": type, "keep": list(keep), "replace": dict(replace or {})}
+    return command | ({} if of is None else {"of": of})
 
 
 def _expect(expect: Any) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class Shell:
             finally:
                 process.kill()
 
-    def on_terminal(self, *arguments: str) -> Done:
-        """Run one with its output, both kinds, on a terminal of 120 columns."""
+    def on_terminal(self, *arguments: str, typed: bytes = b"") -> Done:
+        """Run one with its output, both kinds, on a terminal of 120 columns, where one types."""
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (40, 120))
         env = {**self.env, "TERM": "xterm-256color"}
@@ -86,6 +86,7 @@ class Shell:
             [*PROGRAM, *arguments], cwd=ROOT, env=env, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
+        os.write(ours, typed)
         out = bytearray()
         with process, os.fdopen(ours, "rb", buffering=0) as terminal, suppress(OSError):
             while data := terminal.read(65_536):  # the last reader of a closed one gets EIO

@@ -80,6 +80,9 @@ def _tell(
     changes = preview["changes"]
     if limit is not None and changes > limit:
         say(f"… and {changes - limit:,} more")
+    if not changes:
+        say(f"Nothing would change: it is as in revision {revision}")
+        return
     keys = "1 key" if changes == 1 else f"{changes:,} keys"
     say(f"{keys} would be as in revision {revision}")
 

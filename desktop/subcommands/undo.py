@@ -1,6 +1,6 @@
 """`undo` and `redo`: one's own last command or a named one, and what stands in the way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,6 +10,7 @@ import click
 import signalbox
 from desktop.subcommands import (
     REJECTED,
+    Function,
     attempt,
     complain,
     connect,
@@ -21,68 +22,46 @@ from desktop.subcommands import (
     shown,
     visible,
 )
-from desktop.subcommands.tables import pages
+from desktop.subcommands.conflicts import SHOWN, Wish, conflicts
+from desktop.subcommands.past import DELETED
 
-SHOWN: Final = 20
-"""So many keys, or commands, are named one by one."""
-DELETED: Final = "(deleted)"
+WORDS: Final = {"undo": "undone", "redo": "done again"}
 
 Record = dict[str, Any]
 
 
+def _options(function: Function) -> Function:
+    """What both take."""
+    for option in (
+        click.option("--of", metavar="ID", help="This command or import instead of the last one."),
+        click.option("--keep", metavar="KEY", multiple=True, help="Leave this key as it is now."),
+        click.option(
+            "--replace",
+            metavar="KEY=REV",
+            multiple=True,
+            callback=lambda _, __, given: dict(map(_replaced, given)),
+            help="This key as well, which has changed since, if it is still at that revision.",
+        ),
+        click.option("--actor", default="cli", metavar="NAME", help="Whose last; cli otherwise."),
+        json_option,
+        data_dir_option,
+    ):
+        function = option(function)
+    return function
+
+
 @click.command("undo")
-@click.option("--of", metavar="ID", help="This command or import instead of the last one.")
-@click.option("--keep", metavar="KEY", multiple=True, help="Leave this key as it is now.")
-@click.option(
-    "--replace",
-    metavar="KEY=REV",
-    multiple=True,
-    help="Undo this key although it has changed since, if it is still at this revision.",
-)
-@click.option(
-    "--actor", default="cli", metavar="NAME", help="Whose last command; cli if not given."
-)
-@json_option
-@data_dir_option
-def undo(
-    of: str | None,
-    keep: tuple[str, ...],
-    replace: tuple[str, ...],
-    actor: str,
-    as_json: bool,
-    data_dir: Path,
-) -> int:
+@_options
+def undo(**given: Any) -> int:
     """Undo what this command line did last."""
-    revisions = dict(_replaced(text) for text in replace)
-    with connect(data_dir, actor=actor) as box:
-        try:
-            ack = box.undo(of, keep=keep, replace=revisions)
-        except signalbox.Rejected as error:
-            if error.code == "conflict" and error.keys:
-                return _tell_conflict(box, error, of, as_json)
-            if error.code != "too_large" or of is None:
-                raise
-            return _undo_batches(box, of, keep, revisions, as_json)
-        _tell(box, "undone", ack, as_json)
-    return 0
+    return _reverse("undo", **given)
 
 
 @click.command("redo")
-@click.option("--of", metavar="ID", help="This undo instead of the last one.")
-@click.option("--actor", default="cli", metavar="NAME", help="Whose last undo; cli if not given.")
-@json_option
-@data_dir_option
-def redo(of: str | None, actor: str, as_json: bool, data_dir: Path) -> int:
+@_options
+def redo(**given: Any) -> int:
     """Take back what this command line undid last."""
-    with connect(data_dir, actor=actor) as box:
-        try:
-            ack = box.redo(of)
-        except signalbox.Rejected as error:
-            if error.code != "conflict" or not error.keys:
-                raise
-            return _tell_conflict(box, error, of, as_json)
-        _tell(box, "done again", ack, as_json)
-    return 0
+    return _reverse("redo", **given)
 
 
 def _replaced(text: str) -> tuple[str, int]:
@@ -92,112 +71,107 @@ def _replaced(text: str) -> tuple[str, int]:
     return key, int(revision)
 
 
-def _tell(box: signalbox.Box, word: str, ack: Record, as_json: bool) -> None:
-    """What has been undone, then the acknowledgement."""
-    if not as_json:
-        told = _named(box, ack["id"], None)
-        for record in told[:SHOWN]:
-            key = record.get("key") or "several keys"
-            say(visible(f"{word}: {record['type']} {key} by {record['actor']}, {record['at']}"))
-        if len(told) > SHOWN:
-            say(f"… and {len(told) - SHOWN:,} more")
-    print_ack(ack, as_json)
-
-
-def _named(box: signalbox.Box, identity: str | None, of: str | None) -> list[Record]:
-    """The commands that an undo or redo is about, by what is kept of it."""
-    about = attempt(box, identity) if identity else None
-    names = (about or {}).get("of") or ([of] if of else [])
-    return [record for name in names if (record := attempt(box, name)) is not None]
-
-
-def _undo_batches(
-    box: signalbox.Box,
-    of: str,
-    keep: Sequence[str],
+def _reverse(
+    type: str,
+    of: str | None,
+    keep: tuple[str, ...],
     replace: dict[str, int],
+    actor: str,
     as_json: bool,
+    data_dir: Path,
 ) -> int:
-    """Undo an import that no one transaction can hold: its own transactions, from the last."""
-    changes = revision = 0
-    for batch in reversed(list(_batches(box, of))):
+    with connect(data_dir, actor=actor) as box:
         try:
-            ack = box.undo(batch, keep=keep, replace=replace)
+            acks = _send(box, type, of, keep, replace)
         except signalbox.Rejected as error:
-            if error.code == "nothing_to_undo":  # an earlier try came as far as this
-                continue
             if error.code != "conflict" or not error.keys:
                 raise
-            return _tell_conflict(box, error, batch, as_json)
-        changes, revision = changes + ack["changes"], ack["revision"]
+            _tell_conflict(box, error, Wish(type, of, actor), as_json)
+            return REJECTED
         if not as_json:
-            say(f"undone: {batch}, {ack['changes']:,} changes")
-    if not revision:
-        raise signalbox.Rejected(
-            409, {"code": "nothing_to_undo", "message": f"The import {of} is undone already."}
-        )
-    ack = {"id": of, "status": "accepted", "revision": revision, "changes": changes}
-    print_ack(ack | {"changed": changes > 0}, as_json)
+            _tell(box, type, [ack["id"] for ack in acks])
+    changes = sum(ack["changes"] for ack in acks)
+    print_ack(acks[-1] | {"changes": changes, "changed": changes > 0}, as_json)
     return 0
 
 
-def _batches(box: signalbox.Box, of: str) -> Iterator[str]:
-    """The ids of an import's batches that have changed something."""
+def _send(
+    box: signalbox.Box, type: str, of: str | None, keep: tuple[str, ...], replace: dict[str, int]
+) -> list[Record]:
+    """As one transaction; an import that none can hold by its own ones, undone from the last."""
+    command = box.undo if type == "undo" else box.redo
+    try:
+        return [command(of, keep=keep, replace=replace)]
+    except signalbox.Rejected as error:
+        batches = list(_batches(box, of)) if error.code == "too_large" and of else []
+        if not batches:
+            raise
+    if type == "undo":
+        batches.reverse()
+    acks = list[Record]()
+    for batch in batches:
+        kept = [key for key in keep if _touched(box, batch, key)]
+        replaced = {key: at for key, at in replace.items() if _touched(box, batch, key)}
+        try:
+            acks.append(command(batch["id"], keep=kept, replace=replaced))
+        except signalbox.Rejected as error:
+            if error.code != "nothing_to_undo":  # an earlier try came as far as this
+                raise
+    return acks or [command(of, keep=keep, replace=replace)]
+
+
+def _batches(box: signalbox.Box, of: str) -> Iterator[Record]:
+    """Those of an import that have changed something, in order."""
     number = 1
     while (record := attempt(box, f"{of}-{number}")) is not None:
         if record.get("changed"):
-            yield f"{of}-{number}"
+            yield record
         number += 1
 
 
+def _touched(box: signalbox.Box, batch: Record, key: str) -> bool:
+    history = "history/" + quote(key, safe="")
+    items = box.query(history, before=batch["revision"] + 1, limit=1)["items"]
+    return bool(items) and bool(items[0]["revision"] == batch["revision"])
+
+
+def _tell(box: signalbox.Box, type: str, identities: list[str]) -> None:
+    """The commands that are undone or done again, by what is kept of them."""
+    names = _reversed(box, identities)
+    if type == "redo":  # what it reversed are undos, and nobody asked for those
+        names = _reversed(box, names)
+    for name in names[:SHOWN]:
+        record = attempt(box, name) or {"type": name, "actor": "", "at": ""}
+        key = record.get("key") or "several keys"
+        say(visible(f"{WORDS[type]}: {record['type']} {key} by {record['actor']}, {record['at']}"))
+    if len(names) > SHOWN:
+        say(f"… and {len(names) - SHOWN:,} more")
+
+
+def _reversed(box: signalbox.Box, identities: list[str]) -> list[str]:
+    records = [attempt(box, identity) or {} for identity in identities]
+    return [name for record in records for name in record.get("of", [])]
+
+
 def _tell_conflict(
-    box: signalbox.Box, error: signalbox.Rejected, of: str | None, as_json: bool
-) -> int:
-    """Each key with who changed it, what it is now, and what undoing would make of it."""
-    undone = _named(box, error.id, of)
-    conflicts = [_conflict(box, key, undone) for key in error.keys[:SHOWN]]
+    box: signalbox.Box, error: signalbox.Rejected, wish: Wish, as_json: bool
+) -> None:
+    """Each key with who changed it, what it is now, and what the wish would make of it."""
+    found = conflicts(box, error.keys, wish)
     if as_json:
         fields = {"code": error.code, "message": error.message, "keys": error.keys}
-        print_json({"id": error.id, "status": "rejected", **fields, "conflicts": conflicts})
-        return REJECTED
+        about = {"id": error.id, "status": "rejected", **fields, "conflicts": list(found)}
+        print_json(about)
+        return
     complain(error.message)
-    for one in conflicts:
-        now, back = (_side(one, name) for name in ("now", "back"))
-        say(visible(f"{one['key']}: {one['actor']} made it {now} in revision {one['revision']}"))
-        say(visible(f"  undone it would be {back}"))
+    for one in found:
+        now = shown(one["now"]) if "now" in one else DELETED
+        say(visible(f"{one['key']}: now {now}, by {one['actor']}, revision {one['revision']}"))
+        if one["is_known"]:
+            back = shown(one["back"]) if "back" in one else DELETED
+            say(visible(f"  {wish.type} would make it {back}"))
     if len(error.keys) > SHOWN:
         say(f"… and {len(error.keys) - SHOWN:,} more")
-    say("To leave a key as it is: --keep KEY. To undo it all the same: --replace KEY=REVISION.")
-    return REJECTED
-
-
-def _conflict(box: signalbox.Box, key: str, undone: list[Record]) -> Record:
-    """`now` and `back` are left out where the key is, or would be, missing."""
-    history = "history/" + quote(key, safe="")
-    now = box.query(history, limit=1)["items"][0]
-    found = {"key": key, "actor": now["actor"], "revision": now["revision"], "at": now["at"]}
-    if "value" in now:
-        found["now"] = now["value"]
-    before = _before(box, history, undone)
-    return found | ({"back": before["value"]} if "value" in before else {})
-
-
-def _before(box: signalbox.Box, history: str, undone: list[Record]) -> Record:
-    """The version of a key that the commands which are to be undone found."""
-    if not undone:
-        return {}
-    names, revisions = {one["id"] for one in undone}, [one["revision"] for one in undone]
-    is_behind = False
-    for page in pages(box, history, position="before", first=max(revisions) + 1, limit=100):
-        for version in page["items"]:
-            if is_behind and version["id"] not in names:
-                return dict(version)
-            is_behind = version["revision"] <= min(revisions) or version["id"] in names
-    return {}
-
-
-def _side(one: Record, name: str) -> str:
-    return shown(one[name]) if name in one else DELETED
 
 
 SUBCOMMANDS: Final = (undo, redo)
