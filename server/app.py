@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from server import __version__, values
 from server.commands import MAX_BATCH
+from server.compactor import Compactor, standing
 from server.database import Database
 from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
 from server.engines.base import Engine
@@ -67,6 +68,7 @@ class App:
         self.tokens = Tokens.of(self.database)
         self.guard = Guard(self.tokens, self.readmodel.store, clock)
         self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
+        self._compactor = Compactor(self.readmodel, self.feed, self.writer, clock)
         self._settings = settings
         serve = application(
             self.guard,
@@ -77,6 +79,7 @@ class App:
             self.status,
             lambda: self.url,
             self.data_dir,
+            self._compactor,
         )
         self._server = self._bind(serve)
         self.url = ""
@@ -95,6 +98,7 @@ class App:
         endpoint = self.data_dir / "endpoint.json"
         endpoint.unlink(missing_ok=True)
         self._computer.close()
+        self._compactor.close()
         self.streams.close()
         self.feed.close()
         self._server.stop(seconds)
@@ -126,16 +130,18 @@ class App:
 
     def status(self) -> dict[str, Any]:
         """What `/queries/status` answers."""
-        revision = self.readmodel.revision
+        revision, kept = self.readmodel.revision, self._compactor.standing()
         return {
             "version": __version__,
             "store": self.readmodel.store,
             "engine": self.engine.name,
             "durability": self.engine.durability,
             "revision": revision,
-            "oldest_revision": min(1, revision),
+            "oldest_revision": max(min(1, revision), *(plan.revision for plan in kept)),
             "keys": self.readmodel.keys(),
             "bytes": self.database.bytes_used(),
+            "free_bytes": self.readmodel.free_bytes(),
+            "retention": [standing(plan) for plan in kept],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},

@@ -3,6 +3,8 @@
 import re
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,6 +168,20 @@ class Database:
         connection.set_busy_timeout(5_000)
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
         return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All or nothing. apsw's own `with` keeps the interpreter lock while it waits for readers, who
+    may need it for a function of ours.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _matches(*arguments: Any) -> bool:

@@ -12,7 +12,7 @@ import apsw
 
 from server import history, horizons, log, outcomes, reversal, search, state, tree
 from server.commands import Timed
-from server.database import Database
+from server.database import Database, transaction
 from server.decide import Changes, Entry
 from server.events import Transaction
 from server.history import Diff, History
@@ -61,7 +61,7 @@ class ReadModel:
 
         `added` and `removed` are the keys that come and go with all of them together.
         """
-        with _transaction(self._writer) if self._replicates_log else nullcontext():
+        with transaction(self._writer) if self._replicates_log else nullcontext():
             if self._replicates_log and transactions:
                 log.insert(self._writer, transactions)
             if transactions:
@@ -69,6 +69,11 @@ class ReadModel:
                 state.fold(self._writer, transactions[0].revision - 1, last)
                 self._present.announce(last, changes, added, removed)
             outcomes.keep(self._writer, kept)
+
+    def maintain(self, job: Callable[[apsw.Connection], None]) -> None:
+        """Do `job` on the writer's connection, within the open commit if the log has one."""
+        with transaction(self._writer) if self._replicates_log else nullcontext():
+            job(self._writer)
 
     def committed(self) -> None:
         """The commit is on disk: queries may be answered from it."""
@@ -233,6 +238,11 @@ class ReadModel:
         with self.snapshot() as connection:
             return history.ticks(connection, start, end, count)
 
+    def free_bytes(self) -> int:
+        """What was removed and later writes will use again."""
+        with self.snapshot() as connection:
+            return int(connection.execute(_FREE).get)
+
     def horizons(self) -> list[Horizon]:
         """From which moment on which keys' past is whole."""
         with self.snapshot() as connection:
@@ -331,15 +341,7 @@ class ReadModel:
         return Page(log.last_revision(connection), total, items, following)
 
 
-@contextmanager
-def _transaction(connection: apsw.Connection) -> Iterator[None]:
-    """All or nothing. apsw's own `with` keeps the interpreter lock while it waits for readers, who
-    may need it for a function of ours.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+_FREE: Final = """
+SELECT free.freelist_count * size.page_size
+FROM pragma_freelist_count() free, pragma_page_size() size
+"""

@@ -1,11 +1,22 @@
 """The app's own settings: which keys exist under `_signalbox.` and which values they take."""
 
+import re
 from typing import Any, Final, Literal
 
 import msgspec
 
 from server.errors import Invalid, quoted
 from server.keys import RESERVED
+
+_UNITS: Final = {
+    "s": 1_000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 7 * 86_400_000,
+    "y": 365 * 86_400_000,
+}
+_AGE: Final = re.compile(r"[0-9]{1,6}[smhdwy]")
 
 
 class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,11 +40,29 @@ class WindowGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maximized: bool = False
 
 
+class RetentionSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`max_age`: a number with its unit, such as 2d; null keeps for ever."""
+
+    max_age: str | None
+
+    def __post_init__(self) -> None:
+        if self.max_age is not None and not _AGE.fullmatch(self.max_age):
+            raise ValueError("max_age is a number and a unit")
+
+
+def milliseconds(age: str) -> int:
+    """An age such as `90s`, `36h` or `2d`."""
+    return int(age[:-1]) * _UNITS[age[-1]]
+
+
 Theme = Literal["system", "light", "dark"]
 
 COMPUTER: Final = "_signalbox.sources.computer"
+RETENTION: Final = "_signalbox.retention"
+"""For all keys; with a dot and a prefix behind it for those below the prefix."""
 SETTINGS: Final[dict[str, Any]] = {
     COMPUTER: ComputerSetting,
+    RETENTION: RetentionSetting,
     "_signalbox.theme": Theme,
     "_signalbox.window.geometry": WindowGeometry,
     "_signalbox.window.raise": int,
@@ -41,6 +70,10 @@ SETTINGS: Final[dict[str, Any]] = {
 
 _ALLOWED: Final = {
     COMPUTER: 'an object with "enabled", true or false, and "every", seconds from 0.1 to 3600',
+    RETENTION: (
+        'an object with "max_age", null or a number with one of the units s, m, h, d, w and y, '
+        'such as "2d"'
+    ),
     "_signalbox.theme": '"system", "light" or "dark"',
     "_signalbox.window.geometry": (
         'an object with the integers "x", "y", "width" and "height" and "maximized", true or false'
@@ -53,13 +86,13 @@ def check_setting(key: str, value: Any) -> None:
     """Raises `Invalid` for a value that the app cannot use; keys outside `_signalbox.` are free."""
     if not key.startswith(RESERVED):
         return
-    if key not in SETTINGS:
-        raise Invalid(
-            f"The key {key} is no setting of the app; there are {', '.join(SETTINGS)}.", key=key
-        )
+    name = RETENTION if key.startswith(RETENTION + ".") else key
+    if name not in SETTINGS:
+        names = ", ".join([*SETTINGS, RETENTION + ".<prefix>"])
+        raise Invalid(f"The key {key} is no setting of the app; there are {names}.", key=key)
     try:
-        msgspec.convert(value, SETTINGS[key])
+        msgspec.convert(value, SETTINGS[name])
     except msgspec.ValidationError as error:
         raise Invalid(
-            f"The value of {key} is {quoted(value)}; allowed is {_ALLOWED[key]}.", key=key
+            f"The value of {key} is {quoted(value)}; allowed is {_ALLOWED[name]}.", key=key
         ) from error

@@ -23,13 +23,18 @@ class Engine(Protocol):
     """What `accepted` means with this engine, in one phrase."""
 
     def append(
-        self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
+        self,
+        transactions: Sequence[Transaction],
+        expected: int,
+        also: Callable[[], None],
+        takes_long: bool = False,
     ) -> None:
         """Make `transactions` durable directly behind revision `expected`: all of them or none.
 
         Their revisions are `expected` + 1, + 2, … without gaps. `also` writes what belongs to the
         read model; an engine that shares its file with the read model commits both at once, any
-        other calls it after the append. `transactions` may be empty: then only `also` is done.
+        other calls it after the append. `transactions` may be empty: then only `also` is done, and
+        where it `takes_long` it holds nobody up but other appends.
 
         Raises `LogConflict` where the log's last revision is not `expected`, `Unavailable` where
         nothing could be written (then nothing was, and `also` left nothing behind).

@@ -16,7 +16,11 @@ class MemoryEngine:
         self._lock = Lock()
 
     def append(
-        self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
+        self,
+        transactions: Sequence[Transaction],
+        expected: int,
+        also: Callable[[], None],
+        takes_long: bool = False,  # noqa: ARG002 - all of this is quick
     ) -> None:
         with self._lock:
             if len(self._log) != expected:

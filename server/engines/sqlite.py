@@ -44,7 +44,11 @@ class SqliteEngine:
         self.durability = "on disk before acknowledged" if database.path else "in memory only"
 
     def append(
-        self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
+        self,
+        transactions: Sequence[Transaction],
+        expected: int,
+        also: Callable[[], None],
+        takes_long: bool = False,
     ) -> None:
         def write() -> None:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -59,7 +63,8 @@ class SqliteEngine:
             self._commit()
 
         try:
-            if sum(len(transaction.changes) for transaction in transactions) > INLINE_CHANGES:
+            changes = sum(len(transaction.changes) for transaction in transactions)
+            if takes_long or changes > INLINE_CHANGES:
                 self._blocking(write_and_commit)
             else:
                 write()

@@ -7,9 +7,9 @@ import msgspec
 
 from server.events import Change, Transaction
 from server.http import shapes
-from server.http.queries import iso
 from server.keys import Pattern
 from server.search import Item
+from server.times import iso
 
 
 def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:

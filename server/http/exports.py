@@ -16,10 +16,11 @@ from server import horizons
 from server.errors import Conflict, Invalid
 from server.http import histories
 from server.http.answers import HEADERS
-from server.http.queries import given_to, iso, left_out
+from server.http.queries import given_to, left_out
 from server.keys import compile_pattern
 from server.readmodel import ReadModel
 from server.search import Filter, Item, Question, env_collision
+from server.times import iso
 from server.values import type_of
 
 Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]

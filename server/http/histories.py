@@ -8,9 +8,9 @@ import msgspec
 from server.events import Transaction
 from server.http import shapes
 from server.http.events import change_of
-from server.http.queries import iso
 from server.keys import Pattern
 from server.readmodel import ReadModel
+from server.times import iso
 from server.turns import breathe
 
 TRANSACTIONS: Final = 500

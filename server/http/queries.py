@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import bottle
@@ -17,6 +16,7 @@ from server.http.parameters import Parameters, limit, parameters
 from server.keys import check_key, check_prefix
 from server.readmodel import ReadModel
 from server.search import Filter, Item
+from server.times import iso
 from server.tree import Child
 
 
@@ -155,12 +155,6 @@ def dated(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"at": iso(record["at"])}
 
 
-def iso(milliseconds: int) -> str:
-    """A time as ISO 8601 in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
-
-
 def metrics(status: dict[str, Any]) -> str:
     """The numbers of `status` as Prometheus text (exposition format 0.0.4)."""
     bottle.response.headers.update(dict(HEADERS))
@@ -176,7 +170,9 @@ def metrics(status: dict[str, Any]) -> str:
 _METRICS: Final = (
     ("revision", "counter", "Transactions in the event log."),
     ("keys", "gauge", "Keys in the state, the app's own left out."),
+    ("oldest_revision", "gauge", "The first revision from which on everything is kept."),
     ("bytes", "gauge", "Bytes of the store on disk."),
+    ("free_bytes", "gauge", "Of these, what was removed and will be used again."),
     ("streams", "gauge", "Open streams."),
     ("connections", "gauge", "Open connections."),
     ("changes_per_second", "gauge", "Changes per second over the last seconds."),

@@ -6,11 +6,13 @@ from typing import Any
 
 import bottle
 
+from server.compactor import Compactor
 from server.errors import MethodNotAllowed, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http import exports, queries
 from server.http.answers import HEADERS, StartResponse, answer, refuse
 from server.http.commands import Commands
+from server.http.compaction import compaction
 from server.http.guard import Guard
 from server.http.imports import imports
 from server.http.openapi import describe
@@ -33,9 +35,14 @@ def application(
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
     data_dir: Path,
+    compactor: Compactor,
 ) -> Application:
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
-    writes: dict[str, Write] = {"/commands": Commands(writer), "/commands/import": imports(writer)}
+    writes: dict[str, Write] = {
+        "/commands": Commands(writer),
+        "/commands/import": imports(writer),
+        "/commands/compact": compaction(compactor),
+    }
     reads = _queries(readmodel, status)
     Shell(guard, readmodel, feed, streams, status, data_dir).mount(reads)
 

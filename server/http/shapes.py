@@ -226,8 +226,37 @@ class Limits(Shape):
     connections: int
 
 
+class Retention(Shape):
+    """For how long the past below a prefix is kept (null: for ever), the root without a prefix.
+
+    From `revision`, made at `at`, it is whole; null where nothing has been removed yet.
+    """
+
+    prefix: str
+    max_age: str | None
+    revision: int
+    at: Time | None
+
+
+class Compacted(Retention):
+    """How many `changes` went, or would go."""
+
+    changes: int
+
+
+class Compaction(Shape):
+    dry_run: bool
+    changes: int
+    transactions: int
+    oldest_revision: int
+    prefixes: list[Compacted]
+
+
 class Status(Shape):
-    """`durability` says what `accepted` means."""
+    """`durability` says what `accepted` means. Of `bytes`, `free_bytes` are used again.
+
+    From `oldest_revision` on everything is kept.
+    """
 
     version: str
     store: str
@@ -237,6 +266,8 @@ class Status(Shape):
     oldest_revision: int
     keys: int
     bytes: int
+    free_bytes: int
+    retention: list[Retention]
     streams: int
     connections: int
     rates: Rates

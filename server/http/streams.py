@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import gevent
 from gevent.event import Event
 
+from server import horizons
 from server.errors import Invalid, SignalboxError
 from server.events import Transaction
 from server.feed import Feed
@@ -105,7 +106,7 @@ class Streams:
             given = parameters(environ, "/queries/stream")
             pattern = compile_pattern(given.get("match", "**"))
             position, reset = self._position(
-                environ.get("HTTP_LAST_EVENT_ID") or given.get("after")
+                environ.get("HTTP_LAST_EVENT_ID") or given.get("after"), pattern
             )
             acked = self._acked if given.get("acks") == "1" else None
         except SignalboxError as error:
@@ -139,7 +140,7 @@ class Streams:
         for stream in list(self._live):
             stream.end()
 
-    def _position(self, text: str | None) -> tuple[int | None, bytes]:
+    def _position(self, text: str | None, pattern: Pattern) -> tuple[int | None, bytes]:
         """Where to go on, and the `reset` event where that is not possible."""
         if text is None:
             return None, b""
@@ -149,8 +150,16 @@ class Streams:
                 f"The position is {text[:80]!r}; allowed are <revision> and <store>:<revision>."
             )
         if store not in ("", self._store) or int(revision) > self._readmodel.revision:
-            return None, events.reset("other_store", min(1, self._readmodel.revision))
+            oldest = max(self._whole_since(pattern), min(1, self._readmodel.revision))
+            return None, events.reset("other_store", oldest)
+        if int(revision) < (oldest := self._whole_since(pattern)):
+            return None, events.reset("compacted", oldest)
         return int(revision), b""
+
+    def _whole_since(self, pattern: Pattern) -> int:
+        """The revision behind which no change of a matching key has been removed."""
+        kept = self._readmodel.horizons()
+        return horizons.whole_since(kept, pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
         self._catch_up(stream)
@@ -182,6 +191,11 @@ class Streams:
             stream.position = self._send_snapshot(stream)
         while stream.position < self._readmodel.revision and not stream.gone:
             transactions = self._readmodel.transactions(stream.position, LOG_TRANSACTIONS)
+            if stream.position < (oldest := self._whole_since(stream.pattern)):
+                # Asked after reading: what was read before that was still whole.
+                send_all(stream.sock, events.reset("compacted", oldest))
+                stream.position = self._send_snapshot(stream)
+                continue
             data = b"".join(events.change(one, stream.pattern, self._store) for one in transactions)
             if data:
                 send_all(stream.sock, data)

@@ -17,10 +17,11 @@ from server.events import Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
-from server.reserved import COMPUTER, ComputerSetting
+from server.reserved import COMPUTER, RETENTION, ComputerSetting
 from server.writer import Writer
 
 ACTOR: Final = "computer"
+KEPT: Final = f"{RETENTION}.computer"
 GB: Final = 1e9
 KB: Final = 1e3
 RETRY_SECONDS: Final = 1.0
@@ -33,6 +34,7 @@ class ComputerSource:
         self._readmodel = readmodel
         self._writer = writer
         self._switched = Event()
+        self._has_retention = False
         self._faults = Faults()
         # psutil remembers for each thread what it read last: all readings are one thread's.
         self._thread = ThreadPool(1)
@@ -65,16 +67,26 @@ class ComputerSource:
         try:
             setting = self._setting()
             if setting.enabled:
+                self._keep_short()
                 self._write(self._thread.apply(measure.take))
         except Exception as error:  # noqa: BLE001 - told; the next step may fare better
             self._faults.tell("This computer", error)
             return RETRY_SECONDS
         return setting.every if setting.enabled else None
 
+    def _keep_short(self) -> None:
+        """Readings are many: unless somebody has said otherwise, two days of them are kept."""
+        if not self._has_retention and self._readmodel.get(KEPT) is None:
+            self._submit([Set(key=KEPT, value={"max_age": "2d"}, expect="absent")])
+        self._has_retention = True
+
     def _write(self, values: dict[str, Any]) -> None:
         members: list[Any] = [
             Set(key="computer." + key, value=value) for key, value in values.items()
         ]
+        self._submit(members)
+
+    def _submit(self, members: list[Any]) -> None:
         self._writer.submit(
             Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), chosen_id=False)
         )

@@ -1,0 +1,142 @@
+"""Runs the compaction that retention asks for: in the background, and when somebody asks."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import apsw
+import gevent
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from server import retention
+from server.errors import SignalboxError
+from server.events import Transaction
+from server.feed import Feed
+from server.outcomes import Outcome
+from server.readmodel import ReadModel
+from server.reserved import RETENTION
+from server.retention import Plan, Removed, Step
+from server.times import iso
+from server.turns import breathe
+from server.writer import Writer
+
+EVERY_SECONDS: Final = 60.0
+STEP_SECONDS: Final = 0.004
+"""For so long one step may hold the writer, commit left out."""
+SMALLEST: Final = 20
+LARGEST: Final = 2_000
+
+Report = dict[str, Any]
+
+
+class Compactor:
+    """One pass at a time, in steps between the writer's commits.
+
+    `clock` gives seconds since 1970.
+    """
+
+    def __init__(
+        self, readmodel: ReadModel, feed: Feed, writer: Writer, clock: Callable[[], float]
+    ) -> None:
+        self._readmodel = readmodel
+        self._writer = writer
+        self._clock = clock
+        self._turn = BoundedSemaphore(1)
+        self._changed = Event()
+        self._size = SMALLEST
+        self._seconds = 0.0
+        feed.listen(self._notice)
+        self._greenlet = gevent.spawn(self._run)
+
+    def close(self) -> None:
+        self._greenlet.kill()
+
+    def compact(self, dry_run: bool = False) -> Report:
+        """Remove what is older than the settings say, or tell what would go.
+
+        `{"dry_run", "changes", "transactions", "oldest_revision", "prefixes"}`; each prefix with
+        `max_age`, the `revision` and time of its horizon and the number of `changes`. Raises
+        `Unavailable` where the store cannot be written.
+        """
+        with self._turn:
+            wanted = self._readmodel.in_thread(self._plans)
+            if dry_run:
+                goes = self._readmodel.in_thread(
+                    lambda connection: retention.would_remove(connection, wanted)
+                )
+            else:
+                goes = self._pass(wanted, lambda _: breathe())
+        return _report(wanted, goes) | {"dry_run": dry_run}
+
+    def standing(self) -> list[Plan]:
+        """The settings in force, each with its horizon as it is."""
+        with self._readmodel.snapshot() as connection:
+            return retention.plans(connection, 0)
+
+    def _plans(self, connection: apsw.Connection) -> list[Plan]:
+        return retention.plans(connection, int(self._clock() * 1000))
+
+    def _pass(self, wanted: Sequence[Plan], rest: Callable[[float], None]) -> dict[str, Removed]:
+        """From prefix to what went. `rest` is called after each step with the seconds it took."""
+        if wanted != self.standing():
+            self._writer.between(lambda connection: retention.publish(connection, wanted))
+        removed = {plan.prefix: Removed() for plan in wanted}
+        unfinished = self._readmodel.in_thread(retention.unfinished)
+        for prefix in unfinished:
+            while (step := self._step(prefix)).seen:
+                removed[prefix] = removed[prefix].plus(step.removed)
+                rest(self._seconds)
+        if unfinished:
+            self._writer.between(retention.tidy)
+        return removed
+
+    def _step(self, prefix: str) -> Step:
+        found: list[Step] = []
+
+        def work(connection: apsw.Connection) -> None:
+            started = monotonic()
+            found.append(retention.step(connection, prefix, self._size))
+            self._seconds = max(monotonic() - started, 1e-6)
+
+        self._writer.between(work)
+        if found[0].seen == self._size:
+            factor = min(2.0, STEP_SECONDS / self._seconds)
+            self._size = max(SMALLEST, min(LARGEST, int(self._size * factor)))
+        return found[0]
+
+    def _notice(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
+        if any(change.key.startswith(RETENTION) for one in transactions for change in one.changes):
+            self._changed.set()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                with self._turn:
+                    self._pass(self._readmodel.in_thread(self._plans), gevent.sleep)
+            except SignalboxError as error:
+                traceback.print_exception(error)  # as on a full disk: the next pass may fare better
+            self._changed.wait(EVERY_SECONDS)
+            self._changed.clear()
+
+
+def standing(plan: Plan) -> dict[str, Any]:
+    """`{"prefix", "max_age", "revision", "at"}`; null where nothing has been removed yet."""
+    at = iso(plan.at) if plan.revision else None
+    return {
+        "prefix": plan.prefix,
+        "max_age": plan.max_age,
+        "revision": plan.revision,
+        "at": at,
+    }
+
+
+def _report(wanted: Sequence[Plan], removed: Mapping[str, Removed]) -> Report:
+    prefixes = [standing(plan) | {"changes": removed[plan.prefix].changes} for plan in wanted]
+    return {
+        "changes": sum(one.changes for one in removed.values()),
+        "transactions": sum(one.transactions for one in removed.values()),
+        "oldest_revision": max(plan.revision for plan in wanted),
+        "prefixes": prefixes,
+    }

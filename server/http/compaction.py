@@ -1,0 +1,20 @@
+"""`POST /commands/compact`: removes what is older than the retention settings say."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from server.compactor import Compactor
+from server.http.answers import StartResponse, answer
+from server.http.parameters import parameters
+
+Route = Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]
+
+
+def compaction(compactor: Compactor) -> Route:
+    """The route; it takes no body."""
+
+    def compact(environ: dict[str, Any], start_response: StartResponse, _: str) -> Iterable[bytes]:
+        given = parameters(environ, "/commands/compact")
+        return answer(start_response, 200, compactor.compact(given.get("dry_run") == "1"))
+
+    return compact
