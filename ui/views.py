@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ui import words
+from ui.charts import Trend, sparkline
 
 PATTERN_CHARACTERS = frozenset(ascii_letters + digits + "_./:@=-*")
 """A search of these alone that has a `*` is a pattern of keys."""
@@ -60,15 +61,23 @@ def shell(*, store: str, version: str, theme: str, shell_line: str, window: str)
 
 
 def rows(
-    items: Iterable[Item], *, start: int, total: int, now: int, own: str, search: str = ""
+    items: Iterable[Item],
+    trends: Mapping[str, Trend],
+    *,
+    start: int,
+    total: int,
+    now: int,
+    own: str,
+    search: str = "",
 ) -> str:
     """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet).
 
-    What was searched for is marked in keys and values.
+    `trends` by key. What was searched for is marked in keys and values.
     """
     return _render(
         "rows.html",
         items=items,
+        trends={key: sparkline(trend) for key, trend in trends.items()},
         start=start,
         total=total,
         now=now,

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from datastar_py.sse import ServerSentEventGenerator as Event
 
+from server.charts import Charts
 from server.errors import Invalid
 from server.feed import Feed, Subscription
 from server.http.connection import watch_eof
@@ -38,8 +39,9 @@ def page(
     feed: Feed,
     status: Callable[[], dict[str, Any]],
     signals: dict[str, Any],
+    charts: Charts,
 ) -> Iterator[bytes]:
-    """The stream's pieces. Raises `Invalid` at once where `signals` are not a window's."""
+    """The stream's pieces; `charts` are those of all windows. Raises `Invalid` at once where `signals` are not a window's."""
     try:
         ask = msgspec.convert(signals, Ask)
     except msgspec.ValidationError as error:
@@ -47,7 +49,8 @@ def page(
     # What is sent again after a failure carries the parameters of its first try: too old to trust.
     have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
     described = status()
-    regions = Regions(ask, readmodel, feed, f"{described['engine']}, {described['durability']}")
+    engine = f"{described['engine']}, {described['durability']}"
+    regions = Regions(ask, readmodel, feed, engine, charts)
     subscription = feed.subscribe()
     watch_eof(environ).rawlink(lambda _: subscription.close())
     return _frames(Picture(ask, regions, readmodel, feed, have), subscription)

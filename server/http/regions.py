@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from server.charts import Charts
 from server.feed import Feed
 from server.readmodel import ReadModel
 from server.reserved import COMPUTER
@@ -61,8 +62,11 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
 class Regions:
     """The regions of one stream's picture."""
 
-    def __init__(self, ask: Ask, readmodel: ReadModel, feed: Feed, engine: str) -> None:
+    def __init__(
+        self, ask: Ask, readmodel: ReadModel, feed: Feed, engine: str, charts: Charts
+    ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
+        self._trends = charts.live
         self._filter = ask.filter()
         self._is_counted = Question(self._filter, ask.sort, None, 0, 0).is_indexed
         self._total = -1
@@ -98,8 +102,10 @@ class Regions:
             start = max(0, self._total - ask.rows)
             items = self._page(start, with_total=True)
         match, search = self._filter.match, self._filter.search or ""
+        with self._readmodel.snapshot() as connection:
+            trends = self._trends.of(connection, items)
         html = views.rows(
-            items, start=start, total=self._total, now=now, own=ask.actor, search=search
+            items, trends, start=start, total=self._total, now=now, own=ask.actor, search=search
         )
         return html, {"_total": self._total, "_match": match, "_search": search}, is_final
 

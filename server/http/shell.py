@@ -14,6 +14,7 @@ import bottle
 
 import ui
 from server import __version__
+from server.charts import Charts
 from server.errors import Invalid, NoSuchThing
 from server.feed import Feed
 from server.http.answers import HEADERS, is_known
@@ -51,6 +52,7 @@ class Shell:
         self._streams = streams
         self._status = status
         self._data_dir = data_dir
+        self._charts = Charts()
 
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
@@ -90,7 +92,7 @@ class Shell:
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
         signals = _signals(bottle.request.query.get("datastar"))
-        frames = page(environ, self._readmodel, self._feed, self._status, signals)
+        frames = page(environ, self._readmodel, self._feed, self._status, signals, self._charts)
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None

@@ -1,0 +1,129 @@
+"""The list's trends: the last few values of each key in sight, remembered per key and revision.
+
+A frame asks for those keys again that have changed since the one before, and of them only for what
+is new, so that thirty frames a second stay cheap.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import apsw
+import msgspec
+
+POINTS: Final = 32
+"""Changes of a key that its trend shows."""
+SHORT: Final = 48
+"""Bytes of a value's JSON text beyond which it is no state to draw."""
+STATES: Final = 6
+"""Different texts that still are the states of something."""
+REMEMBERED: Final = 4_000
+"""Keys whose trends stay known."""
+
+Point = tuple[int, str | None]
+"""When (ms since 1970 UTC), and the value as JSON text, None where it was none or is too long."""
+
+
+class Keyed(Protocol):
+    """What is asked for: a key with its value and the revision that set it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def raw(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+
+
+class Trend(NamedTuple):
+    """`points`: when (ms) and at which height; None breaks the line. `is_steps`: states, held."""
+
+    is_steps: bool
+    points: tuple[tuple[int, float | None], ...]
+
+
+class Trends:
+    """Remembers; `connection` is asked for what is not known, in one statement."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[int, list[Point], Trend | None]] = OrderedDict()
+
+    def of(self, connection: apsw.Connection, items: Sequence[Keyed]) -> dict[str, Trend]:
+        """The trends of those items that have one, up to the revision of each."""
+        fresh = [item for item in items if self._revision(item.key) != item.revision]
+        if fresh:
+            self._learn(connection, fresh)
+        found = {item.key: self._known[item.key][2] for item in items}
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return {key: trend for key, trend in found.items() if trend}
+
+    def _revision(self, key: str) -> int:
+        return self._known[key][0] if key in self._known else 0
+
+    def _learn(self, connection: apsw.Connection, items: Sequence[Keyed]) -> None:
+        asked = []
+        for item in items:
+            revision = self._revision(item.key)
+            if revision > item.revision:  # an earlier moment than the one that is known
+                del self._known[item.key]
+                revision = 0
+            asked.append((item.key, revision, item.revision))
+        news = defaultdict[str, list[Point]](list)
+        bound = {"asked": msgspec.json.encode(asked).decode(), "short": SHORT, "rest": POINTS - 1}
+        for key, at, raw in connection.execute(_RECENT, bound):
+            news[key].append((at, raw))
+        for item in items:
+            old = self._known.pop(item.key)[1] if item.key in self._known else []
+            points = [*old, *news[item.key]][-POINTS:]
+            self._known[item.key] = (item.revision, points, trend(item.raw, points))
+
+
+def trend(raw: str, points: Sequence[Point]) -> Trend | None:
+    """What is drawn for a key whose value is `raw` now; None where nothing is."""
+    if len(points) < 2:
+        return None
+    if is_number(raw):
+        heights = tuple((at, height(each)) for at, each in points)
+        return Trend(False, heights) if sum(y is not None for _, y in heights) > 1 else None
+    if raw[0] not in 'tf"' or len(raw) > SHORT:
+        return None
+    states = levels(each for _, each in points)
+    if not 2 <= len(states) <= STATES:
+        return None
+    return Trend(True, tuple((at, states.get(each) if each else None) for at, each in points))
+
+
+def levels(raws: Iterable[str | None]) -> dict[str, float]:
+    """A height for each state: false below true, texts from the first that there was upwards."""
+    states = [raw for raw in dict.fromkeys(raws) if raw is not None]
+    if set(states) <= {"true", "false"}:
+        states.sort()
+    return {state: float(level) for level, state in enumerate(states)}
+
+
+def is_number(raw: str) -> bool:
+    return raw[0] in "-0123456789"
+
+
+def height(raw: str | None) -> float | None:
+    """A number as a float; None for another value, or where no float is so large."""
+    if raw is None or not is_number(raw):
+        return None
+    number = float(raw)
+    return number if abs(number) <= LARGEST else None
+
+
+LARGEST: Final = 1.7e308
+_RECENT: Final = """
+SELECT asked.value ->> 0, t.at, iif(octet_length(c.value) <= :short, c.value, NULL)
+FROM json_each(:asked) asked
+CROSS JOIN changes c ON c.key = asked.value ->> 0 AND c.revision <= asked.value ->> 2
+    AND c.revision >= max((asked.value ->> 1) + 1, ifnull((
+        SELECT p.revision FROM changes p
+        WHERE p.key = asked.value ->> 0 AND p.revision <= asked.value ->> 2
+        ORDER BY p.revision DESC LIMIT 1 OFFSET :rest
+    ), 0))
+CROSS JOIN transactions t ON t.revision = c.revision
+ORDER BY asked.id, c.revision
+"""
