@@ -47,6 +47,15 @@ def guess(name: str, source: Source) -> str:
     return "lines"
 
 
+def is_history(line: bytes) -> bool:
+    """Whether a line is a transaction of an `export --history`, which is no command."""
+    try:
+        found = strictly_parsed(line.decode())
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"revision", "at", "changes"} <= found.keys()
+
+
 def _ndjson(source: Source) -> Commands:
     for number, line in enumerate(source, start=1):
         yield number, line.rstrip(b"\r\n")

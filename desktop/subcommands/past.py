@@ -16,6 +16,7 @@ from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.tables import items, pages, print_lines, print_rows
 
 DELETED: Final = "(deleted)"
+SUMMARY: Final = ("from", "to", "total", "compacted")
 TITLES: Final = ("revision", "at", "by", "value", "difference")
 
 
@@ -52,7 +53,7 @@ def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> N
         lines = chain(first["items"], *(page["items"] for page in found))
         if as_json:
             print_lines(lines)
-            print_json({name: first[name] for name in ("from", "to", "total")})
+            print_json({name: value for name, value in first.items() if name in SUMMARY})
             return
         print_differences(lines)
         keys = "1 key differs" if first["total"] == 1 else f"{first['total']:,} keys differ"

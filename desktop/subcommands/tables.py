@@ -42,7 +42,9 @@ def items(
 def tell_compacted(prefixes: Sequence[str]) -> None:
     """Say on stderr what an answer lacks."""
     places = ["everywhere" if prefix in ("", "**") else f"below {prefix}" for prefix in prefixes]
-    complain(f"Retention has removed what is needed {', '.join(places)}; it is left out.")
+    complain(
+        f"Retention has removed older changes {', '.join(places)}; what needs them is left out."
+    )
 
 
 def print_lines(values: Iterable[Any]) -> None:

@@ -25,7 +25,7 @@ from desktop.subcommands import (
     json_option,
     print_json,
 )
-from desktop.subcommands.formats import READERS, Bad, guess
+from desktop.subcommands.formats import READERS, Bad, guess, is_history
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
@@ -45,6 +45,8 @@ def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> 
         box = stack.enter_context(connect(data_dir))
         bar = stack.enter_context(Bar("Importing"))
         source = _Source(file, bar)
+        if is_history(source.peek()):
+            raise click.UsageError("This is a history; `signalbox replay` takes it.")
         kind = kind or guess(file.name, source)
         body = _Body(READERS[kind](source))
         answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
@@ -96,11 +98,9 @@ class _Source:
 
     def peek(self) -> bytes:
         """The first line that is not blank, which iteration still yields."""
-        for line in self._file:
+        while not (self._first and self._first[-1].strip()) and (line := self._file.readline()):
             self._first.append(line)
-            if line.strip():
-                return line.removeprefix(BOM_UTF8)
-        return b""
+        return self._first[-1].removeprefix(BOM_UTF8) if self._first else b""
 
     def __iter__(self) -> Iterator[bytes]:
         shown = 0
