@@ -17,8 +17,9 @@ from datastar_py.sse import ServerSentEventGenerator as Event
 from server.charts import Charts
 from server.errors import Invalid
 from server.feed import Feed, Subscription
+from server.http.ask import Ask
 from server.http.connection import watch_eof
-from server.http.regions import Ask, Regions
+from server.http.regions import Regions
 from server.readmodel import ReadModel
 
 FRAME_SECONDS: Final = 1 / 30
@@ -41,7 +42,10 @@ def page(
     signals: dict[str, Any],
     charts: Charts,
 ) -> Iterator[bytes]:
-    """The stream's pieces; `charts` are those of all windows. Raises `Invalid` at once where `signals` are not a window's."""
+    """The stream's pieces; `charts` are those of all windows.
+
+    Raises `Invalid` at once where `signals` are not a window's.
+    """
     try:
         ask = msgspec.convert(signals, Ask)
     except msgspec.ValidationError as error:

@@ -1,14 +1,12 @@
-"""What a window asks to see, and what each region of it reads from the read model."""
+"""What each region of a window reads from the read model."""
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final, Literal
-
-import msgspec
-from msgspec import Meta
+from typing import Any, Final
 
 from server.charts import Charts
 from server.feed import Feed
+from server.http.ask import MOST_ATTEMPTS, Ask
 from server.readmodel import ReadModel
 from server.reserved import COMPUTER
 from server.search import Filter, Item, Question
@@ -17,46 +15,13 @@ from ui import views
 
 BRANCHES: Final = 100
 """Children of a prefix that the tree lists until more are asked for."""
-MOST_ATTEMPTS: Final = 1_000
 MOST_NEWS: Final = 100
 """How many rejections the page can tell to be new since Activity was last open."""
 
-Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
-Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
 Look = tuple[str, dict[str, Any], bool]
 """A region's HTML, signals that belong to it, and whether it is complete."""
 View = Callable[[int], Look]
 """Looks at one region, at a moment in ms since 1970 UTC."""
-
-
-class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
-    """The parameters of a window's stream: the page's signals of the same names."""
-
-    actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "window"
-    view: Literal["keys", "activity", "sources"] = "keys"
-    prefix: Prefix = ""
-    text: Annotated[str, Meta(max_length=500)] = ""
-    type: Literal["", "null", "boolean", "number", "string", "array", "object"] = ""
-    sort: Literal["key", "changed"] = "key"
-    start: Annotated[int, Meta(ge=0, le=10**12)] = 0
-    rows: Annotated[int, Meta(ge=1, le=500)] = 60
-    open: Annotated[list[Open], Meta(max_length=200)] = []
-    key: Annotated[str, Meta(max_length=256)] = ""
-    find: Annotated[str, Meta(max_length=256)] = ""
-    hold: bool = False
-    held: int = -1
-    only: Literal["", "rejected"] = ""
-    by: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.@-]{1,64}|\*)?$")] = ""
-    attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100
-    again: int = 0
-    have: dict[str, str] = {}
-
-    def filter(self) -> Filter:
-        """A text with `*` and else only what keys can have is a glob; any other is searched for."""
-        text, kind = self.text.strip(), self.type or None
-        if "*" in text and views.PATTERN_CHARACTERS.issuperset(text):
-            return Filter(text, kind)
-        return Filter(f"{self.prefix}**", kind, text or None)
 
 
 class Regions:

@@ -1,0 +1,59 @@
+"""What a window asks to see: the parameters of its stream."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from server.search import Filter
+from ui import views
+
+MOST_ATTEMPTS: Final = 1_000
+MOST_VERSIONS: Final = 500
+"""Of a key's history that one list shows; older ones begin another."""
+MOST_REVISION: Final = 10**12
+MOST_DIFFERENCES: Final = 1_000
+
+Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
+Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
+
+
+class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
+    """The parameters of a window's stream: the page's signals of the same names.
+
+    `before` 0 and `until` -1 mean now.
+    """
+
+    actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "window"
+    view: Literal["keys", "activity", "sources", "diff"] = "keys"
+    prefix: Prefix = ""
+    text: Annotated[str, Meta(max_length=500)] = ""
+    type: Literal["", "null", "boolean", "number", "string", "array", "object"] = ""
+    sort: Literal["key", "changed"] = "key"
+    start: Annotated[int, Meta(ge=0, le=MOST_REVISION)] = 0
+    rows: Annotated[int, Meta(ge=1, le=500)] = 60
+    open: Annotated[list[Open], Meta(max_length=200)] = []
+    key: Annotated[str, Meta(max_length=256)] = ""
+    find: Annotated[str, Meta(max_length=256)] = ""
+    hold: bool = False
+    held: int = -1
+    only: Literal["", "rejected"] = ""
+    by: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.@-]{1,64}|\*)?$")] = ""
+    attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100
+    versions: Annotated[int, Meta(ge=1, le=MOST_VERSIONS)] = 20
+    before: Annotated[int, Meta(ge=0, le=MOST_REVISION)] = 0
+    span: Literal["15m", "1h", "1d", "all"] = "1h"
+    since: Annotated[int, Meta(ge=0, le=MOST_REVISION)] = 0
+    until: Annotated[int, Meta(ge=-1, le=MOST_REVISION)] = -1
+    scope: Literal["key", "prefix", "all"] = "all"
+    differences: Annotated[int, Meta(ge=1, le=MOST_DIFFERENCES)] = 200
+    behind: Annotated[str, Meta(max_length=256)] = ""
+    again: int = 0
+    have: dict[str, str] = {}
+
+    def filter(self) -> Filter:
+        """A text with `*` and else only what keys can have is a glob; any other is searched for."""
+        text, kind = self.text.strip(), self.type or None
+        if "*" in text and views.PATTERN_CHARACTERS.issuperset(text):
+            return Filter(text, kind)
+        return Filter(f"{self.prefix}**", kind, text or None)
