@@ -5,6 +5,7 @@ every so many changes, corrected by the keys that came and went between.
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import apsw
@@ -29,6 +30,19 @@ def keep(connection: apsw.Connection, counted: Counted) -> None:
     """Keep counts for the questions of later, within the open transaction."""
     row = (counted.revision, counted.keys.copy(BUCKETS).encode())
     connection.execute("INSERT OR REPLACE INTO key_counts VALUES (?, ?)", row)
+
+
+def count_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
+    """Carry counts of revision `after` on to `last`, whose state is there, and keep them."""
+
+    def listed(low: str, high: str) -> Iterator[str]:
+        for (key,) in connection.execute(_LISTED, (low, high)):
+            yield key
+
+    came, went = _between(connection, after, last)
+    keys.change(came, went)
+    keys.balance(listed)
+    keep(connection, Counted(last, keys))
 
 
 class KeysAt:
@@ -83,12 +97,18 @@ def _nearest(connection: apsw.Connection, revision: int, present: Counted) -> Co
 
 def _corrected(connection: apsw.Connection, revision: int, counted: Counted) -> KeyIndex:
     """Counted back to `revision`: what came since had not been there, what went had."""
+    came, went = _between(connection, revision, counted.revision)
+    counted.keys.change(went, came)
+    return counted.keys
+
+
+def _between(connection: apsw.Connection, after: int, last: int) -> tuple[list[str], list[str]]:
+    """The keys that came and those that went, sorted; a key may do both, more than once."""
     came: list[str] = []
     went: list[str] = []
-    for key, is_gone in connection.execute(_EVENTS, (revision, counted.revision)):
+    for key, is_gone in connection.execute(_EVENTS, (after, last)):
         (went if is_gone else came).append(key)
-    counted.keys.change(sorted(went), sorted(came))
-    return counted.keys
+    return sorted(came), sorted(went)
 
 
 _ARE_MANY: Final = """
@@ -116,6 +136,7 @@ _KEPT: Final = """
 SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision < ?
 ORDER BY revision LIMIT 1
 """
+_LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
 _EVENTS: Final = """
 SELECT key, value IS NULL FROM changes
 WHERE revision > ? AND revision <= ? AND (is_new OR value IS NULL)

@@ -8,17 +8,18 @@ from typing import Any, Final
 
 import apsw
 
-from server import log
+from server import horizons, keysat, log
 from server.app import STORE_FILE, own
 from server.database import Database
 from server.errors import StoreError
 from server.events import VERSION
 from server.http.guard import Tokens
+from server.index import KeyIndex
 from server.state import fold
 
 MAX_PROBLEMS: Final = 20
-STEP: Final = 1_000
-"""Transactions folded at once while rebuilding."""
+STEP: Final = 20_000
+"""Changes folded at once while rebuilding."""
 
 Progress = Callable[[int, int], None]
 """Called with how many transactions are done, and of how many."""
@@ -115,33 +116,43 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
         if line != "ok":
             yield f"SQLite: {line}"
     yield from _log_problems(connection)
-    replayed = connection.execute(_REPLAYED)
-    for expected, found in zip_longest(replayed, connection.execute(_STATE)):
-        if expected != found:
-            yield f"Replaying the log gives {_shown(expected)}, the read model has {_shown(found)}."
+    for replayed, found in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
+        rows = zip_longest(connection.execute(replayed), connection.execute(found))
+        for expected, actual in rows:
+            if expected != actual:
+                yield (
+                    f"Replaying the log gives {_shown(expected)}, "
+                    f"the read model has {_shown(actual)}."
+                )
 
 
 def _log_problems(connection: apsw.Connection) -> Iterator[str]:
-    count, first, last, newest = connection.execute(_SPAN).get
-    if count != last or first != 1:
-        yield f"The log has {count} transactions from revision {first} to {last}: some are missing."
-    if newest > VERSION:
+    """Up to the last horizon transactions, or changes of them, may have been removed."""
+    oldest = max(one.revision for one in horizons.read(connection))
+    newest = connection.execute("SELECT max(version) FROM transactions").get
+    if newest is not None and int(newest) > VERSION:
         yield f"The log has events of version {newest}; this Signalbox knows {VERSION}."
-    for revision, expected, found in connection.execute(_MISCOUNTED):
-        yield f"Transaction {revision} should have {expected} changes and has {found}."
-    for (revision,) in connection.execute(_BACKWARDS):
-        yield f"Transaction {revision} is older than the one before it."
+    for row in connection.execute(_UNSOUND, {"oldest": oldest}):
+        revision, before, expected, found, is_older = row
+        if revision != before + 1 and revision > oldest + 1:
+            yield f"The log has nothing between revision {before} and {revision}."
+        if found > expected or (found < expected and revision > oldest) or not found:
+            yield f"Transaction {revision} should have {expected} changes and has {found}."
+        if is_older:
+            yield f"Transaction {revision} is older than the one before it."
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     total, done = log.last_revision(connection), 0
+    keys = KeyIndex(())
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("DELETE FROM state; DELETE FROM lives; DELETE FROM key_counts")
         while done < total:
-            last = min(done + STEP, total)
-            fold(connection, done, last)
-            done = last
+            last = connection.execute(_STEP_END, (done, STEP)).get or total
+            fold(connection, done, int(last))
+            keysat.count_on(connection, keys, done, int(last))
+            done = int(last)
             if progress is not None:
                 progress(done, total)
         connection.execute("COMMIT")
@@ -177,26 +188,40 @@ def _first(problems: Iterator[str]) -> Iterator[str]:
 
 
 def _shown(row: tuple[Any, ...] | None) -> str:
-    return "nothing" if row is None else f"{row[0]} = {row[1][:60]} at revision {row[2]}"
+    return "nothing" if row is None else " ".join(str(part)[:60] for part in row)
 
 
-_SPAN: Final = """
-SELECT count(*), ifnull(min(revision), 1), ifnull(max(revision), 0), ifnull(max(version), 0)
-FROM transactions
+_STEP_END: Final = """
+SELECT revision FROM changes WHERE revision > ? ORDER BY revision, key LIMIT 1 OFFSET ?
 """
 _REPLAYED: Final = """
-SELECT key, value, revision
-FROM (SELECT key, value, max(revision) AS revision FROM changes GROUP BY key)
-WHERE value IS NOT NULL ORDER BY key
+SELECT c.key, c.value, 'at revision', c.revision
+FROM (SELECT key, max(revision) AS revision FROM changes GROUP BY key) newest
+CROSS JOIN changes c ON c.revision = newest.revision AND c.key = newest.key
+WHERE c.value IS NOT NULL ORDER BY newest.key
 """
-_STATE: Final = "SELECT key, value, revision FROM state ORDER BY key"
-_MISCOUNTED: Final = """
-SELECT t.revision, t.changes, count(c.key)
-FROM transactions t LEFT JOIN changes c ON c.revision = t.revision
-GROUP BY t.revision HAVING count(c.key) <> t.changes
+_STATE: Final = "SELECT key, value, 'at revision', revision FROM state ORDER BY key"
+_LIVED: Final = """
+SELECT key, 'from revision', revision, 'to', ended FROM (
+    SELECT key, revision, value, lead(revision) OVER (PARTITION BY key ORDER BY revision) AS ended
+    FROM changes WHERE is_new OR value IS NULL
+) WHERE value IS NOT NULL ORDER BY key, revision
 """
-_BACKWARDS: Final = """
-SELECT later.revision
-FROM transactions later JOIN transactions earlier ON earlier.revision = later.revision - 1
-WHERE later.at < earlier.at
+_LIVES: Final = """
+SELECT key, 'from revision', born, 'to', died FROM lives
+UNION ALL SELECT key, 'from revision', born, 'to', NULL FROM state
+ORDER BY key, born
 """
+_UNSOUND: Final = """
+SELECT revision, before, expected, found, at < before_at FROM (
+    SELECT revision, expected, found, at,
+        lag(revision, 1, 0) OVER (ORDER BY revision) AS before,
+        lag(at, 1, at) OVER (ORDER BY revision) AS before_at
+    FROM (
+        SELECT t.revision, t.changes AS expected, t.at, count(c.key) AS found
+        FROM transactions t LEFT JOIN changes c ON c.revision = t.revision
+        GROUP BY t.revision
+    )
+) WHERE found <> expected OR at < before_at OR revision <> before + 1
+"""
+"""One pass over the log."""
