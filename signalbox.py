@@ -391,10 +391,14 @@ class Box(_Commands):
         return self.command({"type": "restore"} | fields)
 
     def compact(self, *, dry_run: bool = False) -> dict[str, Any]:
-        """Remove now what retention lets go; how much that is, or would be."""
+        """Remove now what retention lets go; how much that is, or would be.
+
+        Of millions of changes that may take minutes, in which others are served. Tried once.
+        """
         path = "/commands/compact" + ("?dry_run=1" if dry_run else "")
-        answer: dict[str, Any] = self._json("POST", path)
-        return answer
+        with self.request("POST", path, silence=None) as answer:
+            report: dict[str, Any] = json.loads(answer.read())
+        return report
 
     def login(self) -> str:
         """A one-time address that opens the window's page in a browser."""
@@ -520,13 +524,18 @@ class Box(_Commands):
         path: str,
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        silence: float | None = SILENCE,
     ) -> HTTPResponse:
         """One request on a connection of its own; the answer is still to be read.
 
-        Tried once. Raises `Rejected` for a refusal, `NotRunning`.
+        Tried once. Raises `Rejected` for a refusal, `NotRunning`, also where nothing has been heard
+        for `silence` seconds.
         """
         try:
-            return self.ask(self.open(), method, path, body, headers)
+            connection = self.open()
+            connection.sock.settimeout(silence)
+            return self.ask(connection, method, path, body, headers)
         except (OSError, HTTPException) as error:
             raise self._lost(error) from error
 

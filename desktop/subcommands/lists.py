@@ -106,9 +106,16 @@ def _attempt(record: dict[str, Any]) -> tuple[str, ...]:
     return record["at"], record["actor"], record["type"], record.get("key") or "", outcome
 
 
+def _kept(rule: dict[str, Any]) -> str:
+    age = rule["max_age"] or "for ever"
+    return f"{age}, whole from revision {rule['revision']}" if rule["revision"] else age
+
+
 def _flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in fields.items():
-        if isinstance(value, dict):
+        if name == "retention":
+            yield from ((f"{name} {one['prefix'] or '**'}", _kept(one)) for one in value)
+        elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

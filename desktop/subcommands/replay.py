@@ -18,7 +18,6 @@ import signalbox
 from desktop import places
 from desktop.subcommands import (
     attempt,
-    complain,
     connect,
     data_dir_option,
     dumped,
@@ -29,6 +28,7 @@ from desktop.subcommands import (
 )
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.progress import Bar
+from desktop.subcommands.tables import tell_compacted
 from desktop.subcommands.transfer import NDJSON, blocks, whole
 
 BATCH_COMMANDS: Final = 1_000
@@ -171,8 +171,9 @@ def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> i
     It is sent slowly, and no server waits so long for one who reads.
     """
     after = source.revision(None if since == NOW else since)
-    if after + 1 < source.query("status")["oldest_revision"]:
-        complain("Retention has removed a part of what happened then.")
+    retention = source.query("status")["retention"]
+    if thinned := [one["prefix"] for one in retention if one["revision"] > after + 1]:
+        tell_compacted(thinned)
     at = None if until == NOW else until
     wanted = {"history": 1, "at": at}
     for block in blocks(source.request("GET", signalbox.address("export", wanted))):

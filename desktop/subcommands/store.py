@@ -77,11 +77,11 @@ def compact(dry_run: bool, as_json: bool, data_dir: Path) -> None:
     go = "would go" if dry_run else "have gone"
     click.echo(
         f"{report['changes']:,} changes in {report['transactions']:,} transactions {go}; "
-        f"the history begins with revision {report['oldest_revision']:,}"
+        f"from revision {report['oldest_revision']:,} on everything is kept"
     )
     rows = (
         (
-            one["prefix"] or "(all else)",
+            one["prefix"] or "**",
             one["max_age"] or "for ever",
             f"{one['changes']:,}",
             str(one["revision"]),
@@ -89,7 +89,7 @@ def compact(dry_run: bool, as_json: bool, data_dir: Path) -> None:
         )
         for one in report["prefixes"]
     )
-    print_rows(("prefix", "kept for", "changes", "up to revision", "of"), rows)
+    print_rows(("prefix", "kept for", "changes", "whole from revision", "of"), rows)
 
 
 @click.command("token")

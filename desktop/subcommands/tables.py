@@ -11,16 +11,23 @@ PAGE: Final = 1_000
 
 
 def pages(
-    box: Any, query: str, *, position: str = "after", first: Any = None, **parameters: Any
+    box: Any,
+    query: str,
+    *,
+    position: str = "after",
+    first: Any = None,
+    tells: bool = True,
+    **parameters: Any,
 ) -> Iterator[dict[str, Any]]:
     """Every page of a query, from `first` on; what is asked `at` a time stays at that moment.
 
-    Says on stderr what retention has removed.
+    Unless `tells` is false, stderr says what retention has removed.
     """
     following, told = first, list[str]()
     while True:
         page = box.query(query, **parameters, **{position: following})
-        if (compacted := page.get("compacted", [])) != told and compacted:
+        compacted = page.get("compacted", [])
+        if tells and compacted and compacted != told:
             tell_compacted(told := compacted)
         for name, revision in (("at", "revision"), ("from", "from"), ("to", "to")):
             if parameters.get(name) is not None:
