@@ -166,6 +166,20 @@ def test_it_goes_in_the_recorded_pace_divided_by_the_speed(target: Server) -> No
     assert shell("replay", "-", "--speed", "0.01", stdin=text).status == 0
 
 
+def test_one_that_was_killed_goes_on_where_it_broke_off(target: Server, tmp_path: Path) -> None:
+    shell, file = Shell(target.data_dir), tmp_path / "history.ndjson"
+    file.write_text(spread(60, 1.0))
+    with target.stream(after=0) as stream:
+        with shell.started("replay", str(file), "--speed", "20") as process:
+            for _ in range(3):
+                stream.until("change")
+            process.kill()
+        assert 3 <= len(recorded(target)) < 60
+    assert shell("replay", str(file), "--speed", "0").status == 0
+    values = [change["value"] for _, (change,) in recorded(target)]
+    assert values == list(range(60))
+
+
 def test_a_store_does_not_take_its_own_recording(
     source: Server, shell: Shell, tmp_path: Path
 ) -> None:
