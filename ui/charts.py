@@ -3,17 +3,36 @@
 Shapes are told apart by classes; the style sheet has the colours. Heights run downwards in px.
 """
 
+import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from markupsafe import Markup
+
+from ui import words
 
 WIDE: Final = 92
 """px of a trend, as the list's column; the last value of steps is held for `TAIL` of them."""
 HIGH: Final = 18
 TAIL: Final = 10
 EDGE: Final = 2
+
+TALL: Final = 90
+"""px of a chart, without the line below it that tells the time."""
+MARGIN: Final = 7
+"""px above the highest and below the lowest: half a line of text, as states are named beside it."""
+TICKS, FEW_TICKS = 4.0, 2.5
+"""Times below a chart, and below a narrower one that has the names of states beside it."""
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+STEPS: Final = (
+    *(_SECOND * n for n in (1, 2, 5, 10, 15, 30)),
+    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
+    *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(_DAY * n for n in (1, 2, 7, 14, 30, 91, 182, 365, 730, 1825)),
+)
+"""ms between two times that are named below a chart."""
 
 Points = tuple[tuple[int, float | None], ...]
 
@@ -25,6 +44,76 @@ class Trend(Protocol):
     def is_steps(self) -> bool: ...
     @property
     def points(self) -> Points: ...
+
+
+class Column(Protocol):
+    """The changes within column `n` of time; heights are None where there was no such value.
+
+    `revision`, `at` (ms) and `raw` (compact JSON text, None: deleted or long) are the last one's.
+    """
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def changes(self) -> int: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def first(self) -> float | None: ...
+    @property
+    def last(self) -> float | None: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def raw(self) -> str | None: ...
+
+
+class Chart(Protocol):
+    """From `start` to `end` in ms, in columns of `width` ms; `before` is the height at the start.
+
+    `states` are JSON texts from the lowest level upwards, None for numbers.
+    """
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def before(self) -> float | None: ...
+    @property
+    def columns(self) -> Sequence[Column]: ...
+    @property
+    def states(self) -> Sequence[str] | None: ...
+
+
+class Tick(NamedTuple):
+    """A time that is named: `place` in percent of the width."""
+
+    place: str
+    label: str
+    anchor: str
+
+
+class Drawing(NamedTuple):
+    """`line` is the data of an SVG path, `wide` units wide and `TALL` high.
+
+    `extent` is "lowest - highest", `states` are names from the highest level down. `points` is
+    JSON: for each place at which something can be read its thousandth of the width, its revision
+    (0: before the chart) and what is read.
+    """
+
+    line: str
+    wide: int
+    extent: str
+    states: list[str]
+    ticks: list[Tick]
+    points: str
 
 
 def sparkline(trend: Trend) -> Markup:
@@ -74,3 +163,108 @@ def _y(height: float | None, low: float, high: float, tall: float, edge: float) 
     # Halves first: the span of the largest floats is none.
     share = (height / 2 - low / 2) / (high / 2 - low / 2) if span > 0 else 0.5
     return round(tall - edge - share * (tall - 2 * edge), 1)
+
+
+def drawing(chart: Chart) -> Drawing:
+    """All that a chart shows."""
+    heights = [
+        chart.before,
+        *(each for column in chart.columns for each in (column.low, column.high)),
+    ]
+    known = [height for height in heights if height is not None]
+    states = [words.state(raw) for raw in chart.states or ()]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    if chart.states is not None:
+        low, high = 0.0, float(len(states) - 1)
+    return Drawing(
+        "".join(_line(chart, low, high)),
+        (chart.end - chart.start) // chart.width,
+        _extent(low, high) if known and chart.states is None else "",
+        states[::-1],
+        list(_ticks(chart.start, chart.end, TICKS if chart.states is None else FEW_TICKS)),
+        json.dumps(list(_points(chart, states)), ensure_ascii=False, separators=(",", ":")),
+    )
+
+
+def _extent(low: float, high: float) -> str:
+    one, other = words.figure(low), words.figure(high)
+    return one if one == other else f"{one} \N{EN DASH} {other}"
+
+
+def _line(chart: Chart, low: float, high: float) -> Iterator[str]:
+    """Held from each change to the next; within a column, over all that was."""
+
+    def y(height: float | None) -> float | None:
+        return _y(height, low, high, TALL, MARGIN)
+
+    now = y(chart.before)
+    if now is not None:
+        yield f"M0 {now:g}"
+    for column in chart.columns:
+        x = column.n - chart.start // chart.width
+        if now is not None:
+            yield f"H{x}"
+        for height in map(y, (column.first, column.low, column.high, column.last)):
+            if height is not None and height != now:
+                yield f"M{x} {height:g}" if now is None else f"V{height:g}"
+                now = height
+        now = y(column.last)
+    if now is not None:
+        yield f"H{(chart.end - chart.start) // chart.width}"
+
+
+def _points(chart: Chart, states: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    is_long = chart.end - chart.start > _DAY
+    if chart.before is not None:
+        begun = _clock(chart.start, is_long)
+        yield 0, 0, f"before {begun}  {_named(chart.before, states)}"
+    for column in chart.columns:
+        x = (column.n * chart.width - chart.start) * 1000 // (chart.end - chart.start)
+        read = f"{_clock(column.at, is_long)}  {_read(column, states)}"
+        yield x, column.revision, words.visible(read)
+
+
+def _read(column: Column, states: Sequence[str]) -> str:
+    if column.changes == 1:
+        return _value(column, states)
+    count = f"{words.number(column.changes)} changes"
+    if states or column.low is None or column.high is None:
+        return f"{_value(column, states)}, the last of {count}"
+    return f"{_extent(column.low, column.high)}, {count}"
+
+
+def _value(column: Column, states: Sequence[str]) -> str:
+    if column.raw is not None and not states:
+        return words.shown(column.raw).text
+    return "deleted" if column.last is None else _named(column.last, states)
+
+
+def _named(height: float, states: Sequence[str]) -> str:
+    return states[int(height)] if states else words.figure(height)
+
+
+def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:
+    """At round local times."""
+    step = next((each for each in STEPS if (end - start) / each <= most), STEPS[-1])
+    zone = datetime.fromtimestamp(end / 1000, UTC).astimezone().utcoffset()
+    offset = int(zone.total_seconds() * 1000) if zone else 0
+    at = -(-(start + offset) // step) * step - offset
+    while at <= end:
+        place = (at - start) / (end - start)
+        anchor = "start" if place < 0.07 else "end" if place > 0.93 else "middle"
+        yield Tick(f"{place:.1%}", _tick(at, step), anchor)
+        at += step
+
+
+def _tick(at: int, step: int) -> str:
+    local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    if step < _MINUTE:
+        return f"{local:%H:%M:%S}"
+    if step < _DAY:
+        return f"{local:%H:%M}"
+    return f"{local.day} {local:%b}" if step < 91 * _DAY else f"{local:%b %Y}"
+
+
+def _clock(at: int, is_long: bool) -> str:
+    local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    return f"{local.day} {local:%b %H:%M:%S}" if is_long else f"{local:%H:%M:%S}"

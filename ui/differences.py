@@ -28,10 +28,14 @@ TOKENS: Final = 200
 DIGITS: Final = 18
 """Digits of a difference that is written out exactly."""
 
+WORD: Final = 80
+"""Characters of a word at most; a longer one may be cut."""
+
 _EXACT: Final = Context(prec=600_000)
 """More digits than two values together can have."""
 _ROUGH: Final = Context(prec=6)
-_TOKEN: Final = re.compile(r"\w+|\s+|[^\w\s]")
+_TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)+|\w+|\s+|[^\w\s]")
+_BEGUN: Final = re.compile(r"(?:\w|(?<=\d)[.,](?=\d))+\Z")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 
 
@@ -40,6 +44,10 @@ class Piece(NamedTuple):
 
     kind: str
     text: str
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
 
 
 class Delta(NamedTuple):
@@ -116,13 +124,14 @@ def _shared(one: str, other: str) -> int:
             low = middle
         else:
             high = middle - 1
-    rest = _is_in_word(one, low) or _is_in_word(other, low)
-    begun = re.search(r"\w{1,80}\Z", one[max(0, low - 80) : low]) if rest else None
-    return low - len(begun[0]) if begun else low
+    return min(low - _begun(one, low), low - _begun(other, low))
 
 
-def _is_in_word(text: str, at: int) -> bool:
-    return 0 < at < len(text) and bool(re.fullmatch(r"\w\w", text[at - 1 : at + 1]))
+def _begun(text: str, at: int) -> int:
+    """How many characters of a word or number stand before the place that is within it."""
+    first = max(0, at - WORD)
+    found = _BEGUN.search(text[first : at + 1]) if 0 < at < len(text) else None
+    return max(0, at - first - found.start()) if found else 0
 
 
 def _middle(old: str, new: str) -> Iterator[Piece]:

@@ -13,10 +13,17 @@ from typing import Any, NamedTuple, Protocol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ui import words
-from ui.charts import Trend, sparkline
+from ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
+from ui.differences import Delta
 
 PATTERN_CHARACTERS = frozenset(ascii_letters + digits + "_./:@=-*")
 """A search of these alone that has a `*` is a pattern of keys."""
+SPANS = {
+    "15m": "the last 15 minutes",
+    "1h": "the last hour",
+    "1d": "the last day",
+    "all": "all the time",
+}
 FRESH_MS = 1_500
 """A key that is younger flashes when it comes into the picture."""
 
@@ -46,6 +53,33 @@ class Branch(NamedTuple):
     keys: int
     is_open: bool = False
     more: int = 0
+
+
+class Version(NamedTuple):
+    """One change of a key: its value from then on (None: deleted), and the difference it made."""
+
+    revision: int
+    at: int
+    actor: str
+    raw: str | None
+    delta: Delta
+
+
+class Row(NamedTuple):
+    """A key that differs: its values, None where there was none, and how they differ."""
+
+    key: str
+    before: str | None
+    after: str | None
+    delta: Delta
+
+
+class Moment(NamedTuple):
+    """A revision and when it was made, in ms; revision 0 is before all."""
+
+    revision: int
+    at: int
+    is_now: bool = False
 
 
 def shell(*, store: str, version: str, theme: str, shell_line: str, window: str) -> str:
@@ -124,6 +158,86 @@ def activity(
 def sources(computer: Mapping[str, Any], *, revision: int, keys: int) -> str:
     """The built-in producers of keys; `computer` is the source's setting, `revision` its key's."""
     return _render("sources.html", computer=computer, revision=revision, keys=keys)
+
+
+def history(
+    versions: Sequence[Version],
+    *,
+    key: str,
+    current: int,
+    before: int,
+    has_more: bool,
+    is_cut: bool,
+    is_past: bool,
+    now: int,
+    own: str,
+) -> str:
+    """What the key was, newest first, from revision `before` on backwards (0: from now).
+
+    `current` is the revision that needs no restoring; `is_cut` where older changes were not kept.
+    """
+    return _render(
+        "history.html",
+        versions=versions,
+        key=key,
+        current=current,
+        is_later=bool(before),
+        has_more=has_more,
+        is_cut=is_cut,
+        is_past=is_past,
+        now=now,
+        own=own,
+    )
+
+
+def chart(found: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
+    """The key over time; `is_drawn` where it has a chart at all, even if none can be made now."""
+    drawn = drawing(found) if found else None
+    places = len(found.columns) + (found.before is not None) if found else 0
+    return _render(
+        "chart.html",
+        drawing=drawn,
+        places=places,
+        key=key,
+        span=SPANS[span],
+        is_drawn=is_drawn,
+        tall=TALL,
+        margin=MARGIN,
+    )
+
+
+def diff(
+    rows: Sequence[Row],
+    *,
+    since: Moment,
+    until: Moment,
+    total: int,
+    compacted: Sequence[str],
+    behind: str,
+    following: str | None,
+    now: int,
+) -> str:
+    """What differs between two moments; `total` -1 while that is being found out."""
+    return _render(
+        "diff.html",
+        rows=rows,
+        since_name=_moment(since, now),
+        until_name=_moment(until, now),
+        since_at=since.at,
+        until_at=until.at,
+        total=total,
+        compacted=[prefix or "all keys" for prefix in compacted],
+        behind=behind,
+        next=following,
+    )
+
+
+def _moment(moment: Moment, now: int) -> str:
+    if moment.is_now:
+        return "now"
+    if not moment.revision:
+        return "the beginning"
+    return f"revision {words.number(moment.revision)} ({words.since(moment.at, now)})"
 
 
 def foot(*, engine: str, revision: int, keys: int, rate: float) -> str:

@@ -101,6 +101,21 @@ def number(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def figure(number: float) -> str:
+    """A number as one reads it off a chart: about four figures."""
+    size = abs(number)
+    if number == int(number) and size < 1e9:
+        return f"{number:,.0f}"
+    if 1_000 <= size < 1e9:
+        return f"{number:,.0f}"
+    return f"{number:.4g}"
+
+
+def state(raw: str) -> str:
+    """A JSON text as the name of a level: booleans as on and off."""
+    return {"true": "on", "false": "off"}.get(raw) or shown(raw).text
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 key`, `1,204 keys`."""
     return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"

@@ -1,6 +1,7 @@
-"""What a window asks to see: the parameters of its stream."""
+"""What a window asks to see: the parameters of its stream; and how a region of it answers."""
 
-from typing import Annotated, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,11 +18,16 @@ MOST_DIFFERENCES: Final = 1_000
 Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
 Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
 
+Look = tuple[str, dict[str, Any], bool]
+"""A region's HTML, signals that belong to it, and whether it is complete."""
+View = Callable[[int], Look]
+"""Looks at one region, at a moment in ms since 1970 UTC."""
+
 
 class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     """The parameters of a window's stream: the page's signals of the same names.
 
-    `before` 0 and `until` -1 mean now.
+    `at` None, `before` 0 and `until` -1 mean now.
     """
 
     actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "window"
@@ -48,6 +54,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     scope: Literal["key", "prefix", "all"] = "all"
     differences: Annotated[int, Meta(ge=1, le=MOST_DIFFERENCES)] = 200
     behind: Annotated[str, Meta(max_length=256)] = ""
+    at: Annotated[int, Meta(ge=0, le=MOST_REVISION)] | None = None
     again: int = 0
     have: dict[str, str] = {}
 

@@ -1,12 +1,14 @@
 """What each region of a window reads from the read model."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from server.charts import Charts
 from server.feed import Feed
-from server.http.ask import MOST_ATTEMPTS, Ask
+from server.http.ask import MOST_ATTEMPTS, Ask, Look, View
+from server.http.comparison import Comparison
+from server.http.inspector import Inspector
 from server.readmodel import ReadModel
 from server.reserved import COMPUTER
 from server.search import Filter, Item, Question
@@ -18,11 +20,6 @@ BRANCHES: Final = 100
 MOST_NEWS: Final = 100
 """How many rejections the page can tell to be new since Activity was last open."""
 
-Look = tuple[str, dict[str, Any], bool]
-"""A region's HTML, signals that belong to it, and whether it is complete."""
-View = Callable[[int], Look]
-"""Looks at one region, at a moment in ms since 1970 UTC."""
-
 
 class Regions:
     """The regions of one stream's picture."""
@@ -32,6 +29,8 @@ class Regions:
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
         self._trends = charts.live
+        self._inspector = Inspector(ask, readmodel, charts)
+        self._comparison = Comparison(ask, readmodel)
         self._filter = ask.filter()
         self._is_counted = Question(self._filter, ask.sort, None, 0, 0).is_indexed
         self._total = -1
@@ -42,8 +41,10 @@ class Regions:
             "keys": self._rows,
             "activity": self._activity,
             "sources": self._sources,
+            **self._comparison.in_sight(),
         }
         chosen: dict[str, View] = {"about": self._about, "fact": self._fact}
+        chosen |= self._inspector.in_sight()
         frame: dict[str, View] = {
             "found": self._found,
             "tree": self._tree,

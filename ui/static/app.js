@@ -5,6 +5,8 @@ import { copy, copyValue } from "./clipboard.js";
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, find, flip } from "./list.js";
+import { compareVersion, firstDifferences, moreDifferences } from "./diff.js";
+import { newest, older, restoreVersion } from "./history.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
 import { flipSource, paceSource } from "./sources.js";
@@ -15,6 +17,7 @@ const CLICKS = {
   by: (element) => by(element.dataset.by),
   clear,
   close,
+  "compare-version": (element) => compareVersion(Number(element.dataset.revision)),
   copy: (element) => copy(byId(element.dataset.from).textContent, element),
   "copy-key": (element) => copy($.key, element),
   "copy-value": copyValue,
@@ -22,18 +25,24 @@ const CLICKS = {
   delete: () => remove(),
   every: () => {},
   expand: (element) => (element.ariaExpanded = element.ariaExpanded !== "true"),
+  "first-differences": firstDifferences,
   flip,
   go: (element) => {
     ask({ view: "keys" });
     find(element.dataset.key);
   },
+  inspect: (element) => choose(element.dataset.key),
   merge,
   mine,
+  "more-differences": (element) => moreDifferences(element.dataset.behind),
   more: (element) => more(element.dataset.prefix),
+  newest,
+  "older-versions": (element) => older(Number(element.dataset.before)),
   older: () => ask({ attempts: $.attempts + 100 }),
   pause,
   rejections: () => ask({ view: "activity", only: "rejected", by: "" }),
   rename: () => rename(),
+  "restore-version": (element) => restoreVersion(Number(element.dataset.revision)),
   scope: (element) => scope(element.dataset.prefix),
   sort: (element) => sort(element.dataset.sort),
   step: (element, event) => step(Number(element.dataset.by), power(event)),

@@ -14,7 +14,7 @@ let heard = performance.now();
 mergePatch({
   // Parameters of the stream: a new value opens it anew (see #stream in the shell).
   actor: `window.${windowId()}`,
-  view: "keys", // "keys", "activity" or "sources"
+  view: "keys", // "keys", "activity", "sources" or "diff"
   prefix: "", // the part of the tree that the list shows
   text: "", // what is searched for: a glob, or text in key and value
   type: "", // a JSON type's name
@@ -28,6 +28,14 @@ mergePatch({
   only: "", // Activity: "rejected" or all
   by: "", // Activity: one actor, "*" all, "" all but the built-in sources
   attempts: 100, // Activity: how many
+  versions: 20, // the inspected key's history: how many
+  before: 0, // and below which revision, 0 for now
+  span: "1h", // of its chart: "15m", "1h", "1d" or "all"
+  since: 0, // the comparison's moments as revisions, -1 for now
+  until: -1,
+  scope: "all", // and its keys: "key", "prefix" or "all"
+  differences: 200, // how many of them
+  behind: "", // and behind which key
   again: 0, // counted up to open the stream anew
   // From the stream.
   _have: {}, // what each region shows, so that it is not sent twice

@@ -107,6 +107,8 @@ const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const isObject = (value) => value !== null && typeof value === "object";
 const isMap = (value) => isObject(value) && !Array.isArray(value) && !JSON.isRawJSON?.(value);
 const parsed = (raw) => JSON.parse(raw, exact);
+/** JSON text as a value that JSON.stringify writes with the same numbers. */
+export const exactly = parsed;
 
 // A number that JavaScript would write differently is kept as it was written.
 function exact(name, value, context) {

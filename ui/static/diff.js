@@ -1,0 +1,35 @@
+// The comparison of two moments: `compare(since, until, scope)` shows it, by the signals
+// {view: "diff", since, until, scope}: revisions (until -1 is now), and "key", "prefix" or "all".
+
+import { $, ask, onChange } from "./picture.js";
+
+const PAGE = 200;
+const MOST = 1_000; // as the server allows; then another list begins
+
+/** Show what differs between two revisions; of the inspected key, its prefix, or everything. */
+export function compare(since, until = -1, scope = $.key ? "key" : $.prefix ? "prefix" : "all") {
+  ask({ view: "diff", since, until, scope, differences: PAGE, behind: "" });
+}
+
+/** Compare a version of the inspected key with now; while comparing, with the other version. */
+export function compareVersion(revision) {
+  if ($.view !== "diff" || $.until >= 0 || $.since === revision) return compare(revision, -1, "key");
+  compare(Math.min($.since, revision), Math.max($.since, revision), $.scope);
+}
+
+/** List more differences; where there are many already, those behind the key `last`. */
+export function moreDifferences(last) {
+  if ($.differences < MOST) ask({ differences: Math.min(MOST, 4 * $.differences) });
+  else ask({ behind: last, differences: PAGE });
+}
+
+export function firstDifferences() {
+  ask({ behind: "", differences: PAGE });
+}
+
+// What is no longer chosen cannot be compared.
+onChange(() => [$.key, $.prefix, $.scope].join(" "), () => {
+  if ($.scope === "key" && !$.key) ask({ scope: $.prefix ? "prefix" : "all" });
+  else if ($.scope === "prefix" && !$.prefix) ask({ scope: "all" });
+});
+onChange(() => $.scope, () => $.behind && firstDifferences());

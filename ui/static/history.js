@@ -1,0 +1,56 @@
+// The inspected key's history: older versions, and one click that brings one back.
+
+import { reason, send } from "./commands.js";
+import { fact } from "./editor.js";
+import { $, ask, byId, onChange, say } from "./picture.js";
+import { exactly } from "./values.js";
+
+const PAGE = 20; // versions listed at first
+const MORE = 80; // by each "Show older"
+const MOST = 500; // as the server allows; then another list begins
+
+/** List more versions; where the list is long already, those below the revision `last`. */
+export function older(last) {
+  if ($.versions < MOST) ask({ versions: Math.min(MOST, $.versions + MORE) });
+  else ask({ before: last, versions: PAGE });
+}
+
+export function newest() {
+  ask({ before: 0, versions: PAGE });
+}
+
+/** Make the inspected key what it was at `revision`, unless somebody has changed it meanwhile. */
+export async function restoreVersion(revision) {
+  const { key, revision: current } = fact();
+  if (key !== $.key) return;
+  tell("");
+  const version = await one(key, revision);
+  if (!version) return tell("The server does not answer.");
+  const expect = current ? { revision: current } : "absent";
+  const command = version.deleted ? { type: "delete" } : { type: "set" };
+  const raw = version.deleted ? undefined : JSON.stringify(version.value);
+  const outcome = await send({ ...command, key, expect }, raw);
+  if (outcome.status === "accepted") say(`${key} is what it was at revision ${revision.toLocaleString("en")}`);
+  if (key === $.key) tell(reason(outcome));
+}
+
+// Values are asked for as they are needed: a history may be long, and each value large.
+async function one(key, revision) {
+  const query = new URLSearchParams({ before: revision + 1, limit: 1 });
+  try {
+    const answer = await fetch(`/queries/history/${encodeURIComponent(key)}?${query}`);
+    const [version] = answer.ok ? exactly(await answer.text()).items : [];
+    return version?.revision === revision ? version : null;
+  } catch {
+    return null;
+  }
+}
+
+function tell(text) {
+  byId("history-said").textContent = text;
+}
+
+onChange(() => $.key, () => {
+  tell("");
+  if ($.before || $.versions !== PAGE) newest();
+});
