@@ -29,7 +29,7 @@ def quoted(value: Any) -> str:
 class SignalboxError(Exception):
     """A refusal with a stable `code`, the HTTP `status` that carries it and one sentence.
 
-    `key`, `keys`, `revision` and `limit` are set where they help the sender to go on.
+    `key`, `keys`, `of`, `revision` and `limit` are set where they help the sender to go on.
     """
 
     code: ClassVar[str] = "internal"
@@ -43,6 +43,7 @@ class SignalboxError(Exception):
         *,
         key: str | None = None,
         keys: list[str] | None = None,
+        of: list[str] | None = None,
         revision: int | None = None,
         limit: int | None = None,
     ) -> None:
@@ -50,13 +51,14 @@ class SignalboxError(Exception):
         self.message = message
         self.key = key
         self.keys = keys
+        self.of = of
         self.revision = revision
         self.limit = limit
 
     def fields(self) -> dict[str, Any]:
-        """`{"code", "message", "key"?, "keys"?, "revision"?, "limit"?}`, as answers show it."""
+        """What answers show: `code`, `message`, and of the others those that are set."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
-        for name in ("key", "keys", "revision", "limit"):
+        for name in ("key", "keys", "of", "revision", "limit"):
             value = getattr(self, name)
             if value is not None:
                 body[name] = value

@@ -73,24 +73,39 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
 def diff(
     connection: apsw.Connection, since: int, until: int, match: str, after: str | None, limit: int
 ) -> Diff:
-    """What differs between two revisions, in either direction, in key order."""
+    """A page of what differs between two revisions, in either direction, in key order.
+
+    Its total is that of the page; `count_differences` has the whole.
+    """
+    pattern = compile_pattern(match)
+    if after is not None:
+        pattern = pattern._replace(low=max(pattern.low, after + "\0"))
+    items = list(islice(_differing(connection, since, until, pattern), limit + 1))
+    following = items[limit - 1].key if len(items) > limit else None
+    return Diff(since, until, len(items), items[:limit], following, [])
+
+
+def count_differences(
+    connection: apsw.Connection, since: int, until: int, match: str
+) -> tuple[int, list[str]]:
+    """How many keys differ, and the prefixes of those of which it is not known."""
     pattern = compile_pattern(match)
     kept = horizons.read(connection)
+    unknown = horizons.unknown(kept, min(since, until), pattern.low, pattern.high)
+    return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
+
+
+def _differing(
+    connection: apsw.Connection, since: int, until: int, pattern: Pattern
+) -> Iterator[Difference]:
     low, high = sorted((since, until))
-    compacted = horizons.unknown(kept, low, pattern.low, pattern.high)
-    known = horizons.known(kept, low, pattern.low, pattern.high)
+    known = horizons.known(horizons.read(connection), low, pattern.low, pattern.high)
     keys = (
         key
         for key in changed(connection, low, high, pattern)
         if any(start <= key < end for start, end in known)
     )
-    total, items = 0, list[Difference]()
-    for one in _differences(connection, keys, since, until):
-        total += 1
-        if len(items) <= limit and (after is None or one.key > after):
-            items.append(one)
-    following = items[limit - 1].key if len(items) > limit else None
-    return Diff(since, until, total, items[:limit], following, compacted)
+    return _differences(connection, keys, since, until)
 
 
 def changed(connection: apsw.Connection, after: int, last: int, pattern: Pattern) -> Iterator[str]:

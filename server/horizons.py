@@ -66,7 +66,8 @@ def compacted(prefixes: Sequence[str], revision: int) -> Compacted:
     """The refusal where what is asked for needs more than is known of `prefixes`."""
     names = ", ".join(prefix or "all keys" for prefix in prefixes)
     return Compacted(
-        f"Retention has removed what revision {revision} needs of {names}.", keys=list(prefixes)
+        f"What revision {revision} needs of {names} has been removed by retention.",
+        keys=list(prefixes),
     )
 
 

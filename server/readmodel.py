@@ -10,15 +10,14 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from server import history, horizons, log, outcomes, reversal, search, state, tree
+from server import horizons, log, outcomes, reversal, search, state, tree
 from server.commands import Timed
 from server.database import Database, transaction
 from server.decide import Changes, Entry
 from server.events import Transaction
-from server.history import Diff, History
-from server.horizons import Horizon
 from server.keys import LAST, after_prefix, compile_pattern
 from server.logbook import Logbook
+from server.logquestions import LogQuestions
 from server.outcomes import Outcome
 from server.past import Past
 from server.present import Present
@@ -31,7 +30,7 @@ Result = TypeVar("Result")
 SNAPSHOT_ITEMS: Final = 500
 
 
-class ReadModel:
+class ReadModel(LogQuestions):
     """Derived from the event log; written only by the writer, within the log's commit."""
 
     def __init__(self, database: Database, replicates_log: bool = False) -> None:
@@ -41,6 +40,7 @@ class ReadModel:
         self.store = database.meta("store") or ""
         log.check_newest(self._writer)
         self._present = Present(self._writer, log.last_revision(self._writer))
+        super().__init__()
         self._past = Past(self._readers, self._present.counted)
 
     @property
@@ -193,61 +193,6 @@ class ReadModel:
         """Every item that matches at a revision, page by page."""
         return self._past.pages(match, at)
 
-    # Asked about the log.
-
-    def history(self, key: str, before: int | None = None, limit: int = 100) -> History:
-        """What the key was, newest first, below revision `before`."""
-        return self.in_thread(lambda connection: history.history(connection, key, before, limit))
-
-    def diff(
-        self, since: int, until: int, match: str = "**", after: str | None = None, limit: int = 100
-    ) -> Diff:
-        """What differs between two revisions, in either direction, in key order."""
-        return self.in_thread(
-            lambda connection: history.diff(connection, since, until, match, after, limit)
-        )
-
-    def neighbour(self, revision: int, forwards: bool, match: str = "**") -> int | None:
-        """The next or previous revision that changed a matching key."""
-        return self.in_thread(
-            lambda connection: history.neighbour(connection, revision, forwards, match)
-        )
-
-    def moment(self, text: str, name: str = "at") -> int:
-        """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`."""
-        with self.snapshot() as connection:
-            return history.moment(connection, text, self.revision, name)
-
-    def revision_at(self, at: int) -> int:
-        """The last revision not later than a time in ms."""
-        with self.snapshot() as connection:
-            return history.revision_at(connection, at)
-
-    def time_of(self, revision: int) -> int:
-        """When a revision was made, in ms; 0 before the first."""
-        with self.snapshot() as connection:
-            return history.time_of(connection, revision)
-
-    def first_time(self) -> int:
-        """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
-        with self.snapshot() as connection:
-            return history.first_time(connection)
-
-    def ticks(self, start: int, end: int, count: int) -> list[int]:
-        """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
-        with self.snapshot() as connection:
-            return history.ticks(connection, start, end, count)
-
-    def free_bytes(self) -> int:
-        """What was removed and later writes will use again."""
-        with self.snapshot() as connection:
-            return int(connection.execute(_FREE).get)
-
-    def horizons(self) -> list[Horizon]:
-        """From which moment on which keys' past is whole."""
-        with self.snapshot() as connection:
-            return horizons.read(connection)
-
     def attempts(
         self,
         actor: str | None = None,
@@ -339,9 +284,3 @@ class ReadModel:
             total = len(items) if is_whole else search.count(connection, question)
         following = question.cursor(items[-1]) if more else None
         return Page(log.last_revision(connection), total, items, following)
-
-
-_FREE: Final = """
-SELECT free.freelist_count * size.page_size
-FROM pragma_freelist_count() free, pragma_page_size() size
-"""

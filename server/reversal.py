@@ -181,7 +181,7 @@ def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
     if asked:
         raise Invalid(f"The key {min(asked)} is not among those that would be reversed.")
     if in_the_way:
-        raise _conflict(log, in_the_way)
+        raise _conflict(log, in_the_way, [one.id for one in targets])
     check_size(changes)
     now = log.now(changes)
     return {key: raw for key, raw in changes.items() if not _same(now.get(key), raw)}
@@ -228,7 +228,7 @@ def _check_replaced(effect: Effect, expected: int) -> None:
         )
 
 
-def _conflict(log: Log, in_the_way: dict[str, int]) -> Conflict:
+def _conflict(log: Log, in_the_way: dict[str, int], of: list[str]) -> Conflict:
     keys = sorted(in_the_way)
     told = ", ".join(
         f"{key} by {log.done(in_the_way[key]).actor} at revision {in_the_way[key]}"
@@ -240,6 +240,7 @@ def _conflict(log: Log, in_the_way: dict[str, int]) -> Conflict:
         "with its revision.",
         key=keys[0],
         keys=keys[:MAX_NAMED],
+        of=of[:MAX_NAMED],
         revision=in_the_way[keys[0]],
     )
 

@@ -16,7 +16,7 @@ from server import horizons
 from server.errors import Conflict, Invalid
 from server.http import histories
 from server.http.answers import HEADERS
-from server.http.queries import given_to, left_out
+from server.http.queries import given_to, left_out, revision_behind
 from server.keys import compile_pattern
 from server.readmodel import ReadModel
 from server.search import Filter, Item, Question, env_collision
@@ -41,7 +41,8 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     if given.get("history") == "1":
         if name != "ndjson":
             raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
-        needed, body = 0, histories.lines(readmodel, revision, pattern)
+        needed = revision_behind(given.get("after"), "after") or 0
+        body = histories.lines(readmodel, needed, revision, pattern)
     else:
         pages = partial(_pages, readmodel, match, at, revision)
         if name == "env":

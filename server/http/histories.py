@@ -16,9 +16,9 @@ from server.turns import breathe
 TRANSACTIONS: Final = 500
 
 
-def lines(readmodel: ReadModel, last: int, pattern: Pattern) -> Iterator[bytes]:
-    """The transactions up to revision `last` that changed a matching key, with these changes."""
-    after = 0
+def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern) -> Iterator[bytes]:
+    """What transactions behind one revision, up to another, did to the keys that match."""
+    after = behind
     while found := readmodel.transactions(after, TRANSACTIONS):
         after = found[-1].revision
         wanted = (one for one in found if one.revision <= last)

@@ -36,7 +36,9 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     ),
     "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
     "after": Parameter(
-        _text(), "Continue behind this: the next of an earlier page; of a stream a position."
+        _text(),
+        "Continue behind this: the next of an earlier page; of a stream a position; of an export "
+        "of the history a revision.",
     ),
     "limit": Parameter(
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
@@ -84,7 +86,7 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/queries/diff": ("from", "to", "match", "after", "limit", "strict"),
     "/queries/attempts": ("actor", "status", "before", "limit"),
     "/queries/attempts/{id}": (),
-    "/queries/export": ("format", "match", "history", "at", "strict"),
+    "/queries/export": ("format", "match", "history", "after", "at", "strict"),
     "/queries/status": (),
     "/queries/metrics": (),
     "/queries/stream": ("match", "after", "acks"),

@@ -79,7 +79,9 @@ class _Queries:
     def history(self, key: str) -> bottle.HTTPResponse:
         given = given_to("/queries/history/{key}")
         check_key(key)
-        found = self._readmodel.history(key, _revision(given.get("before")), limit(given))
+        found = self._readmodel.history(
+            key, revision_behind(given.get("before"), "before"), limit(given)
+        )
         compacted = left_out(given, found.compacted, 0)
         items = [_version(version) for version in found.items]
         return json_answer(shapes.History(key, items, found.next, compacted))
@@ -202,11 +204,12 @@ def _position(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _revision(text: str | None) -> int | None:
+def revision_behind(text: str | None, name: str) -> int | None:
+    """The revision in a parameter, None where it is not given. Raises `Invalid`."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Invalid(f"The parameter before is {quoted(text)}; it is a revision.")
+        raise Invalid(f"The parameter {name} is {quoted(text)}; it is a revision.")
     return int(text)
 
 

@@ -21,12 +21,16 @@ class Shape(msgspec.Struct):
 
 
 class Refusal(Shape):
-    """`limit` is the limit that was exceeded, `revision` the one that was found."""
+    """`limit` is the limit that was exceeded, `revision` the one that was found.
+
+    `of` are the commands that an undo or redo would have reversed.
+    """
 
     code: Code
     message: str
     key: str | UnsetType = UNSET
     keys: list[str] | UnsetType = UNSET
+    of: list[str] | UnsetType = UNSET
     revision: int | UnsetType = UNSET
     limit: int | UnsetType = UNSET
 
