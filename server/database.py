@@ -70,6 +70,7 @@ CREATE TABLE lives (
     died INTEGER NOT NULL,
     PRIMARY KEY (key, born)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX lives_by_born ON lives (born);
 CREATE INDEX lives_by_died ON lives (died);
 CREATE TABLE key_counts (
     revision INTEGER PRIMARY KEY,

@@ -73,10 +73,17 @@ class KeyIndex:
             return low, offset
         return self.at(offset - before + self._sums()[bucket + 1])
 
+    @property
+    def buckets(self) -> int:
+        return len(self._firsts)
+
     def copy(self, most: int) -> "KeyIndex":
         """The same counts in at most `most` buckets, or a few more."""
         step = -(-len(self._firsts) // most)
         other = KeyIndex(())
+        if step == 1:
+            other._firsts, other._counts = self._firsts[:], self._counts[:]
+            return other
         other._firsts = self._firsts[::step]
         other._counts = [
             sum(self._counts[start : start + step]) for start in range(0, len(self._counts), step)

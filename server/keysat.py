@@ -12,8 +12,8 @@ import apsw
 
 from server.index import CountRange, KeyIndex
 
-EVERY: Final = 5_000
-"""Changes between two revisions of which the counts are kept."""
+EVERY: Final = 2_000
+"""Keys that came or went between two revisions of which the counts are kept."""
 BUCKETS: Final = 1_024
 FEW: Final = 10_000
 """So many keys are listed; of more it is counted how many lie where."""
@@ -50,12 +50,10 @@ class KeysAt:
 
     def __init__(self, connection: apsw.Connection, revision: int, present: Counted) -> None:
         self.revision = revision
-        self._index = KeyIndex(())
+        self._index = _corrected(connection, revision, _nearest(connection, revision, present))
         self._few: list[str] | None = None
-        if connection.execute(_ARE_MANY, (revision, FEW)).get is None:
+        if len(self._index) <= FEW:
             self._few = sorted(key for (key,) in connection.execute(_ALL, {"at": revision}))
-        else:
-            self._index = _corrected(connection, revision, _nearest(connection, revision, present))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
         """How many lie in [low, high)."""
@@ -88,7 +86,7 @@ class KeysAt:
 def _nearest(connection: apsw.Connection, revision: int, present: Counted) -> Counted:
     """The earliest counts that are kept of `revision` or later.
 
-    Never of an earlier one: between that and `revision` the log may have been thinned out.
+    Never of an earlier one: what died between that and `revision` may have been forgotten.
     """
     for row in connection.execute(_KEPT, (revision, present.revision)):
         return Counted(row[0], KeyIndex.decode(row[1]))
@@ -106,14 +104,11 @@ def _between(connection: apsw.Connection, after: int, last: int) -> tuple[list[s
     """The keys that came and those that went, sorted; a key may do both, more than once."""
     came: list[str] = []
     went: list[str] = []
-    for key, is_gone in connection.execute(_EVENTS, (after, last)):
+    for key, is_gone in connection.execute(_EVENTS, {"after": after, "last": last}):
         (went if is_gone else came).append(key)
     return sorted(came), sorted(went)
 
 
-_ARE_MANY: Final = """
-SELECT 1 FROM state INDEXED BY state_by_born WHERE born <= ? LIMIT 1 OFFSET ?
-"""
 _ALL: Final = """
 SELECT key FROM state INDEXED BY state_by_born WHERE born <= :at
 UNION ALL
@@ -138,6 +133,9 @@ ORDER BY revision LIMIT 1
 """
 _LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
 _EVENTS: Final = """
-SELECT key, value IS NULL FROM changes
-WHERE revision > ? AND revision <= ? AND (is_new OR value IS NULL)
+SELECT key, 0 FROM state INDEXED BY state_by_born WHERE born > :after AND born <= :last
+UNION ALL
+SELECT key, 0 FROM lives INDEXED BY lives_by_born WHERE born > :after AND born <= :last
+UNION ALL
+SELECT key, 1 FROM lives INDEXED BY lives_by_died WHERE died > :after AND died <= :last
 """

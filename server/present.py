@@ -28,12 +28,12 @@ class Present:
 
     # Written by the writer.
 
-    def announce(self, revision: int, changes: int, added: list[str], removed: list[str]) -> None:
+    def announce(self, revision: int, added: list[str], removed: list[str]) -> None:
         """What the open commit will make of the keys; every so often, keep how many lay where."""
         if self._uncounted >= keysat.EVERY and self.revision > self._kept:
             keysat.keep(self._writer, Counted(self.revision, self._index))
             self._kept, self._uncounted = self.revision, 0
-        self._uncounted += changes
+        self._uncounted += len(added) + len(removed)
         self._pending = (revision, sorted(added), sorted(removed))
 
     def settle(self) -> None:
@@ -56,7 +56,7 @@ class Present:
         """How many keys lie where, at a revision not below this one; empty where that is kept."""
         if revision <= self._kept:
             return Counted(self.revision, KeyIndex(()))
-        return Counted(self.revision, self._index.copy(len(self._index)))
+        return Counted(self.revision, self._index.copy(self._index.buckets))
 
     def visible(self, connection: apsw.Connection, low: str, high: str) -> int:
         """How many keys lie in [low, high), the app's own left out unless asked for."""

@@ -65,9 +65,9 @@ class ReadModel(LogQuestions):
             if self._replicates_log and transactions:
                 log.insert(self._writer, transactions)
             if transactions:
-                last, changes = transactions[-1].revision, sum(len(t.changes) for t in transactions)
+                last = transactions[-1].revision
                 state.fold(self._writer, transactions[0].revision - 1, last)
-                self._present.announce(last, changes, added, removed)
+                self._present.announce(last, added, removed)
             outcomes.keep(self._writer, kept)
 
     def maintain(self, job: Callable[[apsw.Connection], None]) -> None:

@@ -38,7 +38,7 @@ class Comparison:
         if self._job is None and self._is_due(since, until):
             self._job = gevent.spawn(self._compare, since.revision, until.revision)
             self._job.join(QUICK_SECONDS)
-        if self._job and self._job.ready():
+        if self._job is not None and self._job.ready():
             self._job.get()
             self._job = None
         return self._html(since, until, now), {}, self._job is None
