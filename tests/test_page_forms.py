@@ -201,3 +201,18 @@ def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow) -> 
     expect(window.row("lamp.on").get_by_role("switch")).to_be_checked()
     expect(window.row("lamp.on").locator(".who")).to_have_text("window")
     expect(other.row("lamp.on").locator(".who")).to_have_text("this window")
+
+
+def test_a_rename_replaces_what_is_there_only_where_that_is_asked_for(window: Window) -> None:
+    fill(window.server, [("full.level", 1), ("full.on", True)])
+    window.node("lamp.").click()
+    window["#inspector [data-do=rename]"].click()
+    window["#rename-to"].fill("full.")
+    expect(window["#rename-count"]).to_have_text("full.level exists already.")
+    window["#rename-replace"].check()
+    expect(window["#rename-count"]).to_have_text("5 keys will be renamed.")
+    window["#rename-to"].press("Enter")
+    expect(window["#about h1"]).to_have_text("full.")
+    assert window.server.value("full.level") == 70
+    window["#inspector [data-do=rename]"].click()
+    expect(window["#rename-replace"]).not_to_be_checked()

@@ -131,6 +131,7 @@ export function rename(from = $.key || $.prefix, to = from) {
   byId("rename-from").textContent = from;
   byId("rename-to").value = to;
   byId("rename-count").textContent = "";
+  byId("rename-replace").checked = false;
   open("rename", "rename-to");
   if (to !== from) countRename();
 }
@@ -138,7 +139,8 @@ export function rename(from = $.key || $.prefix, to = from) {
 function renaming() {
   const to = byId("rename-to").value.trim();
   const isHalf = target.key.endsWith(".") && !to.endsWith(".");
-  return { type: "rename", key: target.key, to: isHalf ? `${to}.` : to, expect: target.expect };
+  const replace = byId("rename-replace").checked || undefined;
+  return { type: "rename", key: target.key, to: isHalf ? `${to}.` : to, expect: target.expect, replace };
 }
 
 async function countRename() {
@@ -146,15 +148,25 @@ async function countRename() {
   const command = renaming();
   if (command.to === target.key) return (byId("rename-count").textContent = "");
   const outcome = await preview(command);
+  const count = await moved(command, outcome);
   if (mine !== asking) return;
-  // Every key that moves is two changes: it goes there and leaves here.
-  const count = Math.ceil((outcome.changes ?? 0) / 2);
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? count : -1;
   byId("rename-count").textContent = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
 }
 
+// Every key that moves is two changes: it goes there and leaves here. It is only one where the same
+// value is there already.
+async function moved({ key, replace }, { changes = 0 }) {
+  if (!key.endsWith(".")) return 1;
+  if (!replace) return changes / 2;
+  const query = new URLSearchParams({ match: `${key}**`, limit: 1 });
+  const answer = await fetch(`/queries/state?${query}`).catch(() => null);
+  return answer?.ok ? (await answer.json()).total : 0;
+}
+
 byId("rename-to").addEventListener("input", countRename);
+byId("rename-replace").addEventListener("change", countRename);
 byId("rename").addEventListener("submit", async () => {
   const command = renaming();
   const isMany = target.key.endsWith(".");

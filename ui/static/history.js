@@ -6,7 +6,7 @@ import { $, ask, byId, onChange, say } from "./picture.js";
 import { exactly } from "./values.js";
 
 const PAGE = 20; // versions listed at first
-const MORE = 80; // by each "Show older"
+const MORE = 160; // by each "Show older"
 const MOST = 500; // as the server allows; then another list begins
 
 /** List more versions; where the list is long already, those below the revision `last`. */

@@ -123,6 +123,7 @@ function dress() {
   for (const row of rows().querySelectorAll(":scope > .row")) {
     const { key } = row.dataset;
     set(row, "aria-selected", marks.has(key));
+    if (marks.has(key)) for (const flashing of row.getAnimations()) flashing.cancel();
     row.classList.toggle("cursor", key === $.key);
     row.classList.toggle("drafted", hasDraft(key));
     if (key === $.key) cursor = Number(row.dataset.i);
@@ -138,12 +139,14 @@ function set(element, name, value) {
   if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-// A changed row flashes once, softly; one that changes all the time does not flicker.
+// A changed row flashes once, softly; one that changes all the time does not flicker. Of a selected
+// one only the value does: the row keeps its tint.
 function flash(row) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches || row.getAnimations().length) return;
+  const part = marks.has(row.dataset.key) ? row.querySelector(".v") : row;
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches || part.getAnimations().length) return;
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--flash");
   const lit = { backgroundColor: colour };
-  row.animate([lit, { ...lit, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
+  part.animate([lit, { ...lit, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
 }
 
 let isFirst = true;
