@@ -58,6 +58,9 @@ class Trends:
             self._known.popitem(last=False)
         return {key: trend for key, trend in found.items() if trend}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def _revision(self, key: str) -> int:
         return self._known[key][0] if key in self._known else 0
 

@@ -140,19 +140,17 @@ def _sparkline(is_steps: bool, points: Points) -> Markup:
 
 
 def _joined(places: Sequence[tuple[float, float | None]], is_steps: bool) -> Iterator[str]:
-    is_down = False
+    now: float | None = None
     for x, y in places:
-        if is_steps and is_down:
+        if is_steps and now is not None:
             yield f"H{x:.0f}"
-        if y is None:
-            is_down = False
-        elif not is_down:
-            yield f"M{x:.0f} {y:.4g}"
-            is_down = True
-        elif is_steps:
-            yield f"V{y:.4g}"
-        else:
-            yield f"L{x:.0f} {y:.4g}"
+        if y is not None and now is None:
+            yield f"M{x:.0f} {y:g}"
+        elif y is not None and not is_steps:
+            yield f"L{x:.0f} {y:g}"
+        elif y is not None and y != now:
+            yield f"V{y:g}"
+        now = y
 
 
 def _y(height: float | None, low: float, high: float, tall: float, edge: float) -> float | None:

@@ -71,7 +71,8 @@ class Inspector:
         ask, readmodel = self._ask, self._readmodel
         is_past = ask.at is not None
         revision = readmodel.revision if ask.at is None else ask.at
-        until = now if ask.at is None else readmodel.time_of(ask.at)
+        made = readmodel.time_of(revision)
+        until = made if is_past else max(now, made)
         wanted = Wanted(ask.key, ask.span, until, revision)
         known = self._charts.known(wanted, is_past)
         drawn_for = (self._revision(), known and until // known.width)

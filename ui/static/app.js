@@ -1,6 +1,7 @@
 // The page's beginning: which click and which key does what.
 
 import { by } from "./activity.js";
+import "./chart.js";
 import { copy, copyValue } from "./clipboard.js";
 import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
