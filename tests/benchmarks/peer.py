@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
 from time import time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import uvicorn
@@ -82,12 +82,18 @@ class Store:
                 "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'set', ?, ?, 1)",
                 [(revision, identity, one.actor, at) for revision, (one, identity, _) in numbered],
             )
-            connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", values)
-            connection.executemany(
-                "INSERT INTO state (revision, key, value) VALUES (?, ?, ?) ON CONFLICT (key)"
-                " DO UPDATE SET value = excluded.value, revision = excluded.revision",
-                values,
-            )
+            for statement in _CHANGE, _STATE:
+                connection.executemany(statement, values)
+
+
+_CHANGE: Final = """
+INSERT INTO changes (revision, key, value, is_new)
+VALUES (?1, ?2, ?3, NOT EXISTS (SELECT 1 FROM state WHERE key = ?2))
+"""
+_STATE: Final = """
+INSERT INTO state (revision, born, key, value) VALUES (?1, ?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
+"""
 
 
 def application(path: Path, token: str) -> Starlette:

@@ -29,9 +29,10 @@ def main() -> None:
                 "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'import', 'script', 0, ?)",
                 (batch[0][0], f"raw-{batch[0][0]}", len(batch)),
             )
-            connection.executemany("INSERT INTO changes VALUES (?, ?, ?)", batch)
+            connection.executemany("INSERT INTO changes VALUES (?, ?, ?, 1)", batch)
             connection.executemany(
-                "INSERT INTO state (revision, key, value) VALUES (?, ?, ?) ON CONFLICT (key)"
+                "INSERT INTO state (revision, born, key, value) VALUES (?1, ?1, ?2, ?3)"
+                " ON CONFLICT (key)"
                 " DO UPDATE SET value = excluded.value, revision = excluded.revision",
                 batch,
             )
