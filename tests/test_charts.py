@@ -273,7 +273,7 @@ def test_the_list_has_trends_of_what_has_one(window: Window) -> None:
     expect(window.row("note").locator(".trend")).to_have_count(1)
 
 
-LAST: Final = re.compile(r"^\d\d:\d\d:\d\d  (3|.*changes)$")
+LAST: Final = re.compile(r"^(\d\d:\d\d:\d\d: )?(3|\d \u2013 \d)$")
 """Of the first values, which may have come within one column of time."""
 ANY_LINE: Final = re.compile(r"^M[\d. ]+(L[\d. ]+){3}$")
 ANY_STEPS: Final = re.compile(r"^M2 \d+H\d+V\d+H90$")

@@ -23,8 +23,11 @@ TALL: Final = 90
 """px of a chart, without the line below it that tells the time."""
 MARGIN: Final = 7
 """px above the highest and below the lowest: half a line of text, as states are named beside it."""
-TICKS, FEW_TICKS = 4.0, 2.5
-"""Times below a chart, and below a narrower one that has the names of states beside it."""
+TICKS: Final = 4.0
+FEW_TICKS: Final = 2.5
+"""Below a chart that has the names of states beside it, and so is narrower."""
+EDGES: Final = 0.07
+"""Where a time that is named would be cut, as a share of the width."""
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 STEPS: Final = (
     *(_SECOND * n for n in (1, 2, 5, 10, 15, 30)),
@@ -97,7 +100,6 @@ class Tick(NamedTuple):
 
     place: str
     label: str
-    anchor: str
 
 
 class Drawing(NamedTuple):
@@ -105,7 +107,7 @@ class Drawing(NamedTuple):
 
     `extent` is "lowest - highest", `states` are names from the highest level down. `points` is
     JSON: for each place at which something can be read its thousandth of the width, its revision
-    (0: before the chart) and what is read.
+    (0: before the chart), the time, and what is read.
     """
 
     line: str
@@ -135,7 +137,8 @@ def _sparkline(is_steps: bool, points: Points) -> Markup:
         places.append((WIDE - EDGE, places[-1][1]))
     path = "".join(_joined(places, is_steps))
     return Markup(
-        '<svg class="trend" width="{}" height="{}" aria-hidden="true"><path d="{}"/></svg>'
+        '<svg class="trend" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
+        'preserveAspectRatio="none" aria-hidden="true"><path d="{2}"/></svg>'
     ).format(WIDE, HIGH, path)
 
 
@@ -211,27 +214,20 @@ def _line(chart: Chart, low: float, high: float) -> Iterator[str]:
         yield f"H{(chart.end - chart.start) // chart.width}"
 
 
-def _points(chart: Chart, states: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+def _points(chart: Chart, states: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
     is_long = chart.end - chart.start > _DAY
     if chart.before is not None:
         begun = _clock(chart.start, is_long)
-        yield 0, 0, f"before {begun}  {_named(chart.before, states)}"
+        yield 0, 0, f"before {begun}", _named(chart.before, states)
     for column in chart.columns:
         x = (column.n * chart.width - chart.start) * 1000 // (chart.end - chart.start)
-        read = f"{_clock(column.at, is_long)}  {_read(column, states)}"
-        yield x, column.revision, words.visible(read)
+        yield x, column.revision, _clock(column.at, is_long), _read(column, states)
 
 
 def _read(column: Column, states: Sequence[str]) -> str:
-    if column.changes == 1:
-        return _value(column, states)
-    count = f"{words.number(column.changes)} changes"
-    if states or column.low is None or column.high is None:
-        return f"{_value(column, states)}, the last of {count}"
-    return f"{_extent(column.low, column.high)}, {count}"
-
-
-def _value(column: Column, states: Sequence[str]) -> str:
+    """The value, exactly; of several numbers the lowest and the highest."""
+    if column.changes > 1 and not states and column.low is not None and column.high is not None:
+        return _extent(column.low, column.high)
     if column.raw is not None and not states:
         return words.shown(column.raw).text
     return "deleted" if column.last is None else _named(column.last, states)
@@ -249,8 +245,8 @@ def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:
     at = -(-(start + offset) // step) * step - offset
     while at <= end:
         place = (at - start) / (end - start)
-        anchor = "start" if place < 0.07 else "end" if place > 0.93 else "middle"
-        yield Tick(f"{place:.1%}", _tick(at, step), anchor)
+        if EDGES <= place <= 1 - EDGES:
+            yield Tick(f"{place:.1%}", _tick(at, step))
         at += step
 
 

@@ -11,7 +11,7 @@ let at = -1; // the pointer's place in thousandths; -1 where the keyboard reads
 let source = "";
 let points = [];
 
-/** What can be read: [thousandth of the width, revision, text]. */
+/** What can be read: [thousandth of the width, revision, time, value]. */
 function known() {
   const text = plot()?.dataset.points ?? "[]";
   if (text !== source) [source, points] = [text, JSON.parse(text)];
@@ -26,13 +26,19 @@ function read(i, x) {
   place = point ? i : -1;
   reading.hidden = cross.hidden = !point;
   if (!point) return;
-  if (reading.textContent !== point[2]) reading.textContent = point[2];
+  const [, , when, what] = point;
+  if (reading.textContent !== what) reading.textContent = what;
+  byId("when").textContent = when;
   plot().setAttribute("aria-valuenow", i);
-  plot().setAttribute("aria-valuetext", point[2]);
+  plot().setAttribute("aria-valuetext", `${when}: ${what}`);
   const box = field().getBoundingClientRect();
   const frame = cross.offsetParent.getBoundingClientRect();
   cross.style.left = `${box.left - frame.left + (box.width * x) / 1000}px`;
   cross.style.top = `${box.top - frame.top}px`;
+  // The time stands below the line, within the chart.
+  const half = byId("when").offsetWidth / 2;
+  const middle = Math.max(half, Math.min(box.width - half, (box.width * x) / 1000));
+  byId("when").style.left = `${middle - half - (box.width * x) / 1000}px`;
 }
 
 function leave() {
