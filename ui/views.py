@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ui import words
+from ui import timeline, words
 from ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
 from ui.differences import Delta
 
@@ -119,6 +119,22 @@ def rows(
         search=search,
         fresh=now - FRESH_MS,
     )
+
+
+def ticks(counts: Sequence[int], *, start: int, end: int) -> str:
+    """Below the time slider, from `start` to `end` in ms: transactions in each equal stretch."""
+    return _render("ticks.html", counts=counts, bars=timeline.bars(counts), start=start, end=end)
+
+
+def moment(at: int, now: int, revision: int) -> str:
+    """What the frame says about the past moment that it shows."""
+    when = timeline.moment(at, now) if at else "Before the first change"
+    return f"{when} · revision {words.number(revision)}"
+
+
+def lost(prefixes: Sequence[str]) -> str:
+    """Of which keys the past is not kept so long; empty where nothing is missing."""
+    return ", ".join("all keys" if prefix == "" else prefix for prefix in prefixes)
 
 
 def found(total: int, is_filtered: bool) -> str:

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
+from server.readmodel import ReadModel
 from server.search import Filter
 from ui import views
 
@@ -27,7 +29,8 @@ View = Callable[[int], Look]
 class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     """The parameters of a window's stream: the page's signals of the same names.
 
-    `at` None, `before` 0 and `until` -1 mean now.
+    `at` and `until` -1, `moment` (ms since 1970) and `before` 0 mean now. What is shown is `at`,
+    the last revision not later than `moment`, or where the picture is held the revision `pinned`.
     """
 
     actor: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "window"
@@ -43,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     find: Annotated[str, Meta(max_length=256)] = ""
     hold: bool = False
     held: int = -1
+    pinned: Annotated[int, Meta(ge=-1, le=MOST_REVISION)] = -1
     only: Literal["", "rejected"] = ""
     by: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_.@-]{1,64}|\*)?$")] = ""
     attempts: Annotated[int, Meta(ge=1, le=MOST_ATTEMPTS)] = 100
@@ -54,9 +58,28 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     scope: Literal["key", "prefix", "all"] = "all"
     differences: Annotated[int, Meta(ge=1, le=MOST_DIFFERENCES)] = 200
     behind: Annotated[str, Meta(max_length=256)] = ""
-    at: Annotated[int, Meta(ge=0, le=MOST_REVISION)] | None = None
+    at: Annotated[int, Meta(ge=-1, le=MOST_REVISION)] | None = None
+    moment: Annotated[int, Meta(ge=0, le=MOST_REVISION * 10)] = 0
+    stretch: Literal["15m", "1h", "1d", "all"] = "1h"
     again: int = 0
     have: dict[str, str] = {}
+
+    @property
+    def is_past(self) -> bool:
+        """Whether a moment was asked for: then nothing can be changed."""
+        is_pinned = self.hold and self.at == self.pinned
+        return self.moment > 0 or (self.at is not None and self.at >= 0 and not is_pinned)
+
+    def settled(self, readmodel: ReadModel) -> "Ask":
+        """With the revision that is to be shown as `at`, None for now."""
+        newest, at, pinned = readmodel.revision, self.at, -1
+        if self.moment:
+            at = readmodel.revision_at(self.moment)
+        elif not self.is_past:
+            if self.hold:
+                pinned = self.pinned if 0 <= self.pinned <= newest else newest
+            at = pinned if self.hold else None
+        return replace(self, at=None if at is None else min(at, newest), pinned=pinned)
 
     def filter(self) -> Filter:
         """A text with `*` and else only what keys can have is a glob; any other is searched for."""

@@ -40,7 +40,7 @@ class Inspector:
             before=ask.before,
             has_more=self._has_more,
             is_cut=self._is_cut,
-            is_past=ask.at is not None,
+            is_past=ask.is_past,
             now=now,
             own=ask.actor,
         )

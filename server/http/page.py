@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from datastar_py.sse import ServerSentEventGenerator as Event
+from msgspec.structs import replace
 
 from server.charts import Charts
 from server.errors import Invalid
@@ -28,8 +29,10 @@ TICK_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 12.0
 REST: Final = 3
 """A region that takes long to ask for rests this many times as long before the next time."""
-PACE: Final = {"nav": 1.0}
+PACE: Final = {"nav": 1.0, "ticks": 1.0, "chart": 0.2, "diff": 0.5}
 """Seconds between two looks at a region that is worth no more."""
+CURRENT: Final = {"diff", "foot", "nav", "ticks"}
+"""Regions that go on while the picture shows an earlier moment."""
 OUTCOMES: Final = 40
 """How many of the window's last outcomes are told."""
 
@@ -54,9 +57,12 @@ def page(
     have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
     described = status()
     engine = f"{described['engine']}, {described['durability']}"
-    regions = Regions(ask, readmodel, feed, engine, charts)
     subscription = feed.subscribe()
     watch_eof(environ).rawlink(lambda _: subscription.close())
+
+    def regions(asked: Ask) -> Regions:
+        return Regions(asked, readmodel, feed, engine, charts)
+
     return _frames(Picture(ask, regions, readmodel, feed, have), subscription)
 
 
@@ -91,20 +97,29 @@ class Picture:
     """What one stream shows. `have` tells for each region which HTML the window has already."""
 
     def __init__(
-        self, ask: Ask, regions: Regions, readmodel: ReadModel, feed: Feed, have: dict[str, str]
+        self,
+        ask: Ask,
+        regions: Callable[[Ask], Regions],
+        readmodel: ReadModel,
+        feed: Feed,
+        have: dict[str, str],
     ) -> None:
-        self._ask, self._readmodel, self._feed, self._have = ask, readmodel, feed, have
-        self._regions = regions
-        self._views = regions.in_sight()
+        self._readmodel, self._feed, self._have = readmodel, feed, have
+        self._make = regions
+        self._told: dict[str, Any] = {}
+        self._look_at(ask.settled(readmodel))
+        # A held picture may be asked for another part of itself: what waits is counted on.
+        was_held = ask.hold and 0 <= ask.held <= feed.changes and ask.pinned >= 0
+        self._since = ask.held if was_held else feed.changes
+
+    def _look_at(self, ask: Ask) -> None:
+        """Show what is asked for, which stays as it is where it is not of now."""
+        self._ask = ask
+        self._regions = self._make(ask)
+        self._views = self._regions.in_sight()
         self._due = dict.fromkeys(self._views, 0.0)
         self._stale = set(self._views)
         self._complete: set[str] = set()
-        self._told: dict[str, Any] = {}
-        self._is_held = False
-        # A held picture may be asked for another part of itself: what waits is counted on.
-        was_held = ask.hold and 0 <= ask.held <= feed.changes
-        self._since = ask.held if was_held else None
-        self._reread = int(time() * 1000) if was_held else 0
 
     def disturb(self) -> None:
         """Something happened or time passed: look at everything again once it is due."""
@@ -124,22 +139,22 @@ class Picture:
             signals |= facts
             if html and self._is_news(name, html):
                 events += Event.patch_elements(html, event_id=identity)
-        if self._ask.hold and self._complete == set(self._views):
-            self._is_held = True
-            self._since = self._feed.changes if self._since is None else self._since
         if news := self._changed(signals, bool(events)):
             events += Event.patch_signals(news, event_id=identity)
         return events
 
     def _ready(self) -> list[str]:
-        if self._is_held:
-            self._stale &= {"foot"}
+        if self._ask.at is not None:
+            self._stale -= self._complete - CURRENT
         now = monotonic()
         return [name for name in self._views if name in self._stale and self._due[name] <= now]
 
     def _look(self, name: str) -> tuple[str, dict[str, Any]]:
         started = monotonic()
-        html, facts, is_final = self._views[name](int(time() * 1000))
+        now = int(time() * 1000)
+        html, facts, is_final = self._views[name](
+            now if name in CURRENT else self._regions.now(now)
+        )
         ended = monotonic()
         if is_final:
             self._stale.discard(name)
@@ -162,16 +177,20 @@ class Picture:
     def _common(self) -> dict[str, Any]:
         """What is current in every frame, of a held picture too."""
         outcomes = json.dumps(self._feed.recent(self._ask.actor)[-OUTCOMES:])
-        if self._is_held and outcomes != self._told["_outcomes"]:
+        if self._is_held and self._told.get("_outcomes", outcomes) != outcomes:
             # Whoever acts on a held picture sees what came of it.
-            self._is_held, self._since, self._reread = False, None, 0
-            self._complete = set(PACE)
-            self.disturb()
+            revision = self._readmodel.revision
+            self._look_at(replace(self._ask, at=revision, pinned=revision))
+            self._since = self._feed.changes
         return {
             "_online": True,
             "_outcomes": outcomes,
-            "_waiting": 0 if self._since is None else self._feed.changes - self._since,
-            "_held": -1 if self._since is None else self._since,
-            "_reread": self._reread,
+            "_waiting": self._feed.changes - self._since if self._is_held else 0,
+            "_held": self._since if self._is_held else -1,
+            "_pinned": self._ask.at if self._is_held else -1,
             "_theme": self._regions.setting("_signalbox.theme", "system"),
-        }
+        } | self._regions.facts(int(time() * 1000))
+
+    @property
+    def _is_held(self) -> bool:
+        return self._ask.hold and not self._ask.is_past

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from server.charts import Charts
+from server.errors import Compacted
 from server.feed import Feed
 from server.http.ask import MOST_ATTEMPTS, Ask, Look, View
 from server.http.comparison import Comparison
 from server.http.inspector import Inspector
+from server.http.timeline import Timeline
 from server.readmodel import ReadModel
 from server.reserved import COMPUTER
 from server.search import Filter, Item, Question
@@ -28,12 +30,14 @@ class Regions:
         self, ask: Ask, readmodel: ReadModel, feed: Feed, engine: str, charts: Charts
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
+        self._timeline = Timeline(ask, readmodel)
         self._trends = charts.live
         self._inspector = Inspector(ask, readmodel, charts)
         self._comparison = Comparison(ask, readmodel)
         self._filter = ask.filter()
         self._is_counted = Question(self._filter, ask.sort, None, 0, 0).is_indexed
         self._total = -1
+        self._lost = ""
 
     def in_sight(self) -> dict[str, View]:
         """Each region that is in sight, in the order of sending."""
@@ -49,9 +53,18 @@ class Regions:
             "found": self._found,
             "tree": self._tree,
             "nav": self._nav,
+            "ticks": self._timeline.look,
             "foot": self._foot,
         }
         return {self._ask.view: main[self._ask.view]} | chosen | frame
+
+    def now(self, now: int) -> int:
+        """The moment of the picture in ms: what is past is as long ago as it was then."""
+        return now if self._ask.at is None else self._timeline.at
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """The signals that say which moment is shown."""
+        return self._timeline.facts(now)
 
     def setting(self, key: str, default: Any) -> Any:
         """The value of one of the app's own keys."""
@@ -73,22 +86,24 @@ class Regions:
         html = views.rows(
             items, trends, start=start, total=self._total, now=now, own=ask.actor, search=search
         )
-        return html, {"_total": self._total, "_match": match, "_search": search}, is_final
+        signals = {"_total": self._total, "_match": match, "_search": search, "_lost": self._lost}
+        return html, signals, is_final
 
     def _start(self) -> int:
         """The first row: as asked for, or so that a key which is looked for is in the middle."""
         ask = self._ask
         position = None
         if ask.find and ask.sort == "key":
-            position = self._readmodel.position(self._filter, ask.find)
+            position = self._readmodel.position(self._filter, ask.find, ask.at)
         return ask.start if position is None else max(0, position - ask.rows // 2)
 
     def _page(self, start: int, with_total: bool) -> list[Item]:
         ask = self._ask
         found = self._readmodel.page(
-            self._filter, ask.sort, None, start, ask.rows, with_total=with_total
+            self._filter, ask.sort, None, start, ask.rows, with_total=with_total, at=ask.at
         )
         self._total = found.total
+        self._lost = views.lost(found.compacted)
         return found.items
 
     def _found(self, _now: int) -> Look:
@@ -98,8 +113,10 @@ class Regions:
     def _activity(self, now: int) -> Look:
         ask = self._ask
         actor = ask.by if ask.by not in ("", "*") else None
+        before = (ask.at + 1, 0) if ask.is_past and ask.at is not None else None
+        without = None if ask.by else computer.ACTOR
         attempts, more = self._readmodel.attempts(
-            actor, ask.only or None, None, ask.attempts, None if ask.by else computer.ACTOR
+            actor, ask.only or None, before, ask.attempts, without
         )
         has_more = more is not None and ask.attempts < MOST_ATTEMPTS
         html = views.activity(attempts, only=ask.only, has_more=has_more, now=now, own=ask.actor)
@@ -113,23 +130,30 @@ class Regions:
 
     def _about(self, now: int) -> Look:
         ask = self._ask
-        item = self._readmodel.get(ask.key) if ask.key else None
-        keys = 0 if ask.key else self._readmodel.count(Filter(f"{ask.prefix}**"))
+        item = self._item()
+        keys = 0 if ask.key else self._readmodel.count(Filter(f"{ask.prefix}**"), ask.at)
         html = views.about(item, key=ask.key, prefix=ask.prefix, keys=keys, now=now, own=ask.actor)
         return html, {}, True
 
     def _fact(self, _now: int) -> Look:
-        ask = self._ask
-        item = self._readmodel.get(ask.key) if ask.key else None
+        ask, item = self._ask, self._item()
         return views.fact(item, key=ask.key, own=ask.actor), {}, True
+
+    def _item(self) -> Item | None:
+        """The chosen key as it is shown; of what is not kept so long nothing is."""
+        try:
+            return self._readmodel.get(self._ask.key, self._ask.at) if self._ask.key else None
+        except Compacted:
+            return None
 
     def _tree(self, _now: int) -> Look:
         branches = list(self._branches("", 1, dict(self._ask.open)))
-        total = self._readmodel.keys()
+        total = self._readmodel.keys(self._ask.at)
         return views.tree(branches, total=total, selected=self._ask.prefix), {}, True
 
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
-        found = self._readmodel.tree(prefix, None, listed.get(prefix, BRANCHES))
+        most = listed.get(prefix, BRANCHES)
+        found = self._readmodel.tree(prefix, None, most, self._ask.at)
         for child in found.children:
             below = child.prefix or ""
             is_open = below in listed and bool(below)

@@ -3,13 +3,15 @@
 import { by } from "./activity.js";
 import "./chart.js";
 import { copy, copyValue } from "./clipboard.js";
-import { edit, hasDraft, merge, mine, power, restore, step, theirs, turn } from "./editor.js";
+import { edit, hasDraft, merge, mine, power, restore, step as stepValue, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, find, flip } from "./list.js";
-import { compareVersion, firstDifferences, moreDifferences } from "./diff.js";
+import { compare, compareVersion, firstDifferences, moreDifferences } from "./diff.js";
 import { newest, older, restoreVersion } from "./history.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
+import { isPast, live, playOrStop, step } from "./past.js";
+import { restoreMoment } from "./restore.js";
 import { flipSource, paceSource } from "./sources.js";
 import { enter, more, scope, unfold } from "./tree.js";
 
@@ -22,6 +24,7 @@ const CLICKS = {
   copy: (element) => copy(byId(element.dataset.from).textContent, element),
   "copy-key": (element) => copy($.key, element),
   "copy-value": copyValue,
+  "compare-now": () => compare($._pastRevision),
   create: () => create(),
   delete: () => remove(),
   every: () => {},
@@ -33,6 +36,9 @@ const CLICKS = {
     find(element.dataset.key);
   },
   inspect: (element) => choose(element.dataset.key),
+  "key-back": () => step(false, true),
+  "key-on": () => step(true, true),
+  live,
   merge,
   mine,
   "more-differences": (element) => moreDifferences(element.dataset.behind),
@@ -41,12 +47,16 @@ const CLICKS = {
   "older-versions": (element) => older(Number(element.dataset.before)),
   older: () => ask({ attempts: $.attempts + 100 }),
   pause,
+  play: playOrStop,
   rejections: () => ask({ view: "activity", only: "rejected", by: "" }),
   rename: () => rename(),
+  "restore-moment": () => restoreMoment(),
   "restore-version": (element) => restoreVersion(Number(element.dataset.revision)),
   scope: (element) => scope(element.dataset.prefix),
   sort: (element) => sort(element.dataset.sort),
-  step: (element, event) => step(Number(element.dataset.by), power(event)),
+  step: (element, event) => stepValue(Number(element.dataset.by), power(event)),
+  "step-back": () => step(false),
+  "step-on": () => step(true),
   theirs,
   turn,
   unfold: (element) => {
@@ -63,17 +73,22 @@ const CLICKS = {
   whole: () => byId("inspector").classList.add("whole"),
 };
 
+// What changes something is off while the past is shown.
+const CHANGES = new Set(["create", "delete", "flip", "merge", "mine", "rename", "restore-version", "step", "theirs", "turn", "undo-attempt", "watch"]);
+const refuse = () => say("This is the past. Escape returns to live.");
+
 document.addEventListener("click", (event) => {
   const element = event.target.closest("[data-do]");
+  if (element && isPast() && CHANGES.has(element.dataset.do)) return refuse();
   if (element && CLICKS[element.dataset.do]) return CLICKS[element.dataset.do](element, event);
   const node = event.target.closest("#tree .node");
   if (node) enter(node);
 });
 document.addEventListener("change", ({ target }) => {
-  if (target.dataset.do === "every") paceSource(Number(target.value));
+  if (target.dataset.do === "every" && !isPast()) paceSource(Number(target.value));
 });
 document.addEventListener("dblclick", (event) => {
-  if (event.target.closest("#grid .row") && !event.target.closest("button")) edit();
+  if (event.target.closest("#grid .row") && !event.target.closest("button")) KEYS.Enter(event);
 });
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "dialog") event.preventDefault();
@@ -81,7 +96,7 @@ document.addEventListener("submit", (event) => {
 
 // Keys
 
-const isField = (element) => element.matches?.("input:not([type=radio], [type=checkbox]), textarea, select");
+const isField = (element) => element.matches?.("input:not([type=radio], [type=checkbox], [type=range]), textarea, select");
 
 function escape(event) {
   const { target } = event;
@@ -90,7 +105,7 @@ function escape(event) {
     clear();
     return byId("grid").focus();
   }
-  if (close()) return;
+  if (close() || live()) return;
   if (target === byId("draft") || byId("editor").contains(target)) {
     restore();
     return byId("grid").focus();
@@ -100,17 +115,25 @@ function escape(event) {
   choose("");
 }
 
+// Of now alone; a second word for what the past has in its place.
+const now = (act, past = refuse) => (event) => (isPast() ? past(event) : act(event));
+
 const KEYS = {
   "/": openPalette,
   "?": () => byId("sheet").showModal(),
-  n: () => create(),
+  n: now(() => create()),
   p: pause,
   t: () => byId("tree").focus(),
   l: () => byId("grid").focus(),
-  F2: () => rename(),
-  Delete: () => remove(),
-  Backspace: (event) => (event.metaKey ? remove() : undefined),
-  Enter: (event) => (event.target === byId("grid") || event.target === document.body ? edit() : false),
+  ",": () => step(false),
+  ".": () => step(true),
+  "[": () => step(false, true),
+  "]": () => step(true, true),
+  " ": (event) => (isPast() && !event.target.closest("button, [role=switch]") ? void playOrStop() : false),
+  F2: now(() => rename()),
+  Delete: now(() => remove()),
+  Backspace: (event) => (event.metaKey ? now(() => remove())(event) : undefined),
+  Enter: (event) => (event.target.closest("#grid") || event.target === document.body ? now(edit)(event) : false),
 };
 
 // A key that is held down acts once; only moving repeats.

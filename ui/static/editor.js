@@ -1,7 +1,8 @@
 // The inspector's editor. What somebody types is a draft: nothing from elsewhere ever replaces it.
 
 import { reason, send } from "./commands.js";
-import { $, CTRL, byId, onPatch, say } from "./picture.js";
+import { isPast } from "./past.js";
+import { $, CTRL, byId, onChange, onPatch, say } from "./picture.js";
 import { converted, escaped, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
 const TALLEST = 22; // lines
@@ -48,15 +49,17 @@ onPatch(() => {
   if (key !== known.key || revision !== known.revision || isWanted) refresh();
 });
 
+onChange(() => $._past === "", refresh);
+
 function refresh() {
   const now = fact();
   known = { ...byId("fact").dataset };
   if (now.key !== $.key || !now.key) return;
   if (now.key !== shown.key) said = "";
-  const draft = drafts.get(now.key);
+  const draft = isPast() ? undefined : drafts.get(now.key);
   if (draft) fill(now.key, draft.kind, draft.text);
   else load(now);
-  dress(now, drafts.get(now.key));
+  dress(now, draft);
   if (isWanted) enterField();
 }
 

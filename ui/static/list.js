@@ -2,6 +2,7 @@
 
 import { BATCH, brief, send } from "./commands.js";
 import { hasDraft } from "./editor.js";
+import { isPast } from "./past.js";
 import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 
 const ROW = 30; // px, as in window.css
@@ -272,7 +273,7 @@ export async function flip(element) {
   const row = element.closest(".row");
   const { key, r } = row.dataset;
   const control = row.querySelector(".switch");
-  if (!control || control.ariaBusy === "true") return;
+  if (!control || control.ariaBusy === "true" || isPast()) return;
   const value = control.getAttribute("aria-checked") !== "true";
   control.setAttribute("aria-busy", "true");
   grid.focus({ preventScroll: true }); // the arrow keys go on working

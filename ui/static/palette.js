@@ -2,8 +2,11 @@
 
 import { reason, send } from "./commands.js";
 import { create, remove, rename } from "./forms.js";
+import { compare } from "./diff.js";
 import { chooseFirst, find, toTop } from "./list.js";
+import { isPast, live, play, step } from "./past.js";
 import { $, ask, byId, say } from "./picture.js";
+import { restoreMoment } from "./restore.js";
 import { scope } from "./tree.js";
 import { guessed } from "./values.js";
 
@@ -23,7 +26,7 @@ let typed = "";
 export const theme = (value) => run({ type: "set", key: "_signalbox.theme" }, JSON.stringify(value));
 export const show = (view) => ask({ view });
 // What an earlier pause had counted ends with it, even before the server has answered.
-export const pause = () => ask({ hold: !$.hold, _held: -1, _waiting: 0 });
+export const pause = () => live() || ask({ hold: !$.hold, _held: -1, _pinned: -1, _waiting: 0 });
 export const sort = (by) => {
   ask({ sort: by, from: 0, view: "keys" });
   toTop();
@@ -45,14 +48,23 @@ async function run(command, raw) {
   list.replaceChildren(line);
 }
 
+const isNow = () => !isPast();
 const type = (name) => ask({ type: name, from: 0, view: "keys" });
 
 const COMMANDS = [
-  ["Create a key…", () => create(), null, "N"],
-  ["Rename what is chosen…", () => rename(), () => $.key || $.prefix, "F2"],
-  ["Delete what is chosen…", () => remove(), () => $.key || $.prefix || $._marked > 1, "Delete"],
-  ["Pause: hold the picture", pause, () => !$.hold, "P"],
+  ["Create a key…", () => create(), isNow, "N"],
+  ["Rename what is chosen…", () => rename(), () => isNow() && ($.key || $.prefix), "F2"],
+  ["Delete what is chosen…", () => remove(), () => isNow() && ($.key || $.prefix || $._marked > 1), "Delete"],
+  ["Pause: hold the picture", pause, () => isNow() && !$.hold, "P"],
   ["Resume: go on live", pause, () => $.hold, "P"],
+  ["Go back one change", () => step(false), null, ","],
+  ["Go on one change", () => step(true), isPast, "."],
+  ["Go back one change of this key", () => step(false, true), () => $.key, "["],
+  ["Go on one change of this key", () => step(true, true), () => $.key && isPast(), "]"],
+  ["Play from here", () => play(), isPast, "Space"],
+  ["Return to live", live, isPast, "Escape"],
+  ["Restore this moment…", () => restoreMoment(), isPast],
+  ["Compare this moment with now", () => compare($._pastRevision), isPast],
   ["Show keys", () => show("keys"), () => $.view !== "keys"],
   ["Show activity", () => show("activity")],
   ["Show rejected attempts", () => ask({ view: "activity", only: "rejected" })],

@@ -13,7 +13,7 @@ let heard = performance.now();
 
 mergePatch({
   // Parameters of the stream: a new value opens it anew (see #stream in the shell).
-  actor: `window.${windowId()}`,
+  actor: "", // who this window is, see identity.js
   view: "keys", // "keys", "activity", "sources" or "diff"
   prefix: "", // the part of the tree that the list shows
   text: "", // what is searched for: a glob, or text in key and value
@@ -36,6 +36,9 @@ mergePatch({
   scope: "all", // and its keys: "key", "prefix" or "all"
   differences: 200, // how many of them
   behind: "", // and behind which key
+  at: -1, // the revision that is shown, -1 for now
+  moment: 0, // or the last one not later than this, in ms
+  stretch: "1h", // what the time slider covers: "15m", "1h", "1d" or "all"
   again: 0, // counted up to open the stream anew
   // From the stream.
   _have: {}, // what each region shows, so that it is not sent twice
@@ -45,7 +48,12 @@ mergePatch({
   _search: "",
   _waiting: 0, // changes since Pause
   _held: -1, // how many changes there had been by then
-  _reread: 0, // when a part of the held picture was read that was not in sight before, in ms
+  _pinned: -1, // the revision that a held picture shows
+  _past: "", // the past moment that is shown, in words
+  _pastAt: 0, // in ms
+  _pastRevision: -1, // and as a revision
+  _steps: [], // the changes around it: before and after, and those of the inspected key
+  _lost: "", // the keys whose past is not kept so long
   _outcomes: "[]", // this window's last attempts, as JSON
   _rejected: [], // when the newest rejected attempts were, in ms
   _sources: "",
@@ -91,13 +99,6 @@ onChange(() => $._online, (isOnline) => {
 
 export function say(text) {
   byId("said").textContent = text;
-}
-
-// One id per window, kept over reloads; the server offers a fresh one with each page.
-function windowId() {
-  const id = sessionStorage.getItem("window") ?? document.body.dataset.window;
-  sessionStorage.setItem("window", id);
-  return id;
 }
 
 document.addEventListener("datastar-fetch", ({ detail }) => {

@@ -1,0 +1,54 @@
+"""The time slider's region: which stretch of time it covers, and how busy each part of that was."""
+
+from typing import Any, Final
+
+from server import history
+from server.http.ask import Ask, Look
+from server.readmodel import ReadModel
+from ui import views
+
+TICKS: Final = 70
+STRETCHES: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
+"""In ms; any other name stands for all that is kept."""
+SHORTEST: Final = 10_000
+NO_KEY: Final = "_"
+"""Where none is chosen."""
+
+
+class Timeline:
+    """Of one stream; `ask.at` is the revision that is shown."""
+
+    def __init__(self, ask: Ask, readmodel: ReadModel) -> None:
+        self._ask, self._readmodel = ask, readmodel
+
+    def look(self, now: int) -> Look:
+        first = self._readmodel.first_time() or now
+        start = max(first, now - STRETCHES.get(self._ask.stretch, now))
+        start = min(start, now - SHORTEST)
+        ticks = self._readmodel.ticks(start, now, TICKS)
+        return views.ticks(ticks, start=start, end=now), {"_steps": self._steps()}, True
+
+    def _steps(self) -> list[int | None]:
+        """The revisions of the changes before and after this picture: any, and the chosen key's."""
+        ask, newest = self._ask, self._readmodel.revision
+        at = newest if ask.at is None else ask.at
+        with self._readmodel.snapshot() as connection:
+            return [
+                history.neighbour(connection, at, False, "**"),
+                history.neighbour(connection, at, True, "**"),
+                history.neighbour(connection, at + (ask.at is None), False, ask.key or NO_KEY),
+                history.neighbour(connection, at, True, ask.key or NO_KEY),
+            ]
+
+    def facts(self, now: int) -> dict[str, Any]:
+        """The moment that is shown, as signals; what is live has none."""
+        ask = self._ask
+        if ask.at is None or not ask.is_past:
+            return {"_past": "", "_pastAt": 0, "_pastRevision": -1}
+        at = ask.moment or self.at
+        return {"_past": views.moment(at, now, ask.at), "_pastAt": at, "_pastRevision": ask.at}
+
+    @property
+    def at(self) -> int:
+        """When the revision that is shown was made, in ms."""
+        return self._readmodel.time_of(self._ask.at or 0)

@@ -1,0 +1,151 @@
+// The past: the time slider, the steps from change to change, playing, and the way back to live.
+
+import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
+
+const ASK_MS = 60; // between two moments that are asked for while dragging
+const PLAY_MS = 200; // between two moments while playing
+const STEPS = 10_000; // of the slider, from its oldest moment to now
+const STRIDE = STEPS / 100; // of an arrow key
+const NOW = 0.999; // so far to the right is now
+
+const slider = byId("time");
+let range = { start: 0, end: 1 }; // what the slider covers, in ms
+let isDragging = false;
+let waiting = 0;
+let wanted = 0;
+let playing = 0;
+
+export const isPast = () => $.moment > 0 || $.at >= 0;
+
+/** Show the picture as it was at a time in ms. */
+export function go(moment) {
+  ask({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
+}
+
+/** Show the picture of a revision. */
+export function goTo(revision) {
+  stop();
+  ask({ at: revision, moment: 0, hold: false, ...kept() });
+}
+
+// What is open for editing is of now.
+const kept = () => (["create", "rename", "delete", "undo"].includes($._form) ? { _form: "" } : {});
+
+/** Return to now; whether the past was shown. */
+export function live() {
+  stop();
+  if (!isPast()) return false;
+  ask({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
+  place();
+  say("Live");
+  return true;
+}
+
+// The slider
+
+const at = (value) => range.start + (range.end - range.start) * (value / STEPS);
+
+onPatch(() => {
+  const { start, end } = byId("ticks").dataset;
+  range = { start: Number(start), end: Number(end) };
+  if (!isDragging) place();
+});
+onChange(() => [$._pastAt, $.moment, $.at].join(" "), () => !isDragging && place());
+onChange(() => $._past, (text) => slider.setAttribute("aria-valuetext", text || "Live"));
+
+function place() {
+  const moment = $.moment || $._pastAt;
+  const share = isPast() && moment ? (moment - range.start) / (range.end - range.start) : 1;
+  slider.value = Math.round(Math.min(1, Math.max(0, share)) * STEPS);
+  dress();
+}
+
+function dress() {
+  slider.style.setProperty("--share", slider.value / STEPS);
+}
+
+// At most one stream is opened every so often, and the last moment is never left out.
+function askSoon(moment) {
+  wanted = moment;
+  waiting ||= setTimeout(() => {
+    waiting = 0;
+    if (wanted) go(wanted);
+  }, ASK_MS);
+}
+
+function slide(value) {
+  stop();
+  slider.value = value;
+  dress();
+  if (value / STEPS >= NOW) {
+    wanted = 0;
+    return live();
+  }
+  askSoon(at(value));
+}
+
+slider.addEventListener("pointerdown", () => (isDragging = true));
+for (const name of ["pointerup", "pointercancel", "blur"]) slider.addEventListener(name, () => (isDragging = false));
+slider.addEventListener("input", () => slide(Number(slider.value)));
+slider.addEventListener("keydown", (event) => {
+  const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+  if (by) slide(Math.min(STEPS, Math.max(0, Number(slider.value) + by * STRIDE)));
+  else if (event.key === "Home") slide(0);
+  else if (event.key === "End") live();
+  else return;
+  event.preventDefault();
+});
+byId("stretch").addEventListener("change", ({ target }) => ask({ stretch: target.value }));
+
+// From change to change
+
+/** Go to the previous or next change, of the inspected key or of any. */
+export function step(forwards, ofKey = false) {
+  stop();
+  if (forwards && !isPast()) return;
+  const [before, after, earlier, later] = $._steps;
+  const revision = forwards ? (ofKey ? later : after) : ofKey ? earlier : before;
+  if (revision !== null && revision !== undefined) return goTo(revision);
+  if (forwards) return live();
+  say(ofKey ? `${$.key || "What is chosen"} has no earlier change` : "There is no earlier change");
+}
+
+// Playing
+
+export function play(speed = Number(byId("speed").value)) {
+  if (!isPast()) return;
+  stop();
+  let moment = $.moment || $._pastAt;
+  let last = performance.now();
+  playing = setInterval(() => {
+    const now = performance.now();
+    moment += (now - last) * speed;
+    last = now;
+    if (moment >= range.end - PLAY_MS) live();
+    else go(moment);
+  }, PLAY_MS);
+  byId("play").setAttribute("aria-pressed", "true");
+}
+
+/** Stop playing; whether it did. */
+export function stop() {
+  if (!playing) return false;
+  clearInterval(playing);
+  playing = 0;
+  byId("play").setAttribute("aria-pressed", "false");
+  return true;
+}
+
+export const playOrStop = () => stop() || play();
+byId("speed").addEventListener("change", () => playing && play());
+
+// The moment as a file
+
+byId("save").addEventListener("change", ({ target }) => {
+  const query = new URLSearchParams({ format: target.value, at: $._pastRevision, match: $._match });
+  const link = document.createElement("a");
+  link.href = `/queries/export?${query}`;
+  link.download = `signalbox-${$._pastRevision}.${target.value}`;
+  link.click();
+  target.value = "";
+});

@@ -1,0 +1,105 @@
+// Restoring the past moment that is shown: what would change, exactly, then one command.
+
+import { preview, send } from "./commands.js";
+import { $, ask, byId, onChange, say } from "./picture.js";
+import { isPast, live, stop } from "./past.js";
+
+const LISTED = 50;
+const LONGEST = 60; // characters of a value
+
+const form = byId("restore");
+const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
+let without = []; // prefixes whose past is not kept so long
+let asking = 0;
+
+export function restoreMoment() {
+  if (!isPast()) return;
+  stop();
+  const scope = $._match === "**" ? "all" : "match";
+  form.querySelector(`[value="${scope}"]`).checked = true;
+  ask({ _form: "restore" });
+  show();
+  form.querySelector(":checked").focus();
+}
+
+function wanted() {
+  const scope = form.querySelector(":checked").value;
+  const match = { key: $.key, match: $._match, all: "**" }[scope];
+  return { type: "restore", to_revision: $._pastRevision, match, without };
+}
+
+// Another choice or moment begins with everything in it again.
+function show() {
+  without = [];
+  return count();
+}
+
+async function count() {
+  const mine = ++asking;
+  const command = wanted();
+  tell("", "counting…");
+  const [outcome, differences] = await Promise.all([preview(command), listed(command)]);
+  if (mine !== asking) return;
+  byId("restore-rest").hidden = outcome.code !== "compacted";
+  byId("restore-go").disabled = outcome.status !== "accepted" || outcome.changes === 0;
+  byId("restore-go").textContent = outcome.changes ? `Restore ${keys(outcome.changes)}` : "Restore";
+  if (outcome.status !== "accepted") {
+    without = outcome.code === "compacted" ? outcome.keys : [];
+    tell(outcome.message, "");
+    byId("restore-list").replaceChildren();
+    byId("restore-rest").disabled = without.includes("");
+    return;
+  }
+  const left = command.without.length ? ` What is below ${command.without.join(", ")} stays as it is.` : "";
+  tell("", (outcome.changes ? `${keys(outcome.changes)} will change.` : "Nothing would change.") + left);
+  fill(differences.filter(({ key }) => !command.without.some((prefix) => key.startsWith(prefix))), outcome.changes);
+}
+
+function tell(problem, text) {
+  form.querySelector(".said").textContent = problem;
+  byId("restore-count").textContent = text;
+}
+
+async function listed({ to_revision: from, match }) {
+  const query = new URLSearchParams({ from, match, limit: LISTED });
+  const answer = await fetch(`/queries/diff?${query}`).catch(() => null);
+  return answer?.ok ? (await answer.json()).items : [];
+}
+
+// From now to then, which the query tells the other way round.
+function fill(items, changes) {
+  const lines = items.map(({ key, before: then, after: now }) => {
+    const line = document.createElement("li");
+    line.append(part("b", key), part("del", written(now)), " ", part("ins", written(then)));
+    return line;
+  });
+  if (changes > items.length) lines.push(part("li", `and ${keys(changes - items.length)} more`));
+  byId("restore-list").replaceChildren(...lines);
+}
+
+function part(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+function written(value) {
+  if (value === undefined) return "not there";
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+byId("restore-scope").addEventListener("change", show);
+byId("restore-rest").addEventListener("click", count);
+onChange(() => $._pastRevision, () => $._form === "restore" && isPast() && show());
+form.addEventListener("submit", async () => {
+  const when = $._past;
+  const button = byId("restore-go");
+  button.disabled = true;
+  const outcome = await send(wanted());
+  button.disabled = false;
+  if (outcome.status !== "accepted") return tell(outcome.message, "");
+  live();
+  say(`${keys(outcome.changes)} restored to ${when}`);
+  byId("grid").focus();
+});
