@@ -1,6 +1,8 @@
 """What was: the history of a key, one click back, and what differs between two moments."""
 
 import re
+from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -9,9 +11,12 @@ from playwright.sync_api import Locator, Route, expect
 from conftest import StartServer
 from harness import Server
 from page_window import OpenWindow, Window, browser, open_window
+from test_charts import Log
+from test_page_looks import CONTRAST
 
 __all__ = ["browser", "open_window"]
 
+DAY = 86_400_000
 MINUS = "\N{MINUS SIGN}"
 RATES = (0.05, 0.1, 0.05, 0.01)
 
@@ -204,11 +209,12 @@ def test_many_differences_are_counted_exactly_and_listed_page_by_page(window: Wi
     expect(window["#diff"]).to_be_visible()
 
 
-def show(window: Window, since: int, until: int = -1) -> None:
+def show(window: Window, since: int, until: int = -1, scope: str | None = None) -> None:
     """As the page's other parts open the comparison."""
     window.page.evaluate(
-        "async ([since, until]) => (await import('/static/diff.js')).compare(since, until)",
-        [since, until],
+        "async ([since, until, scope]) =>"
+        " (await import('/static/diff.js')).compare(since, until, scope ?? undefined)",
+        [since, until, scope],
     )
 
 
@@ -223,6 +229,26 @@ def test_a_prefix_is_compared_alone_and_backwards_too(window: Window) -> None:
     window.node("").click()
     show(window, 6, 0)
     expect(keys).to_have_count(3)
+
+
+def test_what_retention_removed_is_said(
+    server: StartServer, open_window: OpenWindow, tmp_path: Path
+) -> None:
+    """Of the changes of more than a year ago only the newest is kept."""
+    (tmp_path / "old").mkdir()
+    log = Log(tmp_path / "old" / "signalbox.db")
+    long_ago = int(time() * 1000) - 500 * DAY
+    log.add("old.n", *((long_ago + n, n) for n in range(9)))
+    log.close()
+    started = server(data_dir=tmp_path / "old")
+    set_all(started, "old.n", 10, 11)
+    assert started.request("POST", "/commands/compact").status == 200
+    window = open_window(started)
+    window.choose("old.n")
+    expect(versions(window)).to_have_count(3)
+    expect(window["#history .cut"]).to_have_text("Older changes were not kept.")
+    show(window, 3)
+    expect(window["#differences .cut"]).to_contain_text("Older changes were not kept of all keys")
 
 
 def test_a_row_that_flashes_keeps_the_tint_of_what_is_selected(window: Window) -> None:
@@ -244,6 +270,23 @@ def test_a_key_is_read_out_in_one_piece(window: Window) -> None:
     window.server.set("computer.cpu.percent", 5)
     name = window.page.get_by_role("rowheader", name="computer.cpu.percent", exact=True)
     expect(name).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_differs_can_be_read_by_everybody(window: Window, scheme: Any) -> None:
+    set_all(window.server, "note", "one two", "one three")
+    delete(window.server, "note")
+    set_all(window.server, "note", "again")
+    window.page.emulate_media(color_scheme=scheme)
+    for key in ("note", "train.lr"):
+        window.choose(key)
+        versions(window).nth(1).hover()
+        assert window.page.evaluate(CONTRAST) == []
+    show(window, 0, scope="all")
+    expect(window["#differences .difference[id]"]).to_have_count(3)
+    show(window, 2, scope="all")
+    expect(window["#differences .up, #differences .down"]).to_have_count(1)
+    assert window.page.evaluate(CONTRAST) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
