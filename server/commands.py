@@ -325,9 +325,10 @@ def _check_expect(command: Member | Timed, expect: Expect, where: str) -> None:
         isinstance(command, Rename) and command.key[-1] == "."
     )
     if about_many and "store_revision" not in given:
+        what = "this command" if isinstance(command, Timed) else "a prefix"
         raise Invalid(
-            f"The field {where}expect is {quoted(given)}; where the command is not about one key "
-            '"any" and {"store_revision": n} are allowed.'
+            f"The field {where}expect is {quoted(given)}; "
+            f'for {what} "any" and {{"store_revision": n}} are allowed.'
         )
 
 

@@ -14,6 +14,7 @@ EXPECT = (
     '"any", "absent", "present", {"revision": n} and {"store_revision": n} with an integer from 0'
 )
 MEMBERS = "set, delete, delete_prefix, add, toggle, merge, rename"
+KINDS = f"{MEMBERS}, batch, restore, undo, redo"
 ID = "allowed are 1 to 64 of A-Z a-z 0-9 _ -."
 ACTOR = "allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
 
@@ -36,9 +37,9 @@ def member(**fields: Any) -> dict[str, Any]:
 
 
 MESSAGES: list[tuple[dict[str, Any], str]] = [
-    ({}, f"The field type is missing; allowed are {MEMBERS}, batch."),
-    ({"type": None}, f"The field type is null; allowed are {MEMBERS}, batch."),
-    ({"type": {"a": 1}}, f'The field type is {{"a": 1}}; allowed are {MEMBERS}, batch.'),
+    ({}, f"The field type is missing; allowed are {KINDS}."),
+    ({"type": None}, f"The field type is null; allowed are {KINDS}."),
+    ({"type": {"a": 1}}, f'The field type is {{"a": 1}}; allowed are {KINDS}.'),
     (
         {"type": "set", "value": 1},
         "The field key is missing; set has type, key, value, expect.",
