@@ -21,6 +21,7 @@ import durable_set
 import fanout
 import imports
 import lag
+import past
 import sizes
 import start
 from rows import Row, table
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "streams": fanout.measure,
     "lag": lag.measure,
     "keys": sizes.measure,
+    "past": past.measure,
     "start": start.measure,
 }
 
