@@ -87,14 +87,14 @@ def frame(stream: Iterator[Patch]) -> tuple[dict[str, str], dict[str, Any]]:
 def test_the_first_frame_has_every_region_and_the_next_only_what_changed(box: Server) -> None:
     with picture(box) as stream:
         regions, signals = frame(stream)
-        assert set(regions) == {"rows", "found", "about", "fact", "tree", "foot"}
+        assert set(regions) == {"rows", "found", "about", "fact", "tree", "ticks", "foot"}
         assert signals["_total"] == signals["_keys"] == 3
         box.set("train.lr", 0.02)
         changed: dict[str, str] = {}
         # The status line may come by itself: its rate goes down, or it rests after a slow look.
-        while not {"rows", "foot"} <= set(changed):
+        while not {"rows", "ticks", "foot"} <= set(changed):
             changed |= frame(stream)[0]
-        assert set(changed) == {"rows", "foot"}
+        assert set(changed) == {"rows", "ticks", "foot"}
         assert "0.02" in changed["rows"]
 
 

@@ -11,6 +11,7 @@ TICKS: Final = 70
 STRETCHES: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 """In ms; any other name stands for all that is kept."""
 SHORTEST: Final = 10_000
+TICK: Final = 1_000
 NO_KEY: Final = "_"
 """Where none is chosen."""
 
@@ -22,11 +23,17 @@ class Timeline:
         self._ask, self._readmodel = ask, readmodel
 
     def look(self, now: int) -> Look:
+        start, end = self._covered(now)
+        ticks = self._readmodel.ticks(start, end, TICKS)
+        return views.ticks(ticks, start=start, end=end), {"_steps": self._steps()}, True
+
+    def _covered(self, now: int) -> tuple[int, int]:
+        """From when to when: to the end of a tick, so that it need not move all the time."""
         first = self._readmodel.first_time() or now
-        start = max(first, now - STRETCHES.get(self._ask.stretch, now))
-        start = min(start, now - SHORTEST)
-        ticks = self._readmodel.ticks(start, now, TICKS)
-        return views.ticks(ticks, start=start, end=now), {"_steps": self._steps()}, True
+        span = max(SHORTEST, min(now - first, STRETCHES.get(self._ask.stretch, now)))
+        tick = max(TICK, span // TICKS)
+        end = (now // tick + 1) * tick
+        return end - span - tick, end
 
     def _steps(self) -> list[int | None]:
         """The revisions of the changes before and after this picture: any, and the chosen key's."""

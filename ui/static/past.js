@@ -4,9 +4,9 @@ import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 
 const ASK_MS = 60; // between two moments that are asked for while dragging
 const PLAY_MS = 200; // between two moments while playing
-const STEPS = 10_000; // of the slider, from its oldest moment to now
+const STEPS = 10_000; // of the slider, from its oldest moment to its end, a moment behind now
 const STRIDE = STEPS / 100; // of an arrow key
-const NOW = 0.999; // so far to the right is now
+const NOW_MS = 300; // what is not longer ago is now
 
 const slider = byId("time");
 let range = { start: 0, end: 1 }; // what the slider covers, in ms
@@ -77,7 +77,7 @@ function slide(value) {
   stop();
   slider.value = value;
   dress();
-  if (value / STEPS >= NOW) {
+  if (at(value) > Date.now() - NOW_MS) {
     wanted = 0;
     return live();
   }
@@ -121,7 +121,7 @@ export function play(speed = Number(byId("speed").value)) {
     const now = performance.now();
     moment += (now - last) * speed;
     last = now;
-    if (moment >= range.end - PLAY_MS) live();
+    if (moment > Date.now() - NOW_MS) live();
     else go(moment);
   }, PLAY_MS);
   byId("play").setAttribute("aria-pressed", "true");
