@@ -251,6 +251,43 @@ def test_what_retention_removed_is_said(
     expect(window["#differences .cut"]).to_contain_text("Older changes were not kept of all keys")
 
 
+def test_in_the_past_history_and_chart_end_with_the_moment_and_nothing_is_restored(
+    window: Window,
+) -> None:
+    window.choose("train.lr")
+    expect(window[".extent"]).to_have_text("0.01 \N{EN DASH} 0.1")
+    versions(window).nth(3).locator(".rev").click()
+    expect(window["#history .what"]).to_have_text(["0.05"])
+    expect(window[".extent"]).to_have_text("0.05")
+    expect(window.value("train.lr")).to_have_text("0.05")
+    expect(window.row("train.lr").locator(".trend")).to_have_count(0)
+    expect(window["[data-do=restore-version]:enabled"]).to_have_count(0)
+    window.server.set("train.lr", 7)
+    window.press("Escape")
+    expect(versions(window)).to_have_count(5)
+    expect(window["[data-do=restore-version]:enabled"]).to_have_count(4)
+    versions(window).nth(3).locator(".rev").click()
+    expect(window["#history .what"]).to_have_text(["0.1 +0.05", "0.05"])
+    show(window, 2)
+    expect(window["#differences .is"]).to_have_text("7 +6.9")
+    window.server.set("train.lr", 8)
+    expect(window["#differences .is"]).to_have_text("8 +7.9")
+
+
+def test_the_chart_leads_to_the_moment_that_is_read(window: Window) -> None:
+    window.choose("train.lr")
+    window["#charts"].get_by_text("All", exact=True).click()
+    window.server.set("train.lr", 7)
+    expect(window[".extent"]).to_have_text("0.01 \N{EN DASH} 7")
+    window["#plot"].focus()
+    window.press("End", "ArrowLeft", "Enter")
+    expect(window.value("train.lr")).not_to_have_text("7")
+    expect(window[".extent"]).to_have_text("0.01 \N{EN DASH} 0.1")
+    window["#plot"].click()
+    window.press("Escape")
+    expect(window[".extent"]).to_have_text("0.01 \N{EN DASH} 7")
+
+
 def test_a_row_that_flashes_keeps_the_tint_of_what_is_selected(window: Window) -> None:
     window.choose("train.lr")
     tint = "() => getComputedStyle(document.getElementById('k:train.lr')).backgroundColor"

@@ -31,7 +31,7 @@ class Regions:
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
         self._timeline = Timeline(ask, readmodel)
-        self._trends = charts.live
+        self._trends = charts.live if ask.at is None else charts.past
         self._inspector = Inspector(ask, readmodel, charts)
         self._comparison = Comparison(ask, readmodel)
         self._filter = ask.filter()

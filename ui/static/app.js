@@ -10,7 +10,7 @@ import { compare, compareVersion, firstDifferences, moreDifferences } from "./di
 import { newest, older, restoreVersion } from "./history.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
-import { isPast, live, playOrStop, step } from "./past.js";
+import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
 import { flipSource, paceSource } from "./sources.js";
 import { enter, more, scope, unfold } from "./tree.js";
@@ -41,6 +41,7 @@ const CLICKS = {
   live,
   merge,
   mine,
+  moment: (element) => goTo(Number(element.dataset.revision)),
   "more-differences": (element) => moreDifferences(element.dataset.behind),
   more: (element) => more(element.dataset.prefix),
   newest,

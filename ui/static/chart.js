@@ -1,5 +1,7 @@
-// The inspector's chart: what it shows at a place, by pointer and by the arrow keys.
+// The inspector's chart: what it shows at a place, by pointer and by the arrow keys; and the way to
+// that moment.
 
+import { goTo } from "./past.js";
 import { byId, onPatch } from "./picture.js";
 
 const reading = byId("reading");
@@ -53,6 +55,7 @@ charts.addEventListener("pointermove", (event) => {
   at = Math.max(0, Math.min(1000, ((event.clientX - box.left) / box.width) * 1000));
   read(nearest(at), at);
 });
+charts.addEventListener("click", ({ target }) => target.closest("#plot") && enter());
 charts.addEventListener("pointerleave", () => at >= 0 && leave());
 charts.addEventListener("focusout", leave);
 charts.addEventListener("focusin", ({ target }) => target === plot() && at < 0 && walk(known().length - 1));
@@ -61,6 +64,12 @@ function walk(i) {
   const to = Math.max(0, Math.min(i, known().length - 1));
   at = -1;
   read(to, known()[to]?.[0]);
+}
+
+/** Show everything as it was at the point that is read. */
+function enter() {
+  const revision = known()[place]?.[1];
+  if (revision) goTo(revision);
 }
 
 const MOVES = {
@@ -75,9 +84,11 @@ const MOVES = {
 };
 
 charts.addEventListener("keydown", (event) => {
-  if (event.target !== plot() || !MOVES[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  const isEnter = event.key === "Enter";
+  if (event.target !== plot() || !(MOVES[event.key] || isEnter) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
-  walk(MOVES[event.key]());
+  if (isEnter) enter();
+  else walk(MOVES[event.key]());
 });
 
 // A new picture below the pointer, or below the place that the keyboard is on.
