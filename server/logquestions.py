@@ -1,16 +1,17 @@
 """What the read model answers about the event log: history, differences, what was when."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Final, TypeVar
 
 import apsw
 
-from server import history, horizons
+from server import history, horizons, reversal
 from server.history import Diff, History
 from server.horizons import Horizon
+from server.logbook import Logbook
 
 Result = TypeVar("Result")
 
@@ -56,6 +57,12 @@ class LogQuestions(ABC):
         return self.in_thread(
             lambda connection: history.neighbour(connection, revision, forwards, match)
         )
+
+    def undone(self, revisions: Iterable[int]) -> set[int]:
+        """Those of the transactions that are reversed now."""
+        with self.snapshot() as connection:
+            book = Logbook(connection)
+            return {one for one in revisions if reversal.is_reversed(book, one)}
 
     def moment(self, text: str, name: str = "at") -> int:
         """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`."""

@@ -122,7 +122,7 @@ def _to_undo(log: Log, command: Undo | Redo, actor: str) -> list[Done]:
     if command.of is None:
         for one in log.newest_of(actor):
             is_own = one.type not in REVERSING and log.touches_visible(one.revision)
-            if is_own and not _is_reversed(log, one.revision):
+            if is_own and not is_reversed(log, one.revision):
                 return [one]
         raise NothingToUndo(f"{actor} has done nothing that is not undone already.")
     return _in_force(log, _named(log, command.of), command.of)
@@ -137,7 +137,7 @@ def _to_redo(log: Log, command: Redo, actor: str) -> list[Done]:
         undone = {by for one in named if (by := log.reversed_by(one.revision))}
         return _in_force(log, [log.done(by) for by in sorted(undone)], command.of)
     for one in log.newest_of(actor):
-        if one.type == "undo" and not _is_reversed(log, one.revision):
+        if one.type == "undo" and not is_reversed(log, one.revision):
             return [one]
         if one.type not in REVERSING and log.touches_visible(one.revision):
             break
@@ -152,15 +152,18 @@ def _named(log: Log, identity: str) -> list[Done]:
 
 
 def _in_force(log: Log, found: list[Done], identity: str) -> list[Done]:
-    left = [one for one in found if not _is_reversed(log, one.revision)]
+    left = [one for one in found if not is_reversed(log, one.revision)]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")
     return left
 
 
-def _is_reversed(log: Log, revision: int) -> bool:
-    by = log.reversed_by(revision)
-    return by is not None and not _is_reversed(log, by)
+def is_reversed(log: Log, revision: int) -> bool:
+    """Whether a transaction is undone, and that not undone in turn."""
+    is_undone, by = False, log.reversed_by(revision)
+    while by is not None:
+        is_undone, by = not is_undone, log.reversed_by(by)
+    return is_undone
 
 
 def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:

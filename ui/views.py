@@ -4,7 +4,7 @@ A region is one element with an id of its own. Names of parameters are those of 
 `now` is in ms since 1970 UTC, `own` is this window's actor.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from string import ascii_letters, digits
@@ -163,11 +163,23 @@ def fact(item: Item | None, *, key: str, own: str) -> str:
 
 
 def activity(
-    attempts: Sequence[Mapping[str, Any]], *, only: str, has_more: bool, now: int, own: str
+    attempts: Sequence[Mapping[str, Any]],
+    undone: Collection[int],
+    *,
+    only: str,
+    has_more: bool,
+    now: int,
+    own: str,
 ) -> str:
-    """Every attempt, newest first, with its outcome."""
+    """Every attempt, newest first, with its outcome; `undone` are revisions."""
     return _render(
-        "activity.html", attempts=attempts, only=only, has_more=has_more, now=now, own=own
+        "activity.html",
+        attempts=attempts,
+        undone=undone,
+        only=only,
+        has_more=has_more,
+        now=now,
+        own=own,
     )
 
 

@@ -119,7 +119,12 @@ class Regions:
             actor, ask.only or None, before, ask.attempts, without
         )
         has_more = more is not None and ask.attempts < MOST_ATTEMPTS
-        html = views.activity(attempts, only=ask.only, has_more=has_more, now=now, own=ask.actor)
+        undone = self._readmodel.undone(
+            record["revision"] for record in attempts if record.get("changed")
+        )
+        html = views.activity(
+            attempts, undone, only=ask.only, has_more=has_more, now=now, own=ask.actor
+        )
         return html, {}, True
 
     def _sources(self, _now: int) -> Look:

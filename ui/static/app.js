@@ -8,15 +8,20 @@ import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, find, flip } from "./list.js";
 import { compare, compareVersion, firstDifferences, moreDifferences } from "./diff.js";
 import { newest, older, restoreVersion } from "./history.js";
+import "./identity.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
 import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
+import { chooseAll } from "./resolve.js";
 import { flipSource, paceSource } from "./sources.js";
 import { enter, more, scope, unfold } from "./tree.js";
+import { heed, redo, undo } from "./undo.js";
 
 // An element names what a click on it does; keys stay in data, never in an expression.
 const CLICKS = {
+  "all-mine": () => chooseAll("mine"),
+  "all-theirs": () => chooseAll("theirs"),
   by: (element) => by(element.dataset.by),
   clear,
   close,
@@ -60,6 +65,7 @@ const CLICKS = {
   "step-on": () => step(true),
   theirs,
   turn,
+  "undo-attempt": ({ dataset }) => (dataset.type === "undo" ? redo : undo)(dataset.id),
   unfold: (element) => {
     const node = element.closest(".node");
     unfold(node.dataset.prefix, node.ariaExpanded !== "true");
@@ -147,6 +153,7 @@ document.addEventListener("keydown", (event) => {
   if (isCommand && event.key.toLowerCase() === "k") openPalette();
   else if (isCommand && event.key === "c" && !isField(event.target) && getSelection().isCollapsed) copyValue();
   else if (event.key === "Escape") escape(event);
+  else if (heed(event)) return event.preventDefault();
   else if (isField(event.target) || byId("sheet").open) return;
   else if ((isCommand && event.key !== "Backspace") || event.altKey || !KEYS[event.key]) return;
   else if (KEYS[event.key](event) === false) return;

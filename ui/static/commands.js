@@ -9,6 +9,7 @@ export const BATCH = 1_000; // the server's limit
 
 const waiting = new Map(); // command id -> { body, settle, since, timer }
 const settled = new Set();
+const listeners = [];
 
 /**
  * Send one command; `raw` is its value as JSON text, so that numbers stay exact. Resolves to the
@@ -17,11 +18,13 @@ const settled = new Set();
 export function send(command, raw) {
   const id = crypto.randomUUID();
   const body = written({ id, actor: $.actor, ...command }, raw);
-  return new Promise((settle) => {
-    waiting.set(id, { body, settle, since: Date.now(), timer: 0 });
-    tell();
-    post(id);
+  const promise = new Promise((settle) => {
+    waiting.set(id, { command, body, settle, since: Date.now(), timer: 0 });
   });
+  waiting.get(id).promise = promise;
+  tell();
+  post(id);
+  return promise;
 }
 
 /** What `command` would do: `{status, changes?, code?, message?}`. Changes nothing. */
@@ -32,6 +35,22 @@ export async function preview(command) {
   } catch {
     return { status: "failed", message: "The server does not answer." };
   }
+}
+
+/** Send it only if it would be accepted: what cannot be done leaves no rejection behind. */
+export async function tried(command) {
+  const outcome = await preview(command);
+  return outcome.status === "accepted" ? send(command) : outcome;
+}
+
+/** Call `listener(command, outcome)` for each command of this window. */
+export function onSettled(listener) {
+  listeners.push(listener);
+}
+
+/** Until everything that was sent by now has its outcome. */
+export function idle() {
+  return Promise.all([...waiting.values()].map((entry) => entry.promise));
 }
 
 /** The outcome as one line: empty where it was accepted. */
@@ -99,6 +118,7 @@ function settle(id, outcome) {
   tell();
   if (outcome.status !== "accepted") say(`Rejected. ${reason(outcome)}`);
   entry.settle(outcome);
+  for (const listener of listeners) listener(entry.command, { id, ...outcome });
 }
 
 // The status line's right end.

@@ -49,7 +49,8 @@ function explain(outcome) {
   return key ? `${key} has been changed meanwhile. Cancel, and look again.` : message;
 }
 
-function open(name, focus) {
+/** Show a form in the inspector's place; what had the focus gets it back when it closes. */
+export function open(name, focus) {
   back = document.activeElement;
   tell(name, "");
   ask({ _form: name });

@@ -5,9 +5,10 @@ import { create, remove, rename } from "./forms.js";
 import { compare } from "./diff.js";
 import { chooseFirst, find, toTop } from "./list.js";
 import { isPast, live, play, step } from "./past.js";
-import { $, ask, byId, say } from "./picture.js";
+import { $, CTRL, ask, byId, say } from "./picture.js";
 import { restoreMoment } from "./restore.js";
 import { scope } from "./tree.js";
+import { redo, undo } from "./undo.js";
 import { guessed } from "./values.js";
 
 const TYPED_MS = 90;
@@ -55,6 +56,8 @@ const COMMANDS = [
   ["Create a key…", () => create(), isNow, "N"],
   ["Rename what is chosen…", () => rename(), () => isNow() && ($.key || $.prefix), "F2"],
   ["Delete what is chosen…", () => remove(), () => isNow() && ($.key || $.prefix || $._marked > 1), "Delete"],
+  ["Undo", () => undo(), isNow, `${CTRL}Z`],
+  ["Redo", () => redo(), isNow, `Shift ${CTRL}Z`],
   ["Pause: hold the picture", pause, () => isNow() && !$.hold, "P"],
   ["Resume: go on live", pause, () => $.hold, "P"],
   ["Go back one change", () => step(false), null, ","],

@@ -62,7 +62,7 @@ mergePatch({
   _online: true,
   _isOut: false, // the server does not know this window's cookie any more
   _news: "", // how many of them came since Activity was last open
-  _form: "", // "create", "rename" or "delete" in the inspector's place
+  _form: "", // "create", "rename", "delete", "undo" or "restore" in the inspector's place
   _marked: 0, // selected rows
   _note: "", // why not all that was asked for is selected
   _saved: "All changes saved",

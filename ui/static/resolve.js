@@ -1,0 +1,149 @@
+// Where others have changed the keys that an undo is about: for each key, keep theirs or take mine.
+
+import { reason, tried } from "./commands.js";
+import { close, open } from "./forms.js";
+import { $, byId, say } from "./picture.js";
+import { escaped, exactly } from "./values.js";
+
+const LONGEST = 120; // characters of a value
+const SEARCHED = 100; // versions of a key among which that of an import is looked for
+
+const form = byId("undo");
+let command = {}; // the undo or redo that was refused
+let of = []; // the ids of what it reverses
+let versions = new Map(); // key -> { theirs: {revision, raw, actor, at}, mine: raw | null }
+let choices = new Map(); // key -> "theirs" | "mine"
+
+/** Ask what to do about the keys of a refused undo or redo of `name`, and do that. */
+export async function resolve(refused, conflict, name) {
+  [of, versions, choices] = [conflict.of, new Map(), new Map()];
+  command = { ...refused, of: refused.of ?? of[0] };
+  const word = command.type === "undo" ? "Undo" : "Redo";
+  form.querySelector("h1").textContent = `${word} ${name}`;
+  byId("undo-go").textContent = word;
+  if (!(await look(conflict.keys))) return say("The server does not answer.");
+  tell("");
+  open("undo", "undo-go");
+  byId("undo-keys").querySelector("input").focus();
+}
+
+// What it is and what it would be
+
+/** Read the keys anew and show them all; whether the server answered. */
+async function look(keys) {
+  const all = [...new Set([...versions.keys(), ...keys])].sort();
+  try {
+    const base = (await json(`/queries/attempts/${encodeURIComponent(of[0])}`)).revision;
+    const found = await Promise.all(all.map((key) => both(key, base)));
+    for (const [i, key] of all.entries()) {
+      const was = versions.get(key);
+      if (was?.theirs.revision !== found[i].theirs.revision) choices.set(key, "theirs");
+    }
+    versions = new Map(all.map((key, i) => [key, found[i]]));
+  } catch {
+    return false;
+  }
+  show();
+  return true;
+}
+
+async function both(key, base) {
+  const path = encodeURIComponent(key);
+  const limit = of.length > 1 ? SEARCHED : 1;
+  const { items } = await json(`/queries/history/${path}?limit=${limit}`);
+  const own = items.filter(({ id }) => of.includes(id)).at(-1)?.revision ?? base;
+  const before = await json(`/queries/state/${path}?at=${Number(own) - 1}`);
+  const [{ revision, actor, at, value }] = items;
+  return { theirs: { revision: Number(revision), actor, at, raw: written(value) }, mine: written(before?.value) };
+}
+
+const written = (value) => (value === undefined ? null : JSON.stringify(value));
+
+/** The JSON at `path` with its numbers as they are written; null where there is nothing. */
+async function json(path) {
+  const answer = await fetch(path);
+  if (answer.status === 404) return null;
+  if (!answer.ok) throw new Error(path);
+  return exactly(await answer.text());
+}
+
+// The form
+
+function show() {
+  byId("undo-all").hidden = versions.size < 2;
+  const word = versions.size === 1 ? "this key" : `these ${versions.size} keys`;
+  byId("undo-what").textContent = `Since then somebody has changed ${word}. What holds?`;
+  byId("undo-keys").replaceChildren(...[...versions].map(choice));
+}
+
+function choice([key, { theirs, mine }], i) {
+  const group = element("fieldset");
+  const change = theirs.raw === null ? "deleted" : "set";
+  group.append(element("legend", key));
+  group.append(option(i, key, "theirs", "Keep theirs", theirs.raw, `${change} by ${who(theirs.actor)} at ${time(theirs.at)}`));
+  group.append(option(i, key, "mine", "Take mine", mine, mine === null ? "the key goes" : "comes back"));
+  return group;
+}
+
+function option(i, key, value, label, raw, note) {
+  const made = element("label");
+  const radio = element("input");
+  Object.assign(radio, { type: "radio", name: `undo-${i}`, value, checked: choices.get(key) === value });
+  radio.dataset.key = key;
+  made.append(radio, element("b", label), element("code", shown(raw)), element("small", note));
+  return made;
+}
+
+function shown(raw) {
+  if (raw === null) return "no such key";
+  return escaped(raw.length > LONGEST ? `${raw.slice(0, LONGEST - 1)}…` : raw);
+}
+
+function who(actor) {
+  if (actor === $.actor) return "this window";
+  return actor.startsWith("window.") ? "another window" : actor;
+}
+
+function time(at) {
+  const [then, now] = [new Date(at), new Date()];
+  return then.toDateString() === now.toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
+}
+
+function element(name, text = "") {
+  return Object.assign(document.createElement(name), { textContent: text });
+}
+
+function tell(text) {
+  form.querySelector(".said").textContent = text;
+}
+
+/** Choose the same for all keys. */
+export function chooseAll(what) {
+  for (const key of versions.keys()) choices.set(key, what);
+  for (const radio of byId("undo-keys").querySelectorAll("input")) radio.checked = radio.value === what;
+}
+
+form.addEventListener("change", ({ target }) => choices.set(target.dataset.key, target.value));
+form.addEventListener("submit", async () => {
+  tell("");
+  byId("undo-go").disabled = true;
+  const keys = [...versions.keys()];
+  const keep = keys.filter((key) => choices.get(key) === "theirs");
+  const taken = keys.filter((key) => choices.get(key) === "mine");
+  const replace = Object.fromEntries(taken.map((key) => [key, versions.get(key).theirs.revision]));
+  const outcome = await tried({ ...command, keep, replace });
+  if (outcome.code === "conflict") await again(outcome.keys);
+  else if (outcome.status !== "accepted") tell(reason(outcome));
+  else end(outcome);
+  byId("undo-go").disabled = false;
+});
+
+async function again(keys) {
+  const isThere = await look(keys);
+  tell(isThere ? `${keys.join(", ")}: changed just now. Look again.` : "The server does not answer.");
+}
+
+function end({ changed }) {
+  close();
+  if (!changed) say("All is kept as it is.");
+}
