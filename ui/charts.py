@@ -33,7 +33,7 @@ STEPS: Final = (
     *(_SECOND * n for n in (1, 2, 5, 10, 15, 30)),
     *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
-    *(_DAY * n for n in (1, 2, 7, 14, 30, 91, 182, 365, 730, 1825)),
+    *(_DAY * n for n in (1, 2, 3, 5, 7, 14, 30, 91, 182, 365, 730, 1825)),
 )
 """ms between two times that are named below a chart."""
 

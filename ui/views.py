@@ -229,9 +229,15 @@ def chart(found: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
         key=key,
         span=SPANS[span],
         is_drawn=is_drawn,
+        is_to_come=False,
         tall=TALL,
         margin=MARGIN,
     )
+
+
+def chart_to_come(*, key: str) -> str:
+    """In the chart's place while it takes longer than a moment to read."""
+    return _render("chart.html", drawing=None, key=key, is_drawn=True, is_to_come=True)
 
 
 def diff(

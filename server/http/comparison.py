@@ -1,33 +1,28 @@
 """The window's view of what differs between two moments."""
 
+from functools import partial
 from time import monotonic
 from typing import Final
 
-import gevent
-
 from server.history import Diff
+from server.http.aside import Aside
 from server.http.ask import Ask, Look, View
 from server.readmodel import ReadModel
 from ui import views
 from ui.differences import delta
 
-QUICK_SECONDS: Final = 0.15
-"""What takes longer is announced first."""
 REST: Final = 3
 """Comparing rests this many times as long as it has taken before it is done again."""
 
 
 class Comparison:
-    """Compares anew where one of the moments is now and something has happened.
-
-    Meanwhile the window goes on: the greenlet that compares waits for a native thread.
-    """
+    """Compares anew where one of the moments is now and something has happened."""
 
     def __init__(self, ask: Ask, readmodel: ReadModel) -> None:
         self._ask, self._readmodel = ask, readmodel
         self._found: Diff | None = None
         self._rows: list[views.Row] = []
-        self._job: gevent.Greenlet[..., None] | None = None
+        self._aside = Aside()
         self._due = 0.0
 
     def in_sight(self) -> dict[str, View]:
@@ -35,13 +30,9 @@ class Comparison:
 
     def _diff(self, now: int) -> Look:
         since, until = self._moments()
-        if self._job is None and self._is_due(since, until):
-            self._job = gevent.spawn(self._compare, since.revision, until.revision)
-            self._job.join(QUICK_SECONDS)
-        if self._job is not None and self._job.ready():
-            self._job.get()
-            self._job = None
-        return self._html(since, until, now), {}, self._job is None
+        if self._aside.is_busy or self._is_due(since, until):
+            self._aside.is_done(partial(self._compare, since.revision, until.revision))
+        return self._html(since, until, now), {}, not self._aside.is_busy
 
     def _is_due(self, since: views.Moment, until: views.Moment) -> bool:
         found = self._found

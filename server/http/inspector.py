@@ -1,11 +1,13 @@
 """The inspector's regions about the past of the chosen key: its history and its chart."""
 
+from functools import partial
 from itertools import pairwise
 
 import apsw
 
 from server.charts import Chart, Charts, Wanted, is_drawn, read
 from server.history import Version
+from server.http.aside import Aside
 from server.http.ask import Ask, Look, View
 from server.readmodel import ReadModel
 from ui import views
@@ -22,6 +24,7 @@ class Inspector:
         self._has_more = self._is_cut = False
         self._drawn_for: object = None
         self._drawn = ""
+        self._aside = Aside()
 
     def in_sight(self) -> dict[str, View]:
         return {"history": self._history, "chart": self._chart} if self._ask.key else {}
@@ -75,13 +78,14 @@ class Inspector:
         until = made if is_past else max(now, made)
         wanted = Wanted(ask.key, ask.span, until, revision)
         known = self._charts.known(wanted, is_past)
-        drawn_for = (self._revision(), known and until // known.width)
-        if drawn_for != self._drawn_for or not known:
-            self._draw(wanted, is_past, known)
-            self._drawn_for = drawn_for
-        return self._drawn, {}, True
+        key_revision = self._revision()
+        drawn_for = (key_revision, known and until // known.width)
+        if self._aside.is_busy or drawn_for != self._drawn_for:
+            self._aside.is_done(partial(self._draw, wanted, is_past, known, key_revision))
+        html = self._drawn or views.chart_to_come(key=ask.key)
+        return html, {}, not self._aside.is_busy
 
-    def _draw(self, wanted: Wanted, is_past: bool, known: Chart | None) -> None:
+    def _draw(self, wanted: Wanted, is_past: bool, known: Chart | None, key_revision: int) -> None:
         def ask(connection: apsw.Connection) -> Chart | None:
             is_possible = is_drawn(connection, wanted.key, wanted.revision)
             return read(connection, wanted, known) if is_possible else None
@@ -89,6 +93,7 @@ class Inspector:
         found = self._readmodel.in_thread(ask)
         if found:
             self._charts.keep(wanted, is_past, found)
+        self._drawn_for = (key_revision, found and wanted.until // found.width)
         self._drawn = views.chart(
             None if found is None or found.is_crowded else found,
             key=wanted.key,
