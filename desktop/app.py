@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 THEME: Final = "_signalbox.theme"
+NAME: Final = "app"
+"""What the page calls this window: a store has only one, so it undoes what it did before."""
 REST_SECONDS: Final = 0.5
 """The window's place is written once it has not moved for so long."""
 AGAIN_SECONDS: Final = 0.5
@@ -84,7 +86,7 @@ class App:
             lost=lambda: _beside(self._show_again),
         )
         _beside(memory.keep, shown.place)
-        shown.show(self._child.ask(Box.login))
+        shown.show(self._child.ask(_entrance))
         memory.write(shown.place())
         del engine
 
@@ -114,7 +116,7 @@ class App:
         """The page did not load, or has crashed: log in anew, as soon as a server answers."""
         while self._window is not None and not self._child.closed.wait(AGAIN_SECONDS):
             try:
-                self._window.go(self._child.box.login())
+                self._window.go(_entrance(self._child.box))
             except (NotRunning, Rejected):
                 continue
             return
@@ -124,6 +126,11 @@ def _wishes(box: Box) -> tuple[Geometry | None, str]:
     """Where the window should stand, and its theme."""
     place = Geometry.read(box.get(geometry.KEY, default=None))
     return place, box.get(THEME, default="system")
+
+
+def _entrance(box: Box) -> str:
+    """A new login address that tells the page its window's name, as nothing else is kept there."""
+    return f"{box.login()}#{NAME}"
 
 
 def _beside(work: Callable[..., None], *args: object) -> None:

@@ -195,3 +195,19 @@ def test_opens_in_a_folder_that_has_a_server_of_its_own(desk: Desk, tmp_path: Pa
     (tmp_path / "server.py").write_text("raise SystemExit('the wrong server')")
     (tmp_path / "signalbox.py").write_text("raise SystemExit('the wrong client')")
     assert desk.open(cwd=tmp_path).close() == 0
+
+
+def test_window_is_who_it_was_after_a_restart_and_can_undo(desk: Desk) -> None:
+    desk.command("set", "lamp.on", "false")
+    port = free_port()
+    shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+    with page_of(port) as page:
+        page.get_by_role("switch").first.click()
+        expect(page.locator("#done")).to_contain_text("Set lamp.on")
+    assert shown.close() == 0
+    shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+    with page_of(port) as page:
+        page.keyboard.press("Control+z")
+        expect(page.locator("#done")).to_contain_text("Undid set of lamp.on")
+        expect(page.get_by_role("switch").first).not_to_be_checked()
+    assert shown.close() == 0
