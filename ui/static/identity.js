@@ -31,10 +31,11 @@ async function chosen() {
 }
 
 function keep(id) {
+  ask({ actor: `window.${id}` });
   sessionStorage.setItem(STORED, id);
   const others = known().filter((other) => other !== id);
   localStorage.setItem(STORED, JSON.stringify([id, ...others].slice(0, MOST)));
-  ask({ actor: `window.${id}` });
 }
 
-chosen().then(keep); // not awaited here, or the whole page would wait
+// Not awaited here, or the whole page would wait. Where nothing can be kept, it is a new window.
+chosen().catch(() => fresh).then(keep);

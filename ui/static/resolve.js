@@ -25,26 +25,30 @@ export async function resolve(refused, conflict, name) {
   tell("");
   open("undo", "undo-go");
   byId("undo-keys").querySelector("input").focus();
+  say(`${word} ${name}. ${byId("undo-what").textContent}`);
 }
 
 // What it is and what it would be
 
-/** Read the keys anew and show them all; whether the server answered. */
+/** Read the keys anew and show them all; those that are news, or null without an answer. */
 async function look(keys) {
   const all = [...new Set([...versions.keys(), ...keys])].sort();
+  const found = await read(all);
+  if (!found) return null;
+  const news = all.filter((key) => versions.get(key)?.theirs.revision !== found.get(key).theirs.revision);
+  for (const key of news) choices.set(key, "theirs");
+  versions = found;
+  show();
+  return news;
+}
+
+async function read(keys) {
   try {
     const base = (await json(`/queries/attempts/${encodeURIComponent(of[0])}`)).revision;
-    const found = await Promise.all(all.map((key) => both(key, base)));
-    for (const [i, key] of all.entries()) {
-      const was = versions.get(key);
-      if (was?.theirs.revision !== found[i].theirs.revision) choices.set(key, "theirs");
-    }
-    versions = new Map(all.map((key, i) => [key, found[i]]));
+    return new Map(await Promise.all(keys.map(async (key) => [key, await both(key, base)])));
   } catch {
-    return false;
+    return null; // the server is away
   }
-  show();
-  return true;
 }
 
 async function both(key, base) {
@@ -71,8 +75,8 @@ async function json(path) {
 
 function show() {
   byId("undo-all").hidden = versions.size < 2;
-  const word = versions.size === 1 ? "this key" : `these ${versions.size} keys`;
-  byId("undo-what").textContent = `Since then somebody has changed ${word}. What holds?`;
+  const count = versions.size === 1 ? "1 key has" : `${versions.size} keys have`;
+  byId("undo-what").textContent = `${count} been changed since. Which value is to stay?`;
   byId("undo-keys").replaceChildren(...[...versions].map(choice));
 }
 
@@ -139,8 +143,8 @@ form.addEventListener("submit", async () => {
 });
 
 async function again(keys) {
-  const isThere = await look(keys);
-  tell(isThere ? `${keys.join(", ")}: changed just now. Look again.` : "The server does not answer.");
+  const news = await look(keys);
+  tell(news ? `Changed just now: ${news.join(", ")}. Look again.` : "The server does not answer.");
 }
 
 function end({ changed }) {

@@ -22,7 +22,8 @@ export const redo = (of) => reverse({ type: "redo", of });
 // One after the other: a second press means what the first has left.
 function reverse(command) {
   if (isPast()) return say("This is the past. Escape returns to live.");
-  turn = turn.then(() => act(command));
+  const go = () => act(command);
+  turn = turn.then(go, go);
 }
 
 async function act(command) {
