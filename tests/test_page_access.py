@@ -18,11 +18,17 @@ def window(box: Server, open_window: OpenWindow) -> Window:
 def test_the_heads_of_the_list_are_its_columns_and_tell_how_it_is_sorted(window: Window) -> None:
     expect(window["#grid"]).to_have_attribute("aria-owns", "heads")
     heads = window["#heads [role=columnheader]"]
-    assert [text.strip() for text in heads.all_inner_texts()] == ["Key", "Value", "Changed", "By"]
+    assert [text.strip() for text in heads.all_inner_texts()] == [
+        "Key",
+        "Value",
+        "Trend",
+        "Changed",
+        "By",
+    ]
     expect(heads.nth(0)).to_have_attribute("aria-sort", "ascending")
-    heads.nth(2).get_by_role("button").click()
+    heads.nth(3).get_by_role("button").click()
     expect(heads.nth(0)).to_have_attribute("aria-sort", "none")
-    expect(heads.nth(2)).to_have_attribute("aria-sort", "descending")
+    expect(heads.nth(3)).to_have_attribute("aria-sort", "descending")
 
 
 def test_nothing_but_rows_stands_in_the_list(window: Window) -> None:
