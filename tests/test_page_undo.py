@@ -140,6 +140,28 @@ def test_anything_in_activity_can_be_undone_by_name(window: Window) -> None:
     assert window.server.value("lamp.name") == "hall"
 
 
+def test_the_line_goes_away_but_not_below_the_pointer(box: Server, open_window: OpenWindow) -> None:
+    window = open_window(filled(box), lambda page: page.clock.install())
+    set_value(window, "lamp.level", "20")
+    window["#done"].hover()
+    window.page.clock.fast_forward(11_000)
+    expect(window["#done"]).to_have_text("Set lamp.level · Undo")
+    window["#grid"].hover()
+    window.page.clock.fast_forward(11_000)
+    expect(window["#done"]).to_have_text("")
+
+
+def test_in_the_past_nothing_is_undone(window: Window) -> None:
+    set_value(window, "lamp.level", "20")
+    before = window.server.get("/queries/status").json()["revision"] - 1
+    window.page.evaluate("at => import('/static/past.js').then(({ goTo }) => goTo(at))", before)
+    expect(window.value("lamp.level")).to_have_text("70")
+    window["#grid"].focus()
+    window.press("Control+z")
+    expect(window["#said"]).to_contain_text("This is the past.")
+    assert window.server.value("lamp.level") == 20
+
+
 # Where others have changed the same keys since
 
 
