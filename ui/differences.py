@@ -15,7 +15,7 @@ import msgspec
 
 from ui import words
 
-LONGEST: Final = 32_000
+LONGEST: Final = 16_000
 """Characters of JSON up to which it is compared by path."""
 PATHS: Final = 6
 """Paths of a JSON value that are named; the rest is counted."""

@@ -1,12 +1,28 @@
 """Work of a region that may take long: done aside, so that the rest of the picture goes on."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Final, TypeVar
 
 import gevent
 
+Each = TypeVar("Each")
+
 QUICK_SECONDS: Final = 0.1
 """What is done within this time comes with the frame that asked for it."""
+
+TURN_SECONDS: Final = 0.01
+HIGHEST: Final = 2
+
+
+def in_turns(many: Iterable[Each]) -> Iterator[Each]:
+    """The same, one after the other; in between others get a turn where it takes long."""
+    began = monotonic()
+    for each in many:
+        yield each
+        if monotonic() - began > TURN_SECONDS:
+            gevent.idle(priority=HIGHEST)
+            began = monotonic()
 
 
 class Aside:

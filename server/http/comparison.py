@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final
 
 from server.history import Diff
-from server.http.aside import Aside
+from server.http.aside import Aside, in_turns
 from server.http.ask import Ask, Look, View
 from server.readmodel import ReadModel
 from ui import views
@@ -46,7 +46,7 @@ class Comparison:
         )
         self._rows = [
             views.Row(key, before, after, delta(before, after))
-            for key, before, after in self._found.items
+            for key, before, after in in_turns(self._found.items)
         ]
         self._due = monotonic() + REST * (monotonic() - started)
 

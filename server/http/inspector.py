@@ -7,7 +7,7 @@ import apsw
 
 from server.charts import Chart, Charts, Wanted, is_drawn, read
 from server.history import Version
-from server.http.aside import Aside
+from server.http.aside import Aside, in_turns
 from server.http.ask import Ask, Look, View
 from server.readmodel import ReadModel
 from ui import views
@@ -63,7 +63,7 @@ class Inspector:
         known = {version.revision: version for version in self._versions}
         self._versions = [
             known.get(later.revision) or _version(later, earlier.raw)
-            for later, earlier in pairwise(found.items)
+            for later, earlier in in_turns(pairwise(found.items))
         ]
         self._has_more = len(found.items) > ask.versions
         if not self._has_more:
