@@ -118,7 +118,7 @@ def test_page_cannot_leave_or_call_python(desk: Desk, tmp_path: Path) -> None:
             told = page.evaluate(
                 "[window.stayed, typeof pywebview, document.cookie, location.href]"
             )
-            assert told == [True, "undefined", "", desk.endpoint()["url"] + "/"]
+            assert told == [True, "undefined", "", desk.endpoint()["url"] + "/#app"]
     finally:
         elsewhere.kill()
     desk.await_streams()
