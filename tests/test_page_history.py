@@ -218,6 +218,13 @@ def show(window: Window, since: int, until: int = -1, scope: str | None = None) 
     )
 
 
+def test_an_hour_ago_is_compared_by_a_command(window: Window) -> None:
+    window.press("Control+k")
+    window["#query"].fill("compare hour")
+    window.page.get_by_text("Compare an hour ago with now").click()
+    expect(window["#differences .between"]).to_have_text("From the beginning to now: 2 keys differ")
+
+
 def test_a_prefix_is_compared_alone_and_backwards_too(window: Window) -> None:
     window.server.set("lamp.level", 7)
     window.node("lamp.").click()

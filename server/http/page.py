@@ -29,7 +29,7 @@ TICK_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 12.0
 REST: Final = 3
 """A region that takes long to ask for rests this many times as long before the next time."""
-PACE: Final = {"nav": 1.0, "ticks": 1.0, "chart": 0.2, "diff": 0.5}
+PACE: Final = {"nav": 1.0, "ticks": 1.0, "chart": 0.2, "diff": 0.5, "history": 0.1}
 """Seconds between two looks at a region that is worth no more."""
 CURRENT: Final = {"diff", "foot", "nav", "ticks"}
 """Regions that go on while the picture shows an earlier moment."""

@@ -1,7 +1,7 @@
 // The comparison of two moments: `compare(since, until, scope)` shows it, by the signals
 // {view: "diff", since, until, scope}: revisions (until -1 is now), and "key", "prefix" or "all".
 
-import { $, ask, onChange } from "./picture.js";
+import { $, ask, onChange, say } from "./picture.js";
 
 const PAGE = 200;
 const MOST = 1_000; // as the server allows; then another list begins
@@ -9,6 +9,14 @@ const MOST = 1_000; // as the server allows; then another list begins
 /** Show what differs between two revisions; of the inspected key, its prefix, or everything. */
 export function compare(since, until = -1, scope = $.key ? "key" : $.prefix ? "prefix" : "all") {
   ask({ view: "diff", since, until, scope, differences: PAGE, behind: "" });
+}
+
+/** Compare what was `ago` ms before now with now. */
+export async function compareSince(ago) {
+  const query = new URLSearchParams({ at: new Date(Date.now() - ago).toISOString(), limit: 1 });
+  const answer = await fetch(`/queries/state?${query}`).catch(() => null);
+  if (answer?.ok) compare((await answer.json()).revision);
+  else say("The server does not answer.");
 }
 
 /** Compare a version of the inspected key with now; while comparing, with the other version. */

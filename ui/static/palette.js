@@ -2,7 +2,7 @@
 
 import { reason, send } from "./commands.js";
 import { create, remove, rename } from "./forms.js";
-import { compare } from "./diff.js";
+import { compare, compareSince } from "./diff.js";
 import { chooseFirst, find, toTop } from "./list.js";
 import { isPast, live, play, step } from "./past.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
@@ -68,6 +68,8 @@ const COMMANDS = [
   ["Return to live", live, isPast, "Escape"],
   ["Restore this moment…", () => restoreMoment(), isPast],
   ["Compare this moment with now", () => compare($._pastRevision), isPast],
+  ["Compare an hour ago with now", () => compareSince(3_600_000)],
+  ["Compare a day ago with now", () => compareSince(86_400_000)],
   ["Show keys", () => show("keys"), () => $.view !== "keys"],
   ["Show activity", () => show("activity")],
   ["Show rejected attempts", () => ask({ view: "activity", only: "rejected" })],
