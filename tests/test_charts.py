@@ -19,6 +19,7 @@ from server.database import Database
 from server.search import Item
 from server.trends import POINTS, REMEMBERED, STATES, Trends
 from ui import charts as drawn
+from ui import words
 
 __all__ = ["browser", "open_window"]
 
@@ -182,6 +183,23 @@ def test_numbers_beyond_every_float_are_left_out(log: Log) -> None:
     chart = log.chart()
     assert chart.columns[-1].high == 1e308
     assert "nan" not in drawn.drawing(chart).line + "inf"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.0, "0"),
+        (0.012345, "0.01235"),
+        (1482.6, "1,483"),
+        (-999_999.0, "-999,999"),
+        (17_179_869_184.0, "17.18 G"),
+        (-1.5e6, "-1.5 M"),
+        (1e15, "1e+15"),
+        (1e-9, "1e-09"),
+    ],
+)
+def test_what_is_read_off_a_chart_has_about_four_figures(number: float, text: str) -> None:
+    assert words.figure(number) == text
 
 
 def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(log: Log) -> None:

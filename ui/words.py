@@ -102,13 +102,12 @@ def number(count: float) -> str:
 
 
 def figure(number: float) -> str:
-    """A number as one reads it off a chart: about four figures."""
+    """A number as one reads it off a chart: about four figures, `17.18 G`."""
     size = abs(number)
-    if number == int(number) and size < 1e9:
-        return f"{number:,.0f}"
-    if 1_000 <= size < 1e9:
-        return f"{number:,.0f}"
-    return f"{number:.4g}"
+    for name, unit in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if unit <= size < unit * 1000:
+            return f"{number / unit:.4g} {name}"
+    return f"{number:,.0f}" if 1_000 <= size < 1e6 else f"{number:.4g}"
 
 
 def state(raw: str) -> str:
