@@ -23,7 +23,7 @@ from server.turns import breathe
 from server.writer import Writer
 
 EVERY_SECONDS: Final = 60.0
-STEP_SECONDS: Final = 0.004
+STEP_SECONDS: Final = 0.008
 """For so long one step may hold the writer, commit left out."""
 SMALLEST: Final = 20
 LARGEST: Final = 2_000
@@ -46,6 +46,9 @@ class Compactor:
         self._turn = BoundedSemaphore(1)
         self._changed = Event()
         self._size = SMALLEST
+        self._removed: dict[str, Removed] = {}
+        """Since the server started."""
+        self._awaited = 0
         self._seconds = 0.0
         feed.listen(self._notice)
         self._greenlet = gevent.spawn(self._run)
@@ -60,15 +63,20 @@ class Compactor:
         `max_age`, the `revision` and time of its horizon and the number of `changes`. Raises
         `Unavailable` where the store cannot be written.
         """
-        with self._turn:
+        if dry_run:
             wanted = self._readmodel.in_thread(self._plans)
-            if dry_run:
-                goes = self._readmodel.in_thread(
-                    lambda connection: retention.would_remove(connection, wanted)
-                )
-            else:
-                goes = self._pass(wanted, lambda _: breathe())
-        return _report(wanted, goes) | {"dry_run": dry_run}
+            goes = self._readmodel.in_thread(
+                lambda connection: retention.would_remove(connection, wanted)
+            )
+            return _report(wanted, goes) | {"dry_run": True}
+        before = dict(self._removed)
+        self._awaited += 1
+        try:
+            with self._turn:
+                wanted = self._pass()
+        finally:
+            self._awaited -= 1
+        return _report(wanted, self._since(before)) | {"dry_run": False}
 
     def standing(self) -> list[Plan]:
         """The settings in force, each with its horizon as it is."""
@@ -78,19 +86,34 @@ class Compactor:
     def _plans(self, connection: apsw.Connection) -> list[Plan]:
         return retention.plans(connection, int(self._clock() * 1000))
 
-    def _pass(self, wanted: Sequence[Plan], rest: Callable[[float], None]) -> dict[str, Removed]:
-        """From prefix to what went. `rest` is called after each step with the seconds it took."""
+    def _pass(self) -> list[Plan]:
+        """Up to where the past is compacted afterwards."""
+        wanted = self._readmodel.in_thread(self._plans)
         if wanted != self.standing():
             self._writer.between(lambda connection: retention.publish(connection, wanted))
-        removed = {plan.prefix: Removed() for plan in wanted}
         unfinished = self._readmodel.in_thread(retention.unfinished)
         for prefix in unfinished:
             while (step := self._step(prefix)).seen:
-                removed[prefix] = removed[prefix].plus(step.removed)
-                rest(self._seconds)
+                self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
+                self._rest()
         if unfinished:
             self._writer.between(retention.tidy)
-        return removed
+        return wanted
+
+    def _rest(self) -> None:
+        """As long as the last step took, unless somebody waits for the end."""
+        if self._awaited:
+            breathe()
+        else:
+            gevent.sleep(self._seconds)
+
+    def _since(self, before: Mapping[str, Removed]) -> dict[str, Removed]:
+        """What went since then, also in a pass that was under way."""
+        nothing = Removed()
+        return {
+            prefix: removed.minus(before.get(prefix, nothing))
+            for prefix, removed in self._removed.items()
+        }
 
     def _step(self, prefix: str) -> Step:
         found: list[Step] = []
@@ -114,7 +137,7 @@ class Compactor:
         while True:
             try:
                 with self._turn:
-                    self._pass(self._readmodel.in_thread(self._plans), gevent.sleep)
+                    self._pass()
             except SignalboxError as error:
                 traceback.print_exception(error)  # as on a full disk: the next pass may fare better
             self._changed.wait(EVERY_SECONDS)
@@ -133,7 +156,10 @@ def standing(plan: Plan) -> dict[str, Any]:
 
 
 def _report(wanted: Sequence[Plan], removed: Mapping[str, Removed]) -> Report:
-    prefixes = [standing(plan) | {"changes": removed[plan.prefix].changes} for plan in wanted]
+    nothing = Removed()
+    prefixes = [
+        standing(plan) | {"changes": removed.get(plan.prefix, nothing).changes} for plan in wanted
+    ]
     return {
         "changes": sum(one.changes for one in removed.values()),
         "transactions": sum(one.transactions for one in removed.values()),

@@ -35,6 +35,9 @@ class Removed(NamedTuple):
     def plus(self, other: "Removed") -> "Removed":
         return Removed(self.changes + other.changes, self.transactions + other.transactions)
 
+    def minus(self, other: "Removed") -> "Removed":
+        return Removed(self.changes - other.changes, self.transactions - other.transactions)
+
 
 class Step(NamedTuple):
     """How many changes were looked at, none where all have been, and what went."""

@@ -101,10 +101,12 @@ def read_body(environ: Environ, share: Share) -> bytes:
         if length:
             share.grow(int(length))
             body: bytes = environ["wsgi.input"].read(int(length))
-            return body
-        return b"".join(_pieces(environ["wsgi.input"], share))
+        else:
+            body = b"".join(_pieces(environ["wsgi.input"], share))
     except OSError as error:
         raise TornBody from error
+    environ["signalbox.handler"].has_read()
+    return body
 
 
 def _pieces(body: Any, share: Share) -> Iterator[bytes]:

@@ -120,6 +120,8 @@ class Picture:
         self._due = dict.fromkeys(self._views, 0.0)
         self._stale = set(self._views)
         self._complete: set[str] = set()
+        self._settled: set[str] = set()
+        """What was looked at when all was complete: of an earlier moment it stays so."""
 
     def disturb(self) -> None:
         """Something happened or time passed: look at everything again once it is due."""
@@ -134,18 +136,21 @@ class Picture:
         """The patches from what the window shows to what it should show; empty where it does."""
         identity = str(self._readmodel.revision)
         signals, events = self._common(), ""
-        for name in self._ready():
+        ready = self._ready()
+        for name in ready:
             html, facts = self._look(name)
             signals |= facts
             if html and self._is_news(name, html):
                 events += Event.patch_elements(html, event_id=identity)
+        if self._complete >= set(self._views):
+            self._settled |= set(ready)
         if news := self._changed(signals, bool(events)):
             events += Event.patch_signals(news, event_id=identity)
         return events
 
     def _ready(self) -> list[str]:
         if self._ask.at is not None:
-            self._stale -= self._complete - CURRENT
+            self._stale -= self._settled - CURRENT
         now = monotonic()
         return [name for name in self._views if name in self._stale and self._due[name] <= now]
 

@@ -25,7 +25,7 @@ class Timeline:
     def look(self, now: int) -> Look:
         start, end = self._covered(now)
         ticks = self._readmodel.ticks(start, end, TICKS)
-        return views.ticks(ticks, start=start, end=end), {"_steps": self._steps()}, True
+        return views.ticks(ticks, start=start, end=end), {}, True
 
     def _covered(self, now: int) -> tuple[int, int]:
         """From when to when: to the end of a tick, so that it need not move all the time."""
@@ -48,12 +48,12 @@ class Timeline:
             ]
 
     def facts(self, now: int) -> dict[str, Any]:
-        """The moment that is shown, as signals; what is live has none."""
-        ask = self._ask
+        """The past moment that is shown, as signals, and the changes around the picture."""
+        ask, around = self._ask, {"_steps": self._steps()}
         if ask.at is None or not ask.is_past:
-            return {"_past": "", "_pastAt": 0, "_pastRevision": -1}
-        at = ask.moment or self.at
-        return {"_past": views.moment(at, now, ask.at), "_pastAt": at, "_pastRevision": ask.at}
+            return {"_past": "", "_pastAt": 0, "_pastRevision": -1} | around
+        past, at = views.moment(ask.moment or self.at, now, ask.at), ask.moment or self.at
+        return {"_past": past, "_pastAt": at, "_pastRevision": ask.at} | around
 
     @property
     def at(self) -> int:

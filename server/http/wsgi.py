@@ -55,9 +55,10 @@ class Handler(WSGIHandler):
         return line
 
     def get_environ(self) -> dict[str, Any]:
-        self.deadline = monotonic() + BODY_SECONDS
         environ: dict[str, Any] = super().get_environ()
         environ["signalbox.handler"] = self
+        has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
+        self.deadline = monotonic() + BODY_SECONDS if has_body else None
         return environ
 
     def handle_one_response(self) -> None:
@@ -72,6 +73,10 @@ class Handler(WSGIHandler):
     def extend(self) -> None:
         """The client made progress: give it another `BODY_SECONDS`."""
         self.deadline = monotonic() + BODY_SECONDS
+
+    def has_read(self) -> None:
+        """The body is here: an answer may take as long as it takes."""
+        self.deadline = None
 
     def take_over(self) -> socket.socket:
         """The socket, for a route that answers by itself; closed when the route ends."""
