@@ -29,7 +29,7 @@ class Size(NamedTuple):
     seconds: float
 
 
-QUICK: Final = Size(50_000, 500_000, 100_000, 100, 3, 2.0)
+QUICK: Final = Size(50_000, 500_000, 100_000, 100, 2, 2.0)
 FULL: Final = Size(1_000_000, 10_000_000, 2_000_000, 400, 1, 20.0)
 
 
