@@ -16,6 +16,9 @@ SCHEMA_VERSION: Final = 2
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 
+READER_CACHE: Final = 12_000
+"""In KiB for each connection that reads: what the past is made of lies scattered."""
+
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE transactions (
@@ -62,8 +65,6 @@ CREATE TABLE state (
     born INTEGER NOT NULL,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX state_by_revision ON state (revision);
-CREATE INDEX state_by_born ON state (born);
 CREATE TABLE lives (
     key TEXT NOT NULL,
     born INTEGER NOT NULL,
@@ -88,10 +89,19 @@ INSERT INTO horizons VALUES ('', 0, 0, 0, '');
 """What is derived from the log, and what undoing and retention add to it.
 
 `state` and `lives` tell when each key came and went; `born` stands before the value, which may
-fill many pages. `reversals` has which transactions an undo or redo has reversed; `key_counts` how
-many keys lay where, now and then; `horizons` from which moment on the changes below a prefix are
-whole, and how far the older ones have been thinned out.
+fill many pages, and is 0 where retention has removed the beginning. `reversals` has which
+transactions an undo or redo has reversed; `key_counts` how many keys lay where, now and then;
+`horizons` from which moment on the changes below a prefix are whole, and how far the older ones
+have been thinned out.
 """
+
+STATE_INDEXES: Final = {
+    "state_by_revision": "CREATE INDEX state_by_revision ON state (revision)",
+    "state_by_born": "CREATE INDEX state_by_born ON state (born)",
+}
+"""Apart, since a rebuild makes them at its end."""
+
+_INDEXES: Final = ";".join(STATE_INDEXES.values())
 
 _TO_2: Final = """
 ALTER TABLE changes ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0;
@@ -113,7 +123,10 @@ INSERT INTO lives SELECT key, (
 ), revision FROM changes c WHERE c.value IS NULL;
 """
 
-_MIGRATIONS: Final = {0: ((_SCHEMA, _TIME), 2), 1: ((_TO_2, _TIME, _FILL_2), 2)}
+_MIGRATIONS: Final = {
+    0: ((_SCHEMA, _TIME, _INDEXES), 2),
+    1: ((_TO_2, _TIME, _FILL_2, _INDEXES), 2),
+}
 """From a schema version to the SQL of each step and the version that they lead to."""
 
 
@@ -136,7 +149,7 @@ class Database:
     def reader(self) -> apsw.Connection:
         """A new read-only connection."""
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
-        connection.pragma("cache_size", -4_000)
+        connection.pragma("cache_size", -READER_CACHE)
         return connection
 
     def meta(self, name: str) -> str | None:

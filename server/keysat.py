@@ -5,17 +5,17 @@ every so many changes, corrected by the keys that came and went between.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import apsw
 
 from server.index import CountRange, KeyIndex
 
-EVERY: Final = 2_000
+EVERY: Final = 1_000
 """Keys that came or went between two revisions of which the counts are kept."""
-BUCKETS: Final = 1_024
-FEW: Final = 10_000
+BUCKETS: Final = 4_096
+FEW: Final = 2_000
 """So many keys are listed; of more it is counted how many lie where."""
 
 
@@ -39,7 +39,7 @@ def count_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int)
         for (key,) in connection.execute(_LISTED, (low, high)):
             yield key
 
-    came, went = _between(connection, after, last)
+    came, went = _told_apart(connection.execute(_LOGGED, (after, last)))
     keys.change(came, went)
     keys.balance(listed)
     keep(connection, Counted(last, keys))
@@ -95,16 +95,17 @@ def _nearest(connection: apsw.Connection, revision: int, present: Counted) -> Co
 
 def _corrected(connection: apsw.Connection, revision: int, counted: Counted) -> KeyIndex:
     """Counted back to `revision`: what came since had not been there, what went had."""
-    came, went = _between(connection, revision, counted.revision)
+    bound = {"after": revision, "last": counted.revision}
+    came, went = _told_apart(connection.execute(_EVENTS, bound))
     counted.keys.change(went, came)
     return counted.keys
 
 
-def _between(connection: apsw.Connection, after: int, last: int) -> tuple[list[str], list[str]]:
+def _told_apart(events: Iterable[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
     """The keys that came and those that went, sorted; a key may do both, more than once."""
     came: list[str] = []
     went: list[str] = []
-    for key, is_gone in connection.execute(_EVENTS, {"after": after, "last": last}):
+    for key, is_gone in events:
         (went if is_gone else came).append(key)
     return sorted(came), sorted(went)
 
@@ -132,6 +133,10 @@ SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision < ?
 ORDER BY revision LIMIT 1
 """
 _LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
+_LOGGED: Final = """
+SELECT key, value IS NULL FROM changes
+WHERE revision > ? AND revision <= ? AND (is_new OR value IS NULL)
+"""
 _EVENTS: Final = """
 SELECT key, 0 FROM state INDEXED BY state_by_born WHERE born > :after AND born <= :last
 UNION ALL

@@ -10,7 +10,7 @@ import apsw
 
 from server import horizons, keysat, log
 from server.app import STORE_FILE, own
-from server.database import Database
+from server.database import STATE_INDEXES, Database
 from server.errors import StoreError
 from server.events import VERSION
 from server.http.guard import Tokens
@@ -18,8 +18,10 @@ from server.index import KeyIndex
 from server.state import fold
 
 MAX_PROBLEMS: Final = 20
-STEP: Final = 20_000
+STEP: Final = 5_000
 """Changes folded at once while rebuilding."""
+REBUILD_CACHE: Final = 100_000
+"""In KiB: every change finds its key somewhere else."""
 
 Progress = Callable[[int, int], None]
 """Called with how many transactions are done, and of how many."""
@@ -116,6 +118,8 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
         if line != "ok":
             yield f"SQLite: {line}"
     yield from _log_problems(connection)
+    for (key,) in connection.execute(_BASELESS):
+        yield f"{key} should begin with what retention has left of it, and does not."
     for replayed, found in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
         rows = zip_longest(connection.execute(replayed), connection.execute(found))
         for expected, actual in rows:
@@ -145,9 +149,12 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     total, done = log.last_revision(connection), 0
     keys = KeyIndex(())
+    connection.pragma("cache_size", -REBUILD_CACHE)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("DELETE FROM state; DELETE FROM lives; DELETE FROM key_counts")
+        for name in STATE_INDEXES:
+            connection.execute(f"DROP INDEX {name}")
         while done < total:
             last = connection.execute(_STEP_END, (done, STEP)).get or total
             fold(connection, done, int(last))
@@ -155,6 +162,8 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
             done = int(last)
             if progress is not None:
                 progress(done, total)
+        for index in STATE_INDEXES.values():
+            connection.execute(index)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -208,9 +217,18 @@ SELECT key, 'from revision', revision, 'to', ended FROM (
 ) WHERE value IS NOT NULL ORDER BY key, revision
 """
 _LIVES: Final = """
-SELECT key, 'from revision', born, 'to', died FROM lives
-UNION ALL SELECT key, 'from revision', born, 'to', NULL FROM state
+SELECT key, 'from revision', born, 'to', died FROM lives WHERE born
+UNION ALL SELECT key, 'from revision', born, 'to', NULL FROM state WHERE born
 ORDER BY key, born
+"""
+_BASELESS: Final = """
+SELECT key FROM (
+    SELECT key FROM lives WHERE NOT born UNION ALL SELECT key FROM state WHERE NOT born
+) known
+WHERE (
+    SELECT is_new OR value IS NULL FROM changes c WHERE c.key = known.key
+    ORDER BY c.revision LIMIT 1
+) IS NOT 0
 """
 _UNSOUND: Final = """
 SELECT revision, before, expected, found, at < before_at FROM (

@@ -148,19 +148,17 @@ def _plan(
 def _thin_out(connection: apsw.Connection, changes: list[tuple[int, str]]) -> Removed:
     """Remove what each of `changes` (revision and key) has replaced."""
     asked = msgspec.json.encode(changes).decode()
-    replaced = [row for row in connection.execute(_REPLACED, (asked,)) if row[0]]
-    if not replaced:
-        # A deletion that replaces nothing any more still ends a life that is not asked for.
-        connection.execute(_FORGET_LIVES, (asked,))
-        return Removed()
-    connection.execute(_REMOVE, (msgspec.json.encode(replaced).decode(),))
-    newest = {key: revision for revision, key in changes}
-    thinned = [(newest[key], key) for key in {key for _, key in replaced}]
-    left = msgspec.json.encode(thinned).decode()
+    replaced = connection.execute(_REPLACED, (asked,)).fetchall()
     connection.execute(_FORGET_LIVES, (asked,))
-    for statement in (_NOW_FIRST, _BORN_LATER, _LIVED_LATER):
-        connection.execute(statement, (left,))
-    revisions = msgspec.json.encode(sorted({revision for revision, _ in replaced})).decode()
+    if not replaced:
+        return Removed()
+    gone = msgspec.json.encode([(revision, key) for revision, key, _ in replaced]).decode()
+    connection.execute(_REMOVE, (gone,))
+    if births := [(revision, key) for revision, key, is_new in replaced if is_new]:
+        begun = msgspec.json.encode(births).decode()
+        connection.execute(_BORN_BEFORE, (begun,))
+        connection.execute(_LIVED_BEFORE, (begun,))
+    revisions = msgspec.json.encode(sorted({revision for revision, *_ in replaced})).decode()
     connection.execute(_FORGET_REVERSALS, (revisions,))
     connection.execute(_REMOVE_EMPTY, (revisions,))
     return Removed(len(replaced), connection.changes())
@@ -202,31 +200,24 @@ SELECT prefix FROM horizons h WHERE EXISTS (
 )
 """
 _REPLACED: Final = """
-SELECT (
-    SELECT max(p.revision) FROM changes p
-    WHERE p.key = asked.value ->> 1 AND p.revision < asked.value ->> 0
-), asked.value ->> 1
-FROM json_each(?) asked
+SELECT p.revision, p.key, p.is_new FROM json_each(?) asked
+CROSS JOIN changes p ON p.key = asked.value ->> 1 AND p.revision = (
+    SELECT max(e.revision) FROM changes e
+    WHERE e.key = asked.value ->> 1 AND e.revision < asked.value ->> 0
+)
 """
 _REMOVE: Final = """
 DELETE FROM changes WHERE (revision, key) IN (
     SELECT asked.value ->> 0, asked.value ->> 1 FROM json_each(?) asked
 )
 """
-_NOW_FIRST: Final = """
-UPDATE changes SET is_new = 1
-WHERE (revision, key) IN (
-    SELECT asked.value ->> 0, asked.value ->> 1 FROM json_each(?) asked
-) AND value IS NOT NULL AND NOT is_new
+_BORN_BEFORE: Final = """
+UPDATE state SET born = 0 FROM json_each(?) asked
+WHERE state.key = asked.value ->> 1 AND state.born = asked.value ->> 0
 """
-_BORN_LATER: Final = """
-UPDATE state SET born = asked.value ->> 0 FROM json_each(?) asked
-WHERE state.key = asked.value ->> 1 AND state.born < asked.value ->> 0
-"""
-_LIVED_LATER: Final = """
-UPDATE lives SET born = asked.value ->> 0 FROM json_each(?) asked
-WHERE lives.key = asked.value ->> 1
-    AND lives.born < asked.value ->> 0 AND lives.died > asked.value ->> 0
+_LIVED_BEFORE: Final = """
+UPDATE lives SET born = 0 FROM json_each(?) asked
+WHERE lives.key = asked.value ->> 1 AND lives.born = asked.value ->> 0
 """
 _FORGET_LIVES: Final = """
 DELETE FROM lives WHERE (key, born) IN (

@@ -45,16 +45,18 @@ SELECT s.key, s.value, s.revision FROM json_each(?) asked CROSS JOIN state s ON 
 """
 _ENDED: Final = """
 INSERT INTO lives (key, born, died) SELECT * FROM (
-    SELECT c.key, ifnull(
+    SELECT c.key, coalesce(
         (SELECT max(b.revision) FROM changes b
          WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
-        (SELECT born FROM state s WHERE s.key = c.key)
+        (SELECT born FROM state s WHERE s.key = c.key),
+        (SELECT 0 FROM changes b WHERE b.key = c.key AND b.revision < c.revision LIMIT 1)
     ) AS born, c.revision
     FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL
 ) WHERE born IS NOT NULL
 """
 """A key that went had come among these transactions, or is still in the table of the state. Where
-the log has been thinned out, it may have neither: then nobody may ask for its life."""
+the log has been thinned out, it may be there without its beginning, or only its end is left: then
+nobody may ask for its life."""
 _UPSERT: Final = """
 INSERT INTO state (key, revision, born, value)
 SELECT key, revision, iif(is_new, revision, 0), value FROM changes
