@@ -23,10 +23,10 @@ from server.turns import breathe
 from server.writer import Writer
 
 EVERY_SECONDS: Final = 60.0
-STEP_SECONDS: Final = 0.008
+STEP_SECONDS: Final = 0.004
 """For so long one step may hold the writer, commit left out."""
 SMALLEST: Final = 20
-LARGEST: Final = 2_000
+LARGEST: Final = 1_000
 
 Report = dict[str, Any]
 

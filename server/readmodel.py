@@ -66,7 +66,8 @@ class ReadModel(LogQuestions):
                 log.insert(self._writer, transactions)
             if transactions:
                 last = transactions[-1].revision
-                state.fold(self._writer, transactions[0].revision - 1, last)
+                has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
+                state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
                 self._present.announce(last, added, removed)
             outcomes.keep(self._writer, kept)
 

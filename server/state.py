@@ -29,12 +29,12 @@ def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Ent
         yield key, Entry(raw, revision)
 
 
-def fold(connection: apsw.Connection, after: int, last: int) -> None:
+def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool = True) -> None:
     """Write what the transactions above `after`, up to `last`, make of `state` and `lives`.
 
     Reads them from the log's tables, within the open transaction.
     """
-    for statement in (_ENDED, _UPSERT, _DELETE):
+    for statement in (_ENDED, _UPSERT, _DELETE) if has_deletions else (_UPSERT,):
         connection.execute(statement, {"after": after, "last": last})
 
 
