@@ -74,6 +74,11 @@ class KeyIndex:
         return self.at(offset - before + self._sums()[bucket + 1])
 
     @property
+    def total(self) -> int:
+        """All keys; may be anything where keys were counted out that nobody may ask for."""
+        return self._sums()[-1]
+
+    @property
     def buckets(self) -> int:
         return len(self._firsts)
 

@@ -52,7 +52,7 @@ class KeysAt:
         self.revision = revision
         self._index = _corrected(connection, revision, _nearest(connection, revision, present))
         self._few: list[str] | None = None
-        if len(self._index) <= FEW:
+        if self._index.total <= FEW:
             self._few = sorted(key for (key,) in connection.execute(_ALL, {"at": revision}))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
@@ -129,7 +129,7 @@ SELECT (
 )
 """
 _KEPT: Final = """
-SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision < ?
+SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision <= ?
 ORDER BY revision LIMIT 1
 """
 _LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"

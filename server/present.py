@@ -24,6 +24,7 @@ class Present:
         )
         self._pending: tuple[int, list[str], list[str]] | None = None
         self._kept = int(writer.execute("SELECT ifnull(max(revision), 0) FROM key_counts").get or 0)
+        self._keeps = self._kept
         self._uncounted = keysat.EVERY
 
     # Written by the writer.
@@ -32,7 +33,7 @@ class Present:
         """What the open commit will make of the keys; every so often, keep how many lay where."""
         if self._uncounted >= keysat.EVERY and self.revision > self._kept:
             keysat.keep(self._writer, Counted(self.revision, self._index))
-            self._kept, self._uncounted = self.revision, 0
+            self._keeps, self._uncounted = self.revision, 0
         self._uncounted += len(added) + len(removed)
         self._pending = (revision, sorted(added), sorted(removed))
 
@@ -40,7 +41,7 @@ class Present:
         """The commit is there."""
         if self._pending:
             self.revision, added, removed = self._pending
-            self._pending = None
+            self._pending, self._kept = None, self._keeps
             self._index.change(added, removed)
 
     def balance(self) -> None:
@@ -48,13 +49,13 @@ class Present:
 
     def abandon(self) -> None:
         """The commit failed: forget what it would have changed."""
-        self._pending = None
+        self._pending, self._keeps = None, self._kept
 
     # Asked by queries.
 
     def counted(self, revision: int) -> Counted:
         """How many keys lie where, at a revision not below this one; empty where that is kept."""
-        if revision <= self._kept:
+        if revision <= self._kept and self._kept:
             return Counted(self.revision, KeyIndex(()))
         return Counted(self.revision, self._index.copy(self._index.buckets))
 
