@@ -1,0 +1,167 @@
+"""Retention: whatever is removed, no answer at or above a horizon changes, none below is wrong."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import horizons, index, keysat, maintenance, retention
+from server.errors import Compacted
+from server.search import Filter
+from store import Store
+from time_model import KEYS, History, state_of, value_for, visible
+
+SEEDS = range(4)
+
+
+@pytest.fixture(params=["listed", "counted"], autouse=True)
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "counted":
+        monkeypatch.setattr(keysat, "FEW", 2)
+        monkeypatch.setattr(keysat, "EVERY", 5)
+        monkeypatch.setattr(index, "BUCKET", 3)
+
+
+class Past:
+    """A store with a random history, and the state at each of its revisions."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.store = Store(folder / "signalbox.db")
+        self.random = random.Random(seed)
+        self.history = History()
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            key = self.random.choice(KEYS)
+            if self.random.random() < 0.35:
+                self.run(type="delete", key=key)
+            elif self.random.random() < 0.1:
+                self.run(type="delete_prefix", prefix="a.")
+            else:
+                self.run(type="set", key=key, value=value_for(key, self.random.randrange(4)))
+
+    def run(self, **command: Any) -> None:
+        assert self.store.run(**command).error is None
+        self.history.add("tester", "any", state_of(self.store))
+
+    def keep(self, prefix: str, max_age: str | None) -> None:
+        key = "_signalbox.retention" + (f".{prefix}" if prefix else "")
+        self.run(type="set", key=key, value={"max_age": max_age})
+
+    def plans(self) -> list[retention.Plan]:
+        """As if it were some moments ago."""
+        now = int(self.store.clock() * 1000) - self.random.randrange(80)
+        return self.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
+
+    def compact(self) -> None:
+        """In steps of any size, with answers checked between; exactly what was foretold goes."""
+        wanted = self.plans()
+        foretold = self.store.readmodel.in_thread(
+            lambda reader: retention.would_remove(reader, wanted)
+        )
+        before = self.counts()
+        self.store.writer.between(lambda writer: retention.publish(writer, wanted))
+        self.check()
+        for prefix in self.store.readmodel.in_thread(retention.unfinished):
+            while self.step(prefix):
+                if self.random.random() < 0.1:
+                    self.check()
+        self.store.writer.between(retention.tidy)
+        gone = [one - other for one, other in zip(before, self.counts(), strict=True)]
+        assert gone == [sum(one.changes for one in foretold.values()), foretold[""].transactions]
+
+    def step(self, prefix: str) -> int:
+        size, done = self.random.randrange(1, 25), list[retention.Step]()
+        self.store.writer.between(lambda writer: done.append(retention.step(writer, prefix, size)))
+        return done[0].seen
+
+    def counts(self) -> list[int]:
+        tables = ("changes", "transactions")
+        writer = self.store.database.writer
+        return [int(writer.execute(f"SELECT count(*) FROM {each}").get) for each in tables]
+
+    def horizon(self, key: str) -> int:
+        return horizons.of(self.store.readmodel.horizons(), key).revision
+
+    def check(self) -> None:
+        """Every moment holds exactly the keys whose past is kept so long, and names the others."""
+        model, kept = self.store.readmodel, self.store.readmodel.horizons()
+        for at, state in enumerate(self.history.states):
+            expected = {
+                key: value for key, value in visible(state).items() if self.horizon(key) <= at
+            }
+            page = model.page(Filter(), limit=1000, at=at)
+            assert {item.key: json.loads(item.raw) for item in page.items} == expected
+            assert page.total == model.keys(at) == model.tree(at=at).total == len(expected)
+            assert page.compacted == sorted(each.prefix for each in kept if each.revision > at)
+            assert model.page(Filter(), offset=2, limit=3, at=at).items == page.items[2:5]
+
+    def check_newest(self) -> None:
+        """The newest change of each key is there, and its history says where it is cut."""
+        for key in KEYS:
+            revisions = [
+                number for number, one in enumerate(self.history.done, start=1) if key in one.before
+            ]
+            if revisions:
+                found = self.store.readmodel.history(key, limit=1000)
+                left = [version.revision for version in found.items]
+                assert left[0] == revisions[-1]
+                assert [one for one in revisions if one > self.horizon(key)] == [
+                    one for one in reversed(left) if one > self.horizon(key)
+                ]
+                assert bool(found.compacted) or left == revisions[::-1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_removed_changes_no_answer_that_is_still_given(tmp_path: Path, seed: int) -> None:
+    past = Past(tmp_path, seed)
+    past.write(60)
+    past.check()
+    past.keep("a", "0s")
+    past.keep("b", None)
+    for turn in range(5):
+        past.write(25)
+        if turn == 2:
+            past.keep("", "0s")
+        if turn == 3:
+            past.run(type="delete", key="_signalbox.retention.a")
+        past.compact()
+        past.check()
+        past.check_newest()
+    past.store.close()
+    assert maintenance.verify(tmp_path)["problems"] == []
+    assert maintenance.rebuild(tmp_path)["ok"]
+    past.store = Store(tmp_path / "signalbox.db", past.store.clock)
+    past.check()
+    past.store.close()
+
+
+def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
+    past = Past(tmp_path, 1)
+    past.run(type="set", key="a.x", value=1, id="first")
+    past.run(type="set", key="b.x", value=1)
+    past.run(type="set", key="a.x", value=2, id="second")
+    past.keep("a", "0s")
+    past.run(type="set", key="a.x", value=3)
+    now = int(past.store.clock() * 1000)
+    wanted = past.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
+    past.store.writer.between(lambda writer: retention.publish(writer, wanted))
+    while past.step("a."):
+        pass
+    for command in (
+        {"type": "restore", "to_revision": 1},
+        {"type": "undo", "of": "second"},
+    ):
+        refused = past.store.run(**command).error
+        assert isinstance(refused, Compacted) or (refused is not None and refused.status == 404)
+    refused = past.store.run(type="restore", to_revision=1, match="a.**").error
+    assert isinstance(refused, Compacted)
+    assert refused.keys == ["a."]
+    left = past.store.run(type="restore", to_revision=1, without=["a."])
+    assert (left.error, left.changes) == (None, 1)
+    assert state_of(past.store)["a.x"] == 3
+    with pytest.raises(Compacted):
+        past.store.readmodel.get("a.x", 1)
+    past.store.close()
