@@ -71,6 +71,19 @@ def test_dragging_to_the_left_leaves_live_and_escape_returns(window: Window) -> 
     expect(window.row("train.epoch")).to_be_visible()
 
 
+def test_a_moment_that_is_about_to_be_asked_for_is_forgotten_by_escape(window: Window) -> None:
+    slider(window).evaluate(
+        """slider => {
+            slider.value = 0;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+            return new Promise((done) => setTimeout(done, 200)); // timers end in their order
+        }"""
+    )
+    expect(frame(window)).not_to_have_class(AMBER)
+    assert slider(window).input_value() == "10000"
+
+
 def test_dragging_to_the_right_end_returns_to_live(window: Window) -> None:
     drag(window, 0.0)
     expect(frame(window)).to_have_class(AMBER)

@@ -12,29 +12,33 @@ const slider = byId("time");
 let range = { start: 0, end: 1 }; // what the slider covers, in ms
 let isDragging = false;
 let waiting = 0;
-let wanted = 0;
+let wanted = 0; // the moment that is asked for next, 0 for none
 let playing = 0;
 
 export const isPast = () => $.moment > 0 || $.at >= 0;
 
 /** Show the picture as it was at a time in ms. */
 export function go(moment) {
+  wanted = 0;
   ask({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
 }
 
 /** Show the picture of a revision. */
 export function goTo(revision) {
   stop();
+  wanted = 0;
   ask({ at: revision, moment: 0, hold: false, ...kept() });
 }
 
 // What is open for editing is of now.
 const kept = () => (["create", "rename", "delete", "undo"].includes($._form) ? { _form: "" } : {});
 
-/** Return to now; whether the past was shown. */
+/** Return to now; whether the past was shown, or was about to be. */
 export function live() {
   stop();
-  if (!isPast()) return false;
+  const was = isPast() || wanted;
+  wanted = 0;
+  if (!was) return false;
   ask({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
   place();
   say("Live");
@@ -77,10 +81,7 @@ function slide(value) {
   stop();
   slider.value = value;
   dress();
-  if (at(value) > Date.now() - NOW_MS) {
-    wanted = 0;
-    return live();
-  }
+  if (at(value) > Date.now() - NOW_MS) return live();
   askSoon(at(value));
 }
 
@@ -115,7 +116,7 @@ export function step(forwards, ofKey = false) {
 export function play(speed = Number(byId("speed").value)) {
   if (!isPast()) return;
   stop();
-  let moment = $.moment || $._pastAt;
+  let moment = wanted || $.moment || $._pastAt;
   let last = performance.now();
   playing = setInterval(() => {
     const now = performance.now();
