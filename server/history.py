@@ -161,7 +161,7 @@ def moment(connection: apsw.Connection, text: str, newest: int, name: str) -> in
     if text.isascii() and text.isdigit():
         if len(text) > 18 or int(text) > newest:
             raise Invalid(
-                f"The field {name} is revision {text[:30]}; the store is at revision {newest}.",
+                f"The parameter {name} is revision {text[:30]}; the store is at revision {newest}.",
                 revision=newest,
             )
         return int(text)
@@ -172,7 +172,7 @@ def moment(connection: apsw.Connection, text: str, newest: int, name: str) -> in
             continue
         return revision_at(connection, int(at.timestamp() * 1000))
     raise Invalid(
-        f"The field {name} is {quoted(text)}; allowed are a revision and an ISO 8601 time "
+        f"The parameter {name} is {quoted(text)}; allowed are a revision and an ISO 8601 time "
         "such as 2026-11-23T10:00:00Z."
     )
 

@@ -43,6 +43,8 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
             raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
         needed = revision_behind(given.get("after"), "after") or 0
         body = histories.lines(readmodel, needed, revision, pattern)
+    elif "after" in given:
+        raise Invalid("The parameter after is allowed with history=1 only.")
     else:
         pages = partial(_pages, readmodel, match, at, revision)
         if name == "env":

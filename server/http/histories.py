@@ -35,5 +35,5 @@ def _line(one: Transaction, pattern: Pattern) -> bytes:
         return b""
     recorded = shapes.Recorded(one.revision, one.id, one.actor, iso(one.at), changes, type=one.type)
     if one.of:
-        recorded.of = list(one.of)
+        recorded.reverses = list(one.of)
     return msgspec.json.encode(recorded) + b"\n"

@@ -317,10 +317,10 @@ class Transaction(Shape):
 
 
 class Recorded(Transaction, kw_only=True):
-    """A transaction as an export of the history has it; `of` are revisions that it reverses."""
+    """A transaction as an export of the history has it; `reverses` are revisions."""
 
     type: str
-    of: list[int] | UnsetType = UNSET
+    reverses: list[int] | UnsetType = UNSET
 
 
 class Reset(Shape):
