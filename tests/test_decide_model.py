@@ -69,8 +69,7 @@ FIELDS = [
     "x",
 ]
 KINDS = st.sampled_from(
-    ["set", "delete", "delete_prefix", "add", "toggle", "merge", "rename", "batch"]
-    + ["restore", "undo", "redo"]
+    "set delete delete_prefix add toggle merge rename batch restore undo redo".split()
 )
 
 
