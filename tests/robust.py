@@ -84,6 +84,18 @@ class Client:
         self.close()
 
 
+def values(client: Client, **query: Any) -> dict[str, Any]:
+    """The first page of the state, by key."""
+    return {one["key"]: one["value"] for one in client.get("state", **query).json()["items"]}
+
+
+def refusal(client: Client, path: str, **query: Any) -> tuple[int, str, str]:
+    """Status, code and message of a query that is refused."""
+    answer = client.get(path, **query)
+    body = answer.json()
+    return answer.status, body["code"], body["message"]
+
+
 def lines(*commands: Mapping[str, Any]) -> bytes:
     """Commands as NDJSON."""
     return b"".join(json.dumps(command).encode() + b"\n" for command in commands)

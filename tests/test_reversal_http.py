@@ -1,0 +1,222 @@
+"""Reversing what was done, and what retention removed, over HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Server
+from robust import Client, refusal, serving, values
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def client(box: Server) -> Iterator[Client]:
+    with Client(box) as one:
+        yield one
+
+
+class TestReversals:
+    def test_it_is_announced_and_the_attempts_name_what_was_reversed(
+        self, box: Server, client: Client
+    ) -> None:
+        box.set("k", 1, id="first", actor="me")
+        with box.stream(acks=True) as stream:
+            stream.until("caught-up")
+            done = client.send("undo", actor="me", id="back").json()
+            change, ack = stream.until("ack")
+        assert change.data["changes"] == [{"key": "k", "deleted": True}]
+        assert ack.data == done | {"actor": "me"}
+        assert client.get("attempts/back").json()["of"] == ["first"]
+        client.send("redo", actor="me", id="again")
+        assert client.get("attempts/again").json()["of"] == ["back"]
+        assert client.value("k") == 1
+
+    def test_a_conflict_names_the_keys_and_who_changed_them(
+        self, box: Server, client: Client
+    ) -> None:
+        client.send(
+            "batch",
+            commands=[{"type": "set", "key": key, "value": 1} for key in ("a", "b")],
+            actor="me",
+            id="mine",
+        )
+        theirs = box.set("a", 2, actor="they")["revision"]
+        answer = client.send("undo", actor="me")
+        body = answer.json()
+        assert (answer.status, body["code"], body["keys"]) == (409, "conflict", ["a"])
+        assert body["of"] == ["mine"]
+        assert "they" in body["message"]
+        assert client.state() == {"a": 2, "b": 1}
+        kept = client.send("undo", actor="me", keep=["a"], dry_run=True).json()
+        assert (kept["changes"], kept["revision"]) == (1, None)
+        assert client.send("undo", actor="me", replace={"a": theirs}).status == 200
+        assert client.state() == {}
+
+    def test_nothing_to_undo_is_said(self, client: Client) -> None:
+        for kind in ("undo", "redo"):
+            answer = client.send(kind, actor="newcomer")
+            assert (answer.status, answer.json()["code"]) == (409, "nothing_to_undo")
+        assert client.send("undo", of="unknown").status == 404
+
+    def test_a_restore_is_one_change_that_can_be_undone(self, box: Server, client: Client) -> None:
+        box.set("r.a", 1)
+        box.set("r.b", 1)
+        at = box.set("other", 1)["revision"]
+        box.set("r.a", 2)
+        box.post({"type": "delete", "key": "r.b"})
+        box.set("other", 2)
+        dry = client.send("restore", to_revision=at, match="r.**", dry_run=True).json()
+        assert (dry["changes"], dry["revision"]) == (2, None)
+        assert client.state() == {"r.a": 2, "other": 2}
+        done = client.send("restore", to_revision=at, match="r.**", actor="me").json()
+        assert (done["changes"], client.state()) == (2, {"r.a": 1, "r.b": 1, "other": 2})
+        assert client.send("undo", actor="me").status == 200
+        assert client.state() == {"r.a": 2, "other": 2}
+        again = client.send("restore", to_revision=done["revision"] - 1, match="r.**").json()
+        assert (again["changed"], again["changes"]) == (False, 0)
+
+    def test_a_moment_that_has_not_been_cannot_be_restored(self, client: Client) -> None:
+        answer = client.send("restore", to_revision=1)
+        assert (answer.status, answer.json()["code"]) == (422, "invalid")
+        assert "to_revision" in answer.json()["message"]
+
+
+class TestRetention:
+    """`old.k` and `k` are set in turn, revisions 1 to 6; nothing old is kept below `old.`."""
+
+    @pytest.fixture(autouse=True)
+    def _history(self, box: Server) -> None:
+        for value in (1, 2, 3):
+            box.set("old.k", value)
+            box.set("k", value)
+        box.set("_signalbox.retention.old", {"max_age": "0s"})
+
+    def compact(self, box: Server, query: str = "") -> dict[str, Any]:
+        answer = box.request("POST", f"/commands/compact{query}")
+        assert answer.status == 200, answer
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def test_a_dry_run_counts_what_goes_and_removes_nothing(
+        self, box: Server, client: Client
+    ) -> None:
+        would = self.compact(box, "?dry_run=1")
+        assert (would["dry_run"], would["changes"]) == (True, 2)
+        assert len(client.get("history/old.k").json()["items"]) == 3
+        done = self.compact(box)
+        assert (done["dry_run"], done["changes"]) == (False, 2)
+        assert {one["prefix"]: one["changes"] for one in done["prefixes"]} == {"": 0, "old.": 2}
+        assert len(client.get("history/old.k").json()["items"]) == 1
+        assert self.compact(box)["changes"] == 0
+
+    def test_only_the_write_token_compacts(self, box: Server) -> None:
+        for token, status in (("read", 403), (None, 401)):
+            assert box.request("POST", "/commands/compact", token=token).status == status
+        assert box.request("POST", "/commands/compact?dry_run=x").status == 422
+        assert box.get("/commands/compact").status == 405
+
+    def test_what_was_removed_is_left_out_and_named(self, box: Server, client: Client) -> None:
+        oldest = self.compact(box)["oldest_revision"]
+        assert client.get("status").json()["oldest_revision"] == oldest
+        assert values(client, at=2) == {"k": 1}
+        for path, query in (
+            ("state", {"at": 2}),
+            ("tree", {"at": 2}),
+            ("diff", {"from": 2}),
+            ("history/old.k", {}),
+        ):
+            assert client.get(path, **query).json()["compacted"] == ["old."]
+            status, code, message = refusal(client, path, strict=1, **query)
+            assert (status, code) == (410, "compacted")
+            assert "old." in message
+        exported = client.get("export", at=2)
+        assert exported.headers["signalbox-compacted"] == "old."
+        assert refusal(client, "export", at=2, strict=1)[:2] == (410, "compacted")
+        assert refusal(client, "state/old.k", at=2)[:2] == (410, "compacted")
+        assert values(client, at=oldest, match="*.*") == {"old.k": 3}
+
+    def test_what_does_not_need_it_lacks_nothing(self, box: Server, client: Client) -> None:
+        self.compact(box)
+        for path, query in (
+            ("state", {"at": 2, "match": "k"}),
+            ("diff", {"from": 2, "match": "k"}),
+            ("history/k", {}),
+            ("state", {}),
+        ):
+            answer = client.get(path, strict=1, **query)
+            assert answer.status == 200
+            assert "compacted" not in answer.json()
+
+    def test_what_needs_it_is_refused_and_nothing_is_guessed(
+        self, box: Server, client: Client
+    ) -> None:
+        box.set("old.k", 4, id="fourth")
+        box.set("old.k", 5)
+        self.compact(box)
+        before = client.state()
+        refused = client.send("restore", to_revision=2)
+        assert (refused.status, refused.json()["code"]) == (410, "compacted")
+        assert refused.json()["keys"] == ["old."]
+        assert client.send("undo", of="fourth").status in (404, 410)
+        assert client.state() == before
+        assert client.send("restore", to_revision=2, without=["old."]).status == 200
+        assert client.value("k") == 1
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_a_stream_from_behind_the_horizon_begins_anew(
+        self, box: Server, client: Client, named: bool
+    ) -> None:
+        oldest = self.compact(box)["oldest_revision"]
+        with box.stream(after=f"{box.store}:1" if named else 1) as stream:
+            first, *_ = events = stream.until("caught-up")
+        assert (first.name, first.data) == ("reset", {"reason": "compacted", "oldest": oldest})
+        shown = {
+            one["key"]: one["value"]
+            for event in events
+            if event.name == "snapshot"
+            for one in event.data["items"]
+        }
+        assert shown == {"k": 3, "old.k": 3}
+        with box.stream(after=client.get("status").json()["revision"]) as stream:
+            assert [event.name for event in stream.until("caught-up")] == ["caught-up"]
+
+    def test_a_stream_of_what_is_kept_goes_on(self, box: Server) -> None:
+        self.compact(box)
+        with box.stream(match="k", after=2) as stream:
+            events = stream.until("caught-up")
+        assert [event.data.get("changes") for event in events[:-1]] == [
+            [{"key": "k", "value": 2}],
+            [{"key": "k", "value": 3}],
+        ]
+
+    @pytest.mark.parametrize("value", [1, {}, {"max_age": 5}, {"max_age": "5"}, {"max_age": "-1d"}])
+    def test_a_retention_that_cannot_be_used_is_refused(self, client: Client, value: Any) -> None:
+        answer = client.send("set", key="_signalbox.retention", value=value)
+        assert (answer.status, answer.json()["code"]) == (422, "invalid")
+        assert "max_age" in answer.json()["message"]
+
+
+def test_this_computer_sets_its_retention_once(box: Server, client: Client) -> None:
+    enabled = {"enabled": True, "every": 0.1}
+    with box.stream(match="_signalbox.retention.**") as stream:
+        stream.until("caught-up")
+        box.set("_signalbox.sources.computer", enabled)
+        (first,) = stream.until("change")
+        assert first.data["changes"] == [
+            {"key": "_signalbox.retention.computer", "value": {"max_age": "2d"}}
+        ]
+    own = {"max_age": "5d"}
+    box.set("_signalbox.retention.computer", own)
+    with box.stream(match="computer.**") as stream:
+        stream.until("caught-up")
+        box.set("_signalbox.sources.computer", {**enabled, "enabled": False})
+        box.set("_signalbox.sources.computer", enabled)
+        stream.until("change")
+    assert client.value("_signalbox.retention.computer") == own
