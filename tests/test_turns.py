@@ -27,28 +27,31 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def turns_during(work: Callable[[], object]) -> int:
-    """How often another greenlet comes to its turn meanwhile."""
+    """How often the hub looks at sockets and other greenlets meanwhile.
+
+    It is only watched: a greenlet that always wants its turn would keep native threads from theirs.
+    """
     turns = 0
 
-    def take_turns() -> None:
+    def count() -> None:
         nonlocal turns
-        while True:
-            turns += 1
-            gevent.sleep(0)
+        turns += 1
 
-    other = gevent.spawn(take_turns)
+    watcher = gevent.get_hub().loop.check()
+    watcher.start(count)
     work()
-    other.kill()
+    watcher.stop()
+    watcher.close()
     return turns
 
 
 @pytest.mark.parametrize(
-    ("match", "least"), [("**zzz", 20), ("n.*5", 20), ("n.**", 19), ("**", 19), ("none.**", 0)]
+    ("match", "least"), [("**zzz", 20), ("n.*5", 20), ("n.**", 18), ("**", 18), ("none.**", 0)]
 )
 def test_others_get_their_turns_while_all_keys_are_looked_at(
     store: Store, match: str, least: int
 ) -> None:
-    """Before the first page, between two and in every step that finds nothing."""
+    """Between two pages (the first time perhaps in a turn that has begun), and in every step."""
     store.set(**{f"n__{number:03}": number for number in range(100)})
     revision = store.readmodel.revision
     turns = turns_during(lambda: list(store.readmodel.snapshot_pages(revision, match, 5)))

@@ -6,13 +6,14 @@ from typing import Final, TypeVar
 
 import gevent
 
+from server.turns import breathe
+
 Each = TypeVar("Each")
 
 QUICK_SECONDS: Final = 0.1
 """What is done within this time comes with the frame that asked for it."""
 
 TURN_SECONDS: Final = 0.01
-HIGHEST: Final = 2
 
 
 def in_turns(many: Iterable[Each]) -> Iterator[Each]:
@@ -21,7 +22,7 @@ def in_turns(many: Iterable[Each]) -> Iterator[Each]:
     for each in many:
         yield each
         if monotonic() - began > TURN_SECONDS:
-            gevent.idle(priority=HIGHEST)
+            breathe()
             began = monotonic()
 
 
