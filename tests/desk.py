@@ -59,18 +59,21 @@ def screen() -> Iterator[str]:
 class Desk:
     """One data directory and the programs that were started on it."""
 
+    program = PROGRAM
+
     def __init__(self, data_dir: Path, display: str) -> None:
         self.data_dir, self.display = data_dir, display
+        self.environ: dict[str, str] = dict(os.environ)
         self.log = data_dir.parent / f"{data_dir.name}.stderr"
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, cwd: Path = ROOT, **environ: str | None) -> subprocess.Popen[str]:
         """`signalbox --data-dir …` as installed; None takes a variable away."""
-        wanted = {**os.environ, "DISPLAY": self.display, **environ}
+        wanted = {**self.environ, "DISPLAY": self.display, **environ}
         env = {name: value for name, value in wanted.items() if value is not None}
         with self.log.open("a") as stderr:
             process = subprocess.Popen(
-                [PROGRAM, "--data-dir", self.data_dir],
+                [self.program, "--data-dir", self.data_dir],
                 cwd=cwd,
                 env=env,
                 stdout=subprocess.PIPE,
@@ -90,7 +93,8 @@ class Desk:
     def command(self, *arguments: str) -> str:
         """What the command line prints, with a server of its own where none runs."""
         ended = subprocess.run(
-            [PROGRAM, "--data-dir", self.data_dir, *arguments],
+            [self.program, "--data-dir", self.data_dir, *arguments],
+            env=self.environ,
             check=True,
             capture_output=True,
             text=True,
@@ -101,7 +105,10 @@ class Desk:
     def beside(self, *arguments: str) -> subprocess.Popen[str]:
         """The command line, while it runs."""
         process = subprocess.Popen(
-            [PROGRAM, "--data-dir", self.data_dir, *arguments], stdout=subprocess.PIPE, text=True
+            [self.program, "--data-dir", self.data_dir, *arguments],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.started.append(process)
         return process
@@ -155,7 +162,8 @@ class Desk:
             line = process.cmdline()
         except psutil.Error:  # gone meanwhile
             return False
-        return is_running(process) and "server" in line and str(self.data_dir) in line
+        is_one = "server" in line or "serve" in line
+        return is_one and is_running(process) and str(self.data_dir) in line
 
     def end(self) -> None:
         """Kill whatever still runs."""
