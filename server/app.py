@@ -68,7 +68,9 @@ class App:
         self.tokens = Tokens.of(self.database)
         self.guard = Guard(self.tokens, self.readmodel.store, clock)
         self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
-        self._compactor = Compactor(self.readmodel, self.feed, self.writer, clock)
+        self._compactor = Compactor(
+            self.readmodel, self.feed, self.writer, clock, self.database.checkpoint
+        )
         self._settings = settings
         serve = application(
             self.guard,

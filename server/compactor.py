@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from server import retention
+from server.database import CHECKPOINT_PAGES, checkpoint_every
 from server.errors import SignalboxError
 from server.events import Transaction
 from server.feed import Feed
@@ -23,10 +25,13 @@ from server.turns import breathe
 from server.writer import Writer
 
 EVERY_SECONDS: Final = 60.0
-STEP_SECONDS: Final = 0.004
-"""For so long one step may hold the writer, commit left out."""
+STEP_SECONDS: Final = 0.01
+"""For so long one step may hold the writer, its commit included."""
 SMALLEST: Final = 20
 LARGEST: Final = 1_000
+STEP_PAGES: Final = 100
+"""Of write-ahead log between checkpoints while steps are made: each pays for itself, in its time,
+where otherwise one commit in many would have to bring all their pages to the file."""
 
 Report = dict[str, Any]
 
@@ -34,15 +39,21 @@ Report = dict[str, Any]
 class Compactor:
     """One pass at a time, in steps between the writer's commits.
 
-    `clock` gives seconds since 1970.
+    `clock` gives seconds since 1970; `checkpoint` empties the write-ahead log, from any thread.
     """
 
     def __init__(
-        self, readmodel: ReadModel, feed: Feed, writer: Writer, clock: Callable[[], float]
+        self,
+        readmodel: ReadModel,
+        feed: Feed,
+        writer: Writer,
+        clock: Callable[[], float],
+        checkpoint: Callable[[], None],
     ) -> None:
         self._readmodel = readmodel
         self._writer = writer
         self._clock = clock
+        self._checkpoint = checkpoint
         self._turn = BoundedSemaphore(1)
         self._changed = Event()
         self._size = SMALLEST
@@ -50,6 +61,7 @@ class Compactor:
         """Since the server started."""
         self._awaited = 0
         self._seconds = 0.0
+        self._revision = 0
         feed.listen(self._notice)
         self._greenlet = gevent.spawn(self._run)
 
@@ -91,18 +103,24 @@ class Compactor:
         wanted = self._readmodel.in_thread(self._plans)
         if wanted != self.standing():
             self._writer.between(lambda connection: retention.publish(connection, wanted))
-        unfinished = self._readmodel.in_thread(retention.unfinished)
-        for prefix in unfinished:
-            while (step := self._step(prefix)).seen:
-                self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
-                self._rest()
-        if unfinished:
+        if unfinished := self._readmodel.in_thread(retention.unfinished):
+            gevent.get_hub().threadpool.apply(self._checkpoint)
+            self._writer.between(partial(checkpoint_every, STEP_PAGES))
+            for prefix in unfinished:
+                self._thin_out(prefix)
             self._writer.between(retention.tidy)
+            self._writer.between(partial(checkpoint_every, CHECKPOINT_PAGES))
         return wanted
 
+    def _thin_out(self, prefix: str) -> None:
+        while (step := self._step(prefix)).seen:
+            self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
+            self._rest()
+
     def _rest(self) -> None:
-        """As long as the last step took, unless somebody waits for the end."""
-        if self._awaited:
+        """As long as the last step took, unless somebody waits for the end and nobody writes."""
+        before, self._revision = self._revision, self._readmodel.revision
+        if self._awaited and self._revision == before:
             breathe()
         else:
             gevent.sleep(self._seconds)
@@ -117,13 +135,15 @@ class Compactor:
 
     def _step(self, prefix: str) -> Step:
         found: list[Step] = []
+        started = 0.0
 
         def work(connection: apsw.Connection) -> None:
+            nonlocal started
             started = monotonic()
             found.append(retention.step(connection, prefix, self._size))
-            self._seconds = max(monotonic() - started, 1e-6)
 
         self._writer.between(work)
+        self._seconds = max(monotonic() - started, 1e-6)
         if found[0].seen == self._size:
             factor = min(2.0, STEP_SECONDS / self._seconds)
             self._size = max(SMALLEST, min(LARGEST, int(self._size * factor)))

@@ -4,7 +4,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,6 +164,17 @@ class Database:
             (name, value),
         )
 
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.
+
+        What cannot be brought now, as while somebody else is at it, a later commit brings.
+        """
+        connection = self._open(apsw.SQLITE_OPEN_READWRITE)
+        with suppress(apsw.Error):
+            connection.pragma("user_version")  # until it has read something it knows of no log
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        connection.close()
+
     def bytes_used(self) -> int:
         """The size on disk, write-ahead log included, in bytes; in memory the database's own."""
         if self.path is None:
@@ -203,11 +214,15 @@ def _matches(*arguments: Any) -> bool:
     return re.fullmatch(regex, text) is not None
 
 
+def checkpoint_every(pages: int, connection: apsw.Connection) -> None:
+    """Let a commit of `connection` bring the write-ahead log to the file once it is so long."""
+    connection.pragma("wal_autocheckpoint", pages)
+
+
 def _prepare(connection: apsw.Connection) -> None:
     settings: dict[str, Any] = {
         "journal_mode": "WAL",
         "synchronous": "FULL",
-        "wal_autocheckpoint": CHECKPOINT_PAGES,
         "journal_size_limit": CHECKPOINT_PAGES * 4096,
         "cache_size": -16_000,
         "trusted_schema": 0,
@@ -216,6 +231,7 @@ def _prepare(connection: apsw.Connection) -> None:
         settings |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
     for name, value in settings.items():
         connection.pragma(name, value)
+    checkpoint_every(CHECKPOINT_PAGES, connection)
     _migrate(connection)
 
 

@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
 
 QUICK: Final = Size(50_000, 500_000, 100_000, 100, 2, 2.0)
-FULL: Final = Size(1_000_000, 10_000_000, 2_000_000, 400, 1, 20.0)
+FULL: Final = Size(1_000_000, 10_000_000, 500_000, 400, 1, 20.0)
 
 
 class Asked(NamedTuple):
