@@ -40,7 +40,7 @@ lint: $(INSTALLED)
 	$(PY) -m mypy
 
 build: $(INSTALLED)
-	$(PY) -m build --no-isolation
+	$(PY) packaging/build.py
 
 # Newest versions that pyproject.toml allows, for every platform and Python, without any address.
 lock:

@@ -1,0 +1,46 @@
+"""The icon in every form that a system asks for, drawn from `icons/signalbox.svg`."""
+
+import io
+from pathlib import Path
+from typing import Final
+
+import resvg_py
+from PIL import Image
+
+DRAWING: Final = Path(__file__).with_name("icons") / "signalbox.svg"
+SIZES: Final = (16, 24, 32, 48, 64, 128, 256, 512)
+"""Of a desktop's icon theme, in pixels (freedesktop.org Icon Theme Specification)."""
+ICO_SIZES: Final = (16, 24, 32, 48, 64, 128, 256)
+ICNS_SIZE: Final = 1024
+"""Pillow makes the smaller ones of an .icns itself."""
+
+
+def png(size: int) -> bytes:
+    """A square PNG of so many pixels."""
+    return bytes(resvg_py.svg_to_bytes(svg_string=DRAWING.read_text(), width=size, height=size))
+
+
+def pngs(folder: Path) -> dict[int, Path]:
+    """All sizes as files in `folder`, by their number of pixels."""
+    found = {}
+    for size in SIZES:
+        found[size] = folder / f"signalbox-{size}.png"
+        found[size].write_bytes(png(size))
+    return found
+
+
+def ico(path: Path) -> Path:
+    """The icon of a program on Windows."""
+    images = [_image(size) for size in ICO_SIZES]
+    images[-1].save(path, append_images=images[:-1], sizes=[(size, size) for size in ICO_SIZES])
+    return path
+
+
+def icns(path: Path) -> Path:
+    """The icon of an app on macOS."""
+    _image(ICNS_SIZE).save(path)
+    return path
+
+
+def _image(size: int) -> Image.Image:
+    return Image.open(io.BytesIO(png(size)))
