@@ -164,10 +164,18 @@ def await_endpoint(data_dir: Path, seconds: float = PATIENCE) -> Endpoint:
     return endpoint
 
 
+def bundled_program() -> Path | None:
+    """The program with a console of the bundle that runs this; None where it is no bundle of ours."""
+    program = Path(sys.executable)
+    if not getattr(sys, "frozen", False) or not program.stem.lower().startswith("signalbox"):
+        return None
+    return program.with_name("signalbox-cli.exe") if sys.platform == "win32" else program
+
+
 def serve_command(data_dir: Path) -> list[str]:
     """The command that starts a server which ends with whoever holds its stdin open."""
-    if getattr(sys, "frozen", False):
-        program = [sys.executable, "serve"]
+    if bundled := bundled_program():
+        program = [str(bundled), "serve"]
     elif (Path(__file__).parent / "server" / "__main__.py").exists():
         # -P: a script's folder may hold a `server.py` of its own.
         program = [sys.executable, "-P", "-m", "server"]
@@ -208,6 +216,7 @@ def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes],
         stdout=subprocess.PIPE,
         stderr=stderr,
         start_new_session=True,  # the terminal's Ctrl-C is for the script
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would show a console
     )
     assert process.stdin is not None
     assert process.stdout is not None
