@@ -1,23 +1,22 @@
 """The server that the window uses: one that runs already, else a child that is kept running."""
 
 import logging
-import os
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 import signalbox
 from desktop import places
+from desktop.log import open_log
 
 T = TypeVar("T")
 
 log: Final = logging.getLogger(__name__)
 
 ACTOR: Final = "desktop"
-LOG_BYTES: Final = 1 << 20
 MOST_ENDS: Final = 6
 WITHIN_SECONDS: Final = 60.0
 """A server that ended so often within so short a time is not started again."""
@@ -30,7 +29,7 @@ class Child:
         self.endpoint: signalbox.Endpoint
         self.box: signalbox.Box
         self.log = places.log_file(data_dir)
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._keeping = threading.Lock()
         self.closed = threading.Event()
@@ -39,7 +38,7 @@ class Child:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
         end = monotonic() + signalbox.PATIENCE
         while True:
-            endpoint = signalbox.find(self._data_dir) or self._launch()
+            endpoint = signalbox.find(self.data_dir) or self._launch()
             try:
                 box = signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
             except signalbox.NotRunning:  # it was about to end
@@ -113,16 +112,9 @@ class Child:
 
     def _launch(self) -> signalbox.Endpoint:
         with open_log(self.log) as stderr:
-            endpoint, process = signalbox.start_server(self._data_dir, stderr)
+            endpoint, process = signalbox.start_server(self.data_dir, stderr)
         self._process = process or self._process
         return endpoint
-
-
-def open_log(path: Path) -> BinaryIO:
-    """For appending; what is older than a mebibyte back is dropped, but for one file."""
-    if path.exists() and path.stat().st_size > LOG_BYTES:
-        path.replace(path.with_suffix(".old.log"))
-    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def wait_for(pid: int) -> None:

@@ -29,6 +29,11 @@ def require_display(environ: Mapping[str, str] = os.environ) -> None:
         raise CannotShow(why)
 
 
+def is_there(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody may look at one."""
+    return sys.platform != "linux" or _no_display(environ) is None
+
+
 def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | None:
     """Tell the web engine to do without its sandbox where it has none, and say so.
 

@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple, Self
 KEY: Final = "_signalbox.window.geometry"
 MIN_WIDTH: Final = 640
 MIN_HEIGHT: Final = 420
+STEP: Final = 32
+"""Pixels from a window to the one that is opened beside it: about a title bar."""
 
 
 class Screen(NamedTuple):
@@ -62,3 +64,15 @@ def first(screen: Screen) -> Geometry:
         width=width,
         height=height,
     ).fitted([screen])
+
+
+def cascaded(place: Geometry, taken: Sequence[Geometry], screens: Sequence[Screen]) -> Geometry:
+    """A little below and to the right of `place`, on from every window that stands there."""
+    corners = {(each.x, each.y) for each in taken}
+    for steps in range(1, len(corners) + 2):
+        moved = place._replace(
+            x=place.x + STEP * steps, y=place.y + STEP * steps, maximized=False
+        ).fitted(screens)
+        if (moved.x, moved.y) not in corners:
+            break
+    return moved

@@ -12,6 +12,9 @@ import signalbox
 from desktop.child import ACTOR, Child
 
 RAISE: Final = "_signalbox.window.raise"
+THEME: Final = "_signalbox.theme"
+OWN: Final = "_signalbox.**"
+"""What the app keeps for itself; one stream for all of it."""
 LOCK_FILE: Final = "window.lock"
 PAUSE_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 20.0
@@ -50,11 +53,13 @@ def wish(data_dir: Path) -> bool:
     return True
 
 
-def heed(child: Child, come: Callable[[], None]) -> None:
-    """Call `come` for every wish of another start, whatever server it reaches us by."""
+def heed(child: Child, come: Callable[[], None], set_theme: Callable[[str], None]) -> None:
+    """Call `come` for every wish of another start, `set_theme` with each theme, by any server."""
     while not child.closed.wait(PAUSE_SECONDS):
         # `child` brings the server back, or says that it does not come.
         with suppress(signalbox.NotRunning, signalbox.Rejected):
-            for change in child.box.watch(RAISE):
-                if not change.is_current:
+            for change in child.box.watch(OWN):
+                if change.key == RAISE and not change.is_current:
                     come()
+                elif change.key == THEME:
+                    set_theme("system" if change.deleted else change.value)

@@ -1,12 +1,12 @@
 """What the window asks of Qt on Linux, so that it is an app's and not a browser's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from PySide6.QtCore import QObject, QPoint, Qt, QUrl, Signal, Slot
-from PySide6.QtGui import QColor, QGuiApplication
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, QPoint, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QColor, QKeyEvent, QKeySequence
 from PySide6.QtWebEngineCore import (
     QWebEngineContextMenuRequest,
     QWebEngineDownloadRequest,
@@ -18,7 +18,12 @@ from PySide6.QtWebEngineCore import (
 from PySide6.QtWebEngineWidgets import QWebEngineView
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
+from desktop import qt_menus
 from desktop.geometry import Geometry
+from desktop.menus import Menu
+from desktop.qt_menus import is_dark
+
+__all__ = ["is_dark"]
 
 PAGES: Final = ("/", "/login")
 Can, Do = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
@@ -34,18 +39,36 @@ EDITS: Final = {
 
 def application() -> QApplication:
     """The application object, which pywebview then takes; the desktop knows it by this name."""
-    app = QApplication(["signalbox"])
+    app: Any = QApplication(["signalbox"])
     app.setDesktopFileName("signalbox")
-    return app
+    app.wishes = Wishes(app)
+    return cast("QApplication", app)
 
 
-def is_dark() -> bool:
-    """Whether the desktop is."""
-    return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+def do(_window: Any, work: Callable[[], object]) -> None:
+    """Call `work` on the main thread, from whatever thread."""
+    app: Any = QApplication.instance()
+    app.wishes.wished.emit(work)
 
 
-def fit(native: Any, background: str, home: Callable[[], str], lost: Callable[[], None]) -> None:
-    """Make pywebview's new window `native` keep to `home()`; `lost` is called without a page."""
+def set_theme(window: Any, theme: str) -> None:
+    """Of dialogs and menus: system, light or dark."""
+    qt_menus.set_theme(window.native, theme)
+
+
+def fit(
+    window: Any,
+    background: str,
+    menus: Sequence[Menu],
+    home: Callable[[], str],
+    lost: Callable[[], None],
+    named: Callable[[str], None],
+) -> None:
+    """Make pywebview's new window keep to `home()`.
+
+    `lost` is called without a page, `named` with each title that the page gives itself.
+    """
+    native = window.native
     view: QWebEngineView = native.webview
     page = view.page()
     page.setBackgroundColor(QColor(background))
@@ -55,11 +78,13 @@ def fit(native: Any, background: str, home: Callable[[], str], lost: Callable[[]
     page.navigationRequested.connect(partial(stay, home))
     page.loadingChanged.connect(partial(notice_failure, lost))
     page.renderProcessTerminated.connect(lambda *_: lost())
+    page.titleChanged.connect(named)
     page.profile().downloadRequested.connect(partial(save, native))
     page.iconChanged.connect(native.setWindowIcon)
     view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
     view.customContextMenuRequested.connect(partial(edit_menu, view))
-    native.front = Front(native)
+    # pywebview makes the menu bar right after this.
+    QTimer.singleShot(0, native, partial(qt_menus.dress, native, menus))
 
 
 def stay(home: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
@@ -92,6 +117,7 @@ def edit_menu(view: QWebEngineView, point: QPoint) -> None:
     if not asked.isContentEditable() and not asked.selectedText():
         return
     menu = QMenu(view)
+    menu.setStyleSheet(qt_menus.style())
     menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     for possible, edit in EDITS.items():
         if possible in asked.editFlags():
@@ -99,38 +125,67 @@ def edit_menu(view: QWebEngineView, point: QPoint) -> None:
     menu.popup(view.mapToGlobal(point))
 
 
-def place(native: Any, before: Geometry) -> Geometry:
+def place(window: Any, before: Geometry, _state: str) -> Geometry:
     """Where the window stands, its frame included; what it was `before` while it fills the screen.
 
     (pywebview tells where the inside stands but places the outside: each start would move it.)
     """
+    native = window.native
     if native.isMaximized() or native.isMinimized() or native.isFullScreen():
         return before._replace(maximized=native.isMaximized())
     return Geometry(native.x(), native.y(), native.width(), native.height())
 
 
-def come(native: Any) -> None:
-    """Bring the window before all others, from whatever thread."""
-    native.front.wished.emit()
+def come(window: Any, _state: str) -> None:
+    """Bring the window before all others."""
+    native = window.native
+    shown = native.windowState() & ~Qt.WindowState.WindowMinimized
+    native.setWindowState(shown | Qt.WindowState.WindowActive)
+    native.show()
+    native.raise_()
+    native.activateWindow()
 
 
-class Front(QObject):
-    """Takes a wish from another thread to the window's own."""
+def full_screen(window: Any) -> None:
+    """Fill the screen, or no longer: a window that was maximized is so again."""
+    native = window.native
+    native.setWindowState(native.windowState() ^ Qt.WindowState.WindowFullScreen)
 
-    wished = Signal()
 
-    def __init__(self, native: Any) -> None:
-        super().__init__(native)
-        self._native = native
-        self.wished.connect(self._come)
+def zoom(window: Any, factor: float) -> None:
+    """Show the page larger or smaller; 1.0 is as it is."""
+    window.native.webview.setZoomFactor(factor)
 
-    @Slot()
-    def _come(self) -> None:
-        shown = self._native.windowState() & ~Qt.WindowState.WindowMinimized
-        self._native.setWindowState(shown | Qt.WindowState.WindowActive)
-        self._native.show()
-        self._native.raise_()
-        self._native.activateWindow()
+
+def run(window: Any, script: str) -> None:
+    """Run it in the page, whose answer does not matter."""
+    window.native.webview.page().runJavaScript(script)
+
+
+def press(window: Any, keys: str) -> None:
+    """Press keys in the page: a file can be asked for only where the user did something there."""
+    native = window.native
+    sequence: Any = QKeySequence(keys)
+    pressed = sequence[0]
+    target = native.webview.focusProxy()
+    target.setFocus()
+    for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
+        event = QKeyEvent(kind, pressed.key(), pressed.keyboardModifiers())
+        QCoreApplication.sendEvent(target, event)
+
+
+class Wishes(QObject):
+    """Takes what other threads want done to the main one."""
+
+    wished = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.wished.connect(self._do)
+
+    @Slot(object)
+    def _do(self, work: Callable[[], object]) -> None:
+        work()
 
 
 def _origin(url: QUrl) -> tuple[str, str, int]:

@@ -1,40 +1,50 @@
 """The window itself: pywebview on the server's page. The only file that knows pywebview."""
 
+import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import webview
 from webview.errors import WebViewException
+from webview.menu import Menu, MenuAction, MenuSeparator
 
+from desktop import menus
 from desktop.display import CannotShow
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen
 
 if sys.platform == "linux":
-    from desktop import qt
+    from desktop import qt as system
+elif sys.platform == "darwin":
+    from desktop import cocoa as system
+else:
+    from desktop import winforms as system
 
 TITLE: Final = "Signalbox"
+EVENT: Final = "signalbox-menu"
+"""What the page listens to, see ui/static/menu.js."""
 GROUND: Final = {"light": "#f6f6f4", "dark": "#161615"}
 """The page's own, so that nothing flashes before it is there."""
+ZOOMS: Final = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
 def prepare() -> object:
     """Choose the web engine; on the main thread, and the result must live as long as the window."""
     webview.settings["ALLOW_FILE_URLS"] = False
+    webview.settings["SHOW_DEFAULT_MENUS"] = False  # of a Mac; ours have what is in them
     if sys.platform != "linux":
         webview.settings["ALLOW_DOWNLOADS"] = True
         return None
     # The wheels bring Qt; GTK, which pywebview would try first, they do not.
     os.environ.update(PYWEBVIEW_GUI="qt", QT_API="pyside6")
-    return qt.application()
+    return system.application()
 
 
 def screens() -> list[Screen]:
@@ -45,69 +55,65 @@ def screens() -> list[Screen]:
 
 def ground(theme: str) -> str:
     """The colour behind the page for `_signalbox.theme`: system, light or dark."""
-    return GROUND[_system_theme() if theme == "system" else theme]
+    return GROUND[("dark" if system.is_dark() else "light") if theme == "system" else theme]
+
+
+def run() -> None:
+    """Show the window that was opened and those that will be, until the last one is closed.
+
+    On the main thread. Raises `CannotShow`.
+    """
+    _close_on_signals()
+    with _telling_why():
+        webview.start(gui="qt" if sys.platform == "linux" else None)
+
+
+def is_any_open() -> bool:
+    """Whether another one can be opened."""
+    return bool(webview.windows)
+
+
+def close_all() -> None:
+    """Close every window, and so end `run`."""
+    for window in list(webview.windows):
+        window.destroy()  # waits until it is there
 
 
 class Window:
-    """`show` it on the main thread; all else may be called from any thread.
+    """`open` it before `run` on the main thread, or later on another; the rest on any thread.
 
     `home` is the server's address, which the window never leaves. `moved` is called whenever it may
-    stand elsewhere than before, `lost` when it has no page to show; they must return at once.
+    stand elsewhere than before, `lost` when it has no page to show, `closed` when it has gone.
     """
 
     def __init__(
         self,
         home: Callable[[], str],
         place: Geometry,
-        ground: str,
+        theme: str,
         moved: Callable[[], None],
         lost: Callable[[], None],
+        closed: Callable[[], None],
     ) -> None:
         self._home = home
         self._place = place
-        self._ground = ground
+        self._theme = theme
+        self._ground = ground(theme)
         self._moved = moved
         self._lost = lost
+        self._closed = closed
+        self._menus: Sequence[menus.Menu] = ()
         self._state = "restored"
         self._is_there = Event()
+        self._said = ""
+        self._zoom = 1.0
+        self._window: Any = None
 
-    def show(self, url: str) -> None:
-        """Open at `url` and return when the user has closed it. Raises `CannotShow`."""
-        self._window = self._create(url)
-        self._close_on_signals()
-        with _telling_why():
-            webview.start(gui="qt" if sys.platform == "linux" else None)
-
-    def go(self, url: str) -> None:
-        """Show another address of the server."""
-        self._there().load_url(url)
-
-    def say(self, text: str) -> None:
-        """Show a text in the title."""
-        self._there().set_title(f"{TITLE}: {text}")
-
-    def come(self) -> None:
-        """Come to the front."""
-        window = self._there()
-        if sys.platform == "linux":
-            qt.come(window.native)
-            return
-        if self._state == "minimized":
-            window.restore()
-        window.show()
-
-    def place(self) -> Geometry:
-        """Where it stands, or stood before it was maximized, minimized or closed."""
-        return self._place
-
-    def _there(self) -> Any:
-        """The window of pywebview, as soon as there is one."""
-        self._is_there.wait()
-        return self._window
-
-    def _create(self, url: str) -> Any:
+    def open(self, url: str, bar: Sequence[menus.Menu]) -> None:
+        """Open at `url` with these menus."""
+        self._menus = bar
         main = screens()[0]
-        window = webview.create_window(
+        self._window = webview.create_window(
             TITLE,
             url,
             width=self._place.width,
@@ -119,15 +125,83 @@ class Window:
             background_color=self._ground,
             text_select=True,  # the page says what can be selected
             zoomable=True,
+            menu=[_menu(each) for each in bar],
         )
-        assert window is not None
-        self._listen(window.events)
-        return window
+        self._listen(self._window.events)
+        if current_thread() is main_thread():
+            return  # `run` makes it
+        # pywebview may have made it before we listened.
+        self._window.events.before_show.wait()
+        system.do(self._window, self._fit)
+
+    def go(self, url: str) -> None:
+        """Show another address of the server."""
+        self._there().load_url(url)
+
+    def say(self, text: str) -> None:
+        """Show a text in the title, for good."""
+        self._said = text
+        self._there().set_title(f"{TITLE}: {text}")
+
+    def note(self, text: str) -> None:
+        """Show a text in the page's status line."""
+        self._send({"note": text})
+
+    def tell(self, command: str) -> None:
+        """Have the page run one of its commands, by the name that it has there."""
+        if sys.platform == "linux" and command == menus.IMPORT:
+            self._do(system.press, menus.IMPORT_KEYS)
+        else:
+            self._send({"command": command})
+
+    def zoom(self, step: int) -> None:
+        """Larger, smaller, or as large as it is."""
+        at = ZOOMS.index(self._zoom if step else 1.0) + step
+        self._zoom = ZOOMS[min(max(at, 0), len(ZOOMS) - 1)]
+        self._do(system.zoom, self._zoom)
+
+    def full_screen(self) -> None:
+        """Fill the screen, or no longer."""
+        if sys.platform == "linux":
+            self._do(system.full_screen)
+        else:
+            self._there().toggle_fullscreen()
+
+    def set_theme(self, theme: str) -> None:
+        """Of its frame, menus and dialogs: system, light or dark."""
+        self._do(system.set_theme, theme)
+
+    def come(self) -> None:
+        """Come to the front."""
+        self._do(system.come, self._state)
+
+    def close(self) -> None:
+        """Close it."""
+        self._there().destroy()
+
+    def place(self) -> Geometry:
+        """Where it stands, or stood before it was maximized, minimized or closed."""
+        return self._place
+
+    def _there(self) -> Any:
+        """The window of pywebview, as soon as there is one."""
+        self._is_there.wait()
+        return self._window
+
+    def _do(self, work: Callable[..., object], *args: object) -> None:
+        window = self._there()
+        system.do(window, partial(work, window, *args))
+
+    def _send(self, detail: dict[str, str]) -> None:
+        event = f"new CustomEvent('{EVENT}', {{detail: {json.dumps(detail)}}})"
+        self._do(system.run, f"document.dispatchEvent({event})")
 
     def _listen(self, events: Any) -> None:
         events.before_show += self._fit
-        events.loaded += self._return
+        if sys.platform != "linux":
+            events.loaded += self._return
         events.closing += self._close
+        events.closed += self._closed
         events.moved += self._look_again
         events.resized += self._look_again
         for state in ("minimized", "maximized", "restored"):
@@ -135,23 +209,18 @@ class Window:
             event += partial(self._turn, state)
 
     def _fit(self) -> None:
-        if sys.platform == "linux":
-            qt.fit(self._window.native, self._ground, self._home, self._lost)
+        """Once; on the thread that shows windows."""
+        if self._is_there.is_set():
+            return
+        window = self._window
+        system.fit(window, self._ground, self._menus, self._home, self._lost, self._name)
+        system.set_theme(window, self._theme)
         self._is_there.set()
 
-    def _close_on_signals(self) -> None:
-        """Heed SIGTERM and Ctrl-C, which pywebview loses while it makes the window."""
-        ours, pythons = socket.socketpair()
-        pythons.setblocking(False)
-        signal.set_wakeup_fd(pythons.detach())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)  # so that Python tells us about it
-
-        def close() -> None:
-            ours.recv(1)
-            self._window.destroy()  # waits until there is one
-
-        Thread(target=close, daemon=True).start()
+    def _name(self, title: str) -> None:
+        """The page has another title."""
+        if not self._said:
+            self._window.set_title(title or TITLE)
 
     def _return(self) -> None:
         """Where pywebview cannot refuse to leave, come back."""
@@ -164,7 +233,8 @@ class Window:
         self._state = "closed"
 
     def _turn(self, state: str) -> None:
-        self._state = state
+        if self._state != "closed":
+            self._state = state
         self._look_again()
 
     def _look_again(self, *_where: int) -> None:
@@ -172,15 +242,32 @@ class Window:
         self._moved()
 
     def _look(self) -> None:
-        if self._state == "closed":
-            return
-        if sys.platform == "linux":
-            self._place = qt.place(self._window.native, self._place)
-        elif self._state == "restored":
-            window = self._window
-            self._place = Geometry(window.x, window.y, window.width, window.height)
-        else:
-            self._place = self._place._replace(maximized=self._state == "maximized")
+        if self._state != "closed":
+            self._place = system.place(self._window, self._place, self._state)
+
+
+def _menu(item: menus.Entry | menus.Menu | None) -> Any:
+    """As pywebview has it."""
+    if item is None:
+        return MenuSeparator()
+    if isinstance(item, menus.Entry):
+        return MenuAction(item.label, item.act)
+    return Menu(item.label, [_menu(each) for each in item.items])
+
+
+def _close_on_signals() -> None:
+    """Heed SIGTERM and Ctrl-C, which pywebview loses while it makes the window."""
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+    signal.set_wakeup_fd(pythons.detach())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # so that Python tells us about it
+
+    def close() -> None:
+        ours.recv(1)
+        close_all()
+
+    Thread(target=close, daemon=True).start()
 
 
 @contextmanager
@@ -189,18 +276,3 @@ def _telling_why() -> Iterator[None]:
         yield
     except WebViewException as error:
         raise CannotShow(f"The web view does not start: {error}.") from error
-
-
-def _system_theme() -> str:
-    if sys.platform == "linux":
-        is_dark = qt.is_dark()
-    elif sys.platform == "darwin":
-        asked = ["/usr/bin/defaults", "read", "-g", "AppleInterfaceStyle"]
-        is_dark = b"Dark" in subprocess.run(asked, capture_output=True, check=False).stdout
-    elif sys.platform == "win32":
-        import winreg  # noqa: PLC0415 - there is none elsewhere
-
-        path = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
-            is_dark = winreg.QueryValueEx(key, "AppsUseLightTheme")[0] == 0
-    return "dark" if is_dark else "light"

@@ -17,6 +17,7 @@ _UNITS: Final = {
     "y": 365 * 86_400_000,
 }
 _AGE: Final = re.compile(r"[0-9]{1,6}[smhdwy]")
+_OTHER: Final = re.compile(r"[2-9]|[1-9][0-9]{1,2}")
 
 
 class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,11 +61,13 @@ Theme = Literal["system", "light", "dark"]
 COMPUTER: Final = "_signalbox.sources.computer"
 RETENTION: Final = "_signalbox.retention"
 """For all keys; with a dot and a prefix behind it for those below the prefix."""
+GEOMETRY: Final = "_signalbox.window.geometry"
+"""Of the first window; with a dot and a number from 2 behind it of another one."""
 SETTINGS: Final[dict[str, Any]] = {
     COMPUTER: ComputerSetting,
     RETENTION: RetentionSetting,
     "_signalbox.theme": Theme,
-    "_signalbox.window.geometry": WindowGeometry,
+    GEOMETRY: WindowGeometry,
     "_signalbox.window.raise": int,
 }
 
@@ -75,7 +78,7 @@ _ALLOWED: Final = {
         'such as "2d"'
     ),
     "_signalbox.theme": '"system", "light" or "dark"',
-    "_signalbox.window.geometry": (
+    GEOMETRY: (
         'an object with the integers "x", "y", "width" and "height" and "maximized", true or false'
     ),
     "_signalbox.window.raise": "an integer",
@@ -86,9 +89,9 @@ def check_setting(key: str, value: Any) -> None:
     """Raises `Invalid` for a value that the app cannot use; keys outside `_signalbox.` are free."""
     if not key.startswith(RESERVED):
         return
-    name = RETENTION if key.startswith(RETENTION + ".") else key
+    name = _setting(key)
     if name not in SETTINGS:
-        names = ", ".join([*SETTINGS, RETENTION + ".<prefix>"])
+        names = ", ".join([*SETTINGS, RETENTION + ".<prefix>", GEOMETRY + ".<number>"])
         raise Invalid(f"The key {key} is no setting of the app; there are {names}.", key=key)
     try:
         msgspec.convert(value, SETTINGS[name])
@@ -96,3 +99,11 @@ def check_setting(key: str, value: Any) -> None:
         raise Invalid(
             f"The value of {key} is {quoted(value)}; allowed is {_ALLOWED[name]}.", key=key
         ) from error
+
+
+def _setting(key: str) -> str:
+    """Whose values the key takes."""
+    if key.startswith(RETENTION + "."):
+        return RETENTION
+    first, _, number = key.rpartition(".")
+    return GEOMETRY if first == GEOMETRY and _OTHER.fullmatch(number) else key

@@ -200,7 +200,7 @@ class Shown:
 
     def _find(self) -> str | None:
         assert self.process.poll() is None, self.desk.stderr()
-        wanted = ["--onlyvisible", "--all", "--pid", str(self.process.pid), "--name", "^Signalbox"]
+        wanted = ["--onlyvisible", "--all", "--pid", str(self.process.pid), "--name", "Signalbox"]
         return self.xdotool("search", *wanted, check=False).strip()
 
     def place(self) -> dict[str, int]:

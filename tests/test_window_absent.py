@@ -13,6 +13,9 @@ from harness import SECONDS
 
 __all__ = ["desk", "display"]
 
+NOTHING = "/nowhere"
+"""A PATH on which there is no program that could show a message."""
+
 
 def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> None:
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
@@ -42,7 +45,7 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
     broken.mkdir(parents=True)
     (broken / "__init__.py").touch()
     (broken / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
-    process = desk.start(PYTHONPATH=str(broken.parent))
+    process = desk.start(PYTHONPATH=str(broken.parent), PATH=NOTHING)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Open http://127.0.0.1:")
     assert "sudo apt-get install libegl1" in desk.stderr()
@@ -58,7 +61,7 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
 def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "qtpy.py").write_text("raise ImportError('it is broken')")
-    process = desk.start(PYTHONPATH=str(tmp_path / "broken"))
+    process = desk.start(PYTHONPATH=str(tmp_path / "broken"), PATH=NOTHING)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Open http://127.0.0.1:")
     assert "The web view does not start: " in desk.stderr()
@@ -69,7 +72,7 @@ def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
 ) -> None:
     (tmp_path / "file").touch()
     desk.data_dir = tmp_path / "file" / "data"
-    assert desk.start().wait(SECONDS) == 4
+    assert desk.start(PATH=NOTHING).wait(SECONDS) == 4
     assert desk.stderr().startswith("signalbox: The data directory cannot be used: ")
     assert str(tmp_path / "file") in desk.stderr()
     assert desk.stderr().count("\n") == 1
@@ -78,6 +81,6 @@ def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
 def test_store_that_cannot_be_opened_says_why(desk: Desk) -> None:
     desk.data_dir.mkdir()
     (desk.data_dir / "signalbox.db").write_bytes(b"this is no database" * 100)
-    assert desk.start().wait(SECONDS) == 4
+    assert desk.start(PATH=NOTHING).wait(SECONDS) == 4
     assert desk.stderr().startswith("signalbox: /")
     assert desk.stderr().count("\n") == 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from desktop import instance, places
-from desktop.child import LOG_BYTES, open_log
 from desktop.display import (
     FLAGS,
     NO_SANDBOX,
@@ -18,6 +17,7 @@ from desktop.display import (
     without_sandbox,
 )
 from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
+from desktop.log import MOST_BYTES, open_log, rotate
 from desktop.window import GROUND
 from harness import ROOT
 
@@ -92,11 +92,24 @@ def test_log_is_appended_to_and_begins_anew_when_it_is_large(tmp_path: Path) -> 
     path = tmp_path / "server.log"
     for _ in range(2):
         with open_log(path) as log:
-            log.write(b"x" * LOG_BYTES)
-    assert path.stat().st_size == 2 * LOG_BYTES
+            log.write(b"x" * MOST_BYTES)
+    assert path.stat().st_size == 2 * MOST_BYTES
     open_log(path).close()
     assert path.stat().st_size == 0
-    assert (tmp_path / "server.old.log").stat().st_size == 2 * LOG_BYTES
+    old = tmp_path / "server.old.log"
+    assert old.stat().st_size == 2 * MOST_BYTES
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_log_of_a_server_that_goes_on_writing_is_bounded_without_a_hole(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    with open_log(path) as log:
+        log.write(b"x" * (MOST_BYTES + 1))
+        log.flush()
+        rotate(path)
+        log.write(b"and on")
+    assert path.read_bytes() == b"and on"
+    assert (tmp_path / "server.old.log").stat().st_size == MOST_BYTES + 1
 
 
 def test_root_is_told_that_the_engine_has_no_sandbox_for_it() -> None:

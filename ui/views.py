@@ -82,7 +82,9 @@ class Moment(NamedTuple):
     is_now: bool = False
 
 
-def shell(*, store: str, version: str, theme: str, shell_line: str, window: str) -> str:
+def shell(
+    *, store: str, version: str, theme: str, shell_line: str, window: str, data_dir: str
+) -> str:
     """The whole page before its stream fills it. `window` is a fresh id for this window."""
     return _render(
         "shell.html",
@@ -91,6 +93,7 @@ def shell(*, store: str, version: str, theme: str, shell_line: str, window: str)
         theme=theme,
         shell_line=shell_line,
         window=window,
+        data_dir=data_dir,
     )
 
 

@@ -67,6 +67,7 @@ class Shell:
             theme=_theme(self._readmodel),
             shell_line=_line(self._data_dir),
             window=token_hex(4),
+            data_dir=str(self._data_dir),
         )
         return _answer(text, "text/html; charset=utf-8")
 

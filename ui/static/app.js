@@ -9,12 +9,15 @@ import { choose, clearMarks, find, flip } from "./list.js";
 import { compare, compareVersion, firstDifferences, moreDifferences } from "./diff.js";
 import { newest, older, restoreVersion } from "./history.js";
 import "./identity.js";
+import "./menu.js";
 import { clear, openPalette, pause, show, sort } from "./palette.js";
-import { $, CTRL, ask, byId, say } from "./picture.js";
+import { $, CTRL, ask, byId, openDialog, say } from "./picture.js";
 import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
 import { chooseAll } from "./resolve.js";
 import { flipSource, paceSource } from "./sources.js";
+import "./title.js";
+import { importFile } from "./transfer.js";
 import { enter, more, scope, unfold } from "./tree.js";
 import { heed, redo, undo } from "./undo.js";
 
@@ -107,7 +110,7 @@ const isField = (element) => element.matches?.("input:not([type=radio], [type=ch
 
 function escape(event) {
   const { target } = event;
-  if (byId("sheet").open) return byId("sheet").close();
+  if (openDialog()) return openDialog().close();
   if (target === byId("query")) {
     clear();
     return byId("grid").focus();
@@ -151,10 +154,11 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat && ONCE.has(event.key) && !isField(event.target)) return event.preventDefault();
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key.toLowerCase() === "k") openPalette();
+  else if (isCommand && event.key.toLowerCase() === "o") now(importFile)(event);
   else if (isCommand && event.key === "c" && !isField(event.target) && getSelection().isCollapsed) copyValue();
   else if (event.key === "Escape") escape(event);
   else if (heed(event)) return event.preventDefault();
-  else if (isField(event.target) || byId("sheet").open) return;
+  else if (isField(event.target) || openDialog()) return;
   else if ((isCommand && event.key !== "Backspace") || event.altKey || !KEYS[event.key]) return;
   else if (KEYS[event.key](event) === false) return;
   event.preventDefault();

@@ -1,5 +1,6 @@
 // The search field: filters the list as you type, and runs commands.
 
+import { about } from "./about.js";
 import { reason, send } from "./commands.js";
 import { create, remove, rename } from "./forms.js";
 import { compare, compareSince } from "./diff.js";
@@ -7,6 +8,7 @@ import { chooseFirst, find, toTop } from "./list.js";
 import { isPast, live, play, step } from "./past.js";
 import { $, CTRL, ask, byId, say } from "./picture.js";
 import { restoreMoment } from "./restore.js";
+import { exportAs, importFile } from "./transfer.js";
 import { scope } from "./tree.js";
 import { redo, undo } from "./undo.js";
 import { guessed } from "./values.js";
@@ -85,8 +87,21 @@ const COMMANDS = [
   ["Only numbers", () => type("number")],
   ["Only texts", () => type("string")],
   ["Any type", () => type("")],
+  ["Import…", () => importFile(), isNow, `${CTRL}O`],
+  ["Export as NDJSON…", () => exportAs("ndjson")],
+  ["Export as JSON…", () => exportAs("json")],
+  ["Export as CSV…", () => exportAs("csv")],
   ["Keyboard shortcuts", () => byId("sheet").showModal(), null, "?"],
+  ["About Signalbox", () => about()],
 ];
+
+/** Run the command of that name; whether it can be done now. */
+export function runNamed(name) {
+  const command = COMMANDS.find(([label]) => label === name);
+  const can = Boolean(command && isPossible(command));
+  if (can) command[1]();
+  return can;
+}
 
 // A line that is a command of its own: what it would do, and that.
 const SPOKEN = [

@@ -7,6 +7,7 @@ const QUIET_MS = 20_000; // the server says something at least every 15 s
 export const $ = root;
 export const CTRL = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl ";
 export const byId = (id) => document.getElementById(id);
+export const openDialog = () => document.querySelector("dialog[open]");
 const stream = byId("stream");
 const listeners = [];
 let heard = performance.now();

@@ -3,7 +3,7 @@
 import { idle, onSettled, reason, tried } from "./commands.js";
 import { hasDraft } from "./editor.js";
 import { isPast } from "./past.js";
-import { $, CTRL, byId, say } from "./picture.js";
+import { $, CTRL, byId, openDialog, say } from "./picture.js";
 import { resolve } from "./resolve.js";
 
 const SEEN_MS = 10_000;
@@ -104,9 +104,10 @@ async function plain(command, id) {
   return record && done(record, command);
 }
 
-function tell(text) {
+/** Say something in the status line, with a way to `act` on it. */
+export function tell(text, label, act) {
   newest += 1;
-  show(text);
+  show(text, label, act);
   say(text);
 }
 
@@ -138,12 +139,18 @@ function fade() {
 const isWritten = (element) =>
   element.matches?.('input[type="text"], textarea') && (element.id !== "draft" || hasDraft($.key));
 
+/** Undo or redo as a menu means it: in a text that is being written, else what this window did. */
+export function reverseHere(type) {
+  if (isWritten(document.activeElement)) document.execCommand(type);
+  else if (!$._form) (type === "redo" ? redo : undo)();
+}
+
 /** Whether a key press was one for undo or redo, which is done then. */
 export function heed(event) {
   const key = event.key.toLowerCase();
   const isRedo = (key === "z" && event.shiftKey) || (key === "y" && event.ctrlKey && !event.shiftKey);
   if (!(event.ctrlKey || event.metaKey) || event.altKey || (key !== "z" && !isRedo)) return false;
-  if (isWritten(event.target) || byId("sheet").open) return false;
+  if (isWritten(event.target) || openDialog()) return false;
   if (!event.repeat && !$._form) (isRedo ? redo : undo)();
   return true;
 }

@@ -1,0 +1,47 @@
+"""Show a file or a folder with the program that the system has for it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+SECONDS: Final = 5.0
+"""A program that has not failed by then shows something."""
+OPENERS: Final = {"darwin": "open", "win32": "explorer"}
+
+
+class NoViewer(Exception):
+    """Nothing here can show it; the message says where it is."""
+
+
+def show(path: Path) -> None:
+    """Raises `NoViewer`."""
+    opener = OPENERS.get(sys.platform, "xdg-open")
+    try:
+        process = subprocess.Popen(
+            [opener, str(path)],
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        status = process.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        return
+    except OSError as error:
+        raise NoViewer(f"There is no {opener} here. Look at {path}") from error
+    if status != 0 and opener != "explorer":  # which ends with 1 whenever it has shown something
+        raise NoViewer(f"No program here shows it. Look at {path}")
+
+
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """That of other programs: a bundle's libraries are for the bundle alone."""
+    theirs = dict(ours)
+    if getattr(sys, "frozen", False):
+        theirs.pop("LD_LIBRARY_PATH", None)
+    if (before := theirs.pop("LD_LIBRARY_PATH_ORIG", None)) is not None:
+        theirs["LD_LIBRARY_PATH"] = before  # PyInstaller's bootloader has put it aside
+    return theirs

@@ -1,0 +1,21 @@
+// What this program is: its version, where its data is, and the licences of what is inside.
+
+import { byId } from "./picture.js";
+
+const FROM_SOURCE = "Signalbox runs from its source here: each package that it uses carries its own licence.";
+
+export async function about() {
+  byId("this-engine").textContent = byId("foot").firstElementChild?.textContent ?? "";
+  byId("this").showModal();
+  byId("licences").textContent ||= await licences();
+}
+
+// A bundle has them in one file.
+async function licences() {
+  try {
+    const answer = await fetch("/static/licences.txt");
+    return answer.ok ? await answer.text() : FROM_SOURCE;
+  } catch {
+    return ""; // the next time that it is opened asks again
+  }
+}
