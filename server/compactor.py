@@ -13,7 +13,6 @@ from gevent.lock import BoundedSemaphore
 
 from server import retention
 from server.database import CHECKPOINT_PAGES, checkpoint_every
-from server.errors import SignalboxError
 from server.events import Transaction
 from server.feed import Feed
 from server.outcomes import Outcome
@@ -96,7 +95,7 @@ class Compactor:
             return retention.plans(connection, 0)
 
     def _plans(self, connection: apsw.Connection) -> list[Plan]:
-        return retention.plans(connection, int(self._clock() * 1000))
+        return retention.plans(connection, int(self._clock() * 1000), self._readmodel.held())
 
     def _pass(self) -> list[Plan]:
         """Up to where the past is compacted afterwards."""
@@ -158,8 +157,8 @@ class Compactor:
             try:
                 with self._turn:
                     self._pass()
-            except SignalboxError as error:
-                traceback.print_exception(error)  # as on a full disk: the next pass may fare better
+            except Exception as error:  # noqa: BLE001 - as on a full disk: the next may fare better
+                traceback.print_exception(error)
             self._changed.wait(EVERY_SECONDS)
             self._changed.clear()
 

@@ -70,7 +70,10 @@ class Group:
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
             outcome = Outcome(kept, self._at, self._layer.revision, error=as_refusal(error))
         else:
-            outcome = Outcome(kept, self._at, self._layer.revision, changes, duplicate=first)
+            is_logged = bool(self.transactions) and self.transactions[-1].id == attempt.id
+            outcome = Outcome(
+                kept, self._at, self._layer.revision, changes, duplicate=first, is_logged=is_logged
+            )
         self.outcomes.append(outcome)
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
             self._ids[attempt.id] = outcome
@@ -125,7 +128,8 @@ class Group:
             changes = decide(self._layer, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
-        if changes and not attempt.dry_run:
+        if (changes or of) and not attempt.dry_run:
+            # What was undone is settled, also where it left nothing to change.
             self._accept(attempt, changes, of)
         return len(changes)
 

@@ -66,7 +66,8 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
     if len(items) > limit:
         return History(items[:limit], items[limit - 1].revision, [])
     horizon = horizons.of(horizons.read(connection), key)
-    is_cut = bool(items) and items[-1].revision <= horizon.revision
+    edge = items[-1].revision if items else before
+    is_cut = edge is not None and edge <= horizon.revision
     return History(items, None, [horizon.prefix] if is_cut else [])
 
 

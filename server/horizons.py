@@ -6,13 +6,15 @@ and later the state of a key is known exactly; of what was before, only the newe
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
 from server.errors import Compacted
 from server.keys import LAST, RESERVED, RESERVED_END, after_prefix
 
+LAST_REVISION: Final = 2**62
+"""Beyond every revision."""
 Range = tuple[str, str]
 """Keys from the first string on, below the second."""
 

@@ -33,7 +33,7 @@ _READ: Final = """
 SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at,
     c.key, c.value, c.is_new
 FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
-JOIN changes c ON c.revision = t.revision
+LEFT JOIN changes c ON c.revision = t.revision
 ORDER BY t.revision, c.key
 """
 
@@ -101,7 +101,7 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
         lines = list(group)
         revision, version, identity, fingerprint, kind, actor, at = lines[0][:7]
         check_version(version, revision)
-        changes = [Change(key, raw, bool(new)) for *_, key, raw, new in lines]
+        changes = [Change(key, raw, bool(new)) for *_, key, raw, new in lines if key is not None]
         yield Transaction(revision, identity, actor, at, kind, fingerprint, changes, version)
 
 

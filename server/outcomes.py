@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     error: SignalboxError | None = None
     duplicate: dict[str, Any] | None = None
     """The first answer, where the same command had been sent before."""
+    is_logged: bool = False
 
     @property
     def http_status(self) -> int:
@@ -34,10 +35,10 @@ class Outcome(NamedTuple):
 
     @property
     def is_kept(self) -> bool:
-        """Whether it goes into the table of attempts (what changed something is in the log)."""
+        """Whether it goes into the table of attempts, as what is in the log does not."""
         if self.duplicate or self.attempt.dry_run:
             return False
-        return self.error.remembered if self.error else not self.changes
+        return self.error.remembered if self.error else not self.is_logged
 
     def answer(self) -> dict[str, Any]:
         """The acknowledgement as the POST gets it."""

@@ -5,7 +5,7 @@ thread on a snapshot of its own; what is known of an earlier revision stays true
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -135,11 +135,18 @@ class Past:
         return self._ask(at, whole, prefix.startswith(RESERVED), ask)
 
     def pages(self, match: str, at: int) -> Iterator[list[Item]]:
-        """Every item that matches, page by page, nothing held between."""
+        """Every item that matches, page by page, nothing held between.
+
+        Raises `Compacted` where retention has removed more since the first page.
+        """
         after: str | None = None
+        compacted: Sequence[str] | None = None
         while True:
             question = Question(Filter(match), "key", after, 0, search.NEAR)
             page = self.page(question, at, with_total=False)
+            if compacted is not None and page.compacted != compacted:
+                raise horizons.compacted(page.compacted, at)
+            compacted = page.compacted
             if page.items:
                 yield page.items
             if page.next is None:

@@ -22,10 +22,10 @@ class Readers:
     log's index, and then fails for good.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, threads: int = THREADS) -> None:
         self._database = database
         self._here = self._connect()
-        self._pool = ThreadPool(THREADS)
+        self._pool = ThreadPool(threads)
         self._idle: list[apsw.Connection] = []
 
     def begin(self) -> tuple[apsw.Connection, int]:

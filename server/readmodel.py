@@ -37,6 +37,8 @@ class ReadModel(LogQuestions):
         self._writer = database.writer
         self._replicates_log = replicates_log
         self._readers = Readers(database)
+        self._for_writer = Readers(database, threads=1)
+        self._held: list[int] = []
         self.store = database.meta("store") or ""
         log.check_newest(self._writer)
         self._present = Present(self._writer, log.last_revision(self._writer))
@@ -102,7 +104,8 @@ class ReadModel(LogQuestions):
 
         Raises as `reversal.decide`.
         """
-        return self.in_thread(
+        # Not by those who answer queries: nobody may write meanwhile.
+        return self._for_writer.in_thread(
             lambda connection: reversal.decide(Logbook(connection), command, actor)
         )
 
@@ -191,8 +194,9 @@ class ReadModel(LogQuestions):
             return self._present.visible(connection, "", LAST)
 
     def pages_at(self, match: str, at: int) -> Iterator[list[Item]]:
-        """Every item that matches at a revision, page by page."""
-        return self._past.pages(match, at)
+        """Every item that matches at a revision, page by page. Holds that revision meanwhile."""
+        with self.holding(at):
+            yield from self._past.pages(match, at)
 
     def attempts(
         self,
@@ -236,14 +240,28 @@ class ReadModel(LogQuestions):
 
         Others get a turn between two pages, however fast these are taken.
         """
-        page, after = self._page_at(revision, match, None, limit)
-        while after is not None:
+        with self.holding(revision):
+            page, after = self._page_at(revision, match, None, limit)
+            while after is not None:
+                if page:
+                    yield page
+                breathe()
+                page, after = self._page_at(revision, match, after, limit)
             if page:
                 yield page
-            breathe()
-            page, after = self._page_at(revision, match, after, limit)
-        if page:
-            yield page
+
+    @contextmanager
+    def holding(self, revision: int) -> Iterator[None]:
+        """Let retention remove nothing meanwhile that this revision needs."""
+        self._held.append(revision)
+        try:
+            yield
+        finally:
+            self._held.remove(revision)
+
+    def held(self) -> int:
+        """The lowest revision that somebody is reading, for whom nothing may go."""
+        return min(self._held, default=horizons.LAST_REVISION)
 
     def _page_at(
         self, revision: int, match: str, after: str | None, limit: int
@@ -274,6 +292,7 @@ class ReadModel(LogQuestions):
 
     def close(self) -> None:
         self._readers.close()
+        self._for_writer.close()
 
     def _scanned(
         self, connection: apsw.Connection, question: search.Question, with_total: bool

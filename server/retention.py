@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from server import history, horizons
-from server.horizons import Horizon
+from server.horizons import LAST_REVISION, Horizon
 from server.keys import after_prefix
 from server.reserved import RETENTION, RetentionSetting, milliseconds
 
@@ -46,15 +46,16 @@ class Step(NamedTuple):
     removed: Removed
 
 
-def plans(connection: apsw.Connection, now: int) -> list[Plan]:
+def plans(connection: apsw.Connection, now: int, held: int = LAST_REVISION) -> list[Plan]:
     """For every prefix with a setting or a horizon of its own, where its horizon is to be at `now`.
 
-    A horizon never goes back: what was removed stays so, whatever is set afterwards.
+    A horizon never goes back: what was removed stays so, whatever is set afterwards. Nor does it go
+    beyond revision `held`, which somebody still needs.
     """
     rules = _rules(connection)
     kept = {one.prefix: one for one in horizons.read(connection)}
     return [
-        _plan(connection, prefix, rules, horizons.of(list(kept.values()), prefix), now)
+        _plan(connection, prefix, rules, horizons.of(list(kept.values()), prefix), now, held)
         for prefix in sorted(kept.keys() | rules.keys())
     ]
 
@@ -62,10 +63,11 @@ def plans(connection: apsw.Connection, now: int) -> list[Plan]:
 def publish(connection: apsw.Connection, wanted: Sequence[Plan]) -> None:
     """Say from where on the past will be whole, within the open transaction, before any of it goes.
 
-    A new prefix starts where the one stands that it has followed so far.
+    A new prefix starts where the one stands that it has followed so far: before that goes on.
     """
     for plan in sorted(wanted):
         connection.execute(_FOLLOW, (plan.prefix,))
+    for plan in wanted:
         connection.execute(_ADVANCE, (plan.revision, plan.at, plan.prefix, plan.revision))
 
 
@@ -134,12 +136,13 @@ def _plan(
     rules: dict[str, RetentionSetting],
     stands: Horizon,
     now: int,
+    held: int,
 ) -> Plan:
     rule = rules[max((one for one in rules if prefix.startswith(one)), key=len)]
     if rule.max_age is None:
         return Plan(prefix, None, stands.revision, stands.at)
     cutoff = now - milliseconds(rule.max_age)
-    revision = history.revision_at(connection, cutoff)
+    revision = min(history.revision_at(connection, cutoff), held)
     if revision <= stands.revision:
         return Plan(prefix, rule.max_age, stands.revision, stands.at)
     return Plan(prefix, rule.max_age, revision, cutoff)
@@ -244,5 +247,7 @@ _GOES: Final = """({within} AND EXISTS (
 _COUNT: Final = "SELECT count(*) FROM changes c WHERE {goes}"
 _COUNT_EMPTY: Final = """
 SELECT count(*) FROM transactions t
-WHERE NOT EXISTS (SELECT 1 FROM changes c WHERE c.revision = t.revision AND NOT ({goes}))
+WHERE t.changes AND NOT EXISTS (
+    SELECT 1 FROM changes c WHERE c.revision = t.revision AND NOT ({goes})
+)
 """

@@ -171,18 +171,22 @@ def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
     _check_kept(log, targets)
     changes: Changes = {}
     in_the_way: dict[str, int] = {}
-    asked = set(command.keep) | set(command.replace)
+    seen = set[str]()
+    keep = frozenset(command.keep)
+    asked = keep | command.replace.keys()
     for effect in log.effects(revisions):
         blocker = _blocker(log, effect, revisions)
         if effect.key in command.replace:
             _check_replaced(effect, command.replace[effect.key])
-        elif blocker and effect.key not in command.keep:
+        elif blocker and effect.key not in keep:
             in_the_way[effect.key] = blocker
-        asked.discard(effect.key)
-        if effect.key not in command.keep:
+        seen.add(effect.key)
+        if effect.key not in keep:
             changes[effect.key] = effect.before
-    if asked:
-        raise Invalid(f"The key {min(asked)} is not among those that would be reversed.")
+            if len(changes) > MAX_CHANGES:
+                check_size(changes)
+    if unknown := asked - seen:
+        raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
     if in_the_way:
         raise _conflict(log, in_the_way, [one.id for one in targets])
     check_size(changes)
@@ -193,7 +197,10 @@ def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
 def _check_kept(log: Log, targets: Iterable[Done]) -> None:
     """What was before them must be known: of what lies at a horizon or before, it is not."""
     kept = log.horizons()
+    newest = max(each.revision for each in kept)
     for one in targets:
+        if one.revision > newest:
+            continue
         keys = log.keys_of(one.revision)
         followed = {horizons.of(kept, key) for key in keys}
         prefixes = sorted(each.prefix for each in followed if each.revision >= one.revision)

@@ -1,5 +1,7 @@
 """Reversing what was done, and what retention removed, over HTTP."""
 
+import http.client
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Server
-from robust import Client, refusal, serving, values
+from robust import Client, lines, refusal, serving, values
 
 
 @pytest.fixture
@@ -20,6 +22,16 @@ def box(tmp_path: Path) -> Iterator[Server]:
 def client(box: Server) -> Iterator[Client]:
     with Client(box) as one:
         yield one
+
+
+def begun(
+    connection: http.client.HTTPConnection, box: Server, path: str
+) -> http.client.HTTPResponse:
+    """An answer that has begun and is not read further."""
+    connection.request("GET", path, headers=box.authorization("read"))
+    response = connection.getresponse()
+    assert response.status == 200
+    return response
 
 
 class TestReversals:
@@ -58,6 +70,32 @@ class TestReversals:
         assert (kept["changes"], kept["revision"]) == (1, None)
         assert client.send("undo", actor="me", replace={"a": theirs}).status == 200
         assert client.state() == {}
+
+    def test_what_is_kept_whole_is_settled_and_the_one_before_comes_next(
+        self, box: Server, client: Client
+    ) -> None:
+        box.set("b", 1, actor="me")
+        box.set("a", 1, actor="me", id="mine")
+        box.set("a", 2, actor="they")
+        assert client.send("undo", actor="me").json()["keys"] == ["a"]
+        with box.stream(acks=True) as stream:
+            stream.until("caught-up")
+            settled = client.send("undo", actor="me", keep=["a"], id="settled").json()
+            (ack,) = stream.until("ack")  # and no change before it
+        assert (settled["changed"], settled["changes"], settled["revision"]) == (False, 0, 4)
+        assert ack.data == settled | {"actor": "me"}
+        assert client.get("attempts/settled").json()["of"] == ["mine"]
+        assert client.send("undo", actor="me", keep=["a"], id="settled").json()["duplicate"]
+        assert client.send("undo", actor="me").json()["changes"] == 1
+        assert client.state() == {"a": 2}
+        again = client.send("undo", of="mine").json()
+        assert (again["code"], client.state()) == ("nothing_to_undo", {"a": 2})
+        history = client.get("export", history=1).body.splitlines()
+        assert [json.loads(line)["revision"] for line in history] == [1, 2, 3, 4, 5]
+        with box.stream(after=3) as stream:
+            assert [event.data["revision"] for event in stream.until("caught-up")] == [5, 5]
+        with box.stream(match="none", after=3) as stream:
+            assert [event.name for event in stream.until("caught-up")] == ["caught-up"]
 
     def test_nothing_to_undo_is_said(self, client: Client) -> None:
         for kind in ("undo", "redo"):
@@ -186,6 +224,54 @@ class TestRetention:
         assert shown == {"k": 3, "old.k": 3}
         with box.stream(after=client.get("status").json()["revision"]) as stream:
             assert [event.name for event in stream.until("caught-up")] == ["caught-up"]
+
+    @pytest.mark.parametrize("order", ["before", "with", "nested"])
+    def test_what_a_longer_prefix_keeps_stays_when_a_shorter_one_lets_go(
+        self, box: Server, client: Client, order: str
+    ) -> None:
+        kept = {"type": "set", "key": "_signalbox.retention.audit", "value": {"max_age": None}}
+        gone = {"type": "set", "key": "_signalbox.retention", "value": {"max_age": "0s"}}
+        if order == "nested":
+            kept["key"] = "_signalbox.retention.p.audit"
+            gone["key"] = "_signalbox.retention.p"
+        key = "p.audit.k" if order == "nested" else "audit.k"
+        if order != "with":
+            box.post(kept)
+        for value in range(5):
+            box.set(key, value)
+        box.post({"type": "batch", "commands": [kept, gone]} if order == "with" else gone)
+        self.compact(box)
+        found = client.get(f"history/{key}").json()
+        assert ([one["value"] for one in found["items"]], found["next"]) == ([4, 3, 2, 1, 0], None)
+        assert "compacted" not in found
+
+    def test_an_export_is_whole_though_its_moment_goes_meanwhile(
+        self, box: Server, client: Client
+    ) -> None:
+        text = "x" * 2_000
+        keys = [f"many.k{number:05}" for number in range(10_000)]
+        client.load(lines(*({"type": "set", "key": key, "value": text} for key in keys)))
+        revision = client.get("status").json()["revision"]
+        exports = [f"at={revision}&strict=1", "match=many.**", "history=1&match=many.**"]
+        connections = [box.connect() for _ in exports]
+        waiting = [
+            begun(connection, box, f"/queries/export?{query}")
+            for connection, query in zip(connections, exports, strict=True)
+        ]
+        client.load(lines(*({"type": "set", "key": key, "value": 1} for key in keys)))
+        box.set("_signalbox.retention", {"max_age": "0s"})
+        assert self.compact(box)["changes"] == 0
+        for connection, response in zip(connections, waiting, strict=True):
+            body = response.read()
+            connection.close()
+            assert body.count(b"many.k") >= len(keys)
+            assert body.count(text.encode()) == len(keys)
+        assert self.compact(box)["changes"] > len(keys)
+
+    def test_history_below_what_is_kept_says_so(self, box: Server, client: Client) -> None:
+        self.compact(box)
+        assert client.get("history/old.k", before=5).json()["compacted"] == ["old."]
+        assert refusal(client, "history/old.k", before=5, strict=1)[:2] == (410, "compacted")
 
     def test_a_stream_of_what_is_kept_goes_on(self, box: Server) -> None:
         self.compact(box)

@@ -192,8 +192,8 @@ def _check_other(box: signalbox.Box, transaction: Recorded) -> None:
 def _read(file: IO[bytes], bar: Bar) -> Iterator[Recorded]:
     size, done = os.fstat(file.fileno()).st_size, 0
     for number, line in enumerate(file, start=1):
-        if line.strip():
-            yield _recorded(number, line)
+        if line.strip() and (transaction := _recorded(number, line)).changes:
+            yield transaction
         done += len(line)
         bar.show(done, max(size, done))
 

@@ -18,7 +18,11 @@ TRANSACTIONS: Final = 500
 
 def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern) -> Iterator[bytes]:
     """What transactions behind one revision, up to another, did to the keys that match."""
-    after = behind
+    with readmodel.holding(behind):
+        yield from _lines(readmodel, behind, last, pattern)
+
+
+def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern) -> Iterator[bytes]:
     while found := readmodel.transactions(after, TRANSACTIONS):
         after = found[-1].revision
         wanted = (one for one in found if one.revision <= last)
@@ -31,7 +35,7 @@ def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern) -> Ite
 
 def _line(one: Transaction, pattern: Pattern) -> bytes:
     changes = [change_of(change) for change in one.changes if pattern.matches(change.key)]
-    if not changes:
+    if one.changes and not changes:
         return b""
     recorded = shapes.Recorded(one.revision, one.id, one.actor, iso(one.at), changes, type=one.type)
     if one.of:

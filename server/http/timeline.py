@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from server import history
 from server.http.ask import Ask, Look
+from server.keys import is_key
 from server.readmodel import ReadModel
 from ui import views
 
@@ -39,12 +40,13 @@ class Timeline:
         """The revisions of the changes before and after this picture: any, and the chosen key's."""
         ask, newest = self._ask, self._readmodel.revision
         at = newest if ask.at is None else ask.at
+        key = ask.key if is_key(ask.key) else NO_KEY
         with self._readmodel.snapshot() as connection:
             return [
                 history.neighbour(connection, at, False, "**"),
                 history.neighbour(connection, at, True, "**"),
-                history.neighbour(connection, at + (ask.at is None), False, ask.key or NO_KEY),
-                history.neighbour(connection, at, True, ask.key or NO_KEY),
+                history.neighbour(connection, at + (ask.at is None), False, key),
+                history.neighbour(connection, at, True, key),
             ]
 
     def facts(self, now: int) -> dict[str, Any]:
