@@ -84,6 +84,19 @@ def test_a_moment_that_is_about_to_be_asked_for_is_forgotten_by_escape(window: W
     assert slider(window).input_value() == "10000"
 
 
+def test_two_quick_steps_are_two_steps(window: Window, box: Server) -> None:
+    newest = box.set("train.epoch", 6)["revision"]
+    expect(window.row("train.epoch")).to_contain_text("6")
+    window.page.evaluate(
+        """() => {
+            for (const _ of [1, 2]) {
+                document.dispatchEvent(new KeyboardEvent("keydown", { key: ",", bubbles: true }));
+            }
+        }"""
+    )
+    expect(window["#pause"]).to_contain_text(f"revision {newest - 2}")
+
+
 def test_dragging_to_the_right_end_returns_to_live(window: Window) -> None:
     drag(window, 0.0)
     expect(frame(window)).to_have_class(AMBER)

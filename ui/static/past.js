@@ -14,12 +14,15 @@ let isDragging = false;
 let waiting = 0;
 let wanted = 0; // the moment that is asked for next, 0 for none
 let playing = 0;
+let steppedTo = -1; // the revision that the last step asked for
+let following = null; // the step that was asked for before that one arrived
 
 export const isPast = () => $.moment > 0 || $.at >= 0;
 
 /** Show the picture as it was at a time in ms. */
 export function go(moment) {
   wanted = 0;
+  following = null;
   ask({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
 }
 
@@ -27,6 +30,7 @@ export function go(moment) {
 export function goTo(revision) {
   stop();
   wanted = 0;
+  steppedTo = revision;
   ask({ at: revision, moment: 0, hold: false, ...kept() });
 }
 
@@ -38,6 +42,7 @@ export function live() {
   stop();
   const was = isPast() || wanted;
   wanted = 0;
+  following = null;
   if (!was) return false;
   ask({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
   place();
@@ -104,12 +109,17 @@ byId("stretch").addEventListener("change", ({ target }) => ask({ stretch: target
 export function step(forwards, ofKey = false) {
   stop();
   if (forwards && !isPast()) return;
+  // What comes before and after is known of the picture that has arrived.
+  if ($.at === steppedTo && $._pastRevision !== steppedTo) return (following = [forwards, ofKey]);
+  following = null;
   const [before, after, earlier, later] = $._steps;
   const revision = forwards ? (ofKey ? later : after) : ofKey ? earlier : before;
   if (revision !== null && revision !== undefined) return goTo(revision);
   if (forwards) return live();
   say(ofKey ? `${$.key || "What is chosen"} has no earlier change` : "There is no earlier change");
 }
+
+onChange(() => $._steps.join(), () => following && step(...following));
 
 // Playing
 

@@ -38,6 +38,7 @@ async function count() {
   const mine = ++asking;
   const command = wanted();
   tell("", "counting…");
+  byId("restore-go").disabled = true; // nothing is restored that has not been counted
   const [outcome, differences] = await Promise.all([preview(command), listed(command)]);
   if (mine !== asking) return;
   byId("restore-rest").hidden = outcome.code !== "compacted";
