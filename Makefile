@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 TEST_PACKAGES := xvfb xdotool chromium imagemagick procps
+BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick
 
 .PHONY: run install test bench lint build lock clean --quick
 
@@ -39,7 +40,10 @@ lint: $(INSTALLED)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# The program for people without Python, in dist/; tried before it is done.
 build: $(INSTALLED)
+	@sh tests/system_packages.sh $(BUILD_PACKAGES) \
+		$$($(PY) -c 'from desktop.display import DEBIAN_PACKAGES; print(DEBIAN_PACKAGES)')
 	$(PY) packaging/build.py
 
 # Newest versions that pyproject.toml allows, for every platform and Python, without any address.

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from email.message import Message
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -133,12 +134,17 @@ def _of_distribution(found: Distribution) -> Licence:
 
 def _declared(found: Distribution) -> str:
     """As the metadata tell it: an expression, a short text, or else a classifier."""
-    told = found.metadata
-    short = told.get("License-Expression") or told.get("License") or ""
+    short = _told(found, "License-Expression") or _told(found, "License")
     if short and "\n" not in short:
         return short
-    known = [one for one in told.get_all("Classifier") or () if one.startswith("License ::")]
+    told = found.metadata.get_all("Classifier") or ()
+    known = [one for one in told if one.startswith("License ::")]
     return known[-1].rpartition(":: ")[2] if known else ""
+
+
+def _told(found: Distribution, field: str) -> str:
+    told: Message = found.metadata  # type: ignore[assignment]  # as PackageMetadata documents
+    return str(told.get(field, ""))
 
 
 def _texts(found: Distribution) -> Iterator[str]:
@@ -147,7 +153,7 @@ def _texts(found: Distribution) -> Iterator[str]:
     for file in whole:
         yield Path(str(found.locate_file(file))).read_text(encoding="utf-8", errors="replace")
     if not whole:
-        yield texts.mit(found.metadata.get("Author") or found.name)
+        yield texts.mit(_told(found, "Author") or found.name)
 
 
 def _package(source: Path) -> str:

@@ -189,14 +189,22 @@ class Shown:
 
     def xdotool(self, *arguments: str, check: bool = True) -> str:
         """What it prints."""
-        return self._run("xdotool", *arguments, check=check)
+        return self.output("xdotool", *arguments, check=check)
 
-    def _run(self, *command: str, check: bool = True) -> str:
+    def output(self, *command: str, check: bool = True) -> str:
         env = {**os.environ, "DISPLAY": self.desk.display}
         ended = subprocess.run(
             command, env=env, check=check, capture_output=True, text=True, timeout=SECONDS
         )
         return ended.stdout
+
+    def all(self) -> list[str]:
+        """The ids of all windows of its process."""
+        return (self._find() or "").split()
+
+    def name(self) -> str:
+        """Its title."""
+        return self.xdotool("getwindowname", self.id).strip()
 
     def _find(self) -> str | None:
         assert self.process.poll() is None, self.desk.stderr()
@@ -218,7 +226,7 @@ class Shown:
 
     def colours(self) -> int:
         """How many different colours the window shows."""
-        return int(self._run("import", "-window", self.id, "-format", "%k", "info:-"))
+        return int(self.output("import", "-window", self.id, "-format", "%k", "info:-"))
 
     def close(self) -> int:
         """Press its close button; the exit status."""
@@ -285,11 +293,18 @@ def free_port() -> int:
 @contextmanager
 def page_of(port: int) -> Iterator[Page]:
     """The page in a window that was opened with QTWEBENGINE_REMOTE_DEBUGGING=`port`."""
+    with pages_of(port) as pages:
+        yield pages[0]
+
+
+@contextmanager
+def pages_of(port: int) -> Iterator[list[Page]]:
+    """The same for all windows, in no order."""
     with sync_playwright() as playwright:
         # Qt's engine has one browser context and lets nobody set defaults for it.
         browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
         try:
-            yield browser.contexts[0].pages[0]
+            yield browser.contexts[0].pages
         finally:
             browser.close()
 
