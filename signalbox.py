@@ -165,7 +165,7 @@ def await_endpoint(data_dir: Path, seconds: float = PATIENCE) -> Endpoint:
 
 
 def bundled_program() -> Path | None:
-    """The program with a console of the bundle that runs this; None where it is no bundle of ours."""
+    """The program with a console of the bundle that this runs in; None where it is none of ours."""
     program = Path(sys.executable)
     if not getattr(sys, "frozen", False) or not program.stem.lower().startswith("signalbox"):
         return None

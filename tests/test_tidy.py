@@ -44,6 +44,7 @@ ELSEWHERE: Final = {
     "keepachangelog.com",
     "semver.org",
     "www.w3.org",
+    "www.freedesktop.org",  # the name of a format
     "www.sqlite.org",
 }
 """The hosts that files may name; names made for examples (RFC 2606) besides."""
