@@ -1,4 +1,7 @@
-"""From a command to what it is for: a server that answers, a window that shows the keys."""
+"""From a command to what it is for: a server that answers, a window that shows the keys.
+
+The same of the bundle in `dist/`, beside an empty window that was bundled the same way.
+"""
 
 import shutil
 import subprocess
@@ -18,6 +21,9 @@ from rows import Row, at_most
 from screen import Screen, screen
 
 KEYS: Final = 1_000
+BUNDLED: Final = ROOT / "dist" / "signalbox" / "signalbox"
+EMPTY: Final = [sys.executable, str(HERE / "empty_window.py")]
+Command = list[str]
 ENGINE: Final = {"QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu"}
 """For both windows: root cannot have the sandbox, and a virtual screen no graphics card."""
 
@@ -35,14 +41,25 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield Row(what, "needs Xvfb")
         return
     with screen(folder) as display:
-        pairs = [(_window(store, display), _empty(display)) for _ in range(rounds + 1)]
+        pairs = [(_window(store, display), _empty(EMPTY, display)) for _ in range(rounds + 1)]
         yield _row(what, "an empty one", pairs)
+        what = f"{KEYS:,} keys: window of the bundle until its rows are shown"
+        if quick or not BUNDLED.exists():
+            yield Row(what, "needs `make build` and full size")
+            return
+        empty = [_empty_bundle(folder)]
+        pairs = [
+            (_window(store, display, BUNDLED), _empty(empty, display)) for _ in range(rounds + 1)
+        ]
+        yield _row(what, "an empty one, bundled", pairs, 1.5)
 
 
-def _row(what: str, other: str, pairs: list[tuple[float, float]]) -> Row:
+def _row(
+    what: str, other: str, pairs: list[tuple[float, float]], times: float | None = None
+) -> Row:
     """Of ours and the other's milliseconds; the first pair has warmed up."""
     ours, others = (median(side) for side in zip(*pairs[1:], strict=True))
-    return at_most(what, ours, "ms", beside=(other, others))
+    return at_most(what, ours, "ms", None, (other, others), times)
 
 
 def until_ready(store: Path) -> float:
@@ -60,9 +77,10 @@ def _bare_until_ready() -> float:
         return (perf_counter() - started) * 1000
 
 
-def _window(store: Path, display: Screen) -> float:
+def _window(store: Path, display: Screen, program: Path = Desk.program) -> float:
     """With a server of its own, which it starts."""
     desk, started = Desk(store, display.name), perf_counter()
+    desk.program = program
     process = desk.start(ROOT, **ENGINE)
     try:
         shown = display.await_text()
@@ -74,22 +92,28 @@ def _window(store: Path, display: Screen) -> float:
     return (shown - started) * 1000
 
 
-def _empty(display: Screen) -> float:
+def _empty(command: Command, display: Screen) -> float:
     started = perf_counter()
-    with _empty_window(display):
+    with _empty_window(command, display):
         shown = display.await_text()
     display.await_nothing()
     return (shown - started) * 1000
 
 
 @contextmanager
-def _empty_window(display: Screen) -> Iterator[None]:
+def _empty_window(command: Command, display: Screen) -> Iterator[None]:
     environment = {**ENVIRONMENT, **ENGINE, "DISPLAY": display.name}
-    process = subprocess.Popen(
-        [sys.executable, HERE / "empty_window.py"], env=environment, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
         process.terminate()
         process.wait()
+
+
+def _empty_bundle(folder: Path) -> str:
+    """The program in it."""
+    places = ["--distpath", str(folder), "--workpath", str(folder / "build")]
+    command = [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR", *places]
+    subprocess.run([*command, str(ROOT / "packaging" / "empty.spec")], cwd=ROOT, check=True)
+    return str(folder / "empty" / "empty")
