@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from desktop.geometry import Geometry
-from desktop.menus import Entry, Menu
+from desktop.menus import Entry, Menu, parts
 
 APPEARANCES: Final = {
     "light": "NSAppearanceNameAqua",
@@ -146,11 +146,10 @@ def _equivalent(keys: str) -> tuple[str, int]:
         "Meta": kit.NSEventModifierFlagControl,
         "Shift": kit.NSEventModifierFlagShift,
     }
-    modifiers, _, key = keys[:-1].rpartition("+")
-    key = (key + keys[-1]).lower()
+    modifiers, key = parts(keys)
     mask = 0
-    for modifier in filter(None, modifiers.split("+")):
+    for modifier in modifiers:
         mask |= flags[modifier]
     if len(key) > 1:
         key = chr(FUNCTION_KEY + int(key[1:]))
-    return key, mask
+    return key.lower(), mask

@@ -62,6 +62,12 @@ class Everywhere(Protocol):
         """Close all windows."""
 
 
+def parts(keys: str) -> tuple[list[str], str]:
+    """The modifiers and the key of `Ctrl++` and the like."""
+    modifiers, _, key = keys[:-1].rpartition("+")
+    return [each for each in modifiers.split("+") if each], key + keys[-1]
+
+
 def bar(here: Here, everywhere: Everywhere) -> list[Menu]:
     """The menus of one window."""
     return [_file(here, everywhere), _edit(here), _view(here), _help(here)]

@@ -32,6 +32,8 @@ EVENT: Final = "signalbox-menu"
 """What the page listens to, see ui/static/menu.js."""
 GROUND: Final = {"light": "#f6f6f4", "dark": "#161615"}
 """The page's own, so that nothing flashes before it is there."""
+MNEMONIC: Final = "" if sys.platform == "darwin" else "&"
+"""Before the letter that opens a menu together with Alt."""
 ZOOMS: Final = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
@@ -252,7 +254,7 @@ def _menu(item: menus.Entry | menus.Menu | None) -> Any:
         return MenuSeparator()
     if isinstance(item, menus.Entry):
         return MenuAction(item.label, item.act)
-    return Menu(item.label, [_menu(each) for each in item.items])
+    return Menu(MNEMONIC + item.label, [_menu(each) for each in item.items])
 
 
 def _close_on_signals() -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from desktop.geometry import Geometry
-from desktop.menus import Entry, Menu
+from desktop.menus import Entry, Menu, parts
 
 PERSONAL: Final = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
 KEYS: Final = {"+": "Oemplus", "-": "OemMinus", "0": "D0", "Ctrl": "Control"}
@@ -117,9 +117,8 @@ def _keys(made: Any, item: Entry | Menu | None) -> None:
 def _shortcut(keys: str) -> Any:
     """Keys such as `Ctrl++`."""
     names = import_module("System.Windows.Forms").Keys
-    modifiers, _, key = keys[:-1].rpartition("+")
-    parts = [*filter(None, modifiers.split("+")), key + keys[-1]]
-    found = [getattr(names, KEYS.get(part, part)) for part in parts]
+    modifiers, key = parts(keys)
+    found = [getattr(names, KEYS.get(each, each)) for each in (*modifiers, key)]
     all_of_them = found[0]
     for each in found[1:]:
         all_of_them |= each

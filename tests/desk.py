@@ -191,7 +191,13 @@ class Shown:
         """What it prints."""
         return self.output("xdotool", *arguments, check=check)
 
+    def press(self, *keys: str) -> None:
+        """Give it the focus, as no window manager does here, and press keys one after the other."""
+        self.xdotool("windowfocus", "--sync", self.id)
+        self.xdotool("key", "--delay", "40", *keys)
+
     def output(self, *command: str, check: bool = True) -> str:
+        """What a program of this screen prints."""
         env = {**os.environ, "DISPLAY": self.desk.display}
         ended = subprocess.run(
             command, env=env, check=check, capture_output=True, text=True, timeout=SECONDS
@@ -213,7 +219,11 @@ class Shown:
 
     def place(self) -> dict[str, int]:
         """x, y, width and height on the screen."""
-        shell = self.xdotool("getwindowgeometry", "--shell", self.id)
+        return self.place_of(self.id)
+
+    def place_of(self, window: str) -> dict[str, int]:
+        """The same of another window."""
+        shell = self.xdotool("getwindowgeometry", "--shell", window)
         found = {name.lower(): int(value) for name, value in re.findall(r"([A-Z]+)=(\d+)", shell)}
         return {name: found[name] for name in ("x", "y", "width", "height")}
 

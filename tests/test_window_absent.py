@@ -84,3 +84,36 @@ def test_store_that_cannot_be_opened_says_why(desk: Desk) -> None:
     assert desk.start(PATH=NOTHING).wait(SECONDS) == 4
     assert desk.stderr().startswith("signalbox: /")
     assert desk.stderr().count("\n") == 1
+
+
+def box(folder: Path, seen: Path) -> str:
+    """A PATH whose only program shows messages: it writes down what."""
+    folder.mkdir()
+    zenity = folder / "zenity"
+    zenity.write_text(f'#!/bin/sh\nfor each; do echo "$each"; done > "{seen}"\n')
+    zenity.chmod(0o755)
+    return str(folder)
+
+
+def test_without_a_terminal_a_message_says_what_to_install(desk: Desk, tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "PySide6"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").touch()
+    (broken / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
+    seen = tmp_path / "seen"
+    path = box(tmp_path / "bin", seen)
+    assert desk.start(PYTHONPATH=str(broken.parent), PATH=path).wait(SECONDS) == 4
+    assert "sudo apt-get install libegl1" in seen.read_text()
+    assert "--title=Signalbox" in seen.read_text()
+    assert "Traceback" not in desk.stderr()
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+def test_without_a_terminal_a_message_says_why_the_store_cannot_be_used(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    desk.data_dir = tmp_path / "file" / "data"
+    seen = tmp_path / "seen"
+    assert desk.start(PATH=box(tmp_path / "bin", seen)).wait(SECONDS) == 4
+    assert "The data directory cannot be used: " in seen.read_text()

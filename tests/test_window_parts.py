@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,16 @@ from desktop.display import (
     require_display,
     without_sandbox,
 )
-from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, first
+from desktop.geometry import KEY, MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, cascaded, first
 from desktop.log import MOST_BYTES, open_log, rotate
+from desktop.memory import Seat
+from desktop.menus import parts
+from desktop.qt_menus import COLOURS, NAMES
+from desktop.viewer import environment
 from desktop.window import GROUND
 from harness import ROOT
+from server.errors import Invalid
+from server.reserved import check_setting
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
 
@@ -147,3 +154,54 @@ def test_libraries_of_x11_are_needed_only_where_qt_has_no_other_way() -> None:
     assert needs_x11({"DISPLAY": ":0"})
     assert not needs_x11({"DISPLAY": ":0", **wayland})
     assert not needs_x11({"QT_QPA_PLATFORM": "offscreen"})
+
+
+def test_seats_are_taken_from_the_lowest_and_have_names_and_keys_of_their_own() -> None:
+    assert Seat.free([]) == Seat(1)
+    assert Seat.free([Seat(1), Seat(3)]) == Seat(2)
+    assert (Seat(1).name, Seat(1).key) == ("app", KEY)
+    assert (Seat(2).name, Seat(2).key) == ("app-2", f"{KEY}.2")
+
+
+def test_a_new_window_stands_below_the_others_and_wholly_on_a_screen() -> None:
+    place = Geometry(100, 50, 900, 700, maximized=True)
+    first = cascaded(place, [place], [LEFT])
+    assert first == Geometry(132, 82, 900, 700)
+    assert cascaded(place, [place, first], [LEFT]) == Geometry(164, 114, 900, 700)
+    full = Geometry(0, 0, 1920, 1080)
+    assert cascaded(full, [full], [LEFT]) == full
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [("2", True), ("17", True), ("999", True), ("1", False), ("0", False), ("02", False)],
+)
+def test_places_of_other_windows_are_settings_with_a_number(key: str, is_one: bool) -> None:
+    value = first(LEFT).value()
+    with nullcontext() if is_one else pytest.raises(Invalid):
+        check_setting(f"{KEY}.{key}", value)
+
+
+def test_other_programs_get_their_own_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/theirs", "A": "b"}
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    assert environment(bundled) == {"LD_LIBRARY_PATH": "/theirs", "A": "b"}
+    assert environment({"LD_LIBRARY_PATH": "/bundle"}) == {}
+    monkeypatch.delattr("sys.frozen")
+    assert environment({"LD_LIBRARY_PATH": "/mine"}) == {"LD_LIBRARY_PATH": "/mine"}
+
+
+def test_keys_of_the_menus_read_as_the_platforms_have_them() -> None:
+    assert parts("Ctrl+N") == (["Ctrl"], "N")
+    assert parts("Ctrl++") == (["Ctrl"], "+")
+    assert parts("Ctrl+Shift+Z") == (["Ctrl", "Shift"], "Z")
+    assert parts("F11") == ([], "F11")
+
+
+def test_colours_of_the_menu_bar_are_the_pages() -> None:
+    css = (ROOT / "ui" / "static" / "base.css").read_text()
+    names = dict(zip(NAMES, ("bg", "raise", "line", "ink", "faint", "sel"), strict=True))
+    for i, name in enumerate(NAMES):
+        found = re.search(rf"--{names[name]}: light-dark\((#\w+), (#\w+)\)", css)
+        assert found is not None
+        assert (COLOURS["light"][i], COLOURS["dark"][i]) == found.groups()

@@ -1,0 +1,231 @@
+"""The menu bar of the real window: what its entries do, and what the window is called."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from desk import Desk, Shown, desk, display, free_port, page_of, until
+from desktop import menus
+from desktop.menus import Entry, Menu
+
+__all__ = ["desk", "display"]
+
+MENUS = menus.bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])
+
+
+def steps(menu: Menu, label: str) -> list[str]:
+    """The keys that lead from an open menu's first entry to another, and choose it."""
+    items = [item for item in menu.items if item is not None]
+    for number, item in enumerate(items):
+        down = ["Down"] * number
+        if isinstance(item, Entry) and item.label == label:
+            return [*down, "Return"]
+        if isinstance(item, Menu) and any(each and each.label == label for each in item.items):
+            return [*down, "Right", *steps(item, label)]
+    raise AssertionError(f"There is no {label}.")
+
+
+def choose(shown: Shown, menu: str, label: str) -> None:
+    """Choose an entry by the keyboard, as a user does without a mouse."""
+    [found] = [each for each in MENUS if each.label == menu]
+    shown.press(f"alt+{menu[0].lower()}", *steps(found, label))
+
+
+@pytest.fixture
+def opened(desk: Desk) -> Iterator[tuple[Desk, Shown, Page]]:
+    """A window with a key, and its page."""
+    desk.command("set", "lamp.on", "false")
+    desk.command("set", "lamp.name", "desk")
+    port = free_port()
+    shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+    with page_of(port) as page:
+        expect(page.get_by_role("switch").first).to_be_visible()
+        yield desk, shown, page
+
+
+Opened = tuple[Desk, Shown, Page]
+
+
+def test_title_is_what_is_selected(opened: Opened) -> None:
+    _, shown, page = opened
+    assert shown.name() == "Signalbox"
+    page.get_by_text("lamp.name").first.click()
+    until(lambda: shown.name() == "lamp.name \N{EN DASH} Signalbox", "the title is the key")
+    page.keyboard.press("Escape")
+    until(lambda: shown.name() == "Signalbox", "the title is the app's")
+
+
+def test_undo_and_redo_of_the_menu_are_those_of_the_page(opened: Opened) -> None:
+    desk, shown, page = opened
+    page.get_by_role("switch").first.click()
+    until(lambda: desk.value("lamp.on") is True, "it is on")
+    choose(shown, "Edit", "Undo")
+    until(lambda: desk.value("lamp.on") is False, "it is undone")
+    choose(shown, "Edit", "Redo")
+    until(lambda: desk.value("lamp.on") is True, "it is done again")
+
+
+def test_undo_of_the_menu_in_a_text_that_is_written_is_that_texts(opened: Opened) -> None:
+    desk, shown, page = opened
+    page.locator("#query").click()
+    page.keyboard.type("x")
+    expect(page.locator("#query")).to_have_value("x")
+    choose(shown, "Edit", "Undo")
+    expect(page.locator("#query")).to_have_value("")
+    assert desk.ask("/queries/status")["revision"] == 2
+
+
+def test_find_of_the_menu_leads_to_the_search(opened: Opened) -> None:
+    _, shown, page = opened
+    choose(shown, "Edit", "Find")
+    expect(page.locator("#query")).to_be_focused()
+    expect(page.locator("#palette")).to_be_visible()
+
+
+def test_zoom_changes_how_large_the_page_is_by_menu_and_keys(opened: Opened) -> None:
+    _, shown, page = opened
+
+    def scale() -> float:
+        return round(float(page.evaluate("devicePixelRatio")), 2)
+
+    choose(shown, "View", "Zoom in")
+    until(lambda: scale() == 1.1, "larger")
+    shown.press("ctrl+equal")
+    until(lambda: scale() == 1.25, "still larger")
+    shown.press("ctrl+minus")
+    until(lambda: scale() == 1.1, "smaller")
+    shown.press("ctrl+0")
+    until(lambda: scale() == 1.0, "as it is")
+
+
+@pytest.mark.parametrize("ending", ["Quit", "Close window"])
+def test_quit_and_close_end_the_app(opened: Opened, ending: str) -> None:
+    desk, shown, _ = opened
+    choose(shown, "File", ending)
+    assert shown.process.wait(20) == 0
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+def import_by(ask: Callable[[Shown], object], opened: Opened, path: Path) -> None:
+    _, shown, page = opened
+    ask(shown)
+    shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Open")
+    shown.xdotool("type", str(path))
+    shown.xdotool("key", "Return")
+    expect(page.locator("#done")).to_contain_text("Imported")
+
+
+def test_import_asks_for_a_file_and_can_be_undone(opened: Opened, tmp_path: Path) -> None:
+    desk, _, page = opened
+    path = tmp_path / "keys.json"
+    path.write_text('{"a": 12345678901234567890, "b": [1.50, {"c": null}], "no key!": 1}')
+    import_by(lambda shown: choose(shown, "File", "Import…"), opened, path)
+    expect(page.locator("#done")).to_contain_text("2 changes; 1 line rejected, line 3")
+    assert desk.command("get", "a") == "12345678901234567890\n"
+    assert desk.value("b") == [1.5, {"c": None}]
+    page.locator("#done").get_by_text("Undo").click()
+    until(lambda: desk.value("a") is None, "it is undone")
+
+
+def test_import_by_its_key_takes_commands(opened: Opened, tmp_path: Path) -> None:
+    desk, _, page = opened
+    path = tmp_path / "commands.ndjson"
+    path.write_text('{"type": "toggle", "key": "lamp.on"}\n')
+    page.locator("#query").click()  # also where a text is written
+    import_by(lambda shown: shown.press("ctrl+o"), opened, path)
+    assert desk.value("lamp.on") is True
+
+
+def test_export_asks_for_a_place(opened: Opened, tmp_path: Path) -> None:
+    _, shown, _ = opened
+    choose(shown, "File", "JSON…")
+    shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Save")
+    saved = tmp_path / "saved.json"
+    shown.xdotool("type", str(saved))
+    shown.xdotool("key", "Return")
+    until(lambda: saved.exists() and saved.read_text(), "the file is written")
+    assert json.loads(saved.read_text()) == {"lamp.name": "desk", "lamp.on": False}
+
+
+def test_about_says_which_version_and_where_the_data_is(opened: Opened) -> None:
+    desk, shown, page = opened
+    choose(shown, "Help", "About Signalbox")
+    about = page.locator("#this")
+    expect(about).to_be_visible()
+    expect(about).to_contain_text(desk.endpoint()["version"])
+    expect(about).to_contain_text(str(desk.data_dir))
+    expect(about).to_contain_text("SQLite")
+    expect(page.locator("#licences")).to_contain_text("its own licence")
+    shown.press("Escape")
+    expect(about).not_to_be_visible()
+
+
+def program(folder: Path, name: str, script: str) -> str:
+    """A PATH on which there is only a program of that name."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(folder)
+
+
+def test_log_and_data_folder_are_shown_by_the_systems_viewer(desk: Desk, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    path = program(tmp_path / "bin", "xdg-open", f'echo "$1" >> "{seen}"')
+    shown = desk.open(PATH=path)
+    choose(shown, "File", "Show log")
+    choose(shown, "File", "Show data folder")
+    wanted = [str(desk.data_dir / "log" / "server.log"), str(desk.data_dir)]
+    until(lambda: seen.exists() and seen.read_text().split() == wanted, "both are shown")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_a_viewer_the_page_says_where_it_is(
+    desk: Desk, tmp_path: Path, there: bool
+) -> None:
+    port = free_port()
+    path = program(tmp_path / "bin", "xdg-open" if there else "else", "exit 3")
+    shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port), PATH=path)
+    with page_of(port) as page:
+        choose(shown, "File", "Show data folder")
+        expect(page.locator("#done")).to_contain_text(f"Look at {desk.data_dir}")
+
+
+def bar_colour(shown: Shown) -> str:
+    """Of the menu bar, right of its menus."""
+    pixel = ["-crop", "1x1+600+10", "-depth", "8", "-format", "%[hex:p{0,0}]", "info:-"]
+    return shown.output("import", "-window", shown.id, *pixel).lower()
+
+
+def test_menu_bar_has_the_colours_of_the_page_in_each_theme(opened: Opened) -> None:
+    desk, shown, _ = opened
+    for theme, colour in (("light", "f6f6f4"), ("dark", "161615"), ("light", "f6f6f4")):
+        set_theme: dict[str, Any] = {"type": "set", "key": "_signalbox.theme", "value": theme}
+        desk.ask("/commands", set_theme)
+        until(lambda colour=colour: bar_colour(shown) == colour, f"it is {theme}")  # type: ignore[misc]
+
+
+def test_every_entry_is_told_by_a_name_that_the_page_has() -> None:
+    palette = (Path(__file__).parent.parent / "ui" / "static" / "palette.js").read_text()
+    told: list[str] = []
+
+    class Here:
+        tell = staticmethod(told.append)
+        zoom = full_screen = close = another = show_log = show_data = quit = staticmethod(print)
+
+    def act(menu: Menu) -> None:
+        for item in menu.items:
+            if isinstance(item, Menu):
+                act(item)
+            elif item is not None:
+                item.act()
+
+    for menu in menus.bar(Here, Here):
+        act(menu)
+    assert len(told) == 9
+    own = {"Find"}
+    assert all(f'["{command}"' in palette for command in told if command not in own), told
