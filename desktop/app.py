@@ -42,7 +42,7 @@ def _run(data_dir: Path) -> int:
             with lock:
                 App(child).open()
     except display.CannotShow as error:
-        if _show(f"{error}\n\nUntil then `signalbox serve` shows it in a browser."):
+        if _show(f"{error}\n\nUntil then `signalbox serve` in a terminal shows it in a browser."):
             return FAILED
         return headless.serve(child, str(error))
     finally:

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ DEBIAN_PACKAGES: Final = (
 )
 """What Qt's wheels leave to the system, with what these depend on."""
 
+WEBVIEW2: Final = r"Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
 FLAGS: Final = "QTWEBENGINE_CHROMIUM_FLAGS"
 NO_SANDBOX: Final = "QTWEBENGINE_DISABLE_SANDBOX"
 
@@ -47,7 +49,12 @@ def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | Non
 
 
 def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
-    """Load Qt. Raises `CannotShow` with the Debian packages that it needs."""
+    """Load Qt. Raises `CannotShow` with what is to be installed: Debian's packages, or WebView2."""
+    if sys.platform == "win32" and not _has_webview2():
+        raise CannotShow(
+            "The web view does not start: install the Microsoft Edge WebView2 Runtime, which "
+            "Microsoft offers for every Windows from 10 on, then start Signalbox again."
+        )
     if sys.platform != "linux":
         return
     try:
@@ -69,6 +76,27 @@ def needs_x11(environ: Mapping[str, str]) -> bool:
     """Whether Qt has X11 alone; in a Wayland session it tries both."""
     in_wayland = environ.get("XDG_SESSION_TYPE") == "wayland" and "WAYLAND_DISPLAY" in environ
     return not in_wayland and not environ.get("QT_QPA_PLATFORM")
+
+
+def _has_webview2() -> bool:
+    """Whether Windows has it, for all users or for this one; without it pywebview takes IE.
+
+    Source: Microsoft's "Distribute your app and the WebView2 Runtime", detecting by `pv`.
+    """
+    if sys.platform != "win32":
+        return True
+    import winreg  # noqa: PLC0415 - there is none elsewhere
+
+    places = (
+        (winreg.HKEY_LOCAL_MACHINE, rf"SOFTWARE\WOW6432Node\{WEBVIEW2}"),
+        (winreg.HKEY_LOCAL_MACHINE, rf"SOFTWARE\{WEBVIEW2}"),
+        (winreg.HKEY_CURRENT_USER, rf"Software\{WEBVIEW2}"),
+    )
+    for root, path in places:
+        with suppress(OSError), winreg.OpenKey(root, path) as key:
+            if winreg.QueryValueEx(key, "pv")[0] not in ("", "0.0.0.0"):  # noqa: S104 - a version
+                return True
+    return False
 
 
 def _no_display(environ: Mapping[str, str]) -> str | None:

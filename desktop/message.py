@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from textwrap import fill
 from typing import Final
 
 from desktop.viewer import environment
@@ -16,6 +17,7 @@ BOXES: Final = {
     "notify-send": [TITLE, "{text}"],
 }
 """What desktops on Linux have to show a text, the best first."""
+COLUMNS: Final = 76
 ICON_ERROR: Final = 0x10
 
 
@@ -48,6 +50,8 @@ def _box(text: str) -> list[str]:
     """The first program that is there; nothing without any."""
     for program, arguments in BOXES.items():
         if path := shutil.which(program):
+            if program == "xmessage":  # which makes one line of a paragraph, however wide
+                text = "\n".join(fill(line, COLUMNS) for line in text.splitlines())
             return [path, *(each.replace("{text}", text) for each in arguments)]
     return []
 

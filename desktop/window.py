@@ -253,8 +253,13 @@ def _menu(item: menus.Entry | menus.Menu | None) -> Any:
     if item is None:
         return MenuSeparator()
     if isinstance(item, menus.Entry):
-        return MenuAction(item.label, item.act)
+        return MenuAction(item.label, partial(_beside, item.act))
     return Menu(MNEMONIC + item.label, [_menu(each) for each in item.items])
+
+
+def _beside(act: Callable[[], object]) -> None:
+    """On a thread that does not keep the process, as pywebview's own would, when it is ending."""
+    Thread(target=act, daemon=True).start()
 
 
 def _close_on_signals() -> None:

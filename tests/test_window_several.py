@@ -151,6 +151,13 @@ def test_a_second_start_raises_all_windows(desk: Desk, tmp_path: Path) -> None:
         other.end()
 
 
+def test_quitting_while_another_window_opens_ends_the_app(desk: Desk) -> None:
+    shown = desk.open()
+    shown.press("ctrl+n", "ctrl+q")
+    assert shown.process.wait(SECONDS) == 0
+    until(lambda: not desk.servers(), "the server has gone")
+
+
 def test_a_signal_closes_all_windows_in_order(desk: Desk) -> None:
     shown, _ = open_two(desk)
     shown.process.send_signal(signal.SIGTERM)
