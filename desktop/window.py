@@ -192,7 +192,12 @@ class Window:
 
     def _do(self, work: Callable[..., object], *args: object) -> None:
         window = self._there()
-        system.do(window, partial(work, window, *args))
+
+        def act() -> None:
+            if self._state != "closed":  # else it would come back
+                work(window, *args)
+
+        system.do(window, act)
 
     def _send(self, detail: dict[str, str]) -> None:
         event = f"new CustomEvent('{EVENT}', {{detail: {json.dumps(detail)}}})"
