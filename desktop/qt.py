@@ -70,7 +70,7 @@ def fit(
     """
     native = window.native
     view: QWebEngineView = native.webview
-    page = view.page()
+    page: Any = view.page()
     page.setBackgroundColor(QColor(background))
     # What pywebview does then is to give the page an object that calls Python: nothing needs it.
     page.loadFinished.disconnect(native.on_load_finished)
@@ -83,6 +83,7 @@ def fit(
     page.iconChanged.connect(native.setWindowIcon)
     view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
     view.customContextMenuRequested.connect(partial(edit_menu, view))
+    native.other_page = page.nav_handler  # pywebview's, for links that open windows
     # pywebview makes the menu bar right after this.
     QTimer.singleShot(0, native, partial(qt_menus.dress, native, menus))
 
@@ -172,6 +173,13 @@ def press(window: Any, keys: str) -> None:
     for kind in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
         event = QKeyEvent(kind, pressed.key(), pressed.keyboardModifiers())
         QCoreApplication.sendEvent(target, event)
+
+
+def forget(window: Any) -> None:
+    """Free what pywebview keeps of a closed window: its pages go first, then view and profile."""
+    native = window.native
+    for each in (native.other_page, native, native.profile):
+        each.deleteLater()
 
 
 class Wishes(QObject):

@@ -208,7 +208,7 @@ class Window:
         if sys.platform != "linux":
             events.loaded += self._return
         events.closing += self._close
-        events.closed += self._closed
+        events.closed += self._go
         events.moved += self._look_again
         events.resized += self._look_again
         for state in ("minimized", "maximized", "restored"):
@@ -238,6 +238,11 @@ class Window:
     def _close(self) -> None:
         self._look()
         self._state = "closed"
+
+    def _go(self) -> None:
+        if sys.platform == "linux":
+            system.do(self._window, partial(system.forget, self._window))
+        self._closed()
 
     def _turn(self, state: str) -> None:
         if self._state != "closed":
