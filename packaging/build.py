@@ -69,6 +69,8 @@ def _bundle() -> Path:
         for library in bundle.glob("_internal/libpython*"):
             # Debugging symbols, three quarters of it; what wheels bring is stripped already.
             subprocess.run(["strip", "--strip-unneeded", str(library)], check=True)
+        # The web engine would make it at its start, where it may.
+        (bundle / "_internal" / "PySide6" / "Qt" / "resources" / "locales").mkdir(exist_ok=True)
     return bundle
 
 
