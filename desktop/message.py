@@ -1,13 +1,10 @@
 """Say why there is no window to somebody who started Signalbox without a terminal."""
 
-import os
 import shutil
 import subprocess
 import sys
 from textwrap import fill
 from typing import Final
-
-from desktop.viewer import environment
 
 TITLE: Final = "Signalbox"
 BOXES: Final = {
@@ -59,5 +56,5 @@ def _box(text: str) -> list[str]:
 def _run(command: list[str]) -> bool:
     if not command:
         return False
-    ended = subprocess.run(command, env=environment(os.environ), capture_output=True, check=False)
+    ended = subprocess.run(command, capture_output=True, check=False)
     return ended.returncode in (0, 1)  # 1: it was closed by its corner

@@ -1,9 +1,7 @@
 """Show a file or a folder with the program that the system has for it."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +20,6 @@ def show(path: Path) -> None:
     try:
         process = subprocess.Popen(
             [opener, str(path)],
-            env=environment(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -35,13 +32,3 @@ def show(path: Path) -> None:
         raise NoViewer(f"There is no {opener} here. Look at {path}") from error
     if status != 0 and opener != "explorer":  # which ends with 1 whenever it has shown something
         raise NoViewer(f"No program here shows it. Look at {path}")
-
-
-def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """That of other programs: a bundle's libraries are for the bundle alone."""
-    theirs = dict(ours)
-    if getattr(sys, "frozen", False):
-        theirs.pop("LD_LIBRARY_PATH", None)
-    if (before := theirs.pop("LD_LIBRARY_PATH_ORIG", None)) is not None:
-        theirs["LD_LIBRARY_PATH"] = before  # PyInstaller's bootloader has put it aside
-    return theirs

@@ -196,6 +196,20 @@ def test_a_data_directory_of_its_own_makes_it_portable(bundled: Bundled, tmp_pat
     assert not [name for name in names(bundled.home) if "signalbox" in name]
 
 
+@pytest.mark.skipif(not LINUX, reason="only Linux tells what a process has loaded")
+def test_what_the_bundle_has_is_loaded_from_there(bundled: Bundled) -> None:
+    own = {path.name for path in bundled.program.parent.rglob("*.so*")}
+    with bundled.live() as process:
+        loaded = {
+            Path(one.path)
+            for each in (psutil.Process(process.pid), *bundled.servers())
+            for one in each.memory_maps()
+        }
+    assert len([path for path in loaded if path.name in own]) > 50
+    foreign = [path for path in loaded if bundled.program.parent not in path.parents]
+    assert not [path for path in foreign if path.name in own]
+
+
 def everything(folder: Path) -> dict[str, Any]:
     """Names with sizes and times of change, to see that nobody has written."""
     found = {}

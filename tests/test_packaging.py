@@ -163,6 +163,7 @@ class TestLinux:
 
     def test_programs_that_are_started_find_their_own_libraries(self) -> None:
         environ = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/own", "A": "1"}
+        environ["_PYI_ARCHIVE_FILE"] = "/bundle/signalbox"
         program.give_back(environ)
         assert environ == {"LD_LIBRARY_PATH": "/own", "A": "1"}
         environ = {"LD_LIBRARY_PATH": "/bundle"}

@@ -22,7 +22,6 @@ from desktop.log import MOST_BYTES, open_log, rotate
 from desktop.memory import Seat
 from desktop.menus import parts
 from desktop.qt_menus import COLOURS, NAMES
-from desktop.viewer import environment
 from desktop.window import GROUND
 from harness import ROOT
 from server.errors import Invalid
@@ -180,15 +179,6 @@ def test_places_of_other_windows_are_settings_with_a_number(key: str, is_one: bo
     value = first(LEFT).value()
     with nullcontext() if is_one else pytest.raises(Invalid):
         check_setting(f"{KEY}.{key}", value)
-
-
-def test_other_programs_get_their_own_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    bundled = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/theirs", "A": "b"}
-    monkeypatch.setattr("sys.frozen", True, raising=False)
-    assert environment(bundled) == {"LD_LIBRARY_PATH": "/theirs", "A": "b"}
-    assert environment({"LD_LIBRARY_PATH": "/bundle"}) == {}
-    monkeypatch.delattr("sys.frozen")
-    assert environment({"LD_LIBRARY_PATH": "/mine"}) == {"LD_LIBRARY_PATH": "/mine"}
 
 
 def test_keys_of_the_menus_read_as_the_platforms_have_them() -> None:
