@@ -3,8 +3,9 @@
 import shutil
 import subprocess
 import sys
-from textwrap import fill
 from typing import Final
+
+from desktop import foreign
 
 TITLE: Final = "Signalbox"
 BOXES: Final = {
@@ -14,7 +15,6 @@ BOXES: Final = {
     "notify-send": [TITLE, "{text}"],
 }
 """What desktops on Linux have to show a text, the best first."""
-COLUMNS: Final = 76
 ICON_ERROR: Final = 0x10
 
 
@@ -47,8 +47,6 @@ def _box(text: str) -> list[str]:
     """The first program that is there; nothing without any."""
     for program, arguments in BOXES.items():
         if path := shutil.which(program):
-            if program == "xmessage":  # which makes one line of a paragraph, however wide
-                text = "\n".join(fill(line, COLUMNS) for line in text.splitlines())
             return [path, *(each.replace("{text}", text) for each in arguments)]
     return []
 
@@ -56,5 +54,5 @@ def _box(text: str) -> list[str]:
 def _run(command: list[str]) -> bool:
     if not command:
         return False
-    ended = subprocess.run(command, capture_output=True, check=False)
+    ended = subprocess.run(command, env=foreign.environment(), capture_output=True, check=False)
     return ended.returncode in (0, 1)  # 1: it was closed by its corner

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from desktop import foreign
+
 SECONDS: Final = 5.0
 """A program that has not failed by then shows something."""
 OPENERS: Final = {"darwin": "open", "win32": "explorer"}
@@ -20,6 +22,7 @@ def show(path: Path) -> None:
     try:
         process = subprocess.Popen(
             [opener, str(path)],
+            env=foreign.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -16,7 +16,6 @@ import icon
 import identity
 import lean
 import licences
-import program
 from harness import ROOT
 
 QT = "PySide6/Qt/"
@@ -160,12 +159,3 @@ class TestLinux:
         assert "libc.so.6" in elf.needed(str(python))
         major, minor = elf.newest_glibc([python]).split(".")
         assert (int(major), int(minor)) >= (2, 2)
-
-    def test_programs_that_are_started_find_their_own_libraries(self) -> None:
-        environ = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/own", "A": "1"}
-        environ["_PYI_ARCHIVE_FILE"] = "/bundle/signalbox"
-        program.give_back(environ)
-        assert environ == {"LD_LIBRARY_PATH": "/own", "A": "1"}
-        environ = {"LD_LIBRARY_PATH": "/bundle"}
-        program.give_back(environ)
-        assert environ == {}

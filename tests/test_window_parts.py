@@ -17,6 +17,7 @@ from desktop.display import (
     require_display,
     without_sandbox,
 )
+from desktop.foreign import environment
 from desktop.geometry import KEY, MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, cascaded, first
 from desktop.log import MOST_BYTES, open_log, rotate
 from desktop.memory import Seat
@@ -179,6 +180,16 @@ def test_places_of_other_windows_are_settings_with_a_number(key: str, is_one: bo
     value = first(LEFT).value()
     with nullcontext() if is_one else pytest.raises(Invalid):
         check_setting(f"{KEY}.{key}", value)
+
+
+def test_other_programs_get_their_own_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/theirs", "A": "b"}
+    bundled["_PYI_ARCHIVE_FILE"] = "/bundle/signalbox"
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    assert environment(bundled) == {"LD_LIBRARY_PATH": "/theirs", "A": "b"}
+    assert environment({"LD_LIBRARY_PATH": "/bundle"}) == {}
+    monkeypatch.delattr("sys.frozen")
+    assert environment({"LD_LIBRARY_PATH": "/mine"}) == {"LD_LIBRARY_PATH": "/mine"}
 
 
 def test_keys_of_the_menus_read_as_the_platforms_have_them() -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import click
 
 import signalbox
+from desktop import foreign
 from desktop.subcommands import complain, connect, data_dir_option
 
 EVERY: Final = 1.0
@@ -74,7 +75,12 @@ class _Report:
 
     def _run(self, program: tuple[str, ...]) -> int:
         try:
-            process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                program,
+                env=foreign.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         except OSError as error:
             self._line = f"{program[0]}: {error.strerror}"
             complain(self._line)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 import signalbox
+from desktop import foreign
 from desktop.subcommands import (
     connect,
     data_dir_option,
@@ -69,7 +70,13 @@ def _tell(change: signalbox.Change, as_json: bool, program: str | None) -> None:
         del fields["value"]
     if program is not None:
         # The user's own shell line; of the change nothing is spliced into it.
-        subprocess.run(program, shell=True, input=dumped(fields).encode(), check=False)  # noqa: S602
+        subprocess.run(
+            program,
+            shell=True,
+            env=foreign.environment(),
+            input=dumped(fields).encode(),
+            check=False,
+        )
     elif as_json:
         print_json(fields)
     else:
