@@ -70,7 +70,7 @@ def _tell(change: signalbox.Change, as_json: bool, program: str | None) -> None:
         del fields["value"]
     if program is not None:
         # The user's own shell line; of the change nothing is spliced into it.
-        subprocess.run(
+        subprocess.run(  # noqa: S602
             program,
             shell=True,
             env=foreign.environment(),
