@@ -26,6 +26,7 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+import example  # noqa: E402
 from desk import Desk, Shown, free_port, is_running, page_of, screen, until  # noqa: E402
 from older import make_store  # noqa: E402
 
@@ -208,6 +209,31 @@ def test_what_the_bundle_has_is_loaded_from_there(bundled: Bundled) -> None:
     assert len([path for path in loaded if path.name in own]) > 50
     foreign = [path for path in loaded if bundled.program.parent not in path.parents]
     assert not [path for path in foreign if path.name in own]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="nothing reads a page there")
+def test_about_tells_the_licences_of_all_parts(bundled: Bundled) -> None:
+    with bundled.live(), page_of(bundled.port) as page:
+        page.evaluate(
+            """document.dispatchEvent(
+                new CustomEvent("signalbox-menu", { detail: { command: "About Signalbox" } }))"""
+        )
+        told = page.locator("#licences")
+        told.filter(has_text="Star Federation").wait_for()
+        assert "GNU LESSER GENERAL PUBLIC LICENSE" in told.inner_text()
+
+
+@pytest.mark.skipif(not LINUX, reason="taken on Linux")
+def test_a_picture_is_taken(bundled: Bundled) -> None:
+    """Of a window in use: `build/window.png`."""
+    with bundled.live() as process, page_of(bundled.port) as page:
+        example.play(bundled.endpoint(), seconds=20)
+        page.get_by_label("Time that the slider covers").select_option("15m")
+        page.locator("[role=row]", has_text="train.loss").first.click()
+        page.locator("#line-of").wait_for()
+        shown = Shown(bundled, process)
+        shown.picture(ROOT / "build" / "window.png")
+        assert shown.colours() > 200
 
 
 def everything(folder: Path) -> dict[str, Any]:

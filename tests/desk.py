@@ -238,6 +238,10 @@ class Shown:
         """How many different colours the window shows."""
         return int(self.output("import", "-window", self.id, "-format", "%k", "info:-"))
 
+    def picture(self, path: Path) -> None:
+        """Write what it shows to a file."""
+        self.output("import", "-window", self.id, str(path))
+
     def close(self) -> int:
         """Press its close button; the exit status."""
         press_close(self.desk.display, int(self.id))

@@ -23,7 +23,7 @@ class Steady:
 
     def __init__(self, port: int, token: str, rate: float) -> None:
         self._port, self._token, self._rate = port, token, rate
-        self._idle = [connect(port) for _ in range(CONNECTIONS)]
+        self._idle = deque(connect(port) for _ in range(CONNECTIONS))
         self._asked: dict[socket.socket, float] = {}
         self._due: deque[float] = deque()
         self._sent = 0
@@ -49,7 +49,7 @@ class Steady:
 
     def _send(self) -> None:
         while self._due and self._idle:
-            sock = self._idle.pop()
+            sock = self._idle.popleft()  # in turn, as a server closes what is not used for long
             body = BODY % (self._sent % 1000, self._sent)
             self._asked[sock] = self._due.popleft()
             sock.sendall(head(self._port, self._token, len(body)) + body)
