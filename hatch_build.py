@@ -22,14 +22,7 @@ LICENCES: Final = (
     "starhtml-0.7.0.dist-info/licenses/NOTICE",
     "starhtml-0.7.0.dist-info/licenses/LICENSE",
 )
-DATASTAR_LICENCE: Final = """\
-datastar.js is Datastar 1.0.1 (MIT) as patched and distributed by StarHTML 0.7.0 (Apache-2.0).
-Both licences follow.
-
-================================================================================
-
-Copyright © Star Federation
-
+MIT: Final = """\
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
 associated documentation files (the "Software"), to deal in the Software without restriction,
 including without limitation the rights to use, copy, modify, merge, publish, distribute,
@@ -44,7 +37,18 @@ NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPO
 NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
 DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
 OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""
+"""What the MIT licence says below its copyright line (SPDX: MIT)."""
 
+DATASTAR_LICENCE: Final = f"""\
+datastar.js is Datastar 1.0.1 (MIT) as patched and distributed by StarHTML 0.7.0 (Apache-2.0).
+Both licences follow.
+
+================================================================================
+
+Copyright © Star Federation
+
+{MIT}
 ================================================================================
 
 """

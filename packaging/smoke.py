@@ -230,6 +230,7 @@ def test_a_picture_is_taken(bundled: Bundled) -> None:
         example.play(bundled.endpoint(), seconds=20)
         page.get_by_label("Time that the slider covers").select_option("15m")
         page.locator("[role=row]", has_text="train.loss").first.click()
+        page.get_by_role("radiogroup", name="Time that the chart shows").get_by_text("All").click()
         page.locator("#line-of").wait_for()
         shown = Shown(bundled, process)
         shown.picture(ROOT / "build" / "window.png")

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from hatch_build import MIT
+
 WHEEL: Final = (
     "gmpy2==2.3.2 --hash=sha256:f43b3ab2b86a39c8fbc595619443f150b06d88879d72a7014c175b35c8a7b6b3"
 )
@@ -31,25 +33,6 @@ others in it under licences of their own; Qt's documentation lists them as "Qt W
 Qt also contains ICU (Unicode licence) and other software that it lists as "Licenses Used in Qt".
 """
 
-MIT: Final = """\
-Copyright (c) {author}
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction,
-including without limitation the rights to use, copy, modify, merge, publish, distribute,
-sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or
-substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
-NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-"""
-
 
 def of_qt(name: str) -> str:
     """What is to be said of a part of Qt that is not `shiboken6`'s, with both GNU texts once."""
@@ -58,7 +41,7 @@ def of_qt(name: str) -> str:
 
 def mit(author: str) -> str:
     """The MIT licence of an author (SPDX: MIT)."""
-    return MIT.format(author=author)
+    return f"Copyright (c) {author}\n\n{MIT}"
 
 
 @cache
