@@ -60,6 +60,7 @@ class Rejected(Exception):
         self.keys: list[str] = body.get("keys", [])
         self.revision: int | None = body.get("revision")
         self.limit: int | None = body.get("limit")
+        self.of: list[str] = body.get("of", [])
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

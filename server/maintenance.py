@@ -34,27 +34,25 @@ def verify(data_dir: Path) -> dict[str, Any]:
     `{"ok", "store", "revision", "keys", "problems"}`. Raises `StoreError` where there is no store.
     """
     connection = _open(data_dir)
+    found: dict[str, Any] = dict.fromkeys(("ok", "store", "revision", "keys", "problems"))
+    problems = found["problems"] = list[str]()
     try:
         connection.execute("BEGIN")
-        problems = list(_first(_problems(connection)))
-        revision = log.last_revision(connection)
-        keys = connection.execute("SELECT count(*) FROM state").get
-        store = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
+        problems.extend(_first(_problems(connection)))
+        found["revision"] = log.last_revision(connection)
+        found["keys"] = connection.execute("SELECT count(*) FROM state").get
+        found["store"] = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        problems.append(f"SQLite: {error}.")  # so much that it cannot be read on
     finally:
         connection.close()
-    return {
-        "ok": not problems,
-        "store": store,
-        "revision": revision,
-        "keys": keys,
-        "problems": problems,
-    }
+    return found | {"ok": not problems}
 
 
 def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Make the state anew from the event log, in one transaction. Returns as `verify` does.
 
-    Raises `StoreInUse` beside a running server.
+    Raises `StoreInUse` beside a running server, `StoreError` where the log cannot be read.
     """
     _path(data_dir)
     lock = own(data_dir)
@@ -62,6 +60,8 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
         database = Database(data_dir / STORE_FILE)
         try:
             _replay(database.writer, progress)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise StoreError(f"The log cannot be read, nothing was changed: {error}.") from error
         finally:
             database.close()
         return verify(data_dir)
@@ -140,7 +140,7 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
         revision, before, expected, found, is_older = row
         if revision != before + 1 and revision > oldest + 1:
             yield f"The log has nothing between revision {before} and {revision}."
-        if found > expected or (found < expected and revision > oldest) or not found:
+        if found > expected or (found < expected and revision > oldest) or (expected and not found):
             yield f"Transaction {revision} should have {expected} changes and has {found}."
         if is_older:
             yield f"Transaction {revision} is older than the one before it."

@@ -12,7 +12,7 @@ import pytest
 
 from desk import until
 from harness import Server
-from robust import serving
+from robust import Client, lines, serving
 from shell import Shell
 
 
@@ -98,6 +98,22 @@ def test_verify_tells_a_wrong_state_and_rebuild_mends_it(used: Shell, damage: st
 def test_verify_tells_a_gap_in_the_log(used: Shell) -> None:
     edited(used.data_dir, "DELETE FROM transactions WHERE revision = 2")
     assert used("verify").status == 1
+
+
+@pytest.mark.parametrize("place", [100_000, 250_000, 600_000])
+def test_damage_to_the_file_is_told_wherever_it_is(tmp_path: Path, place: int) -> None:
+    shell = Shell(tmp_path / "store")
+    with serving(shell.data_dir) as box, Client(box) as client:
+        client.load(lines(*({"type": "set", "key": f"k{n}", "value": n} for n in range(9_000))))
+    file = shell.data_dir / "signalbox.db"
+    content = bytearray(file.read_bytes())
+    assert len(content) > 700_000
+    content[place : place + 400] = b"\xff" * 400
+    file.write_bytes(content)
+    found = shell("verify")
+    assert (found.status, "Traceback" in found.err) == (1, False)
+    assert "SQLite" in found.out + found.err
+    assert "Traceback" not in shell("rebuild").err
 
 
 def test_rebuild_refuses_to_run_beside_a_server(used: Shell) -> None:

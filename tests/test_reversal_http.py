@@ -10,6 +10,7 @@ import pytest
 
 from harness import Server
 from robust import Client, lines, refusal, serving, values
+from server import maintenance
 
 
 @pytest.fixture
@@ -96,6 +97,7 @@ class TestReversals:
             assert [event.data["revision"] for event in stream.until("caught-up")] == [5, 5]
         with box.stream(match="none", after=3) as stream:
             assert [event.name for event in stream.until("caught-up")] == ["caught-up"]
+        assert maintenance.verify(box.data_dir)["problems"] == []
 
     def test_nothing_to_undo_is_said(self, client: Client) -> None:
         for kind in ("undo", "redo"):

@@ -155,9 +155,20 @@ def tree(branches: Sequence[Branch], *, total: int, selected: str) -> str:
     return _render("tree.html", branches=branches, total=total, selected=selected)
 
 
-def about(item: Item | None, *, key: str, prefix: str, keys: int, now: int, own: str) -> str:
+def about(
+    item: Item | None, *, key: str, prefix: str, keys: int, now: int, own: str, is_past: bool
+) -> str:
     """The inspector's head: the chosen key, else the chosen prefix with its number of keys."""
-    return _render("about.html", item=item, key=key, prefix=prefix, keys=keys, now=now, own=own)
+    return _render(
+        "about.html",
+        item=item,
+        key=key,
+        prefix=prefix,
+        keys=keys,
+        now=now,
+        own=own,
+        is_past=is_past,
+    )
 
 
 def fact(item: Item | None, *, key: str, own: str) -> str:

@@ -11,6 +11,7 @@ import click
 import signalbox
 from desktop.subcommands import (
     REJECTED,
+    complain,
     connect,
     data_dir_option,
     json_option,
@@ -47,7 +48,7 @@ def restore(
     with connect(data_dir) as box:
         revision = box.revision(None if moment == NOW else moment)
         if dry_run or asks:
-            preview = box.restore(revision, match, without=without, dry_run=True)
+            preview = _tried(box, revision, match, without)
             lines = _preview(box, revision, match, without)
             _tell(preview, revision, lines, as_json, None if dry_run else SHOWN)
             if dry_run or not preview["changed"]:
@@ -56,6 +57,18 @@ def restore(
                 return REJECTED
         print_ack(box.restore(revision, match, without=without), as_json)
     return 0
+
+
+def _tried(
+    box: signalbox.Box, revision: int, match: str, without: tuple[str, ...]
+) -> dict[str, Any]:
+    """What would happen; where it is refused for what is not kept, how to do without."""
+    try:
+        return box.restore(revision, match, without=without, dry_run=True)
+    except signalbox.Rejected as error:
+        if error.code == "compacted" and all(error.keys):
+            complain(f"To restore all else: {' '.join(f'--without {key}' for key in error.keys)}")
+        raise
 
 
 def _preview(

@@ -150,7 +150,9 @@ def _report(report: dict[str, Any], as_json: bool) -> int:
         print_json(report)
     else:
         found = "sound" if report["ok"] else "DAMAGED"
-        click.echo(f"{found}: revision {report['revision']:,}, {report['keys']:,} keys")
+        known = report["keys"] is not None  # else there was no reading on
+        about = f": revision {report['revision']:,}, {report['keys']:,} keys" if known else ""
+        click.echo(found + about)
         for problem in report["problems"]:
             click.echo(f"  {problem}")
     return 0 if report["ok"] else REJECTED

@@ -137,7 +137,15 @@ class Regions:
         ask = self._ask
         item = self._item()
         keys = 0 if ask.key else self._readmodel.count(Filter(f"{ask.prefix}**"), ask.at)
-        html = views.about(item, key=ask.key, prefix=ask.prefix, keys=keys, now=now, own=ask.actor)
+        html = views.about(
+            item,
+            key=ask.key,
+            prefix=ask.prefix,
+            keys=keys,
+            now=now,
+            own=ask.actor,
+            is_past=ask.is_past,
+        )
         return html, {}, True
 
     def _fact(self, _now: int) -> Look:

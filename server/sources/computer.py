@@ -55,9 +55,22 @@ class ComputerSource:
 
     def _run(self) -> None:
         measure = Measurement()
+        pause = self._begin(measure)
         while True:
-            self._switched.wait(self._step(measure))
+            self._switched.wait(pause)
             self._switched.clear()
+            pause = self._step(measure)
+
+    def _begin(self, measure: "Measurement") -> float | None:
+        """As `_step`, without writing: a server that lives for one question has no rates yet."""
+        try:
+            setting = self._setting()
+            if setting.enabled:
+                self._thread.apply(measure.take)
+        except Exception as error:  # noqa: BLE001 - as in `_step`
+            self._faults.tell("This computer", error)
+            return RETRY_SECONDS
+        return setting.every if setting.enabled else None
 
     def _step(self, measure: "Measurement") -> float | None:
         """Measure and write once where that is wanted; seconds until the next time, None for never.
