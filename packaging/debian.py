@@ -54,6 +54,7 @@ Architecture: {{architecture}}
 Maintainer: {identity.TITLE} <maintainers@signalbox.invalid>
 Installed-Size: {{kilobytes}}
 Depends: {{depends}}
+Recommends: libgtk-3-0
 Section: utils
 Priority: optional
 Description: {{summary}}
@@ -116,7 +117,8 @@ def _control(tree: Path, bundle: Path) -> str:
 
 def _depends(bundle: Path) -> Iterator[str]:
     """The packages of the libraries that the bundle leaves to the system."""
-    files = [path for path in bundle.rglob("*") if elf.is_one(path)]
+    # The dialogs of GNOME are loaded where they are there.
+    files = [path for path in bundle.rglob("*") if elf.is_one(path) and path.name != "libqgtk3.so"]
     own = {path.name for path in bundle.rglob("*")}
     yield f"libc6 (>= {elf.newest_glibc(files)})"
     for library in {name for file in files for name in elf.needed(str(file))} - own:
