@@ -50,7 +50,7 @@ build: $(INSTALLED)
 lock:
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
 	.venv-lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
-		--no-annotate --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
+		--no-annotate --custom-compile-command "make lock" --group dev --all-extras pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -81,7 +81,13 @@ def wait_for_end_of_stdin() -> None:
 def command() -> click.Command:
     """The click command with an option for every setting."""
     options: list[click.Parameter] = [
-        click.Option([setting.option, setting.name], help=setting.help, envvar=None)
+        click.Option(
+            [setting.option, setting.name],
+            help=setting.help,
+            envvar=None,
+            is_flag=setting.is_flag,
+            default=None,
+        )
         for setting in TABLE
     ]
     options.append(

@@ -27,9 +27,11 @@ from server.http.lines import MAX_LINE
 from server.http.routes import application
 from server.http.streams import Streams
 from server.http.wsgi import Server
+from server.joining import join
 from server.keys import MAX_LENGTH
 from server.log import last_time
 from server.native import NativeThread
+from server.nodewriter import NodeWriter
 from server.readmodel import ReadModel
 from server.settings import Settings
 from server.sources.computer import ComputerSource
@@ -54,16 +56,17 @@ class App:
             None if settings.engine == "memory" else settings.data_dir / STORE_FILE
         )
         self._native = NativeThread()
+        self.node = join(settings, self.database, self._native.run, clock)
         self.engine: Engine = (
-            MemoryEngine()
+            self.node.engine
+            if self.node
+            else MemoryEngine()
             if settings.engine == "memory"
             else SqliteEngine(self.database, self._native.run)
         )
         self.readmodel = ReadModel(self.database, replicates_log=settings.engine == "memory")
         self.feed = Feed(clock)
-        self.writer = Writer(
-            self.engine, self.readmodel, self.feed, clock, last_time(self.database.writer)
-        )
+        self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
         self.guard = Guard(self.tokens, self.readmodel.store, clock)
@@ -86,6 +89,14 @@ class App:
         self._server = self._bind(serve)
         self.url = ""
 
+    def _writer(self, clock: Callable[[], float]) -> Writer:
+        last_at = last_time(self.database.writer)
+        if self.node is None:
+            return Writer(self.engine, self.readmodel, self.feed, clock, last_at)
+        writer = NodeWriter(self.node.engine, self.readmodel, self.feed, clock, last_at)
+        self.node.run(writer, self.feed)
+        return writer
+
     def start(self) -> None:
         """Accept connections; then `endpoint.json` says where."""
         port = int(self._server.server_port or 0)
@@ -105,6 +116,8 @@ class App:
         self.feed.close()
         self._server.stop(seconds)
         self.writer.close()
+        if self.node:
+            self.node.close()
         self._native.close()
         self.readmodel.close()
         self.database.close()
@@ -138,6 +151,7 @@ class App:
             "store": self.readmodel.store,
             "engine": self.engine.name,
             "durability": self.engine.durability,
+            "log": self.node.status() if self.node else None,
             "revision": revision,
             "oldest_revision": max(min(1, revision), *(plan.revision for plan in kept)),
             "keys": self.readmodel.keys(),
@@ -147,8 +161,14 @@ class App:
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},
-            "limits": LIMITS | {"connections": self._server.max_connections},
+            "limits": self._limits(),
         }
+
+    def _limits(self) -> dict[str, int]:
+        limits = LIMITS | {"connections": self._server.max_connections}
+        if (most := self.engine.max_bytes) is not None:
+            limits["transaction_bytes"] = min(most, MAX_TRANSACTION_BYTES)
+        return limits
 
     def _bind(self, serve: Any) -> Server:
         """The wanted port, else the last one, else any."""

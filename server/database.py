@@ -3,7 +3,7 @@
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -163,6 +163,20 @@ class Database:
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+    def follow(self, store: str, engine: str, kept: Sequence[tuple[str, int, int]]) -> None:
+        """Make this new file the replica of a store whose log is at `engine`.
+
+        `kept` are the prefix, revision and time in ms from which on the log's past is whole.
+        """
+        with transaction(self.writer):
+            self.set_meta("store", store)
+            self.set_meta("engine", engine)
+            self.writer.executemany(
+                "INSERT INTO horizons VALUES (?1, ?2, ?3, ?2, '') ON CONFLICT DO UPDATE SET "
+                "revision = excluded.revision, at = excluded.at, done_revision = excluded.revision",
+                kept,
+            )
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.

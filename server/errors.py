@@ -36,6 +36,8 @@ class SignalboxError(Exception):
     status: ClassVar[int] = 500
     remembered: ClassVar[bool] = False
     """Whether the same command id gets this outcome again instead of a new attempt."""
+    verdict: ClassVar[str] = "rejected"
+    """The `status` of an attempt that ends with it."""
 
     def __init__(
         self,
@@ -151,6 +153,12 @@ class Unavailable(SignalboxError):
     code, status = "unavailable", 503
 
 
+class Unknown(Unavailable):
+    """Whether it was written is not known yet: the outcome comes later, under the command's id."""
+
+    verdict = "unknown"
+
+
 class Internal(SignalboxError):
     code, status = "internal", 500
 
@@ -168,6 +176,15 @@ class UnknownVersion(StoreError):
 
 class StoreInUse(StoreError):
     """Another server owns the data directory."""
+
+
+def rebuilt(fields: dict[str, Any]) -> SignalboxError:
+    """The refusal that `SignalboxError.fields` tells of, as another node has sent it."""
+    kinds = {kind.code: kind for kind in SignalboxError.__subclasses__()}
+    kind = kinds.get(fields.pop("code"), Internal)
+    error = kind.__new__(kind)
+    SignalboxError.__init__(error, **fields)
+    return error
 
 
 def every_code() -> dict[str, int]:

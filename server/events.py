@@ -1,8 +1,11 @@
-"""What happened: changes and transactions, the event log's content."""
+"""What happened: changes and transactions, the event log's content, and their bytes."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from server.errors import UnknownVersion
+import msgspec
+
+from server.errors import StoreError, TooLarge, UnknownVersion
 
 VERSION: Final = 1
 """The version of the events that this program writes."""
@@ -46,3 +49,68 @@ def check_version(version: int, revision: int) -> None:
             f"Transaction {revision} has event version {version}; this Signalbox knows {VERSION}. "
             "Open the store with the newer Signalbox that wrote it."
         )
+
+
+def encode(transaction: Transaction) -> bytes:
+    """A transaction as shared logs hold it: a MessagePack array, its version first.
+
+    Its revision is its place in the log.
+    """
+    _, *content, version, of = transaction
+    return _ENCODER.encode((version, *content, of))
+
+
+def decode(data: bytes, revision: int) -> Transaction:
+    """The transaction at `revision` of a shared log.
+
+    Raises `UnknownVersion` for what only a newer program understands, `StoreError` for what none of
+    ours has written.
+    """
+    try:
+        version, identity, actor, at, kind, fingerprint, changes, of = _STORED.decode(data)
+    except msgspec.MsgspecError as error:
+        check_version(_version(data), revision)
+        raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
+    check_version(version, revision)
+    return Transaction(revision, identity, actor, at, kind, fingerprint, changes, version, of)
+
+
+def _version(data: bytes) -> int:
+    """What an event of an unknown form says of its version, 0 where it says nothing."""
+    try:
+        return msgspec.msgpack.decode(data, type=_Versioned).version
+    except msgspec.MsgspecError:
+        return 0
+
+
+def check_bytes(transaction: Transaction, limit: int) -> None:
+    """Raises `TooLarge` where the encoded transaction has more bytes than the engine takes."""
+    at_most = sum(4 * (len(key) + len(raw or "")) + 16 for key, raw, _ in transaction.changes)
+    if at_most + 1_000 <= limit:
+        return
+    if (size := len(encode(transaction))) > limit:
+        raise TooLarge(
+            f"The transaction has {size} bytes; this store's engine takes {limit}.", limit=limit
+        )
+
+
+def net_keys(transactions: Iterable[Transaction]) -> tuple[list[str], list[str]]:
+    """The keys that exist only after the transactions, and only before them, read off these."""
+    was: dict[str, bool] = {}
+    now: dict[str, bool] = {}
+    for transaction in transactions:
+        for key, raw, is_new in transaction.changes:
+            was.setdefault(key, not is_new)
+            now[key] = raw is not None
+    added = [key for key, is_there in now.items() if is_there and not was[key]]
+    removed = [key for key, is_there in now.items() if not is_there and was[key]]
+    return added, removed
+
+
+class _Versioned(msgspec.Struct, array_like=True):
+    version: int
+
+
+_Stored = tuple[int, str, str, int, str, bytes, list[Change], tuple[int, ...]]
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_STORED: Final = msgspec.msgpack.Decoder(_Stored)

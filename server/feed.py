@@ -62,6 +62,15 @@ class Feed:
             self._measure(sum(len(transaction.changes) for transaction in transactions))
         for listener in self._listeners:
             listener(transactions, outcomes)
+        self.wake()
+
+    def note(self, outcome: Outcome) -> None:
+        """Remember what its sender was told, though it is not what has become of the attempt."""
+        self._remember(outcome)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody look again who shows more than the state."""
         for subscription in self._subscriptions:
             subscription.wake()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from server.commands import Attempt, Timed
 from server.decide import Changes, Entry, Layer, decide
 from server.errors import IdReused, Internal, Invalid, SignalboxError
-from server.events import Change, Transaction
+from server.events import Change, Transaction, check_bytes
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
 from server.turns import breathe
@@ -50,8 +50,10 @@ class _Base:
 class Group:
     """Attempts decided one after another, each against the effects of those before it."""
 
-    def __init__(self, readmodel: ReadModel, at: int) -> None:
+    def __init__(self, readmodel: ReadModel, at: int, max_bytes: int | None = None) -> None:
+        """`max_bytes` is the engine's limit for one encoded transaction, if it has any."""
         self._readmodel = readmodel
+        self._max_bytes = max_bytes
         self._base = _Base(readmodel)
         self._layer = Layer(self._base)
         self._at = at
@@ -91,7 +93,7 @@ class Group:
         return [
             outcome
             if outcome.duplicate or outcome.attempt.dry_run
-            else outcome._replace(error=error, changes=0)
+            else outcome._replace(error=error, changes=0, is_logged=False)
             for outcome in self.outcomes
         ]
 
@@ -128,27 +130,29 @@ class Group:
             changes = decide(self._layer, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
-        if (changes or of) and not attempt.dry_run:
+        if changes or of:
             # What was undone is settled, also where it left nothing to change.
             self._accept(attempt, changes, of)
         return len(changes)
 
     def _accept(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
-        revision = self._layer.revision + 1
-        self.transactions.append(
-            Transaction(
-                revision,
-                attempt.id,
-                attempt.actor,
-                self._at,
-                attempt.type,
-                attempt.fingerprint,
-                self._facts(changes),
-                of=of,
-            )
+        transaction = Transaction(
+            self._layer.revision + 1,
+            attempt.id,
+            attempt.actor,
+            self._at,
+            attempt.type,
+            attempt.fingerprint,
+            self._facts(changes),
+            of=of,
         )
-        self._layer.put(changes, revision)
-        self._layer.revision = revision
+        if self._max_bytes is not None:
+            check_bytes(transaction, self._max_bytes)
+        if attempt.dry_run:
+            return
+        self.transactions.append(transaction)
+        self._layer.put(changes, transaction.revision)
+        self._layer.revision = transaction.revision
         self.changes += len(changes)
 
     def _facts(self, changes: Changes) -> list[Change]:

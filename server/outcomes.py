@@ -9,7 +9,7 @@ import apsw
 
 from server.commands import Attempt
 from server.errors import SignalboxError
-from server.events import REVERSING
+from server.events import REVERSING, Transaction
 
 KEPT: Final = 100_000
 """How many rejected and unchanged outcomes are remembered."""
@@ -26,6 +26,8 @@ class Outcome(NamedTuple):
     duplicate: dict[str, Any] | None = None
     """The first answer, where the same command had been sent before."""
     is_logged: bool = False
+    is_foreign: bool = False
+    """Whether another node has decided it."""
 
     @property
     def http_status(self) -> int:
@@ -46,7 +48,7 @@ class Outcome(NamedTuple):
             first = {name: value for name, value in self.duplicate.items() if name != "http_status"}
             return first | {"duplicate": True}
         if self.error:
-            return {"id": self.attempt.id, "status": "rejected", **self.error.fields()}
+            return {"id": self.attempt.id, "status": self.error.verdict, **self.error.fields()}
         answer = accepted(self.attempt.id, self.revision, self.changes)
         return answer | {"dry_run": True, "revision": None} if self.attempt.dry_run else answer
 
@@ -59,6 +61,13 @@ class Outcome(NamedTuple):
         """The attempt as `attempts` lists it."""
         record = {**self.event(), "type": self.attempt.type, "at": self.at}
         return {"key": self.attempt.key, **record} if self.attempt.key else record
+
+
+def of_transaction(one: Transaction) -> Outcome:
+    """The outcome of a transaction that another node has appended."""
+    key = _common(one.changes[0].key, one.changes[-1].key) if one.changes else None
+    attempt = Attempt(one.id, one.actor, one.type, one.fingerprint, None, key=key)
+    return Outcome(attempt, one.at, one.revision, len(one.changes), is_logged=True, is_foreign=True)
 
 
 def accepted(identity: str, revision: int, changes: int) -> dict[str, Any]:

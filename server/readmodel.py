@@ -113,6 +113,11 @@ class ReadModel(LogQuestions):
         """The fingerprint and first answer of a command id that is remembered."""
         return outcomes.find(self._writer, identity)
 
+    def committed_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """As `first_outcome`, for those that are not the writer, which may be at work."""
+        with self.snapshot() as connection:
+            return outcomes.find(connection, identity)
+
     # Asked by queries; of a revision `at`, None for now.
 
     def get(self, key: str, at: int | None = None) -> Item | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import platformdirs
 
+from server.engines.address import AddressError, read_address
 from server.errors import StoreError
 
 
@@ -17,6 +18,10 @@ class Setting(NamedTuple):
     parse: Callable[[str], Any]
     default: Any
     help: str
+
+    @property
+    def is_flag(self) -> bool:
+        return self.parse is _yes
 
     @property
     def variable(self) -> str:
@@ -30,7 +35,8 @@ class Setting(NamedTuple):
 class Settings(NamedTuple):
     data_dir: Path
     port: int
-    engine: str
+    engine: str | None
+    require_durable: bool
     linger: float | None
     max_connections: int
 
@@ -48,8 +54,14 @@ def _port(text: str) -> int:
 
 def _engine(text: str) -> str:
     if text not in ("sqlite", "memory"):
-        raise ValueError
+        read_address(text)
     return text
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
+        raise ValueError
+    return text.lower() in ("1", "true", "yes")
 
 
 def _seconds(text: str) -> float:
@@ -75,8 +87,16 @@ TABLE: Final = (
     Setting(
         "engine",
         _engine,
-        "sqlite",
-        "Where the event log lives: sqlite, or memory (gone with the server).",
+        None,
+        "Where the event log lives: sqlite, memory (gone with the server), nats://HOST:PORT/STREAM "
+        "or redis://HOST:PORT/DB?stream=NAME (tls:// and rediss:// encrypted). By default where it "
+        "lived last, sqlite for a new folder.",
+    ),
+    Setting(
+        "require_durable",
+        _yes,
+        False,
+        "1 refuses an engine that may lose what was accepted: no fsync before, and no quorum.",
     ),
     Setting(
         "linger",
@@ -104,5 +124,7 @@ def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
         return setting.default
     try:
         return setting.parse(text)
+    except AddressError as error:
+        raise StoreError(f"The setting {setting.name}: {error}.") from None
     except ValueError:
         raise StoreError(f"The setting {setting.name} is {text!r}: {setting.help}") from None

@@ -5,7 +5,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -15,44 +15,19 @@ from gevent.event import AsyncResult, Event
 from server.commands import Attempt, Timed
 from server.engines.base import Engine
 from server.errors import Busy, SignalboxError
+from server.events import Transaction
 from server.feed import Feed
 from server.group import Group, as_refusal
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
 from server.turns import rest
+from server.waiting import Patience, Waiting
 
 MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
 DIED: Final = 70
-
-
-class Waiting:
-    """An attempt in the queue and the greenlet that waits for its outcome."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-        self._outcome: Outcome | None = None
-        self._greenlet: Any = None
-
-    def wait(self) -> Outcome:
-        self._greenlet = gevent.getcurrent()
-        try:
-            while self._outcome is None:
-                gevent.get_hub().switch()
-        finally:
-            self._greenlet = None
-        return self._outcome
-
-    def settle(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        if self._greenlet is not None:
-            gevent.get_hub().loop.run_callback(self._resume)
-
-    def _resume(self) -> None:
-        if self._greenlet is not None:
-            self._greenlet.switch()
 
 
 class Writer:
@@ -76,6 +51,7 @@ class Writer:
         self._work = Event()
         self._last_size = 0
         self._is_closing = False
+        self._patience: Patience | None = None
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.link_exception(_end_process)
 
@@ -90,7 +66,7 @@ class Writer:
 
     def enqueue(self, attempt: Attempt) -> Waiting:
         """Put the attempt in line; `wait` on the result gives its outcome."""
-        waiting = Waiting(attempt)
+        waiting = Waiting(attempt, self._patience)
         if len(self._queue) >= MAX_WAITING:
             self.refuse(
                 waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING)
@@ -100,9 +76,14 @@ class Writer:
             self._work.set()
         return waiting
 
+    @property
+    def max_bytes(self) -> int | None:
+        """What the engine takes of one encoded transaction, where it has a limit of its own."""
+        return self._engine.max_bytes
+
     def fingerprint(self, identity: str) -> bytes | None:
         """What the command with this id said, where its outcome is remembered."""
-        found = self._readmodel.first_outcome(identity)
+        found = self._readmodel.committed_outcome(identity)
         return found[0] if found else None
 
     def refuse(self, waiting: Waiting, error: SignalboxError) -> None:
@@ -136,17 +117,22 @@ class Writer:
             self._write()
             if self._chores:
                 self._tend(*self._chores.popleft())
-            if not self._queue and not self._chores and not self._is_closing:
+            if not self._is_closing and not self._has_work():
                 self._work.clear()
 
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._chores)
+
     def _write(self) -> None:
-        group = Group(self._readmodel, self._now())
+        group = Group(self._readmodel, self._now(), self._engine.max_bytes)
         waiting: list[Waiting] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             if group.transactions and isinstance(self._queue[0].attempt.command, Timed):
                 break  # it asks the log, which does not have this group yet
-            waiting.append(self._queue[0])
-            group.add(waiting[-1].attempt)
+            self._queue[0].is_taken = True
+            if not self._queue[0].gave_up:
+                waiting.append(self._queue[0])
+                group.add(waiting[-1].attempt)
             self._queue.popleft()
         self._last_size = len(waiting)
         self._finish(group, waiting)
@@ -163,15 +149,26 @@ class Writer:
 
     def _finish(self, group: Group, waiting: list[Waiting]) -> None:
         """Make the group durable and tell everybody what became of it."""
-        transactions, outcomes = group.transactions, group.outcomes
         try:
             self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
             self._readmodel.abandoned()
-            if len(waiting) > 1 and not isinstance(error, SignalboxError):
-                self._finish_apart(waiting)
-                return
-            transactions, outcomes = [], group.failed(as_refusal(error))
+            self._failed(group, waiting, error)
+        else:
+            self._tell(group.transactions, group.outcomes, waiting)
+
+    def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
+        if len(waiting) > 1 and not isinstance(error, SignalboxError):
+            self._finish_apart(waiting)
+        else:
+            self._tell([], group.failed(as_refusal(error)), waiting)
+
+    def _tell(
+        self,
+        transactions: Sequence[Transaction],
+        outcomes: Sequence[Outcome],
+        waiting: Sequence[Waiting],
+    ) -> None:
         self._feed.publish(transactions, outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
             one.settle(outcome)
@@ -179,7 +176,7 @@ class Writer:
     def _finish_apart(self, waiting: list[Waiting]) -> None:
         """Each alone, so that the one which cannot be written does not spoil it for the others."""
         for one in waiting:
-            group = Group(self._readmodel, self._now())
+            group = Group(self._readmodel, self._now(), self._engine.max_bytes)
             group.add(one.attempt)
             self._finish(group, [one])
 

@@ -10,6 +10,7 @@ from server.events import Transaction
 class MemoryEngine:
     name = "Memory"
     durability = "in memory only, gone when the server ends"
+    max_bytes = None
 
     def __init__(self) -> None:
         self._log: list[Transaction] = []

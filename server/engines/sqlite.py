@@ -30,10 +30,15 @@ def directly(work: Callable[[], None]) -> None:
     work()
 
 
+def nothing() -> None:
+    """The log is in this file alone."""
+
+
 class SqliteEngine:
     """`blocking` runs what waits for the disk; the server passes its native thread."""
 
     name = "SQLite"
+    max_bytes = None
 
     def __init__(
         self, database: Database, blocking: Callable[[Callable[[], None]], None] = directly
@@ -49,7 +54,10 @@ class SqliteEngine:
         expected: int,
         also: Callable[[], None],
         takes_long: bool = False,
+        before_commit: Callable[[], None] = nothing,
     ) -> None:
+        """See `Engine`. Where `before_commit` raises, nothing is written."""
+
         def write() -> None:
             self._connection.execute("BEGIN IMMEDIATE")
             if (actual := log.last_revision(self._connection)) != expected:
@@ -58,17 +66,14 @@ class SqliteEngine:
                 log.insert(self._connection, transactions)
             also()
 
-        def write_and_commit() -> None:
-            write()
-            self._commit()
-
         try:
             changes = sum(len(transaction.changes) for transaction in transactions)
             if takes_long or changes > INLINE_CHANGES:
-                self._blocking(write_and_commit)
+                self._blocking(write)
             else:
                 write()
-                self._blocking(self._commit)
+            before_commit()
+            self._blocking(self._commit)
         except _NOTHING_WRITTEN as error:
             raise Unavailable(
                 f"The store cannot be written: {error}. Nothing was changed."

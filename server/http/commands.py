@@ -10,7 +10,8 @@ from server.commands import read_attempt
 from server.errors import Busy, Malformed, MediaType, SignalboxError, TooLarge, TornBody
 from server.http.answers import StartResponse, answer, refuse
 from server.outcomes import Outcome
-from server.writer import Waiting, Writer
+from server.waiting import Waiting
+from server.writer import Writer
 
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_BODIES: Final = 4 * MAX_BODY

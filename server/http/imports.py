@@ -30,7 +30,8 @@ from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
 from server.outcomes import Outcome
 from server.turns import breathe, rest
-from server.writer import Waiting, Writer
+from server.waiting import Waiting
+from server.writer import Writer
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -1,0 +1,60 @@
+"""From the setting `engine` to the node that shares a log, where there is one to share."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from server.database import Database
+from server.engines.address import Address, read_address
+from server.engines.base import SharedLog
+from server.engines.sqlite import SqliteEngine
+from server.errors import StoreError
+from server.node import Node
+from server.settings import Settings
+
+LOGS: Final = {
+    "nats": ("server.engines.jetstream", "JetStreamLog"),
+    "tls": ("server.engines.jetstream", "JetStreamLog"),
+    "redis": ("server.engines.redis_streams", "RedisLog"),
+    "rediss": ("server.engines.redis_streams", "RedisLog"),
+}
+"""Read in only where they are needed: they bring the clients of other systems."""
+
+
+def join(
+    settings: Settings,
+    database: Database,
+    blocking: Callable[[Callable[[], None]], None],
+    clock: Callable[[], float],
+) -> Node | None:
+    """The node, connected; None where the log is this computer's own. Raises `StoreError`."""
+    followed = database.meta("engine")
+    wanted = settings.engine or followed or "sqlite"
+    if wanted not in ("sqlite", "memory"):
+        address = read_address(wanted)
+        replica = SqliteEngine(database, blocking)
+        shared = shared_log(address)
+        return Node(shared, address, database, replica, clock, settings.require_durable)
+    if followed is not None:
+        shown = read_address(followed).shown
+        raise StoreError(
+            f"This data directory is a replica of the log at {shown}. Leave --engine out to follow "
+            "it, or bring the log here: signalbox migrate --to sqlite"
+        )
+    if settings.require_durable and wanted == "memory":
+        raise StoreError("The engine memory is not durable, which --require-durable demands.")
+    return None
+
+
+def shared_log(address: Address) -> SharedLog:
+    """The log at `address`, not connected yet. Raises `StoreError` where its client is missing."""
+    module, name = LOGS[address.scheme]
+    try:
+        made: Any = getattr(import_module(module), name)(address)
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"The engine {address.scheme}:// needs the package {error.name}, which is not "
+            "installed: pip install signalbox[engines]"
+        ) from error
+    log: SharedLog = made
+    return log

@@ -1,0 +1,261 @@
+"""Keeps this node connected to the log that it shares, and tells how that stands."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import random
+from secrets import token_hex
+from typing import Any, Final
+
+import gevent
+import msgspec
+from gevent.event import Event
+
+from server import errors, log
+from server.commands import Attempt
+from server.database import Database
+from server.engines.address import Address
+from server.engines.base import Foundation, SharedLog, Standing
+from server.engines.replicated import Replicated
+from server.engines.sqlite import SqliteEngine
+from server.errors import SignalboxError, StoreError, Unavailable
+from server.events import Transaction
+from server.feed import Feed
+from server.group import as_refusal
+from server.nodewriter import NodeWriter
+from server.outcomes import Outcome
+
+GRACE_SECONDS: Final = 2.0
+"""So long after losing the log commands wait for it; after that they are refused at once."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+UNTOLD: Final = 10_000
+"""Outcomes that wait to be told to other nodes; beyond, the oldest are dropped."""
+
+
+class Told(msgspec.Struct, array_like=True):
+    """An outcome that is not in the log, as nodes tell each other: lossy, in MessagePack."""
+
+    node: str
+    id: str
+    actor: str
+    type: str
+    key: str | None
+    at: int
+    revision: int
+    error: dict[str, Any] | None
+    duplicate: dict[str, Any] | None
+
+
+class Node:
+    """`engine` is what the writer uses. `stale_since` in seconds since 1970, None while current."""
+
+    def __init__(
+        self,
+        shared: SharedLog,
+        address: Address,
+        database: Database,
+        replica: SqliteEngine,
+        clock: Callable[[], float],
+        require_durable: bool = False,
+    ) -> None:
+        """Connects. A new data directory becomes a replica; an old one follows its log again.
+
+        Raises `StoreError` where the two do not belong together, or where the log is away and
+        nothing has been replicated yet.
+        """
+        self._log = shared
+        self._database = database
+        self._clock = clock
+        self._require_durable = require_durable
+        self._connected = Event()
+        self._untold: deque[Told] = deque(maxlen=UNTOLD)
+        self._has_untold = Event()
+        self._greenlets: list[gevent.Greenlet[[], None]] = []
+        self.id = token_hex(4)
+        self.address = shared.address
+        self.engine = Replicated(shared, replica, self._wait_for_log)
+        self.problem: str | None = None
+        self.stale_since: float | None = None
+        self.is_durable = False
+        self._join(address)
+
+    def run(self, writer: NodeWriter, feed: Feed) -> None:
+        """Follow the log from now on."""
+        self._writer, self._feed = writer, feed
+        feed.listen(self._notice)
+        self._greenlets = [gevent.spawn(each) for each in (self._keep, self._hear, self._tell)]
+
+    def close(self) -> None:
+        for greenlet in self._greenlets:
+            greenlet.kill()
+
+    def status(self) -> dict[str, Any]:
+        """What `/queries/status` tells of the log."""
+        return {
+            "address": self.address,
+            "connected": self.stale_since is None,
+            "stale_since": self.stale_since,
+            "problem": self.problem,
+            "durable": self.is_durable,
+        }
+
+    # The first connection.
+
+    def _join(self, address: Address) -> None:
+        followed, revision = self._database.meta("engine"), log.last_revision(self._database.writer)
+        if followed is None and revision:
+            raise StoreError(
+                f"This data directory holds a store of its own, with {revision} revisions. Use "
+                f"another --data-dir, or bring it there: signalbox migrate --to {address.shown}"
+            )
+        store = self._database.meta("store") or ""
+        try:
+            standing = self._log.connect(None if followed else Foundation(store))
+            if followed is None:
+                found = standing.foundation
+                self._database.follow(found.store, address.text, found.horizons)
+            self._check(standing)
+        except Unavailable as error:
+            if followed is None:
+                raise StoreError(f"{error} A new data directory needs it once.") from error
+            self._lose(error)
+        else:
+            self._database.set_meta("engine", address.text)
+            self._gain(standing)
+
+    def _check(self, standing: Standing) -> None:
+        """Raises `StoreError` unless the replica is an early part of the log."""
+        store = self._database.meta("store")
+        revision = log.last_revision(self._database.writer)
+        if standing.foundation.store != store:
+            raise StoreError(
+                f"The log at {self.address} is that of store {standing.foundation.store}; this "
+                f"data directory follows store {store}. Nothing was merged: use another --data-dir."
+            )
+        if standing.revision < revision:
+            raise StoreError(
+                f"The log at {self.address} has lost what it had: it ends at revision "
+                f"{standing.revision}, and this replica has {revision}. Nothing was merged."
+            )
+        self._compare(max(revision, 1), standing)
+        if self._require_durable and not standing.is_durable:
+            raise StoreError(
+                f"The log at {self.address} is not durable ({standing.durability}), which "
+                "--require-durable demands."
+            )
+
+    def _compare(self, revision: int, standing: Standing) -> None:
+        """The newest transaction of the replica, or the first of all, must be what the log has."""
+        if not standing.revision:
+            return
+        theirs = next(iter(self._log.read(revision - 1, 1)), None)
+        ours = next(iter(log.read(self._database.writer, revision - 1, 1)), theirs)
+        if theirs is None or theirs.revision != revision:
+            raise StoreError(f"The log at {self.address} has lost its revision {revision}.")
+        if ours is not None and (ours.id, ours.at) != (theirs.id, theirs.at):
+            raise StoreError(
+                f"The log at {self.address} was replaced: its revision {revision} is {theirs.id}, "
+                f"this replica's is {ours.id}. Nothing was merged."
+            )
+
+    # How it stands.
+
+    def _gain(self, standing: Standing) -> None:
+        self.engine.durability = standing.durability
+        self.is_durable = standing.is_durable
+        self.problem = self.stale_since = None
+        self._connected.set()
+
+    def _lose(self, error: Exception) -> None:
+        if str(error) != self.problem:
+            print(f"The log at {self.address} is away: {error}", file=sys.stderr)
+        self.problem = str(error)
+        self.stale_since = self.stale_since or self._clock()
+        self._connected.clear()
+
+    def _wait_for_log(self) -> None:
+        """Raises `Unavailable` where it is away and stays so for the time of grace."""
+        if self._connected.is_set():
+            return
+        away = self._clock() - (self.stale_since or 0)
+        if not self._connected.wait(max(GRACE_SECONDS - away, 0)):
+            raise Unavailable(f"{self.problem} Nothing was written.")
+
+    # Following.
+
+    def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                if not self._connected.is_set():
+                    self._connect()
+                    pause = FIRST_PAUSE
+                for piece in self._log.follow(self._writer.revision):
+                    if piece:
+                        self._writer.receive(piece)
+            except (Unavailable, StoreError) as error:
+                self._lose(error)
+            except Exception as error:  # noqa: BLE001 - told; the next connection may fare better
+                self._lose(as_refusal(error))
+            self._feed.wake()
+            gevent.sleep(pause * (0.5 + random()))  # noqa: S311 - no secret
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _connect(self) -> None:
+        standing = self._log.connect(None)
+        self._check(standing)
+        self._gain(standing)
+        self._feed.wake()
+
+    # What is not in the log.
+
+    def _notice(self, _: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        for one in outcomes:
+            if not (one.is_logged or one.is_foreign or one.attempt.dry_run):
+                self._untold.append(self._message(one))
+                self._has_untold.set()
+
+    def _message(self, one: Outcome) -> Told:
+        attempt, error = one.attempt, one.error.fields() if one.error else None
+        return Told(
+            self.id,
+            attempt.id,
+            attempt.actor,
+            attempt.type,
+            attempt.key,
+            one.at,
+            one.revision,
+            error,
+            one.duplicate,
+        )
+
+    def _tell(self) -> None:
+        """As well as it can be done: what cannot be told now is not told later."""
+        while True:
+            self._has_untold.wait()
+            while self._untold:
+                try:
+                    self._log.tell(msgspec.msgpack.encode(self._untold.popleft()))
+                except SignalboxError:
+                    self._untold.clear()
+            self._has_untold.clear()
+
+    def _hear(self) -> None:
+        while True:
+            self._connected.wait()
+            try:
+                for message in self._log.hear():
+                    self._heard(msgspec.msgpack.decode(message, type=Told))
+            except (SignalboxError, msgspec.MsgspecError):
+                gevent.sleep(FIRST_PAUSE)
+
+    def _heard(self, told: Told) -> None:
+        if told.node == self.id:
+            return
+        attempt = Attempt(told.id, told.actor, told.type, b"", None, key=told.key)
+        error = errors.rebuilt(told.error) if told.error else None
+        outcome = Outcome(
+            attempt, told.at, told.revision, 0, error, told.duplicate, is_foreign=True
+        )
+        self._feed.publish((), (outcome,))

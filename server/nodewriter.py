@@ -1,0 +1,229 @@
+"""The writer of a node: others append to the same log, and the log may be away.
+
+Every command is decided against this node's replica at revision N and appended behind N. Where
+somebody else was first, the node catches up and decides again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import random
+from typing import Final
+
+import gevent
+from gevent.event import AsyncResult
+
+from server.engines.base import LogConflict, Unsettled
+from server.engines.replicated import Replicated
+from server.errors import SignalboxError, StoreError, Unavailable, Unknown
+from server.events import Transaction, net_keys
+from server.feed import Feed
+from server.group import Group
+from server.outcomes import Outcome, of_transaction
+from server.readmodel import ReadModel
+from server.waiting import Patience, Waiting
+from server.writer import Writer
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long a sender waits for an outcome."""
+PIECE: Final = 1_000
+"""Transactions read from the log at once."""
+PAUSE_SECONDS: Final = 0.001
+"""Before deciding again, at most, after the first conflict; twice as long after each other one."""
+LONGEST_PAUSE: Final = 0.064
+RETRY_SECONDS: Final = 1.0
+
+
+class NodeWriter(Writer):
+    """See `Writer`. `receive` brings what the log has from other nodes."""
+
+    def __init__(
+        self,
+        engine: Replicated,
+        readmodel: ReadModel,
+        feed: Feed,
+        clock: Callable[[], float],
+        last_at: int = 0,
+    ) -> None:
+        self._log = engine
+        self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()
+        self._unsettled: tuple[Group, list[Waiting]] | None = None
+        self._conflicts = 0
+        self.conflicts = 0
+        """Appends that came second, since the start."""
+        super().__init__(engine, readmodel, feed, clock, last_at)
+        self._patience = Patience(PATIENCE_SECONDS, self._give_up)
+
+    def receive(self, transactions: Sequence[Transaction]) -> None:
+        """Bring what follows in the log to the replica; return when it is there.
+
+        What is there already is left out. Raises `Unavailable` for a gap, or where the replica
+        cannot be written.
+        """
+        done: AsyncResult[None] = AsyncResult()
+        self._arrived.append((transactions, done))
+        self._work.set()
+        done.get()
+
+    def _has_work(self) -> bool:
+        if self._unsettled:
+            return bool(self._chores or self._arrived)
+        return bool(super()._has_work() or self._arrived)
+
+    def _write(self) -> None:
+        while self._arrived:
+            self._take_in(*self._arrived.popleft())
+        if self._unsettled:
+            self._settle(*self._unsettled)
+        if not self._unsettled:
+            super()._write()
+
+    def _take_in(self, transactions: Sequence[Transaction], done: "AsyncResult[None]") -> None:
+        try:
+            self._absorb(transactions)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            done.set_exception(error)
+        else:
+            done.set(None)
+
+    def _absorb(self, transactions: Sequence[Transaction]) -> None:
+        """Write what the replica lacks, and tell of it."""
+        fresh = [one for one in transactions if one.revision > self.revision]
+        if not fresh:
+            return
+        if fresh[0].revision != self.revision + 1:
+            raise Unavailable(
+                f"The log gave revision {fresh[0].revision} where {self.revision + 1} was next."
+            )
+        added, removed = net_keys(fresh)
+        try:
+            self._log.receive(
+                fresh, self.revision, lambda: self._readmodel.apply(fresh, (), added, removed)
+            )
+        except BaseException:
+            self._readmodel.abandoned()
+            raise
+        self._readmodel.committed()
+        self._last_at = max(self._last_at, fresh[-1].at)
+        self._feed.publish(fresh, [of_transaction(one) for one in fresh])
+
+    def _catch_up(self) -> None:
+        """Bring the replica to the end of the log. Raises `Unavailable`."""
+        try:
+            while piece := self._log.read(self.revision, PIECE):
+                self._absorb(piece)
+        except StoreError as error:
+            raise Unavailable(str(error)) from error
+
+    def _commit(self, group: Group) -> None:
+        is_only_refused = not group.transactions and any(
+            not one.duplicate and not one.attempt.dry_run for one in group.outcomes
+        )
+        if is_only_refused:
+            self._log.confirm(group.expected)
+        super()._commit(group)
+        self._conflicts = 0
+
+    def _finish(self, group: Group, waiting: list[Waiting]) -> None:
+        if self._unsettled:
+            self._requeue(waiting)  # one of those that are finished apart is in doubt
+        else:
+            super()._finish(group, waiting)
+
+    def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
+        if isinstance(error, Unsettled):
+            self._unsettled = (group, waiting)
+            self._wake_later()
+        elif isinstance(error, LogConflict):
+            self._decide_again(waiting)
+        else:
+            super()._failed(group, waiting, error)
+
+    def _decide_again(self, waiting: list[Waiting]) -> None:
+        """Somebody else was first: catch up, and let chance say who is next."""
+        self.conflicts += 1
+        self._conflicts += 1
+        self._requeue(waiting)
+        gevent.sleep(random() * min(PAUSE_SECONDS * 2**self._conflicts, LONGEST_PAUSE))  # noqa: S311 - no secret
+        try:
+            self._catch_up()
+        except SignalboxError as error:
+            self._refuse_all(error)
+
+    def _requeue(self, waiting: list[Waiting]) -> None:
+        """Back to the front of the queue. Whoever gave up is refused: nothing was written."""
+        for one in waiting:
+            one.is_taken = False
+            if one.gave_up:
+                self.refuse(one, Unavailable("Nothing was written within the time to wait."))
+        self._queue.extendleft(one for one in reversed(waiting) if not one.gave_up)
+
+    def _refuse_all(self, error: SignalboxError) -> None:
+        while self._queue:
+            self.refuse(self._queue.popleft(), error)
+
+    def _settle(self, group: Group, waiting: list[Waiting]) -> None:
+        """Find out what became of an append whose answer did not come.
+
+        Behind its revision the log has either the group, or what somebody else appended, which a
+        late arrival of the group cannot follow. While it has neither, the group is appended again.
+        """
+        try:
+            self._catch_up()
+            if self.revision == group.expected:
+                self._commit(group)
+                self._unsettled = None
+                self._tell(group.transactions, group.outcomes, waiting)
+                return
+        except LogConflict:
+            self._readmodel.abandoned()
+            self._work.set()  # now the log has something behind the group's revision
+            return
+        except Exception:  # noqa: BLE001 - it stays in doubt until the log can be asked
+            self._readmodel.abandoned()
+            self._wake_later()
+            return
+        self._unsettled = None
+        self._sort_out(group, waiting)
+
+    def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:
+        """Tell those whose transaction is in the log; decide the others again."""
+        found = self._readmodel.transactions(group.expected, len(group.transactions))
+        there = {(one.revision, one.id) for one in found}
+        left = []
+        for one, outcome in zip(waiting, group.outcomes, strict=True):
+            if outcome.is_logged and (outcome.revision, outcome.attempt.id) in there:
+                one.settle(outcome)
+            else:
+                left.append(one)
+        self._requeue(left)
+
+    def _wake_later(self) -> None:
+        gevent.spawn_later(RETRY_SECONDS, self._work.set)
+        if self._is_closing and self._unsettled:
+            self._let_go(self._unsettled[1])
+
+    def _let_go(self, waiting: list[Waiting]) -> None:
+        """The server ends: what is in doubt stays so until a node reads the log."""
+        self._unsettled = None
+        for one in waiting:
+            one.settle(self._give_up(one))
+        self._refuse_all(Unavailable("The server is ending. Nothing was written."))
+
+    def _give_up(self, waiting: Waiting) -> Outcome:
+        """What a sender is told that has waited for long enough."""
+        attempt = waiting.attempt.without_payload()
+        outcome = Outcome(attempt, self._now(), self.revision)
+        if waiting.is_taken:
+            outcome = outcome._replace(error=Unknown(_IN_DOUBT.format(attempt.id)))
+            self._feed.note(outcome)
+        else:
+            outcome = outcome._replace(error=Unavailable(_UNTRIED))
+            self._feed.publish((), (outcome,))
+        return outcome
+
+
+_IN_DOUBT: Final = (
+    "The engine has not answered: whether it was written is told later, as attempt {}; "
+    "sent again under the same id it is never written twice."
+)
+_UNTRIED: Final = "The engine has not answered those before. Nothing was written."

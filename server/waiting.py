@@ -1,0 +1,53 @@
+"""An attempt in the queue and the greenlet that waits for its outcome."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from server.commands import Attempt
+from server.outcomes import Outcome
+
+
+class Patience:
+    """For how many seconds senders wait, and what they are told then."""
+
+    def __init__(self, seconds: float, answer: Callable[["Waiting"], Outcome]) -> None:
+        self.seconds = seconds
+        self.answer = answer
+
+
+class Waiting:
+    """`is_taken` while the writer is at it; `gave_up` once nobody waits any more."""
+
+    def __init__(self, attempt: Attempt, patience: Patience | None = None) -> None:
+        self.attempt = attempt
+        self.is_taken = self.gave_up = False
+        self._patience = patience
+        self._outcome: Outcome | None = None
+        self._greenlet: Any = None
+
+    def wait(self) -> Outcome:
+        self._greenlet = gevent.getcurrent()
+        try:
+            if self._patience is None:
+                return self._settled()
+            outcome = gevent.with_timeout(self._patience.seconds, self._settled, timeout_value=None)
+            self.gave_up = outcome is None
+            return outcome or self._patience.answer(self)
+        finally:
+            self._greenlet = None
+
+    def settle(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        if self._greenlet is not None:
+            gevent.get_hub().loop.run_callback(self._resume)
+
+    def _settled(self) -> Outcome:
+        while self._outcome is None:
+            gevent.get_hub().switch()
+        return self._outcome
+
+    def _resume(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.switch()
