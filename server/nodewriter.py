@@ -15,10 +15,10 @@ from gevent.event import AsyncResult
 from server.engines.base import LogConflict, Unsettled
 from server.engines.replicated import Replicated
 from server.errors import SignalboxError, StoreError, Unavailable, Unknown
-from server.events import Transaction, net_keys
+from server.events import Transaction
 from server.feed import Feed
 from server.group import Group
-from server.outcomes import Outcome, of_transaction
+from server.outcomes import Outcome
 from server.readmodel import ReadModel
 from server.waiting import Patience, Waiting
 from server.writer import Writer
@@ -94,17 +94,11 @@ class NodeWriter(Writer):
             raise Unavailable(
                 f"The log gave revision {fresh[0].revision} where {self.revision + 1} was next."
             )
-        added, removed = net_keys(fresh)
         try:
-            self._log.receive(
-                fresh, self.revision, lambda: self._readmodel.apply(fresh, (), added, removed)
-            )
+            self._write_down(fresh, self._log.receive)
         except BaseException:
             self._readmodel.abandoned()
             raise
-        self._readmodel.committed()
-        self._last_at = max(self._last_at, fresh[-1].at)
-        self._feed.publish(fresh, [of_transaction(one) for one in fresh])
 
     def _catch_up(self) -> None:
         """Bring the replica to the end of the log. Raises `Unavailable`."""

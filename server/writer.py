@@ -13,12 +13,12 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from server.commands import Attempt, Timed
-from server.engines.base import Engine
-from server.errors import Busy, SignalboxError
-from server.events import Transaction
+from server.engines.base import Engine, LogConflict
+from server.errors import Busy, Conflict, SignalboxError
+from server.events import Transaction, net_keys
 from server.feed import Feed
 from server.group import Group, as_refusal
-from server.outcomes import Outcome
+from server.outcomes import Outcome, of_transaction
 from server.readmodel import ReadModel
 from server.turns import rest
 from server.waiting import Patience, Waiting
@@ -28,6 +28,8 @@ MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
 DIED: Final = 70
+
+Append = Callable[[Sequence[Transaction], int, Callable[[], None]], None]
 
 
 class Writer:
@@ -47,7 +49,7 @@ class Writer:
         self._clock = clock
         self._last_at = last_at
         self._queue: deque[Waiting] = deque()
-        self._chores: deque[tuple[Callable[[apsw.Connection], None], AsyncResult[None]]] = deque()
+        self._chores: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
         self._work = Event()
         self._last_size = 0
         self._is_closing = False
@@ -97,10 +99,18 @@ class Writer:
 
         Raises what `job` raises, and `Unavailable` where the store cannot be written.
         """
-        done: AsyncResult[None] = AsyncResult()
-        self._chores.append((job, done))
-        self._work.set()
-        done.get()
+        self._do_between(
+            lambda: self._engine.append(
+                (), self.revision, lambda: self._readmodel.maintain(job), takes_long=True
+            )
+        )
+
+    def adopt(self, transactions: Sequence[Transaction]) -> None:
+        """Append transactions of another log as they are; return when they are on disk.
+
+        At most `MAX_GROUP`. Raises `Conflict` where the first one's revision is not the next.
+        """
+        self._do_between(lambda: self._adopt(transactions))
 
     def close(self) -> None:
         """Write what waits, then end."""
@@ -137,15 +147,44 @@ class Writer:
         self._last_size = len(waiting)
         self._finish(group, waiting)
 
-    def _tend(self, job: Callable[[apsw.Connection], None], done: "AsyncResult[None]") -> None:
+    def _do_between(self, work: Callable[[], None]) -> None:
+        done: AsyncResult[None] = AsyncResult()
+        self._chores.append((work, done))
+        self._work.set()
+        done.get()
+
+    def _tend(self, work: Callable[[], None], done: "AsyncResult[None]") -> None:
         try:
-            self._engine.append(
-                (), self.revision, lambda: self._readmodel.maintain(job), takes_long=True
-            )
+            work()
         except Exception as error:  # noqa: BLE001 - whoever waits is told
+            self._readmodel.abandoned()
             done.set_exception(error)
         else:
             done.set(None)
+
+    def _adopt(self, transactions: Sequence[Transaction]) -> None:
+        before = self.revision
+        if transactions[0].revision != before + 1:
+            raise Conflict(
+                f"The next revision is {before + 1}, not {transactions[0].revision}.",
+                revision=before,
+            )
+        try:
+            self._write_down(transactions, self._engine.append)
+        except LogConflict as error:
+            raise Conflict(f"The log is at revision {error.actual}.", revision=before) from error
+
+    def _write_down(self, transactions: Sequence[Transaction], append: Append) -> None:
+        """What is decided already: make it durable and tell of it."""
+        added, removed = net_keys(transactions)
+        append(
+            transactions,
+            self.revision,
+            lambda: self._readmodel.apply(transactions, (), added, removed),
+        )
+        self._readmodel.committed()
+        self._last_at = max(self._last_at, transactions[-1].at)
+        self._feed.publish(transactions, [of_transaction(one) for one in transactions])
 
     def _finish(self, group: Group, waiting: list[Waiting]) -> None:
         """Make the group durable and tell everybody what became of it."""

@@ -9,84 +9,31 @@ from itertools import accumulate
 from secrets import token_hex
 from tempfile import SpooledTemporaryFile
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from server import values
 from server.commands import Attempt, Command, Timed, check_actor, read_line
 from server.decide import (
-    MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
-    Changes,
-    Layer,
     Put,
-    State,
-    decide,
     prepared,
 )
 from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
 from server.http.answers import HEADERS, StartResponse, refuse
+from server.http.batches import SLICE, Batch, Line, Rejection, located, sizes, too_much
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
 from server.outcomes import Outcome
-from server.turns import breathe, rest
+from server.turns import rest
 from server.waiting import Waiting
 from server.writer import Writer
 
-BATCH_LINES: Final = 10_000
-BATCH_BYTES: Final = 4 * 1024 * 1024
 IDLE_SECONDS: Final = 0.5
 """A sender that pauses for so long has its lines applied."""
-SLICE: Final = 250
-"""Lines handled before other greenlets get a turn."""
 PROGRESS_SECONDS: Final = 0.25
 SPOOLED: Final = 256 * 1024
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
-
-
-Line = tuple[int, Command | Put]
-"""A command and its number in the body, from 1."""
-
-
-class Rejection(NamedTuple):
-    number: int
-    error: SignalboxError
-
-
-class Batch:
-    """Lines that make one transaction; those that are refused leave it."""
-
-    def __init__(self, lines: list[Line], atomic: bool) -> None:
-        self._lines = lines
-        self._atomic = atomic
-        self.rejections: list[Rejection] = []
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys that the lines name."""
-        return [key for _, command in self._lines if (key := getattr(command, "key", None))]
-
-    def decide(self, state: State) -> Changes:
-        """As `decide.decide`, for all lines in order. Pure but for giving others a turn."""
-        layer, size = Layer(state), 0
-        self.rejections = []
-        for count, (number, command) in enumerate(self._lines, start=1):
-            try:
-                made = decide(layer, command)
-                for key, raw in made.items():
-                    size += len(key) + (values.size(raw) if raw else 0)
-                if size > MAX_TRANSACTION_BYTES or len(layer.changes) + len(made) > MAX_CHANGES:
-                    raise _too_much(size)
-            except SignalboxError as error:
-                if self._atomic:
-                    raise _located(error, number) from error
-                self.rejections.append(Rejection(number, error))
-            else:
-                layer.put(made, state.revision + 1)
-            if count % SLICE == 0:
-                breathe()
-        return layer.changes
 
 
 class Import:
@@ -97,6 +44,7 @@ class Import:
         self._id, self._actor, self._atomic = identity, actor, atomic
         self._number = self._bytes = 0
         self._batch = 1
+        self._batch_lines, self._batch_bytes, self._most = sizes(writer.max_bytes)
         self._batch_ends = self._end_of_batch()
         self._lines: list[Line] = []
         self._digest = hashlib.blake2b(digest_size=8)
@@ -147,13 +95,13 @@ class Import:
             fitting = self._fitting(lines)
             self._read(lines[:fitting])
             lines = lines[fitting:]
-            if self._number >= self._batch_ends or self._bytes >= BATCH_BYTES:
+            if self._number >= self._batch_ends or self._bytes >= self._batch_bytes:
                 self._submit()
 
     def _fitting(self, lines: list[bytes]) -> int:
         """How many of the lines end the batch, or do not fill it; however they arrived."""
-        sizes = accumulate(len(line) + 1 for line in lines)
-        filling = bisect_left(list(sizes), BATCH_BYTES - self._bytes) + 1
+        lengths = accumulate(len(line) + 1 for line in lines)
+        filling = bisect_left(list(lengths), self._batch_bytes - self._bytes) + 1
         return max(min(filling, self._batch_ends - self._number), 1)
 
     def _read(self, lines: list[bytes]) -> None:
@@ -172,7 +120,7 @@ class Import:
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = self.failure or _too_much(self._bytes)
+            self.failure = self.failure or too_much(self._bytes, self._most)
         if self.failure:
             self._lines.clear()
 
@@ -209,7 +157,7 @@ class Import:
         """Send the gathered lines once the batch before them has landed."""
         self._land()
         if self._lines and self.failure is None:
-            batch = Batch(self._lines, self._atomic)
+            batch = Batch(self._lines, self._atomic, self._most)
             attempt = self._attempt(decide=batch.decide, touches=batch.keys)
             self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1
@@ -225,7 +173,7 @@ class Import:
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
         if known is not None and (end := int.from_bytes(known[:8])) > self._number:
             return end
-        return self._number + BATCH_LINES
+        return self._number + self._batch_lines
 
     def _land(self) -> None:
         if self._flying is None:
@@ -249,7 +197,7 @@ class Import:
     def _reject(self, rejection: Rejection) -> None:
         self.counts["rejected"] += 1
         if self._atomic:
-            self.failure = self.failure or _located(rejection.error, rejection.number)
+            self.failure = self.failure or located(rejection.error, rejection.number)
         line = {"type": "rejected", "line": rejection.number} | rejection.error.fields()
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
@@ -312,23 +260,3 @@ def _check_id(identity: str) -> None:
         raise Invalid(
             f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."
         )
-
-
-def _too_much(size: int) -> TooLarge:
-    """Of bytes, or else of changes, for one transaction."""
-    if size <= MAX_TRANSACTION_BYTES:
-        return TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
-    return TooLarge(
-        f"One transaction holds {MAX_TRANSACTION_BYTES} bytes; import without atomic=1.",
-        limit=MAX_TRANSACTION_BYTES,
-    )
-
-
-def _located(error: SignalboxError, number: int) -> SignalboxError:
-    return type(error)(
-        f"Line {number}: {error.message}",
-        key=error.key,
-        keys=error.keys,
-        revision=error.revision,
-        limit=error.limit,
-    )

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from ndjson import key, value
 from server.database import Database
-from server.http.imports import BATCH_LINES
+from server.http.batches import BATCH_LINES
 
 
 def main() -> None:

@@ -1,0 +1,100 @@
+"""Lines of an import that make one transaction, and how much of them one takes."""
+
+from typing import Final, NamedTuple
+
+from server import values
+from server.commands import Command
+from server.decide import (
+    MAX_CHANGES,
+    MAX_TRANSACTION_BYTES,
+    Changes,
+    Layer,
+    Put,
+    State,
+    decide,
+)
+from server.errors import SignalboxError, TooLarge
+from server.turns import breathe
+
+BATCH_LINES: Final = 10_000
+BATCH_BYTES: Final = 4 * 1024 * 1024
+CHANGE_BYTES: Final = 12
+"""What a change takes in an engine's message beside its key and value, at most."""
+SLICE: Final = 250
+"""Lines handled before other greenlets get a turn."""
+
+Line = tuple[int, Command | Put]
+"""A command and its number in the body, from 1."""
+
+
+class Rejection(NamedTuple):
+    number: int
+    error: SignalboxError
+
+
+class Batch:
+    """Lines that make one transaction; those that are refused leave it."""
+
+    def __init__(self, lines: list[Line], atomic: bool, most: int) -> None:
+        """`most` is what one transaction may have, in bytes."""
+        self._lines = lines
+        self._atomic = atomic
+        self._most = most
+        self.rejections: list[Rejection] = []
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that the lines name."""
+        return [key for _, command in self._lines if (key := getattr(command, "key", None))]
+
+    def decide(self, state: State) -> Changes:
+        """As `decide.decide`, for all lines in order. Pure but for giving others a turn."""
+        layer, size = Layer(state), 0
+        self.rejections = []
+        for count, (number, command) in enumerate(self._lines, start=1):
+            try:
+                made = decide(layer, command)
+                for key, raw in made.items():
+                    size += len(key) + (values.size(raw) if raw else 0)
+                if size > self._most or len(layer.changes) + len(made) > MAX_CHANGES:
+                    raise too_much(size, self._most)
+            except SignalboxError as error:
+                if self._atomic:
+                    raise located(error, number) from error
+                self.rejections.append(Rejection(number, error))
+            else:
+                layer.put(made, state.revision + 1)
+            if count % SLICE == 0:
+                breathe()
+        return layer.changes
+
+
+def sizes(engine_takes: int | None) -> tuple[int, int, int]:
+    """Lines and bytes of a batch, and the bytes that one transaction may have at most.
+
+    In an engine's message every change takes some bytes more than it has.
+    """
+    if engine_takes is None:
+        return BATCH_LINES, BATCH_BYTES, MAX_TRANSACTION_BYTES
+    lines, most = min(BATCH_LINES, engine_takes // 200), min(MAX_TRANSACTION_BYTES, engine_takes)
+    return lines, min(BATCH_BYTES, engine_takes * 3 // 4), most - lines * CHANGE_BYTES
+
+
+def too_much(size: int, most: int) -> TooLarge:
+    """Of bytes, or else of changes, for one transaction."""
+    if size <= most:
+        return TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
+    return TooLarge(
+        f"One transaction holds {most} bytes; import without atomic=1.",
+        limit=most,
+    )
+
+
+def located(error: SignalboxError, number: int) -> SignalboxError:
+    return type(error)(
+        f"Line {number}: {error.message}",
+        key=error.key,
+        keys=error.keys,
+        revision=error.revision,
+        limit=error.limit,
+    )
