@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 
+import brokers
 from harness import Server
 
 StartServer = Callable[..., Server]
@@ -34,6 +35,13 @@ def _without_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"Skipped, and CI allows no skipped test: {report.longrepr}"
     return report
+
+
+@pytest.fixture(params=["sqlite", "nats", "redis"], scope="module")
+def engine(request: pytest.FixtureRequest) -> brokers.Options:
+    """Every test that uses it is tried on every engine: the options of a new store's server."""
+    kind: str = request.param
+    return lambda: brokers.options(kind)
 
 
 @pytest.fixture

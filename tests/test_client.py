@@ -8,14 +8,15 @@ from typing import Any, Final
 import pytest
 
 import signalbox
+from brokers import Options
 from harness import Server
 from robust import serving
 from signalbox import Box
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("client") / "store") as one:
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Options) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("client") / "store", *engine()) as one:
         yield one
 
 

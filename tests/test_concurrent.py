@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
+from brokers import options
 from harness import Server
 from model import Command, Model, RefusedError, same
 from robust import Client, assert_sound, folded, serving
@@ -19,14 +20,14 @@ EACH = 40
 Result = TypeVar("Result")
 
 
-@pytest.fixture(params=["memory", "sqlite"], scope="module")
+@pytest.fixture(params=["memory", "sqlite", "nats", "redis"], scope="module")
 def box(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("concurrent") / "store"
-    with serving(folder, "--engine", request.param) as server:
+    with serving(folder, *options(request.param)) as server:
         yield server
-    if request.param == "sqlite":
+    if request.param != "memory":
         assert_sound(folder)
 
 

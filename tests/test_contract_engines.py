@@ -1,17 +1,23 @@
 """One suite for every engine: what `server.engines.base` promises about the event log."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from time import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brokers import new_log
 from server.database import Database
+from server.engines.address import read_address
 from server.engines.base import Engine, LogConflict
 from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
 from server.events import Change, Transaction
+from server.joining import shared_log
+from server.node import Node
 
 
 def nothing() -> None:
@@ -55,8 +61,31 @@ class SqliteCase:
         self.database.close()
 
 
+class SharedCase(SqliteCase):
+    """As `SqliteCase`, with the log on a server and the file as its replica."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.address = read_address(new_log(kind))
+        super().__init__(folder)
+
+    def open(self) -> None:
+        self.database = Database(self.path)
+        self.log = shared_log(self.address)
+        replica = SqliteEngine(self.database)
+        self.engine = Node(self.log, self.address, self.database, replica, time).engine
+
+    def close(self) -> None:
+        self.log.close()
+        super().close()
+
+
 Case = MemoryCase | SqliteCase
-CASES: dict[str, Callable[[Path], Case]] = {"memory": MemoryCase, "sqlite": SqliteCase}
+CASES: dict[str, Callable[[Path], Case]] = {
+    "memory": MemoryCase,
+    "sqlite": SqliteCase,
+    "nats": partial(SharedCase, kind="nats"),
+    "redis": partial(SharedCase, kind="redis"),
+}
 
 
 @pytest.fixture(params=sorted(CASES))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from brokers import Options
 from conftest import StartServer
 from harness import Server
 from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
@@ -17,8 +18,8 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("import") / "store") as server:
+def box(tmp_path_factory: pytest.TempPathFactory, engine: Options) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("import") / "store", *engine()) as server:
         yield server
 
 

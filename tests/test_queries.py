@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from brokers import Options
 from harness import Server
 from robust import Client, serving
 
@@ -14,9 +15,10 @@ KEYS = 250
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def box(tmp_path_factory: pytest.TempPathFactory, engine: Options) -> Iterator[Server]:
     """Numbers under `n.`, one key of each type under `t.`, and a setting of the app."""
-    with serving(tmp_path_factory.mktemp("queries") / "store") as server, Client(server) as client:
+    folder = tmp_path_factory.mktemp("queries") / "store"
+    with serving(folder, *engine()) as server, Client(server) as client:
         members = [
             {"type": "set", "key": f"n.{number:03}", "value": number} for number in range(KEYS)
         ]

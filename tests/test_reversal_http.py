@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from brokers import Options
 from harness import Server
 from robust import Client, lines, refusal, serving, values
 from server import maintenance
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path / "store") as server:
+def box(tmp_path: Path, engine: Options) -> Iterator[Server]:
+    with serving(tmp_path / "store", *engine()) as server:
         yield server
 
 

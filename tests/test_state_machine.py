@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from brokers import options
 from harness import Server
 from model import Command, Model, RefusedError, same
 from robust import Client, assert_sound, folded
@@ -179,13 +180,13 @@ class Requests(RuleBasedStateMachine):
         assert same(folded(events), self.model.values())
 
 
-@pytest.mark.parametrize("engine", ["memory", "sqlite"])
-def test_any_sequence_of_requests_does_what_the_model_does(engine: str, tmp_path: Path) -> None:
-    box = Box(tmp_path / "store", "--engine", engine)
-    machine = type("Machine", (Requests,), {"box": box, "durable": engine == "sqlite"})
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "nats", "redis"])
+def test_any_sequence_of_requests_does_what_the_model_does(kind: str, tmp_path: Path) -> None:
+    box = Box(tmp_path / "store", *options(kind))
+    machine = type("Machine", (Requests,), {"box": box, "durable": kind != "memory"})
     try:
         run_state_machine_as_test(machine, settings=SETTINGS)
     finally:
         box.end()
-    if engine == "sqlite":
+    if kind != "memory":
         assert assert_sound(tmp_path / "store") > 0

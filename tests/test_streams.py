@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from brokers import options
 from conftest import StartServer
 from harness import Event, Server
 from robust import Block, Client, blocks, folded, lines, serving
@@ -15,12 +16,12 @@ from robust import Block, Client, blocks, folded, lines, serving
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-@pytest.fixture(params=["memory", "sqlite"], scope="module")
+@pytest.fixture(params=["memory", "sqlite", "nats", "redis"], scope="module")
 def box(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("streams") / "store"
-    with serving(folder, "--engine", request.param) as server:
+    with serving(folder, *options(request.param)) as server:
         yield server
 
 
