@@ -91,13 +91,14 @@ class Node:
             greenlet.kill()
 
     def status(self) -> dict[str, Any]:
-        """What `/queries/status` tells of the log."""
+        """What `/queries/status` tells of the log; `conflicts` are appends that came second."""
         return {
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": self.stale_since,
             "problem": self.problem,
             "durable": self.is_durable,
+            "conflicts": self._writer.conflicts,
         }
 
     # The first connection.

@@ -1,6 +1,7 @@
 """A program: sends commands at a steady rate and notes when another client hears of each.
 
-Given {"port", "write", "read", "rate", "seconds"}, prints {"lags"}: milliseconds from each POST to
+Given {"port", "write", "read", "rate", "seconds"} and "at", where the other client listens to
+another port, prints {"lags"}: milliseconds from each POST to
 its event on a stream. A command that is due while every connection waits for an answer counts from
 then on.
 """
@@ -77,7 +78,9 @@ def listen(port: int, token: str) -> socket.socket:
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    pace = Pace(given["port"], given["write"], listen(given["port"], given["read"]))
+    pace = Pace(
+        given["port"], given["write"], listen(given.get("at", given["port"]), given["read"])
+    )
     pace.run(given["rate"], given["seconds"])
     print(json.dumps({"lags": pace.lags}), flush=True)
 

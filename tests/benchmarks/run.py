@@ -18,6 +18,7 @@ import apsw
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.py
 
 import durable_set
+import engines
 import fanout
 import imports
 import lag
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "keys": sizes.measure,
     "past": past.measure,
     "start": start.measure,
+    "engines": engines.measure,
 }
 
 
