@@ -17,11 +17,15 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
-    ConnectionError as Unreachable,
     NoPermissionError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as Unreachable,
+)
+from redis.exceptions import (
     TimeoutError as TimedOut,
 )
 from redis.retry import Retry

@@ -1,0 +1,253 @@
+"""The event log in a NATS JetStream stream. A message's sequence is the revision.
+
+Appending compares with the stream's last sequence; many transactions are one atomic batch
+(NATS 2.12, ADR-50), or on an older server a chain in which every link also names its predecessor.
+See https://docs.nats.io/nats-concepts/jetstream/headers and
+https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from secrets import token_hex
+from typing import Any, Final, TypeVar
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from server.engines import jetstream_api
+from server.engines.address import Address
+from server.engines.asyncio_thread import AsyncioThread
+from server.engines.base import Foundation, LogConflict, Standing, Unsettled
+from server.engines.jetstream_api import Answer, ask, opened
+from server.engines.jetstream_reading import Pull, direct, one_by_one
+from server.errors import Unavailable
+from server.events import Transaction, decode, encode
+
+SECONDS: Final = 3.0
+"""For each answer."""
+HEADERS: Final = 512
+"""Bytes of a message that are left for its headers."""
+LARGEST_BATCH: Final = 1_000
+GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
+
+Result = TypeVar("Result")
+
+
+class JetStreamLog:
+    """See `SharedLog`. The stream has one subject, `<name>.log`; `<name>.told` is beside it."""
+
+    name = "NATS JetStream"
+
+    def __init__(self, address: Address) -> None:
+        self.address = address.shown
+        self.max_bytes: int | None = None
+        self._address = address
+        self._stream = address.stream
+        self._subject = f"{address.stream}.log"
+        self._thread: AsyncioThread | None = None
+        self._client: Client | None = None
+        self._is_atomic = False
+        self._known = 0
+
+    def connect(self, foundation: Foundation | None) -> Standing:
+        self.close()
+        self._thread = AsyncioThread()
+        try:
+            return self._thread.run(self._join(foundation))
+        except nats.errors.Error as error:
+            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
+        except (TimeoutError, OSError) as error:
+            raise Unavailable(f"{self.address} cannot be reached: {_said(error)}.") from error
+
+    def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        if len(transactions) > LARGEST_BATCH:
+            raise ValueError(f"{len(transactions)} transactions are too many for one append.")
+        self._check_connected()
+        if len(transactions) == 1 or self._is_atomic:
+            self._settle([self._run(self._batch(transactions, expected))], transactions, expected)
+        else:
+            self._settle(self._run(self._chain(transactions, expected)), transactions, expected)
+
+    def read(self, after: int, limit: int) -> list[Transaction]:
+        client = self._check_connected()
+        found = self._asked(direct(client, self._stream, after, limit))
+        last = found[-1][0] if found else after
+        if len(found) < limit and last < self._known:
+            # A follower of the cluster has answered that does not have the end yet.
+            missing = range(last + 1, min(self._known, after + limit) + 1)
+            found += self._asked(one_by_one(client, self._stream, missing))
+        return [decode(data, revision) for revision, data in found]
+
+    def last_revision(self) -> int:
+        client = self._check_connected()
+        answer = self._asked(ask(client, f"STREAM.INFO.{self._stream}"))
+        if answer.error:
+            raise Unavailable(f"{self.address} does not tell its end: {answer.error}.")
+        self._known = max(self._known, answer.last)
+        return answer.last
+
+    def follow(self, after: int) -> Iterator[list[Transaction]]:
+        pull = Pull(self._check_connected(), self._stream, after)
+        while True:
+            piece = [decode(data, revision) for revision, data in self._asked(pull.next())]
+            for number, one in enumerate(piece, start=after + 1):
+                if one.revision != number:
+                    raise Unavailable(
+                        f"{self.address} gave revision {one.revision} where {number} was next."
+                    )
+            after += len(piece)
+            self._known = max(self._known, after)
+            yield piece
+
+    def tell(self, message: bytes) -> None:
+        client = self._check_connected()
+        self._asked(client.publish(f"{self._stream}.told", message))
+
+    def hear(self) -> Iterator[bytes]:
+        client = self._check_connected()
+        listening = self._asked(client.subscribe(f"{self._stream}.told"))
+        while True:
+            try:
+                yield self._asked(listening.next_msg(timeout=60.0)).data
+            except Unavailable:
+                if client is not self._client or not client.is_connected:
+                    raise
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            if client is not None:
+                thread.run(_close(client))
+        finally:
+            thread.close()
+
+    # Connecting.
+
+    async def _join(self, foundation: Foundation | None) -> Standing:
+        client = await opened(self._address)
+        try:
+            answer = await jetstream_api.found(client, self._address, self._subject, foundation)
+        except BaseException:
+            await _close(client)
+            raise
+        self._client = client
+        self.max_bytes = client.max_payload - HEADERS
+        self._is_atomic = bool(answer.config.get("allow_atomic"))
+        self._known = answer.last
+        durability, is_durable = jetstream_api.durability(answer.config)
+        return Standing(answer.foundation(self.address), answer.last, durability, is_durable)
+
+    def _check_connected(self) -> Client:
+        if self._client is None or not self._client.is_connected:
+            raise Unavailable(f"There is no connection to {self.address}.")
+        return self._client
+
+    # Asking.
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if self._thread is None:
+            work.close()
+            raise Unavailable(f"There is no connection to {self.address}.")
+        return self._thread.run(work)
+
+    def _asked(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Where nothing is written."""
+        try:
+            return self._run(work)
+        except GONE as error:
+            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
+
+    # Appending.
+
+    async def _batch(
+        self, transactions: Sequence[Transaction], expected: int
+    ) -> Answer | Exception:
+        """One message, or an atomic batch: the answer is for all of them."""
+        client, batch, last = self._client, token_hex(8), len(transactions)
+        assert client is not None
+        for number, one in enumerate(transactions, start=1):
+            headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
+            if number == 1:
+                headers["Nats-Expected-Last-Sequence"] = str(expected)
+            if last > 1:
+                headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number < last:
+                await client.publish(self._subject, encode(one), headers=headers)
+        if last > 1:
+            headers["Nats-Batch-Commit"] = "1"
+        return await self._publish(client, transactions[-1], headers)
+
+    async def _chain(
+        self, transactions: Sequence[Transaction], expected: int
+    ) -> list[Answer | Exception]:
+        """Messages that are sent together; none is stored behind one that was not."""
+        client, before, sent = self._client, "", []
+        assert client is not None
+        for number, one in enumerate(transactions):
+            headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
+            headers["Nats-Expected-Last-Sequence"] = str(expected + number)
+            if before:
+                headers["Nats-Expected-Last-Msg-Id"] = before
+            before = headers["Nats-Msg-Id"]
+            sent.append(self._publish(client, one, headers))
+        return await asyncio.gather(*sent)
+
+    async def _publish(
+        self, client: Client, one: Transaction, headers: dict[str, str]
+    ) -> Answer | Exception:
+        try:
+            message: Msg = await client.request(
+                self._subject, encode(one), timeout=SECONDS, headers=headers
+            )
+            return msgspec.json.decode(message.data, type=Answer)
+        except (*GONE, msgspec.MsgspecError) as error:
+            return Exception(_said(error)) if not isinstance(error, Exception) else error
+
+    def _settle(
+        self,
+        answers: Sequence[Answer | Exception],
+        transactions: Sequence[Transaction],
+        expected: int,
+    ) -> None:
+        """All are stored where they belong, or none is, or that is not known."""
+        last = expected + len(transactions)
+        if all(isinstance(one, Answer) and not one.error for one in answers) and (
+            isinstance(answers[-1], Answer) and answers[-1].seq == last
+        ):
+            self._known = max(self._known, last)
+            return
+        if any(isinstance(one, Answer) and not one.error for one in answers):
+            raise Unsettled(f"{self.address} has stored a part.")
+        first = answers[0]
+        if isinstance(first, nats.errors.NoRespondersError):
+            raise Unavailable(f"{self.address} has no JetStream that takes it now.")
+        if isinstance(first, Exception):
+            raise Unsettled(f"{self.address} has not answered: {_said(first)}.")
+        if first.is_conflict:
+            raise LogConflict(self._end(expected))
+        raise Unavailable(f"{self.address} has not taken it: {first.error}.")
+
+    def _end(self, expected: int) -> int:
+        """Where the log ends, which is not at `expected`."""
+        try:
+            actual = self.last_revision()
+        except Unavailable as error:
+            raise Unsettled(f"{self.address} does not tell its end.") from error
+        if actual == expected:
+            raise Unsettled(f"{self.address} refuses what its end allows.")
+        return actual
+
+
+async def _close(client: Client) -> None:
+    with suppress(*GONE):  # it may be gone already
+        await asyncio.wait_for(client.close(), 1.0)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

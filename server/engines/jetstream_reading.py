@@ -1,0 +1,168 @@
+"""Reading a JetStream stream: once from a place on, and on and on as it grows."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+SECONDS: Final = 3.0
+PIECE: Final = 1_000
+PIECE_BYTES: Final = 1024 * 1024
+PULL_SECONDS: Final = 30.0
+HEARTBEAT_SECONDS: Final = 1.0
+NANOSECONDS: Final = 10**9
+
+Found = list[tuple[int, bytes]]
+"""Sequences and what was stored there."""
+
+
+class Gone(nats.errors.Error):
+    """What was read from is not there any more, or does not answer."""
+
+
+async def direct(client: Client, stream: str, after: int, limit: int) -> Found:
+    """At most `limit` messages behind a sequence with one question (NATS 2.11, ADR-31).
+
+    About `PIECE_BYTES` at most. Any server of a cluster may answer, also one that lags behind.
+    """
+    inbox = client.new_inbox()
+    answers = await client.subscribe(inbox)
+    wanted = {"seq": after + 1, "batch": min(limit, PIECE), "max_bytes": PIECE_BYTES}
+    found: Found = []
+    try:
+        await client.publish(
+            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wanted), reply=inbox
+        )
+        while True:
+            message = await answers.next_msg(timeout=SECONDS)
+            if status := _status(message):
+                if status in ("204", "404"):
+                    return found
+                raise Gone(f"{status} {message.headers}")
+            found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
+    finally:
+        await answers.unsubscribe()
+
+
+async def one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Found:
+    """As `direct`, of the server that decides on appends."""
+    found: Found = []
+    for sequence in sequences:
+        asked = msgspec.json.encode({"seq": sequence})
+        message = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=SECONDS)
+        answer = msgspec.json.decode(message.data, type=_Got)
+        if answer.message is None:
+            raise Gone(f"message {sequence} is not there")
+        found.append((answer.message.seq, answer.message.data))
+    return found
+
+
+class _Stored(msgspec.Struct):
+    seq: int
+    data: bytes
+
+
+class _Got(msgspec.Struct):
+    message: _Stored | None = None
+
+
+class Pull:
+    """An ordered consumer: it lives in memory, and what it misses ends it (NATS ADR-17)."""
+
+    def __init__(self, client: Client, stream: str, after: int) -> None:
+        self._client, self._stream, self._after = client, stream, after
+        self._name = ""
+        self._left = 0
+        self._answers: Subscription | None = None
+        self._waiting: deque[Msg] = deque()
+
+    async def next(self) -> Found:
+        """What has come, at most `PIECE`; nothing after a while in which nothing came."""
+        if self._answers is None:
+            await self._begin()
+        if self._left <= 0:
+            await self._ask()
+        found: Found = []
+        size = 0
+        while len(found) < PIECE and size < PIECE_BYTES:
+            message = await self._message(wait=not found)
+            if message is None:
+                break
+            if status := _status(message):
+                if self._is_over(status, message):
+                    break
+                continue
+            self._left -= 1
+            found.append((message.metadata.sequence.stream, message.data))
+            size += len(message.data)
+        return found
+
+    async def _begin(self) -> None:
+        self._answers = await self._client.subscribe(
+            self._client.new_inbox(), pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        config = {
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._after + 1,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": int(2 * PULL_SECONDS * NANOSECONDS),
+        }
+        asked = msgspec.json.encode({"stream_name": self._stream, "config": config})
+        message = await self._client.request(
+            f"$JS.API.CONSUMER.CREATE.{self._stream}", asked, timeout=SECONDS
+        )
+        answer: dict[str, Any] = msgspec.json.decode(message.data)
+        if "name" not in answer:
+            raise Gone(str(answer.get("error", answer)))
+        self._name = answer["name"]
+
+    async def _ask(self) -> None:
+        """For the next messages; bounded, so that a slow reader is not flooded."""
+        assert self._answers is not None
+        wanted = {
+            "batch": PIECE,
+            "max_bytes": 4 * PIECE_BYTES,
+            "expires": int(PULL_SECONDS * NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT_SECONDS * NANOSECONDS),
+        }
+        self._left = PIECE
+        await self._client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
+            msgspec.json.encode(wanted),
+            reply=self._answers.subject,
+        )
+
+    async def _message(self, wait: bool) -> Msg | None:
+        """The next one; where nothing is there yet and nobody waits, None."""
+        assert self._answers is not None
+        if not wait and not self._answers.pending_msgs:
+            return None
+        try:
+            return await self._answers.next_msg(timeout=3 * HEARTBEAT_SECONDS)
+        except (TimeoutError, nats.errors.TimeoutError) as error:
+            raise Gone("its heartbeat is missing") from error
+
+    def _is_over(self, status: str, message: Msg) -> bool:
+        """Whether what has come so far is all for now."""
+        if status == "100":
+            return True  # a heartbeat: nothing has come
+        if status == "408" or (status == "409" and "Exceeded" in _described(message)):
+            self._left = 0
+            return True
+        raise Gone(f"{status} {_described(message)}")
+
+
+def _status(message: Msg) -> str:
+    return (message.headers or {}).get("Status", "")
+
+
+def _described(message: Msg) -> str:
+    return " ".join(str(value) for value in (message.headers or {}).values())

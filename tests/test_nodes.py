@@ -1,0 +1,260 @@
+"""Several nodes on one log: what one writes the others show, and who was first is the log's say."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from harness import Server
+from nodes import (
+    KINDS,
+    Site,
+    Watcher,
+    acks,
+    assert_equal_when_ended,
+    lost,
+    post,
+    reach,
+    sets,
+    standing,
+    status,
+    until,
+)
+from robust import Client, lines
+
+Property = Callable[[str, object], None]
+
+
+@pytest.fixture(params=KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    with Site(tmp_path, request.param) as made:
+        yield made
+
+
+WISHES: list[dict[str, Any]] = [
+    {"type": "set", "key": "a.one", "value": 1},
+    {"type": "set", "key": "a.two", "value": {"x": [1, "é\u2028", None]}},
+    {"type": "add", "key": "a.one", "by": 2**70},
+    {"type": "toggle", "key": "b.flag"},
+    {"type": "merge", "key": "a.two", "value": {"x": None, "y": 2.5}},
+    {"type": "rename", "key": "a.", "to": "c."},
+    {"type": "delete", "key": "b.flag"},
+    {"type": "batch", "commands": [{"type": "add", "key": f"n.{n}"} for n in range(60)]},
+    {"type": "delete_prefix", "prefix": "n."},
+    {"type": "undo"},
+    {"type": "redo"},
+    {"type": "restore", "to_revision": 5},
+    {"type": "undo"},
+    {"type": "set", "key": "a.one", "value": "after"},
+]
+
+
+def shown(node: Server) -> dict[str, Any]:
+    """All that a node's queries say of what the log has."""
+    with Client(node) as client:
+        keys = sorted(client.state())
+        attempts = client.get("attempts", limit=1000).json()["items"]
+        return {
+            "log": client.get("export", history=1).body,
+            "state": client.get("state", sort="changed", limit=1000).json(),
+            "before": client.get("state", at=6, limit=1000).json(),
+            "tree": client.get("tree").json(),
+            "histories": [client.get(f"history/{key}").json() for key in keys],
+            "changes": client.get("diff", **{"from": 3, "to": 9}).json(),
+            "attempts": [one for one in attempts if one.get("changed")],
+        }
+
+
+def test_what_one_node_writes_the_other_shows_in_every_query_and_table(site: Site) -> None:
+    one, other = site.nodes(2)
+    assert one.store == other.store
+    told = [
+        post(node, id=f"wish-{number}", actor="someone", **wish)
+        for number, (node, wish) in enumerate(zip(cycle([one, other]), WISHES, strict=False))
+    ]
+    assert [answer.get("revision") for answer in told] == list(range(1, len(WISHES) + 1)), told
+    reach(len(WISHES), one, other)
+    assert shown(one) == shown(other)
+    for answer in told:
+        for node in (one, other):
+            record = node.get(f"/queries/attempts/{answer['id']}").json()
+            assert {name: record[name] for name in answer} == answer
+    assert_equal_when_ended(one, other)
+
+
+def test_a_command_id_is_done_once_whichever_node_it_is_sent_to(site: Site) -> None:
+    one, other = site.nodes(2)
+    command = {"type": "add", "key": "n", "id": "once", "actor": "a"}
+    for turn in range(20):
+        first = post(one, **command | {"id": f"once-{turn}"})
+        assert first["status"] == "accepted"
+        again = post(other, **command | {"id": f"once-{turn}"})
+        assert again == first | {"duplicate": True}
+    assert one.value("n") == 20
+    reused = post(other, "add", key="n", by=2, id="once-3")
+    assert (reused["status"], reused["code"]) == ("rejected", "id_reused")
+
+
+def test_an_expectation_is_judged_by_the_logs_end_not_by_what_the_node_has(site: Site) -> None:
+    one, other = site.nodes(2)
+    before = one.set("k", "start")["revision"]
+    for turn in range(100):
+        now = one.set("k", turn, expect={"revision": before})["revision"]
+        late = post(other, "set", key="k", value="late", expect={"revision": before})
+        assert (late["code"], late["revision"]) == ("conflict", now)
+        there = post(other, "set", key=f"new.{turn}", value=1, expect="absent")
+        assert there["status"] == "accepted"
+        taken = post(one, "set", key=f"new.{turn}", value=2, expect="absent")
+        assert (taken["code"], taken["revision"]) == ("conflict", there["revision"])
+        before = other.set("k", [turn], expect={"revision": now})["revision"]
+        whole = post(one, "set", key="l", value=turn, expect={"store_revision": before})
+        assert whole["status"] == "accepted"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_that_was_frozen_decides_by_what_was_written_meanwhile(
+    tmp_path: Path, kind: str
+) -> None:
+    with Site(tmp_path, kind) as site, Client(one := site.node()) as writer:
+        other = site.node()
+        start = one.set("k", "start")["revision"]
+        reach(start, other)
+        os.kill(other.pid, signal.SIGSTOP)
+        for turn in range(300):
+            writer.send("set", key="k", value=turn)
+        late, fresh = other.connect(), other.connect()
+        for connection, expected in ((late, start), (fresh, start + 300)):
+            body = f'{{"type":"set","key":"k","value":"me","expect":{{"revision":{expected}}}}}'
+            kind_of = {"Content-Type": "application/json"}
+            connection.request("POST", "/commands", body, other.authorization() | kind_of)
+        os.kill(other.pid, signal.SIGCONT)
+        assert late.getresponse().status == 409
+        assert fresh.getresponse().status == 200
+        late.close()
+        fresh.close()
+        reach(start + 301, one)
+        assert one.value("k") == "me"
+
+
+def test_undo_redo_restore_and_batches_reach_across_nodes(site: Site) -> None:
+    one, other = site.nodes(2)
+    one.set("k", 1, actor="a", id="first")
+    second = one.set("k", 2, actor="a", id="second")["revision"]
+    assert post(other, "undo", actor="a")["changes"] == 1
+    assert post(one, "undo", actor="a")["changes"] == 1
+    assert post(other, "undo", actor="a")["code"] == "nothing_to_undo"
+    assert post(other, "redo", actor="a")["changes"] == 1
+    assert other.value("k") == 1
+    other.set("k", 3, actor="b", id="third")
+    blocked = post(one, "undo", of="first", actor="a")
+    assert (blocked["code"], blocked["keys"]) == ("conflict", ["k"])
+    members = [{"type": "set", "key": f"m.{n}", "value": n} for n in range(5)]
+    batch = post(other, "batch", commands=members, actor="b")
+    reach(batch["revision"], one)
+    assert one.get("/queries/tree", prefix="m.").json()["total"] == 5
+    assert post(one, "restore", to_revision=second)["changes"] == 6
+    assert one.value("k") == 2
+    assert_equal_when_ended(one, other)
+
+
+def test_an_import_at_one_node_is_undone_at_the_other(site: Site) -> None:
+    one, other = site.nodes(2)
+    one.set("m.0", "before")
+    with Client(other) as client:
+        body = lines(*({"type": "set", "key": f"m.{n}", "value": n} for n in range(3000)))
+        summary = client.load(body, id="load", actor="loader")[-1]
+        assert (summary["status"], summary["accepted"]) == ("accepted", 3000)
+    with Client(one) as client:
+        again = client.load(body, id="load", actor="loader")[-1]
+        assert (again["duplicates"], again["revision"]) == (3000, summary["revision"])
+    undone = post(one, "undo", of="load", actor="loader")
+    assert (undone["status"], undone["changes"]) == ("accepted", 3000), undone
+    reach(undone["revision"], other)
+    with Client(other) as client:
+        assert client.state() == {"m.0": "before"}
+
+
+def test_every_stream_carries_the_acknowledgements_of_all_nodes_in_the_logs_order(
+    site: Site,
+) -> None:
+    nodes = site.nodes(2)
+    watchers = [Watcher(node, acks=True) for node in nodes]
+    ids = [f"ack-{turn}" for turn in range(60)]
+    for node, identity in zip(cycle(nodes), ids, strict=False):
+        last = node.set("k", identity, id=identity)["revision"]
+    for watcher in watchers:
+        watcher.ack(ids[-1])
+        revision = 0
+        for event in watcher.events:
+            if event.name == "change":
+                assert event.data["revision"] == revision + 1
+                revision += 1
+            elif event.name == "ack":
+                assert event.data["revision"] == revision
+        assert [ack["id"] for ack in acks(watcher.events)] == ids
+        assert revision == last
+
+
+def test_a_stream_carries_what_the_other_node_refused_or_left_unchanged(site: Site) -> None:
+    one, other = site.nodes(2)
+    watcher = Watcher(other, acks=True)
+    one.set("k", "text", id="first")
+    numbers = iter(range(10_000))
+
+    def heard() -> dict[str, Any] | None:
+        """It may be lost, as while the other node is not listening yet: so it is tried again."""
+        identity = f"refused-{next(numbers)}"
+        answer = post(one, "add", key="k", id=identity, actor="a")
+        assert answer["code"] == "type"
+        found = acks(watcher.events, identity)
+        return answer if found and found == [answer | {"actor": "a"}] else None
+
+    until(heard)
+    same = one.set("k", "text", id="same", actor="a")
+    assert not same["changed"]
+    assert watcher.ack("same") == same | {"actor": "a"}
+    assert len(acks(watcher.events, "first")) == 1
+
+
+def test_a_new_node_catches_up_from_an_old_log_and_serves_the_same(
+    site: Site, record_property: Property
+) -> None:
+    one = site.node()
+    log, number = site.log(), 20_000
+    for first in range(1, number, 500):
+        log.append(sets(first, 500), first - 1)
+    reach(number, one)
+    begun = monotonic()
+    new = site.node()
+    reach(number, new, seconds=60)
+    record_property("transactions/s of a node that catches up", number / (monotonic() - begun))
+    with Client(one) as ours, Client(new) as theirs:
+        assert theirs.state() == ours.state()
+        assert len(theirs.state()) == 1000
+    with new.stream(after=number - 10) as stream:
+        seen = [event.data["revision"] for event in stream.until("caught-up")[:-1]]
+    assert seen == list(range(number - 9, number + 1))
+    assert_equal_when_ended(one, new)
+
+
+def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(site: Site) -> None:
+    node = site.node()
+    node.set("k", 1)
+    (newer,) = sets(2, 1)
+    site.log().append([newer._replace(version=99)], 1)
+    until(lambda: "version 99" in (standing(node)["problem"] or ""))
+    refused = post(node, "set", key="k", value=2)
+    assert (refused["status"], refused["code"]) == ("rejected", "unavailable")
+    assert "version 99" in refused["message"]
+    assert node.value("k") == 1
+    assert status(node)["revision"] == 1
+    assert "version 99" in lost(node)["problem"]
+    until(lambda: "version 99" in node.stderr.read_text())
+    since = standing(node)["stale_since"]
+    assert all(standing(node)["stale_since"] == since for _ in range(50))
+    assert len(node.stderr.read_text().splitlines()) == 1
