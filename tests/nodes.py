@@ -1,4 +1,4 @@
-"""Several nodes on one log: real servers with data directories of their own, and what is awaited."""
+"""Several nodes on one log: real servers, each with a data directory, and what is awaited."""
 
 import subprocess
 import sys
@@ -163,8 +163,7 @@ def regained(server: Server) -> None:
 
 def reach(revision: int, *servers: Server, seconds: float = SECONDS) -> None:
     """Return once each node has that revision."""
-    for server in servers:
-        until(lambda server=server: status(server)["revision"] >= revision, seconds)
+    until(lambda: all(status(server)["revision"] >= revision for server in servers), seconds)
 
 
 def post(server: Server, type: str, **fields: Any) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_a_new_node_catches_up_from_an_old_log_and_serves_the_same(
     site: Site, record_property: Property
 ) -> None:
     one = site.node()
-    log, number = site.log(), 20_000
+    log, number = site.log(), 10_000
     for first in range(1, number, 500):
         log.append(sets(first, 500), first - 1)
     reach(number, one)
