@@ -178,6 +178,10 @@ class Database:
                 kept,
             )
 
+    def relax(self) -> None:
+        """Commit without waiting for the disk: what a power failure takes, the log has."""
+        self.writer.pragma("synchronous", "NORMAL")
+
     def checkpoint(self) -> None:
         """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.
 

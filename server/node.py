@@ -27,6 +27,8 @@ from server.outcomes import Outcome
 
 GRACE_SECONDS: Final = 2.0
 """So long after losing the log commands wait for it; after that they are refused at once."""
+CATCH_UP_SECONDS: Final = 5.0
+"""How long a start waits for the replica."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 UNTOLD: Final = 10_000
@@ -69,6 +71,8 @@ class Node:
         self._clock = clock
         self._require_durable = require_durable
         self._connected = Event()
+        self._is_current = Event()
+        self._end = 0
         self._untold: deque[Told] = deque(maxlen=UNTOLD)
         self._has_untold = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
@@ -79,12 +83,15 @@ class Node:
         self.stale_since: float | None = None
         self.is_durable = False
         self._join(address)
+        database.relax()
 
     def run(self, writer: NodeWriter, feed: Feed) -> None:
-        """Follow the log from now on."""
+        """Follow the log from now on; return when the replica has what the log had, or soon."""
         self._writer, self._feed = writer, feed
         feed.listen(self._notice)
         self._greenlets = [gevent.spawn(each) for each in (self._keep, self._hear, self._tell)]
+        if self._connected.is_set():
+            self._is_current.wait(CATCH_UP_SECONDS)
 
     def close(self) -> None:
         for greenlet in self._greenlets:
@@ -164,6 +171,7 @@ class Node:
 
     def _gain(self, standing: Standing) -> None:
         self.engine.durability = standing.durability
+        self._end = standing.revision
         self.is_durable = standing.is_durable
         self.problem = self.stale_since = None
         self._connected.set()
@@ -192,9 +200,7 @@ class Node:
                 if not self._connected.is_set():
                     self._connect()
                     pause = FIRST_PAUSE
-                for piece in self._log.follow(self._writer.revision):
-                    if piece:
-                        self._writer.receive(piece)
+                self._follow()
             except (Unavailable, StoreError) as error:
                 self._lose(error)
             except Exception as error:  # noqa: BLE001 - told; the next connection may fare better
@@ -202,6 +208,17 @@ class Node:
             self._feed.wake()
             gevent.sleep(pause * (0.5 + random()))  # noqa: S311 - no secret
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _follow(self) -> None:
+        self._look_where_we_are()
+        for piece in self._log.follow(self._writer.revision):
+            if piece:
+                self._writer.receive(piece)
+                self._look_where_we_are()
+
+    def _look_where_we_are(self) -> None:
+        if self._writer.revision >= self._end:
+            self._is_current.set()
 
     def _connect(self) -> None:
         standing = self._log.connect(None)

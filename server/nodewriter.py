@@ -7,10 +7,11 @@ somebody else was first, the node catches up and decides again.
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
+from time import monotonic
 from typing import Final
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 from server.engines.base import LogConflict, Unsettled
 from server.engines.replicated import Replicated
@@ -29,7 +30,11 @@ PIECE: Final = 1_000
 """Transactions read from the log at once."""
 PAUSE_SECONDS: Final = 0.001
 """Before deciding again, at most, after the first conflict; twice as long after each other one."""
-LONGEST_PAUSE: Final = 0.064
+LONGEST_PAUSE: Final = 0.016
+CONTENDED_SECONDS: Final = 0.1
+"""Others count as writing for so long after they did."""
+TURN_SECONDS: Final = 0.004
+"""How long they are waited for."""
 RETRY_SECONDS: Final = 1.0
 
 
@@ -48,6 +53,9 @@ class NodeWriter(Writer):
         self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()
         self._unsettled: tuple[Group, list[Waiting]] | None = None
         self._conflicts = 0
+        self._wrote_last = False
+        self._others_wrote = -CONTENDED_SECONDS
+        self._turn = Event()
         self.conflicts = 0
         """Appends that came second, since the start."""
         super().__init__(engine, readmodel, feed, clock, last_at)
@@ -62,6 +70,8 @@ class NodeWriter(Writer):
         done: AsyncResult[None] = AsyncResult()
         self._arrived.append((transactions, done))
         self._work.set()
+        if transactions[-1].revision > self.revision:
+            self._turn.set()
         done.get()
 
     def _has_work(self) -> bool:
@@ -74,8 +84,22 @@ class NodeWriter(Writer):
             self._take_in(*self._arrived.popleft())
         if self._unsettled:
             self._settle(*self._unsettled)
+        elif self._queue:
+            self._give_way()
         if not self._unsettled:
             super()._write()
+
+    def _give_way(self) -> None:
+        """Where others write as well, whoever wrote last lets somebody else be next.
+
+        The writer would win again and again otherwise: the others still have to catch up.
+        """
+        others_write = monotonic() - self._others_wrote < CONTENDED_SECONDS
+        if self._wrote_last and others_write and not self._arrived:
+            self._turn.clear()
+            self._turn.wait(TURN_SECONDS)
+        while self._arrived:
+            self._take_in(*self._arrived.popleft())
 
     def _take_in(self, transactions: Sequence[Transaction], done: "AsyncResult[None]") -> None:
         try:
@@ -99,11 +123,12 @@ class NodeWriter(Writer):
         except BaseException:
             self._readmodel.abandoned()
             raise
+        self._wrote_last, self._others_wrote = False, monotonic()
 
-    def _catch_up(self) -> None:
-        """Bring the replica to the end of the log. Raises `Unavailable`."""
+    def _catch_up(self, end: int) -> None:
+        """Bring the replica to revision `end` of the log. Raises `Unavailable`."""
         try:
-            while piece := self._log.read(self.revision, PIECE):
+            while self.revision < end and (piece := self._log.read(self.revision, PIECE)):
                 self._absorb(piece)
         except StoreError as error:
             raise Unavailable(str(error)) from error
@@ -116,6 +141,7 @@ class NodeWriter(Writer):
             self._log.confirm(group.expected)
         super()._commit(group)
         self._conflicts = 0
+        self._wrote_last = self._wrote_last or bool(group.transactions)
 
     def _finish(self, group: Group, waiting: list[Waiting]) -> None:
         if self._unsettled:
@@ -126,20 +152,20 @@ class NodeWriter(Writer):
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
         if isinstance(error, Unsettled):
             self._unsettled = (group, waiting)
-            self._wake_later()
+            self._wake_later(0)
         elif isinstance(error, LogConflict):
-            self._decide_again(waiting)
+            self._decide_again(waiting, error.actual)
         else:
             super()._failed(group, waiting, error)
 
-    def _decide_again(self, waiting: list[Waiting]) -> None:
+    def _decide_again(self, waiting: list[Waiting], end: int) -> None:
         """Somebody else was first: catch up, and let chance say who is next."""
         self.conflicts += 1
         self._conflicts += 1
         self._requeue(waiting)
         gevent.sleep(random() * min(PAUSE_SECONDS * 2**self._conflicts, LONGEST_PAUSE))  # noqa: S311 - no secret
         try:
-            self._catch_up()
+            self._catch_up(end)
         except SignalboxError as error:
             self._refuse_all(error)
 
@@ -162,7 +188,7 @@ class NodeWriter(Writer):
         late arrival of the group cannot follow. While it has neither, the group is appended again.
         """
         try:
-            self._catch_up()
+            self._catch_up(self._log.last_revision())
             if self.revision == group.expected:
                 self._commit(group)
                 self._unsettled = None
@@ -170,7 +196,7 @@ class NodeWriter(Writer):
                 return
         except LogConflict:
             self._readmodel.abandoned()
-            self._work.set()  # now the log has something behind the group's revision
+            self._wake_later(0)  # now the log has something behind the group's revision
             return
         except Exception:  # noqa: BLE001 - it stays in doubt until the log can be asked
             self._readmodel.abandoned()
@@ -191,8 +217,8 @@ class NodeWriter(Writer):
                 left.append(one)
         self._requeue(left)
 
-    def _wake_later(self) -> None:
-        gevent.spawn_later(RETRY_SECONDS, self._work.set)
+    def _wake_later(self, seconds: float = RETRY_SECONDS) -> None:
+        gevent.spawn_later(seconds, self._work.set)
         if self._is_closing and self._unsettled:
             self._let_go(self._unsettled[1])
 

@@ -1,4 +1,4 @@
-"""A real nats-server of the tests, on a free port and with its own directory; three as a cluster."""
+"""A real nats-server of the tests, on a free port in a directory of its own; or three of them."""
 
 import socket
 import subprocess

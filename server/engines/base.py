@@ -48,7 +48,8 @@ class Engine(Protocol):
 
         Raises `LogConflict` where the log's last revision is not `expected`, `Unavailable` where
         nothing could be written (then nothing was, and `also` left nothing behind), `Unsettled`
-        where that is not known. The same append may be tried again: it is never there twice.
+        where that is not known, or where only the first of them were. The same append may be tried
+        again: nothing is ever there twice.
         """
 
     def read(self, after: int, limit: int) -> list[Transaction]:

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from server.engines import jetstream_api
 from server.engines.address import Address
-from server.engines.asyncio_thread import AsyncioThread
+from server.engines.asyncio_greenlet import AsyncioGreenlet
 from server.engines.base import Foundation, LogConflict, Standing, Unsettled
 from server.engines.jetstream_api import Answer, ask, opened
 from server.engines.jetstream_reading import Pull, direct, one_by_one
@@ -31,6 +31,9 @@ SECONDS: Final = 3.0
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
 LARGEST_BATCH: Final = 1_000
+CHAIN: Final = 50
+"""Up to so many messages a chain is faster than an atomic batch, which takes NATS 2.15 some 2.4 ms
+whatever its size."""
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
 
 Result = TypeVar("Result")
@@ -47,16 +50,16 @@ class JetStreamLog:
         self._address = address
         self._stream = address.stream
         self._subject = f"{address.stream}.log"
-        self._thread: AsyncioThread | None = None
+        self._loop: AsyncioGreenlet | None = None
         self._client: Client | None = None
         self._is_atomic = False
         self._known = 0
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
-        self._thread = AsyncioThread()
+        self._loop = AsyncioGreenlet()
         try:
-            return self._thread.run(self._join(foundation))
+            return self._loop.run(self._join(foundation))
         except nats.errors.Error as error:
             raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
         except (TimeoutError, OSError) as error:
@@ -66,7 +69,7 @@ class JetStreamLog:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
         self._check_connected()
-        if len(transactions) == 1 or self._is_atomic:
+        if self._is_atomic and len(transactions) > CHAIN:
             self._settle([self._run(self._batch(transactions, expected))], transactions, expected)
         else:
             self._settle(self._run(self._chain(transactions, expected)), transactions, expected)
@@ -118,14 +121,14 @@ class JetStreamLog:
 
     def close(self) -> None:
         client, self._client = self._client, None
-        thread, self._thread = self._thread, None
-        if thread is None:
+        loop, self._loop = self._loop, None
+        if loop is None:
             return
         try:
             if client is not None:
-                thread.run(_close(client))
+                loop.run(_close(client))
         finally:
-            thread.close()
+            loop.close()
 
     # Connecting.
 
@@ -151,10 +154,10 @@ class JetStreamLog:
     # Asking.
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        if self._thread is None:
+        if self._loop is None:
             work.close()
             raise Unavailable(f"There is no connection to {self.address}.")
-        return self._thread.run(work)
+        return self._loop.run(work)
 
     def _asked(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Where nothing is written."""
@@ -168,19 +171,20 @@ class JetStreamLog:
     async def _batch(
         self, transactions: Sequence[Transaction], expected: int
     ) -> Answer | Exception:
-        """One message, or an atomic batch: the answer is for all of them."""
+        """One answer for all of them."""
         client, batch, last = self._client, token_hex(8), len(transactions)
         assert client is not None
         for number, one in enumerate(transactions, start=1):
-            headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
+            headers = {
+                "Nats-Msg-Id": f"{one.id}:{one.revision}",
+                "Nats-Batch-Id": batch,
+                "Nats-Batch-Sequence": str(number),
+            }
             if number == 1:
                 headers["Nats-Expected-Last-Sequence"] = str(expected)
-            if last > 1:
-                headers |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
             if number < last:
                 await client.publish(self._subject, encode(one), headers=headers)
-        if last > 1:
-            headers["Nats-Batch-Commit"] = "1"
+        headers["Nats-Batch-Commit"] = "1"
         return await self._publish(client, transactions[-1], headers)
 
     async def _chain(

@@ -154,10 +154,13 @@ class Pull:
         """Whether what has come so far is all for now."""
         if status == "100":
             return True  # a heartbeat: nothing has come
-        if status == "408" or (status == "409" and "Exceeded" in _described(message)):
+        said = _described(message)
+        if "Batch Completed" in said:
+            return False  # more was asked for already
+        if status == "408" or "Exceeded" in said:
             self._left = 0
             return True
-        raise Gone(f"{status} {_described(message)}")
+        raise Gone(said)
 
 
 def _status(message: Msg) -> str:

@@ -9,11 +9,10 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-from nats_server import NatsServer
-from redis_server import RedisServer
-
 from harness import Server
+from nats_server import NatsServer
 from programs import outcome, serving
+from redis_server import RedisServer
 from rows import Row, at_least, at_most, percentile, shown
 
 SINGLE: Final = 0.7
@@ -59,6 +58,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
 def _measured(
     kind: Kind, folder: Path, local: Server, rounds: int, seconds: float
 ) -> Iterator[Row]:
+    folder.mkdir()
     with ExitStack() as stack:
         start = partial(_node, stack, folder, kind)
         first = start(0)
@@ -83,7 +83,7 @@ def _rates(kind: Kind, node: Server, local: Server, rounds: int, seconds: float)
             ours.append(_rate(node, connections, seconds))
             alone.append(kind.alone(seconds))
             sqlite.append(_rate(local, connections, seconds))
-        what = f"{kind.name}: set over HTTP, {connections} connections"
+        what = f"{kind.name}: set over HTTP, {connections} at a time"
         yield at_least(what, ours, f"{kind.peer} alone, one by one", alone, "/s", target)
         yield at_least(what, ours, "SQLite", sqlite, "/s")
 

@@ -1,0 +1,75 @@
+"""An asyncio loop in a greenlet, and other greenlets that wait for what it does.
+
+Its selector waits as gevent does, so that it shares the thread with everything else: a thread of
+its own would cost two changes of threads, and waits for the interpreter, for each answer.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from selectors import SelectorKey
+from typing import Any, TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.selectors import GeventSelector
+
+Result = TypeVar("Result")
+
+
+class _Selector(GeventSelector):
+    """Where asyncio only has a look because it has more to do, there is nothing to wait for."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return []
+        found: list[tuple[SelectorKey, int]] = super().select(timeout)
+        return found
+
+
+class AsyncioGreenlet:
+    """Belongs to the gevent hub of the thread that makes it, in a patched process or not."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.SelectorEventLoop(_Selector())
+        self._greenlet = gevent.spawn(self._serve)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do `work` on the loop; only the calling greenlet waits. What it raises is raised here.
+
+        A greenlet that is killed while it waits cancels it.
+        """
+        done: AsyncResult[Any] = AsyncResult()
+        tasks: list[asyncio.Task[Result]] = []
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(work))
+            tasks[0].add_done_callback(done.set)
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        self._loop.call_soon_threadsafe(begin)
+        try:
+            task: asyncio.Task[Result] = done.get()  # type: ignore[assignment]
+        except BaseException:
+            self._loop.call_soon_threadsafe(cancel)
+            raise
+        return task.result()
+
+    def close(self) -> None:
+        """End the loop; what still runs on it is cancelled."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._greenlet.join()
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
+        finally:
+            self._loop.close()
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
