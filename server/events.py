@@ -75,6 +75,22 @@ def decode(data: bytes, revision: int) -> Transaction:
     return Transaction(revision, identity, actor, at, kind, fingerprint, changes, version, of)
 
 
+def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
+    """The transactions at these revisions; those before one that cannot be read.
+
+    Raises as `decode` where that is the first.
+    """
+    transactions: list[Transaction] = []
+    for revision, data in found:
+        try:
+            transactions.append(decode(data, revision))
+        except StoreError:
+            if not transactions:
+                raise
+            break
+    return transactions
+
+
 def _version(data: bytes) -> int:
     """What an event of an unknown form says of its version, 0 where it says nothing."""
     try:

@@ -158,6 +158,7 @@ class Node:
         if not standing.revision:
             return
         theirs = next(iter(self._log.read(revision - 1, 1)), None)
+        self._log.read(revision, 1)  # what comes next must be something that we understand
         ours = next(iter(log.read(self._database.writer, revision - 1, 1)), theirs)
         if theirs is None or theirs.revision != revision:
             raise StoreError(f"The log at {self.address} has lost its revision {revision}.")
@@ -178,7 +179,8 @@ class Node:
 
     def _lose(self, error: Exception) -> None:
         if str(error) != self.problem:
-            print(f"The log at {self.address} is away: {error}", file=sys.stderr)
+            what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
+            print(f"The log at {self.address} {what}: {error}", file=sys.stderr)
         self.problem = str(error)
         self.stale_since = self.stale_since or self._clock()
         self._connected.clear()

@@ -7,13 +7,15 @@ its own would cost two changes of threads, and waits for the interpreter, for ea
 import asyncio
 from collections.abc import Coroutine
 from selectors import SelectorKey
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import gevent
 from gevent.event import AsyncResult
 from gevent.selectors import GeventSelector
 
 Result = TypeVar("Result")
+
+_ATTRIBUTE: Final = "_signalbox_asyncio"
 
 
 class _Selector(GeventSelector):
@@ -30,8 +32,20 @@ class AsyncioGreenlet:
     """Belongs to the gevent hub of the thread that makes it, in a patched process or not."""
 
     def __init__(self) -> None:
+        self._users = 0
         self._loop = asyncio.SelectorEventLoop(_Selector())
         self._greenlet = gevent.spawn(self._serve)
+
+    @staticmethod
+    def of_hub() -> "AsyncioGreenlet":
+        """The one that runs already, or a new one: a thread has one asyncio loop at a time."""
+        hub = gevent.get_hub()
+        running: AsyncioGreenlet | None = getattr(hub, _ATTRIBUTE, None)
+        if running is None:
+            running = AsyncioGreenlet()
+            setattr(hub, _ATTRIBUTE, running)
+        running._users += 1
+        return running
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do `work` on the loop; only the calling greenlet waits. What it raises is raised here.
@@ -57,7 +71,11 @@ class AsyncioGreenlet:
         return task.result()
 
     def close(self) -> None:
-        """End the loop; what still runs on it is cancelled."""
+        """Let go of it. The last one ends the loop; what still runs on it is cancelled."""
+        self._users -= 1
+        if self._users:
+            return
+        delattr(gevent.get_hub(), _ATTRIBUTE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._greenlet.join()
 

@@ -24,7 +24,7 @@ from server.engines.base import Foundation, LogConflict, Standing, Unsettled
 from server.engines.jetstream_api import Answer, ask, opened
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
-from server.events import Transaction, decode, encode
+from server.events import Transaction, decode_all, encode
 
 SECONDS: Final = 3.0
 """For each answer."""
@@ -57,7 +57,7 @@ class JetStreamLog:
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
-        self._loop = AsyncioGreenlet()
+        self._loop = AsyncioGreenlet.of_hub()
         try:
             return self._loop.run(self._join(foundation))
         except nats.errors.Error as error:
@@ -82,7 +82,7 @@ class JetStreamLog:
             # A follower of the cluster has answered that does not have the end yet.
             missing = range(last + 1, min(self._known, after + limit) + 1)
             found += self._asked(one_by_one(client, self._stream, missing))
-        return [decode(data, revision) for revision, data in found]
+        return decode_all(found)
 
     def last_revision(self) -> int:
         client = self._check_connected()
@@ -95,7 +95,7 @@ class JetStreamLog:
     def follow(self, after: int) -> Iterator[list[Transaction]]:
         pull = Pull(self._check_connected(), self._stream, after)
         while True:
-            piece = [decode(data, revision) for revision, data in self._asked(pull.next())]
+            piece = decode_all(self._asked(pull.next()))
             for number, one in enumerate(piece, start=after + 1):
                 if one.revision != number:
                     raise Unavailable(
@@ -172,6 +172,14 @@ class JetStreamLog:
         self, transactions: Sequence[Transaction], expected: int
     ) -> Answer | Exception:
         """One answer for all of them."""
+        try:
+            return await self._sent_as_batch(transactions, expected)
+        except GONE as error:
+            return _as_exception(error)
+
+    async def _sent_as_batch(
+        self, transactions: Sequence[Transaction], expected: int
+    ) -> Answer | Exception:
         client, batch, last = self._client, token_hex(8), len(transactions)
         assert client is not None
         for number, one in enumerate(transactions, start=1):
@@ -211,7 +219,7 @@ class JetStreamLog:
             )
             return msgspec.json.decode(message.data, type=Answer)
         except (*GONE, msgspec.MsgspecError) as error:
-            return Exception(_said(error)) if not isinstance(error, Exception) else error
+            return _as_exception(error)
 
     def _settle(
         self,
@@ -253,5 +261,9 @@ async def _close(client: Client) -> None:
         await asyncio.wait_for(client.close(), 1.0)
 
 
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else Exception(_said(error))
+
+
 def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error).removeprefix("nats: ").rstrip(".") or type(error).__name__

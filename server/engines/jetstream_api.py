@@ -68,9 +68,10 @@ async def opened(address: Address) -> Client:
         try:
             await client.connect(f"{address.scheme}://{host}:{port}", **_options(address))
         except (TimeoutError, nats.errors.Error, OSError) as error:
-            if "uthoriz" in str(error) or "uthentic" in str(error):
+            # Where no server is left, the one before says why.
+            problem = client.last_error or error
+            if "uthoriz" in str(problem) or "uthentic" in str(problem):
                 raise StoreError(f"{address.shown} refuses these credentials.") from error
-            problem = error
         else:
             return client
     raise problem
@@ -80,6 +81,8 @@ def _options(address: Address) -> dict[str, Any]:
     given = address.options
     options: dict[str, Any] = {
         "allow_reconnect": False,
+        "max_reconnect_attempts": 1,
+        "reconnect_time_wait": 0,
         "connect_timeout": SECONDS,
         "error_cb": _ignore,  # whoever asks is told
         "user": address.user,

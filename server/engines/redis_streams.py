@@ -6,7 +6,7 @@ https://redis.io/docs/latest/commands/waitaof/.
 """
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -34,11 +34,13 @@ from server.engines import redis_durability
 from server.engines.address import Address
 from server.engines.base import Foundation, LogConflict, Standing, Unsettled
 from server.errors import StoreError, Unavailable
-from server.events import Transaction, decode, encode
+from server.events import Transaction, decode_all, encode
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
 BLOCK_MS: Final = 1_000
+FIRST: Final = 64
+"""Entries that are asked for while nobody knows how large they are."""
 PIECE: Final = 1_000
 PIECE_BYTES: Final = 1024 * 1024
 OLDEST: Final = 7
@@ -129,10 +131,10 @@ class RedisLog:
                 last = found[-1].revision if found else after
                 wanted = min(count, limit - len(found))
                 entries = client.xrange(self._log, f"({last}-0", "+", wanted)
-                for identity, fields in entries:
-                    found.append(decode(fields[b"t"], _revision(identity)))
-                    size += len(fields[b"t"])
-                if len(entries) < wanted:
+                read = _decoded(entries)
+                found += read
+                size += sum(len(fields[b"t"]) for _, fields in entries)
+                if len(read) < wanted:
                     break
                 # As many as the bytes that are left may take, judged by those so far.
                 count = max(1, min(PIECE, (PIECE_BYTES - size) * len(found) // max(size, 1)))
@@ -250,13 +252,13 @@ class RedisLog:
             raise Unsettled(f"{self.address} has it, but not yet on as many disks as wait= asks.")
 
     def _next(self, connection: Any, after: int) -> list[Transaction]:
-        found = connection.xread({self._log: f"{after}-0"}, count=64, block=BLOCK_MS)
+        found = connection.xread({self._log: f"{after}-0"}, count=FIRST, block=BLOCK_MS)
         if not found:
             self._check_still_there(connection, after)
             return []
         (_, entries), *_ = found
-        piece = [decode(fields[b"t"], _revision(identity)) for identity, fields in entries]
-        if len(entries) == 64:
+        piece = _decoded(entries)
+        if len(piece) == FIRST:
             piece += self.read(piece[-1].revision, PIECE)
         return piece
 
@@ -275,17 +277,19 @@ class RedisLog:
         try:
             yield
         except (AuthenticationError, NoPermissionError, AuthorizationError) as error:
-            raise StoreError(f"{self.address} refuses these credentials: {error}.") from error
+            raise StoreError(
+                f"{self.address} refuses these credentials: {_said(error)}."
+            ) from error
         except ResponseError as error:
             if "NOAUTH" in str(error) or "WRONGPASS" in str(error):
-                raise StoreError(f"{self.address} wants credentials: {error}.") from error
+                raise StoreError(f"{self.address} wants credentials: {_said(error)}.") from error
             if isinstance(error, ReadOnlyError):
-                raise Unavailable(f"{self.address} takes no writes: {error}.") from error
+                raise Unavailable(f"{self.address} takes no writes: {_said(error)}.") from error
             raise StoreError(
                 f"What is at {self.address} is no log of Signalbox: {error}."
             ) from error
         except RedisError as error:
-            raise Unavailable(f"{self.address} cannot be reached: {error}.") from error
+            raise Unavailable(f"{self.address} cannot be reached: {_said(error)}.") from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -296,7 +300,7 @@ class RedisLog:
             raise
         except (RedisError, OSError, ValueError) as error:
             # A connection that is closed meanwhile is a ValueError in places.
-            raise Unavailable(f"{self.address} does not answer: {error}.") from error
+            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
 
     @contextmanager
     def _settling(self) -> Iterator[None]:
@@ -304,13 +308,17 @@ class RedisLog:
         try:
             yield
         except BusyLoadingError as error:
-            raise Unavailable(f"{self.address} is starting: {error}.") from error
+            raise Unavailable(f"{self.address} is starting: {_said(error)}.") from error
         except ResponseError as error:
-            raise Unavailable(f"{self.address} has not taken it: {error}.") from error
+            raise Unavailable(f"{self.address} has not taken it: {_said(error)}.") from error
         except (Unreachable, TimedOut, OSError) as error:
-            raise Unsettled(f"{self.address} has not answered: {error}.") from error
+            raise Unsettled(f"{self.address} has not answered: {_said(error)}.") from error
         except RedisError as error:
-            raise Unavailable(f"{self.address} has not taken it: {error}.") from error
+            raise Unavailable(f"{self.address} has not taken it: {_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _revision(identity: bytes) -> int:
@@ -321,6 +329,10 @@ def _revision(identity: bytes) -> int:
             f"The log has an entry {identity.decode()} that Signalbox has not written."
         )
     return int(number)
+
+
+def _decoded(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Transaction]:
+    return decode_all((_revision(identity), fields[b"t"]) for identity, fields in entries)
 
 
 def _check_gapless(piece: list[Transaction], after: int) -> None:
