@@ -14,6 +14,8 @@ import apsw
 
 from brokers import new_log
 from harness import ROOT, SECONDS, Event, Server
+from nats_server import NatsServer
+from redis_server import RedisServer
 from robust import Client
 from server.app import STORE_FILE
 from server.engines.address import read_address
@@ -34,7 +36,20 @@ EQUAL: Final = {
 }
 """The tables that all replicas have in common, and their order."""
 
+Broker = NatsServer | RedisServer
 Found = TypeVar("Found")
+
+
+def broker(kind: str, folder: Path) -> Broker:
+    """A server of the engine for one test alone, which writes to disk first where it can."""
+    if kind == "nats":
+        return NatsServer(folder)
+    return RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always")
+
+
+def address_at(url: str, name: str = "store") -> str:
+    """The address of a log on the server at `url`."""
+    return f"{url}/0?stream={name}" if url.startswith("redis") else f"{url}/{name}"
 
 
 class Site:

@@ -1,0 +1,239 @@
+"""A log that is not what it was is told loudly and never merged; so is what it keeps on disk."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from harness import Server
+from nats_server import NatsServer
+from nodes import (
+    KINDS,
+    Broker,
+    Site,
+    Watcher,
+    address_at,
+    broker,
+    post,
+    reach,
+    refused_start,
+    sets,
+    standing,
+    status,
+    until,
+)
+from redis_server import RedisServer
+from robust import assert_sound
+from server.engines.address import read_address
+from server.engines.base import Foundation
+from server.joining import shared_log
+
+
+@pytest.fixture(params=KINDS)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    with broker(request.param, tmp_path / "broker") as made:
+        yield made
+
+
+@pytest.fixture
+def site(engine: Broker, tmp_path: Path) -> Iterator[Site]:
+    with Site(tmp_path, address=address_at(engine.url)) as made:
+        yield made
+
+
+def remove_log(engine: Broker) -> None:
+    """As an operator does who takes the wrong one."""
+    if isinstance(engine, RedisServer):
+        with closing(engine.client()) as client:
+            client.flushall()
+        return
+    with socket.create_connection(("127.0.0.1", engine.port), 5) as plain:
+        plain.sendall(b"CONNECT {}\r\nSUB told 1\r\nPUB $JS.API.STREAM.DELETE.store told 0\r\n\r\n")
+        said = b""
+        while b'"success":true' not in said:
+            piece = plain.recv(4096)
+            assert piece, said
+            said += piece
+
+
+def found_another(site: Site, number: int, store: str = "0" * 32) -> None:
+    """A log of another store at the same place, with so many revisions."""
+    log = shared_log(read_address(site.address))
+    try:
+        log.connect(Foundation(store))
+        log.append(sets(1, number), 0)
+    finally:
+        log.close()
+
+
+def assert_stands_apart(node: Server, site: Site, *words: str, had: int = 10) -> None:
+    """The node says so, serves what it had and writes nothing; it does not start anew either."""
+    until(lambda: all(word in (standing(node)["problem"] or "") for word in words))
+    assert standing(node)["stale_since"] > 0
+    until(lambda: all(word in node.stderr.read_text() for word in words))
+    answer = post(node, "set", key="k", value="lost")
+    assert (answer["status"], answer["code"]) == ("rejected", "unavailable"), answer
+    assert (status(node)["revision"], node.value("k")) == (had, had)
+    with node.stream() as stream:
+        assert stream.until("caught-up")[-1].data["revision"] == had
+    assert node.stop() == 0
+    line = refused_start(node.data_dir)
+    assert all(word in line for word in words), line
+    assert assert_sound(node.data_dir) == had
+    ends = [transaction.id for transaction in site.log().read(0, 100)]
+    assert not any(identity.startswith("lost") for identity in ends)
+
+
+def written(node: Server, first: int, last: int) -> None:
+    for turn in range(first, last + 1):
+        assert node.set("k", turn, id=f"mine-{turn}")["revision"] == turn
+
+
+def test_a_log_that_was_removed_is_told_and_not_founded_anew(engine: Broker, site: Site) -> None:
+    node = site.node()
+    written(node, 1, 10)
+    remove_log(engine)
+    until(lambda: not standing(node)["connected"])
+    until(lambda: "no log" in (standing(node)["problem"] or ""))
+    assert post(node, "set", key="k", value="lost")["code"] == "unavailable"
+    assert (status(node)["revision"], node.value("k")) == (10, 10)
+    assert "no log" in node.stderr.read_text()
+    assert node.stop() == 0
+    assert "no log" in refused_start(node.data_dir)
+
+
+def test_a_log_that_was_restored_from_an_older_copy_is_told(
+    engine: Broker, site: Site, tmp_path: Path
+) -> None:
+    node = site.node()
+    written(node, 1, 5)
+    copied(engine, engine.folder, tmp_path / "older")
+    written_after_restart(node, 6, 10)
+    copied(engine, tmp_path / "older", engine.folder)
+    assert_stands_apart(node, site, "has lost what it had", "revision 5", "10")
+
+
+def test_a_restored_log_that_others_went_on_with_is_told_and_never_merged(
+    engine: Broker, site: Site, tmp_path: Path
+) -> None:
+    node = site.node()
+    written(node, 1, 5)
+    copied(engine, engine.folder, tmp_path / "older")
+    written_after_restart(node, 6, 10)
+    copied(engine, tmp_path / "older", engine.folder)
+    new = site.node()
+    reach(5, new)
+    for turn in range(6, 15):
+        new.set("k", f"other {turn}", id=f"other-{turn}")
+    assert_stands_apart(node, site, "was replaced", "revision 10", "mine-10", "other-10")
+    assert new.value("k") == "other 14"
+
+
+def copied(engine: Broker, source: Path, target: Path) -> None:
+    """Copy the engine's directory while it is not running."""
+    engine.kill()
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    engine.start()
+
+
+def written_after_restart(node: Server, first: int, last: int) -> None:
+    until(lambda: standing(node)["connected"])
+    written(node, first, last)
+
+
+def test_another_stores_log_at_the_same_place_is_told_and_never_merged(
+    engine: Broker, site: Site
+) -> None:
+    node = site.node()
+    written(node, 1, 10)
+    remove_log(engine)
+    until(lambda: not standing(node)["connected"])
+    found_another(site, 20)
+    assert_stands_apart(node, site, "0" * 32, node.store, "Nothing was merged")
+
+
+def test_a_log_that_is_replaced_behind_an_open_connection_is_never_merged(
+    engine: Broker, site: Site
+) -> None:
+    node = site.node()
+    watcher = Watcher(node)
+    written(node, 1, 10)
+    watcher.changes(10)
+    remove_log(engine)
+    found_another(site, 20)
+    assert_stands_apart(node, site, "0" * 32)
+    assert [change["id"] for change in watcher.changes(10)][-1] == "mine-10"
+
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (("--appendonly", "no"), "not durable"),
+        (("--appendonly", "yes", "--appendfsync", "everysec"), "up to a second may be lost"),
+        (("--appendonly", "yes", "--appendfsync", "no"), "may be lost"),
+        ((*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "evicted"),
+    ],
+)
+def test_a_redis_that_may_lose_what_was_accepted_is_told_and_refused_where_that_is_wanted(
+    tmp_path: Path, settings: tuple[str, ...], says: str
+) -> None:
+    with RedisServer(tmp_path / "redis", *settings) as redis:
+        address = address_at(redis.url)
+        with Site(tmp_path, address=address) as site:
+            node = site.node()
+            node.set("k", 1)
+            assert says in status(node)["durability"]
+            assert standing(node)["durable"] is False
+        new = tmp_path / "new"
+        line = refused_start(new, "--engine", address, "--require-durable")
+        assert says in line
+        assert "--require-durable" in line
+
+
+def test_a_redis_that_syncs_before_it_answers_is_durable(tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path / "redis", *DURABLE) as redis,
+        Site(tmp_path, address=address_at(redis.url)) as site,
+    ):
+        node = site.node("--require-durable")
+        assert node.set("k", 1)["revision"] == 1
+        assert status(node)["durability"] == "on disk before acknowledged"
+        assert standing(node)["durable"] is True
+
+
+def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wanted(
+    tmp_path: Path,
+) -> None:
+    with NatsServer(tmp_path / "nats") as nats:
+        address = address_at(nats.url)
+        with Site(tmp_path, address=address) as site:
+            node = site.node()
+            assert "one server" in status(node)["durability"]
+            assert standing(node)["durable"] is False
+        line = refused_start(tmp_path / "new", "--engine", address, "--require-durable")
+        assert "one server" in line
+        assert "--require-durable" in line
+
+
+def test_a_log_that_stopped_being_durable_takes_no_more_where_that_is_wanted(
+    tmp_path: Path,
+) -> None:
+    with (
+        RedisServer(tmp_path / "redis", *DURABLE) as redis,
+        Site(tmp_path, address=address_at(redis.url)) as site,
+    ):
+        node = site.node("--require-durable")
+        node.set("k", 1)
+        redis.kill()
+        looser = ("--appendonly", "yes", "--appendfsync", "no")
+        with RedisServer(redis.folder, *looser, port=redis.port):
+            until(lambda: "is not durable" in (standing(node)["problem"] or ""))
+            assert post(node, "set", key="k", value=2)["code"] == "unavailable"
+            assert node.value("k") == 1
