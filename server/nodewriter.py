@@ -128,10 +128,20 @@ class NodeWriter(Writer):
     def _catch_up(self, end: int) -> None:
         """Bring the replica to revision `end` of the log. Raises `Unavailable`."""
         try:
-            while self.revision < end and (piece := self._log.read(self.revision, PIECE)):
-                self._absorb(piece)
+            while self.revision < end:
+                self._absorb(self._next_piece())
         except StoreError as error:
             raise Unavailable(str(error)) from error
+
+    def _next_piece(self) -> list[Transaction]:
+        """What follows in the log, which must still be the one that the replica follows."""
+        ours = self._readmodel.transactions(self.revision - 1, 1)
+        piece = self._log.read(self.revision - len(ours), PIECE)
+        if ours and (not piece or (piece[0].id, piece[0].at) != (ours[0].id, ours[0].at)):
+            raise Unavailable(f"The log has lost or replaced revision {self.revision}.")
+        if len(piece) <= len(ours):
+            raise Unavailable(f"The log does not give what is behind revision {self.revision}.")
+        return piece
 
     def _commit(self, group: Group) -> None:
         is_only_refused = not group.transactions and any(

@@ -60,9 +60,7 @@ class JetStreamLog:
         self._loop = AsyncioGreenlet.of_hub()
         try:
             return self._loop.run(self._join(foundation))
-        except nats.errors.Error as error:
-            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
-        except (TimeoutError, OSError) as error:
+        except GONE as error:
             raise Unavailable(f"{self.address} cannot be reached: {_said(error)}.") from error
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:

@@ -258,16 +258,21 @@ class RedisLog:
             return []
         (_, entries), *_ = found
         piece = _decoded(entries)
+        self._check_ours(connection)
         if len(piece) == FIRST:
             piece += self.read(piece[-1].revision, PIECE)
         return piece
 
     def _check_still_there(self, connection: Any, after: int) -> None:
         """Whoever waits for more must notice that there is less."""
-        if connection.hget(self._meta, "foundation") != self._foundation:
-            raise Unavailable(f"The log at {self.address} was removed or replaced.")
+        self._check_ours(connection)
         if _revision(connection.eval(_LAST + "return last", 1, self._log)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")
+
+    def _check_ours(self, connection: Any) -> None:
+        """Asked behind what was read: that was ours then as well."""
+        if connection.hget(self._meta, "foundation") != self._foundation:
+            raise Unavailable(f"The log at {self.address} was removed or replaced.")
 
     # What errors mean.
 
