@@ -129,7 +129,7 @@ class Pull:
         assert self._answers is not None
         wanted = {
             "batch": PIECE,
-            "max_bytes": 4 * PIECE_BYTES,
+            "max_bytes": 4 * PIECE_BYTES + self._client.max_payload,
             "expires": int(PULL_SECONDS * NANOSECONDS),
             "idle_heartbeat": int(HEARTBEAT_SECONDS * NANOSECONDS),
         }
@@ -157,7 +157,7 @@ class Pull:
         said = _described(message)
         if "Batch Completed" in said:
             return False  # more was asked for already
-        if status == "408" or "Exceeded" in said:
+        if status == "408" or "Exceed" in said:
             self._left = 0
             return True
         raise Gone(said)

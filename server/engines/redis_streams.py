@@ -5,53 +5,38 @@ the log's end and appends all or nothing. See https://redis.io/docs/latest/comma
 https://redis.io/docs/latest/commands/waitaof/.
 """
 
-import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    ConnectionError as Unreachable,
-)
-from redis.exceptions import (
-    TimeoutError as TimedOut,
-)
-from redis.retry import Retry
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TimedOut
 
 from server.engines import redis_durability
 from server.engines.address import Address
 from server.engines.base import Foundation, LogConflict, Standing, Unsettled
+from server.engines.redis_connection import (
+    FOREIGN,
+    REPLACED,
+    SECONDS,
+    appending,
+    asking,
+    connecting,
+    largest,
+    opened,
+)
 from server.errors import StoreError, Unavailable
 from server.events import Transaction, decode_all, encode
 
-SECONDS: Final = 3.0
-"""For connecting, and for each answer."""
 BLOCK_MS: Final = 1_000
-FIRST: Final = 64
-"""Entries that are asked for while nobody knows how large they are."""
 PIECE: Final = 1_000
 PIECE_BYTES: Final = 1024 * 1024
 OLDEST: Final = 7
 
-_FOUND: Final = """
-local foundation = redis.call('HGET', KEYS[2], 'foundation')
-if foundation or ARGV[1] == '' then return foundation end
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('FOREIGN') end
-redis.call('HSET', KEYS[2], 'foundation', ARGV[1])
-return ARGV[1]
-"""
+# All scripts: KEYS are the stream and the hash with the foundation; ARGV[1] is the foundation.
+
 _LAST: Final = """
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -61,286 +46,271 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     end
 end
 """
-_APPEND: Final = (
-    """
+_FOUND: Final = f"""
+local foundation = redis.call('HGET', KEYS[2], 'foundation')
+if not foundation then
+    if ARGV[1] == '' then return {{}} end
+    if redis.call('EXISTS', KEYS[1]) == 1 then return redis.error_reply('{FOREIGN}') end
+    redis.call('HSET', KEYS[2], 'foundation', ARGV[1])
+    foundation = ARGV[1]
+end
+{_LAST}
+return {{foundation, last}}
+"""
+_OURS: Final = f"""
 if redis.call('HGET', KEYS[2], 'foundation') ~= ARGV[1] then
-    return redis.error_reply('REPLACED')
+    return redis.error_reply('{REPLACED}')
 end
 """
-    + _LAST
-    + """
+_APPEND: Final = f"""
+{_OURS} {_LAST}
 if last ~= ARGV[2] .. '-0' then return last end
 for i = 3, #ARGV do
     redis.call('XADD', KEYS[1], string.format('%.0f-0', tonumber(ARGV[2]) + i - 2), 't', ARGV[i])
 end
 return ''
 """
-)
 """Revisions stay below 2**53, up to which Lua's numbers are exact."""
+_READ: Final = f"""
+{_OURS}
+local found, size, at = {{}}, 0, ARGV[2] .. '-0'
+while #found < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
+    local entry = redis.call('XRANGE', KEYS[1], '(' .. at, '+', 'COUNT', 1)[1]
+    if not entry then break end
+    at = entry[1]
+    found[#found + 1] = entry
+    size = size + #entry[2][2]
+end
+return found
+"""
+_END: Final = f"""
+{_OURS} {_LAST}
+if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'asked', last) end
+return last
+"""
 
 
 class RedisLog:
     """See `SharedLog`. `{name}:log` is the stream, `{name}:meta` has the foundation."""
 
     name = "Redis Streams"
-    max_bytes = None
 
     def __init__(self, address: Address) -> None:
         self.address = address.shown
+        self.max_bytes: int | None = None
         self._address = address
         self._log = f"{{{address.stream}}}:log"
         self._meta = f"{{{address.stream}}}:meta"
         self._channel = f"{{{address.stream}}}:told"
         self._foundation = b""
         self._client: Any = None
-        self._listeners: set[Any] = set()
-        local, _, replicas = address.options.get("wait", "").partition(",")
-        self._wait = (int(local or 0), int(replicas or 0)) if local else None
+        local, _, replicas = address.options.get("wait", "0").partition(",")
+        self._wait = int(local), int(replicas or 0)
+        self._owes_disk = False
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
-        problem = "there is no host"
+        problems: list[str] = []
         for host, port in self._address.hosts:
-            client = self._open(host.strip("[]"), port)
+            client, begin = opened(self._address, host, port)
             try:
-                with self._explained():
-                    return self._join(client, foundation)
+                with connecting(self.address):
+                    begin.run, standing = self._join(client, foundation)
             except Unavailable as error:
                 client.close()
-                problem = str(error)
+                problems.append(str(error))
             except BaseException:
                 client.close()
                 raise
-        raise Unavailable(problem)
+            else:
+                self._client = client
+                return standing
+        raise Unavailable(" ".join(dict.fromkeys(problems)))
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         payloads = [encode(one) for one in transactions]
-        client = self._connected()
-        keys = (self._log, self._meta)
-        # A connection of its own, closed whenever its answer has not come: a late one is nobody's.
-        with client.client() as connection, self._settling():
-            last = connection.eval(_APPEND, 2, *keys, self._foundation, expected, *payloads)
+        # A connection of its own, closed where its answer has not come: a late one is nobody's.
+        with self._connection() as connection, appending(self.address):
+            owed, self._owes_disk = self._owes_disk, any(self._wait)
+            last = self._run(connection, _APPEND, expected, *payloads)
             if last:
-                raise LogConflict(_revision(last))
+                self._owes_disk = owed
+                raise LogConflict(_own(last))
             self._await_disk(connection)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        client, found, size, count = self._connected(), list[Transaction](), 0, 16
-        with self._reading():
-            while len(found) < limit and size < PIECE_BYTES:
-                last = found[-1].revision if found else after
-                wanted = min(count, limit - len(found))
-                entries = client.xrange(self._log, f"({last}-0", "+", wanted)
-                read = _decoded(entries)
-                found += read
-                size += sum(len(fields[b"t"]) for _, fields in entries)
-                if len(read) < wanted:
-                    break
-                # As many as the bytes that are left may take, judged by those so far.
-                count = max(1, min(PIECE, (PIECE_BYTES - size) * len(found) // max(size, 1)))
-        return found
+        with self._connection() as connection, asking(self.address):
+            return decode_all(self._entries(connection, after, limit))
 
     def last_revision(self) -> int:
-        client = self._connected()
-        with self._reading():
-            return _revision(client.eval(_LAST + "return last", 1, self._log))
+        with self._connection() as connection, asking(self.address):
+            owed = self._owes_disk
+            # `WAITAOF` waits for what its own connection has written, and for all before that.
+            last = _own(self._run(connection, _END, int(owed)))
+            try:
+                if owed:
+                    self._await_disk(connection)
+            except Unsettled as error:
+                raise Unavailable(str(error)) from error
+        return last
 
     def follow(self, after: int) -> Iterator[list[Transaction]]:
         client = self._connected()
-        with client.client() as connection:
+        with self._connection() as connection:
+            checked = monotonic()
             while client is self._client:
-                with self._reading():
-                    piece = self._next(connection, after)
-                if piece:
-                    _check_gapless(piece, after)
-                    after = piece[-1].revision
+                with asking(self.address):
+                    piece = decode_all(self._next(connection, after))
+                    if not piece or monotonic() > checked + SECONDS:
+                        self._check_still_there(connection, after)
+                        checked = monotonic()
+                _check_gapless(piece, after)
+                after += len(piece)
                 yield piece
-        raise Unavailable(f"The connection to {self.address} was given up.")
+        raise self._given_up()
 
     def tell(self, message: bytes) -> None:
         client = self._connected()
-        with self._reading():
+        with asking(self.address):
             client.publish(self._channel, message)
 
     def hear(self) -> Iterator[bytes]:
-        listener = self._connected().pubsub(ignore_subscribe_messages=True)
-        self._listeners.add(listener)
+        client = self._connected()
+        listener = client.pubsub()
         try:
-            with self._reading():
+            with asking(self.address):
                 listener.subscribe(self._channel)
-            while listener in self._listeners:
-                with self._reading():
+            heard = monotonic()
+            while client is self._client:
+                with asking(self.address):
                     message = listener.get_message(timeout=BLOCK_MS / 1000)
                     if message is None:
-                        listener.ping()  # its answer, or none, tells whether anybody is there
-                if message and message["type"] == "message":
+                        _check_heard(heard)
+                        listener.ping()  # which is answered
+                        continue
+                if message["type"] == "message":
                     yield message["data"]
+                heard = monotonic()
         finally:
-            self._listeners.discard(listener)
             listener.close()
-        raise Unavailable(f"The connection to {self.address} was given up.")
+        raise self._given_up()
 
     def close(self) -> None:
-        self._listeners.clear()
-        if self._client is not None:
-            client, self._client = self._client, None
+        client, self._client = self._client, None
+        if client is not None:
             client.close()
-            client.connection_pool.disconnect()
 
-    # Connecting.
+    # Connections.
 
-    def _open(self, host: str, port: int) -> Any:
-        options: dict[str, Any] = {
-            "host": host,
-            "port": port,
-            "db": self._address.database,
-            "username": self._address.user,
-            "password": self._address.password,
-            "socket_timeout": SECONDS,
-            "socket_connect_timeout": SECONDS,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-            "driver_info": None,
-        }
-        if self._address.is_encrypted:
-            given = self._address.options
-            options |= {
-                "ssl": True,
-                "ssl_ca_certs": given.get("ca"),
-                "ssl_certfile": given.get("cert"),
-                "ssl_keyfile": given.get("key"),
-                "ssl_min_version": ssl.TLSVersion.TLSv1_2,
-            }
-        return redis.Redis(**options)
-
-    def _join(self, client: Any, foundation: Foundation | None) -> Standing:
-        """Found or find the log with a server that takes writes."""
-        version = client.info("server")["redis_version"]
-        if int(version.split(".")[0]) < OLDEST:
+    def _join(self, client: Any, foundation: Foundation | None) -> tuple[str, Standing]:
+        """Found or find the log with a server that takes writes; which run of it this is."""
+        server = client.info("server")
+        if int(server["redis_version"].split(".")[0]) < OLDEST:
             raise StoreError(
-                f"{self.address} is Redis {version}; Signalbox needs {OLDEST} or newer."
+                f"{self.address} is Redis {server['redis_version']}; Signalbox needs {OLDEST} or "
+                "newer."
             )
-        if client.role()[0] not in (b"master", "master"):
-            raise Unavailable(f"{self.address} is a replica, which takes no writes.")
+        self._check_master(client)
         durability, is_durable = redis_durability.told(client, self._wait, self.address)
         text = msgspec.json.encode(foundation) if foundation else b""
         found = client.eval(_FOUND, 2, self._log, self._meta, text)
-        if found is None:
-            raise StoreError(f"There is no log at {self.address} any more.")
-        self._foundation = found
-        self._client = client
-        return Standing(
-            msgspec.json.decode(found, type=Foundation),
-            self.last_revision(),
-            durability,
-            is_durable,
-        )
+        if not found:
+            raise StoreError(f"There is no log at {self.address}.")
+        self._foundation, last = found
+        self.max_bytes = largest(client)
+        standing = Standing(self._founded(), _own(last), durability, is_durable)
+        return server["run_id"], standing
+
+    def _founded(self) -> Foundation:
+        try:
+            return msgspec.json.decode(self._foundation, type=Foundation)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"What is at {self.address} is no log of this Signalbox.") from error
 
     def _connected(self) -> Any:
         if self._client is None:
             raise Unavailable(f"There is no connection to {self.address}.")
         return self._client
 
-    # Appending and following.
+    def _given_up(self) -> Unavailable:
+        return Unavailable(f"The connection to {self.address} was given up.")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """One from the pool, connected. Nothing was sent where that fails."""
+        client = self._connected()
+        with asking(self.address):
+            connection = client.client()
+        with connection:
+            yield connection
+
+    # What is asked.
+
+    def _run(self, connection: Any, script: str, *arguments: object) -> Any:
+        return connection.eval(script, 2, self._log, self._meta, self._foundation, *arguments)
 
     def _await_disk(self, connection: Any) -> None:
         """What is in memory only is not acknowledged yet, where the address says so."""
-        if self._wait is None:
+        if not any(self._wait):
             return
-        reached = connection.execute_command("WAITAOF", *self._wait, int(SECONDS * 900))
+        try:
+            reached = connection.execute_command("WAITAOF", *self._wait, int(SECONDS * 900))
+        except RedisError as error:
+            raise Unsettled(f"{self.address} has it, but perhaps in memory only.") from error
         if any(got < wanted for got, wanted in zip(reached, self._wait, strict=True)):
             raise Unsettled(f"{self.address} has it, but not yet on as many disks as wait= asks.")
+        self._owes_disk = False
 
-    def _next(self, connection: Any, after: int) -> list[Transaction]:
-        found = connection.xread({self._log: f"{after}-0"}, count=FIRST, block=BLOCK_MS)
-        if not found:
-            self._check_still_there(connection, after)
-            return []
-        (_, entries), *_ = found
-        piece = _decoded(entries)
-        self._check_ours(connection)
-        if len(piece) == FIRST:
-            piece += self.read(piece[-1].revision, PIECE)
-        return piece
+    def _next(self, connection: Any, after: int) -> list[tuple[int, bytes]]:
+        """What follows, as soon as something does; nothing after a while in which nothing came.
+
+        Two at once, since there is hardly ever more; if so, as much of it as a piece may be.
+        """
+        found = connection.xread({self._log: f"{after}-0"}, count=2, block=BLOCK_MS)
+        entries = [] if not found else [_entry(*entry) for entry in found[0][1]]
+        if len(entries) == 2:
+            entries += self._entries(connection, entries[-1][0], PIECE)
+        elif entries:
+            self._run(connection, _OURS)
+        return entries
+
+    def _entries(self, connection: Any, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """No more than `PIECE_BYTES` and the one that goes beyond them."""
+        found = self._run(connection, _READ, after, limit, PIECE_BYTES)
+        return [_entry(name, dict(zip(*[iter(fields)] * 2, strict=True))) for name, fields in found]
 
     def _check_still_there(self, connection: Any, after: int) -> None:
-        """Whoever waits for more must notice that there is less."""
-        self._check_ours(connection)
-        if _revision(connection.eval(_LAST + "return last", 1, self._log)) < after:
+        """Whoever waits for more must notice that there is less, or that no more will come."""
+        self._check_master(connection)
+        if _own(self._run(connection, _END, 0)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")
 
-    def _check_ours(self, connection: Any) -> None:
-        """Asked behind what was read: that was ours then as well."""
-        if connection.hget(self._meta, "foundation") != self._foundation:
-            raise Unavailable(f"The log at {self.address} was removed or replaced.")
-
-    # What errors mean.
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """While connecting."""
-        try:
-            yield
-        except (AuthenticationError, NoPermissionError, AuthorizationError) as error:
-            raise StoreError(
-                f"{self.address} refuses these credentials: {_said(error)}."
-            ) from error
-        except ResponseError as error:
-            if "NOAUTH" in str(error) or "WRONGPASS" in str(error):
-                raise StoreError(f"{self.address} wants credentials: {_said(error)}.") from error
-            if isinstance(error, ReadOnlyError):
-                raise Unavailable(f"{self.address} takes no writes: {_said(error)}.") from error
-            raise StoreError(
-                f"What is at {self.address} is no log of Signalbox: {error}."
-            ) from error
-        except RedisError as error:
-            raise Unavailable(f"{self.address} cannot be reached: {_said(error)}.") from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """While nothing is written."""
-        try:
-            yield
-        except StoreError:
-            raise
-        except (RedisError, OSError, ValueError) as error:
-            # A connection that is closed meanwhile is a ValueError in places.
-            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
-
-    @contextmanager
-    def _settling(self) -> Iterator[None]:
-        """While something is appended: an answer settles it, none leaves it open."""
-        try:
-            yield
-        except BusyLoadingError as error:
-            raise Unavailable(f"{self.address} is starting: {_said(error)}.") from error
-        except ResponseError as error:
-            raise Unavailable(f"{self.address} has not taken it: {_said(error)}.") from error
-        except (Unreachable, TimedOut, OSError) as error:
-            raise Unsettled(f"{self.address} has not answered: {_said(error)}.") from error
-        except RedisError as error:
-            raise Unavailable(f"{self.address} has not taken it: {_said(error)}.") from error
+    def _check_master(self, connection: Any) -> None:
+        if connection.role()[0] not in (b"master", "master"):
+            raise Unavailable(f"{self.address} is a replica, which takes no writes.")
 
 
-def _said(error: Exception) -> str:
-    return str(error).rstrip(".") or type(error).__name__
+def _entry(identity: bytes, fields: dict[bytes, bytes]) -> tuple[int, bytes]:
+    """Revision and payload. What is none of ours has an empty payload, which nothing decodes."""
+    number, _, part = identity.partition(b"-")
+    is_ours = part == b"0" and list(fields) == [b"t"]
+    return int(number), fields[b"t"] if is_ours else b""
 
 
-def _revision(identity: bytes) -> int:
-    """Raises `StoreError` for an entry that is none of ours."""
+def _own(identity: bytes) -> int:
+    """The revision. Raises `StoreError` for an entry that is none of ours."""
     number, _, part = identity.decode().partition("-")
     if part != "0":
-        raise StoreError(
-            f"The log has an entry {identity.decode()} that Signalbox has not written."
-        )
+        raise StoreError(f"The log ends with {number}-{part}, which Signalbox has not written.")
     return int(number)
-
-
-def _decoded(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Transaction]:
-    return decode_all((_revision(identity), fields[b"t"]) for identity, fields in entries)
 
 
 def _check_gapless(piece: list[Transaction], after: int) -> None:
     for number, one in enumerate(piece, start=after + 1):
         if one.revision != number:
             raise Unavailable(f"The log has revision {one.revision} where {number} was next.")
+
+
+def _check_heard(last: float) -> None:
+    if monotonic() > last + SECONDS:
+        raise TimedOut("nothing came any more")

@@ -35,11 +35,10 @@ class Rejection(NamedTuple):
 class Batch:
     """Lines that make one transaction; those that are refused leave it."""
 
-    def __init__(self, lines: list[Line], atomic: bool, most: int) -> None:
-        """`most` is what one transaction may have, in bytes."""
+    def __init__(self, lines: list[Line], atomic: bool, room: "Room") -> None:
         self._lines = lines
         self._atomic = atomic
-        self._most = most
+        self._room = room
         self.rejections: list[Rejection] = []
 
     @property
@@ -56,8 +55,8 @@ class Batch:
                 made = decide(layer, command)
                 for key, raw in made.items():
                     size += len(key) + (values.size(raw) if raw else 0)
-                if size > self._most or len(layer.changes) + len(made) > MAX_CHANGES:
-                    raise too_much(size, self._most)
+                if size > self._room.content or len(layer.changes) + len(made) > MAX_CHANGES:
+                    raise too_much(size, self._room)
             except SignalboxError as error:
                 if self._atomic:
                     raise located(error, number) from error
@@ -69,24 +68,31 @@ class Batch:
         return layer.changes
 
 
-def sizes(engine_takes: int | None) -> tuple[int, int, int]:
-    """Lines and bytes of a batch, and the bytes that one transaction may have at most.
+class Room(NamedTuple):
+    """Lines and bytes of a batch; what a transaction may have in bytes, and of that its content."""
 
-    In an engine's message every change takes some bytes more than it has.
-    """
+    lines: int
+    bytes: int
+    most: int
+    content: int
+
+
+def room(engine_takes: int | None) -> Room:
+    """In an engine's message every change takes some bytes more than it has."""
     if engine_takes is None:
-        return BATCH_LINES, BATCH_BYTES, MAX_TRANSACTION_BYTES
+        return Room(BATCH_LINES, BATCH_BYTES, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_BYTES)
     lines, most = min(BATCH_LINES, engine_takes // 200), min(MAX_TRANSACTION_BYTES, engine_takes)
-    return lines, min(BATCH_BYTES, engine_takes * 3 // 4), most - lines * CHANGE_BYTES
+    size = min(BATCH_BYTES, engine_takes * 3 // 4)
+    return Room(lines, size, most, most - lines * CHANGE_BYTES)
 
 
-def too_much(size: int, most: int) -> TooLarge:
+def too_much(size: int, room: Room) -> TooLarge:
     """Of bytes, or else of changes, for one transaction."""
-    if size <= most:
+    if size <= room.content:
         return TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
     return TooLarge(
-        f"One transaction holds {most} bytes; import without atomic=1.",
-        limit=most,
+        f"One transaction holds {room.most} bytes; import without atomic=1.",
+        limit=room.most,
     )
 
 

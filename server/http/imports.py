@@ -19,7 +19,7 @@ from server.decide import (
 )
 from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
 from server.http.answers import HEADERS, StartResponse, refuse
-from server.http.batches import SLICE, Batch, Line, Rejection, located, sizes, too_much
+from server.http.batches import SLICE, Batch, Line, Rejection, located, room, too_much
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
@@ -44,7 +44,7 @@ class Import:
         self._id, self._actor, self._atomic = identity, actor, atomic
         self._number = self._bytes = 0
         self._batch = 1
-        self._batch_lines, self._batch_bytes, self._most = sizes(writer.max_bytes)
+        self._room = room(writer.max_bytes)
         self._batch_ends = self._end_of_batch()
         self._lines: list[Line] = []
         self._digest = hashlib.blake2b(digest_size=8)
@@ -95,13 +95,13 @@ class Import:
             fitting = self._fitting(lines)
             self._read(lines[:fitting])
             lines = lines[fitting:]
-            if self._number >= self._batch_ends or self._bytes >= self._batch_bytes:
+            if self._number >= self._batch_ends or self._bytes >= self._room.bytes:
                 self._submit()
 
     def _fitting(self, lines: list[bytes]) -> int:
         """How many of the lines end the batch, or do not fill it; however they arrived."""
         lengths = accumulate(len(line) + 1 for line in lines)
-        filling = bisect_left(list(lengths), self._batch_bytes - self._bytes) + 1
+        filling = bisect_left(list(lengths), self._room.bytes - self._bytes) + 1
         return max(min(filling, self._batch_ends - self._number), 1)
 
     def _read(self, lines: list[bytes]) -> None:
@@ -120,7 +120,7 @@ class Import:
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = self.failure or too_much(self._bytes, self._most)
+            self.failure = self.failure or too_much(self._bytes, self._room)
         if self.failure:
             self._lines.clear()
 
@@ -157,7 +157,7 @@ class Import:
         """Send the gathered lines once the batch before them has landed."""
         self._land()
         if self._lines and self.failure is None:
-            batch = Batch(self._lines, self._atomic, self._most)
+            batch = Batch(self._lines, self._atomic, self._room)
             attempt = self._attempt(decide=batch.decide, touches=batch.keys)
             self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1
@@ -173,7 +173,7 @@ class Import:
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
         if known is not None and (end := int.from_bytes(known[:8])) > self._number:
             return end
-        return self._number + self._batch_lines
+        return self._number + self._room.lines
 
     def _land(self) -> None:
         if self._flying is None:

@@ -1,0 +1,163 @@
+"""Connections to Redis, and what its errors mean for the log."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as Unreachable,
+)
+from redis.retry import Retry
+
+from server.engines.address import Address
+from server.engines.base import Unsettled
+from server.errors import StoreError, Unavailable
+
+SECONDS: Final = 3.0
+"""For connecting, and for each answer."""
+LARGEST: Final = 16 * 1024 * 1024
+"""Of one transaction, in bytes, whatever the engine."""
+FRAME: Final = 64 * 1024
+"""More than a command has besides its arguments."""
+FOREIGN: Final = "FOREIGN"
+"""What our scripts say of keys that no log of ours has made."""
+REPLACED: Final = "REPLACED"
+"""What they say where the log is not the one that this node has connected to."""
+_REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
+_PASSING: Final = (
+    "BUSY LOADING READONLY MISCONF OOM NOREPLICAS MASTERDOWN CLUSTERDOWN TRYAGAIN MOVED"
+).split()
+"""Codes of refusals that another server, or the same one later, would not give."""
+
+
+class SameRun:
+    """How a connection begins: with the run of the server that the log was found on, or not at all.
+
+    After a restart the end of the log may be another. Only `connect` finds that out.
+    """
+
+    run = ""
+
+    def __call__(self, connection: Any) -> None:
+        connection.on_connect()
+        if self.run:
+            connection.send_command("INFO", "server")
+            if f"run_id:{self.run}".encode() not in connection.read_response():
+                raise Unreachable("it was started anew")
+
+
+def opened(address: Address, host: str, port: int) -> tuple[Any, SameRun]:
+    """A client that connects when it is used, and tries nothing twice."""
+    begin = SameRun()
+    options: dict[str, Any] = {
+        "host": host.strip("[]"),
+        "port": port,
+        "db": address.database,
+        "username": address.user,
+        "password": address.password,
+        "socket_timeout": SECONDS,
+        "socket_connect_timeout": SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+        "redis_connect_func": begin,
+    }
+    if address.is_encrypted:
+        options |= {
+            "ssl": True,
+            "ssl_ca_certs": address.options.get("ca"),
+            "ssl_certfile": address.options.get("cert"),
+            "ssl_keyfile": address.options.get("key"),
+            "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+        }
+    return redis.Redis(**options), begin
+
+
+def setting(client: Any, name: str) -> str:
+    """Empty where the server does not tell, as many that are rented do not."""
+    try:
+        found: dict[Any, Any] = client.config_get(name)
+    except ResponseError:
+        return ""
+    value = found.get(name, found.get(name.encode(), b""))
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def largest(client: Any) -> int | None:
+    """Bytes of one argument that the server takes, where that is less than we would send."""
+    names = ("proto-max-bulk-len", "client-query-buffer-limit")
+    limits = [setting(client, name) for name in names]
+    least = min((int(limit) for limit in limits if limit), default=LARGEST + FRAME) - FRAME
+    return least if least < LARGEST else None
+
+
+@contextmanager
+def connecting(where: str) -> Iterator[None]:
+    """`StoreError` where trying again is of no use, `Unavailable` where it may be."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise StoreError(
+            f"{where} refuses these credentials: {_said(error)}. Check the user and the password "
+            "in its address, and what that user may do."
+        ) from error
+    except ResponseError as error:
+        if _code(error) in _PASSING:
+            raise Unavailable(f"{where} takes no writes: {_said(error)}.") from error
+        if _code(error) in (FOREIGN, "WRONGTYPE"):
+            raise StoreError(
+                f"What is at {where} is no log of Signalbox. Choose another ?stream=NAME."
+            ) from error
+        raise StoreError(f"{where} cannot hold the log: {_said(error)}.") from error
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"{where} cannot be reached: {_said(error)}.") from error
+
+
+@contextmanager
+def asking(where: str) -> Iterator[None]:
+    """While nothing is written. A connection that is closed meanwhile is a ValueError in places."""
+    try:
+        yield
+    except (RedisError, OSError, ValueError) as error:
+        raise _unavailable(where, error) from error
+
+
+@contextmanager
+def appending(where: str) -> Iterator[None]:
+    """An error that the server tells is certain; where it tells nothing, nobody knows."""
+    try:
+        yield
+    except (ResponseError, BusyLoadingError, *_REFUSED) as error:
+        raise _unavailable(where, error) from error
+    except (RedisError, OSError, ValueError) as error:
+        raise Unsettled(f"{where} has not answered: {_said(error)}.") from error
+
+
+def _unavailable(where: str, error: Exception) -> Unavailable:
+    if _code(error) == REPLACED:
+        return Unavailable(f"The log at {where} was removed or replaced.")
+    if isinstance(error, ResponseError | BusyLoadingError | AuthenticationError):
+        return Unavailable(f"{where} refuses: {_said(error)}.")
+    return Unavailable(f"{where} does not answer: {_said(error)}.")
+
+
+def _code(error: Exception) -> str:
+    """The first word of what the server says; the client takes away those that it knows."""
+    known = getattr(error, "status_code", None)
+    return known if known not in (None, "ERR") else str(error).partition(" ")[0]
+
+
+def _said(error: Exception) -> str:
+    """Without the place in our script."""
+    return str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__
