@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from desktop import display, headless, instance, log, message, places
+from desktop import display, engine, headless, instance, log, message, places
 from desktop.child import Child
 from signalbox import NotRunning, Rejected
 
@@ -34,6 +34,7 @@ def run(given: str | None) -> int:
 
 
 def _run(data_dir: Path) -> int:
+    engine.check_running(data_dir)
     child = Child(data_dir)
     try:
         display.require_display()

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 import signalbox
+from desktop.engine import problem, wish
 from desktop.subcommands import (
     CANNOT_OPEN,
     NO_SUCH_KEY,
@@ -48,6 +49,10 @@ def command() -> click.Group:
         help="Live, shared, remembered state. Without a subcommand the window opens.",
         params=[
             click.Option(["--data-dir"], metavar="D", help="Folder of the store."),
+            click.Option(["--engine"], metavar="URL", help="Where the event log lives."),
+            click.Option(
+                ["--require-durable"], is_flag=True, help="Refuse an engine that may lose it."
+            ),
         ],
         callback=_remember,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -80,5 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CANNOT_OPEN
 
 
-def _remember(data_dir: str | None) -> None:
+def _remember(data_dir: str | None, engine: str | None, require_durable: bool) -> None:
     click.get_current_context().obj = data_dir
+    wish(engine, require_durable)
+    if engine and (wrong := problem()):
+        raise click.UsageError(wrong)

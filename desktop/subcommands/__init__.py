@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 import signalbox
-from desktop import places
+from desktop import engine, places
 
 REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
@@ -35,7 +35,9 @@ def json_option(function: Function) -> Function:
 
 def connect(data_dir: Path, *, actor: str = "cli", start: bool = True) -> signalbox.Box:
     """The client of the running server, or of one that ends with us."""
-    return signalbox.connect(actor, data_dir=data_dir, start=start)
+    box = signalbox.connect(actor, data_dir=data_dir, start=start)
+    engine.check(box)
+    return box
 
 
 def attempt(box: signalbox.Box, identity: str) -> dict[str, Any] | None:

@@ -1,0 +1,71 @@
+"""`--engine` on the command line: where a server is started, and where one runs already."""
+
+from pathlib import Path
+
+import pytest
+
+from brokers import new_log
+from robust import serving
+from shell import Shell
+
+USAGE, CANNOT_OPEN = 2, 4
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "one")
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_subcommand_starts_its_server_on_the_engine_that_stays_the_stores(
+    shell: Shell, tmp_path: Path, kind: str
+) -> None:
+    address = new_log(kind)
+    shell.ok("--engine", address, "set", "a", "1")
+    assert shell.ok("get", "a") == "1\n"  # the data directory knows where its log is
+    assert Shell(tmp_path / "two").ok("--engine", address, "get", "a") == "1\n"
+    done = shell("--engine", "sqlite", "get", "a")
+    assert (done.status, done.out) == (CANNOT_OPEN, "")
+    assert "migrate --to sqlite" in done.err
+
+
+def test_a_server_that_runs_with_another_engine_is_not_used(shell: Shell) -> None:
+    with serving(shell.data_dir) as server:
+        server.set("a", 1)
+        assert shell.ok("--engine", "sqlite", "get", "a") == "1\n"
+        for asked in (("set", "a", "2"), ()):
+            done = shell("--engine", "nats://user:secret@127.0.0.1:1/lamps", *asked)
+            assert (done.status, done.out) == (CANNOT_OPEN, "")
+            assert "uses the engine sqlite, not nats://127.0.0.1:1/lamps" in done.err
+            assert "secret" not in done.err
+        assert server.value("a") == 1
+
+
+def test_the_engine_that_runs_is_used_whatever_secrets_lead_to_it(shell: Shell) -> None:
+    address = new_log("redis")
+    with serving(shell.data_dir, "--engine", address):
+        shell.ok("--engine", address, "set", "a", "1")
+        shell.ok("--engine", address.replace("//", "//default:@"), "get", "a")
+        shell.ok("--require-durable", "get", "a")
+
+
+def test_what_may_be_lost_is_refused_where_it_must_not_be(shell: Shell) -> None:
+    with serving(shell.data_dir, "--engine", "memory"):
+        done = shell("--require-durable", "get", "a")
+        assert (done.status, done.out) == (CANNOT_OPEN, "")
+        assert "not durable" in done.err
+    done = shell("--require-durable", "--engine", "memory", "get", "a")
+    assert (done.status, done.out) == (CANNOT_OPEN, "")
+    assert "not durable" in done.err
+
+
+def test_an_engine_that_nobody_knows_is_a_wrong_use(shell: Shell) -> None:
+    done = shell("--engine", "kafka://here", "get", "a")
+    assert (done.status, done.out) == (USAGE, "")
+    assert "nats://HOST:PORT/STREAM" in done.err
+
+
+def test_an_engine_that_is_away_is_told(shell: Shell) -> None:
+    done = shell("--engine", "redis://127.0.0.1:1", "get", "a")
+    assert (done.status, done.out) == (CANNOT_OPEN, "")
+    assert "cannot be reached" in done.err
