@@ -16,6 +16,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from server.engines import jetstream_api
 from server.engines.address import Address
@@ -54,6 +55,9 @@ class JetStreamLog:
         self._client: Client | None = None
         self._is_atomic = False
         self._known = 0
+        self._inbox = ""
+        self._acks: Subscription | None = None
+        self._number = 0
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
@@ -139,6 +143,8 @@ class JetStreamLog:
             raise
         self._client = client
         self.max_bytes = client.max_payload - HEADERS
+        self._inbox = client.new_inbox()
+        self._acks = await client.subscribe(f"{self._inbox}.*.*")
         self._is_atomic = bool(answer.config.get("allow_atomic"))
         self._known = answer.last
         durability, is_durable = jetstream_api.durability(answer.config)
@@ -195,18 +201,34 @@ class JetStreamLog:
 
     async def _chain(
         self, transactions: Sequence[Transaction], expected: int
-    ) -> list[Answer | Exception]:
+    ) -> Sequence[Answer | Exception]:
         """Messages that are sent together; none is stored behind one that was not."""
-        client, before, sent = self._client, "", []
+        client, before = self._client, ""
         assert client is not None
-        for number, one in enumerate(transactions):
-            headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
-            headers["Nats-Expected-Last-Sequence"] = str(expected + number)
-            if before:
-                headers["Nats-Expected-Last-Msg-Id"] = before
-            before = headers["Nats-Msg-Id"]
-            sent.append(self._publish(client, one, headers))
-        return await asyncio.gather(*sent)
+        self._number += 1
+        try:
+            for place, one in enumerate(transactions):
+                headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
+                headers["Nats-Expected-Last-Sequence"] = str(expected + place)
+                if before:
+                    headers["Nats-Expected-Last-Msg-Id"] = before
+                before = headers["Nats-Msg-Id"]
+                reply = f"{self._inbox}.{self._number}.{place}"
+                await client.publish(self._subject, encode(one), reply, headers)
+            return await asyncio.wait_for(self._acknowledged(len(transactions)), SECONDS)
+        except (*GONE, msgspec.MsgspecError) as error:
+            return [_as_exception(error)]
+
+    async def _acknowledged(self, count: int) -> Sequence[Answer | Exception]:
+        """The answers to the links of the last chain, in their order."""
+        assert self._acks is not None
+        answers: dict[int, Answer | Exception] = {}
+        while len(answers) < count:
+            message = await self._acks.next_msg(timeout=SECONDS)
+            *_, number, place = message.subject.split(".")
+            if int(number) == self._number:  # not one that came too late
+                answers[int(place)] = _answer(message)
+        return [answers[place] for place in range(count)]
 
     async def _publish(
         self, client: Client, one: Transaction, headers: dict[str, str]
@@ -252,6 +274,12 @@ class JetStreamLog:
         if actual == expected:
             raise Unsettled(f"{self.address} refuses what its end allows.")
         return actual
+
+
+def _answer(message: Msg) -> Answer | Exception:
+    if (message.headers or {}).get("Status") == "503":
+        return nats.errors.NoRespondersError()
+    return msgspec.json.decode(message.data, type=Answer)
 
 
 async def _close(client: Client) -> None:
