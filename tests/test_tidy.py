@@ -46,6 +46,8 @@ ELSEWHERE: Final = {
     "www.w3.org",
     "www.freedesktop.org",  # the name of a format
     "www.sqlite.org",
+    "docs.nats.io",  # where the engines' promises come from
+    "redis.io",
 }
 """The hosts that files may name; names made for examples (RFC 2606) besides."""
 EXAMPLE: Final = re.compile(r"(.+\.)?(example|test|invalid|localhost)(\.(com|org|net))?")

@@ -2,8 +2,7 @@
 
 Appending compares with the stream's last sequence; many transactions are one atomic batch
 (NATS 2.12, ADR-50), or on an older server a chain in which every link also names its predecessor.
-See https://docs.nats.io/nats-concepts/jetstream/headers and
-https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md.
+See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 """
 
 import asyncio
