@@ -29,6 +29,7 @@ class Transaction(NamedTuple):
 
     `at` is in milliseconds since 1970 UTC and never decreases along the log. `of` are the revisions
     that an undo or redo reverses.
+    `compacted` counts changes that retention had removed before the transaction came to this log.
     """
 
     revision: int
@@ -40,6 +41,7 @@ class Transaction(NamedTuple):
     changes: list[Change]
     version: int = VERSION
     of: tuple[int, ...] = ()
+    compacted: int = 0
 
 
 def check_version(version: int, revision: int) -> None:
@@ -56,8 +58,8 @@ def encode(transaction: Transaction) -> bytes:
 
     Its revision is its place in the log.
     """
-    _, *content, version, of = transaction
-    return _ENCODER.encode((version, *content, of))
+    _, *content, version, of, compacted = transaction
+    return _ENCODER.encode((version, *content, of, compacted))
 
 
 def decode(data: bytes, revision: int) -> Transaction:
@@ -67,12 +69,16 @@ def decode(data: bytes, revision: int) -> Transaction:
     ours has written.
     """
     try:
-        version, identity, actor, at, kind, fingerprint, changes, of = _STORED.decode(data)
+        version, identity, actor, at, kind, fingerprint, changes, of, compacted = _STORED.decode(
+            data
+        )
     except msgspec.MsgspecError as error:
         check_version(_version(data), revision)
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
     check_version(version, revision)
-    return Transaction(revision, identity, actor, at, kind, fingerprint, changes, version, of)
+    return Transaction(
+        revision, identity, actor, at, kind, fingerprint, changes, version, of, compacted
+    )
 
 
 def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
@@ -127,6 +133,6 @@ class _Versioned(msgspec.Struct, array_like=True):
     version: int
 
 
-_Stored = tuple[int, str, str, int, str, bytes, list[Change], tuple[int, ...]]
+_Stored = tuple[int, str, str, int, str, bytes, list[Change], tuple[int, ...], int]
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)

@@ -30,7 +30,7 @@ ROW: Final = 100
 """What a change weighs beside its key and value, roughly."""
 
 _READ: Final = """
-SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at,
+SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, t.changes,
     c.key, c.value, c.is_new
 FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
 LEFT JOIN changes c ON c.revision = t.revision
@@ -43,7 +43,10 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
     connection.executemany(
         _INSERT_TRANSACTIONS,
         [
-            (t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at, len(t.changes))
+            (
+                *(t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at),
+                len(t.changes) + t.compacted,
+            )
             for t in transactions
         ],
     )
@@ -99,10 +102,20 @@ def check_newest(connection: apsw.Connection) -> None:
 def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
     for _, group in groupby(rows, key=itemgetter(0)):
         lines = list(group)
-        revision, version, identity, fingerprint, kind, actor, at = lines[0][:7]
+        revision, version, identity, fingerprint, kind, actor, at, made = lines[0][:8]
         check_version(version, revision)
         changes = [Change(key, raw, bool(new)) for *_, key, raw, new in lines if key is not None]
-        yield Transaction(revision, identity, actor, at, kind, fingerprint, changes, version)
+        yield Transaction(
+            revision,
+            identity,
+            actor,
+            at,
+            kind,
+            fingerprint,
+            changes,
+            version,
+            compacted=made - len(changes),
+        )
 
 
 def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
