@@ -16,6 +16,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 QT: Final = "LGPL-3.0-only OR GPL-2.0-only OR GPL-3.0-only"
 KNOWN: Final = {
     "apsw": "any-OSI",
+    "async-timeout": "Apache-2.0",
     "bottle": "MIT",
     "bottle-websocket": "MIT",
     "cffi": "MIT-0",
@@ -29,6 +30,8 @@ KNOWN: Final = {
     "jinja2": "BSD License",
     "markupsafe": "BSD-3-Clause",
     "msgspec": "BSD-3-Clause",
+    "nats-py": "Apache-2.0",
+    "nkeys": "Apache 2 License",
     "packaging": "Apache-2.0 OR BSD-2-Clause",
     "platformdirs": "MIT",
     "proxy-tools": "MIT",
@@ -36,6 +39,7 @@ KNOWN: Final = {
     "pycparser": "BSD-3-Clause",
     "pyinstaller": "GPLv2-or-later with a special exception which allows to use PyInstaller to "
     "build and distribute non-free programs (including commercial ones)",
+    "pynacl": "Apache-2.0",
     "pyobjc-core": "MIT",
     "pyobjc-framework-cocoa": "MIT",
     "pyobjc-framework-quartz": "MIT",
@@ -48,6 +52,7 @@ KNOWN: Final = {
     "pythonnet": "MIT",
     "pywebview": "BSD License",
     "qtpy": "MIT",
+    "redis": "MIT",
     "rich": "MIT",
     "shiboken6": QT,
     "typing-extensions": "PSF-2.0",
