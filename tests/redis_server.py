@@ -31,6 +31,10 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, again on the same port and data; return once it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
         command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -38,6 +42,8 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait(self) -> None:
         end = monotonic() + SECONDS
         while not self._answers():
             assert monotonic() < end, (self.folder / "log").read_text()
