@@ -103,7 +103,7 @@ class Node:
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": self.stale_since,
-            "problem": self.problem,
+            "problem": self.problem or self._writer.doubt,
             "durable": self.is_durable,
             "conflicts": self._writer.conflicts,
         }

@@ -56,6 +56,8 @@ class NodeWriter(Writer):
         self._wrote_last = False
         self._others_wrote = -CONTENDED_SECONDS
         self._turn = Event()
+        self.doubt: str | None = None
+        """Why an append is unsettled, while one is."""
         self.conflicts = 0
         """Appends that came second, since the start."""
         super().__init__(engine, readmodel, feed, clock, last_at)
@@ -201,18 +203,20 @@ class NodeWriter(Writer):
             self._catch_up(self._log.last_revision())
             if self.revision == group.expected:
                 self._commit(group)
-                self._unsettled = None
+                self._unsettled = self.doubt = None
                 self._tell(group.transactions, group.outcomes, waiting)
                 return
         except LogConflict:
             self._readmodel.abandoned()
             self._wake_later(0)  # now the log has something behind the group's revision
             return
-        except Exception:  # noqa: BLE001 - it stays in doubt until the log can be asked
+        except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
             self._readmodel.abandoned()
+            self.doubt = f"What became of an append is not known: {error}"
             self._wake_later()
             return
         self._unsettled = None
+        self.doubt = None
         self._sort_out(group, waiting)
 
     def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:

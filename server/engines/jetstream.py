@@ -52,7 +52,7 @@ class JetStreamLog:
         self._subject = f"{address.stream}.log"
         self._loop: AsyncioGreenlet | None = None
         self._client: Client | None = None
-        self._is_atomic = False
+        self._is_atomic = self._may_chain = False
         self._known = 0
         self._inbox = ""
         self._acks: Subscription | None = None
@@ -70,10 +70,14 @@ class JetStreamLog:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
         self._check_connected()
-        if self._is_atomic and len(transactions) > CHAIN:
-            self._settle([self._run(self._batch(transactions, expected))], transactions, expected)
+        few = CHAIN if self._may_chain else 1
+        if len(transactions) <= few or (self._may_chain and not self._is_atomic):
+            answers = self._run(self._chain(transactions, expected))
+        elif self._is_atomic:
+            answers = [self._run(self._batch(transactions, expected))]
         else:
-            self._settle(self._run(self._chain(transactions, expected)), transactions, expected)
+            answers = self._run(self._in_turn(transactions, expected))
+        self._settle(answers, transactions, expected)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         client = self._check_connected()
@@ -144,6 +148,8 @@ class JetStreamLog:
         self.max_bytes = client.max_payload - HEADERS
         self._inbox = client.new_inbox()
         self._acks = await client.subscribe(f"{self._inbox}.*.*")
+        # Replicas of NATS 2.15 fail for good where a message names its predecessor.
+        self._may_chain = answer.config.get("num_replicas") == 1
         self._is_atomic = bool(answer.config.get("allow_atomic"))
         self._known = answer.last
         durability, is_durable = jetstream_api.durability(answer.config)
@@ -217,6 +223,17 @@ class JetStreamLog:
             return await asyncio.wait_for(self._acknowledged(len(transactions)), SECONDS)
         except (*GONE, msgspec.MsgspecError) as error:
             return [_as_exception(error)]
+
+    async def _in_turn(
+        self, transactions: Sequence[Transaction], expected: int
+    ) -> Sequence[Answer | Exception]:
+        """Messages each of which waits for the one before; the answers up to the first failure."""
+        answers: list[Answer | Exception] = []
+        for place, one in enumerate(transactions):
+            answers += await self._chain([one], expected + place)
+            if not isinstance(answers[-1], Answer) or answers[-1].error:
+                break
+        return answers
 
     async def _acknowledged(self, count: int) -> Sequence[Answer | Exception]:
         """The answers to the links of the last chain, in their order."""
