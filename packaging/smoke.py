@@ -197,6 +197,20 @@ def test_a_data_directory_of_its_own_makes_it_portable(bundled: Bundled, tmp_pat
     assert not [name for name in names(bundled.home) if "signalbox" in name]
 
 
+@pytest.mark.parametrize("address", ["nats://127.0.0.1:1/none", "redis://127.0.0.1:1"])
+def test_the_clients_of_the_engines_are_there(bundled: Bundled, address: str) -> None:
+    done = subprocess.run(
+        [bundled.console, "serve", "--data-dir", bundled.data_dir, "--engine", address],
+        env=bundled.environ,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+    )
+    assert done.returncode == 4
+    assert "cannot be reached" in done.stderr
+
+
 @pytest.mark.skipif(not LINUX, reason="only Linux tells what a process has loaded")
 def test_what_the_bundle_has_is_loaded_from_there(bundled: Bundled) -> None:
     own = {path.name for path in bundled.program.parent.rglob("*.so*")}
