@@ -1,12 +1,16 @@
 """Several nodes on one log: real servers, each with a data directory, and what is awaited."""
 
+import json
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 from threading import Condition, Thread
+from threading import Event as Flag
 from time import monotonic, sleep
 from typing import Any, Final, Self, TypeVar
 
@@ -22,6 +26,7 @@ from server.engines.address import read_address
 from server.engines.base import SharedLog
 from server.events import Change, Transaction
 from server.joining import shared_log
+from tcp_proxy import Proxy
 
 KINDS: Final = ["nats", "redis"]
 BOUND: Final = 12.0
@@ -35,6 +40,9 @@ EQUAL: Final = {
     "reversals": "revision, target",
 }
 """The tables that all replicas have in common, and their order."""
+
+LOST: Final = (OSError, HTTPException)
+"""What a client sees whose node dies while it waits."""
 
 Broker = NatsServer | RedisServer
 Found = TypeVar("Found")
@@ -62,6 +70,7 @@ class Site:
         self._numbers = count(1)
         self._started: list[Server] = []
         self._logs: list[SharedLog] = []
+        self._proxies: list[Proxy] = []
 
     def node(self, *options: str, folder: Path | None = None, address: str = "") -> Server:
         """A node with a new data directory or `folder`; `address` leads to the log another way."""
@@ -71,6 +80,12 @@ class Site:
 
     def nodes(self, number: int) -> list[Server]:
         return [self.node() for _ in range(number)]
+
+    def remote(self) -> tuple[Server, Proxy]:
+        """A node and the network between it and the log, which is its own."""
+        port = read_address(self.address).hosts[0][1]
+        self._proxies.append(proxy := Proxy(port))
+        return self.node(address=self.address.replace(f":{port}", f":{proxy.port}")), proxy
 
     def again(self, node: Server) -> Server:
         """A node that has ended, started on what it left, to follow what it followed."""
@@ -92,6 +107,8 @@ class Site:
             server.kill()
         for log in self._logs:
             log.close()
+        for proxy in self._proxies:
+            proxy.close()
 
 
 class Watcher(Thread):
@@ -137,6 +154,109 @@ class Watcher(Thread):
     def ack(self, identity: str, seconds: float = SECONDS) -> dict[str, Any]:
         """The first acknowledgement of that command."""
         return self.until(lambda events: acks(events, identity), seconds)[0]
+
+
+class Sender(Thread):
+    """Adds one again and again, each time under the same id until that is accepted."""
+
+    def __init__(self, server: Server, name: str, over: Flag) -> None:
+        super().__init__(daemon=True)
+        self.name = name
+        self.told: dict[str, int] = {}
+        """The revision of each command that was accepted."""
+        self.refusals: set[tuple[str, str]] = set()
+        """Status and code of every other answer."""
+        self.slowest = 0.0
+        self.problem: Exception | None = None
+        """What ended it, if not the test."""
+        self._server, self._over = server, over
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with Client(self._server) as client:
+                while not self._over.is_set():
+                    self._send_until_accepted(client, f"{self.name}-{len(self.told)}")
+        except LOST as error:
+            self.problem = error
+
+    def _send_until_accepted(self, client: Client, identity: str) -> None:
+        answer: dict[str, Any] = {}
+        while answer.get("status") != "accepted":
+            sent = monotonic()
+            answer = client.send("add", key=f"count.{self.name}", id=identity).json()
+            self.slowest = max(self.slowest, monotonic() - sent)
+            if answer["status"] != "accepted":
+                self.refusals.add((answer["status"], answer["code"]))
+                sleep(0.05)  # as the answer's Retry-After asks, only sooner
+        self.told[identity] = answer["revision"]
+
+
+def begin(nodes: Sequence[Server], each: int = 2) -> tuple[Flag, list[Sender]]:
+    """So many senders at each node, and what ends them."""
+    over = Flag()
+    return over, [
+        Sender(node, f"s{place}-{turn}", over)
+        for place, node in enumerate(nodes)
+        for turn in range(each)
+    ]
+
+
+def go_on(senders: Sequence[Sender], number: int) -> None:
+    """Return when every sender has had so many more accepted."""
+    wanted = [len(sender.told) + number for sender in senders]
+
+    def done() -> bool:
+        return all(len(one.told) >= most for one, most in zip(senders, wanted, strict=True))
+
+    until(done, 60)
+
+
+def end(over: Flag, senders: Sequence[Sender]) -> None:
+    over.set()
+    for sender in senders:
+        sender.join(2 * BOUND)
+
+
+MAY_BE: Final = {("rejected", "unavailable"), ("unknown", "unavailable")}
+"""How commands may be answered while the engine comes and goes, beside being accepted."""
+
+
+def assert_done_once(senders: Iterable[Sender], log: SharedLog, node: Server) -> None:
+    """What was accepted is in the log once, where its sender was told, and nothing else is."""
+    there = {one.id: one.revision for one in whole(log)}
+    last = log.last_revision()
+    assert len(there) == last
+    assert {one: revision for sender in senders for one, revision in sender.told.items()} == there
+    reach(last, node)
+    for sender in senders:
+        assert sender.problem is None
+        assert sender.refusals <= MAY_BE
+        assert sender.slowest < BOUND
+        assert node.value(f"count.{sender.name}") == len(sender.told)
+
+
+def whole(log: SharedLog) -> Iterator[Transaction]:
+    """All that the log has."""
+    after = 0
+    while piece := log.read(after, 500):
+        yield from piece
+        after = piece[-1].revision
+
+
+def nats_told(port: int, what: str) -> dict[str, Any]:
+    """JetStream's answer to one question, as `STREAM.INFO.name`; empty where nobody answers it."""
+    asked = f"CONNECT {{}}\r\nSUB told 1\r\nPUB $JS.API.{what} told 0\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as plain:
+            plain.sendall(asked.encode())
+            with plain.makefile("rb") as lines:
+                while (line := lines.readline()) and not line.startswith(b"MSG "):
+                    pass
+                told: dict[str, Any] = json.loads(lines.read(int((line.split() or [b"0"])[-1])))
+                return told
+    except (OSError, ValueError):
+        return {}  # it has ended, or there is no leader who would answer
 
 
 def acks(events: Iterable[Event], identity: str | None = None) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """A log that is not what it was is told loudly and never merged; so is what it keeps on disk."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from nodes import (
     Watcher,
     address_at,
     broker,
+    nats_told,
     post,
     reach,
     refused_start,
@@ -50,13 +50,7 @@ def remove_log(engine: Broker) -> None:
         with closing(engine.client()) as client:
             client.flushall()
         return
-    with socket.create_connection(("127.0.0.1", engine.port), 5) as plain:
-        plain.sendall(b"CONNECT {}\r\nSUB told 1\r\nPUB $JS.API.STREAM.DELETE.store told 0\r\n\r\n")
-        said = b""
-        while b'"success":true' not in said:
-            piece = plain.recv(4096)
-            assert piece, said
-            said += piece
+    assert nats_told(engine.port, "STREAM.DELETE.store")["success"]
 
 
 def found_another(site: Site, number: int, store: str = "0" * 32) -> None:

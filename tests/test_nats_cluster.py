@@ -1,0 +1,110 @@
+"""Three NATS servers hold the log: one of them may die at any moment, also the one that decides."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nats_server import NatsCluster, NatsServer
+from nodes import (
+    Site,
+    assert_done_once,
+    assert_equal_when_ended,
+    begin,
+    end,
+    go_on,
+    lost,
+    nats_told,
+    post,
+    reach,
+    regained,
+    standing,
+    status,
+    until,
+)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path / "cluster") as made:
+        until(lambda: told_by_any(made, "INFO", lambda told: "streams" in told))
+        yield made
+
+
+@pytest.fixture
+def site(cluster: NatsCluster, tmp_path: Path) -> Iterator[Site]:
+    with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as made:
+        yield made
+
+
+def told_by_any(
+    cluster: NatsCluster, what: str, is_good: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any] | None:
+    """The first good answer of the servers that live."""
+    for server in cluster.servers:
+        if server.process.poll() is None and is_good(told := nats_told(server.port, what)):
+            return told
+    return None
+
+
+def leader(cluster: NatsCluster) -> NatsServer:
+    """The server that decides on appends to the log."""
+
+    def found() -> str | None:
+        told = told_by_any(
+            cluster, "STREAM.INFO.store", lambda told: bool(told.get("cluster", {}).get("leader"))
+        )
+        return told["cluster"]["leader"] if told else None
+
+    return cluster.servers[int(until(found)[1:])]
+
+
+def test_a_cluster_says_that_a_quorum_has_what_was_accepted(site: Site) -> None:
+    node = site.node("--require-durable")
+    assert status(node)["durability"] == "on a majority of 3 servers before acknowledged"
+    assert standing(node)["durable"] is True
+
+
+def test_a_cluster_that_loses_its_leader_under_load_loses_and_doubles_nothing(
+    cluster: NatsCluster, site: Site
+) -> None:
+    nodes = site.nodes(2)
+    over, senders = begin(nodes)
+    go_on(senders, 20)
+    for _ in range(2):
+        dead = leader(cluster)
+        dead.kill()
+        go_on(senders, 20)
+        assert leader(cluster) is not dead
+        dead.start()
+    go_on(senders, 20)
+    end(over, senders)
+    assert_done_once(senders, site.log(), nodes[0])
+    reach(status(nodes[0])["revision"], nodes[1])
+    assert_equal_when_ended(*nodes)
+
+
+def test_without_a_quorum_commands_are_unavailable_and_reads_go_on_until_it_is_back(
+    cluster: NatsCluster, site: Site
+) -> None:
+    node = site.node()
+    node.set("k", 1)
+    decides = leader(cluster)
+    others = [server for server in cluster.servers if server is not decides]
+    for server in others:
+        server.kill()
+    refused = post(node, "set", key="k", value=2, id="kept")
+    assert refused["code"] == "unavailable"
+    assert node.value("k") == 1
+    lost(node)
+    for server in others:
+        server.start()
+    regained(node)
+    again = until(
+        lambda: (
+            (told := post(node, "set", key="k", value=2, id="kept"))["status"] == "accepted"
+            and told
+        )
+    )
+    assert again["revision"] == status(node)["revision"] == 2
