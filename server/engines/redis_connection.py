@@ -84,6 +84,12 @@ def opened(address: Address, host: str, port: int) -> tuple[Any, SameRun]:
     return redis.Redis(**options), begin
 
 
+def ask(connection: Any, *command: object) -> Any:
+    """The answer as the server gives it. The connection ends where none comes."""
+    connection.send_command(*command)
+    return connection.read_response()
+
+
 def setting(client: Any, name: str) -> str:
     """Empty where the server does not tell, as many that are rented do not."""
     try:

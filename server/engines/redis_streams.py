@@ -22,6 +22,7 @@ from server.engines.redis_connection import (
     REPLACED,
     SECONDS,
     appending,
+    ask,
     asking,
     connecting,
     largest,
@@ -210,7 +211,7 @@ class RedisLog:
                 f"{self.address} is Redis {server['redis_version']}; Signalbox needs {OLDEST} or "
                 "newer."
             )
-        self._check_master(client)
+        self._check_master(client.role())
         durability, is_durable = redis_durability.told(client, self._wait, self.address)
         text = msgspec.json.encode(foundation) if foundation else b""
         found = client.eval(_FOUND, 2, self._log, self._meta, text)
@@ -238,23 +239,26 @@ class RedisLog:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         """One from the pool, connected. Nothing was sent where that fails."""
-        client = self._connected()
+        pool = self._connected().connection_pool
         with asking(self.address):
-            connection = client.client()
-        with connection:
+            connection = pool.get_connection()
+        try:
             yield connection
+        finally:
+            pool.release(connection)
 
     # What is asked.
 
     def _run(self, connection: Any, script: str, *arguments: object) -> Any:
-        return connection.eval(script, 2, self._log, self._meta, self._foundation, *arguments)
+        keys = self._log, self._meta
+        return ask(connection, "EVAL", script, 2, *keys, self._foundation, *arguments)
 
     def _await_disk(self, connection: Any) -> None:
         """What is in memory only is not acknowledged yet, where the address says so."""
         if not any(self._wait):
             return
         try:
-            reached = connection.execute_command("WAITAOF", *self._wait, int(SECONDS * 900))
+            reached = ask(connection, "WAITAOF", *self._wait, int(SECONDS * 900))
         except RedisError as error:
             raise Unsettled(f"{self.address} has it, but perhaps in memory only.") from error
         if any(got < wanted for got, wanted in zip(reached, self._wait, strict=True)):
@@ -266,8 +270,9 @@ class RedisLog:
 
         Two at once, since there is hardly ever more; if so, as much of it as a piece may be.
         """
-        found = connection.xread({self._log: f"{after}-0"}, count=2, block=BLOCK_MS)
-        entries = [] if not found else [_entry(*entry) for entry in found[0][1]]
+        wanted = "COUNT", 2, "BLOCK", BLOCK_MS, "STREAMS", self._log, f"{after}-0"
+        found = ask(connection, "XREAD", *wanted)
+        entries = [_entry(*entry) for entry in found[0][1]] if found else []
         if len(entries) == 2:
             entries += self._entries(connection, entries[-1][0], PIECE)
         elif entries:
@@ -277,24 +282,24 @@ class RedisLog:
     def _entries(self, connection: Any, after: int, limit: int) -> list[tuple[int, bytes]]:
         """No more than `PIECE_BYTES` and the one that goes beyond them."""
         found = self._run(connection, _READ, after, limit, PIECE_BYTES)
-        return [_entry(name, dict(zip(*[iter(fields)] * 2, strict=True))) for name, fields in found]
+        return [_entry(*entry) for entry in found]
 
     def _check_still_there(self, connection: Any, after: int) -> None:
         """Whoever waits for more must notice that there is less, or that no more will come."""
-        self._check_master(connection)
+        self._check_master(ask(connection, "ROLE"))
         if _own(self._run(connection, _END, 0)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")
 
-    def _check_master(self, connection: Any) -> None:
-        if connection.role()[0] not in (b"master", "master"):
+    def _check_master(self, role: list[Any]) -> None:
+        if role[0] != b"master":
             raise Unavailable(f"{self.address} is a replica, which takes no writes.")
 
 
-def _entry(identity: bytes, fields: dict[bytes, bytes]) -> tuple[int, bytes]:
+def _entry(identity: bytes, fields: list[bytes]) -> tuple[int, bytes]:
     """Revision and payload. What is none of ours has an empty payload, which nothing decodes."""
     number, _, part = identity.partition(b"-")
-    is_ours = part == b"0" and list(fields) == [b"t"]
-    return int(number), fields[b"t"] if is_ours else b""
+    is_ours = part == b"0" and fields[::2] == [b"t"]
+    return int(number), fields[1] if is_ours else b""
 
 
 def _own(identity: bytes) -> int:
