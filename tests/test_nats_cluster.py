@@ -9,11 +9,7 @@ import pytest
 from nats_server import NatsCluster, NatsServer
 from nodes import (
     Site,
-    assert_done_once,
     assert_equal_when_ended,
-    begin,
-    end,
-    go_on,
     lost,
     nats_told,
     post,
@@ -23,6 +19,7 @@ from nodes import (
     status,
     until,
 )
+from senders import assert_done_once, begin, end, go_on
 
 
 @pytest.fixture
@@ -57,7 +54,9 @@ def leader(cluster: NatsCluster) -> NatsServer:
         )
         return told["cluster"]["leader"] if told else None
 
-    return cluster.servers[int(until(found)[1:])]
+    name = until(found)
+    assert name is not None
+    return cluster.servers[int(name[1:])]
 
 
 def test_a_cluster_says_that_a_quorum_has_what_was_accepted(site: Site) -> None:

@@ -12,15 +12,10 @@ from nodes import (
     BOUND,
     KINDS,
     LOST,
-    MAY_BE,
     Site,
     Watcher,
     acks,
-    assert_done_once,
     assert_equal_when_ended,
-    begin,
-    end,
-    go_on,
     post,
     reach,
     regained,
@@ -30,6 +25,7 @@ from nodes import (
     whole,
 )
 from robust import assert_sound
+from senders import MAY_BE, assert_done_once, begin, end, go_on
 
 
 @pytest.fixture(params=KINDS)
