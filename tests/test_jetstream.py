@@ -1,0 +1,293 @@
+"""What is special about a log in NATS JetStream, on real servers: appending, reading, following."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+import brokers
+from brokers import new_log
+from jetstream_logs import (
+    SECONDS,
+    Logs,
+    asked,
+    flat,
+    followed,
+    in_parallel,
+    made,
+    stream,
+    whole,
+)
+from nats_server import NatsServer
+from server.engines.base import LogConflict, Unsettled
+from server.engines.jetstream import JetStreamLog
+from server.errors import Unavailable
+from tcp_proxy import Proxy
+
+SIZES = [1, 3, 200]
+"""Of appends: a single message, a chain, an atomic batch."""
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    opened = Logs()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def log(logs: Logs) -> JetStreamLog:
+    return logs.at(new_log("nats"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    """One that may be killed."""
+    with NatsServer(tmp_path / "nats", "max_payload: 8MB") as started:
+        yield started
+
+
+def chained(logs: Logs, name: str) -> JetStreamLog:
+    """A log as servers before 2.12 have it, without atomic batches."""
+    stream(brokers.nats().port, name)
+    return logs.at(f"{brokers.nats().url}/{name}")
+
+
+# Appending.
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_behind_a_foreign_message_nothing_of_an_append_is_stored(
+    log: JetStreamLog, size: int
+) -> None:
+    log.append(made(1, by="other"), 0)
+    with pytest.raises(LogConflict) as caught:
+        log.append(made(1, size), 0)
+    assert caught.value.actual == 1
+    assert [one.id for one in whole(log)] == ["other-1"]
+
+
+@pytest.mark.parametrize("size", [*SIZES, 1_000])
+def test_an_append_of_any_size_is_there_whole_and_in_order(log: JetStreamLog, size: int) -> None:
+    log.append(made(1), 0)
+    log.append(made(2, size), 1)
+    assert whole(log) == made(1, size + 1)
+
+
+def test_more_than_a_batch_takes_is_a_mistake_of_the_caller(log: JetStreamLog) -> None:
+    with pytest.raises(ValueError, match="1001"):
+        log.append(made(1, 1_001), 0)
+    assert log.last_revision() == 0
+
+
+def test_without_atomic_batches_a_chain_stores_all_in_order(logs: Logs) -> None:
+    log = chained(logs, "chain-order")
+    log.append(made(1, 500), 0)
+    assert whole(log) == made(1, 500)
+
+
+def test_without_atomic_batches_nothing_is_stored_behind_a_link_that_was_refused(
+    logs: Logs,
+) -> None:
+    log = chained(logs, "chain-refused")
+    log.append(made(1, by="other"), 0)
+    with pytest.raises(LogConflict):
+        log.append(made(1, 200), 0)
+    assert [one.id for one in whole(log)] == ["other-1"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_append_that_is_tried_again_is_not_there_twice(log: JetStreamLog, size: int) -> None:
+    log.append(made(1, size), 0)
+    with pytest.raises(LogConflict) as caught:
+        log.append(made(1, size), 0)
+    assert caught.value.actual == size
+    assert whole(log) == made(1, size)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_rest_of_a_chain_of_which_a_part_is_there_follows_it_once(
+    log: JetStreamLog, size: int
+) -> None:
+    log.append(made(1, size), 0)
+    for _ in range(2):
+        with pytest.raises((LogConflict, Unsettled)):
+            log.append(made(1, 5), 0)
+    assert whole(log) == made(1, 5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_append_whose_answer_is_lost_is_unsettled_and_a_retry_settles_it(
+    logs: Logs, log: JetStreamLog, size: int
+) -> None:
+    with Proxy(brokers.nats().port) as proxy:
+        cut_off = logs.at(f"nats://127.0.0.1:{proxy.port}/{log.address.rpartition('/')[2]}")
+        proxy.hold("client")
+        with pytest.raises(Unsettled):
+            cut_off.append(made(1, size), 0)
+        proxy.cut()
+        with pytest.raises(LogConflict) as caught:
+            log.append(made(1, size), 0)
+        cut_off.close()
+    assert caught.value.actual == size
+    assert whole(log) == made(1, size)
+
+
+def test_of_many_who_append_at_once_one_wins_each_revision(logs: Logs) -> None:
+    address = new_log("nats")
+    nodes = [logs.at(address) for _ in range(4)]
+
+    def work(number: int) -> int:
+        won = 0
+        while (end := nodes[number].last_revision()) < 100:
+            try:
+                nodes[number].append(made(end + 1, 2, by=f"n{number}"), end)
+                won += 2
+            except LogConflict:
+                gevent.sleep(0)
+        return won
+
+    won = in_parallel(*[lambda number=number: work(number) for number in range(4)])
+    there = whole(nodes[0])
+    assert sum(won) == len(there)
+    assert [one.revision for one in there] == list(range(1, len(there) + 1))
+    assert all(there[at].actor == there[at + 1].actor for at in range(0, len(there), 2))
+
+
+def test_a_batch_larger_than_any_buffer_arrives(server: NatsServer, logs: Logs) -> None:
+    log = logs.at(f"{server.url}/large")
+    log.append(made(1, 500, 50_000), 0)
+    assert log.last_revision() == 500
+
+
+# Reading.
+
+
+def test_a_message_larger_than_a_piece_is_read_and_followed(server: NatsServer, logs: Logs) -> None:
+    log = logs.at(f"{server.url}/log")
+    written = [*made(1, 1, 6_000_000), *made(2), *made(3, 1, 5_000_000)]
+    for one in written:
+        log.append([one], one.revision - 1)
+    assert whole(log) == written
+    assert flat(followed(log, 3)) == written
+
+
+# Following.
+
+
+def test_a_long_log_is_followed_in_bounded_pieces_without_gaps(log: JetStreamLog) -> None:
+    for after in range(0, 900, 300):
+        log.append(made(after + 1, 300, 20_000), after)
+    pieces = followed(log, 900)
+    assert flat(pieces) == made(1, 900, 20_000)
+    assert all(sum(len(one.changes[0].raw or "") for one in piece) < 2 * MIB for piece in pieces)
+
+
+def test_what_is_appended_later_arrives_from_the_position_on(logs: Logs) -> None:
+    address = new_log("nats")
+    writer, reader = logs.at(address), logs.at(address)
+    writer.append(made(1, 5), 0)
+    follower = gevent.spawn(followed, reader, 8, 3)
+    for after in range(5, 8):
+        writer.append(made(after + 1), after)
+    assert flat(follower.get(timeout=SECONDS)) == made(4, 5)
+
+
+def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
+    address = new_log("nats")
+    one, other = logs.at(address), logs.at(address)
+    heard = [gevent.spawn(next, log.hear()) for log in (one, other)]
+    while not all(each.ready() for each in heard):  # what is told before they listen is lost
+        one.tell(b"\x00ding")
+        gevent.joinall(heard, timeout=0.05)
+    assert [each.get(timeout=SECONDS) for each in heard] == [b"\x00ding"] * 2
+
+
+# Ends.
+
+
+def test_a_log_that_is_not_connected_takes_and_gives_nothing(logs: Logs) -> None:
+    log = logs.away(new_log("nats"))
+    for call in (
+        lambda: log.append(made(1), 0),
+        lambda: log.read(0, 1),
+        log.last_revision,
+        lambda: next(log.follow(0)),
+        lambda: next(log.hear()),
+        lambda: log.tell(b"x"),
+    ):
+        with pytest.raises(Unavailable):
+            call()
+
+
+def test_closing_ends_whoever_follows_or_hears(log: JetStreamLog) -> None:
+    waiting: list[gevent.Greenlet[..., object]] = [
+        gevent.spawn(list, log.follow(0)),
+        gevent.spawn(list, log.hear()),
+    ]
+    gevent.idle()
+    log.close()
+    for one in waiting:
+        with pytest.raises(Unavailable):
+            one.get(timeout=SECONDS)
+
+
+def test_a_greenlet_that_is_killed_while_it_waits_disturbs_nobody(log: JetStreamLog) -> None:
+    for wait in (log.follow(0), log.hear()):
+        waiting = gevent.spawn(next, wait)
+        gevent.idle()
+        waiting.kill(timeout=SECONDS)
+    log.append(made(1), 0)
+    assert flat(followed(log, 1)) == made(1)
+
+
+def test_a_killed_server_ends_all_that_waits_within_seconds(server: NatsServer, logs: Logs) -> None:
+    log = logs.at(f"{server.url}/log")
+    log.append(made(1), 0)
+    follower = gevent.spawn(followed, log, 99, 1)
+    hearer = gevent.spawn(list, log.hear())
+    gevent.idle()
+    server.kill()
+    for one in (follower, hearer):
+        with pytest.raises(Unavailable):
+            one.get(timeout=SECONDS)
+    with pytest.raises(Unavailable):
+        log.append(made(2), 1)
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_killing_the_server_loses_nothing_that_was_acknowledged_nor_hangs(
+    server: NatsServer, logs: Logs, size: int
+) -> None:
+    log = logs.at(f"{server.url}/log")
+    acknowledged = [0]
+
+    def append() -> None:
+        while True:
+            log.append(made(acknowledged[0] + 1, size, 10_000), acknowledged[0])
+            acknowledged[0] += size
+
+    appender = gevent.spawn(append)
+    while acknowledged[0] < 3 * size:
+        gevent.sleep(0.001)
+    server.kill()
+    with pytest.raises((Unavailable, Unsettled)):
+        appender.get(timeout=SECONDS)
+    server.start()
+    log.connect(None)
+    there = whole(log)
+    assert len(there) >= acknowledged[0]
+    assert there == made(1, len(there), 10_000)
+
+
+def test_a_deleted_stream_ends_its_followers(server: NatsServer, logs: Logs) -> None:
+    log = logs.at(f"{server.url}/log")
+    follower = gevent.spawn(followed, log, 99)
+    gevent.idle()
+    assert asked(server.port, "STREAM.DELETE.log")["success"]
+    with pytest.raises(Unavailable):
+        follower.get(timeout=SECONDS)
+    with pytest.raises(Unavailable):
+        log.append(made(1), 0)
