@@ -11,6 +11,9 @@ VERSION: Final = 1
 """The version of the events that this program writes."""
 REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
+COMPACTED: Final = "compacted"
+"""Type of what stands, without changes, where retention had removed a transaction before the log
+was moved here: logs that nodes share have no gaps."""
 
 
 class Change(NamedTuple):

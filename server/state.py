@@ -23,6 +23,12 @@ def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, En
     return {key: Entry(raw, revision) for key, raw, revision in rows}
 
 
+def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of many keys that exist."""
+    rows = connection.execute(_EXISTING, (msgspec.json.encode(keys).decode(),))
+    return {key for (key,) in rows}
+
+
 def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Entry]]:
     """Every key that begins with `prefix`, in key order."""
     for key, raw, revision in connection.execute(_BELOW, (prefix, after_prefix(prefix))):
@@ -42,6 +48,9 @@ _ENTRY: Final = "SELECT value, revision FROM state WHERE key = ?"
 _BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?"
 _ENTRIES: Final = """
 SELECT s.key, s.value, s.revision FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
+"""
+_EXISTING: Final = """
+SELECT s.key FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """
 _ENDED: Final = """
 INSERT INTO lives (key, born, died) SELECT * FROM (

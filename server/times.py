@@ -1,9 +1,17 @@
 """Times as they are told: ISO 8601."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def iso(milliseconds: int) -> str:
     """A time as ISO 8601 in UTC with milliseconds."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def milliseconds(text: str) -> int:
+    """Of what `iso` has written, since 1970 UTC. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text[:80]!r} names no time zone")
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)

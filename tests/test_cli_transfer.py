@@ -194,14 +194,6 @@ def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path)
     assert "Importing" not in shell.ok("import", str(file))
 
 
-def test_a_history_is_for_replay(shell: Shell) -> None:
-    shell.ok("set", "t.a", "1")
-    history = shell.ok("export", "t.**", "--history").encode()
-    done = shell("import", "-", stdin=history)
-    assert (done.status, done.out) == (2, "")
-    assert "replay" in done.err
-
-
 def test_a_file_that_is_not_there_is_a_wrong_use(shell: Shell) -> None:
     done = shell("import", "/nowhere/at/all.json")
     assert (done.status, done.out) == (2, "")

@@ -36,6 +36,8 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of a recorded line: what is longer might, escaped, not fit into the body of one request."""
 
 
+OWN: Final = "_signalbox."
+"""Settings of the app are those of a store: they are not sent to another."""
 KINDS: Final = {"id": str, "revision": int, "actor": str}
 
 
@@ -175,7 +177,7 @@ def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> i
     if thinned := [one["prefix"] for one in retention if one["revision"] > after + 1]:
         tell_compacted(thinned)
     at = None if until == NOW else until
-    wanted = {"history": 1, "at": at}
+    wanted = {"history": 1, "at": at, "match": "**"}
     for block in blocks(source.request("GET", signalbox.address("export", wanted))):
         file.write(block)
     file.seek(0)
@@ -212,6 +214,7 @@ def _recorded(number: int, line: bytes) -> Recorded:
 def _parsed(line: bytes) -> Recorded:
     found = strictly_parsed(line.decode())
     fields = {name: found[name] for name in Recorded._fields if name != "size"}
+    fields["changes"] = [one for one in fields["changes"] if not one["key"].startswith(OWN)]
     if wrong := [name for name, kind in KINDS.items() if not isinstance(fields[name], kind)]:
         raise TypeError(wrong)
     return Recorded(**fields, size=len(line))

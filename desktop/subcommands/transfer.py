@@ -40,27 +40,29 @@ NDJSON: Final = {"Content-Type": "application/x-ndjson"}
 @json_option
 @data_dir_option
 def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> int:
-    """Set every key that FILE (- for stdin) holds."""
+    """Set every key that FILE (- for stdin) holds; of export --history make the same log again."""
     with ExitStack() as stack:
         box = stack.enter_context(connect(data_dir))
         bar = stack.enter_context(Bar("Importing"))
         source = _Source(file, bar)
-        if is_history(source.peek()):
-            raise click.UsageError("This is a history; `signalbox replay` takes it.")
+        if history := is_history(source.peek()):
+            kind = "ndjson"
         kind = kind or guess(file.name, source)
         body = _Body(READERS[kind](source))
         answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
         lines = [json.loads(line) for line in whole(answer)]
-    return _tell(body, lines, as_json)
+    return (_tell_history if history else _tell)(body, lines, as_json)
 
 
 @click.command("export")
-@click.argument("match", default="**")
+@click.argument("match", required=False)
 @click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
-@click.option("--history", is_flag=True, help="One transaction a line; replay reads them.")
+@click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
 @at_option
 @data_dir_option
-def export(match: str, kind: str | None, history: bool, at: str | None, data_dir: Path) -> None:
+def export(
+    match: str | None, kind: str | None, history: bool, at: str | None, data_dir: Path
+) -> None:
     """Print the keys that match."""
     if history and kind not in (None, "ndjson"):
         raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
@@ -164,6 +166,24 @@ def _tell(body: _Body, lines: list[dict[str, Any]], as_json: bool) -> int:
             )
         )
     return REJECTED if rejected or summary.get("status") != "accepted" else 0
+
+
+def _tell_history(_: _Body, lines: list[dict[str, Any]], as_json: bool) -> int:
+    summary = lines[-1] if lines and lines[-1]["type"] == "summary" else {}
+    if summary.get("status") != "accepted":
+        complain(summary.get("message", "The import was cut off."))
+    counts = {
+        "accepted": summary.get("accepted", 0),
+        "duplicates": summary.get("duplicates", 0),
+        "changes": summary.get("changes", 0),
+        "revision": summary.get("revision", 0),
+    }
+    if as_json:
+        print_json(counts)
+    else:
+        text = "{accepted:,} transactions taken, {duplicates:,} were there, {changes:,} changes"
+        click.echo(text.format(**counts))
+    return 0 if summary.get("status") == "accepted" else REJECTED
 
 
 SUBCOMMANDS: Final = (import_, export)

@@ -42,7 +42,8 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
         if name != "ndjson":
             raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
         needed = revision_behind(given.get("after"), "after") or 0
-        body = histories.lines(readmodel, needed, revision, pattern)
+        wanted = pattern if "match" in given else None  # else what is left out would be a gap
+        body = histories.lines(readmodel, needed, revision, wanted)
     elif "after" in given:
         raise Invalid("The parameter after is allowed with history=1 only.")
     else:

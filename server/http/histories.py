@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from server.events import Transaction
+from server.events import COMPACTED, Transaction
 from server.http import shapes
 from server.http.events import change_of
 from server.keys import Pattern
@@ -16,13 +16,16 @@ from server.turns import breathe
 TRANSACTIONS: Final = 500
 
 
-def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern) -> Iterator[bytes]:
-    """What transactions behind one revision, up to another, did to the keys that match."""
+def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
+    """What transactions behind one revision, up to another, did to the keys that match.
+
+    None matches everything, also the app's own keys.
+    """
     with readmodel.holding(behind):
         yield from _lines(readmodel, behind, last, pattern)
 
 
-def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern) -> Iterator[bytes]:
+def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
     while found := readmodel.transactions(after, TRANSACTIONS):
         after = found[-1].revision
         wanted = (one for one in found if one.revision <= last)
@@ -33,11 +36,17 @@ def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern) -> Ite
         breathe()
 
 
-def _line(one: Transaction, pattern: Pattern) -> bytes:
-    changes = [change_of(change) for change in one.changes if pattern.matches(change.key)]
+def _line(one: Transaction, pattern: Pattern | None) -> bytes:
+    if one.type == COMPACTED:
+        return b""
+    matching = (each for each in one.changes if pattern is None or pattern.matches(each.key))
+    changes = [change_of(change) for change in matching]
     if one.changes and not changes:
         return b""
     recorded = shapes.Recorded(one.revision, one.id, one.actor, iso(one.at), changes, type=one.type)
+    recorded.fingerprint = one.fingerprint.hex()
     if one.of:
         recorded.reverses = list(one.of)
+    if one.compacted:
+        recorded.compacted = one.compacted
     return msgspec.json.encode(recorded) + b"\n"

@@ -9,7 +9,7 @@ from itertools import accumulate
 from secrets import token_hex
 from tempfile import SpooledTemporaryFile
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from server.commands import Attempt, Command, Timed, check_actor, read_line
 from server.decide import (
@@ -23,6 +23,7 @@ from server.http.batches import SLICE, Batch, Line, Rejection, located, room, to
 from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import MAX_LINE, LineReader
 from server.http.parameters import parameters
+from server.http.records import is_record
 from server.outcomes import Outcome
 from server.turns import rest
 from server.waiting import Waiting
@@ -73,7 +74,6 @@ class Import:
             yield from self._rejected
             yield self._summary()
         finally:
-            reader.close()
             self._rejected.close()
 
     def _goes_on(self, reader: LineReader) -> bool:
@@ -217,8 +217,27 @@ class Import:
         )
 
 
-def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
+class History(Protocol):
+    """An import of transactions instead of commands; see `server.http.recordings`."""
+
+    def run(
+        self, reader: LineReader, stopped: Callable[[], SignalboxError | None]
+    ) -> Iterator[bytes]: ...
+
+
+def imports(
+    writer: Writer, history: Callable[[str, bool], History]
+) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
     """The route; `role` is the sender's."""
+
+    def run(reader: LineReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+        try:
+            if is_record(reader.first()):
+                yield from history(identity, atomic).run(reader, lambda: _trouble(reader))
+            else:
+                yield from Import(writer, identity, actor, atomic).run(reader)
+        finally:
+            reader.close()
 
     def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
@@ -231,7 +250,7 @@ def imports(writer: Writer) -> Callable[[dict[str, Any], StartResponse, str], It
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        return Import(writer, identity, actor, atomic == "1").run(LineReader(environ))
+        return run(LineReader(environ), identity, actor, atomic == "1")
 
     return route
 

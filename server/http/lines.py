@@ -7,13 +7,19 @@ import gevent
 from gevent.event import Event
 
 MAX_LINE: Final = 1024 * 1024
+MAX_RECORD: Final = 24 * 1024 * 1024
+"""Of a line that is a whole transaction: its keys and values, and what stands around them."""
 BLOCK: Final = 64 * 1024
+RECORD: Final = b'{"revision"'
+"""How an export of the history begins its lines."""
+LOOK_SECONDS: Final = 0.5
+"""Between two looks whether the server is to end."""
 READ_AHEAD: Final = 4_000
 READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 
 class LineReader:
-    """The lines of a body, without their ends; one beyond `MAX_LINE` is cut behind it.
+    """The lines of a body, without their ends; one that is too long is cut behind its limit.
 
     `error` says why the body ended early, if it did.
     """
@@ -32,6 +38,18 @@ class LineReader:
     def is_stopping(self) -> bool:
         """The server is to end, and the body has not."""
         return bool(self._handler.server.stopping) and not self._ended
+
+    def first(self) -> bytes:
+        """The first line that is not blank, as soon as it has arrived; empty where there is none.
+
+        `take` gives it all the same.
+        """
+        while True:
+            line = next((line for line in self._lines if line.strip()), b"")
+            if line or self._ended or self.is_stopping or len(self._lines) >= READ_AHEAD:
+                return line
+            self._arrived.clear()
+            self._arrived.wait(LOOK_SECONDS)
 
     def take(self, seconds: float) -> list[bytes] | None:
         """The lines that have arrived; none after so many seconds, None at the end of the body."""
@@ -89,11 +107,18 @@ class LineReader:
 
 def _split(blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
     """Whole lines as they come; of a line that is too long only the beginning is kept."""
-    rest = b""
+    line = bytearray()
     for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
-        rest = rest[: MAX_LINE + 1]
-        if lines:
-            yield lines
-    if rest:
-        yield [rest]
+        first, *others = block.split(b"\n")
+        line += first
+        del line[_most(line) + 1 :]
+        if others:
+            yield [bytes(line), *others[:-1]]
+            line = bytearray(others[-1])
+    if line:
+        yield [bytes(line)]
+
+
+def _most(line: bytearray) -> int:
+    """What a line may have in bytes, by how it begins."""
+    return MAX_RECORD if line.startswith(RECORD) else MAX_LINE

@@ -1,6 +1,7 @@
 """Every route behind the guard, and the one form of refusals."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from server.http.compaction import compaction
 from server.http.guard import Guard
 from server.http.imports import imports
 from server.http.openapi import describe
+from server.http.recordings import Recording
 from server.http.shell import Shell
 from server.http.streams import Streams
 from server.readmodel import ReadModel
@@ -40,7 +42,7 @@ def application(
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
     writes: dict[str, Write] = {
         "/commands": Commands(writer),
-        "/commands/import": imports(writer),
+        "/commands/import": imports(writer, partial(Recording, writer, readmodel)),
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status)

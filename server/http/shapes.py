@@ -317,10 +317,16 @@ class Transaction(Shape):
 
 
 class Recorded(Transaction, kw_only=True):
-    """A transaction as an export of the history has it; `reverses` are revisions."""
+    """A transaction as an export of the history has it; `reverses` are revisions.
+
+    `fingerprint` (hexadecimal) tells whether the same command comes again. `compacted` counts
+    changes that retention has removed from it.
+    """
 
     type: str
+    fingerprint: str = ""
     reverses: list[int] | UnsetType = UNSET
+    compacted: int | UnsetType = UNSET
 
 
 class Reset(Shape):

@@ -1,0 +1,137 @@
+"""One line of a recorded history as the transaction that it tells of, checked as commands are."""
+
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from server import values
+from server.commands import check_actor, check_id
+from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from server.errors import Invalid, Malformed, TooLarge, quoted
+from server.events import REVERSING, Change, Transaction
+from server.http.lines import MAX_RECORD, RECORD
+from server.keys import check_key
+from server.reserved import check_setting
+from server.times import milliseconds
+from server.turns import breathe
+
+SLICE: Final = 1_000
+"""Changes checked before others get a turn."""
+MAX_TYPE: Final = 64
+MAX_FINGERPRINT: Final = 64
+
+
+class _Change(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    value: msgspec.Raw | UnsetType = UNSET
+    deleted: bool = False
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    """See `shapes.Recorded`; those of an earlier export have no fingerprint."""
+
+    revision: int
+    id: str
+    actor: str
+    at: str
+    changes: list[_Change]
+    type: str
+    fingerprint: str = ""
+    reverses: list[int] = []
+    compacted: int = 0
+
+
+class _Glance(msgspec.Struct):
+    revision: int
+    changes: msgspec.Raw
+
+
+def is_record(line: bytes) -> bool:
+    """Whether a line of an import is a transaction, not a command."""
+    try:
+        msgspec.json.decode(line, type=_Glance)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return line.startswith(RECORD)
+    return True
+
+
+def read_record(line: bytes) -> Transaction:
+    """Whether each key is new is left open. Raises `Invalid`, `Malformed` or `TooLarge`."""
+    if len(line) > MAX_RECORD:
+        raise TooLarge(f"The transaction has more than {MAX_RECORD} bytes.", limit=MAX_RECORD)
+    try:
+        record = _DECODER.decode(line)
+        fingerprint = bytes.fromhex(record.fingerprint)
+        at = milliseconds(record.at)
+    except (msgspec.MsgspecError, ValueError) as error:
+        why = f"This is no transaction of a history that this Signalbox knows: {error}."
+        raise Malformed(why) from error
+    check_id(record.id)
+    check_actor(record.actor)
+    if record.compacted:
+        raise Invalid(
+            f"Retention had removed {record.compacted} changes of revision {record.revision}; "
+            "`signalbox migrate` copies a store that has been thinned out."
+        )
+    if not 0 < len(record.type) <= MAX_TYPE or len(fingerprint) > MAX_FINGERPRINT:
+        raise Invalid(f"The field type or fingerprint of revision {record.revision} is too long.")
+    return Transaction(
+        record.revision,
+        record.id,
+        record.actor,
+        at,
+        record.type,
+        fingerprint,
+        _changes(record.changes),
+        of=_reversed(record),
+    )
+
+
+def _reversed(record: _Record) -> tuple[int, ...]:
+    of = tuple(record.reverses)
+    is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
+    if not is_sound or (of and record.type not in REVERSING):
+        raise Invalid(
+            f"The field reverses is {quoted(record.reverses)}; an undo or redo has the earlier "
+            "revisions that it reverses, in order."
+        )
+    return of
+
+
+def _changes(changes: list[_Change]) -> list[Change]:
+    if len(changes) > MAX_CHANGES:
+        raise TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
+    found: list[Change] = []
+    size = 0
+    for count, change in enumerate(changes, start=1):
+        check_key(change.key)
+        raw = _raw(change)
+        size += len(change.key) + values.size(raw or "")
+        found.append(Change(change.key, raw))
+        if count % SLICE == 0:
+            breathe()
+    if size > MAX_TRANSACTION_BYTES:
+        raise TooLarge(
+            f"One transaction holds {MAX_TRANSACTION_BYTES} bytes.", limit=MAX_TRANSACTION_BYTES
+        )
+    if any(one.key >= other.key for one, other in pairwise(found)):
+        raise Invalid("The keys of a transaction are in order, each of them once.")
+    return found
+
+
+def _raw(change: _Change) -> str | None:
+    if change.deleted == isinstance(change.value, msgspec.Raw):
+        raise Invalid(f"The change of {change.key} has either a value or deleted: true.")
+    if not isinstance(change.value, msgspec.Raw):
+        return None
+    value = values.decode(bytes(change.value))
+    values.check(value, change.key)
+    check_setting(change.key, value)
+    raw = values.encode(value)
+    values.check_size(raw, change.key)
+    return raw
+
+
+_DECODER: Final = msgspec.json.Decoder(_Record)
