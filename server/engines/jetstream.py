@@ -7,7 +7,6 @@ See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import suppress
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 
@@ -21,7 +20,7 @@ from server.engines import jetstream_api
 from server.engines.address import Address
 from server.engines.asyncio_greenlet import AsyncioGreenlet
 from server.engines.base import Foundation, LogConflict, Standing, Unsettled
-from server.engines.jetstream_api import Answer, ask, opened
+from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
 from server.events import Transaction, decode_all, encode
@@ -34,7 +33,6 @@ LARGEST_BATCH: Final = 1_000
 CHAIN: Final = 50
 """Up to so many messages a chain is faster than an atomic batch, which takes NATS 2.15 some 2.4 ms
 whatever its size."""
-GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
 
 Result = TypeVar("Result")
 
@@ -131,7 +129,7 @@ class JetStreamLog:
             return
         try:
             if client is not None:
-                loop.run(_close(client))
+                loop.run(closed(client))
         finally:
             loop.close()
 
@@ -142,7 +140,7 @@ class JetStreamLog:
         try:
             answer = await jetstream_api.found(client, self._address, self._subject, foundation)
         except BaseException:
-            await _close(client)
+            await closed(client)
             raise
         self._client = client
         self.max_bytes = client.max_payload - HEADERS
@@ -296,11 +294,6 @@ def _answer(message: Msg) -> Answer | Exception:
     if (message.headers or {}).get("Status") == "503":
         return nats.errors.NoRespondersError()
     return msgspec.json.decode(message.data, type=Answer)
-
-
-async def _close(client: Client) -> None:
-    with suppress(*GONE):  # it may be gone already
-        await asyncio.wait_for(client.close(), 1.0)
 
 
 def _as_exception(error: BaseException) -> Exception:

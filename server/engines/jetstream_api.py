@@ -3,7 +3,9 @@
 See https://docs.nats.io/reference/reference-protocols/nats_api_reference.
 """
 
+import asyncio
 import ssl
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,8 @@ from server.engines.base import Foundation
 from server.errors import StoreError, Unavailable
 
 SECONDS: Final = 3.0
+GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
+"""What nats-py raises where nobody answers."""
 WRONG_LAST: Final = (10071, 10070, 10201)
 """Wrong last sequence, wrong last message id, a message id of the batch that is stored already."""
 NO_STREAM: Final = 10059
@@ -70,11 +74,18 @@ async def opened(address: Address) -> Client:
         except (TimeoutError, nats.errors.Error, OSError) as error:
             # Where no server is left, the one before says why.
             problem = client.last_error or error
+            await closed(client)
             if "uthoriz" in str(problem) or "uthentic" in str(problem):
                 raise StoreError(f"{address.shown} refuses these credentials.") from error
         else:
             return client
     raise problem
+
+
+async def closed(client: Client) -> None:
+    """Give it up, whatever state it is in."""
+    with suppress(*GONE):
+        await asyncio.wait_for(client.close(), 1.0)
 
 
 def _options(address: Address) -> dict[str, Any]:

@@ -166,4 +166,6 @@ def _code(error: Exception) -> str:
 
 def _said(error: Exception) -> str:
     """Without the place in our script."""
+    if isinstance(error, ValueError):
+        return "the connection was closed meanwhile"
     return str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__

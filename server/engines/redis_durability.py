@@ -28,8 +28,8 @@ def told(client: Any, wait: tuple[int, int], address: str) -> tuple[str, bool]:
     sync = setting(client, "appendfsync") if has_file else ""
     if any(wait):
         _check_can_wait(client, wait, sync, address)
-    if _evicts(client):
-        return "the log may be evicted: maxmemory-policy is not noeviction", False
+    if policy := _evicting(client):
+        return f"the log may be evicted: maxmemory-policy is {policy}", False
     if any(wait):
         return _awaited(*wait), True
     if not has_file:
@@ -57,6 +57,8 @@ def _awaited(local: int, replicas: int) -> str:
     return " and ".join((["on disk"] if local else []) + copies) + " before acknowledged"
 
 
-def _evicts(client: Any) -> bool:
+def _evicting(client: Any) -> str | None:
+    """The policy, where it may take the log. Those named volatile-... take only what expires."""
     memory = client.info("memory")
-    return bool(memory.get("maxmemory")) and memory.get("maxmemory_policy") != "noeviction"
+    policy = str(memory.get("maxmemory_policy"))
+    return policy if memory.get("maxmemory") and policy.startswith("allkeys") else None

@@ -219,7 +219,7 @@ class RedisLog:
             raise StoreError(f"There is no log at {self.address}.")
         self._foundation, last = found
         self.max_bytes = largest(client)
-        standing = Standing(self._founded(), _own(last), durability, is_durable)
+        standing = Standing(self._founded(), _own(last, StoreError), durability, is_durable)
         return server["run_id"], standing
 
     def _founded(self) -> Foundation:
@@ -302,11 +302,11 @@ def _entry(identity: bytes, fields: list[bytes]) -> tuple[int, bytes]:
     return int(number), fields[1] if is_ours else b""
 
 
-def _own(identity: bytes) -> int:
-    """The revision. Raises `StoreError` for an entry that is none of ours."""
+def _own(identity: bytes, foreign: type[Exception] = Unavailable) -> int:
+    """The revision. Raises `foreign` for an entry that is none of ours."""
     number, _, part = identity.decode().partition("-")
     if part != "0":
-        raise StoreError(f"The log ends with {number}-{part}, which Signalbox has not written.")
+        raise foreign(f"The log ends with {number}-{part}, which Signalbox has not written.")
     return int(number)
 
 
