@@ -1,5 +1,6 @@
 """Engines that are encrypted and let in only whom they know; nothing secret is ever shown."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from server.engines.address import read_address
 from server.engines.base import Foundation
 from server.errors import StoreError, Unavailable
 from server.joining import shared_log
-from tls_front import encrypted
+from tcp_proxy import Proxy
 
 SECRET: Final = "s3cret-word"
 WRONG: Final = "wr0ng-word"
@@ -57,11 +58,15 @@ def nats(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[s
 def redis(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("redis")
     (folder / "users").write_text(f"user ada on >{SECRET} ~* &* +@all\nuser default off\n")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=papers.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(papers.server)
+    # The wheel's server has no TLS: somebody in front of it has, as stunnel would be.
     with (
         RedisServer(folder, "--aclfile", str(folder / "users")) as server,
-        encrypted(server.port, papers.server, papers.authority) as port,
+        Proxy(server.port, context) as proxy,
     ):
-        yield f"127.0.0.1:{port}/0"
+        yield f"127.0.0.1:{proxy.port}/0"
 
 
 @pytest.fixture(params=["nats", "redis"])
