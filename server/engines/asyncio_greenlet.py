@@ -33,6 +33,7 @@ class AsyncioGreenlet:
 
     def __init__(self) -> None:
         self._users = 0
+        self._waiting: set[AsyncResult[Any]] = set()
         self._loop = asyncio.SelectorEventLoop(_Selector())
         self._greenlet = gevent.spawn(self._serve)
 
@@ -50,7 +51,8 @@ class AsyncioGreenlet:
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do `work` on the loop; only the calling greenlet waits. What it raises is raised here.
 
-        A greenlet that is killed while it waits cancels it.
+        A greenlet that is killed while it waits cancels it. Raises `OSError` where the loop ends
+        before the work does.
         """
         done: AsyncResult[Any] = AsyncResult()
         tasks: list[asyncio.Task[Result]] = []
@@ -63,11 +65,16 @@ class AsyncioGreenlet:
             tasks[0].cancel()
 
         self._loop.call_soon_threadsafe(begin)
+        self._waiting.add(done)
         try:
-            task: asyncio.Task[Result] = done.get()  # type: ignore[assignment]
+            task: asyncio.Task[Result] | None = done.get()
         except BaseException:
             self._loop.call_soon_threadsafe(cancel)
             raise
+        finally:
+            self._waiting.discard(done)
+        if task is None or task.cancelled():
+            raise OSError("the connection was given up")
         return task.result()
 
     def close(self) -> None:
@@ -85,6 +92,8 @@ class AsyncioGreenlet:
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
         finally:
             self._loop.close()
+            for one in self._waiting:
+                one.set(None)
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

@@ -68,14 +68,21 @@ class JetStreamLog:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
         self._check_connected()
+        try:
+            answers = self._sent(transactions, expected)
+        except Exception as error:
+            raise Unsettled(f"{self.address} has not answered: {_said(error)}.") from error
+        self._settle(answers, transactions, expected)
+
+    def _sent(
+        self, transactions: Sequence[Transaction], expected: int
+    ) -> Sequence[Answer | Exception]:
         few = CHAIN if self._may_chain else 1
         if len(transactions) <= few or (self._may_chain and not self._is_atomic):
-            answers = self._run(self._chain(transactions, expected))
-        elif self._is_atomic:
-            answers = [self._run(self._batch(transactions, expected))]
-        else:
-            answers = self._run(self._in_turn(transactions, expected))
-        self._settle(answers, transactions, expected)
+            return self._run(self._chain(transactions, expected))
+        if self._is_atomic:
+            return [self._run(self._batch(transactions, expected))]
+        return self._run(self._in_turn(transactions, expected))
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         client = self._check_connected()
