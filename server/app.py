@@ -82,6 +82,7 @@ class App:
             self.feed,
             self.streams,
             self.status,
+            self.standing,
             lambda: self.url,
             self.data_dir,
             self._compactor,
@@ -143,15 +144,21 @@ class App:
         """When one was last open, in seconds of `time.monotonic`."""
         return self._server.last_busy
 
+    def standing(self) -> dict[str, Any]:
+        """What `status` tells of the engine."""
+        return {
+            "engine": self.engine.name,
+            "durability": self.engine.durability,
+            "log": self.node.status() if self.node else None,
+        }
+
     def status(self) -> dict[str, Any]:
         """What `/queries/status` answers."""
         revision, kept = self.readmodel.revision, self._compactor.standing()
         return {
             "version": __version__,
             "store": self.readmodel.store,
-            "engine": self.engine.name,
-            "durability": self.engine.durability,
-            "log": self.node.status() if self.node else None,
+            **self.standing(),
             "revision": revision,
             "oldest_revision": max(min(1, revision), *(plan.revision for plan in kept)),
             "keys": self.readmodel.keys(),

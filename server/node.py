@@ -24,6 +24,7 @@ from server.feed import Feed
 from server.group import as_refusal
 from server.nodewriter import NodeWriter
 from server.outcomes import Outcome
+from server.times import iso
 
 GRACE_SECONDS: Final = 2.0
 """So long after losing the log commands wait for it; after that they are refused at once."""
@@ -102,7 +103,7 @@ class Node:
         return {
             "address": self.address,
             "connected": self.stale_since is None,
-            "stale_since": self.stale_since,
+            "stale_since": iso(int(self.stale_since * 1000)) if self.stale_since else None,
             "problem": self.problem or self._writer.doubt,
             "durable": self.is_durable,
             "conflicts": self._writer.conflicts,

@@ -149,6 +149,11 @@ def moment(at: int) -> str:
     return local.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
+def clock(at: str) -> str:
+    """A time in ISO 8601 as local time of the day."""
+    return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+
+
 def who(actor: str, own: str) -> str:
     """The actor as people call it; every window is its own actor `window.<id>`."""
     if actor == own:
@@ -192,6 +197,7 @@ def filters() -> dict[str, Any]:
     return {
         "ago": ago,
         "by": by,
+        "clock": clock,
         "counted": counted,
         "deed": deed,
         "marked": marked,

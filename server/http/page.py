@@ -41,7 +41,7 @@ def page(
     environ: dict[str, Any],
     readmodel: ReadModel,
     feed: Feed,
-    status: Callable[[], dict[str, Any]],
+    engine: Callable[[], dict[str, Any]],
     signals: dict[str, Any],
     charts: Charts,
 ) -> Iterator[bytes]:
@@ -55,8 +55,6 @@ def page(
         raise Invalid(f"The parameter datastar cannot be used: {error}.") from error
     # What is sent again after a failure carries the parameters of its first try: too old to trust.
     have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
-    described = status()
-    engine = f"{described['engine']}, {described['durability']}"
     subscription = feed.subscribe()
     watch_eof(environ).rawlink(lambda _: subscription.close())
 

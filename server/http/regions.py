@@ -1,7 +1,7 @@
 """What each region of a window reads from the read model."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from server.charts import Charts
@@ -27,7 +27,12 @@ class Regions:
     """The regions of one stream's picture."""
 
     def __init__(
-        self, ask: Ask, readmodel: ReadModel, feed: Feed, engine: str, charts: Charts
+        self,
+        ask: Ask,
+        readmodel: ReadModel,
+        feed: Feed,
+        engine: Callable[[], dict[str, Any]],
+        charts: Charts,
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
         self._timeline = Timeline(ask, readmodel)
@@ -188,7 +193,7 @@ class Regions:
 
     def _foot(self, _now: int) -> Look:
         html = views.foot(
-            engine=self._engine,
+            engine=self._engine(),
             revision=self._readmodel.revision,
             keys=self._readmodel.keys(),
             rate=self._feed.rate(),

@@ -35,6 +35,7 @@ def application(
     feed: Feed,
     streams: Streams,
     status: Callable[[], dict[str, Any]],
+    engine: Callable[[], dict[str, Any]],
     url: Callable[[], str],
     data_dir: Path,
     compactor: Compactor,
@@ -46,7 +47,7 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status)
-    Shell(guard, readmodel, feed, streams, status, data_dir).mount(reads)
+    Shell(guard, readmodel, feed, streams, engine, data_dir).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]

@@ -43,14 +43,14 @@ class Shell:
         readmodel: ReadModel,
         feed: Feed,
         streams: Streams,
-        status: Callable[[], dict[str, Any]],
+        engine: Callable[[], dict[str, Any]],
         data_dir: Path,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
         self._feed = feed
         self._streams = streams
-        self._status = status
+        self._engine = engine
         self._data_dir = data_dir
         self._charts = Charts()
 
@@ -93,7 +93,7 @@ class Shell:
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
         signals = _signals(bottle.request.query.get("datastar"))
-        frames = page(environ, self._readmodel, self._feed, self._status, signals, self._charts)
+        frames = page(environ, self._readmodel, self._feed, self._engine, signals, self._charts)
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None

@@ -111,6 +111,12 @@ function written(command, raw) {
 function settle(id, outcome) {
   const entry = waiting.get(id);
   if (!entry) return;
+  if (outcome.status === "unknown") {
+    // It comes later, under the same id: the engine has not answered the server.
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(inquire, ASK_AGAIN_MS, id);
+    return;
+  }
   waiting.delete(id);
   clearTimeout(entry.timer);
   if (outcome.status === "accepted") settled.clear();
