@@ -16,6 +16,7 @@ from desktop.subcommands import (
     REJECTED,
     complain,
     lists,
+    migrate,
     past,
     replay,
     restore,
@@ -57,7 +58,7 @@ def command() -> click.Group:
         callback=_remember,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    modules = (values, lists, watch, past, undo, restore, transfer, replay, run, store)
+    modules = (values, lists, watch, past, undo, restore, transfer, replay, migrate, run, store)
     for module in modules:
         for subcommand in module.SUBCOMMANDS:
             group.add_command(subcommand)

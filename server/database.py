@@ -164,14 +164,21 @@ class Database:
             (name, value),
         )
 
-    def follow(self, store: str, engine: str, kept: Sequence[tuple[str, int, int]]) -> None:
-        """Make this new file the replica of a store whose log is at `engine`.
+    def lead(self, engine: str | None) -> None:
+        """Say where the store's log is; None: in this file."""
+        if engine is not None:
+            self.set_meta("engine", engine)
+        else:
+            self.writer.execute("DELETE FROM meta WHERE name = 'engine'")
+
+    def follow(self, store: str, engine: str | None, kept: Sequence[tuple[str, int, int]]) -> None:
+        """Make this new file the replica of a store whose log is at `engine`, as `lead` says.
 
         `kept` are the prefix, revision and time in ms from which on the log's past is whole.
         """
         with transaction(self.writer):
             self.set_meta("store", store)
-            self.set_meta("engine", engine)
+            self.lead(engine)
             self.writer.executemany(
                 "INSERT INTO horizons VALUES (?1, ?2, ?3, ?2, '') ON CONFLICT DO UPDATE SET "
                 "revision = excluded.revision, at = excluded.at, done_revision = excluded.revision",

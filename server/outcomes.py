@@ -192,8 +192,9 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
 
 _TARGETS: Final = """
 SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
-WHERE r.revision = ? ORDER BY r.target
+WHERE r.revision = ? AND t.type <> 'compacted' ORDER BY r.target
 """
+"""What stands for transactions that are gone is nobody's attempt, here and below."""
 _ENDS: Final = """
 SELECT (SELECT min(key) FROM changes WHERE revision = ?1),
     (SELECT max(key) FROM changes WHERE revision = ?1)
@@ -205,7 +206,8 @@ SELECT count(*) FILTER (WHERE value IS NULL),
 FROM changes WHERE revision = ?
 """
 _ONE: Final = """
-SELECT revision, command_id, actor, at, type, changes FROM transactions WHERE command_id = ?
+SELECT revision, command_id, actor, at, type, changes FROM transactions
+WHERE command_id = ? AND type <> 'compacted'
 """
 _OF_ACTOR: Final = "actor = :actor"
 _WITHOUT_ACTOR: Final = """revision IN (
@@ -228,6 +230,7 @@ SELECT * FROM (
     SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes
     FROM transactions
     WHERE {} AND ifnull(:status, 'accepted') = 'accepted' AND revision < :revision + (:n > 0)
+        AND type <> 'compacted'
     ORDER BY revision DESC LIMIT :limit
 ) UNION ALL SELECT * FROM (
     SELECT revision, n, details, command_id, actor, at, type, 0

@@ -24,7 +24,7 @@ FORBIDDEN: Final = (
     (r"ui(\..*)?", r"(server|desktop|signalbox|gevent|bottle|apsw)\b.*"),
     (r"server(\..*)?", r"(desktop|signalbox|webview)\b.*"),
     (r"server\.(?!http\.).*", r"(ui|bottle)\b.*"),
-    (r"server\.(?!http\.|app$|maintenance$|__main__$).*", r"server\.(http|app)\b.*"),
+    (r"server\.(?!http\.|app$|maintenance$|migration\.|__main__$).*", r"server\.(http|app)\b.*"),
     (rf"server\.({'|'.join(PURE)})", rf"({'|'.join(EFFECTS)}|time)\b.*"),
     (r"server\.engines\..*", r"server\.(readmodel|writer|feed)\b.*"),
     (

@@ -1,0 +1,111 @@
+"""`migrate`: the store with its whole history from one engine to another."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from desktop.subcommands import (
+    CANNOT_OPEN,
+    REJECTED,
+    complain,
+    data_dir_option,
+    json_option,
+    print_json,
+    say,
+)
+from desktop.subcommands.progress import Bar
+
+if TYPE_CHECKING:
+    from server.migration.moving import Moved
+
+SQLITE: Final = "sqlite"
+
+
+@click.command("migrate")
+@click.option("--to", "target", required=True, metavar="URL", help="Where the store goes.")
+@click.option("--from", "source", metavar="URL", help="Where it is; where this one has its log.")
+@json_option
+@data_dir_option
+def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> int:
+    """Copy the store with its whole history to another engine, and use it there from then on."""
+    from server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
+    from server.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
+
+    try:
+        return _tell(_moved(data_dir, target, source), data_dir, as_json)
+    except AddressError as error:
+        raise click.UsageError(str(error)) from error
+    except (StoreError, Unavailable) as error:
+        complain(str(error))
+        return CANNOT_OPEN
+    except SignalboxError as error:
+        complain(error.message)
+        return REJECTED
+
+
+def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":
+    from server.migration.moving import Migration  # noqa: PLC0415 - as above
+
+    with Migration(data_dir, target, source) as migration:
+        with Bar("Copying") as bar:
+            migration.copy(bar.show)
+        with Bar("Reading back") as bar:
+            migration.compare(bar.show)
+        return migration.settle()
+
+
+def _tell(moved: "Moved", data_dir: Path, as_json: bool) -> int:
+    is_whole = not (moved.problems or moved.behind)
+    if as_json:
+        print_json(_fields(moved, is_whole))
+    for problem in moved.problems:
+        complain(problem)
+    if moved.behind:
+        complain(
+            f"{moved.source} has got {moved.behind:,} revisions meanwhile: end all that writes "
+            "there, and start this again; it goes on where it is."
+        )
+    if is_whole and not as_json:
+        for line in _lines(moved, data_dir):
+            say(line)
+    return 0 if is_whole else REJECTED
+
+
+def _fields(moved: "Moved", is_whole: bool) -> dict[str, Any]:
+    return {
+        "from": moved.source,
+        "to": moved.target,
+        "store": moved.store,
+        "revisions": moved.revisions,
+        "copied": moved.copied,
+        "verified": is_whole,
+        "differences": moved.problems,
+        "engine": moved.follows,
+    }
+
+
+def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
+    is_copied = moved.source != moved.target
+    if is_copied:
+        yield (
+            f"{moved.copied:,} revisions copied from {moved.source} to {moved.target}; all "
+            f"{moved.revisions:,} of store {moved.store} are there and equal."
+        )
+    elif not moved.is_led:
+        yield f"Nothing to do: the store {moved.store} is at {moved.target} already."
+        return
+    if moved.is_led and moved.follows == SQLITE:
+        yield f"{data_dir} has its log in its own file from now on, apart from all other nodes."
+    elif moved.is_led:
+        yield f"{data_dir} has its log at {moved.follows} from now on."
+    elif moved.follows:
+        yield f"{data_dir} has its log at {moved.follows}, as before."
+    if is_copied and not (moved.is_led and moved.source == SQLITE):
+        yield f"{moved.source} is left as it was; what is written there does not come here."
+    if moved.is_led and "://" in moved.source and "://" in moved.target:
+        yield f"Other nodes still follow that: start each of them once with --engine {moved.target}"
+
+
+SUBCOMMANDS: Final = (migrate,)

@@ -1,0 +1,108 @@
+"""Bringing to one log what another has behind it."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Final
+
+from server.engines.base import LogConflict
+from server.errors import Conflict, TooLarge
+from server.events import COMPACTED, Transaction, check_bytes
+from server.migration.places import File, Log
+
+PIECE: Final = 1_000
+"""Transactions appended together, at most."""
+FILLER: Final = "signalbox"
+"""Who stands for what retention has removed."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many revisions are done, and of how many."""
+
+
+def copy(source: Log, target: Log, progress: Progress) -> int:
+    """Append to `target` what `source` has behind it, until it has no more; the revision then.
+
+    Raises `Conflict` where `target` has something else than the beginning of `source`, `TooLarge`
+    for a transaction that it does not take, `Unavailable`.
+    """
+    check_sizes(source, target)
+    done = common(source, target)
+    while done < (end := source.last_revision()):
+        try:
+            for piece in pieces(source, done):
+                target.append(_checked(piece, target), done)
+                done = piece[-1].revision
+                progress(done, max(done, end))
+        except LogConflict:
+            done = common(source, target)  # an append that was in doubt had come through
+    return done
+
+
+def common(source: Log, target: Log) -> int:
+    """Where `target` ends, which must be an early part of `source`. Raises `Conflict`."""
+    end, revision = source.last_revision(), target.last_revision()
+    if source.foundation.store != target.foundation.store:
+        raise Conflict(
+            f"{target.shown} has the store {target.foundation.store} already; "
+            f"{source.shown} is the store {source.foundation.store}. Nothing was copied."
+        )
+    if revision > end:
+        raise Conflict(
+            f"{target.shown} has {revision} revisions, {source.shown} only {end}: it has gone on "
+            "by itself."
+        )
+    ours = source.newest(revision) if revision else None
+    if ours is not None:
+        theirs = target.newest(ours.revision)
+        if theirs is None or (theirs.revision, theirs.id, theirs.at) != (
+            ours.revision,
+            ours.id,
+            ours.at,
+        ):
+            raise Conflict(
+                f"{target.shown} has another transaction at revision {ours.revision} than "
+                f"{source.shown}: it has gone on by itself."
+            )
+    return revision
+
+
+def pieces(source: Log, after: int) -> Iterator[list[Transaction]]:
+    """What follows in a log, without gaps: something stands for each transaction that is gone."""
+    while found := source.read(after, PIECE):
+        left = chain.from_iterable(_gapless(found, after))
+        while piece := list(islice(left, PIECE)):
+            yield piece
+        after = found[-1].revision
+
+
+def check_sizes(source: Log, target: Log) -> None:
+    """Raises `TooLarge` before anything is copied, as far as that can be told at once."""
+    if target.max_bytes is None or not isinstance(source, File):
+        return
+    if (found := source.heavier_than(target.max_bytes)) is not None:
+        revision, size = found
+        raise TooLarge(
+            f"Revision {revision} has {size} bytes; {target.shown} takes {target.max_bytes} in one "
+            "message. Nothing was copied: a nats-server takes more with a higher max_payload.",
+            limit=target.max_bytes,
+        )
+
+
+def _gapless(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
+    for one in found:
+        yield (_filler(revision, one.at) for revision in range(after + 1, one.revision))
+        yield iter((one,))
+        after = one.revision
+
+
+def _filler(revision: int, at: int) -> Transaction:
+    return Transaction(revision, f"{COMPACTED}-{revision}", FILLER, at, COMPACTED, b"", [])
+
+
+def _checked(piece: list[Transaction], target: Log) -> list[Transaction]:
+    """Raises `TooLarge` for a transaction that the target does not take."""
+    for one in piece if target.max_bytes is not None else ():
+        try:
+            check_bytes(one, target.max_bytes or 0)
+        except TooLarge as error:
+            raise TooLarge(f"Revision {one.revision}: {error}", limit=error.limit) from error
+    return piece

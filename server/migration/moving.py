@@ -1,0 +1,150 @@
+"""A store moves: copied, compared, and the data directory says where its log is from now on."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, Self
+
+from server.app import STORE_FILE, own
+from server.engines.base import Foundation
+from server.errors import StoreError
+from server.joining import shared_log
+from server.migration.comparing import differences
+from server.migration.copying import Progress, copy
+from server.migration.places import File, Log, Place, Remote, read_place
+
+
+class Moved(NamedTuple):
+    """`follows` is where the data directory has its log now, as it is shown; None: it has none.
+
+    `behind` counts revisions that the source has got meanwhile: nothing was settled then.
+    """
+
+    source: str
+    target: str
+    store: str
+    revisions: int
+    copied: int
+    problems: list[str]
+    behind: int
+    follows: str | None
+    is_led: bool
+    """Whether that is new."""
+
+
+class Migration:
+    """In a `with` block: `copy`, `compare`, `settle`. Holds the lock of the data directory."""
+
+    def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
+        """Raises `AddressError`."""
+        self._data_dir = data_dir
+        self._stack = ExitStack()
+        self._home: File | None = None
+        self.to = read_place(target, data_dir)
+        self._given = source and read_place(source, data_dir)
+        self._copied = self._revision = 0
+        self._problems: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Raises `StoreInUse`, `StoreError`, `Unavailable`."""
+        with ExitStack() as stack:
+            stack.callback(own(self._data_dir).release)
+            if (self._data_dir / STORE_FILE).exists():
+                self._home = File(self._data_dir, None, "sqlite")
+                stack.callback(self._home.close)
+            self.source = self._given or read_place(self._followed or "sqlite", self._data_dir)
+            self._from = self._open(stack, self.source, None)
+            self._to = self._from
+            if not self.is_there_already:
+                self._to = self._open(stack, self.to, self._from.foundation)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def is_there_already(self) -> bool:
+        """Whether source and target are one place."""
+        return self.source.shown == self.to.shown
+
+    def copy(self, progress: Progress) -> None:
+        """Bring the target to where the source is. Raises as `copying.copy`."""
+        before = self._to.last_revision()
+        self._revision = self._from.last_revision()
+        if not self.is_there_already:
+            self._revision = copy(self._from, self._to, progress)
+        self._copied = self._revision - before
+
+    def compare(self, progress: Progress) -> None:
+        """Read both from their beginnings and see what differs."""
+        if self.is_there_already:
+            return
+        with TemporaryDirectory(prefix="signalbox-") as folder:
+            self._problems = differences(
+                self._from, self._to, self._revision, Path(folder), progress
+            )
+
+    def settle(self) -> Moved:
+        """Let the data directory say where its log is, where it has had the source's so far."""
+        behind = self._from.last_revision() - self._revision
+        before = self._followed
+        if not (behind or self._problems):
+            self._lead()
+        return Moved(
+            self.source.shown,
+            self.to.shown,
+            self._from.foundation.store,
+            self._revision,
+            self._copied,
+            self._problems,
+            behind,
+            self._follows(),
+            self._followed != before,
+        )
+
+    @property
+    def _followed(self) -> str | None:
+        return self._home.database.meta("engine") if self._home else None
+
+    def _lead(self) -> None:
+        if self._home is None:
+            return
+        is_target = self.to.folder == self._data_dir
+        is_source = self.source.folder == self._data_dir or self.source.shown == self._follows()
+        if is_target:
+            self._home.database.lead(None)
+        elif is_source and self.to.address is not None:
+            self._home.database.lead(self.to.text)
+
+    def _follows(self) -> str | None:
+        if self._home is None:
+            return None
+        return read_place(self._followed or "sqlite", self._data_dir).shown
+
+    def _open(self, stack: ExitStack, place: Place, foundation: Foundation | None) -> Log:
+        opened: Log
+        if place.address is not None:
+            opened = Remote(shared_log(place.address), foundation)
+            stack.callback(opened.close)
+        elif place.folder == self._data_dir and self._home is not None:
+            if foundation is not None:
+                self._home.found(foundation)
+            return self._home
+        else:
+            assert place.folder is not None
+            if place.folder != self._data_dir:
+                stack.callback(own(place.folder).release)
+            opened = self._file(place.folder, foundation, place.shown)
+            stack.callback(opened.close)
+        return opened
+
+    def _file(self, folder: Path, foundation: Foundation | None, shown: str) -> File:
+        opened = File(folder, foundation, shown)
+        if foundation is not None and (followed := opened.database.meta("engine")):
+            opened.close()
+            raise StoreError(
+                f"{folder} is a replica of the log at {read_place(followed, folder).shown}. Choose "
+                "a new folder."
+            )
+        return opened

@@ -1,0 +1,192 @@
+"""Where the two logs of a migration are, and what both are asked: in a file, or on a server."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from server import horizons, log
+from server.app import STORE_FILE
+from server.database import Database
+from server.engines.address import Address, AddressError, read_address
+from server.engines.base import Foundation, SharedLog, Unsettled
+from server.engines.sqlite import SqliteEngine
+from server.errors import StoreError, Unavailable
+from server.events import COMPACTED, Transaction, net_keys
+from server.readmodel import ReadModel
+
+PATIENCE_SECONDS: Final = 30.0
+"""For a server that is away."""
+PAUSE_SECONDS: Final = 0.5
+
+Result = TypeVar("Result")
+
+
+class Place(NamedTuple):
+    """Either `folder`, of a SQLite file, or `address`. `shown` is `text` without secrets."""
+
+    text: str
+    shown: str
+    folder: Path | None
+    address: Address | None
+
+
+def read_place(text: str, data_dir: Path) -> Place:
+    """`sqlite` is `data_dir`, `sqlite:DIR` another. Raises `AddressError`."""
+    if text == "memory":
+        raise AddressError("the engine memory is gone with its server and cannot be moved")
+    if text == "sqlite" or text.startswith("sqlite:"):
+        given = text.removeprefix("sqlite").removeprefix(":")
+        folder = Path(given).expanduser().absolute() if given else data_dir
+        return Place(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
+    address = read_address(text)
+    return Place(text, address.shown, None, address)
+
+
+class Log(Protocol):
+    """What `server.engines.base.SharedLog` promises, as far as a migration needs it."""
+
+    @property
+    def shown(self) -> str: ...
+
+    @property
+    def max_bytes(self) -> int | None: ...
+
+    @property
+    def foundation(self) -> Foundation:
+        """Of the store that is there."""
+
+    def last_revision(self) -> int: ...
+
+    def newest(self, upto: int) -> Transaction | None:
+        """The last transaction that is kept at or below a revision."""
+
+    def read(self, after: int, limit: int) -> list[Transaction]:
+        """Where retention has removed transactions, a file has gaps."""
+
+    def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        """Raises `LogConflict`, `Unavailable`."""
+
+    def close(self) -> None: ...
+
+
+class Remote:
+    """A log on a server. Its connection is made anew where it is lost."""
+
+    def __init__(self, shared: SharedLog, foundation: Foundation | None) -> None:
+        """Founds it where there is none and a `foundation` is given.
+
+        Raises `StoreError`, `Unavailable`.
+        """
+        self._log = shared
+        self.shown = shared.address
+        self.foundation = shared.connect(foundation).foundation
+
+    @property
+    def max_bytes(self) -> int | None:
+        return self._log.max_bytes
+
+    def last_revision(self) -> int:
+        return self._again(self._log.last_revision)
+
+    def newest(self, upto: int) -> Transaction | None:
+        return next(iter(self.read(upto - 1, 1)), None)
+
+    def read(self, after: int, limit: int) -> list[Transaction]:
+        return self._again(lambda: self._log.read(after, limit))
+
+    def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        self._again(lambda: self._log.append(transactions, expected))
+
+    def close(self) -> None:
+        self._log.close()
+
+    def _again(self, work: Callable[[], Result]) -> Result:
+        """Nothing is appended twice, whatever has become of it the first time."""
+        end = monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return work()
+            except (Unavailable, Unsettled) as error:
+                if monotonic() > end:
+                    raise Unavailable(f"{error} Start it again to go on.") from error
+                sleep(PAUSE_SECONDS)
+                with suppress(Unavailable):
+                    self._log.connect(None)
+
+
+class File:
+    """A log in a SQLite file, whose state follows what is appended."""
+
+    def __init__(self, folder: Path, foundation: Foundation | None, shown: str) -> None:
+        """Makes the file where there is none and a `foundation` is given. Raises `StoreError`.
+
+        Whoever opens it holds the folder's lock.
+        """
+        path = folder / STORE_FILE
+        if foundation is None and not path.exists():
+            raise StoreError(f"There is no store in {folder}.")
+        self.shown = shown
+        self.max_bytes = None
+        self.database = Database(path)
+        self._engine = SqliteEngine(self.database)
+        self._readmodel: ReadModel | None = None
+        if foundation is not None:
+            self.found(foundation)
+
+    def found(self, foundation: Foundation) -> None:
+        """Where the store is empty, make it another's."""
+        if not self.last_revision() and not self.database.meta("engine"):
+            self.database.follow(foundation.store, None, foundation.horizons)
+
+    @property
+    def foundation(self) -> Foundation:
+        kept = horizons.read(self.database.writer)
+        return Foundation(
+            self.database.meta("store") or "",
+            tuple((one.prefix, one.revision, one.at) for one in kept if one.revision),
+        )
+
+    def last_revision(self) -> int:
+        return log.last_revision(self.database.writer)
+
+    def newest(self, upto: int) -> Transaction | None:
+        found = self.database.writer.execute(_NEWEST, (upto,)).get
+        return None if found is None else self.read(found - 1, 1)[0]
+
+    def read(self, after: int, limit: int) -> list[Transaction]:
+        return log.read(self.database.writer, after, limit)
+
+    def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        """What only fills gaps in other logs is left out. Nobody else appends, by the lock."""
+        del expected
+        wanted = [one for one in transactions if one.type != COMPACTED]
+        if not wanted:
+            return
+        if self._readmodel is None:
+            self._readmodel = ReadModel(self.database)
+        readmodel = self._readmodel
+        added, removed = net_keys(wanted)
+        self._engine.append(
+            wanted, self.last_revision(), lambda: readmodel.apply(wanted, (), added, removed)
+        )
+        readmodel.committed()
+
+    def heavier_than(self, limit: int) -> tuple[int, int] | None:
+        """The first transaction whose keys and values have more bytes: its revision and these."""
+        for revision, size in self.database.writer.execute(_HEAVY, (limit,)):
+            return revision, size
+        return None
+
+    def close(self) -> None:
+        if self._readmodel is not None:
+            self._readmodel.close()
+        self.database.close()
+
+
+_NEWEST: Final = "SELECT max(revision) FROM transactions WHERE revision <= ?"
+_HEAVY: Final = """
+SELECT revision, sum(length(key) + ifnull(octet_length(value), 0)) AS size FROM changes
+GROUP BY revision HAVING size > ? LIMIT 1
+"""
