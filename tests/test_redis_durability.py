@@ -39,8 +39,14 @@ SECRET: Final = "s3cret-and-long"
         (
             [*FILE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"],
             "1,0",
-            "the log may be evicted: maxmemory-policy is not noeviction",
+            "the log may be evicted: maxmemory-policy is allkeys-lru",
             False,
+        ),
+        (
+            [*FILE, "--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"],
+            "1,0",
+            "on disk before acknowledged",
+            True,
         ),
         (
             [*FILE, "--appendfsync", "always", "--maxmemory", "100mb"],

@@ -180,12 +180,14 @@ def test_a_server_that_takes_less_says_how_much(server: RedisServer, name: str, 
 
 
 def test_an_entry_with_an_odd_id_is_noticed_by_whoever_writes_and_reads(
-    log: RedisLog, name: str, at: Any
+    log: RedisLog, server: RedisServer, name: str, at: Any
 ) -> None:
     at.xadd(f"{{{name}}}:log", {"t": encode(transaction(4))}, "4-7")
     for call in (lambda: log.append([transaction(5)], 4), log.last_revision):
-        with pytest.raises(StoreError, match="4-7"):
+        with pytest.raises(Unavailable, match="4-7"):
             call()
+    with closing(log_at(server.url, name)) as other, pytest.raises(StoreError, match="4-7"):
+        other.connect(None)
     follow = log.follow(0)
     assert flat([next(follow)]) == [1, 2, 3]
     with pytest.raises(StoreError, match="revision 4 is no transaction"):

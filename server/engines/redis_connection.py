@@ -84,10 +84,20 @@ def opened(address: Address, host: str, port: int) -> tuple[Any, SameRun]:
     return redis.Redis(**options), begin
 
 
+@contextmanager
+def unless_closed() -> Iterator[None]:
+    """The client stumbles over what is missing where somebody else closes its connection."""
+    try:
+        yield
+    except (AttributeError, ValueError) as error:
+        raise Unreachable("the connection was closed meanwhile") from error
+
+
 def ask(connection: Any, *command: object) -> Any:
     """The answer as the server gives it. The connection ends where none comes."""
-    connection.send_command(*command)
-    return connection.read_response()
+    with unless_closed():
+        connection.send_command(*command)
+        return connection.read_response()
 
 
 def setting(client: Any, name: str) -> str:
@@ -132,10 +142,10 @@ def connecting(where: str) -> Iterator[None]:
 
 @contextmanager
 def asking(where: str) -> Iterator[None]:
-    """While nothing is written. A connection that is closed meanwhile is a ValueError in places."""
+    """While nothing is written."""
     try:
         yield
-    except (RedisError, OSError, ValueError) as error:
+    except (RedisError, OSError) as error:
         raise _unavailable(where, error) from error
 
 
@@ -146,7 +156,7 @@ def appending(where: str) -> Iterator[None]:
         yield
     except (ResponseError, BusyLoadingError, *_REFUSED) as error:
         raise _unavailable(where, error) from error
-    except (RedisError, OSError, ValueError) as error:
+    except (RedisError, OSError) as error:
         raise Unsettled(f"{where} has not answered: {_said(error)}.") from error
 
 
@@ -166,6 +176,4 @@ def _code(error: Exception) -> str:
 
 def _said(error: Exception) -> str:
     """Without the place in our script."""
-    if isinstance(error, ValueError):
-        return "the connection was closed meanwhile"
     return str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__

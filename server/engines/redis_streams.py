@@ -27,6 +27,7 @@ from server.engines.redis_connection import (
     connecting,
     largest,
     opened,
+    unless_closed,
 )
 from server.errors import StoreError, Unavailable
 from server.events import Transaction, decode_all, encode
@@ -171,19 +172,18 @@ class RedisLog:
         raise self._given_up()
 
     def tell(self, message: bytes) -> None:
-        client = self._connected()
-        with asking(self.address):
-            client.publish(self._channel, message)
+        with self._connection() as connection, asking(self.address):
+            ask(connection, "PUBLISH", self._channel, message)
 
     def hear(self) -> Iterator[bytes]:
         client = self._connected()
         listener = client.pubsub()
         try:
-            with asking(self.address):
+            with asking(self.address), unless_closed():
                 listener.subscribe(self._channel)
             heard = monotonic()
             while client is self._client:
-                with asking(self.address):
+                with asking(self.address), unless_closed():
                     message = listener.get_message(timeout=BLOCK_MS / 1000)
                     if message is None:
                         _check_heard(heard)
@@ -240,7 +240,7 @@ class RedisLog:
     def _connection(self) -> Iterator[Any]:
         """One from the pool, connected. Nothing was sent where that fails."""
         pool = self._connected().connection_pool
-        with asking(self.address):
+        with asking(self.address), unless_closed():
             connection = pool.get_connection()
         try:
             yield connection
