@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
@@ -208,6 +209,12 @@ def lost(server: Server) -> dict[str, Any]:
     """What the node says of its log, once that is away."""
     until(lambda: not standing(server)["connected"])
     return standing(server)
+
+
+def assert_lately(since: str) -> None:
+    """A time as all answers have it, within this test."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    assert 0 <= seconds < 120
 
 
 def regained(server: Server) -> None:

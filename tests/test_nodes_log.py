@@ -15,6 +15,7 @@ from nodes import (
     Site,
     Watcher,
     address_at,
+    assert_lately,
     broker,
     nats_told,
     post,
@@ -66,7 +67,7 @@ def found_another(site: Site, number: int, store: str = "0" * 32) -> None:
 def assert_stands_apart(node: Server, site: Site, *words: str, had: int = 10) -> None:
     """The node says so, serves what it had and writes nothing; it does not start anew either."""
     until(lambda: all(word in (standing(node)["problem"] or "") for word in words))
-    assert standing(node)["stale_since"] > 0
+    assert_lately(standing(node)["stale_since"])
     until(lambda: all(word in node.stderr.read_text() for word in words))
     answer = post(node, "set", key="k", value="lost")
     assert (answer["status"], answer["code"]) == ("rejected", "unavailable"), answer
