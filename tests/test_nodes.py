@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from time import monotonic
@@ -24,8 +25,11 @@ from nodes import (
     standing,
     status,
     until,
+    whole,
 )
 from robust import Client, lines
+from server.engines.base import LogConflict
+from server.events import Change
 
 Property = Callable[[str, object], None]
 
@@ -98,6 +102,30 @@ def test_a_command_id_is_done_once_whichever_node_it_is_sent_to(site: Site) -> N
     assert one.value("n") == 20
     reused = post(other, "add", key="n", by=2, id="once-3")
     assert (reused["status"], reused["code"]) == ("rejected", "id_reused")
+
+
+def test_a_command_id_that_comes_to_both_nodes_at_once_is_done_once(site: Site) -> None:
+    nodes = site.nodes(2)
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(40):
+            command = {"type": "add", "key": "n", "id": f"race-{turn}", "actor": "a"}
+            told = [each.json() for each in pool.map(Server.post, nodes * 2, [command] * 4)]
+            assert {each["revision"] for each in told} == {turn + 1}, told
+            assert [each["duplicate"] for each in told].count(False) == 1
+    reach(40, *nodes)
+    assert [node.value("n") for node in nodes] == [40, 40]
+
+
+def test_of_two_commands_with_one_id_at_one_place_the_log_takes_the_first(site: Site) -> None:
+    """Also where the engine itself knows the id and would call the second a repetition."""
+    site.node()
+    (first,) = sets(1, 1)
+    other = first._replace(fingerprint=b"other", changes=[Change("other", "1", is_new=True)])
+    site.log().append([first], 0)
+    with pytest.raises(LogConflict) as refused:
+        site.log().append([other], 0)
+    assert refused.value.actual == 1
+    assert list(whole(site.log())) == [first]
 
 
 def test_an_expectation_is_judged_by_the_logs_end_not_by_what_the_node_has(site: Site) -> None:

@@ -18,7 +18,7 @@ from robust import Client, lines
 Property = Callable[[str, object], None]
 CLIENTS: Final = 6
 """At each node."""
-HAMMERED: Final = 3.0
+HAMMERED: Final = 2.0
 LEAST_SHARE: Final = 0.05
 
 

@@ -1,6 +1,9 @@
 """A log that is not what it was is told loudly and never merged; so is what it keeps on disk."""
 
+import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +30,7 @@ from nodes import (
     until,
 )
 from redis_server import RedisServer
-from robust import assert_sound
+from robust import JSON, assert_sound
 from server.engines.address import read_address
 from server.engines.base import Foundation
 from server.joining import shared_log
@@ -69,7 +72,7 @@ def assert_stands_apart(node: Server, site: Site, *words: str, had: int = 10) ->
     until(lambda: all(word in (standing(node)["problem"] or "") for word in words))
     assert_lately(standing(node)["stale_since"])
     until(lambda: all(word in node.stderr.read_text() for word in words))
-    answer = post(node, "set", key="k", value="lost")
+    answer = post(node, "set", key="k", value="lost", id="lost-too")
     assert (answer["status"], answer["code"]) == ("rejected", "unavailable"), answer
     assert (status(node)["revision"], node.value("k")) == (had, had)
     with node.stream() as stream:
@@ -162,6 +165,24 @@ def test_a_log_that_is_replaced_behind_an_open_connection_is_never_merged(
     found_another(site, 20)
     assert_stands_apart(node, site, "0" * 32)
     assert [change["id"] for change in watcher.changes(10)][-1] == "mine-10"
+
+
+def test_a_frozen_node_does_not_write_into_a_log_that_has_taken_its_logs_place(
+    engine: Broker, site: Site
+) -> None:
+    """The other one ends at the same revision, so that an expectation of its end holds in it."""
+    node = site.node()
+    written(node, 1, 10)
+    os.kill(node.pid, signal.SIGSTOP)
+    remove_log(engine)
+    found_another(site, 10)
+    connection = node.connect()
+    body = json.dumps({"type": "set", "key": "k", "value": "lost", "id": "lost"})
+    connection.request("POST", "/commands", body, node.authorization() | JSON)
+    os.kill(node.pid, signal.SIGCONT)
+    assert connection.getresponse().status == 503
+    connection.close()
+    assert_stands_apart(node, site, "0" * 32)
 
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
