@@ -165,6 +165,13 @@ def test_a_batch_larger_than_any_buffer_arrives(server: NatsServer, logs: Logs) 
 # Reading.
 
 
+def test_read_holds_about_a_mebibyte_at_once_and_goes_on_behind_it(log: JetStreamLog) -> None:
+    log.append(made(1, 60, 60_000), 0)
+    first = log.read(0, 1_000)
+    assert len(first) * 60_000 < 2 * MIB
+    assert whole(log) == made(1, 60, 60_000)
+
+
 def test_a_message_larger_than_a_piece_is_read_and_followed(server: NatsServer, logs: Logs) -> None:
     log = logs.at(f"{server.url}/log")
     written = [*made(1, 1, 6_000_000), *made(2), *made(3, 1, 5_000_000)]
@@ -257,7 +264,7 @@ def test_a_killed_server_ends_all_that_waits_within_seconds(server: NatsServer, 
         log.append(made(2), 1)
 
 
-@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("size", [1, 40, 400])
 def test_killing_the_server_loses_nothing_that_was_acknowledged_nor_hangs(
     server: NatsServer, logs: Logs, size: int
 ) -> None:

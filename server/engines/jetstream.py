@@ -8,6 +8,7 @@ See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from secrets import token_hex
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -27,9 +28,14 @@ from server.events import Transaction, decode_all, encode
 
 SECONDS: Final = 3.0
 """For each answer."""
+BYTES_A_SECOND: Final = 10 * 1024 * 1024
+"""What is appended may take so much longer for its size."""
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
 LARGEST_BATCH: Final = 1_000
+LOOKS: Final = 20
+LOOK_SECONDS: Final = 0.01
+"""A cluster refuses for the sake of an append that is still on its way to a majority."""
 CHAIN: Final = 50
 """Up to so many messages a chain is faster than an atomic batch, which takes NATS 2.15 some 2.4 ms
 whatever its size."""
@@ -86,12 +92,13 @@ class JetStreamLog:
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         client = self._check_connected()
-        found = self._asked(direct(client, self._stream, after, limit))
+        found, is_end = self._asked(direct(client, self._stream, after, limit))
         last = found[-1][0] if found else after
-        if len(found) < limit and last < self._known:
-            # A follower of the cluster has answered that does not have the end yet.
-            missing = range(last + 1, min(self._known, after + limit) + 1)
-            found += self._asked(one_by_one(client, self._stream, missing))
+        if is_end or not found:
+            # A follower of the cluster has answered that does not have the end yet; or the next one
+            # is too large to come with others.
+            end = min(self._known, after + limit) if is_end else last + 1
+            found += self._asked(one_by_one(client, self._stream, range(last + 1, end + 1)))
         return decode_all(found)
 
     def last_revision(self) -> int:
@@ -103,9 +110,12 @@ class JetStreamLog:
         return answer.last
 
     def follow(self, after: int) -> Iterator[list[Transaction]]:
-        pull = Pull(self._check_connected(), self._stream, after)
+        pull, checked = Pull(self._check_connected(), self._stream, after), monotonic()
         while True:
             piece = decode_all(self._asked(pull.next()))
+            if not piece and monotonic() > checked + SECONDS:
+                self._check_still_there(after)
+                checked = monotonic()
             for number, one in enumerate(piece, start=after + 1):
                 if one.revision != number:
                     raise Unavailable(
@@ -114,6 +124,13 @@ class JetStreamLog:
             after += len(piece)
             self._known = max(self._known, after)
             yield piece
+
+    def _check_still_there(self, after: int) -> None:
+        """Whoever waits for more must notice that no more will come: no leader, or another log."""
+        client = self._check_connected()
+        answer = self._asked(ask(client, f"STREAM.INFO.{self._stream}"))
+        if answer.error or answer.last < after:
+            raise Unavailable(f"{self.address} has no revision {after} now. {answer.error}")
 
     def tell(self, message: bytes) -> None:
         client = self._check_connected()
@@ -146,6 +163,8 @@ class JetStreamLog:
         client = await opened(self._address)
         try:
             answer = await jetstream_api.found(client, self._address, self._subject, foundation)
+            founded = answer.foundation(self.address)
+            is_flushed = await jetstream_api.is_flushed(client, answer)
         except BaseException:
             await closed(client)
             raise
@@ -157,8 +176,8 @@ class JetStreamLog:
         self._may_chain = answer.config.get("num_replicas") == 1
         self._is_atomic = bool(answer.config.get("allow_atomic"))
         self._known = answer.last
-        durability, is_durable = jetstream_api.durability(answer.config)
-        return Standing(answer.foundation(self.address), answer.last, durability, is_durable)
+        durability, is_durable = jetstream_api.durability(answer.config, is_flushed)
+        return Standing(founded, answer.last, durability, is_durable)
 
     def _check_connected(self) -> Client:
         if self._client is None or not self._client.is_connected:
@@ -185,17 +204,11 @@ class JetStreamLog:
     async def _batch(
         self, transactions: Sequence[Transaction], expected: int
     ) -> Answer | Exception:
-        """One answer for all of them."""
-        try:
-            return await self._sent_as_batch(transactions, expected)
-        except GONE as error:
-            return _as_exception(error)
-
-    async def _sent_as_batch(
-        self, transactions: Sequence[Transaction], expected: int
-    ) -> Answer | Exception:
+        """One answer for all of them. Raises `Unavailable` before the last one is sent."""
         client, batch, last = self._client, token_hex(8), len(transactions)
         assert client is not None
+        payloads = [encode(one) for one in transactions]
+        headers: dict[str, str] = {}
         for number, one in enumerate(transactions, start=1):
             headers = {
                 "Nats-Msg-Id": f"{one.id}:{one.revision}",
@@ -205,9 +218,13 @@ class JetStreamLog:
             if number == 1:
                 headers["Nats-Expected-Last-Sequence"] = str(expected)
             if number < last:
-                await client.publish(self._subject, encode(one), headers=headers)
+                try:
+                    await client.publish(self._subject, payloads[number - 1], headers=headers)
+                except GONE as error:
+                    # The server forgets a batch whose last message does not come.
+                    raise Unavailable(f"{self.address} is away: {_said(error)}.") from error
         headers["Nats-Batch-Commit"] = "1"
-        return await self._publish(client, transactions[-1], headers)
+        return await self._publish(client, payloads[-1], headers, _seconds(payloads))
 
     async def _chain(
         self, transactions: Sequence[Transaction], expected: int
@@ -215,6 +232,7 @@ class JetStreamLog:
         """Messages that are sent together; none is stored behind one that was not."""
         client, before = self._client, ""
         assert client is not None
+        payloads = [encode(one) for one in transactions]
         self._number += 1
         try:
             for place, one in enumerate(transactions):
@@ -224,8 +242,9 @@ class JetStreamLog:
                     headers["Nats-Expected-Last-Msg-Id"] = before
                 before = headers["Nats-Msg-Id"]
                 reply = f"{self._inbox}.{self._number}.{place}"
-                await client.publish(self._subject, encode(one), reply, headers)
-            return await asyncio.wait_for(self._acknowledged(len(transactions)), SECONDS)
+                await client.publish(self._subject, payloads[place], reply, headers)
+            answers = self._acknowledged(len(transactions))
+            return await asyncio.wait_for(answers, _seconds(payloads))
         except (*GONE, msgspec.MsgspecError) as error:
             return [_as_exception(error)]
 
@@ -245,18 +264,18 @@ class JetStreamLog:
         assert self._acks is not None
         answers: dict[int, Answer | Exception] = {}
         while len(answers) < count:
-            message = await self._acks.next_msg(timeout=SECONDS)
+            message = await self._acks.next_msg(timeout=None)
             *_, number, place = message.subject.split(".")
             if int(number) == self._number:  # not one that came too late
                 answers[int(place)] = _answer(message)
         return [answers[place] for place in range(count)]
 
     async def _publish(
-        self, client: Client, one: Transaction, headers: dict[str, str]
+        self, client: Client, payload: bytes, headers: dict[str, str], seconds: float
     ) -> Answer | Exception:
         try:
             message: Msg = await client.request(
-                self._subject, encode(one), timeout=SECONDS, headers=headers
+                self._subject, payload, timeout=seconds, headers=headers
             )
             return msgspec.json.decode(message.data, type=Answer)
         except (*GONE, msgspec.MsgspecError) as error:
@@ -278,23 +297,26 @@ class JetStreamLog:
         if any(isinstance(one, Answer) and not one.error for one in answers):
             raise Unsettled(f"{self.address} has stored a part.")
         first = answers[0]
-        if isinstance(first, nats.errors.NoRespondersError):
+        if all(isinstance(one, nats.errors.NoRespondersError) for one in answers):
             raise Unavailable(f"{self.address} has no JetStream that takes it now.")
-        if isinstance(first, Exception):
-            raise Unsettled(f"{self.address} has not answered: {_said(first)}.")
+        for one in answers:
+            if isinstance(one, Exception):
+                raise Unsettled(f"{self.address} has not answered: {_said(one)}.")
+        assert isinstance(first, Answer)
         if first.is_conflict:
             raise LogConflict(self._end(expected))
         raise Unavailable(f"{self.address} has not taken it: {first.error}.")
 
     def _end(self, expected: int) -> int:
-        """Where the log ends, which is not at `expected`."""
+        """Where the log ends, which is not at `expected`, or not for long."""
         try:
-            actual = self.last_revision()
+            for _ in range(LOOKS):
+                if (actual := self.last_revision()) != expected:
+                    return actual
+                self._asked(asyncio.sleep(LOOK_SECONDS))
         except Unavailable as error:
             raise Unsettled(f"{self.address} does not tell its end.") from error
-        if actual == expected:
-            raise Unsettled(f"{self.address} refuses what its end allows.")
-        return actual
+        raise Unsettled(f"{self.address} refuses what its end allows.")
 
 
 def _answer(message: Msg) -> Answer | Exception:
@@ -309,3 +331,8 @@ def _as_exception(error: BaseException) -> Exception:
 
 def _said(error: BaseException) -> str:
     return str(error).removeprefix("nats: ").rstrip(".") or type(error).__name__
+
+
+def _seconds(payloads: Sequence[bytes]) -> float:
+    """For the answer to what is appended, which a large one takes longer for."""
+    return SECONDS + sum(map(len, payloads)) / BYTES_A_SECOND

@@ -6,6 +6,7 @@ See https://docs.nats.io/reference/reference-protocols/nats_api_reference.
 import asyncio
 import ssl
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,14 +20,20 @@ from server.errors import StoreError, Unavailable
 SECONDS: Final = 3.0
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
 """What nats-py raises where nobody answers."""
-WRONG_LAST: Final = (10071, 10070, 10201)
-"""Wrong last sequence, wrong last message id, a message id of the batch that is stored already."""
+WRONG_LAST: Final = (10071, 10164, 10070, 10201)
+"""Wrong last sequence, the same with another append under way, wrong last message id, a message id
+of the batch that is stored already."""
 NO_STREAM: Final = 10059
 TAKEN: Final = 10058
+IMPOSSIBLE: Final = (10065, 10074, 10039, 10076)
+"""Its subject is another stream's, no cluster, no JetStream for this account or at all."""
 NAME: Final = "signalbox.foundation"
 MINUTES: Final = 60 * 10**9
 ATOMIC: Final = (2, 12)
 QUORUM: Final = 3
+JSZ: Final = "$SYS.REQ.SERVER.PING.JSZ"
+ASIDE_SECONDS: Final = 0.5
+"""For what is good to know."""
 
 
 class Answer(msgspec.Struct):
@@ -36,6 +43,7 @@ class Answer(msgspec.Struct):
     error_: dict[str, Any] = msgspec.field(default_factory=dict, name="error")
     config: dict[str, Any] = {}
     state: dict[str, Any] = {}
+    cluster: dict[str, Any] | None = None
 
     @property
     def error(self) -> str:
@@ -61,24 +69,50 @@ class Answer(msgspec.Struct):
         text = (self.config.get("metadata") or {}).get(NAME)
         if text is None:
             raise StoreError(f"The stream at {address} is not a log of Signalbox: choose another.")
-        return msgspec.json.decode(text, type=Foundation)
+        try:
+            return msgspec.json.decode(text, type=Foundation)
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"What founded the log at {address} cannot be read: it is damaged, or of a newer "
+                "Signalbox."
+            ) from error
+
+
+class _Context(ssl.SSLContext):
+    """Knows whether it was used: nats-py encrypts only where the server's greeting asks for it."""
+
+    is_used = False
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        self.is_used = True
+        return super().wrap_bio(*args, **options)
 
 
 async def opened(address: Address) -> Client:
     """A connection to the first host that takes it. Raises `StoreError`, or as nats-py does."""
     problem: Exception = nats.errors.NoServersError()
     for host, port in address.hosts:
-        client = Client()
+        client, context = Client(), _context(address)
+        options = _options(address, context)
         try:
-            await client.connect(f"{address.scheme}://{host}:{port}", **_options(address))
+            connecting = client.connect(f"{address.scheme}://{host}:{port}", **options)
+            await asyncio.wait_for(connecting, SECONDS)
+            _check_encrypted(address, context)
+            return client
+        except ssl.SSLError as error:
+            await closed(client)
+            raise StoreError(
+                f"{address.shown} is not to be trusted: {error}. See the options ca, cert and key."
+            ) from error
         except (TimeoutError, nats.errors.Error, OSError) as error:
             # Where no server is left, the one before says why.
             problem = client.last_error or error
             await closed(client)
             if "uthoriz" in str(problem) or "uthentic" in str(problem):
                 raise StoreError(f"{address.shown} refuses these credentials.") from error
-        else:
-            return client
+        except BaseException:
+            await closed(client)
+            raise
     raise problem
 
 
@@ -88,27 +122,68 @@ async def closed(client: Client) -> None:
         await asyncio.wait_for(client.close(), 1.0)
 
 
-def _options(address: Address) -> dict[str, Any]:
-    given = address.options
+def _context(address: Address) -> _Context | None:
+    """Raises `StoreError` where its files cannot be read."""
+    if not address.is_encrypted:
+        return None
+    given, context = address.options, _Context(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if "ca" in given:
+            context.load_verify_locations(given["ca"])
+        else:
+            context.load_default_certs()
+        if "cert" in given:
+            context.load_cert_chain(given["cert"], given["key"])
+    except OSError as error:
+        raise StoreError(f"The options ca, cert and key cannot be read: {error}.") from error
+    return context
+
+
+def _check_encrypted(address: Address, context: _Context | None) -> None:
+    if context is not None and not context.is_used:
+        raise StoreError(
+            f"The server at {address.shown} does not encrypt; where that is meant, say nats://."
+        )
+
+
+def _options(address: Address, context: _Context | None) -> dict[str, Any]:
+    def secret(value: str) -> Any:
+        def told() -> str:
+            _check_encrypted(address, context)
+            return value
+
+        return told
+
     options: dict[str, Any] = {
         "allow_reconnect": False,
         "max_reconnect_attempts": 1,
         "reconnect_time_wait": 0,
         "connect_timeout": SECONDS,
+        "flush_timeout": SECONDS,  # without it, what is sent to a dead server waits for ever
         "error_cb": _ignore,  # whoever asks is told
-        "user": address.user,
-        "password": address.password,
     }
     if address.user and address.password is None:
-        options |= {"user": None, "token": address.user}
-    if creds := given.get("creds"):
-        options["user_credentials"] = creds
-    if address.is_encrypted:
-        context = ssl.create_default_context(cafile=given.get("ca"))
-        if "cert" in given:
-            context.load_cert_chain(given["cert"], given["key"])
+        options["token"] = secret(address.user)
+    elif address.user:
+        options |= {"user": secret(address.user), "password": secret(address.password or "")}
+    if creds := address.options.get("creds"):
+        options["user_credentials"] = _readable(creds)
+    if context is not None:
         options["tls"] = context
     return options
+
+
+def _readable(creds: str) -> str:
+    """Raises `StoreError` where it is not: nats-py finds that out late."""
+    try:
+        import nkeys  # type: ignore[import-untyped]  # noqa: F401, PLC0415 - needed for this option alone
+
+        with Path(creds).open("rb"):
+            return creds
+    except OSError as error:
+        raise StoreError(f"The option creds cannot be read: {error}.") from error
+    except ModuleNotFoundError as error:
+        raise StoreError("The option creds needs: pip install nkeys") from error
 
 
 async def _ignore(_: Exception) -> None:
@@ -140,11 +215,20 @@ async def found(
         raise StoreError(
             f"{address.shown} has no JetStream: start nats-server with -js."
         ) from error
+    except nats.errors.TimeoutError as error:
+        if "ermissions" not in str(client.last_error):
+            raise
+        raise StoreError(
+            f"{address.shown} does not let this user in: {client.last_error}."
+        ) from error
     if answer.code == NO_STREAM:
         raise StoreError(f"There is no log at {address.shown} any more.")
     if answer.error:
-        raise Unavailable(f"{address.shown} has not taken it: {answer.error}.")
+        kind = StoreError if answer.code in IMPOSSIBLE else Unavailable
+        raise kind(f"{address.shown} cannot hold the log: {answer.error}.")
     _check(answer.config, address, subject)
+    if answer.state.get("first_seq", 0) > 1 or answer.state.get("num_deleted", 0):
+        raise StoreError(f"The log at {address.shown} has lost some of its revisions.")
     return answer
 
 
@@ -172,27 +256,55 @@ def _config(
 
 def _check(config: dict[str, Any], address: Address, subject: str) -> None:
     """Raises `StoreError` for a stream that would lose messages, or has others'."""
-    limits = ("max_msgs", "max_bytes", "max_age", "max_msgs_per_subject")
-    bounds = [name for name in limits if config.get(name, -1) > 0]
-    if config.get("subjects") != [subject] or config.get("retention") != "limits":
+    is_filled_otherwise = config.get("mirror") or config.get("sources") or config.get("sealed")
+    if (
+        config.get("subjects") != [subject]
+        or config.get("retention") != "limits"
+        or is_filled_otherwise
+    ):
         raise StoreError(f"The stream at {address.shown} is not a log of Signalbox.")
-    if bounds and config.get("discard") != "new":
+    # "discard": "new" refuses what is beyond the first two; the others remove the old regardless.
+    limits = ["max_age", "max_msgs_per_subject"]
+    limits += ["max_msgs", "max_bytes"] if config.get("discard") != "new" else []
+    if bounds := [name for name in limits if config.get(name, -1) > 0]:
         raise StoreError(
             f"The stream at {address.shown} discards old messages ({', '.join(bounds)}): a log "
             "must not."
         )
 
 
-def durability(config: dict[str, Any]) -> tuple[str, bool]:
-    """One phrase, and whether it means a quorum.
+async def is_flushed(client: Client, answer: Answer) -> bool | None:
+    """Whether the one server that has the log flushes before it acknowledges; None if not told.
 
-    When a single server flushes its file is not told to clients: by default within two minutes.
+    Only accounts to which the system account exports `$SYS.REQ.SERVER.PING.JSZ` are told.
     """
+    asked: dict[str, Any] = {"config": True}
+    if name := (answer.cluster or {}).get("leader"):
+        asked["server_name"] = name
+    try:
+        message = await client.request(JSZ, msgspec.json.encode(asked), timeout=ASIDE_SECONDS)
+        config = msgspec.json.decode(message.data)["data"]["config"]
+    except (nats.errors.Error, TimeoutError, msgspec.MsgspecError, KeyError):
+        return None
+    return bool(config.get("sync_always"))
+
+
+def durability(config: dict[str, Any], is_flushed: bool | None) -> tuple[str, bool]:
+    """One phrase, and whether it means a disk or a quorum."""
     copies = int(config.get("num_replicas", 1))
     if config.get("storage") != "file":
         return "in the memory of the server", False
+    if config.get("persist_mode") == "async":
+        return "acknowledged before it is written", False
     if copies >= QUORUM:
         return f"on a majority of {copies} servers before acknowledged", True
     if copies > 1:
         return f"on {copies} servers, which is no quorum", False
-    return "on one server, flushed to its disk when it does that", False
+    return _ON_ONE[is_flushed]
+
+
+_ON_ONE: Final = {
+    True: ("on disk before acknowledged", True),
+    False: ("on one server, flushed to its disk some time after acknowledged", False),
+    None: ("on one server, flushed to its disk when it does that", False),
+}

@@ -25,10 +25,11 @@ class Gone(nats.errors.Error):
     """What was read from is not there any more, or does not answer."""
 
 
-async def direct(client: Client, stream: str, after: int, limit: int) -> Found:
+async def direct(client: Client, stream: str, after: int, limit: int) -> tuple[Found, bool]:
     """At most `limit` messages behind a sequence with one question (NATS 2.11, ADR-31).
 
-    About `PIECE_BYTES` at most. Any server of a cluster may answer, also one that lags behind.
+    About `PIECE_BYTES` at most, and none where the next one alone has more. Any server of a cluster
+    may answer, also one that lags behind: the second is whether it has no more than that.
     """
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)
@@ -42,7 +43,8 @@ async def direct(client: Client, stream: str, after: int, limit: int) -> Found:
             message = await answers.next_msg(timeout=SECONDS)
             if status := _status(message):
                 if status in ("204", "404"):
-                    return found
+                    pending = (message.headers or {}).get("Nats-Num-Pending", "0")
+                    return found, pending == "0"
                 raise Gone(f"{status} {message.headers}")
             found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
     finally:
@@ -50,15 +52,19 @@ async def direct(client: Client, stream: str, after: int, limit: int) -> Found:
 
 
 async def one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Found:
-    """As `direct`, of the server that decides on appends."""
+    """As `direct`, of the server that decides on appends; at least one."""
     found: Found = []
+    size = 0
     for sequence in sequences:
+        if size >= PIECE_BYTES:
+            break
         asked = msgspec.json.encode({"seq": sequence})
         message = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=SECONDS)
         answer = msgspec.json.decode(message.data, type=_Got)
         if answer.message is None:
             raise Gone(f"message {sequence} is not there")
         found.append((answer.message.seq, answer.message.data))
+        size += len(answer.message.data)
     return found
 
 
@@ -77,6 +83,8 @@ class Pull:
     def __init__(self, client: Client, stream: str, after: int) -> None:
         self._client, self._stream, self._after = client, stream, after
         self._name = ""
+        self._inbox = client.new_inbox()
+        self._number = 0
         self._left = 0
         self._answers: Subscription | None = None
         self._waiting: deque[Msg] = deque()
@@ -94,7 +102,7 @@ class Pull:
             if message is None:
                 break
             if status := _status(message):
-                if self._is_over(status, message):
+                if message.subject == self._subject and self._is_over(status, message):
                     break
                 continue
             self._left -= 1
@@ -104,7 +112,7 @@ class Pull:
 
     async def _begin(self) -> None:
         self._answers = await self._client.subscribe(
-            self._client.new_inbox(), pending_msgs_limit=-1, pending_bytes_limit=-1
+            f"{self._inbox}.*", pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         config = {
             "deliver_policy": "by_start_sequence",
@@ -125,8 +133,11 @@ class Pull:
         self._name = answer["name"]
 
     async def _ask(self) -> None:
-        """For the next messages; bounded, so that a slow reader is not flooded."""
-        assert self._answers is not None
+        """For the next messages; bounded, so that a slow reader is not flooded.
+
+        Each question has a subject of its own, so that the end of one is not taken for another's.
+        """
+        self._number += 1
         wanted = {
             "batch": PIECE,
             "max_bytes": 4 * PIECE_BYTES + self._client.max_payload,
@@ -137,8 +148,12 @@ class Pull:
         await self._client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
             msgspec.json.encode(wanted),
-            reply=self._answers.subject,
+            reply=self._subject,
         )
+
+    @property
+    def _subject(self) -> str:
+        return f"{self._inbox}.{self._number}"
 
     async def _message(self, wait: bool) -> Msg | None:
         """The next one; where nothing is there yet and nobody waits, None."""
@@ -155,9 +170,7 @@ class Pull:
         if status == "100":
             return True  # a heartbeat: nothing has come
         said = _described(message)
-        if "Batch Completed" in said:
-            return False  # more was asked for already
-        if status == "408" or "Exceed" in said:
+        if status == "408" or "Exceed" in said or "Batch Completed" in said:
             self._left = 0
             return True
         raise Gone(said)

@@ -1,0 +1,265 @@
+"""Coming to a log in NATS JetStream: founding, credentials, encryption, how durable it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+import trustme
+
+import brokers
+from brokers import new_log
+from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_parallel, made, stream
+from nats_server import NatsServer
+from redis_server import free_port
+from server.engines import jetstream_api
+from server.engines.base import Foundation
+from server.errors import StoreError, Unavailable
+
+PASSWORD = "open-sesame"
+USERS = f"""
+accounts {{
+  SYS {{ users: [{{user: s, password: s}}], exports: [{{service: "$SYS.REQ.SERVER.PING.JSZ"}}] }}
+  APP {{
+    jetstream: enabled
+    users: [
+      {{user: ada, password: "{PASSWORD}"}}
+      {{user: eve, password: e, permissions: {{publish: ["$JS.API.STREAM.INFO.>"]}}}}
+    ]
+    imports: [{{service: {{account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}}}]
+  }}
+  BARE {{ users: [{{user: bob, password: b}}] }}
+}}
+system_account: SYS
+"""
+DAMAGE: dict[str, dict[str, Any]] = {
+    "no metadata of ours": {"metadata": {}},
+    "damaged metadata": {"metadata": {"signalbox.foundation": "{"}},
+    "old messages expire": {"max_age": 10**12},
+    "a subject keeps few messages": {"max_msgs_per_subject": 5},
+    "old messages make room": {"max_msgs": 5, "discard": "old"},
+    "another subject": {"subjects": ["strange.>"]},
+    "messages go when they were read": {"retention": "interest"},
+}
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    opened = Logs()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    """Host and port of a server that wants credentials."""
+    with NatsServer(tmp_path / "nats", USERS) as started:
+        yield f"127.0.0.1:{started.port}"
+
+
+# Founding.
+
+
+def test_of_several_who_found_at_once_all_get_the_foundation_that_won(logs: Logs) -> None:
+    address = new_log("nats")
+    founding = [logs.away(address) for _ in range(5)]
+    standings = in_parallel(
+        *[
+            lambda number=number, log=log: log.connect(Foundation(f"store-{number}"))
+            for number, log in enumerate(founding)
+        ]
+    )
+    assert len({one.foundation.store for one in standings}) == 1
+    assert logs.away(address).connect(None).foundation == standings[0].foundation
+
+
+def test_a_foundation_comes_back_as_it_was_laid(logs: Logs) -> None:
+    address = new_log("nats")
+    logs.at(address)
+    logs.at(address, None)
+    assert logs.standing is not None
+    assert (logs.standing.foundation, logs.standing.revision) == (FOUNDATION, 0)
+
+
+def test_without_a_foundation_nothing_is_founded(logs: Logs) -> None:
+    address = new_log("nats")
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            logs.at(address, None)
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGE))
+def test_a_stream_that_cannot_be_a_log_is_refused(logs: Logs, damage: str) -> None:
+    name = damage.replace(" ", "-")
+    stream(brokers.nats().port, name, **DAMAGE[damage])
+    with pytest.raises(StoreError):
+        logs.at(f"{brokers.nats().url}/{name}")
+    assert asked(brokers.nats().port, f"STREAM.DELETE.{name}")["success"]
+
+
+def test_a_log_that_has_lost_its_beginning_is_refused(logs: Logs) -> None:
+    port = brokers.nats().port
+    stream(port, "beheaded")
+    log = logs.at(f"{brokers.nats().url}/beheaded")
+    log.append(made(1, 3), 0)
+    assert asked(port, "STREAM.PURGE.beheaded", seq=2)["success"]
+    with pytest.raises(StoreError, match="lost"):
+        log.connect(None)
+
+
+def test_where_another_stream_has_the_subject_that_is_said(logs: Logs) -> None:
+    stream(brokers.nats().port, "taker", subjects=["taken.log"])
+    with pytest.raises(StoreError, match="overlap"):
+        logs.at(f"{brokers.nats().url}/taken")
+
+
+def test_three_copies_on_one_server_are_refused(logs: Logs) -> None:
+    with pytest.raises(StoreError, match="replicas"):
+        logs.at(f"{new_log('nats')}?replicas=3")
+
+
+# Who is let in.
+
+
+def test_the_right_password_lets_in_and_others_are_refused_without_naming_them(
+    logs: Logs, guarded: str
+) -> None:
+    logs.at(f"nats://ada:{PASSWORD}@{guarded}/log")
+    for userinfo in ("ada:wrong-one@", "token-only@", ""):
+        with pytest.raises(StoreError, match="credentials") as caught:
+            logs.at(f"nats://{userinfo}{guarded}/log")
+        assert "wrong-one" not in str(caught.value)
+        assert "token-only" not in str(caught.value)
+
+
+def test_a_user_who_may_not_write_is_told_so(logs: Logs, guarded: str) -> None:
+    with pytest.raises(StoreError, match="ermission"):
+        logs.at(f"nats://eve:e@{guarded}/log")
+
+
+def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> None:
+    with pytest.raises(StoreError, match="JetStream"):
+        logs.at(f"nats://bob:b@{guarded}/log")
+
+
+def test_a_token_lets_in(logs: Logs, tmp_path: Path) -> None:
+    with NatsServer(tmp_path, f'authorization {{ token: "{PASSWORD}" }}') as server:
+        logs.at(f"nats://{PASSWORD}@127.0.0.1:{server.port}/log")
+        logs.close()
+
+
+@pytest.mark.parametrize("option", ["creds", "ca"])
+def test_a_file_that_is_not_there_is_named_on_connecting(logs: Logs, option: str) -> None:
+    address = new_log("nats").replace("nats://", "tls://" if option == "ca" else "nats://")
+    with pytest.raises(StoreError, match=option):
+        logs.at(f"{address}?{option}=/nowhere/file")
+
+
+# Encryption.
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> trustme.CA:
+    made_up = trustme.CA()
+    made_up.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "client@example.org"):
+        made_up.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
+    return made_up
+
+
+def encrypting(folder: Path, more: str = "") -> NatsServer:
+    files = f'cert_file: "{folder / "127.0.0.1"}", key_file: "{folder / "127.0.0.1"}"'
+    return NatsServer(folder / "nats", f"tls {{ {files} {more} }}")
+
+
+def test_an_encrypted_log_wants_its_authority_known(
+    logs: Logs, ca: trustme.CA, tmp_path: Path
+) -> None:
+    with encrypting(tmp_path) as server:
+        address = f"tls://127.0.0.1:{server.port}/log"
+        log = logs.at(f"{address}?ca={tmp_path / 'ca.pem'}")
+        log.append(made(1), 0)
+        assert log.read(0, 9) == made(1)
+        with pytest.raises(StoreError, match="trusted"):
+            logs.at(address)
+        logs.close()
+
+
+def test_a_server_that_wants_a_certificate_is_shown_one(
+    logs: Logs, ca: trustme.CA, tmp_path: Path
+) -> None:
+    authority, own = tmp_path / "ca.pem", tmp_path / "client@example.org"
+    with encrypting(tmp_path, f', ca_file: "{authority}", verify: true') as server:
+        address = f"tls://127.0.0.1:{server.port}/log?ca={authority}"
+        with pytest.raises((StoreError, Unavailable)):
+            logs.at(address)
+        logs.at(f"{address}&cert={own}&key={own}").append(made(1), 0)
+        logs.close()
+
+
+@pytest.mark.parametrize("userinfo", [f"ada:{PASSWORD}@", f"{PASSWORD}@", ""])
+def test_where_tls_is_asked_for_no_secret_goes_out_unencrypted(logs: Logs, userinfo: str) -> None:
+    greeting = b'INFO {"server_id":"x","version":"2.15.0","headers":true,"max_payload":9}\r\n'
+    with fake_server(greeting) as (port, heard):
+        with pytest.raises(StoreError, match="encrypt"):
+            logs.at(f"tls://{userinfo}127.0.0.1:{port}/log")
+        assert PASSWORD.encode() not in b"".join(heard)
+
+
+# Where it is, and how safe.
+
+
+def test_of_several_servers_the_one_that_answers_is_taken(logs: Logs) -> None:
+    logs.at(f"nats://127.0.0.1:{free_port()},127.0.0.1:{brokers.nats().port}/several")
+
+
+def test_where_nobody_answers_it_is_away_within_seconds(logs: Logs) -> None:
+    with fake_server(b"") as (silent, _), gevent.Timeout(SECONDS):
+        for port in (free_port(), silent):
+            with pytest.raises(Unavailable):
+                logs.at(f"nats://127.0.0.1:{port}/log")
+
+
+def test_one_server_is_not_durable_unless_it_is_known_to_flush_first(
+    logs: Logs, guarded: str, tmp_path: Path
+) -> None:
+    def standing(address: str) -> tuple[str, bool]:
+        logs.at(address)
+        assert logs.standing is not None
+        return logs.standing.durability, logs.standing.is_durable
+
+    assert standing(new_log("nats")) == (
+        "on one server, flushed to its disk when it does that",
+        False,
+    )
+    late = "on one server, flushed to its disk some time after acknowledged"
+    assert standing(f"nats://ada:{PASSWORD}@{guarded}/log") == (late, False)
+    config = f'jetstream {{ store_dir: "{tmp_path / "s"}", sync_interval: always }}\n{USERS}'
+    with NatsServer(tmp_path / "sync", config) as server:
+        address = f"nats://ada:{PASSWORD}@127.0.0.1:{server.port}/log"
+        assert standing(address) == ("on disk before acknowledged", True)
+        logs.close()
+
+
+def test_a_log_in_memory_is_not_durable(logs: Logs) -> None:
+    stream(brokers.nats().port, "forgetful", storage="memory")
+    logs.at(f"{brokers.nats().url}/forgetful")
+    assert logs.standing is not None
+    assert (logs.standing.durability, logs.standing.is_durable) == (
+        "in the memory of the server",
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "is_durable"),
+    [
+        ({"storage": "file", "num_replicas": 3}, True),
+        ({"storage": "file", "num_replicas": 2}, False),
+        ({"storage": "memory", "num_replicas": 3}, False),
+        ({"storage": "file", "num_replicas": 1, "persist_mode": "async"}, False),
+    ],
+)
+def test_a_quorum_of_disks_is_durable(config: dict[str, Any], is_durable: bool) -> None:
+    assert jetstream_api.durability(config, None)[1] is is_durable
