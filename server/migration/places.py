@@ -145,7 +145,7 @@ class File:
         kept = horizons.read(self.database.writer)
         return Foundation(
             self.database.meta("store") or "",
-            tuple((one.prefix, one.revision, one.at) for one in kept if one.revision),
+            tuple((one.prefix, one.revision, one.at) for one in kept if one.revision or one.prefix),
         )
 
     def last_revision(self) -> int:
