@@ -69,7 +69,9 @@ class App:
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
-        self.guard = Guard(self.tokens, self.readmodel.store, clock)
+        # Cookies reach every port of this computer: those of two nodes must not meet.
+        cookie = self.node.id if self.node else self.readmodel.store
+        self.guard = Guard(self.tokens, cookie, clock)
         self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
         self._compactor = Compactor(
             self.readmodel, self.feed, self.writer, clock, self.database.checkpoint

@@ -171,6 +171,14 @@ class Database:
         else:
             self.writer.execute("DELETE FROM meta WHERE name = 'engine'")
 
+    def own_id(self) -> str:
+        """Of this file, which several may have of one store; made when it is asked for first."""
+        known = self.meta("node")
+        if known is None:
+            known = secrets.token_hex(8)
+            self.set_meta("node", known)
+        return known
+
     def follow(self, store: str, engine: str | None, kept: Sequence[tuple[str, int, int]]) -> None:
         """Make this new file the replica of a store whose log is at `engine`, as `lead` says.
 

@@ -4,7 +4,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
-from secrets import token_hex
 from typing import Any, Final
 
 import gevent
@@ -77,7 +76,7 @@ class Node:
         self._untold: deque[Told] = deque(maxlen=UNTOLD)
         self._has_untold = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
-        self.id = token_hex(4)
+        self.id = database.own_id()
         self.address = shared.address
         self.engine = Replicated(shared, replica, self._wait_for_log)
         self.problem: str | None = None

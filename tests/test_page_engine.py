@@ -1,0 +1,109 @@
+"""Two windows on two nodes of one log: what one does the other shows, also without the engine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import StartServer
+from nats_server import NatsServer
+from page_window import OpenWindow, Window, browser, open_window
+from redis_server import RedisServer
+
+__all__ = ["browser", "open_window"]
+
+AWAY = "away since"
+LONG = 20_000
+"""Milliseconds within which an engine that was away is found again, on a busy machine."""
+
+
+@pytest.fixture(params=["nats", "redis"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NatsServer | RedisServer]:
+    if request.param == "nats":
+        with NatsServer(tmp_path / "nats") as nats:
+            yield nats
+    else:
+        with RedisServer(tmp_path / "redis", "--appendonly", "yes") as redis:
+            yield redis
+
+
+@pytest.fixture
+def windows(
+    engine: NatsServer | RedisServer, server: StartServer, open_window: OpenWindow
+) -> list[Window]:
+    """One on each of two nodes."""
+    windows = [open_window(server("--engine", engine.url)) for _ in range(2)]
+    windows[0].server.set("lamp.on", False)
+    for window in windows:
+        expect(window.value("lamp.on")).to_contain_text("off")
+    return windows
+
+
+def flip(window: Window, key: str) -> None:
+    window.row(key).get_by_role("switch").click()
+
+
+def picture(window: Window, name: str) -> None:
+    """For whoever wants to look at it."""
+    if folder := os.environ.get("SIGNALBOX_PICTURES"):
+        window.page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_a_switch_flipped_in_one_window_shows_in_the_other(windows: list[Window]) -> None:
+    here, there = windows
+    flip(here, "lamp.on")
+    expect(there.value("lamp.on")).to_contain_text("on")
+    flip(there, "lamp.on")
+    expect(here.value("lamp.on")).to_contain_text("off")
+    here.press("Control+z")
+    assert here.server.value("lamp.on") is False  # what this window did last was undone by another
+
+
+def test_the_status_line_says_what_accepted_means_there(windows: list[Window]) -> None:
+    picture(windows[0], "engine-weak")
+    foot = windows[0]["#foot .engine"]
+    status = windows[0].server.get("/queries/status").json()
+    expect(foot).to_have_text(f"{status['engine']}, {status['durability']}")
+    expect(windows[0]["#foot .weak"]).to_have_text(status["durability"])
+    assert status["log"]["durable"] is False
+
+
+def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_back(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    engine.kill()
+    for window in windows:
+        expect(window["#foot .away"]).to_contain_text(AWAY, timeout=LONG)
+        expect(window.value("lamp.on")).to_contain_text("off")
+    picture(windows[0], "engine-away")
+    flip(windows[0], "lamp.on")
+    expect(windows[0].row("lamp.on")).to_contain_text("unavailable", timeout=LONG)
+    picture(windows[0], "engine-refused")
+    expect(windows[0].value("lamp.on")).to_contain_text("off")
+    engine.start()
+    for window in windows:
+        expect(window["#foot .away"]).to_have_count(0, timeout=LONG)
+    flip(windows[0], "lamp.on")
+    expect(windows[1].value("lamp.on")).to_contain_text("on")
+
+
+def test_a_draft_stays_when_it_cannot_be_saved_without_the_engine(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    window = windows[0]
+    window.server.set("lamp.level", 70)
+    window.choose("lamp.level")
+    engine.kill()
+    expect(window["#foot .away"]).to_contain_text(AWAY, timeout=LONG)
+    window.press("Enter")
+    window.type("85")
+    window.press("Enter")
+    expect(window["#inspector"]).to_contain_text("Nothing was written", timeout=LONG)
+    expect(window["#draft"]).to_have_value("85")
+    picture(window, "engine-draft")
+    engine.start()
+    expect(window["#foot .away"]).to_have_count(0, timeout=LONG)
+    window["#draft"].press("Enter")
+    expect(window.value("lamp.level")).to_have_text("85")
