@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -17,7 +16,6 @@ from nodes import KINDS, Site, regained, whole
 from robust import Client
 from tcp_proxy import Proxy
 
-Property = Callable[[str, object], None]
 KEYS: Final = ["a", "b", "c"]
 SECONDS: Final = 6.0
 DELAY: Final = 0.02
@@ -70,7 +68,7 @@ def disturbed(proxies: list[Proxy], over: Event) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_compare_and_set_at_three_nodes_is_linearizable(
-    tmp_path: Path, kind: str, record_property: Property, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     over = Event()
     with Site(tmp_path, kind) as site, ThreadPoolExecutor(8) as pool:
@@ -89,7 +87,6 @@ def test_compare_and_set_at_three_nodes_is_linearizable(
     assert problems == []
     outcomes = Counter(one.code or one.status for one in told if one.status != "unknown")
     outcomes["unknown"] = sum(one.status == "unknown" for one in told)
-    record_property("outcomes", dict(outcomes))
     with capsys.disabled():
         print(f"\n  {kind}: {dict(outcomes)}")
     assert set(outcomes) <= {"accepted", "conflict", "unavailable", "unknown"}

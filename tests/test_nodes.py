@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -30,8 +30,6 @@ from nodes import (
 from robust import Client, lines
 from server.engines.base import LogConflict
 from server.events import Change
-
-Property = Callable[[str, object], None]
 
 
 @pytest.fixture(params=KINDS)
@@ -250,7 +248,7 @@ def test_a_stream_carries_what_the_other_node_refused_or_left_unchanged(site: Si
 
 
 def test_a_new_node_catches_up_from_an_old_log_and_serves_the_same(
-    site: Site, record_property: Property
+    site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = site.node()
     log, number = site.log(), 10_000
@@ -260,7 +258,8 @@ def test_a_new_node_catches_up_from_an_old_log_and_serves_the_same(
     begun = monotonic()
     new = site.node()
     reach(number, new, seconds=60)
-    record_property("transactions/s of a node that catches up", number / (monotonic() - begun))
+    with capsys.disabled():
+        print(f"\n  a new node catches up: {number / (monotonic() - begun):.0f} transactions/s")
     with Client(one) as ours, Client(new) as theirs:
         assert theirs.state() == ours.state()
         assert len(theirs.state()) == 1000

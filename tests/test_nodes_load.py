@@ -1,7 +1,7 @@
 """Nodes under load: exact sums, fair shares, and transactions that fit into messages."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -15,7 +15,6 @@ from nats_server import NatsServer
 from nodes import KINDS, Site, assert_equal_when_ended, post, reach, standing, status
 from robust import Client, lines
 
-Property = Callable[[str, object], None]
 CLIENTS: Final = 6
 """At each node."""
 HAMMERED: Final = 2.0
@@ -52,7 +51,6 @@ def hammered(nodes: list[Server]) -> Counter[int]:
 def test_adds_at_many_nodes_all_count_once_and_no_node_starves(
     site: Site,
     number: int,
-    record_property: Property,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     nodes = site.nodes(number)
@@ -67,8 +65,6 @@ def test_adds_at_many_nodes_all_count_once_and_no_node_starves(
     shares = [done[place] / done.total() for place in range(number)]
     conflicts = [standing(node)["conflicts"] for node in nodes]
     rate = sum(conflicts) / done.total()
-    record_property("shares", shares)
-    record_property("conflicts for each commit", rate)
     with capsys.disabled():
         said = ", ".join(f"{share:.0%}" for share in shares)
         per_second = done.total() / HAMMERED
