@@ -174,6 +174,32 @@ def test_a_store_of_its_own_takes_no_other_history(
         assert client.state() == {"mine": 1}
 
 
+def test_what_retention_has_removed_since_is_not_missed(server: StartServer) -> None:
+    made = [
+        {
+            "revision": number,
+            "id": f"old-{number}",
+            "actor": "tester",
+            "at": "2001-01-01T00:00:00.000Z",
+            "type": "batch",
+            "changes": [{"key": "a", "value": number}, {"key": f"b.{number % 3}", "value": number}],
+        }
+        for number in range(1, 7)
+    ]
+    with Client(server()) as client:
+        assert summary(client, lines(*made))["accepted"] == 6
+        assert client.ask("POST", "/commands/compact").json()["transactions"] == 3
+        assert "Signalbox-Compacted" not in client.get("export", history=1, after=6).headers
+        made.append(made[0] | {"revision": 7, "id": "new"})
+        done = summary(client, lines(*made))
+        assert (done["duplicates"], done["accepted"], done["status"]) == (6, 1, "accepted")
+        thin = client.get("export", history=1).body
+    with Client(server()) as client:
+        done = summary(client, thin)
+        assert (done["status"], done["revision"]) == ("rejected", 0)
+        assert "migrate" in done["message"]
+
+
 def test_a_history_is_never_one_transaction(
     server: StartServer, told: tuple[bytes, Record]
 ) -> None:

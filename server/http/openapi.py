@@ -21,6 +21,7 @@ from server.http.shapes import (
     LoginAddress,
     Page,
     Progress,
+    Recorded,
     Refusal,
     Rejected,
     RejectedAttempt,
@@ -209,7 +210,7 @@ _ROUTES: Final[dict[str, Route]] = {
     "POST /commands/import": Route(
         "Commands line by line, applied while the body is read.",
         _lines(Progress, RejectedLine, Summary),
-        body=_lines(*get_args(Command)),
+        body=_lines(*get_args(Command), Recorded),
         tokens=_WRITERS,
     ),
     "POST /commands/compact": Route(
