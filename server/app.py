@@ -72,7 +72,9 @@ class App:
         # Cookies reach every port of this computer: those of two nodes must not meet.
         cookie = self.node.id if self.node else self.readmodel.store
         self.guard = Guard(self.tokens, cookie, clock)
-        self._computer = ComputerSource(self.readmodel, self.feed, self.writer)
+        self._computer = ComputerSource(
+            self.readmodel, self.feed, self.writer, self.node.id if self.node else None
+        )
         self._compactor = Compactor(
             self.readmodel, self.feed, self.writer, clock, self.database.checkpoint
         )

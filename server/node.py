@@ -100,6 +100,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """What `/queries/status` tells of the log; `conflicts` are appends that came second."""
         return {
+            "node": self.id,
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": iso(int(self.stale_since * 1000)) if self.stale_since else None,

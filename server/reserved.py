@@ -21,10 +21,11 @@ _OTHER: Final = re.compile(r"[2-9]|[1-9][0-9]{1,2}")
 
 
 class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`every` is in seconds."""
+    """`every` is in seconds. `node` is that of the computer, where several share a store."""
 
     enabled: bool = False
     every: float = 1.0
+    node: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.every <= 3600:

@@ -107,3 +107,19 @@ def test_a_draft_stays_when_it_cannot_be_saved_without_the_engine(
     expect(window["#foot .away"]).to_have_count(0, timeout=LONG)
     window["#draft"].press("Enter")
     expect(window.value("lamp.level")).to_have_text("85")
+
+
+def test_only_the_computer_is_watched_where_that_was_switched_on(windows: list[Window]) -> None:
+    here, there = windows
+    here.page.get_by_role("button", name="Sources").click()
+    here["#source-list"].get_by_role("switch").click()
+    expect(here["#source-list"]).to_contain_text("On, every 1 s")
+    there.page.get_by_role("button", name="Sources").click()
+    expect(there["#source-list"]).to_contain_text("On at another computer")
+    with there.server.stream(match="computer.**") as stream:
+        revisions = [stream.until("change")[-1].data["revision"] for _ in range(3)]
+    for window, writes in ((here, True), (there, False)):
+        attempts = window.server.get("/queries/attempts", actor="computer").json()["items"]
+        assert {one["revision"] for one in attempts} >= set(revisions)
+        conflicts = window.server.get("/queries/status").json()["log"]["conflicts"]
+        assert writes or conflicts == 0

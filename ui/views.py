@@ -197,9 +197,12 @@ def activity(
     )
 
 
-def sources(computer: Mapping[str, Any], *, revision: int, keys: int) -> str:
-    """The built-in producers of keys; `computer` is the source's setting, `revision` its key's."""
-    return _render("sources.html", computer=computer, revision=revision, keys=keys)
+def sources(computer: Mapping[str, Any], *, node: str, revision: int, keys: int) -> str:
+    """The built-in producers of keys; `computer` is the source's setting, `revision` its key's.
+
+    `node` is this one of those that share the store, empty where nobody does.
+    """
+    return _render("sources.html", computer=computer, node=node, revision=revision, keys=keys)
 
 
 def history(

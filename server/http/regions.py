@@ -136,7 +136,8 @@ class Regions:
         item = self._readmodel.get(COMPUTER)
         keys = self._readmodel.count(Filter("computer.**"))
         revision = item.revision if item else 0
-        return views.sources(self._computer(), revision=revision, keys=keys), {}, True
+        html = views.sources(self._computer(), node=self._node(), revision=revision, keys=keys)
+        return html, {}, True
 
     def _about(self, now: int) -> Look:
         ask = self._ask
@@ -188,6 +189,7 @@ class Regions:
             "_keys": self._readmodel.keys(),
             "_rejected": [record["at"] for record in rejected],
             "_sources": "1 on" if self._computer()["enabled"] else "",
+            "_node": self._node(),
         }
         return "", signals, True
 
@@ -201,4 +203,9 @@ class Regions:
         return html, {}, True
 
     def _computer(self) -> dict[str, Any]:
-        return {"enabled": False, "every": 1.0} | dict(self.setting(COMPUTER, {}))
+        return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))
+
+    def _node(self) -> str:
+        """Which of those that share the store this is; empty where nobody does."""
+        shared = self._engine()["log"]
+        return str(shared["node"]) if shared else ""

@@ -28,10 +28,16 @@ RETRY_SECONDS: Final = 1.0
 
 
 class ComputerSource:
-    """Follows its setting; while enabled it submits one batch every so many seconds."""
+    """Follows its setting; while enabled it submits one batch every so many seconds.
 
-    def __init__(self, readmodel: ReadModel, feed: Feed, writer: Writer) -> None:
+    Where several nodes share the store, only the one does that the setting names.
+    """
+
+    def __init__(
+        self, readmodel: ReadModel, feed: Feed, writer: Writer, node: str | None = None
+    ) -> None:
         self._readmodel = readmodel
+        self._node = node
         self._writer = writer
         self._switched = Event()
         self._has_retention = False
@@ -51,7 +57,11 @@ class ComputerSource:
 
     def _setting(self) -> ComputerSetting:
         item = self._readmodel.get(COMPUTER)
-        return msgspec.json.decode(item.raw, type=ComputerSetting) if item else ComputerSetting()
+        if item is None:
+            return ComputerSetting()
+        setting = msgspec.json.decode(item.raw, type=ComputerSetting)
+        is_ours = self._node in (None, setting.node)
+        return setting if is_ours else ComputerSetting()
 
     def _run(self) -> None:
         measure = Measurement()

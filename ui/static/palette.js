@@ -35,10 +35,14 @@ export const sort = (by) => {
   toTop();
 };
 
-/** Switch the source *this computer*; `revision` is that of its setting as shown, 0 where unset. */
-export function watch(enabled, every = 1, revision) {
+/**
+ * Switch the source *this computer*; `revision` is that of its setting as shown, 0 where unset, and
+ * `node` the computer, where several share the store.
+ */
+export function watch(enabled, every = 1, revision, node = $._node) {
   const expect = revision === undefined ? "any" : revision ? { revision } : "absent";
-  return send({ type: "set", key: "_signalbox.sources.computer", value: { enabled, every }, expect });
+  const value = node ? { enabled, every, node } : { enabled, every };
+  return send({ type: "set", key: "_signalbox.sources.computer", value, expect });
 }
 
 async function run(command, raw) {

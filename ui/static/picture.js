@@ -58,6 +58,7 @@ mergePatch({
   _outcomes: "[]", // this window's last attempts, as JSON
   _rejected: [], // when the newest rejected attempts were, in ms
   _sources: "",
+  _node: "", // which of those that share the store
   _theme: document.documentElement.dataset.theme,
   // Of the page alone.
   _online: true,

@@ -14,13 +14,13 @@ export function flipSource(element) {
 /** Let the source look every `seconds` from now on, whether or not it is on. */
 export function paceSource(seconds) {
   const control = list().querySelector(".switch");
-  setSource(control, control.ariaChecked === "true", seconds);
+  setSource(control, control.ariaChecked === "true", seconds, control.dataset.node);
 }
 
-async function setSource(element, enabled, every) {
+async function setSource(element, enabled, every, node) {
   const { revision } = element.dataset;
   element.setAttribute("aria-busy", "true");
-  const outcome = await watch(enabled, every, revision && Number(revision));
+  const outcome = await watch(enabled, every, revision && Number(revision), node);
   element.removeAttribute("aria-busy");
   const line = list().querySelector(".said");
   if (line) line.textContent = reason(outcome);
