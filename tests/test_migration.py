@@ -63,6 +63,12 @@ def test_what_follows_it_follows_the_new_log(shell: Shell, tmp_path: Path) -> No
         server.set("from.node", 2)
     assert shell.ok("get", "from.node") == "2\n"
     assert Shell(tmp_path / "third").ok("--engine", old, "get", "from.node") == "1\n"
+    with serving(tmp_path / "fourth", "--engine", new) as server:
+        server.set("from.fourth", 1)
+    found = migrated(Shell(node), "--to", "sqlite")  # its replica lacks the last one
+    assert (found["copied"], found["revisions"]) == (1, 12)
+    assert Shell(node).ok("get", "from.fourth") == "1\n"
+    assert assert_sound(node) == 12
 
 
 @pytest.mark.parametrize("kind", ["nats", "redis"])
