@@ -168,7 +168,8 @@ class NodeWriter(Writer):
         elif isinstance(error, LogConflict):
             self._decide_again(waiting, error.actual)
         else:
-            super()._failed(group, waiting, error)
+            known = _untouched(error) if isinstance(error, SignalboxError) else error
+            super()._failed(group, waiting, known)
 
     def _decide_again(self, waiting: list[Waiting], end: int) -> None:
         """Somebody else was first: catch up, and let chance say who is next."""
@@ -186,12 +187,14 @@ class NodeWriter(Writer):
         for one in waiting:
             one.is_taken = False
             if one.gave_up:
-                self.refuse(one, Unavailable("Nothing was written within the time to wait."))
+                self.refuse(
+                    one, Unavailable("Others were first for too long. Nothing was written.")
+                )
         self._queue.extendleft(one for one in reversed(waiting) if not one.gave_up)
 
     def _refuse_all(self, error: SignalboxError) -> None:
         while self._queue:
-            self.refuse(self._queue.popleft(), error)
+            self.refuse(self._queue.popleft(), _untouched(error))
 
     def _settle(self, group: Group, waiting: list[Waiting]) -> None:
         """Find out what became of an append whose answer did not come.
@@ -256,8 +259,16 @@ class NodeWriter(Writer):
         return outcome
 
 
+def _untouched(error: SignalboxError) -> SignalboxError:
+    """Says so, where the engine was away."""
+    if isinstance(error, Unavailable) and not error.message.endswith(_UNWRITTEN):
+        return Unavailable(f"{error.message} {_UNWRITTEN}")
+    return error
+
+
+_UNWRITTEN: Final = "Nothing was written."
 _IN_DOUBT: Final = (
     "The engine has not answered: whether it was written is told later, as attempt {}; "
     "sent again under the same id it is never written twice."
 )
-_UNTRIED: Final = "The engine has not answered those before. Nothing was written."
+_UNTRIED: Final = f"The engine has not answered those before. {_UNWRITTEN}"

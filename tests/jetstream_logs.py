@@ -98,7 +98,7 @@ def stream(port: int, name: str, **config: Any) -> None:
     """A stream as Signalbox makes them, but for what `config` says otherwise."""
     ours = {
         "name": name,
-        "subjects": [f"{name}.log"],
+        "subjects": [f"{name}.log.{FOUNDATION.store}"],
         "discard": "new",
         "allow_direct": True,
         "metadata": METADATA,

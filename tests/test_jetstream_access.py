@@ -14,7 +14,7 @@ from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_par
 from nats_server import NatsServer
 from redis_server import free_port
 from server.engines import jetstream_api
-from server.engines.base import Foundation
+from server.engines.base import Foundation, Unsettled
 from server.errors import StoreError, Unavailable
 
 PASSWORD = "open-sesame"
@@ -108,8 +108,20 @@ def test_a_log_that_has_lost_its_beginning_is_refused(logs: Logs) -> None:
         log.connect(None)
 
 
+def test_what_is_meant_for_a_log_never_gets_into_another_in_its_place(logs: Logs) -> None:
+    port, address = brokers.nats().port, f"{brokers.nats().url}/taken-over"
+    before = logs.at(address)
+    before.append(made(1, 3), 0)
+    assert asked(port, "STREAM.DELETE.taken-over")["success"]
+    other = logs.at(address, Foundation("store-b"))
+    other.append(made(1, 3), 0)
+    with pytest.raises((Unavailable, Unsettled)):
+        before.append(made(4, 1), 3)
+    assert other.last_revision() == 3
+
+
 def test_where_another_stream_has_the_subject_that_is_said(logs: Logs) -> None:
-    stream(brokers.nats().port, "taker", subjects=["taken.log"])
+    stream(brokers.nats().port, "taker", subjects=["taken.log.>"])
     with pytest.raises(StoreError, match="overlap"):
         logs.at(f"{brokers.nats().url}/taken")
 

@@ -44,7 +44,10 @@ Result = TypeVar("Result")
 
 
 class JetStreamLog:
-    """See `SharedLog`. The stream has one subject, `<name>.log`; `<name>.told` is beside it."""
+    """See `SharedLog`. Its one subject is `<name>.log.<store>`; `<name>.told` is beside it.
+
+    So what is meant for a log never gets into another that has taken its place.
+    """
 
     name = "NATS JetStream"
 
@@ -53,7 +56,7 @@ class JetStreamLog:
         self.max_bytes: int | None = None
         self._address = address
         self._stream = address.stream
-        self._subject = f"{address.stream}.log"
+        self._subject = ""
         self._loop: AsyncioGreenlet | None = None
         self._client: Client | None = None
         self._is_atomic = self._may_chain = False
@@ -162,13 +165,14 @@ class JetStreamLog:
     async def _join(self, foundation: Foundation | None) -> Standing:
         client = await opened(self._address)
         try:
-            answer = await jetstream_api.found(client, self._address, self._subject, foundation)
+            answer = await jetstream_api.found(client, self._address, foundation)
             founded = answer.foundation(self.address)
             is_flushed = await jetstream_api.is_flushed(client, answer)
         except BaseException:
             await closed(client)
             raise
         self._client = client
+        self._subject = jetstream_api.subject(self._address, founded.store)
         self.max_bytes = client.max_payload - HEADERS
         self._inbox = client.new_inbox()
         self._acks = await client.subscribe(f"{self._inbox}.*.*")

@@ -197,9 +197,12 @@ async def ask(client: Client, what: str, body: Any = None) -> Answer:
     return msgspec.json.decode(message.data, type=Answer)
 
 
-async def found(
-    client: Client, address: Address, subject: str, foundation: Foundation | None
-) -> Answer:
+def subject(address: Address, store: str) -> str:
+    """What the transactions of a store are published as."""
+    return f"{address.stream}.log.{store}"
+
+
+async def found(client: Client, address: Address, foundation: Foundation | None) -> Answer:
     """What the stream tells of itself; where there is none, it is made with `foundation`.
 
     Of several who make it at once one wins: another's has other metadata, and is refused.
@@ -207,7 +210,7 @@ async def found(
     try:
         answer = await ask(client, f"STREAM.INFO.{address.stream}")
         if answer.code == NO_STREAM and foundation is not None:
-            wanted = _config(client, address, subject, foundation)
+            wanted = _config(client, address, foundation)
             answer = await ask(client, f"STREAM.CREATE.{address.stream}", wanted)
             if answer.code == TAKEN:
                 answer = await ask(client, f"STREAM.INFO.{address.stream}")
@@ -226,18 +229,16 @@ async def found(
     if answer.error:
         kind = StoreError if answer.code in IMPOSSIBLE else Unavailable
         raise kind(f"{address.shown} cannot hold the log: {answer.error}.")
-    _check(answer.config, address, subject)
+    _check(answer.config, address, answer.foundation(address.shown).store)
     if answer.state.get("first_seq", 0) > 1 or answer.state.get("num_deleted", 0):
         raise StoreError(f"The log at {address.shown} has lost some of its revisions.")
     return answer
 
 
-def _config(
-    client: Client, address: Address, subject: str, foundation: Foundation
-) -> dict[str, Any]:
+def _config(client: Client, address: Address, foundation: Foundation) -> dict[str, Any]:
     config: dict[str, Any] = {
         "name": address.stream,
-        "subjects": [subject],
+        "subjects": [subject(address, foundation.store)],
         "storage": "file",
         "retention": "limits",
         "discard": "new",
@@ -254,11 +255,11 @@ def _config(
     return config
 
 
-def _check(config: dict[str, Any], address: Address, subject: str) -> None:
+def _check(config: dict[str, Any], address: Address, store: str) -> None:
     """Raises `StoreError` for a stream that would lose messages, or has others'."""
     is_filled_otherwise = config.get("mirror") or config.get("sources") or config.get("sealed")
     if (
-        config.get("subjects") != [subject]
+        config.get("subjects") != [subject(address, store)]
         or config.get("retention") != "limits"
         or is_filled_otherwise
     ):

@@ -7,7 +7,7 @@ import msgspec
 
 from server import __version__
 from server.commands import TYPES, Command
-from server.http import shapes
+from server.http import shapes, status_shapes
 from server.http.parameters import PARAMETERS, ROUTES
 from server.http.shapes import (
     EVENTS,
@@ -26,10 +26,11 @@ from server.http.shapes import (
     Rejected,
     RejectedAttempt,
     RejectedLine,
-    Status,
     Summary,
     Tree,
+    Unknown,
 )
+from server.http.status_shapes import Status
 
 Schema = dict[str, Any]
 
@@ -91,7 +92,8 @@ def describe() -> dict[str, Any]:
 
 
 def _schemas() -> Schema:
-    kinds = [kind for kind in vars(shapes).values() if isclass(kind)]
+    named = vars(shapes) | vars(status_shapes)
+    kinds = [kind for kind in named.values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, shapes.Shape) and kind != shapes.Shape]
     _, schemas = msgspec.json.schema_components(
         [Command, *answers], ref_template=_SCHEMAS + "{name}"
@@ -146,7 +148,7 @@ def _responses(route: Route) -> Schema:
         done["headers"] = {
             name: {"description": text, "schema": _TEXT} for name, text in route.gives.items()
         }
-    refused = _json(Rejected, Refusal) if route.body else _json(Refusal)
+    refused = _json(Rejected, Unknown, Refusal) if route.body else _json(Refusal)
     answers = {"200": done} if route.content else {}
     return answers | route.more | {"default": {"description": "Refused.", "content": refused}}
 

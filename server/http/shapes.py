@@ -53,6 +53,12 @@ class Rejected(Refusal, tag_field="status", tag="rejected", kw_only=True):
     duplicate: Literal[True] | UnsetType = UNSET
 
 
+class Unknown(Refusal, tag_field="status", tag="unknown", kw_only=True):
+    """Whether it was written is told later, as the outcome of attempt `id`."""
+
+    id: str
+
+
 class AcceptedAck(Accepted, kw_only=True):
     actor: str
 
@@ -214,22 +220,6 @@ class Attempts(Shape):
     next: str | None
 
 
-class Rates(Shape):
-    changes_per_second: float
-
-
-class Limits(Shape):
-    body_bytes: int
-    line_bytes: int
-    key_length: int
-    value_bytes: int
-    nesting: int
-    batch_commands: int
-    transaction_changes: int
-    transaction_bytes: int
-    connections: int
-
-
 class Retention(Shape):
     """For how long the past below a prefix is kept (null: for ever), the root without a prefix.
 
@@ -254,28 +244,6 @@ class Compaction(Shape):
     transactions: int
     oldest_revision: int
     prefixes: list[Compacted]
-
-
-class Status(Shape):
-    """`durability` says what `accepted` means. Of `bytes`, `free_bytes` are used again.
-
-    From `oldest_revision` on everything is kept.
-    """
-
-    version: str
-    store: str
-    engine: str
-    durability: str
-    revision: int
-    oldest_revision: int
-    keys: int
-    bytes: int
-    free_bytes: int
-    retention: list[Retention]
-    streams: int
-    connections: int
-    rates: Rates
-    limits: Limits
 
 
 class LoginAddress(Shape):
