@@ -22,6 +22,10 @@ _INSERT_MANY: Final = """
 INSERT INTO changes (revision, key, value, is_new) SELECT ?, key, value, ? FROM json_each(?)
 """
 _INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
+_FORGET: Final = """
+UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
+"""
+"""No id has such a sign."""
 MANY: Final = 50
 """Changes of a transaction that is worth a statement of its own, which is the faster form."""
 READ_BYTES: Final = 1024 * 1024
@@ -69,6 +73,11 @@ def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
 
 def _text(rows: Any) -> str:
     return msgspec.json.encode(rows).decode()
+
+
+def forget(connection: apsw.Connection, identity: str) -> None:
+    """Let the command id be used again."""
+    connection.execute(_FORGET, (identity,))
 
 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:

@@ -10,6 +10,7 @@ from random import random
 from time import monotonic
 from typing import Final
 
+import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
@@ -121,11 +122,21 @@ class NodeWriter(Writer):
                 f"The log gave revision {fresh[0].revision} where {self.revision + 1} was next."
             )
         try:
-            self._write_down(fresh, self._log.receive)
+            self._receive(fresh)
         except BaseException:
             self._readmodel.abandoned()
             raise
         self._wrote_last, self._others_wrote = False, monotonic()
+
+    def _receive(self, transactions: Sequence[Transaction]) -> None:
+        try:
+            self._write_down(transactions, self._log.receive)
+        except apsw.ConstraintError:
+            # Retention thins out each replica in its own time: an id may be new elsewhere.
+            self._readmodel.abandoned()
+            for one in transactions:
+                self._log.forget(one.id)
+                self._write_down([one], self._log.receive)
 
     def _catch_up(self, end: int) -> None:
         """Bring the replica to revision `end` of the log. Raises `Unavailable`."""

@@ -56,8 +56,15 @@ class Replicated:
     def receive(
         self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
     ) -> None:
-        """Write to the replica what the log has behind revision `expected`."""
+        """Write to the replica what the log has behind revision `expected`.
+
+        Raises `apsw.ConstraintError` where a command's id is that of an earlier one.
+        """
         self._replica.append(transactions, expected, also)
+
+    def forget(self, identity: str) -> None:
+        """Let the replica take a command's id once more: who wrote it had forgotten the first."""
+        self._replica.forget(identity)
 
     def confirm(self, expected: int) -> None:
         """Raises `LogConflict` where the log has gone on behind revision `expected`.

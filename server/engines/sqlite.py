@@ -82,6 +82,10 @@ class SqliteEngine:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
+    def forget(self, identity: str) -> None:
+        """Let the command id be used again."""
+        log.forget(self._connection, identity)
+
     def read(self, after: int, limit: int) -> list[Transaction]:
         return log.read(self._connection, after, limit)
 
