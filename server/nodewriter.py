@@ -139,7 +139,9 @@ class NodeWriter(Writer):
                 self._write_down([one], self._log.receive)
 
     def _catch_up(self, end: int) -> None:
-        """Bring the replica to revision `end` of the log. Raises `Unavailable`."""
+        """Bring the replica to the log's `end`. Raises `Unavailable`."""
+        if end < self.revision:
+            raise Unavailable(f"The log ends at revision {end}; this replica has {self.revision}.")
         try:
             while self.revision < end:
                 self._absorb(self._next_piece())
@@ -205,7 +207,9 @@ class NodeWriter(Writer):
 
     def _refuse_all(self, error: SignalboxError) -> None:
         while self._queue:
-            self.refuse(self._queue.popleft(), _untouched(error))
+            one = self._queue.popleft()
+            if not one.gave_up:  # else it was told already
+                self.refuse(one, _untouched(error))
 
     def _settle(self, group: Group, waiting: list[Waiting]) -> None:
         """Find out what became of an append whose answer did not come.
