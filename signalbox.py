@@ -48,7 +48,11 @@ class NotRunning(Exception):
 
 
 class Rejected(Exception):
-    """The server refused: `code` is stable, `message` says why, the others help where set."""
+    """The server refused: `code` is stable, `message` says why, the others help where set.
+
+    Where not even `is_known` whether it was written, the outcome comes later, under `id`; sent again
+    under the same id it is never written twice.
+    """
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         super().__init__(status, body)  # as given, so that it can be pickled
@@ -61,6 +65,7 @@ class Rejected(Exception):
         self.revision: int | None = body.get("revision")
         self.limit: int | None = body.get("limit")
         self.of: list[str] = body.get("of", [])
+        self.is_known: bool = body.get("status") != "unknown"
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -196,3 +196,9 @@ def test_threads_share_a_box(box: Box) -> None:
     for thread in threads:
         thread.join()
     assert box["counter"] == 200
+
+
+def test_an_outcome_that_is_not_known_yet_is_no_refusal() -> None:
+    told = {"id": "a", "status": "unknown", "code": "unavailable", "message": "Not answered."}
+    assert signalbox.Rejected(503, told).is_known is False
+    assert signalbox.Rejected(503, told | {"status": "rejected"}).is_known is True

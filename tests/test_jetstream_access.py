@@ -242,10 +242,10 @@ def test_one_server_is_not_durable_unless_it_is_known_to_flush_first(
         return logs.standing.durability, logs.standing.is_durable
 
     assert standing(new_log("nats")) == (
-        "on one server, flushed to its disk when it does that",
+        "on one server, not known to be on its disk",
         False,
     )
-    late = "on one server, flushed to its disk some time after acknowledged"
+    late = "on one server, on its disk only some time later"
     assert standing(f"nats://ada:{PASSWORD}@{guarded}/log") == (late, False)
     config = f'jetstream {{ store_dir: "{tmp_path / "s"}", sync_interval: always }}\n{USERS}'
     with NatsServer(tmp_path / "sync", config) as server:

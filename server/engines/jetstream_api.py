@@ -306,6 +306,6 @@ def durability(config: dict[str, Any], is_flushed: bool | None) -> tuple[str, bo
 
 _ON_ONE: Final = {
     True: ("on disk before acknowledged", True),
-    False: ("on one server, flushed to its disk some time after acknowledged", False),
-    None: ("on one server, flushed to its disk when it does that", False),
+    False: ("on one server, on its disk only some time later", False),
+    None: ("on one server, not known to be on its disk", False),
 }
