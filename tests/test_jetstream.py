@@ -136,6 +136,7 @@ def test_an_append_whose_answer_is_lost_is_unsettled_and_a_retry_settles_it(
 
 
 def test_of_many_who_append_at_once_one_wins_each_revision(logs: Logs) -> None:
+    """Of a chain perhaps only the first got in: whoever is told so looks what became of it."""
     address = new_log("nats")
     nodes = [logs.at(address) for _ in range(4)]
 
@@ -147,13 +148,14 @@ def test_of_many_who_append_at_once_one_wins_each_revision(logs: Logs) -> None:
                 won += 2
             except LogConflict:
                 gevent.sleep(0)
+            except Unsettled:
+                won += sum(one.actor == f"n{number}" for one in nodes[number].read(end, 2))
         return won
 
     won = in_parallel(*[lambda number=number: work(number) for number in range(4)])
     there = whole(nodes[0])
     assert sum(won) == len(there)
     assert [one.revision for one in there] == list(range(1, len(there) + 1))
-    assert all(there[at].actor == there[at + 1].actor for at in range(0, len(there), 2))
 
 
 def test_a_batch_larger_than_any_buffer_arrives(server: NatsServer, logs: Logs) -> None:

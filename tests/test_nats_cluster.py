@@ -10,7 +10,6 @@ from nats_server import NatsCluster, NatsServer
 from nodes import (
     Site,
     assert_equal_when_ended,
-    lost,
     nats_told,
     post,
     reach,
@@ -96,7 +95,7 @@ def test_without_a_quorum_commands_are_unavailable_and_reads_go_on_until_it_is_b
     refused = post(node, "set", key="k", value=2, id="kept")
     assert refused["code"] == "unavailable"
     assert node.value("k") == 1
-    lost(node)
+    until(lambda: status(node)["log"]["problem"])
     for server in others:
         server.start()
     regained(node)

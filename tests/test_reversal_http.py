@@ -296,7 +296,8 @@ class TestRetention:
 
 
 def test_this_computer_sets_its_retention_once(box: Server, client: Client) -> None:
-    enabled = {"enabled": True, "every": 0.1}
+    shared = client.get("status").json()["log"]
+    enabled = {"enabled": True, "every": 0.1} | ({"node": shared["node"]} if shared else {})
     with box.stream(match="_signalbox.retention.**") as stream:
         stream.until("caught-up")
         box.set("_signalbox.sources.computer", enabled)
