@@ -27,7 +27,7 @@ test: $(INSTALLED)
 		$$($(PY) -c 'from desktop.display import DEBIAN_PACKAGES; print(DEBIAN_PACKAGES)')
 	$(PY) -m pytest
 
-# `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within a minute.
+# `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
 # `make bench NAMES="set lag"`: only these.
 bench: $(INSTALLED)
 	$(PY) tests/benchmarks/run.py $(NAMES) $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)

@@ -50,8 +50,8 @@ class NotRunning(Exception):
 class Rejected(Exception):
     """The server refused: `code` is stable, `message` says why, the others help where set.
 
-    Where not even `is_known` whether it was written, the outcome comes later, under `id`; sent again
-    under the same id it is never written twice.
+    Where it is not even known whether it was written (`is_known`), the outcome comes later, under
+    `id`; sent again under the same id it is never written twice.
     """
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:

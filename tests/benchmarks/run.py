@@ -43,7 +43,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller, all within a minute")
+    parser.add_argument("--quick", action="store_true", help="smaller, all within two minutes")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
