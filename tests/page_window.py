@@ -51,7 +51,7 @@ class Window:
         page.set_default_timeout(10_000)
         answer = server.request("POST", "/login")
         page.goto(answer.json()["url"])
-        expect(page.locator("#foot")).to_contain_text("revision")
+        page.locator("#found[data-total]").wait_for(state="attached")  # the stream has begun
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not any(text in message.text for text in NETWORK):

@@ -1,13 +1,14 @@
 """The window survives its server, floods and hostile content; what it shows last is true."""
 
 import json
+import re
 import threading
 
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
 
 from conftest import StartServer
 from harness import Server
-from page_window import OpenWindow, box, browser, fill, one_server, open_window
+from page_window import SIZE, OpenWindow, box, browser, fill, one_server, open_window
 
 __all__ = ["box", "browser", "one_server", "open_window"]
 
@@ -148,6 +149,26 @@ def test_under_a_flood_the_window_shows_the_latest_and_is_not_swamped(
     seconds = (frames[-1] - frames[0]) / 1000
     # 30 a second, and a little for what the browser hands over late and together.
     assert len(frames) <= 30 * seconds * 1.2 + 3
+
+
+def test_a_new_window_shows_the_keys_before_it_has_run_a_script(
+    box: Server, browser: BrowserContext
+) -> None:
+    assert browser.browser
+    with browser.browser.new_context(java_script_enabled=False, viewport=SIZE) as without:
+        page = without.new_page()
+        page.goto(box.request("POST", "/login").json()["url"])
+        expect(page.locator("#first")).to_be_visible()
+        expect(page.locator("#heads")).to_be_hidden()
+        fill(box, [("lamp.desk.on", True), ("note", HOSTILE[0])])
+        page.reload()
+        row = page.locator('[id="k:lamp.desk.on"]')
+        expect(row.locator(".v")).to_have_text("on")
+        for region in (row, page.locator('[id="t:lamp."]'), page.locator("#heads")):
+            expect(region).to_be_visible()
+        expect(page.locator("#about")).to_have_text(re.compile("All keys.*2 keys", re.DOTALL))
+        expect(page.locator("#foot")).to_contain_text("2 keys")
+        expect(page.locator("#first")).to_be_hidden()
 
 
 def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: OpenWindow) -> None:

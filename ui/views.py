@@ -83,9 +83,20 @@ class Moment(NamedTuple):
 
 
 def shell(
-    *, store: str, version: str, theme: str, shell_line: str, window: str, data_dir: str
+    *,
+    store: str,
+    version: str,
+    theme: str,
+    shell_line: str,
+    window: str,
+    data_dir: str,
+    regions: Mapping[str, str],
+    has_keys: bool,
 ) -> str:
-    """The whole page before its stream fills it. `window` is a fresh id for this window."""
+    """The whole page before its stream keeps it current. `window` is a fresh id for this window.
+
+    `regions` are the HTML of what is in sight at first: rows, tree, about and foot.
+    """
     return _render(
         "shell.html",
         store=store,
@@ -94,6 +105,8 @@ def shell(
         shell_line=shell_line,
         window=window,
         data_dir=data_dir,
+        regions=regions,
+        has_keys=has_keys,
     )
 
 

@@ -63,6 +63,11 @@ class Regions:
         }
         return {self._ask.view: main[self._ask.view]} | chosen | frame
 
+    def first(self, now: int) -> dict[str, str]:
+        """What a new window shows at once, as HTML."""
+        looks = {"rows": self._rows, "tree": self._tree, "about": self._about, "foot": self._foot}
+        return {name: look(now)[0] for name, look in looks.items()}
+
     def now(self, now: int) -> int:
         """The moment of the picture in ms: what is past is as long ago as it was then."""
         return now if self._ask.at is None else self._timeline.at

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
+from time import time
 from typing import Any, Final
 
 import bottle
@@ -18,8 +19,10 @@ from server.charts import Charts
 from server.errors import Invalid, NoSuchThing
 from server.feed import Feed
 from server.http.answers import HEADERS, is_known
+from server.http.ask import Ask
 from server.http.guard import Guard
 from server.http.page import page
+from server.http.regions import Regions
 from server.http.streams import Streams
 from server.readmodel import ReadModel
 from server.settings import default_data_dir
@@ -68,8 +71,15 @@ class Shell:
             shell_line=_line(self._data_dir),
             window=token_hex(4),
             data_dir=str(self._data_dir),
+            regions=self._regions(),
+            has_keys=self._readmodel.keys() > 0,
         )
         return _answer(text, "text/html; charset=utf-8")
+
+    def _regions(self) -> dict[str, str]:
+        """So that a window shows its rows before it has loaded a script and opened its stream."""
+        regions = Regions(Ask(), self._readmodel, self._feed, self._engine, self._charts)
+        return regions.first(int(time() * 1000))
 
     def login(self) -> bottle.HTTPResponse:
         cookie = self._guard.redeem(bottle.request.query.code)

@@ -150,9 +150,8 @@ function flash(row) {
   part.animate([lit, { ...lit, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
 }
 
-let isFirst = true;
+// What the page came with is no news.
 new MutationObserver((records) => {
-  if (isFirst) return void (isFirst = false); // what was there already is no news
   for (const { target, type, addedNodes } of records) {
     if (type === "attributes") flash(target);
     else for (const node of addedNodes) if (node.dataset?.fresh !== undefined) flash(node);
