@@ -19,6 +19,10 @@ EXCLUDED: Final = [
     *("PySide6.QtDBus", "PySide6.QtPositioning"),
 ]
 
+HOOKS: Final = {"pyi_rth_pyside6", "pyi_rth_multiprocessing"}
+"""Of PyInstaller's, left out: they run before the program, in the server and the command line too,
+which the first keeps waiting for 60 ms while it loads Qt. Qt's wheels know where they are."""
+
 PLUGINS: Final = {
     "platforms": ("qxcb", "qwayland", "qwayland-generic", "qwayland-egl", "qoffscreen"),
     "platforminputcontexts": (
