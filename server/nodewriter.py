@@ -214,12 +214,15 @@ class NodeWriter(Writer):
     def _settle(self, group: Group, waiting: list[Waiting]) -> None:
         """Find out what became of an append whose answer did not come.
 
-        Behind its revision the log has either the group, or what somebody else appended, which a
-        late arrival of the group cannot follow. While it has neither, the group is appended again.
+        What of the group the log has, it has right behind the group's revision. While nothing
+        else stands behind that, the rest may still arrive and is appended again; once something
+        does, it never can.
         """
         try:
             self._catch_up(self._log.last_revision())
-            if self.revision == group.expected:
+            if rest := self._rest_of(group):
+                self._write_down(rest, self._log.append)
+            elif self.revision == group.expected:
                 self._commit(group)
                 self._unsettled = self.doubt = None
                 self._tell(group.transactions, group.outcomes, waiting)
@@ -236,6 +239,15 @@ class NodeWriter(Writer):
         self._unsettled = None
         self.doubt = None
         self._sort_out(group, waiting)
+
+    def _rest_of(self, group: Group) -> list[Transaction]:
+        """What the log lacks where it ends within the group."""
+        arrived = self.revision - group.expected
+        if not 0 < arrived < len(group.transactions):
+            return []
+        found = self._readmodel.transactions(group.expected, arrived)
+        is_of_group = found[-1].id == group.transactions[arrived - 1].id
+        return group.transactions[arrived:] if is_of_group else []
 
     def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:
         """Tell those whose transaction is in the log; decide the others again."""
