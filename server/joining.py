@@ -13,12 +13,12 @@ from server.node import Node
 from server.settings import Settings
 
 LOGS: Final = {
-    "nats": ("server.engines.jetstream", "JetStreamLog"),
-    "tls": ("server.engines.jetstream", "JetStreamLog"),
-    "redis": ("server.engines.redis_streams", "RedisLog"),
-    "rediss": ("server.engines.redis_streams", "RedisLog"),
+    "nats": ("server.engines.jetstream", "JetStreamLog", "nats"),
+    "tls": ("server.engines.jetstream", "JetStreamLog", "nats"),
+    "redis": ("server.engines.redis_streams", "RedisLog", "redis"),
+    "rediss": ("server.engines.redis_streams", "RedisLog", "redis"),
 }
-"""Read in only where they are needed: they bring the clients of other systems."""
+"""Module, class, and what to install with us. Read in only where they are needed."""
 
 
 def join(
@@ -48,13 +48,13 @@ def join(
 
 def shared_log(address: Address) -> SharedLog:
     """The log at `address`, not connected yet. Raises `StoreError` where its client is missing."""
-    module, name = LOGS[address.scheme]
+    module, name, extra = LOGS[address.scheme]
     try:
         made: Any = getattr(import_module(module), name)(address)
     except ModuleNotFoundError as error:
         raise StoreError(
             f"The engine {address.scheme}:// needs the package {error.name}, which is not "
-            "installed: pip install signalbox[engines]"
+            f"installed: pip install signalbox[{extra}]"
         ) from error
     log: SharedLog = made
     return log

@@ -190,7 +190,7 @@ class Node:
         """Raises `Unavailable` where it is away and stays so for the time of grace."""
         if self._connected.is_set():
             return
-        away = self._clock() - (self.stale_since or 0)
+        away = max(self._clock() - (self.stale_since or 0), 0)  # the clock may have been set back
         if not self._connected.wait(max(GRACE_SECONDS - away, 0)):
             raise Unavailable(f"{self.problem} Nothing was written.")
 

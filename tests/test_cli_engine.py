@@ -1,11 +1,17 @@
 """`--engine` on the command line: where a server is started, and where one runs already."""
 
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from brokers import new_log
+from harness import ROOT
 from robust import serving
+from server.engines.address import read_address
+from server.errors import StoreError
+from server.joining import LOGS, shared_log
 from shell import Shell
 
 USAGE, CANNOT_OPEN = 2, 4
@@ -69,3 +75,17 @@ def test_an_engine_that_is_away_is_told(shell: Shell) -> None:
     done = shell("--engine", "redis://127.0.0.1:1", "get", "a")
     assert (done.status, done.out) == (CANNOT_OPEN, "")
     assert "cannot be reached" in done.err
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("tls", "nats"), ("redis", "redis")])
+def test_a_client_that_is_missing_is_named_with_what_installs_it(
+    scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, extra = LOGS[scheme]
+    for name in [name for name in sys.modules if name.split(".")[0] == package or name == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StoreError, match=rf"needs the package {package}.*signalbox\[{extra}\]"):
+        shared_log(read_address(f"{scheme}://127.0.0.1"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert any(one.startswith(package) for one in project["optional-dependencies"][extra])
