@@ -11,6 +11,7 @@ from conftest import StartServer
 from nats_server import NatsServer
 from page_window import OpenWindow, Window, browser, open_window
 from redis_server import RedisServer
+from tcp_proxy import Proxy
 
 __all__ = ["browser", "open_window"]
 
@@ -87,6 +88,26 @@ def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_
         expect(window["#foot .away"]).to_have_count(0, timeout=LONG)
     flip(windows[0], "lamp.on")
     expect(windows[1].value("lamp.on")).to_contain_text("on")
+
+
+def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(
+    engine: NatsServer | RedisServer, server: StartServer, open_window: OpenWindow
+) -> None:
+    """The engine's answer is lost, and comes again only after the server has given up waiting."""
+    proxy = Proxy(engine.port)
+    node = server("--engine", engine.url.replace(f":{engine.port}", f":{proxy.port}"))
+    node.set("lamp.on", False)
+    window = open_window(node)
+    proxy.hold("client")
+    with window.page.expect_request("**/queries/attempts/*", timeout=LONG):
+        flip(window, "lamp.on")
+    expect(window["#saved"]).to_have_text("Saving 1 change…")
+    proxy.cut()
+    proxy.mend()
+    expect(window["#saved"]).to_have_text("All changes saved", timeout=LONG)
+    expect(window.value("lamp.on")).to_contain_text("on")
+    assert node.get("/queries/status").json()["revision"] == 2
+    proxy.close()
 
 
 def test_a_draft_stays_when_it_cannot_be_saved_without_the_engine(
