@@ -13,6 +13,9 @@ import apsw
 from server.errors import StoreError, UnknownVersion
 
 SCHEMA_VERSION: Final = 2
+PAGES_A_COMMIT: Final = 64
+PAGES_A_CHANGE: Final = 8
+"""What a commit adds to the write-ahead log at most, or nearly so."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 
@@ -139,6 +142,7 @@ class Database:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
+        self._is_relaxed = False
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             _prepare(self.writer)
@@ -196,6 +200,19 @@ class Database:
     def relax(self) -> None:
         """Commit without waiting for the disk: what a power failure takes, the log has."""
         self.writer.pragma("synchronous", "NORMAL")
+        self._is_relaxed = True
+
+    def commits_at_once(self, changes: int) -> bool:
+        """Whether a commit of so many changes waits for no disk, which is asked before it begins.
+
+        When it is relaxed it does so only where the write-ahead log has become so long that it is
+        brought to the file.
+        """
+        if not self._is_relaxed:
+            return False
+        pages, _ = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        more = PAGES_A_COMMIT + PAGES_A_CHANGE * changes
+        return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.

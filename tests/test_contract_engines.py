@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokers import new_log
-from server.database import Database
+from server.database import Database, checkpoint_every
 from server.engines.address import read_address
 from server.engines.base import Engine, LogConflict
 from server.engines.memory import MemoryEngine
@@ -277,4 +277,26 @@ def test_the_commit_runs_where_the_server_wants_blocking_work_done(tmp_path: Pat
     engine.append([transaction(1)], 0, nothing)
     assert len(jobs) == 1
     assert engine.last_revision() == 1
+    database.close()
+
+
+def test_a_commit_that_need_not_reach_the_disk_runs_there_only_to_shorten_the_log(
+    tmp_path: Path,
+) -> None:
+    jobs: list[int] = []
+
+    def blocking(job: Callable[[], None]) -> None:
+        jobs.append(engine.last_revision())
+        job()
+
+    database = Database(tmp_path / "signalbox.db")
+    engine = SqliteEngine(database, blocking)
+    database.relax()
+    checkpoint_every(200, database.writer)
+    log_file = tmp_path / "signalbox.db-wal"
+    for number in range(1, 101):
+        engine.append([transaction(number, (f"k{number}", "x" * 4_000))], number - 1, nothing)
+    assert 0 < len(jobs) < 100
+    assert log_file.stat().st_size < 400 * 4_200  # it was brought to the file and begun anew
+    assert engine.last_revision() == 100
     database.close()

@@ -12,8 +12,9 @@ from server.errors import Unavailable
 from server.events import Transaction
 
 INLINE_CHANGES: Final = 500
-"""Up to here rows are written where the caller runs and only COMMIT goes through `blocking`: a
-native thread would take the interpreter lock once a statement, for less work than that costs."""
+"""Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes
+through `blocking`: a native thread would take the interpreter lock once a statement, for less work
+than that costs."""
 
 _NOTHING_WRITTEN: Final = (
     apsw.FullError,
@@ -68,12 +69,17 @@ class SqliteEngine:
 
         try:
             changes = sum(len(transaction.changes) for transaction in transactions)
-            if takes_long or changes > INLINE_CHANGES:
+            is_large = takes_long or changes > INLINE_CHANGES
+            at_once = not is_large and self._database.commits_at_once(changes)
+            if is_large:
                 self._blocking(write)
             else:
                 write()
             before_commit()
-            self._blocking(self._commit)
+            if at_once:
+                self._commit()
+            else:
+                self._blocking(self._commit)
         except _NOTHING_WRITTEN as error:
             raise Unavailable(
                 f"The store cannot be written: {error}. Nothing was changed."

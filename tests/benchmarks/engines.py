@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import ndjson
 from harness import Server
 from nats_server import NatsServer
-from programs import outcome, serving
+from programs import outcome, running, serving
 from redis_server import RedisServer
 from rows import Row, at_least, at_most, percentile, shown
 
@@ -40,6 +40,13 @@ class Kind(NamedTuple):
         return float(did["requests"] / did["seconds"])
 
 
+class Beside(NamedTuple):
+    """What stands beside every engine: a store of its own, and HTTP that does nothing."""
+
+    local: Server
+    bare_port: int
+
+
 def measure(folder: Path, quick: bool) -> Iterator[Row]:
     rounds, seconds = (2, 0.5) if quick else (5, 2.0)
     with ExitStack() as stack:
@@ -52,21 +59,24 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
             Kind("NATS", f"{nats.url}/bench", "KV put", "bare_kv.py", {"url": nats.url}),
             Kind("Redis", redis_url, "MULTI", "bare_redis.py", {"port": redis.port}),
         )
-        local = stack.enter_context(serving(folder / "sqlite"))
+        beside = Beside(
+            stack.enter_context(serving(folder / "sqlite")),
+            int(stack.enter_context(running("bare.py")).told["port"]),
+        )
         for kind in kinds:
-            yield from _measured(kind, folder / kind.name, local, rounds, seconds)
+            yield from _measured(kind, folder / kind.name, beside, rounds, seconds)
 
 
 def _measured(
-    kind: Kind, folder: Path, local: Server, rounds: int, seconds: float
+    kind: Kind, folder: Path, beside: Beside, rounds: int, seconds: float
 ) -> Iterator[Row]:
     folder.mkdir()
     with ExitStack() as stack:
         start = partial(_node, stack, folder, kind)
         first = start(0)
-        yield from _rates(kind, first, local, rounds, seconds)
+        yield from _rates(kind, first, beside, rounds, seconds)
         yield _imported(kind, first, rounds, seconds)
-        yield from _reads(kind, first, local, rounds)
+        yield from _reads(kind, first, beside.local, rounds)
         nodes = [first, *(start(number) for number in range(1, NODES))]
         yield from _together(kind, nodes, seconds * 2)
         yield _lag(kind, nodes[0], nodes[1], seconds)
@@ -77,18 +87,23 @@ def _node(stack: ExitStack, folder: Path, kind: Kind, number: int) -> Server:
     return stack.enter_context(serving(folder / f"node-{number}", "--engine", kind.address))
 
 
-def _rates(kind: Kind, node: Server, local: Server, rounds: int, seconds: float) -> Iterator[Row]:
-    """One sender, and many, beside the engine's own client that sends one after the other."""
+def _rates(kind: Kind, node: Server, beside: Beside, rounds: int, seconds: float) -> Iterator[Row]:
+    """One sender, and many, beside the engine's own client that sends one after the other.
+
+    And beside what HTTP alone leaves of that: a server that does nothing with what it is sent.
+    """
     for connections, target in ((1, SINGLE), (CONNECTIONS, None), (4 * CONNECTIONS, None)):
-        ours, alone, sqlite = [], [], []
+        ours, alone, sqlite, nothing = [], [], [], []
         _rate(node, connections, 0.2)
         for _ in range(rounds):
             ours.append(_rate(node, connections, seconds))
             alone.append(kind.alone(seconds))
-            sqlite.append(_rate(local, connections, seconds))
+            sqlite.append(_rate(beside.local, connections, seconds))
+            nothing.append(_load(beside.bare_port, "", connections, seconds))
         what = f"{kind.name}: set over HTTP, {connections} at a time"
         yield at_least(what, ours, f"{kind.peer} alone, one by one", alone, "/s", target)
         yield at_least(what, ours, "SQLite", sqlite, "/s")
+        yield at_least(what, ours, "gevent + bottle doing nothing", nothing, "/s")
 
 
 def _imported(kind: Kind, node: Server, rounds: int, seconds: float) -> Row:
@@ -106,13 +121,13 @@ def _imported(kind: Kind, node: Server, rounds: int, seconds: float) -> Row:
 
 
 def _rate(node: Server, connections: int, seconds: float) -> float:
-    did = _load(node, connections, seconds)
+    return _load(node.port, node.write_token, connections, seconds)
+
+
+def _load(port: int, token: str, connections: int, seconds: float) -> float:
+    given = {"port": port, "token": token, "connections": connections, "seconds": seconds}
+    did = outcome("load.py", **given)
     return float(did["requests"] / did["seconds"])
-
-
-def _load(node: Server, connections: int, seconds: float) -> Any:
-    given = {"port": node.port, "token": node.write_token}
-    return outcome("load.py", **given, connections=connections, seconds=seconds)
 
 
 def _reads(kind: Kind, node: Server, local: Server, rounds: int) -> Iterator[Row]:
@@ -142,8 +157,7 @@ def _together(kind: Kind, nodes: list[Server], seconds: float) -> Iterator[Row]:
     """All nodes write at once, behind the same end of one log."""
     before = [_conflicts(node) for node in nodes]
     with ThreadPoolExecutor(len(nodes)) as pool:
-        did = list(pool.map(lambda node: _load(node, CONNECTIONS, seconds), nodes))
-    rates = [each["requests"] / each["seconds"] for each in did]
+        rates = list(pool.map(lambda node: _rate(node, CONNECTIONS, seconds), nodes))
     lost = sum(_conflicts(node) - one for node, one in zip(nodes, before, strict=True))
     what = f"{kind.name}: {len(nodes)} nodes, {CONNECTIONS} connections each"
     yield Row(what, f"{shown(sum(rates))} /s")
