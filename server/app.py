@@ -30,7 +30,7 @@ from server.http.wsgi import Server
 from server.joining import join
 from server.keys import MAX_LENGTH
 from server.log import last_time
-from server.native import NativeThread
+from server.native import NativeThread, aside
 from server.nodewriter import NodeWriter
 from server.readmodel import ReadModel
 from server.settings import Settings
@@ -62,7 +62,7 @@ class App:
             if self.node
             else MemoryEngine()
             if settings.engine == "memory"
-            else SqliteEngine(self.database, self._native.run)
+            else SqliteEngine(self.database, self._native.run, aside)
         )
         self.readmodel = ReadModel(self.database, replicates_log=settings.engine == "memory")
         self.feed = Feed(clock)

@@ -3,8 +3,8 @@
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ PAGES_A_CHANGE: Final = 8
 """What a commit adds to the write-ahead log at most, or nearly so."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
+DUE_PAGES: Final = 2_000
+"""8 MB of it are brought beside the writer: all would wait for a commit that brings 64."""
 
 READER_CACHE: Final = 12_000
 """In KiB for each connection that reads: what the past is made of lies scattered."""
@@ -142,7 +144,7 @@ class Database:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
-        self._is_relaxed = False
+        self._is_relaxed = self._is_in_checkpoint = False
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             _prepare(self.writer)
@@ -214,16 +216,31 @@ class Database:
         more = PAGES_A_COMMIT + PAGES_A_CHANGE * changes
         return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
+    def checkpoint_when_due(self, aside: Callable[[Callable[[], None]], object]) -> None:
+        """Have `aside` run `checkpoint` where a commit would have much to bring."""
+        if self._is_in_checkpoint:
+            return
+        with suppress(apsw.Error):  # it is after a commit, which has succeeded whatever comes now
+            pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if pages - there > DUE_PAGES:
+                self._is_in_checkpoint = True
+                aside(self.checkpoint)
+
     def checkpoint(self) -> None:
         """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.
 
         What cannot be brought now, as while somebody else is at it, a later commit brings.
         """
-        connection = self._open(apsw.SQLITE_OPEN_READWRITE)
-        with suppress(apsw.Error):
-            connection.pragma("user_version")  # until it has read something it knows of no log
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        connection.close()
+        self._is_in_checkpoint = True
+        try:
+            with (
+                suppress(apsw.Error, StoreError),
+                closing(self._open(apsw.SQLITE_OPEN_READWRITE)) as connection,
+            ):
+                connection.pragma("user_version")  # until it has read something it knows of no log
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            self._is_in_checkpoint = False
 
     def bytes_used(self) -> int:
         """The size on disk, write-ahead log included, in bytes; in memory the database's own."""

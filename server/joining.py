@@ -9,6 +9,7 @@ from server.engines.address import Address, read_address
 from server.engines.base import SharedLog
 from server.engines.sqlite import SqliteEngine
 from server.errors import StoreError
+from server.native import aside
 from server.node import Node
 from server.settings import Settings
 
@@ -32,7 +33,7 @@ def join(
     wanted = settings.engine or followed or "sqlite"
     if wanted not in ("sqlite", "memory"):
         address = read_address(wanted)
-        replica = SqliteEngine(database, blocking)
+        replica = SqliteEngine(database, blocking, aside)
         shared = shared_log(address)
         return Node(shared, address, database, replica, clock, settings.require_durable)
     if followed is not None:

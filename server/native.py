@@ -1,10 +1,15 @@
-"""One native thread for what blocks on the disk, so that the hub keeps serving."""
+"""Native threads for what blocks on the disk, so that the hub keeps serving."""
 
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 from gevent.monkey import get_original
+
+
+def aside(job: Callable[[], None]) -> None:
+    """Run `job` in a thread of the hub's pool; nobody waits for it."""
+    gevent.get_hub().threadpool.spawn(job)
 
 
 class NativeThread:

@@ -300,3 +300,22 @@ def test_a_commit_that_need_not_reach_the_disk_runs_there_only_to_shorten_the_lo
     assert log_file.stat().st_size < 400 * 4_200  # it was brought to the file and begun anew
     assert engine.last_revision() == 100
     database.close()
+
+
+def test_a_long_write_ahead_log_is_brought_to_the_file_beside_the_writer(tmp_path: Path) -> None:
+    due: list[Callable[[], None]] = []
+    database = Database(tmp_path / "signalbox.db")
+    engine = SqliteEngine(database, aside=due.append)
+    file, value, last = tmp_path / "signalbox.db", "x" * 100_000, 0
+    while not due:
+        last += 1
+        engine.append([transaction(last, (f"k{last}", value))], last - 1, nothing)
+    before = file.stat().st_size
+    engine.append([transaction(last + 1, ("k", value))], last, nothing)
+    assert len(due) == 1  # once, as long as it is under way
+    due.pop()()
+    assert file.stat().st_size - before > 0.9 * last * len(value)
+    engine.append([transaction(last + 2, ("k", value))], last + 1, nothing)
+    assert not due
+    assert engine.last_revision() == last + 2
+    database.close()

@@ -230,17 +230,18 @@ def test_a_stream_carries_what_the_other_node_refused_or_left_unchanged(site: Si
     one, other = site.nodes(2)
     watcher = Watcher(other, acks=True)
     one.set("k", "text", id="first")
-    numbers = iter(range(10_000))
+    answers: dict[str, dict[str, Any]] = {}
 
-    def heard() -> dict[str, Any] | None:
+    def heard() -> list[dict[str, Any]]:
         """It may be lost, as while the other node is not listening yet: so it is tried again."""
-        identity = f"refused-{next(numbers)}"
-        answer = post(one, "add", key="k", id=identity, actor="a")
-        assert answer["code"] == "type"
-        found = acks(watcher.events, identity)
-        return answer if found and found == [answer | {"actor": "a"}] else None
+        identity = f"refused-{len(answers)}"
+        answers[identity] = post(one, "add", key="k", id=identity, actor="a")
+        assert answers[identity]["code"] == "type"
+        return [ack for ack in acks(watcher.events) if ack["id"] in answers]
 
-    until(heard)
+    found = until(heard)
+    assert found == [answers[ack["id"]] | {"actor": "a"} for ack in found]
+    assert len({ack["id"] for ack in found}) == len(found)
     same = one.set("k", "text", id="same", actor="a")
     assert not same["changed"]
     assert watcher.ack("same") == same | {"actor": "a"}

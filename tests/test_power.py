@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from power import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
-from server import outcomes
+from server import database, outcomes
 from server.app import STORE_FILE
 from server.database import Database
 from server.errors import StoreError
@@ -90,12 +90,12 @@ def complaint(image: Path, history: History, played: int) -> str:
 
 def opened(image: Path, due: list[str]) -> tuple[State, list[str]]:
     """The state that a server finds at its next start, and which of the `due` outcomes it lacks."""
-    database = Database(image / STORE_FILE)
+    store = Database(image / STORE_FILE)
     try:
-        state = dict(database.writer.execute("SELECT key, value FROM state"))
-        gone = [identity for identity in due if outcomes.find(database.writer, identity) is None]
+        state = dict(store.writer.execute("SELECT key, value FROM state"))
+        gone = [identity for identity in due if outcomes.find(store.writer, identity) is None]
     finally:
-        database.close()
+        store.close()
     return state, gone
 
 
@@ -123,9 +123,14 @@ def decisive(history: History) -> set[int]:
     }
 
 
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    return lived(tmp_path_factory.mktemp("recorded"))
+@pytest.fixture(scope="module", params=[database.DUE_PAGES, 4], ids=["within", "beside"])
+def history(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[History]:
+    """Checkpoints are made within a commit, or beside it, which is sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "DUE_PAGES", request.param)
+        yield lived(tmp_path_factory.mktemp("recorded"))
 
 
 def test_the_recorded_life_checkpoints_and_syncs(history: History) -> None:
@@ -153,8 +158,8 @@ def test_writes_that_are_partly_there_make_no_half_transaction(
 def test_without_syncs_the_same_look_finds_losses(tmp_path: Path) -> None:
     """The harness can see: a store that does not sync loses what it acknowledged."""
 
-    def careless(database: Database) -> None:
-        database.writer.pragma("synchronous", "OFF")
+    def careless(store: Database) -> None:
+        store.writer.pragma("synchronous", "OFF")
 
     (tmp_path / "made").mkdir()
     history = lived(tmp_path / "made", careless)

@@ -36,17 +36,23 @@ def nothing() -> None:
 
 
 class SqliteEngine:
-    """`blocking` runs what waits for the disk; the server passes its native thread."""
+    """`blocking` runs what waits for the disk, in the server its native thread; `aside` runs what
+    nobody waits for.
+    """
 
     name = "SQLite"
     max_bytes = None
 
     def __init__(
-        self, database: Database, blocking: Callable[[Callable[[], None]], None] = directly
+        self,
+        database: Database,
+        blocking: Callable[[Callable[[], None]], None] = directly,
+        aside: Callable[[Callable[[], None]], object] = directly,
     ) -> None:
         self._database = database
         self._connection = database.writer
         self._blocking = blocking
+        self._aside = aside
         self.durability = "on disk before acknowledged" if database.path else "in memory only"
 
     def append(
@@ -87,6 +93,7 @@ class SqliteEngine:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+        self._database.checkpoint_when_due(self._aside)
 
     def forget(self, identity: str) -> None:
         """Let the command id be used again."""
