@@ -222,6 +222,15 @@ def test_where_tls_is_asked_for_no_secret_goes_out_unencrypted(logs: Logs, useri
 # Where it is, and how safe.
 
 
+def test_an_older_server_is_refused_by_its_version(logs: Logs) -> None:
+    greeting = b'INFO {"server_id":"x","version":"2.10.29","headers":true,"max_payload":9}\r\n'
+    with (
+        fake_server(greeting) as (port, _),
+        pytest.raises(StoreError, match=r"is nats-server 2\.10: Signalbox needs 2\.11 or newer"),
+    ):
+        logs.at(f"nats://127.0.0.1:{port}/log")
+
+
 def test_of_several_servers_the_one_that_answers_is_taken(logs: Logs) -> None:
     logs.at(f"nats://127.0.0.1:{free_port()},127.0.0.1:{brokers.nats().port}/several")
 

@@ -29,6 +29,8 @@ IMPOSSIBLE: Final = (10065, 10074, 10039, 10076)
 """Its subject is another stream's, no cluster, no JetStream for this account or at all."""
 NAME: Final = "signalbox.foundation"
 MINUTES: Final = 60 * 10**9
+OLDEST: Final = (2, 11)
+"""The first version that gives many messages at once, as `jetstream_reading` asks for them."""
 ATOMIC: Final = (2, 12)
 QUORUM: Final = 3
 JSZ: Final = "$SYS.REQ.SERVER.PING.JSZ"
@@ -207,6 +209,7 @@ async def found(client: Client, address: Address, foundation: Foundation | None)
 
     Of several who make it at once one wins: another's has other metadata, and is refused.
     """
+    _check_version(client, address)
     try:
         answer = await ask(client, f"STREAM.INFO.{address.stream}")
         if answer.code == NO_STREAM and foundation is not None:
@@ -235,6 +238,20 @@ async def found(client: Client, address: Address, foundation: Foundation | None)
     return answer
 
 
+def _version(client: Client) -> tuple[int, int]:
+    version = client.connected_server_version
+    return version.major, version.minor
+
+
+def _check_version(client: Client, address: Address) -> None:
+    if (found := _version(client)) < OLDEST:
+        raise StoreError(
+            "{} is nats-server {}.{}: Signalbox needs {}.{} or newer.".format(
+                address.shown, *found, *OLDEST
+            )
+        )
+
+
 def _config(client: Client, address: Address, foundation: Foundation) -> dict[str, Any]:
     config: dict[str, Any] = {
         "name": address.stream,
@@ -249,8 +266,7 @@ def _config(client: Client, address: Address, foundation: Foundation) -> dict[st
         "deny_purge": True,
         "metadata": {NAME: msgspec.json.encode(foundation).decode()},
     }
-    version = client.connected_server_version
-    if (version.major, version.minor) >= ATOMIC:
+    if _version(client) >= ATOMIC:
         config["allow_atomic"] = True
     return config
 

@@ -44,7 +44,11 @@ def _check_can_wait(client: Any, wait: tuple[int, int], sync: str, address: str)
     try:
         client.execute_command("WAITAOF", local, 0, 1)
     except ResponseError as error:
-        raise StoreError(f"{address} cannot do wait={local},{replicas}: {error}") from error
+        is_old = "unknown command" in str(error)
+        raise StoreError(
+            f"{address} cannot do wait={local},{replicas}: "
+            + ("that takes Redis 7.2 or Valkey." if is_old else f"{error}")
+        ) from error
     if local and sync == "no":
         raise StoreError(
             f"{address} cannot do wait={local},{replicas}: it has appendfsync no, and so never "
