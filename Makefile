@@ -5,7 +5,8 @@ PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 INSTALLED := .venv/installed
 TEST_PACKAGES := xvfb xdotool chromium imagemagick procps
-BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick
+# The last two are what Qt's Wayland parts are linked with: the .deb depends on their packages.
+BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick libwayland-cursor0 libwayland-egl1
 
 .PHONY: run install test bench lint build lock clean --quick
 

@@ -127,7 +127,9 @@ def _depends(bundle: Path) -> Iterator[str]:
 
 
 def _package(library: str) -> str:
-    path = _places()[library]
+    path = _places().get(library)
+    if path is None:
+        raise LookupError(f"{library}, which the bundle needs, is not installed here.")
     for name in (path, path.removeprefix("/usr"), f"/usr{path}"):
         done = subprocess.run(["dpkg", "-S", name], capture_output=True, text=True, check=False)
         if done.returncode == 0:
