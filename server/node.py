@@ -214,9 +214,8 @@ class Node:
 
     def _follow(self) -> None:
         self._look_where_we_are()
-        for piece in self._log.follow(self._writer.revision):
-            # What this node has appended comes back as well.
-            if piece and piece[-1].revision > self._writer.revision:
+        for piece in self._log.follow(self._writer.revision, self._writer.known):
+            if piece:
                 self._writer.receive(piece)
                 self._look_where_we_are()
 

@@ -57,6 +57,8 @@ class NodeWriter(Writer):
         self._wrote_last = False
         self._others_wrote = -CONTENDED_SECONDS
         self._turn = Event()
+        self._at_rest = Event()
+        self._at_rest.set()
         self.doubt: str | None = None
         """Why an append is unsettled, while one is."""
         self.conflicts = 0
@@ -76,6 +78,14 @@ class NodeWriter(Writer):
         if transactions[-1].revision > self.revision:
             self._turn.set()
         done.get()
+
+    def known(self) -> int:
+        """The revision up to which all is here; an append that is under way is waited for.
+
+        So what this node has appended need not be read from the log again.
+        """
+        self._at_rest.wait()
+        return self.revision
 
     def _has_work(self) -> bool:
         if self._unsettled:
@@ -164,7 +174,11 @@ class NodeWriter(Writer):
         )
         if is_only_refused:
             self._log.confirm(group.expected)
-        super()._commit(group)
+        self._at_rest.clear()
+        try:
+            super()._commit(group)
+        finally:
+            self._at_rest.set()
         self._conflicts = 0
         self._wrote_last = self._wrote_last or bool(group.transactions)
 

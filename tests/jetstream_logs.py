@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import gevent
 from gevent.server import StreamServer
 
 from server.engines.address import read_address
-from server.engines.base import Foundation, Standing
+from server.engines.base import Foundation, Standing, nothing_known
 from server.engines.jetstream import JetStreamLog
 from server.events import Change, Transaction
 
@@ -66,11 +66,13 @@ def whole(log: JetStreamLog) -> list[Transaction]:
     return found
 
 
-def followed(log: JetStreamLog, last: int, after: int = 0) -> list[list[Transaction]]:
+def followed(
+    log: JetStreamLog, last: int, after: int = 0, known: Callable[[], int] = nothing_known
+) -> list[list[Transaction]]:
     """The pieces that come until revision `last` has."""
     pieces: list[list[Transaction]] = []
     with gevent.Timeout(SECONDS):
-        for piece in log.follow(after):
+        for piece in log.follow(after, known):
             pieces += [piece] if piece else []
             if piece and piece[-1].revision >= last:
                 break

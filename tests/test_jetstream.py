@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event
 
 import brokers
 from brokers import new_log
@@ -202,6 +203,22 @@ def test_what_is_appended_later_arrives_from_the_position_on(logs: Logs) -> None
     for after in range(5, 8):
         writer.append(made(after + 1), after)
     assert flat(follower.get(timeout=SECONDS)) == made(4, 5)
+
+
+def test_what_whoever_follows_has_already_is_left_out(logs: Logs) -> None:
+    address = new_log("nats")
+    writer, reader = logs.at(address), logs.at(address)
+    is_asked = Event()
+
+    def known() -> int:
+        is_asked.set()
+        return 1
+
+    follower = gevent.spawn(followed, reader, 3, 0, known)
+    writer.append(made(1), 0)
+    assert is_asked.wait(SECONDS)
+    writer.append(made(2, 2), 1)
+    assert flat(follower.get(timeout=SECONDS)) == made(2, 2)
 
 
 def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import time
 from typing import NamedTuple
 
+import gevent
 import pytest
 
 from brokers import new_log
@@ -94,3 +95,18 @@ def test_what_somebody_else_came_before_is_decided_again(site: Site) -> None:
     there = site.both()
     assert [one.id for one in there] == ["one", "other", "two", "three"]
     assert [one.changes[0].raw for one in there] == ["1", "2", "3", "4"]
+
+
+def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, asked = site.log.append, []
+
+    def watched(transactions: Sequence[Transaction], expected: int) -> None:
+        asked.append(gevent.spawn(site.writer.known))
+        append(transactions, expected)
+        assert not asked[0].ready()
+
+    monkeypatch.setattr(site.log, "append", watched)
+    assert [each.wait().revision for each in site.enqueue("a")] == [1]
+    assert asked[0].get() == 1

@@ -11,7 +11,7 @@ import pytest
 
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
 from redis_server import RedisServer, free_port
-from server.engines.base import Foundation, LogConflict
+from server.engines.base import Foundation, LogConflict, nothing_known
 from server.engines.redis_streams import PIECE_BYTES, RedisLog
 from server.errors import StoreError, Unavailable
 from server.events import encode
@@ -190,8 +190,9 @@ def test_an_entry_with_an_odd_id_is_noticed_by_whoever_writes_and_reads(
         other.connect(None)
     follow = log.follow(0)
     assert flat([next(follow)]) == [1, 2, 3]
-    with pytest.raises(StoreError, match="revision 4 is no transaction"):
-        next(log.follow(3))
+    for known in (nothing_known, lambda: 4):
+        with pytest.raises(StoreError, match="revision 4 is no transaction"):
+            next(log.follow(3, known))
 
 
 def test_an_entry_of_another_form_is_noticed(log: RedisLog, name: str, at: Any) -> None:
@@ -247,6 +248,12 @@ def test_a_follower_gets_what_is_there_and_then_what_comes(log: RedisLog) -> Non
     while flat(pieces)[-1] < 2_502:
         pieces.append(next(follow))
     assert flat(pieces) == list(range(2, 2_503))
+
+
+def test_what_whoever_follows_has_already_is_left_out(log: RedisLog) -> None:
+    log.append(transactions(4, 5), 3)
+    assert flat([next(log.follow(0))]) == [1, 2, 3, 4, 5]
+    assert flat([next(log.follow(0, lambda: 3))]) == [4, 5]
 
 
 def test_pieces_are_bounded_however_large_transactions_are(log: RedisLog) -> None:

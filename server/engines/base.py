@@ -83,6 +83,11 @@ class Standing(msgspec.Struct, frozen=True):
     is_durable: bool
 
 
+def nothing_known() -> int:
+    """To follow a log for everything in it."""
+    return 0
+
+
 class SharedLog(Protocol):
     """An event log elsewhere, to which any number of nodes append. All calls wait cooperatively.
 
@@ -117,9 +122,13 @@ class SharedLog(Protocol):
     def last_revision(self) -> int:
         """As `Engine.last_revision`, of the server that decides on appends."""
 
-    def follow(self, after: int) -> Iterator[list[Transaction]]:
+    def follow(
+        self, after: int, known: Callable[[], int] = nothing_known
+    ) -> Iterator[list[Transaction]]:
         """Everything above revision `after`, in order and without gaps, as it is appended.
 
+        `known` tells up to which revision the caller has everything by now: a piece of nothing else
+        is left out.
         Each piece is taken when the one before it has been dealt with, so that a slow reader costs
         bounded memory. May give an empty piece. Raises `Unavailable` as soon as there is doubt that
         all that is appended would arrive.

@@ -6,22 +6,21 @@ See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from secrets import token_hex
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from server.engines import jetstream_api
 from server.engines.address import Address
 from server.engines.asyncio_greenlet import AsyncioGreenlet
-from server.engines.base import Foundation, LogConflict, Standing, Unsettled
+from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
 from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
+from server.engines.jetstream_connection import Arrivals, Connection
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
 from server.events import Transaction, decode_all, encode
@@ -58,11 +57,11 @@ class JetStreamLog:
         self._stream = address.stream
         self._subject = ""
         self._loop: AsyncioGreenlet | None = None
-        self._client: Client | None = None
+        self._client: Connection | None = None
         self._is_atomic = self._may_chain = False
         self._known = 0
         self._inbox = ""
-        self._acks: Subscription | None = None
+        self._acks: Arrivals | None = None
         self._number = 0
 
     def connect(self, foundation: Foundation | None) -> Standing:
@@ -112,10 +111,16 @@ class JetStreamLog:
         self._known = max(self._known, answer.last)
         return answer.last
 
-    def follow(self, after: int) -> Iterator[list[Transaction]]:
+    def follow(
+        self, after: int, known: Callable[[], int] = nothing_known
+    ) -> Iterator[list[Transaction]]:
         pull, checked = Pull(self._check_connected(), self._stream, after), monotonic()
         while True:
-            piece = decode_all(self._asked(pull.next()))
+            found = self._asked(pull.next())
+            if found and known() >= found[-1][0]:
+                after = found[-1][0]
+                continue
+            piece = decode_all(found)
             if not piece and monotonic() > checked + SECONDS:
                 self._check_still_there(after)
                 checked = monotonic()
@@ -141,13 +146,9 @@ class JetStreamLog:
 
     def hear(self) -> Iterator[bytes]:
         client = self._check_connected()
-        listening = self._asked(client.subscribe(f"{self._stream}.told"))
+        told = self._asked(client.listen(f"{self._stream}.told"))
         while True:
-            try:
-                yield self._asked(listening.next_msg(timeout=60.0)).data
-            except Unavailable:
-                if client is not self._client or not client.is_connected:
-                    raise
+            yield self._asked(told.next()).data
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -175,7 +176,7 @@ class JetStreamLog:
         self._subject = jetstream_api.subject(self._address, founded.store)
         self.max_bytes = client.max_payload - HEADERS
         self._inbox = client.new_inbox()
-        self._acks = await client.subscribe(f"{self._inbox}.*.*")
+        self._acks = await client.listen(f"{self._inbox}.*.*")
         # Replicas of NATS 2.15 fail for good where a message names its predecessor.
         self._may_chain = answer.config.get("num_replicas") == 1
         self._is_atomic = bool(answer.config.get("allow_atomic"))
@@ -183,7 +184,7 @@ class JetStreamLog:
         durability, is_durable = jetstream_api.durability(answer.config, is_flushed)
         return Standing(founded, answer.last, durability, is_durable)
 
-    def _check_connected(self) -> Client:
+    def _check_connected(self) -> Connection:
         if self._client is None or not self._client.is_connected:
             raise Unavailable(f"There is no connection to {self.address}.")
         return self._client
@@ -268,14 +269,14 @@ class JetStreamLog:
         assert self._acks is not None
         answers: dict[int, Answer | Exception] = {}
         while len(answers) < count:
-            message = await self._acks.next_msg(timeout=None)
+            message = await self._acks.next()
             *_, number, place = message.subject.split(".")
             if int(number) == self._number:  # not one that came too late
                 answers[int(place)] = _answer(message)
         return [answers[place] for place in range(count)]
 
     async def _publish(
-        self, client: Client, payload: bytes, headers: dict[str, str], seconds: float
+        self, client: Connection, payload: bytes, headers: dict[str, str], seconds: float
     ) -> Answer | Exception:
         try:
             message: Msg = await client.request(

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from server.engines.address import Address
 from server.engines.base import Foundation
+from server.engines.jetstream_connection import Connection
 from server.errors import StoreError, Unavailable
 
 SECONDS: Final = 3.0
@@ -90,14 +91,15 @@ class _Context(ssl.SSLContext):
         return super().wrap_bio(*args, **options)
 
 
-async def opened(address: Address) -> Client:
+async def opened(address: Address) -> Connection:
     """A connection to the first host that takes it. Raises `StoreError`, or as nats-py does."""
     problem: Exception = nats.errors.NoServersError()
     for host, port in address.hosts:
-        client, context = Client(), _context(address)
+        client, context = Connection(), _context(address)
         options = _options(address, context)
         try:
-            connecting = client.connect(f"{address.scheme}://{host}:{port}", **options)
+            place = f"{address.scheme}://{host}:{port}"
+            connecting = client.connect(place, closed_cb=client.has_closed, **options)
             await asyncio.wait_for(connecting, SECONDS)
             _check_encrypted(address, context)
             return client

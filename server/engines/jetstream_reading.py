@@ -1,6 +1,5 @@
 """Reading a JetStream stream: once from a place on, and on and on as it grows."""
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -8,7 +7,8 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+
+from server.engines.jetstream_connection import Arrivals, Connection
 
 SECONDS: Final = 3.0
 PIECE: Final = 1_000
@@ -25,14 +25,14 @@ class Gone(nats.errors.Error):
     """What was read from is not there any more, or does not answer."""
 
 
-async def direct(client: Client, stream: str, after: int, limit: int) -> tuple[Found, bool]:
+async def direct(client: Connection, stream: str, after: int, limit: int) -> tuple[Found, bool]:
     """At most `limit` messages behind a sequence with one question (NATS 2.11, ADR-31).
 
     About `PIECE_BYTES` at most, and none where the next one alone has more. Any server of a cluster
     may answer, also one that lags behind: the second is whether it has no more than that.
     """
     inbox = client.new_inbox()
-    answers = await client.subscribe(inbox)
+    answers = await client.listen(inbox)
     wanted = {"seq": after + 1, "batch": min(limit, PIECE), "max_bytes": PIECE_BYTES}
     found: Found = []
     try:
@@ -40,7 +40,7 @@ async def direct(client: Client, stream: str, after: int, limit: int) -> tuple[F
             f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wanted), reply=inbox
         )
         while True:
-            message = await answers.next_msg(timeout=SECONDS)
+            message = await answers.next(SECONDS)
             if status := _status(message):
                 if status in ("204", "404"):
                     pending = (message.headers or {}).get("Nats-Num-Pending", "0")
@@ -48,7 +48,7 @@ async def direct(client: Client, stream: str, after: int, limit: int) -> tuple[F
                 raise Gone(f"{status} {message.headers}")
             found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
     finally:
-        await answers.unsubscribe()
+        await answers.end()
 
 
 async def one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Found:
@@ -80,14 +80,13 @@ class _Got(msgspec.Struct):
 class Pull:
     """An ordered consumer: it lives in memory, and what it misses ends it (NATS ADR-17)."""
 
-    def __init__(self, client: Client, stream: str, after: int) -> None:
+    def __init__(self, client: Connection, stream: str, after: int) -> None:
         self._client, self._stream, self._after = client, stream, after
         self._name = ""
         self._inbox = client.new_inbox()
         self._number = 0
         self._left = 0
-        self._answers: Subscription | None = None
-        self._waiting: deque[Msg] = deque()
+        self._answers: Arrivals | None = None
 
     async def next(self) -> Found:
         """What has come, at most `PIECE`; nothing after a while in which nothing came."""
@@ -111,9 +110,7 @@ class Pull:
         return found
 
     async def _begin(self) -> None:
-        self._answers = await self._client.subscribe(
-            f"{self._inbox}.*", pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._answers = await self._client.listen(f"{self._inbox}.*")
         config = {
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._after + 1,
@@ -158,11 +155,11 @@ class Pull:
     async def _message(self, wait: bool) -> Msg | None:
         """The next one; where nothing is there yet and nobody waits, None."""
         assert self._answers is not None
-        if not wait and not self._answers.pending_msgs:
+        if not wait and not self._answers:
             return None
         try:
-            return await self._answers.next_msg(timeout=3 * HEARTBEAT_SECONDS)
-        except (TimeoutError, nats.errors.TimeoutError) as error:
+            return await self._answers.next(3 * HEARTBEAT_SECONDS)
+        except TimeoutError as error:
             raise Gone("its heartbeat is missing") from error
 
     def _is_over(self, status: str, message: Msg) -> bool:

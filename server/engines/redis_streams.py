@@ -5,7 +5,7 @@ the log's end and appends all or nothing. See https://redis.io/docs/latest/comma
 https://redis.io/docs/latest/commands/waitaof/.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final
@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from server.engines import redis_durability
 from server.engines.address import Address
-from server.engines.base import Foundation, LogConflict, Standing, Unsettled
+from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
 from server.engines.redis_connection import (
     FOREIGN,
     REPLACED,
@@ -156,16 +156,23 @@ class RedisLog:
                 raise Unavailable(str(error)) from error
         return last
 
-    def follow(self, after: int) -> Iterator[list[Transaction]]:
+    def follow(
+        self, after: int, known: Callable[[], int] = nothing_known
+    ) -> Iterator[list[Transaction]]:
         client = self._connected()
         with self._connection() as connection:
             checked = monotonic()
             while client is self._client:
                 with asking(self.address):
-                    piece = decode_all(self._next(connection, after))
-                    if not piece or monotonic() > checked + SECONDS:
+                    first = self._next(connection, after)
+                    if not first or monotonic() > checked + SECONDS:
                         self._check_still_there(connection, after)
                         checked = monotonic()
+                if first and (there := known()) >= first[-1][0] > after:
+                    after = there
+                    continue
+                with asking(self.address):
+                    piece = decode_all(first + self._behind(connection, first))
                 _check_gapless(piece, after)
                 after += len(piece)
                 yield piece
@@ -268,16 +275,19 @@ class RedisLog:
     def _next(self, connection: Any, after: int) -> list[tuple[int, bytes]]:
         """What follows, as soon as something does; nothing after a while in which nothing came.
 
-        Two at once, since there is hardly ever more; if so, as much of it as a piece may be.
+        Two at once, since there is hardly ever more.
         """
         wanted = "COUNT", 2, "BLOCK", BLOCK_MS, "STREAMS", self._log, f"{after}-0"
         found = ask(connection, "XREAD", *wanted)
-        entries = [_entry(*entry) for entry in found[0][1]] if found else []
-        if len(entries) == 2:
-            entries += self._entries(connection, entries[-1][0], PIECE)
-        elif entries:
+        return [_entry(*entry) for entry in found[0][1]] if found else []
+
+    def _behind(self, connection: Any, first: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """What more there is, as much of it as a piece may be. The log must still be ours."""
+        if len(first) == 2:
+            return self._entries(connection, first[-1][0], PIECE)
+        if first:
             self._run(connection, _OURS)
-        return entries
+        return []
 
     def _entries(self, connection: Any, after: int, limit: int) -> list[tuple[int, bytes]]:
         """No more than `PIECE_BYTES` and the one that goes beyond them."""

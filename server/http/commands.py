@@ -1,7 +1,6 @@
 """`POST /commands`: one command in, its acknowledgement out. Nothing here reads the state."""
 
 from collections.abc import Iterable, Iterator
-from itertools import count
 from secrets import token_hex
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from server.writer import Writer
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_BODIES: Final = 4 * MAX_BODY
 SMALL_BODY: Final = 64 * 1024
+RANDOM_BYTES: Final = 4096
 DEFAULT_ACTORS: Final = {"write": "script", "window": "window"}
 
 Environ = dict[str, Any]
@@ -28,7 +28,8 @@ class Commands:
         self._writer = writer
         # In order, so that they lie together in an index; not to be guessed, so that nobody takes
         # one before us.
-        self._ids = (f"{start}-{n:x}-{token_hex(4)}" for start in [token_hex(4)] for n in count())
+        start = token_hex(4)
+        self._ids = (f"{start}-{n:x}-{part}" for n, part in enumerate(_random_parts()))
         self._bodies = Bodies()
 
     def __call__(
@@ -65,6 +66,13 @@ def acknowledge(
     if status in (429, 503):
         return answer(start_response, status, outcome.answer(), ("Retry-After", "1"))
     return answer(start_response, status, outcome.answer())
+
+
+def _random_parts() -> Iterator[str]:
+    """Eight random hexadecimal digits, again and again: one question to the system gives many."""
+    while True:
+        many = token_hex(RANDOM_BYTES)
+        yield from (many[start : start + 8] for start in range(0, len(many), 8))
 
 
 class Bodies:

@@ -17,7 +17,8 @@ from redis_server import RedisServer
 from rows import Row, at_least, at_most, percentile, shown
 
 SINGLE: Final = 0.7
-"""Of a client of the engine alone that sends one after the other."""
+"""Of a client of the engine alone that sends one after the other: for `CONNECTIONS` senders of
+single commands, since one alone waits for HTTP and then for the engine."""
 NODES: Final = 3
 LINES: Final = 20_000
 CONNECTIONS: Final = 8
@@ -92,7 +93,7 @@ def _rates(kind: Kind, node: Server, beside: Beside, rounds: int, seconds: float
 
     And beside what HTTP alone leaves of that: a server that does nothing with what it is sent.
     """
-    for connections, target in ((1, SINGLE), (CONNECTIONS, None), (4 * CONNECTIONS, None)):
+    for connections, target in ((1, None), (CONNECTIONS, SINGLE), (4 * CONNECTIONS, None)):
         ours, alone, sqlite, nothing = [], [], [], []
         _rate(node, connections, 0.2)
         for _ in range(rounds):

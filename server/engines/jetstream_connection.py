@@ -1,0 +1,85 @@
+"""A connection to NATS, and messages as they come over it, for one who waits for them."""
+
+import asyncio
+from collections import deque
+from weakref import WeakSet
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+
+class Connection(Client):
+    """nats-py's client, which tells those who listen that it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: WeakSet[Arrivals] = WeakSet()
+
+    async def listen(self, subject: str) -> "Arrivals":
+        """Keep what comes to `subject` for the one who waits for it."""
+        arrivals = Arrivals(self)
+        self._listeners.add(arrivals)
+        await arrivals.begin(subject)
+        return arrivals
+
+    async def has_closed(self) -> None:
+        """Its callback, to be given on connecting."""
+        for arrivals in self._listeners:
+            arrivals.wake()
+
+
+class Arrivals:
+    """Messages in the order in which they came, without a bound: ask only for so much.
+
+    nats-py's own `next_msg` makes two tasks and a random name for each, which costs more than
+    everything else that is done with a message.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._messages: deque[Msg] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._subscription: Subscription | None = None
+
+    async def begin(self, subject: str) -> None:
+        self._subscription = await self._connection.subscribe(
+            subject, cb=self._take, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+
+    async def end(self) -> None:
+        """Let nothing more come."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    def __bool__(self) -> bool:
+        """Whether something is there that nobody has to wait for."""
+        return bool(self._messages)
+
+    async def next(self, seconds: float | None = None) -> Msg:
+        """The next one. Raises `TimeoutError` after so many seconds, `ConnectionClosedError`."""
+        if not self._messages:
+            await self._wait(seconds)
+        return self._messages.popleft()
+
+    async def _wait(self, seconds: float | None) -> None:
+        if self._connection.is_closed:
+            raise nats.errors.ConnectionClosedError
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiter
+        finally:
+            self._waiter = None
+        if not self._messages:
+            raise nats.errors.ConnectionClosedError
+
+    async def _take(self, message: Msg) -> None:
+        self._messages.append(message)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the one who waits look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
