@@ -11,6 +11,7 @@ import trustme
 import brokers
 from brokers import new_log
 from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_parallel, made, stream
+from nats_credentials import Claims
 from nats_server import NatsServer
 from redis_server import free_port
 from server.engines import jetstream_api
@@ -158,6 +159,22 @@ def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> No
 def test_a_token_lets_in(logs: Logs, tmp_path: Path) -> None:
     with NatsServer(tmp_path, f'authorization {{ token: "{PASSWORD}" }}') as server:
         logs.at(f"nats://{PASSWORD}@127.0.0.1:{server.port}/log")
+        logs.close()
+
+
+def test_a_credentials_file_lets_in_and_one_of_another_operator_does_not(
+    logs: Logs, tmp_path: Path
+) -> None:
+    claims = Claims()
+    with NatsServer(tmp_path / "nats", claims.config) as server:
+        address = f"nats://127.0.0.1:{server.port}/log"
+        log = logs.at(f"{address}?creds={claims.write(tmp_path / 'ours.creds')}")
+        log.append(made(1), 0)
+        assert log.read(0, 9) == made(1)
+        foreign = Claims().write(tmp_path / "foreign.creds")
+        for creds in ("", f"?creds={foreign}"):
+            with pytest.raises(StoreError, match="credentials"):
+                logs.at(address + creds)
         logs.close()
 
 

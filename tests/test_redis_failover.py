@@ -1,0 +1,97 @@
+"""A Redis master dies and its replica takes over: what was accepted with `wait=` is still there."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from harness import Server
+from nodes import (
+    Site,
+    address_at,
+    assert_equal_when_ended,
+    lost,
+    post,
+    reach,
+    refused_start,
+    regained,
+    standing,
+)
+from redis_server import RedisServer
+
+FILE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "master", *FILE) as server:
+        yield server
+
+
+@pytest.fixture
+def replica(tmp_path: Path, master: RedisServer) -> Iterator[RedisServer]:
+    settings = (*FILE, "--replicaof", "127.0.0.1", str(master.port))
+    with RedisServer(tmp_path / "replica", *settings) as server:
+        yield server
+
+
+def site_at(folder: Path, wait: str, *servers: RedisServer) -> Site:
+    """On whichever of them is the master."""
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return Site(folder, address=f"{address_at(f'redis://{hosts}')}&wait={wait}")
+
+
+def fail_over(master: RedisServer, replica: RedisServer, *nodes: Server) -> None:
+    """The master dies, the nodes notice, the replica is promoted, the nodes find it."""
+    master.kill()
+    for node in nodes:
+        lost(node)
+    with closing(replica.client()) as client:
+        client.replicaof("NO", "ONE")
+    for node in nodes:
+        regained(node)
+
+
+def test_nodes_go_on_at_the_replica_that_was_promoted(
+    tmp_path: Path, master: RedisServer, replica: RedisServer
+) -> None:
+    with site_at(tmp_path, "1,1", master, replica) as site:
+        one, other = site.nodes(2)
+        assert standing(one)["durable"]
+        for number in range(1, 21):
+            one.set("k", number)
+        reach(20, other)
+        fail_over(master, replica, one, other)
+        assert [node.value("k") for node in (one, other)] == [20, 20]
+        # Nobody replicates from the new master: what `wait=1,1` asks for is not there.
+        doubted = post(one, "set", key="k", value=21, id="doubted")
+        assert (doubted["status"], doubted["code"]) == ("unknown", "unavailable")
+        now_replica = (*FILE, "--replicaof", "127.0.0.1", str(replica.port))
+        with RedisServer(master.folder, *now_replica, port=master.port):
+            again = post(one, "set", key="k", value=21, id="doubted")
+            assert (again["status"], again["revision"]) == ("accepted", 21)
+            assert post(other, "set", key="k", value=22)["revision"] == 22
+            reach(22, one)
+            assert_equal_when_ended(one, other)
+
+
+def test_a_master_that_comes_back_with_an_older_log_is_not_followed(
+    tmp_path: Path, master: RedisServer, replica: RedisServer
+) -> None:
+    with site_at(tmp_path, "1,0", master, replica) as site:
+        node = site.node()
+        node.set("k", 1)
+        with closing(master.client()) as client:
+            assert client.wait(1, 20_000) == 1
+        fail_over(master, replica, node)
+        assert node.set("k", 2)["revision"] == 2
+        master.start()
+        assert node.set("k", 3)["revision"] == 3
+        assert node.stop() == 0
+        said = refused_start(node.data_dir)
+        assert "has lost what it had: it ends at revision 1, and this replica has 3" in said
+        with closing(master.client()) as client:
+            client.replicaof("127.0.0.1", replica.port)
+        assert site.again(node).set("k", 4)["revision"] == 4
