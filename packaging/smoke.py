@@ -211,6 +211,11 @@ def test_the_clients_of_the_engines_are_there(bundled: Bundled, address: str) ->
     assert "cannot be reached" in done.stderr
 
 
+def test_every_link_in_the_bundle_leads_somewhere(bundled: Bundled) -> None:
+    links = [path for path in bundled.program.parent.rglob("*") if path.is_symlink()]
+    assert not [path for path in links if not path.exists()]
+
+
 @pytest.mark.skipif(not LINUX, reason="only Linux tells what a process has loaded")
 def test_what_the_bundle_has_is_loaded_from_there(bundled: Bundled) -> None:
     own = {path.name for path in bundled.program.parent.rglob("*.so*")}
