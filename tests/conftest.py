@@ -11,6 +11,7 @@ import pytest
 import brokers
 from harness import Server
 
+pytest_plugins = ["node_fixtures"]
 StartServer = Callable[..., Server]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -30,13 +29,6 @@ from nodes import (
 from robust import Client, lines
 from server.engines.base import LogConflict
 from server.events import Change
-
-
-@pytest.fixture(params=KINDS)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, request.param) as made:
-        yield made
-
 
 WISHES: list[dict[str, Any]] = [
     {"type": "set", "key": "a.one", "value": 1},

@@ -1,11 +1,8 @@
 """The engine goes away and comes back: reads go on, commands wait a little, nothing is guessed."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-
-import pytest
 
 from nodes import (
     BOUND,
@@ -17,7 +14,6 @@ from nodes import (
     address_at,
     assert_equal_when_ended,
     assert_lately,
-    broker,
     lost,
     post,
     reach,
@@ -30,32 +26,20 @@ from redis_server import free_port
 from robust import assert_sound
 
 
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    with broker(request.param, tmp_path / "broker") as made:
-        yield made
-
-
-@pytest.fixture
-def site(engine: Broker, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, address=address_at(engine.url)) as made:
-        yield made
-
-
 def test_reads_and_streams_outlive_the_engine_and_go_on_without_a_gap(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    one, other = site.nodes(2)
+    one, other = own_site.nodes(2)
     reach(one.set("k", 1)["revision"], other)
     watchers = [Watcher(node, acks=True) for node in (one, other)]
-    engine.kill()
+    own_engine.kill()
     for node in (one, other):
         assert_lately(lost(node)["stale_since"])
         assert node.value("k") == 1
         with node.stream() as stream:
             (snapshot, _) = stream.until("caught-up")
         assert snapshot.data["items"][0]["value"] == 1
-    engine.start()
+    own_engine.start()
     for number, node in enumerate((one, other), start=2):
         regained(node)
         assert (standing(node)["stale_since"], standing(node)["problem"]) == (None, None)
@@ -68,17 +52,17 @@ def test_reads_and_streams_outlive_the_engine_and_go_on_without_a_gap(
 
 
 def test_a_command_at_the_moment_of_the_loss_is_answered_unavailable_in_time_and_never_lost(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     node.set("n", 1)
-    engine.kill()
+    own_engine.kill()
     sent = monotonic()
     first = post(node, "add", key="n", id="first")
     assert monotonic() - sent < BOUND
     assert first["code"] == "unavailable"
     assert first["status"] in ("rejected", "unknown")
-    engine.start()
+    own_engine.start()
     regained(node)
     assert post(node, "add", key="n", id="first")["status"] == "accepted"
     assert node.value("n") == 2
@@ -86,11 +70,11 @@ def test_a_command_at_the_moment_of_the_loss_is_answered_unavailable_in_time_and
 
 
 def test_while_the_engine_is_away_nothing_is_refused_for_what_may_be_outdated(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     revision = node.set("k", "text")["revision"]
-    engine.kill()
+    own_engine.kill()
     lost(node)
     wishes = [
         {"type": "set", "key": "k", "value": "new"},
@@ -113,30 +97,30 @@ def test_while_the_engine_is_away_nothing_is_refused_for_what_may_be_outdated(
     assert post(node, "delete", key="k", dry_run=True)["changes"] == 1
 
 
-def test_a_short_loss_is_waited_out(engine: Broker, site: Site) -> None:
-    node = site.node()
+def test_a_short_loss_is_waited_out(own_engine: Broker, own_site: Site) -> None:
+    node = own_site.node()
     node.set("k", 1)
-    engine.kill()
+    own_engine.kill()
     lost(node)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(post, node, "set", key="k", value=2)
-        engine.start()
+        own_engine.start()
         assert waiting.result()["status"] == "accepted"
 
 
 def test_a_node_of_a_known_log_starts_while_it_is_away_and_serves_what_it_has(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    node, other = site.nodes(2)
+    node, other = own_site.nodes(2)
     reach(node.set("k", "kept")["revision"], other)
     node.stop()
     other.set("k", "newer")
-    engine.kill()
-    again = site.again(node)
+    own_engine.kill()
+    again = own_site.again(node)
     assert (again.store, again.value("k")) == (node.store, "kept")
     assert not standing(again)["connected"]
     assert_lately(standing(again)["stale_since"])
-    engine.start()
+    own_engine.start()
     regained(again)
     reach(2, again)
     assert again.value("k") == "newer"
@@ -152,26 +136,28 @@ def test_a_new_data_directory_needs_the_log_once_and_says_so_in_one_line(tmp_pat
         assert "new data directory" in line
 
 
-def test_a_data_directory_stays_with_its_log_and_says_so(engine: Broker, site: Site) -> None:
-    node = site.node()
+def test_a_data_directory_stays_with_its_log_and_says_so(
+    own_engine: Broker, own_site: Site
+) -> None:
+    node = own_site.node()
     node.set("k", 1)
     node.stop()
     assert "replica" in refused_start(node.data_dir, "--engine", "sqlite")
-    elsewhere = address_at(engine.url, "another")
+    elsewhere = address_at(own_engine.url, "another")
     assert "no log" in refused_start(node.data_dir, "--engine", elsewhere)
-    assert site.again(node).value("k") == 1
+    assert own_site.again(node).value("k") == 1
 
 
 def test_a_node_that_is_killed_and_the_engine_too_go_on_with_all_that_was_accepted(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    one, other = site.nodes(2)
+    one, other = own_site.nodes(2)
     for turn in range(20):
         one.set(f"k.{turn}", turn)
     one.kill()
-    engine.stop()
-    engine.start()
-    again = site.again(one)
+    own_engine.stop()
+    own_engine.start()
+    again = own_site.again(one)
     regained(other)
     reach(20, again, other)
     assert other.set("k", 1)["revision"] == 21

@@ -1,8 +1,6 @@
 """The network between nodes and log fails: each command is done once, and its sender is told so."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from harness import Server
 from nodes import (
     BOUND,
-    KINDS,
     LOST,
     Site,
     Watcher,
@@ -26,12 +23,6 @@ from nodes import (
 )
 from robust import assert_sound
 from senders import MAY_BE, assert_done_once, begin, end, go_on
-
-
-@pytest.fixture(params=KINDS)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, request.param) as made:
-        yield made
 
 
 def test_cuts_while_commands_fly_lose_and_double_nothing(site: Site) -> None:

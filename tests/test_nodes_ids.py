@@ -1,17 +1,6 @@
 """A command id that one node has forgotten and another has not."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from nodes import Site, post, status, until
-
-
-@pytest.fixture(params=["nats", "redis"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, request.param) as made:
-        yield made
 
 
 def test_an_id_that_is_used_again_where_it_was_forgotten_stops_nobody(site: Site) -> None:

@@ -1,7 +1,6 @@
 """Nodes under load: exact sums, fair shares, and transactions that fit into messages."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -12,19 +11,13 @@ import pytest
 
 from harness import Server
 from nats_server import NatsServer
-from nodes import KINDS, Site, assert_equal_when_ended, post, reach, standing, status
+from nodes import Site, assert_equal_when_ended, post, reach, standing, status
 from robust import Client, lines
 
 CLIENTS: Final = 6
 """At each node."""
 HAMMERED: Final = 2.0
 LEAST_SHARE: Final = 0.05
-
-
-@pytest.fixture(params=KINDS)
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, request.param) as made:
-        yield made
 
 
 def hammered(nodes: list[Server]) -> Counter[int]:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,13 +12,11 @@ import pytest
 from harness import Server
 from nats_server import NatsServer
 from nodes import (
-    KINDS,
     Broker,
     Site,
     Watcher,
     address_at,
     assert_lately,
-    broker,
     nats_told,
     post,
     reach,
@@ -34,18 +31,6 @@ from robust import JSON, assert_sound
 from server.engines.address import read_address
 from server.engines.base import Foundation
 from server.joining import shared_log
-
-
-@pytest.fixture(params=KINDS)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    with broker(request.param, tmp_path / "broker") as made:
-        yield made
-
-
-@pytest.fixture
-def site(engine: Broker, tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, address=address_at(engine.url)) as made:
-        yield made
 
 
 def remove_log(engine: Broker) -> None:
@@ -90,10 +75,12 @@ def written(node: Server, first: int, last: int) -> None:
         assert node.set("k", turn, id=f"mine-{turn}")["revision"] == turn
 
 
-def test_a_log_that_was_removed_is_told_and_not_founded_anew(engine: Broker, site: Site) -> None:
-    node = site.node()
+def test_a_log_that_was_removed_is_told_and_not_founded_anew(
+    own_engine: Broker, own_site: Site
+) -> None:
+    node = own_site.node()
     written(node, 1, 10)
-    remove_log(engine)
+    remove_log(own_engine)
     until(lambda: not standing(node)["connected"])
     until(lambda: "no log" in (standing(node)["problem"] or ""))
     assert post(node, "set", key="k", value="lost")["code"] == "unavailable"
@@ -104,29 +91,29 @@ def test_a_log_that_was_removed_is_told_and_not_founded_anew(engine: Broker, sit
 
 
 def test_a_log_that_was_restored_from_an_older_copy_is_told(
-    engine: Broker, site: Site, tmp_path: Path
+    own_engine: Broker, own_site: Site, tmp_path: Path
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     written(node, 1, 5)
-    copied(engine, engine.folder, tmp_path / "older")
+    copied(own_engine, own_engine.folder, tmp_path / "older")
     written_after_restart(node, 6, 10)
-    copied(engine, tmp_path / "older", engine.folder)
-    assert_stands_apart(node, site, "has lost what it had", "revision 5", "10")
+    copied(own_engine, tmp_path / "older", own_engine.folder)
+    assert_stands_apart(node, own_site, "has lost what it had", "revision 5", "10")
 
 
 def test_a_restored_log_that_others_went_on_with_is_told_and_never_merged(
-    engine: Broker, site: Site, tmp_path: Path
+    own_engine: Broker, own_site: Site, tmp_path: Path
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     written(node, 1, 5)
-    copied(engine, engine.folder, tmp_path / "older")
+    copied(own_engine, own_engine.folder, tmp_path / "older")
     written_after_restart(node, 6, 10)
-    copied(engine, tmp_path / "older", engine.folder)
-    new = site.node()
+    copied(own_engine, tmp_path / "older", own_engine.folder)
+    new = own_site.node()
     reach(5, new)
     for turn in range(6, 15):
         new.set("k", f"other {turn}", id=f"other-{turn}")
-    assert_stands_apart(node, site, "was replaced", "revision 10", "mine-10", "other-10")
+    assert_stands_apart(node, own_site, "was replaced", "revision 10", "mine-10", "other-10")
     assert new.value("k") == "other 14"
 
 
@@ -144,45 +131,45 @@ def written_after_restart(node: Server, first: int, last: int) -> None:
 
 
 def test_another_stores_log_at_the_same_place_is_told_and_never_merged(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     written(node, 1, 10)
-    remove_log(engine)
+    remove_log(own_engine)
     until(lambda: not standing(node)["connected"])
-    found_another(site, 20)
-    assert_stands_apart(node, site, "0" * 32, node.store, "Nothing was merged")
+    found_another(own_site, 20)
+    assert_stands_apart(node, own_site, "0" * 32, node.store, "Nothing was merged")
 
 
 def test_a_log_that_is_replaced_behind_an_open_connection_is_never_merged(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
-    node = site.node()
+    node = own_site.node()
     watcher = Watcher(node)
     written(node, 1, 10)
     watcher.changes(10)
-    remove_log(engine)
-    found_another(site, 20)
-    assert_stands_apart(node, site, "0" * 32)
+    remove_log(own_engine)
+    found_another(own_site, 20)
+    assert_stands_apart(node, own_site, "0" * 32)
     assert [change["id"] for change in watcher.changes(10)][-1] == "mine-10"
 
 
 def test_a_frozen_node_does_not_write_into_a_log_that_has_taken_its_logs_place(
-    engine: Broker, site: Site
+    own_engine: Broker, own_site: Site
 ) -> None:
     """The other one ends at the same revision, so that an expectation of its end holds in it."""
-    node = site.node()
+    node = own_site.node()
     written(node, 1, 10)
     os.kill(node.pid, signal.SIGSTOP)
-    remove_log(engine)
-    found_another(site, 10)
+    remove_log(own_engine)
+    found_another(own_site, 10)
     connection = node.connect()
     body = json.dumps({"type": "set", "key": "k", "value": "lost", "id": "lost"})
     connection.request("POST", "/commands", body, node.authorization() | JSON)
     os.kill(node.pid, signal.SIGCONT)
     assert connection.getresponse().status == 503
     connection.close()
-    assert_stands_apart(node, site, "0" * 32)
+    assert_stands_apart(node, own_site, "0" * 32)
 
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
