@@ -13,6 +13,8 @@ import apsw
 from server.errors import StoreError, UnknownVersion
 
 SCHEMA_VERSION: Final = 2
+AWAITED: Final = "awaited"
+"""What `meta` calls the log that a new data directory was to follow and has not reached yet."""
 PAGES_A_COMMIT: Final = 64
 PAGES_A_CHANGE: Final = 8
 """What a commit adds to the write-ahead log at most, or nearly so."""
@@ -170,12 +172,16 @@ class Database:
             (name, value),
         )
 
+    def forget_meta(self, name: str) -> None:
+        self.writer.execute("DELETE FROM meta WHERE name = ?", (name,))
+
     def lead(self, engine: str | None) -> None:
-        """Say where the store's log is; None: in this file."""
+        """Say where the store's log is; None: in this file. No other is awaited any more."""
+        self.forget_meta(AWAITED)
         if engine is not None:
             self.set_meta("engine", engine)
         else:
-            self.writer.execute("DELETE FROM meta WHERE name = 'engine'")
+            self.forget_meta("engine")
 
     def own_id(self) -> str:
         """Of this file, which several may have of one store; made when it is asked for first."""

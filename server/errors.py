@@ -7,6 +7,8 @@ import msgspec
 
 SHOWN: Final = 80
 """Characters of a given value that a message repeats."""
+DETAILS: Final = ("key", "keys", "of", "revision", "limit")
+"""What an error may tell besides its code and its message."""
 
 
 def quoted(value: Any) -> str:
@@ -60,7 +62,7 @@ class SignalboxError(Exception):
     def fields(self) -> dict[str, Any]:
         """What answers show: `code`, `message`, and of the others those that are set."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
-        for name in ("key", "keys", "of", "revision", "limit"):
+        for name in DETAILS:
             value = getattr(self, name)
             if value is not None:
                 body[name] = value
@@ -181,9 +183,10 @@ class StoreInUse(StoreError):
 def rebuilt(fields: dict[str, Any]) -> SignalboxError:
     """The refusal that `SignalboxError.fields` tells of, as another node has sent it."""
     kinds = {kind.code: kind for kind in SignalboxError.__subclasses__()}
-    kind = kinds.get(fields.pop("code"), Internal)
+    kind = kinds.get(fields.get("code", ""), Internal)
     error = kind.__new__(kind)
-    SignalboxError.__init__(error, **fields)
+    told = {name: fields[name] for name in DETAILS if name in fields}
+    SignalboxError.__init__(error, fields.get("message", ""), **told)
     return error
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
-from server.database import Database
+from server.database import AWAITED, Database
 from server.engines.address import Address, read_address
 from server.engines.base import SharedLog
 from server.engines.sqlite import SqliteEngine
@@ -29,13 +29,15 @@ def join(
     clock: Callable[[], float],
 ) -> Node | None:
     """The node, connected; None where the log is this computer's own. Raises `StoreError`."""
-    followed = database.meta("engine")
-    wanted = settings.engine or followed or "sqlite"
+    followed, awaited = database.meta("engine"), database.meta(AWAITED)
+    wanted = settings.engine or followed or awaited or "sqlite"
     if wanted not in ("sqlite", "memory"):
         address = read_address(wanted)
         replica = SqliteEngine(database, blocking, aside)
         shared = shared_log(address)
-        return Node(shared, address, database, replica, clock, settings.require_durable)
+        shared.requires_durable = settings.require_durable
+        return Node(shared, address, database, replica, clock)
+    database.forget_meta(AWAITED)
     if followed is not None:
         shown = read_address(followed).shown
         raise StoreError(

@@ -1,6 +1,7 @@
 """Keeps this node connected to the log that it shares, and tells how that stands."""
 
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
@@ -12,7 +13,7 @@ from gevent.event import Event
 
 from server import errors, log
 from server.commands import Attempt
-from server.database import Database
+from server.database import AWAITED, Database
 from server.engines.address import Address
 from server.engines.base import Foundation, SharedLog, Standing
 from server.engines.replicated import Replicated
@@ -20,7 +21,6 @@ from server.engines.sqlite import SqliteEngine
 from server.errors import SignalboxError, StoreError, Unavailable
 from server.events import Transaction
 from server.feed import Feed
-from server.group import as_refusal
 from server.nodewriter import NodeWriter
 from server.outcomes import Outcome
 from server.times import iso
@@ -59,7 +59,6 @@ class Node:
         database: Database,
         replica: SqliteEngine,
         clock: Callable[[], float],
-        require_durable: bool = False,
     ) -> None:
         """Connects. A new data directory becomes a replica; an old one follows its log again.
 
@@ -69,7 +68,11 @@ class Node:
         self._log = shared
         self._database = database
         self._clock = clock
-        self._require_durable = require_durable
+        self._reader = database.reader()
+        self._text, self._followed = address.text, database.meta("engine")
+        self._store = database.meta("store") or ""
+        self._pause = FIRST_PAUSE
+        self._said: str | None = None
         self._connected = Event()
         self._is_current = Event()
         self._end = 0
@@ -82,7 +85,7 @@ class Node:
         self.problem: str | None = None
         self.stale_since: float | None = None
         self.is_durable = False
-        self._join(address)
+        self._join()
         database.relax()
 
     def run(self, writer: NodeWriter, feed: Feed) -> None:
@@ -96,6 +99,7 @@ class Node:
     def close(self) -> None:
         for greenlet in self._greenlets:
             greenlet.kill()
+        self._reader.close()
 
     def status(self) -> dict[str, Any]:
         """What `/queries/status` tells of the log; `conflicts` are appends that came second."""
@@ -111,48 +115,66 @@ class Node:
 
     # The first connection.
 
-    def _join(self, address: Address) -> None:
-        followed, revision = self._database.meta("engine"), log.last_revision(self._database.writer)
-        if followed is None and revision:
+    def _join(self) -> None:
+        revision = log.last_revision(self._reader)
+        if self._followed is None and revision:
             raise StoreError(
                 f"This data directory holds a store of its own, with {revision} revisions. Use "
-                f"another --data-dir, or bring it there: signalbox migrate --to {address.shown}"
+                f"another --data-dir, or bring it there: signalbox migrate --to {self.address}"
             )
-        store = self._database.meta("store") or ""
         try:
-            standing = self._log.connect(None if followed else Foundation(store))
-            if followed is None:
-                found = standing.foundation
-                self._database.follow(found.store, address.text, found.horizons)
-            self._check(standing)
+            if self._followed is None:
+                standing = self._begin()
+            else:
+                standing = self._log.connect(None)
+                self._check(standing)
         except Unavailable as error:
-            if followed is None:
-                raise StoreError(f"{error} A new data directory needs it once.") from error
             self._lose(error)
         else:
-            self._database.set_meta("engine", address.text)
+            self._remember()
             self._gain(standing)
+
+    def _begin(self) -> Standing:
+        """Let a new data directory follow the log; until it does, the folder remembers which."""
+        self._database.set_meta(AWAITED, self._text)
+        try:
+            standing = self._log.connect(Foundation(self._store))
+        except (Unavailable, StoreError) as error:
+            raise StoreError(
+                f"{error} This new data directory waits for that log: start it again when it is "
+                "there, or with another --engine."
+            ) from error
+        found = standing.foundation
+        self._database.follow(found.store, self._text, found.horizons)
+        self._store = found.store
+        self._check(standing)
+        return standing
+
+    def _remember(self) -> None:
+        """This data directory follows that log from now on."""
+        self._database.lead(self._text)
+        self._followed = self._text
 
     def _check(self, standing: Standing) -> None:
         """Raises `StoreError` unless the replica is an early part of the log."""
-        store = self._database.meta("store")
-        revision = log.last_revision(self._database.writer)
-        if standing.foundation.store != store:
+        revision = log.last_revision(self._reader)
+        if standing.foundation.store != self._store:
             raise StoreError(
                 f"The log at {self.address} is that of store {standing.foundation.store}; this "
-                f"data directory follows store {store}. Nothing was merged: use another --data-dir."
+                f"data directory follows store {self._store}. Nothing was merged: use another "
+                "--data-dir."
             )
         if standing.revision < revision:
+            where = f"ends at revision {standing.revision}, and this replica has {revision}"
+            if self._followed != self._text:
+                raise StoreError(
+                    f"The log at {self.address} {where}: bring the rest there before you follow "
+                    f"it, with signalbox migrate --to '{self.address}'"
+                )
             raise StoreError(
-                f"The log at {self.address} has lost what it had: it ends at revision "
-                f"{standing.revision}, and this replica has {revision}. Nothing was merged."
+                f"The log at {self.address} has lost what it had: it {where}. Nothing was merged."
             )
         self._compare(max(revision, 1), standing)
-        if self._require_durable and not standing.is_durable:
-            raise StoreError(
-                f"The log at {self.address} is not durable ({standing.durability}), which "
-                "--require-durable demands."
-            )
 
     def _compare(self, revision: int, standing: Standing) -> None:
         """The newest transaction of the replica, or the first of all, must be what the log has."""
@@ -160,7 +182,7 @@ class Node:
             return
         theirs = next(iter(self._log.read(revision - 1, 1)), None)
         self._log.read(revision, 1)  # what comes next must be something that we understand
-        ours = next(iter(log.read(self._database.writer, revision - 1, 1)), theirs)
+        ours = next(iter(log.read(self._reader, revision - 1, 1)), theirs)
         if theirs is None or theirs.revision != revision:
             raise StoreError(f"The log at {self.address} has lost its revision {revision}.")
         if ours is not None and (ours.id, ours.at) != (theirs.id, theirs.at):
@@ -179,10 +201,11 @@ class Node:
         self._connected.set()
 
     def _lose(self, error: Exception) -> None:
-        if str(error) != self.problem:
+        self.problem = str(error) or type(error).__name__
+        if self.problem != self._said:
             what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
-            print(f"The log at {self.address} {what}: {error}", file=sys.stderr)
-        self.problem = str(error)
+            print(f"The log at {self.address} {what}: {self.problem}", file=sys.stderr)
+        self._said = self.problem
         self.stale_since = self.stale_since or self._clock()
         self._connected.clear()
 
@@ -197,24 +220,25 @@ class Node:
     # Following.
 
     def _keep(self) -> None:
-        pause = FIRST_PAUSE
         while True:
             try:
                 if not self._connected.is_set():
                     self._connect()
-                    pause = FIRST_PAUSE
                 self._follow()
             except (Unavailable, StoreError) as error:
                 self._lose(error)
             except Exception as error:  # noqa: BLE001 - told; the next connection may fare better
-                self._lose(as_refusal(error))
+                traceback.print_exception(error)
+                self._lose(error)
             self._feed.wake()
-            gevent.sleep(pause * (0.5 + random()))  # noqa: S311 - no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+            gevent.sleep(self._pause * (0.5 + random()))  # noqa: S311 - no secret
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _follow(self) -> None:
         self._look_where_we_are()
         for piece in self._log.follow(self._writer.revision, self._writer.known):
+            # Only now is it certain that the log can be followed.
+            self._pause, self._said = FIRST_PAUSE, None
             if piece:
                 self._writer.receive(piece)
                 self._look_where_we_are()
@@ -226,6 +250,8 @@ class Node:
     def _connect(self) -> None:
         standing = self._log.connect(None)
         self._check(standing)
+        if self._followed != self._text:
+            self._writer.between(lambda _: self._remember())
         self._gain(standing)
         self._feed.wake()
 
@@ -267,9 +293,16 @@ class Node:
             self._connected.wait()
             try:
                 for message in self._log.hear():
-                    self._heard(msgspec.msgpack.decode(message, type=Told))
-            except (SignalboxError, msgspec.MsgspecError):
+                    self._understood(message)
+            except SignalboxError:
                 gevent.sleep(FIRST_PAUSE)
+
+    def _understood(self, message: bytes) -> None:
+        """What nobody here understands, such as what a newer Signalbox tells, is passed over."""
+        try:
+            self._heard(msgspec.msgpack.decode(message, type=Told))
+        except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as error:
+            print(f"What another node tells is not understood: {error!r}", file=sys.stderr)
 
     def _heard(self, told: Told) -> None:
         if told.node == self.id:

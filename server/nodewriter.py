@@ -40,7 +40,10 @@ RETRY_SECONDS: Final = 1.0
 
 
 class NodeWriter(Writer):
-    """See `Writer`. `receive` brings what the log has from other nodes."""
+    """See `Writer`. `receive` brings what the log has from other nodes.
+
+    `patience` is for how many seconds a sender waits.
+    """
 
     def __init__(
         self,
@@ -49,10 +52,12 @@ class NodeWriter(Writer):
         feed: Feed,
         clock: Callable[[], float],
         last_at: int = 0,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._log = engine
         self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()
         self._unsettled: tuple[Group, list[Waiting]] | None = None
+        self._is_due = False
         self._conflicts = 0
         self._wrote_last = False
         self._others_wrote = -CONTENDED_SECONDS
@@ -64,7 +69,7 @@ class NodeWriter(Writer):
         self.conflicts = 0
         """Appends that came second, since the start."""
         super().__init__(engine, readmodel, feed, clock, last_at)
-        self._patience = Patience(PATIENCE_SECONDS, self._give_up)
+        self._patience = Patience(patience, self._give_up)
 
     def receive(self, transactions: Sequence[Transaction]) -> None:
         """Bring what follows in the log to the replica; return when it is there.
@@ -89,7 +94,7 @@ class NodeWriter(Writer):
 
     def _has_work(self) -> bool:
         if self._unsettled:
-            return bool(self._chores or self._arrived)
+            return bool(self._is_due or self._chores or self._arrived)
         return bool(super()._has_work() or self._arrived)
 
     def _write(self) -> None:
@@ -182,11 +187,12 @@ class NodeWriter(Writer):
         self._conflicts = 0
         self._wrote_last = self._wrote_last or bool(group.transactions)
 
-    def _finish(self, group: Group, waiting: list[Waiting]) -> None:
-        if self._unsettled:
-            self._requeue(waiting)  # one of those that are finished apart is in doubt
-        else:
-            super()._finish(group, waiting)
+    def _finish_apart(self, waiting: list[Waiting]) -> None:
+        for place, one in enumerate(waiting):
+            if self._unsettled:
+                self._requeue(waiting[place:])
+                return
+            super()._finish_apart([one])
 
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
         if isinstance(error, Unsettled):
@@ -210,19 +216,15 @@ class NodeWriter(Writer):
             self._refuse_all(error)
 
     def _requeue(self, waiting: list[Waiting]) -> None:
-        """Back to the front of the queue. Whoever gave up is refused: nothing was written."""
+        """Back to the front of the queue, also for those who gave up: they are owed an outcome."""
         for one in waiting:
             one.is_taken = False
-            if one.gave_up:
-                self.refuse(
-                    one, Unavailable("Others were first for too long. Nothing was written.")
-                )
-        self._queue.extendleft(one for one in reversed(waiting) if not one.gave_up)
+        self._queue.extendleft(reversed(waiting))
 
     def _refuse_all(self, error: SignalboxError) -> None:
         while self._queue:
             one = self._queue.popleft()
-            if not one.gave_up:  # else it was told already
+            if one.is_owed or not one.gave_up:  # else it was told already
                 self.refuse(one, _untouched(error))
 
     def _settle(self, group: Group, waiting: list[Waiting]) -> None:
@@ -232,6 +234,7 @@ class NodeWriter(Writer):
         else stands behind that, the rest may still arrive and is appended again; once something
         does, it never can.
         """
+        self._is_due = False
         try:
             self._catch_up(self._log.last_revision())
             if rest := self._rest_of(group):
@@ -276,9 +279,13 @@ class NodeWriter(Writer):
         self._requeue(left)
 
     def _wake_later(self, seconds: float = RETRY_SECONDS) -> None:
-        gevent.spawn_later(seconds, self._work.set)
+        gevent.spawn_later(seconds, self._settle_soon)
         if self._is_closing and self._unsettled:
             self._let_go(self._unsettled[1])
+
+    def _settle_soon(self) -> None:
+        self._is_due = True
+        self._work.set()
 
     def _let_go(self, waiting: list[Waiting]) -> None:
         """The server ends: what is in doubt stays so until a node reads the log."""
@@ -292,6 +299,7 @@ class NodeWriter(Writer):
         attempt = waiting.attempt.without_payload()
         outcome = Outcome(attempt, self._now(), self.revision)
         if waiting.is_taken:
+            waiting.is_owed = True
             outcome = outcome._replace(error=Unknown(_IN_DOUBT.format(attempt.id)))
             self._feed.note(outcome)
         else:

@@ -18,11 +18,14 @@ class Patience:
 
 
 class Waiting:
-    """`is_taken` while the writer is at it; `gave_up` once nobody waits any more."""
+    """`is_taken` while the writer is at it; `gave_up` once nobody waits any more.
+
+    `is_owed` where whoever gave up was told that the outcome comes later.
+    """
 
     def __init__(self, attempt: Attempt, patience: Patience | None = None) -> None:
         self.attempt = attempt
-        self.is_taken = self.gave_up = False
+        self.is_taken = self.gave_up = self.is_owed = False
         self._patience = patience
         self._outcome: Outcome | None = None
         self._greenlet: Any = None

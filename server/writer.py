@@ -140,7 +140,7 @@ class Writer:
             if group.transactions and isinstance(self._queue[0].attempt.command, Timed):
                 break  # it asks the log, which does not have this group yet
             self._queue[0].is_taken = True
-            if not self._queue[0].gave_up:
+            if self._queue[0].is_owed or not self._queue[0].gave_up:
                 waiting.append(self._queue[0])
                 group.add(waiting[-1].attempt)
             self._queue.popleft()

@@ -7,6 +7,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
@@ -31,8 +32,9 @@ class _Pipe:
         """When it is due, and bytes."""
         self.is_ended = False
         self.is_shut = False
+        self._busy_until = 0.0
 
-    def take(self, due: float) -> None:
+    def take(self, due: float, pace: float) -> None:
         """Raises `OSError` where the connection was reset."""
         try:
             data = self.source.recv(CHUNK)
@@ -41,9 +43,10 @@ class _Pipe:
         if not data:
             self.is_ended = True
         elif not self.is_shut:
-            self.waiting.append((due, data))
+            self._busy_until = max(due, self._busy_until) + len(data) / pace
+            self.waiting.append((self._busy_until, data))
         if data and isinstance(self.source, ssl.SSLSocket) and self.source.pending():
-            self.take(due)  # of what is decrypted already no selector tells
+            self.take(due, pace)  # of what is decrypted already no selector tells
 
     def give(self, now: float) -> None:
         """Send on what is due, as far as the sink takes it."""
@@ -79,6 +82,7 @@ class Proxy:
         self._pipes: list[tuple[_Pipe, _Pipe]] = []
         self._holding: set[To] = set()
         self._delay = 0.0
+        self._pace = inf
         self._orders: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._bell, self._ear = socket.socketpair()
@@ -113,6 +117,14 @@ class Proxy:
 
         def order() -> None:
             self._delay = seconds
+
+        self._do(order)
+
+    def slow_down(self, bytes_a_second: float) -> None:
+        """Let so much go on in each direction of a connection."""
+
+        def order() -> None:
+            self._pace = bytes_a_second
 
         self._do(order)
 
@@ -203,7 +215,7 @@ class Proxy:
 
     def _take(self, pipe: _Pipe) -> None:
         try:
-            pipe.take(monotonic() + self._delay)
+            pipe.take(monotonic() + self._delay, self._pace)
         except OSError:
             self._drop(pipe)
             return
@@ -245,6 +257,7 @@ class Proxy:
         self._holding.clear()
         self.held.clear()
         self._delay = 0.0
+        self._pace = inf
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             self._selector.register(self._listener, selectors.EVENT_READ)

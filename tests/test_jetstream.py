@@ -21,8 +21,11 @@ from jetstream_logs import (
     whole,
 )
 from nats_server import NatsServer
+from server.engines.address import read_address
+from server.engines.asyncio_greenlet import AsyncioGreenlet
 from server.engines.base import LogConflict, Unsettled
 from server.engines.jetstream import JetStreamLog
+from server.engines.jetstream_api import opened
 from server.errors import Unavailable
 from tcp_proxy import Proxy
 
@@ -229,6 +232,24 @@ def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
         one.tell(b"\x00ding")
         gevent.joinall(heard, timeout=0.05)
     assert [each.get(timeout=SECONDS) for each in heard] == [b"\x00ding"] * 2
+
+
+def test_of_what_is_told_and_not_heard_the_newest_stay_and_nothing_comes_behind_the_end() -> None:
+    loop = AsyncioGreenlet.of_hub()
+    client = loop.run(opened(read_address(new_log("nats"))))
+    try:
+        arrivals = loop.run(client.listen("told", most=2))
+        for number in range(5):
+            loop.run(client.publish("told", b"%d" % number))
+        loop.run(client.flush())
+        assert [loop.run(arrivals.next(SECONDS)).data for _ in range(2)] == [b"3", b"4"]
+        loop.run(arrivals.end())
+        loop.run(client.publish("told", b"5"))
+        loop.run(client.flush())
+        assert not arrivals
+    finally:
+        loop.run(client.close())
+        loop.close()
 
 
 # Ends.

@@ -26,6 +26,7 @@ accounts {{
     jetstream: enabled
     users: [
       {{user: ada, password: "{PASSWORD}"}}
+      {{user: ron, password: r, permissions: {{publish: ["$JS.API.>"]}}}}
       {{user: eve, password: e, permissions: {{publish: ["$JS.API.STREAM.INFO.>"]}}}}
     ]
     imports: [{{service: {{account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}}}]
@@ -149,6 +150,15 @@ def test_the_right_password_lets_in_and_others_are_refused_without_naming_them(
 def test_a_user_who_may_not_write_is_told_so(logs: Logs, guarded: str) -> None:
     with pytest.raises(StoreError, match="ermission"):
         logs.at(f"nats://eve:e@{guarded}/log")
+
+
+def test_a_user_who_may_only_read_is_told_so_where_it_writes(logs: Logs, guarded: str) -> None:
+    logs.at(f"nats://ada:{PASSWORD}@{guarded}/log").append(made(1), 0)
+    reader = logs.at(f"nats://ron:r@{guarded}/log")
+    assert reader.read(0, 9) == made(1)
+    for size in (1, 3, 200):
+        with pytest.raises(Unavailable, match="not let this user write"):
+            reader.append(made(2, size), 1)
 
 
 def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness import Server
@@ -278,3 +279,15 @@ def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(site:
     since = standing(node)["stale_since"]
     assert all(standing(node)["stale_since"] == since for _ in range(50))
     assert len(node.stderr.read_text().splitlines()) == 1
+
+
+def test_what_another_node_tells_and_nobody_understands_is_passed_over(site: Site) -> None:
+    one, other = site.nodes(2)
+    watcher = Watcher(one, acks=True)
+    novel = ["0" * 16, "novel", "you", "set", "k", 1, 0, {"code": "novel", "why": "new"}, None]
+    log = site.log()
+    for message in (b"\xc1", msgspec.msgpack.encode([1]), msgspec.msgpack.encode(novel)):
+        log.tell(message)
+    assert watcher.ack("novel")["code"] == "internal"
+    post(other, "set", key="k", value=1, expect="present", id="refused")
+    assert watcher.ack("refused")["code"] == "conflict"

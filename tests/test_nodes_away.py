@@ -1,9 +1,14 @@
 """The engine goes away and comes back: reads go on, commands wait a little, nothing is guessed."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
+from conftest import StartServer
 from nodes import (
     BOUND,
     KINDS,
@@ -21,9 +26,14 @@ from nodes import (
     regained,
     standing,
     status,
+    whole,
 )
 from redis_server import free_port
-from robust import assert_sound
+from robust import Client, assert_sound
+from server.engines.address import read_address
+from server.engines.base import Foundation
+from server.joining import shared_log
+from tcp_proxy import Proxy
 
 
 def test_reads_and_streams_outlive_the_engine_and_go_on_without_a_gap(
@@ -127,13 +137,69 @@ def test_a_node_of_a_known_log_starts_while_it_is_away_and_serves_what_it_has(
     assert again.set("k", "on")["revision"] == 3
 
 
-def test_a_new_data_directory_needs_the_log_once_and_says_so_in_one_line(tmp_path: Path) -> None:
-    for scheme in KINDS:
-        place = f"{scheme}://127.0.0.1:{free_port()}"
-        line = refused_start(tmp_path / scheme, "--engine", address_at(place))
+@pytest.mark.parametrize("scheme", KINDS)
+def test_a_new_data_directory_waits_for_its_log_and_says_so_in_one_line(
+    tmp_path: Path, scheme: str, server: StartServer
+) -> None:
+    place = f"{scheme}://127.0.0.1:{free_port()}"
+    for options in (("--engine", address_at(place)), ()):
+        line = refused_start(tmp_path, *options)
         assert line.startswith("signalbox: ")
         assert place in line
         assert "new data directory" in line
+    server("--engine", "sqlite", data_dir=tmp_path).stop()
+    assert status(server(data_dir=tmp_path))["engine"] == "SQLite"
+
+
+def test_a_folder_that_is_to_follow_another_log_does_so_from_when_it_is_there(
+    own_engine: Broker, own_site: Site
+) -> None:
+    node = own_site.node()
+    node.set("k", 1)
+    node.stop()
+    moved = shared_log(read_address(address_at(own_engine.url, "moved")))
+    with closing(moved), Proxy(own_engine.port) as proxy:
+        moved.connect(Foundation(node.store))
+        moved.append(list(whole(own_site.log())), 0)
+        proxy.cut()
+        there = address_at(own_engine.url.replace(str(own_engine.port), str(proxy.port)), "moved")
+        again = own_site.node(folder=node.data_dir, address=there)
+        assert not standing(again)["connected"]
+        proxy.mend()
+        regained(again)
+        again.stop()
+        assert standing(own_site.again(again))["address"] == there
+
+
+def test_a_replica_that_has_more_than_the_log_it_is_to_follow_says_how_to_bring_it(
+    own_engine: Broker, own_site: Site
+) -> None:
+    node = own_site.node()
+    node.set("k", 1)
+    node.stop()
+    moved = shared_log(read_address(address_at(own_engine.url, "moved")))
+    with closing(moved):
+        moved.connect(Foundation(node.store))
+    line = refused_start(node.data_dir, "--engine", address_at(own_engine.url, "moved"))
+    assert "signalbox migrate --to" in line
+    assert "lost" not in line
+
+
+def test_an_import_whose_outcome_is_not_known_says_so_and_can_be_sent_again(
+    own_engine: Broker, own_site: Site
+) -> None:
+    node = own_site.node()
+    node.set("n", 1)
+    own_engine.process.send_signal(signal.SIGSTOP)
+    body = b'{"type": "add", "key": "n"}\n' * 3
+    with Client(node) as client:
+        *_, summary = client.load(body, id="again")
+        assert (summary["status"], summary["code"]) == ("unknown", "unavailable")
+        own_engine.process.send_signal(signal.SIGCONT)
+        regained(node)
+        *_, summary = client.load(body, id="again")
+        assert summary["status"] == "accepted", summary
+    assert node.value("n") == 4
 
 
 def test_a_data_directory_stays_with_its_log_and_says_so(

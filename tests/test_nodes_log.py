@@ -198,6 +198,9 @@ def test_a_redis_that_may_lose_what_was_accepted_is_told_and_refused_where_that_
         line = refused_start(new, "--engine", address, "--require-durable")
         assert says in line
         assert "--require-durable" in line
+        refused_start(tmp_path / "first", "--engine", f"{address}-2", "--require-durable")
+        with closing(redis.client()) as client:
+            assert not client.exists("{store-2}:meta")
 
 
 def test_a_redis_that_syncs_before_it_answers_is_durable(tmp_path: Path) -> None:
@@ -223,6 +226,8 @@ def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wa
         line = refused_start(tmp_path / "new", "--engine", address, "--require-durable")
         assert "one server" in line
         assert "--require-durable" in line
+        refused_start(tmp_path / "first", "--engine", f"{address}-2", "--require-durable")
+        assert nats_told(nats.port, "STREAM.INFO.store-2")["error"]["code"] == 404
 
 
 def test_a_log_that_stopped_being_durable_takes_no_more_where_that_is_wanted(

@@ -1,10 +1,11 @@
 """A node's writer where what it has sent arrives in pieces, and late."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from time import time
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import gevent
 import pytest
@@ -18,7 +19,8 @@ from server.engines.base import Foundation, Unsettled
 from server.engines.jetstream import JetStreamLog
 from server.engines.replicated import Replicated
 from server.engines.sqlite import SqliteEngine
-from server.events import Transaction
+from server.errors import Unavailable, Unknown
+from server.events import Change, Transaction
 from server.feed import Feed
 from server.nodewriter import NodeWriter
 from server.readmodel import ReadModel
@@ -47,10 +49,31 @@ class Late(JetStreamLog):
         super().append(transactions, expected)
 
 
-class Site(NamedTuple):
+class Silent(JetStreamLog):
+    """What is appended first never arrives; nothing is answered then until it `speaks` again."""
+
+    speaks = True
+    is_first = True
+
+    def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        if self.is_first:
+            self.is_first = self.speaks = False
+            raise Unsettled("nobody answers")
+        super().append(transactions, expected)
+
+    def last_revision(self) -> int:
+        if not self.speaks:
+            raise Unavailable("nobody answers.")
+        return super().last_revision()
+
+
+Log = TypeVar("Log", bound=JetStreamLog)
+
+
+class Site(NamedTuple, Generic[Log]):
     """A writer, the log that it appends to, and its replica."""
 
-    log: Late
+    log: Log
     writer: NodeWriter
     database: Database
 
@@ -66,21 +89,28 @@ class Site(NamedTuple):
         return there
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    late, database = Late(read_address(new_log("nats"))), Database(tmp_path / "signalbox.db")
-    late.connect(Foundation(database.meta("store") or ""))
+@contextmanager
+def sited(log: Log, folder: Path, patience: float = 10.0) -> Iterator[Site[Log]]:
+    """A new replica of a new log."""
+    database = Database(folder / "signalbox.db")
+    log.connect(Foundation(database.meta("store") or ""))
     readmodel, seconds = ReadModel(database), count(1_000_000_000)
-    engine = Replicated(late, SqliteEngine(database), lambda: None)
-    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds))
-    yield Site(late, writer, database)
+    engine = Replicated(log, SqliteEngine(database), lambda: None)
+    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), patience=patience)
+    yield Site(log, writer, database)
     writer.close()
     readmodel.close()
     database.close()
-    late.close()
+    log.close()
 
 
-def test_the_rest_of_a_chain_may_arrive_after_it_was_missed(site: Site) -> None:
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site[Late]]:
+    with sited(Late(read_address(new_log("nats"))), tmp_path) as made:
+        yield made
+
+
+def test_the_rest_of_a_chain_may_arrive_after_it_was_missed(site: Site[Late]) -> None:
     outcomes = [one.wait() for one in site.enqueue("one", "two", "three")]
     assert [(one.error, one.revision) for one in outcomes] == [(None, 1), (None, 2), (None, 3)]
     there = site.both()
@@ -88,7 +118,7 @@ def test_the_rest_of_a_chain_may_arrive_after_it_was_missed(site: Site) -> None:
     assert [one.changes[0].raw for one in there] == ["1", "2", "3"]
 
 
-def test_what_somebody_else_came_before_is_decided_again(site: Site) -> None:
+def test_what_somebody_else_came_before_is_decided_again(site: Site[Late]) -> None:
     site.log.is_overtaken = True
     outcomes = [one.wait() for one in site.enqueue("one", "two", "three")]
     assert [(one.error, one.revision) for one in outcomes] == [(None, 1), (None, 3), (None, 4)]
@@ -98,7 +128,7 @@ def test_what_somebody_else_came_before_is_decided_again(site: Site) -> None:
 
 
 def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append, asked = site.log.append, []
 
@@ -110,3 +140,48 @@ def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
     monkeypatch.setattr(site.log, "append", watched)
     assert [each.wait().revision for each in site.enqueue("a")] == [1]
     assert asked[0].get() == 1
+
+
+def test_whoever_was_told_that_nothing_is_known_yet_gets_an_outcome_later(tmp_path: Path) -> None:
+    address = new_log("nats")
+    with sited(Silent(read_address(address)), tmp_path, patience=0.2) as site:
+        (one,) = site.enqueue("one")
+        assert isinstance(one.wait().error, Unknown)
+        with closing(JetStreamLog(read_address(address))) as other:
+            other.connect(None)
+            other.append([Transaction(1, "other", "you", 1, "set", b"f", [Change("z", "1")])], 0)
+        site.log.speaks = True
+        (again,) = site.enqueue("two")
+        assert again.wait().revision == 3
+        assert [one.id for one in site.both()] == ["other", "one", "two"]
+
+
+def test_an_append_in_doubt_is_looked_after_also_while_something_else_is_done(
+    tmp_path: Path,
+) -> None:
+    with sited(Silent(read_address(new_log("nats"))), tmp_path) as site:
+        (one,) = site.enqueue("one")
+        # The first look comes while this keeps the writer busy; nobody sends anything afterwards.
+        site.writer.between(lambda _: gevent.sleep(0.1))
+        site.log.speaks = True
+        assert one.wait().revision == 1
+
+
+def test_what_is_finished_apart_keeps_its_order_where_one_of_it_is_in_doubt(
+    site: Site[Late], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = site.log.append
+    refused: list[Sequence[Transaction]] = []
+
+    def failing(transactions: Sequence[Transaction], expected: int) -> None:
+        if not refused:
+            refused.append(transactions)
+            raise ZeroDivisionError
+        if len(refused) == 1:
+            refused.append(transactions)
+            raise Unsettled("nobody answers")
+        append(transactions, expected)
+
+    monkeypatch.setattr(site.log, "append", failing)
+    assert [one.wait().revision for one in site.enqueue("a", "b", "c", "d")] == [1, 2, 3, 4]
+    assert [one.id for one in site.both()] == ["a", "b", "c", "d"]

@@ -284,3 +284,13 @@ def test_a_server_that_still_loads_is_unavailable(tmp_path: Path) -> None:
                 again.connect(OURS)
             server.wait()
             assert again.connect(OURS).revision == 1
+
+
+def test_what_a_slow_network_needs_longer_for_than_any_answer_arrives_all_the_same(
+    log: RedisLog, proxy: Proxy
+) -> None:
+    size = 4 * 1024 * 1024
+    proxy.slow_down(size / (SECONDS + 1))
+    log.append([transaction(2, '"' + "x" * size + '"')], 1)
+    proxy.mend()
+    assert log.last_revision() == 2

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from server.errors import StoreError
 from server.events import Transaction
 
 
@@ -83,6 +84,14 @@ class Standing(msgspec.Struct, frozen=True):
     is_durable: bool
 
 
+def check_durable(where: str, standing: str, is_durable: bool, is_required: bool) -> None:
+    """Raises `StoreError` where less is promised than is required."""
+    if is_required and not is_durable:
+        raise StoreError(
+            f"The log at {where} is not durable ({standing}), which --require-durable demands."
+        )
+
+
 def nothing_known() -> int:
     """To follow a log for everything in it."""
     return 0
@@ -97,6 +106,8 @@ class SharedLog(Protocol):
     name: str
     address: str
     """Where it is, without secrets."""
+    requires_durable: bool
+    """Whether `connect` refuses, before it founds anything, where `accepted` would mean less."""
 
     @property
     def max_bytes(self) -> int | None:

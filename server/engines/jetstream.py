@@ -7,6 +7,7 @@ See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from secrets import token_hex
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -18,7 +19,14 @@ from nats.aio.msg import Msg
 from server.engines import jetstream_api
 from server.engines.address import Address
 from server.engines.asyncio_greenlet import AsyncioGreenlet
-from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
+from server.engines.base import (
+    Foundation,
+    LogConflict,
+    Standing,
+    Unsettled,
+    check_durable,
+    nothing_known,
+)
 from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
 from server.engines.jetstream_connection import Arrivals, Connection
 from server.engines.jetstream_reading import Pull, direct, one_by_one
@@ -27,11 +35,13 @@ from server.events import Transaction, decode_all, encode
 
 SECONDS: Final = 3.0
 """For each answer."""
-BYTES_A_SECOND: Final = 10 * 1024 * 1024
-"""What is appended may take so much longer for its size."""
+BYTES_A_SECOND: Final = 512 * 1024
+"""Of the slowest network; what is appended may take so much longer for its size."""
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
 LARGEST_BATCH: Final = 1_000
+MOST_TOLD: Final = 1_000
+"""What nodes tell may be lost: of more that waits to be heard, the oldest."""
 LOOKS: Final = 20
 LOOK_SECONDS: Final = 0.01
 """A cluster refuses for the sake of an append that is still on its way to a majority."""
@@ -52,6 +62,7 @@ class JetStreamLog:
 
     def __init__(self, address: Address) -> None:
         self.address = address.shown
+        self.requires_durable = False
         self.max_bytes: int | None = None
         self._address = address
         self._stream = address.stream
@@ -75,9 +86,11 @@ class JetStreamLog:
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
-        self._check_connected()
+        self._check_connected().complaint = ""
         try:
             answers = self._sent(transactions, expected)
+        except Unavailable:
+            raise  # nothing was sent, or not the end of it
         except Exception as error:
             raise Unsettled(f"{self.address} has not answered: {_said(error)}.") from error
         self._settle(answers, transactions, expected)
@@ -146,9 +159,13 @@ class JetStreamLog:
 
     def hear(self) -> Iterator[bytes]:
         client = self._check_connected()
-        told = self._asked(client.listen(f"{self._stream}.told"))
-        while True:
-            yield self._asked(told.next()).data
+        told = self._asked(client.listen(f"{self._stream}.told", MOST_TOLD))
+        try:
+            while True:
+                yield self._asked(told.next()).data
+        finally:
+            with suppress(Unavailable):
+                self._asked(told.end())
 
     def close(self) -> None:
         client, self._client = self._client, None
@@ -166,9 +183,12 @@ class JetStreamLog:
     async def _join(self, foundation: Foundation | None) -> Standing:
         client = await opened(self._address)
         try:
-            answer = await jetstream_api.found(client, self._address, foundation)
+            answer = await jetstream_api.found(
+                client, self._address, foundation, self.requires_durable
+            )
             founded = answer.foundation(self.address)
-            is_flushed = await jetstream_api.is_flushed(client, answer)
+            durability, is_durable = await jetstream_api.durability_of(client, answer)
+            check_durable(self.address, durability, is_durable, self.requires_durable)
         except BaseException:
             await closed(client)
             raise
@@ -181,7 +201,6 @@ class JetStreamLog:
         self._may_chain = answer.config.get("num_replicas") == 1
         self._is_atomic = bool(answer.config.get("allow_atomic"))
         self._known = answer.last
-        durability, is_durable = jetstream_api.durability(answer.config, is_flushed)
         return Standing(founded, answer.last, durability, is_durable)
 
     def _check_connected(self) -> Connection:
@@ -306,11 +325,18 @@ class JetStreamLog:
             raise Unavailable(f"{self.address} has no JetStream that takes it now.")
         for one in answers:
             if isinstance(one, Exception):
+                self._check_permitted()
                 raise Unsettled(f"{self.address} has not answered: {_said(one)}.")
         assert isinstance(first, Answer)
         if first.is_conflict:
             raise LogConflict(self._end(expected))
         raise Unavailable(f"{self.address} has not taken it: {first.error}.")
+
+    def _check_permitted(self) -> None:
+        """What a user may not publish is not answered; the server complains, and stores nothing."""
+        complaint = self._client.complaint if self._client else ""
+        if "ermissions" in complaint and self._subject in complaint:
+            raise Unavailable(f"{self.address} does not let this user write: {complaint}.")
 
     def _end(self, expected: int) -> int:
         """Where the log ends, which is not at `expected`, or not for long."""

@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from server.engines.address import Address
-from server.engines.base import Foundation
+from server.engines.base import Foundation, check_durable
 from server.engines.jetstream_connection import Connection
 from server.errors import StoreError, Unavailable
 
@@ -99,7 +99,8 @@ async def opened(address: Address) -> Connection:
         options = _options(address, context)
         try:
             place = f"{address.scheme}://{host}:{port}"
-            connecting = client.connect(place, closed_cb=client.has_closed, **options)
+            options |= {"error_cb": client.has_complained, "closed_cb": client.has_closed}
+            connecting = client.connect(place, **options)
             await asyncio.wait_for(connecting, SECONDS)
             _check_encrypted(address, context)
             return client
@@ -164,7 +165,6 @@ def _options(address: Address, context: _Context | None) -> dict[str, Any]:
         "reconnect_time_wait": 0,
         "connect_timeout": SECONDS,
         "flush_timeout": SECONDS,  # without it, what is sent to a dead server waits for ever
-        "error_cb": _ignore,  # whoever asks is told
     }
     if address.user and address.password is None:
         options["token"] = secret(address.user)
@@ -190,10 +190,6 @@ def _readable(creds: str) -> str:
         raise StoreError("The option creds needs: pip install nkeys") from error
 
 
-async def _ignore(_: Exception) -> None:
-    """Errors are what calls raise."""
-
-
 async def ask(client: Client, what: str, body: Any = None) -> Answer:
     """One question to the API."""
     data = b"" if body is None else msgspec.json.encode(body)
@@ -206,9 +202,12 @@ def subject(address: Address, store: str) -> str:
     return f"{address.stream}.log.{store}"
 
 
-async def found(client: Client, address: Address, foundation: Foundation | None) -> Answer:
+async def found(
+    client: Client, address: Address, foundation: Foundation | None, requires_durable: bool = False
+) -> Answer:
     """What the stream tells of itself; where there is none, it is made with `foundation`.
 
+    None is made that would not be durable, where that is required.
     Of several who make it at once one wins: another's has other metadata, and is refused.
     """
     _check_version(client, address)
@@ -216,6 +215,8 @@ async def found(client: Client, address: Address, foundation: Foundation | None)
         answer = await ask(client, f"STREAM.INFO.{address.stream}")
         if answer.code == NO_STREAM and foundation is not None:
             wanted = _config(client, address, foundation)
+            standing = await durability_of(client, Answer(config=wanted))
+            check_durable(address.shown, *standing, requires_durable)
             answer = await ask(client, f"STREAM.CREATE.{address.stream}", wanted)
             if answer.code == TAKEN:
                 answer = await ask(client, f"STREAM.INFO.{address.stream}")
@@ -292,7 +293,12 @@ def _check(config: dict[str, Any], address: Address, store: str) -> None:
         )
 
 
-async def is_flushed(client: Client, answer: Answer) -> bool | None:
+async def durability_of(client: Client, answer: Answer) -> tuple[str, bool]:
+    """See `durability`; for it, the server is asked how it flushes."""
+    return durability(answer.config, await _is_flushed(client, answer))
+
+
+async def _is_flushed(client: Client, answer: Answer) -> bool | None:
     """Whether the one server that has the log flushes before it acknowledges; None if not told.
 
     Only accounts to which the system account exports `$SYS.REQ.SERVER.PING.JSZ` are told.

@@ -16,30 +16,36 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._listeners: WeakSet[Arrivals] = WeakSet()
+        self.complaint = ""
+        """What the server said last that was no answer to anything, such as a permission."""
 
-    async def listen(self, subject: str) -> "Arrivals":
-        """Keep what comes to `subject` for the one who waits for it."""
-        arrivals = Arrivals(self)
+    async def listen(self, subject: str, most: int | None = None) -> "Arrivals":
+        """Keep what comes to `subject` for the one who waits for it, the newest `most`."""
+        arrivals = Arrivals(self, most)
         self._listeners.add(arrivals)
         await arrivals.begin(subject)
         return arrivals
 
+    async def has_complained(self, error: Exception) -> None:
+        """A callback, to be given on connecting. Whoever asks is told by what that raises."""
+        self.complaint = str(error).removeprefix("nats: ")
+
     async def has_closed(self) -> None:
-        """Its callback, to be given on connecting."""
+        """A callback, to be given on connecting."""
         for arrivals in self._listeners:
             arrivals.wake()
 
 
 class Arrivals:
-    """Messages in the order in which they came, without a bound: ask only for so much.
+    """Messages in the order in which they came; where there is no `most`, ask only for so much.
 
     nats-py's own `next_msg` makes two tasks and a random name for each, which costs more than
     everything else that is done with a message.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, most: int | None) -> None:
         self._connection = connection
-        self._messages: deque[Msg] = deque()
+        self._messages: deque[Msg] = deque(maxlen=most)
         self._waiter: asyncio.Future[None] | None = None
         self._subscription: Subscription | None = None
 

@@ -26,6 +26,9 @@ from server.errors import StoreError, Unavailable
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
+BYTES_A_SECOND: Final = 512 * 1024
+"""Of the slowest network."""
+PART: Final = 64 * 1024
 LARGEST: Final = 16 * 1024 * 1024
 """Of one transaction, in bytes, whatever the engine."""
 FRAME: Final = 64 * 1024
@@ -94,10 +97,25 @@ def unless_closed() -> Iterator[None]:
 
 
 def ask(connection: Any, *command: object) -> Any:
-    """The answer as the server gives it. The connection ends where none comes."""
+    """The answer as the server gives it. The connection ends where none comes.
+
+    What is large is sent in parts, each of which may take `SECONDS`; its answer may take longer, as
+    much of it is still on its way then.
+    """
     with unless_closed():
-        connection.send_command(*command)
-        return connection.read_response()
+        packed: list[bytes] = connection.pack_command(*command)
+        size = sum(map(len, packed))
+        if size <= PART:
+            connection.send_packed_command(packed)
+            return connection.read_response()
+        connection.send_packed_command(_parts(packed))
+        return connection.read_response(timeout=SECONDS + size / BYTES_A_SECOND)
+
+
+def _parts(packed: list[bytes]) -> Iterator[memoryview]:
+    for piece in packed:
+        whole = memoryview(piece)
+        yield from (whole[start : start + PART] for start in range(0, len(whole), PART))
 
 
 def setting(client: Any, name: str) -> str:

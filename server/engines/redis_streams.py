@@ -16,7 +16,14 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from server.engines import redis_durability
 from server.engines.address import Address
-from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
+from server.engines.base import (
+    Foundation,
+    LogConflict,
+    Standing,
+    Unsettled,
+    check_durable,
+    nothing_known,
+)
 from server.engines.redis_connection import (
     FOREIGN,
     REPLACED,
@@ -99,6 +106,7 @@ class RedisLog:
 
     def __init__(self, address: Address) -> None:
         self.address = address.shown
+        self.requires_durable = False
         self.max_bytes: int | None = None
         self._address = address
         self._log = f"{{{address.stream}}}:log"
@@ -220,6 +228,7 @@ class RedisLog:
             )
         self._check_master(client.role())
         durability, is_durable = redis_durability.told(client, self._wait, self.address)
+        check_durable(self.address, durability, is_durable, self.requires_durable)
         text = msgspec.json.encode(foundation) if foundation else b""
         found = client.eval(_FOUND, 2, self._log, self._meta, text)
         if not found:

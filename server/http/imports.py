@@ -181,7 +181,7 @@ class Import:
         (waiting, batch, lines), self._flying = self._flying, None
         outcome: Outcome = waiting.wait()
         answer = outcome.answer()
-        if answer["status"] == "rejected":
+        if answer["status"] != "accepted":
             self.failure = outcome.error or Invalid(answer["message"])
             return
         for rejection in batch.rejections:
@@ -208,7 +208,7 @@ class Import:
 
     def _summary(self) -> bytes:
         status = (
-            {"status": "rejected"} | self.failure.fields()
+            {"status": self.failure.verdict} | self.failure.fields()
             if self.failure
             else {"status": "accepted"}
         )
