@@ -72,7 +72,10 @@ class Rejected(Exception):
 
 
 class Endpoint(NamedTuple):
-    """Where a server listens and what opens it, as `endpoint.json` says."""
+    """Where a server listens and what opens it, as `endpoint.json` says.
+
+    `node` is the server's own name among those that share a store.
+    """
 
     url: str
     read_token: str
@@ -80,6 +83,7 @@ class Endpoint(NamedTuple):
     pid: int
     store: str
     version: str
+    node: str | None = None
 
 
 class Change(NamedTuple):
@@ -241,7 +245,8 @@ def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes],
 
 def _endpoint(text: bytes) -> Endpoint:
     fields = json.loads(text)
-    return Endpoint(*(fields[name] for name in Endpoint._fields))
+    needed = [fields[name] for name in Endpoint._fields if name != "node"]
+    return Endpoint._make([*needed, fields.get("node")])
 
 
 class _Source:
@@ -326,6 +331,9 @@ class Batch(_Commands):
 class Box(_Commands):
     """A client, to be shared by threads; a lost connection is made anew.
 
+    `actor` is who sends its commands, the default of the token where it is None. `node` is that of
+    the endpoint, None where it was given by its address.
+
     A command that was lost on the way is sent again with the same id, so it is done once.
     """
 
@@ -337,7 +345,8 @@ class Box(_Commands):
         source: _Source | None = None,
         silence: float = SILENCE,
     ) -> None:
-        self._actor = actor
+        self.actor = actor
+        self.node: str | None = None
         self._source = source
         self._silence = silence
         self._patience = 0.0  # until the server has answered once
@@ -354,8 +363,8 @@ class Box(_Commands):
     def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Send any command; its acknowledgement. Raises `Rejected`, `NotRunning`."""
         body = {"id": secrets.token_hex(12), **command}
-        if self._actor is not None:
-            body.setdefault("actor", self._actor)
+        if self.actor is not None:
+            body.setdefault("actor", self.actor)
         headers = {"Content-Type": "application/json"}
         answer: dict[str, Any] = self._json(
             "POST", "/commands", json.dumps(body, allow_nan=False).encode(), headers
@@ -609,7 +618,7 @@ class Box(_Commands):
     def _locate(self) -> None:
         if self._source is not None and not self._closed.is_set():
             endpoint = self._source.endpoint()
-            self.url, self.token = endpoint.url, endpoint.write_token
+            self.url, self.token, self.node = endpoint.url, endpoint.write_token, endpoint.node
             self._patience = PATIENCE
 
     @contextlib.contextmanager

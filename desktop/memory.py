@@ -20,25 +20,30 @@ REST_SECONDS: Final = 0.5
 
 
 class Seat(NamedTuple):
-    """A window's number, from 1; who takes it next is the same actor and stands at its place."""
+    """A window's number, from 1; who takes it next is the same actor and stands at its place.
+
+    `node` is the server's, where several share a store: each has seats of its own.
+    """
 
     number: int
+    node: str | None = None
 
     @classmethod
-    def free(cls, taken: Iterable["Seat"]) -> Self:
+    def free(cls, taken: Iterable["Seat"], node: str | None = None) -> Self:
         """The lowest that nobody has."""
         numbers = {seat.number for seat in taken}
-        return cls(next(number for number in count(1) if number not in numbers))
+        return cls(next(number for number in count(1) if number not in numbers), node)
 
     @property
     def name(self) -> str:
-        """The window's name in the page's address: its actor is `window.<name>`."""
+        """The window's name in the page's address: its actor is `window.<name>`, then the node."""
         return NAME if self.number == 1 else f"{NAME}-{self.number}"
 
     @property
     def key(self) -> str:
         """Where its place is kept."""
-        return geometry.KEY if self.number == 1 else f"{geometry.KEY}.{self.number}"
+        key = f"{geometry.KEY}.{self.node}" if self.node else geometry.KEY
+        return key if self.number == 1 else f"{key}.{self.number}"
 
     def place(self, box: Box) -> Geometry | None:
         """Where it stood last."""

@@ -64,7 +64,7 @@ class Windows:
     def _open(self, placed: Callable[[Geometry | None], Geometry]) -> None:
         """Open one more on the lowest free seat; `placed` says where, given where it was last."""
         with self._opening:
-            seat = Seat.free(self._shown)
+            seat = Seat.free(self._shown, self._child.endpoint.node)
             known, theme = self._child.ask(partial(_wishes, seat))
             memory = Memory(self._child, seat.key, placed(known).fitted(window.screens()))
             opened = Window(

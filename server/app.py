@@ -129,7 +129,7 @@ class App:
         self._lock.release()
 
     def endpoint(self) -> dict[str, Any]:
-        """What a client needs to find and use this server."""
+        """What a client needs to find and use this server; `node` where several share a store."""
         return {
             "url": self.url,
             "read_token": self.tokens.read,
@@ -137,6 +137,7 @@ class App:
             "pid": os.getpid(),
             "store": self.readmodel.store,
             "version": __version__,
+            **({"node": self.node.id} if self.node else {}),
         }
 
     def is_busy(self) -> bool:

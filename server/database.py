@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,6 +14,8 @@ import apsw
 from server.errors import StoreError, UnknownVersion
 
 SCHEMA_VERSION: Final = 2
+HOST: Final = 15
+"""Characters of a computer's name that are part of a node's."""
 AWAITED: Final = "awaited"
 """What `meta` calls the log that a new data directory was to follow and has not reached yet."""
 PAGES_A_COMMIT: Final = 64
@@ -184,10 +187,14 @@ class Database:
             self.forget_meta("engine")
 
     def own_id(self) -> str:
-        """Of this file, which several may have of one store; made when it is asked for first."""
+        """Of this file, which several may have of one store; made when it is asked for first.
+
+        The name of this computer and random digits, so that people know whom they read of.
+        """
         known = self.meta("node")
         if known is None:
-            known = secrets.token_hex(8)
+            host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:HOST] or "node"
+            known = f"{host}-{secrets.token_hex(4)}"
             self.set_meta("node", known)
         return known
 

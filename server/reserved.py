@@ -17,7 +17,10 @@ _UNITS: Final = {
     "y": 365 * 86_400_000,
 }
 _AGE: Final = re.compile(r"[0-9]{1,6}[smhdwy]")
-_OTHER: Final = re.compile(r"[2-9]|[1-9][0-9]{1,2}")
+_NUMBER: Final = "[2-9]|[1-9][0-9]{1,2}"
+_NODE: Final = "[A-Za-z0-9-]{10,24}"
+_OTHER: Final = re.compile(rf"(?:{_NODE})(?:\.(?:{_NUMBER}))?|{_NUMBER}")
+"""Whose place is kept, besides the first window's: a node's and its further ones, or a number."""
 
 
 class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +66,8 @@ COMPUTER: Final = "_signalbox.sources.computer"
 RETENTION: Final = "_signalbox.retention"
 """For all keys; with a dot and a prefix behind it for those below the prefix."""
 GEOMETRY: Final = "_signalbox.window.geometry"
-"""Of the first window; with a dot and a number from 2 behind it of another one."""
+"""Of the first window; with a dot and a number from 2 behind it of another one. Where several nodes
+share a store, a dot and the node come first."""
 SETTINGS: Final[dict[str, Any]] = {
     COMPUTER: ComputerSetting,
     RETENTION: RetentionSetting,
@@ -106,5 +110,5 @@ def _setting(key: str) -> str:
     """Whose values the key takes."""
     if key.startswith(RETENTION + "."):
         return RETENTION
-    first, _, number = key.rpartition(".")
-    return GEOMETRY if first == GEOMETRY and _OTHER.fullmatch(number) else key
+    is_place = key.startswith(GEOMETRY + ".") and _OTHER.fullmatch(key, len(GEOMETRY) + 1)
+    return GEOMETRY if is_place else key

@@ -1,5 +1,6 @@
 """`--engine` on the command line: where a server is started, and where one runs already."""
 
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -33,6 +34,27 @@ def test_a_subcommand_starts_its_server_on_the_engine_that_stays_the_stores(
     done = shell("--engine", "sqlite", "get", "a")
     assert (done.status, done.out) == (CANNOT_OPEN, "")
     assert "migrate --to sqlite" in done.err
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_command_line_undoes_what_it_did_and_not_what_that_of_another_node_did(
+    shell: Shell, tmp_path: Path, kind: str
+) -> None:
+    address, other = new_log(kind), Shell(tmp_path / "two")
+    for one in (shell, other):
+        one.ok("--engine", address, "set", f"by.{one.data_dir.name}", "1")
+    shell("import", "--format", "lines", "-", stdin=b"more = 2")
+    node = json.loads(shell.ok("status", "--json"))["log"]["node"]
+    items = [json.loads(line) for line in shell.ok("ls", "--json").splitlines()]
+    assert {one["key"]: one["actor"] == f"cli@{node}" for one in items} == {
+        "by.one": True,
+        "by.two": False,
+        "more": True,
+    }
+    for _ in range(2):
+        shell.ok("undo")
+    assert f"cli@{node} has done nothing" in shell("undo").err
+    assert shell.ok("ls") == "by.two\t1\n"
 
 
 def test_a_server_that_runs_with_another_engine_is_not_used(shell: Shell) -> None:

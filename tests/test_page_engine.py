@@ -52,6 +52,27 @@ def picture(window: Window, name: str) -> None:
         window.page.screenshot(path=f"{folder}/{name}.png")
 
 
+def test_a_window_undoes_what_it_did_and_not_what_another_node_of_the_same_name_did(
+    windows: list[Window],
+) -> None:
+    """The app calls its first window the same everywhere."""
+    for window in windows:
+        window.page.evaluate("sessionStorage.clear()")
+        window.page.evaluate("location.hash = 'app'")
+        window.page.reload()
+        expect(window.value("lamp.on")).to_contain_text("off")
+    here, there = windows
+    flip(here, "lamp.on")
+    expect(there.value("lamp.on")).to_contain_text("on")
+    there.page.keyboard.press("Control+z")
+    expect(there["#said"]).to_have_text("Nothing left to undo in this window.")
+    here.page.keyboard.press("Control+z")
+    expect(there.value("lamp.on")).to_contain_text("off")
+    nodes = [window.server.get("/queries/status").json()["log"]["node"] for window in windows]
+    item = there.server.get("/queries/state/lamp.on").json()
+    assert item["actor"] == f"window.app@{nodes[0]}" != f"window.app@{nodes[1]}"
+
+
 def test_a_switch_flipped_in_one_window_shows_in_the_other(windows: list[Window]) -> None:
     here, there = windows
     flip(here, "lamp.on")

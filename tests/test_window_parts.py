@@ -163,6 +163,17 @@ def test_seats_are_taken_from_the_lowest_and_have_names_and_keys_of_their_own() 
     assert (Seat(2).name, Seat(2).key) == ("app-2", f"{KEY}.2")
 
 
+def test_each_node_of_a_store_remembers_its_own_windows_places() -> None:
+    here = Seat.free([], "ada-0123abcd")
+    keys = [here.key, Seat.free([here], "ada-0123abcd").key]
+    assert keys == [f"{KEY}.ada-0123abcd", f"{KEY}.ada-0123abcd.2"]
+    for key in keys:
+        check_setting(key, Geometry(0, 0, 800, 600).value())
+    for key in (f"{KEY}.ada", f"{KEY}.ada-0123abcd.1", f"{KEY}.ada-0123abcd.2.3"):
+        with pytest.raises(Invalid, match="no setting"):
+            check_setting(key, Geometry(0, 0, 800, 600).value())
+
+
 def test_a_new_window_stands_below_the_others_and_wholly_on_a_screen() -> None:
     place = Geometry(100, 50, 900, 700, maximized=True)
     first = cascaded(place, [place], [LEFT])

@@ -89,12 +89,14 @@ def shell(
     theme: str,
     shell_line: str,
     window: str,
+    node: str,
     data_dir: str,
     regions: Mapping[str, str],
     has_keys: bool,
 ) -> str:
     """The whole page before its stream keeps it current. `window` is a fresh id for this window.
 
+    `node` is the server's own where several share the store, else empty.
     `regions` are the HTML of what is in sight at first: rows, tree, about and foot.
     """
     return _render(
@@ -104,6 +106,7 @@ def shell(
         theme=theme,
         shell_line=shell_line,
         window=window,
+        node=node,
         data_dir=data_dir,
         regions=regions,
         has_keys=has_keys,

@@ -33,10 +33,14 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def connect(data_dir: Path, *, actor: str = "cli", start: bool = True) -> signalbox.Box:
-    """The client of the running server, or of one that ends with us."""
+def connect(data_dir: Path, *, actor: str | None = None, start: bool = True) -> signalbox.Box:
+    """The client of the running server, or of one that ends with us.
+
+    Without `actor` it is this command line's own: several nodes of a store have one each.
+    """
     box = signalbox.connect(actor, data_dir=data_dir, start=start)
     engine.check(box)
+    box.actor = actor or (f"cli@{box.node}" if box.node else "cli")
     return box
 
 

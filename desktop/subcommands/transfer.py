@@ -49,7 +49,8 @@ def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> 
             kind = "ndjson"
         kind = kind or guess(file.name, source)
         body = _Body(READERS[kind](source))
-        answer = box.request("POST", "/commands/import?actor=cli", body.blocks(), NDJSON)
+        path = f"/commands/import?actor={box.actor}"
+        answer = box.request("POST", path, body.blocks(), NDJSON)
         lines = [json.loads(line) for line in whole(answer)]
     return (_tell_history if history else _tell)(body, lines, as_json)
 

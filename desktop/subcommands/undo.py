@@ -42,7 +42,7 @@ def _options(function: Function) -> Function:
             callback=lambda _, __, given: dict(map(_replaced, given)),
             help="This key as well, which has changed since, if it is still at that revision.",
         ),
-        click.option("--actor", default="cli", metavar="NAME", help="Whose last; cli otherwise."),
+        click.option("--actor", metavar="NAME", help="Whose last; this command line's otherwise."),
         json_option,
         data_dir_option,
     ):
@@ -76,7 +76,7 @@ def _reverse(
     of: str | None,
     keep: tuple[str, ...],
     replace: dict[str, int],
-    actor: str,
+    actor: str | None,
     as_json: bool,
     data_dir: Path,
 ) -> int:
@@ -86,7 +86,7 @@ def _reverse(
         except signalbox.Rejected as error:
             if error.code != "conflict" or not error.keys:
                 raise
-            _tell_conflict(box, error, Wish(type, of, actor), as_json)
+            _tell_conflict(box, error, Wish(type, of, box.actor or ""), as_json)
             return REJECTED
         if not as_json:
             _tell(box, type, [ack["id"] for ack in acks])

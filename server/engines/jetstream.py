@@ -8,13 +8,10 @@ See https://docs.nats.io/nats-concepts/jetstream/headers; ADR-50 is NATS's own.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
-from secrets import token_hex
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-import msgspec
 import nats.errors
-from nats.aio.msg import Msg
 
 from server.engines import jetstream_api
 from server.engines.address import Address
@@ -28,15 +25,12 @@ from server.engines.base import (
     nothing_known,
 )
 from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
-from server.engines.jetstream_connection import Arrivals, Connection
+from server.engines.jetstream_appending import SECONDS, Appender, Sent, said
+from server.engines.jetstream_connection import Connection
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
-from server.events import Transaction, decode_all, encode
+from server.events import Transaction, decode_all
 
-SECONDS: Final = 3.0
-"""For each answer."""
-BYTES_A_SECOND: Final = 512 * 1024
-"""Of the slowest network; what is appended may take so much longer for its size."""
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
 LARGEST_BATCH: Final = 1_000
@@ -45,9 +39,6 @@ MOST_TOLD: Final = 1_000
 LOOKS: Final = 20
 LOOK_SECONDS: Final = 0.01
 """A cluster refuses for the sake of an append that is still on its way to a majority."""
-CHAIN: Final = 50
-"""Up to so many messages a chain is faster than an atomic batch, which takes NATS 2.15 some 2.4 ms
-whatever its size."""
 
 Result = TypeVar("Result")
 
@@ -69,11 +60,8 @@ class JetStreamLog:
         self._subject = ""
         self._loop: AsyncioGreenlet | None = None
         self._client: Connection | None = None
-        self._is_atomic = self._may_chain = False
         self._known = 0
-        self._inbox = ""
-        self._acks: Arrivals | None = None
-        self._number = 0
+        self._appender: Appender | None = None
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
@@ -81,29 +69,20 @@ class JetStreamLog:
         try:
             return self._loop.run(self._join(foundation))
         except GONE as error:
-            raise Unavailable(f"{self.address} cannot be reached: {_said(error)}.") from error
+            raise Unavailable(f"{self.address} cannot be reached: {said(error)}.") from error
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
         self._check_connected().complaint = ""
         try:
-            answers = self._sent(transactions, expected)
+            assert self._appender is not None
+            answers = self._run(self._appender.send(transactions, expected))
         except Unavailable:
             raise  # nothing was sent, or not the end of it
         except Exception as error:
-            raise Unsettled(f"{self.address} has not answered: {_said(error)}.") from error
+            raise Unsettled(f"{self.address} has not answered: {said(error)}.") from error
         self._settle(answers, transactions, expected)
-
-    def _sent(
-        self, transactions: Sequence[Transaction], expected: int
-    ) -> Sequence[Answer | Exception]:
-        few = CHAIN if self._may_chain else 1
-        if len(transactions) <= few or (self._may_chain and not self._is_atomic):
-            return self._run(self._chain(transactions, expected))
-        if self._is_atomic:
-            return [self._run(self._batch(transactions, expected))]
-        return self._run(self._in_turn(transactions, expected))
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         client = self._check_connected()
@@ -195,11 +174,11 @@ class JetStreamLog:
         self._client = client
         self._subject = jetstream_api.subject(self._address, founded.store)
         self.max_bytes = client.max_payload - HEADERS
-        self._inbox = client.new_inbox()
-        self._acks = await client.listen(f"{self._inbox}.*.*")
         # Replicas of NATS 2.15 fail for good where a message names its predecessor.
-        self._may_chain = answer.config.get("num_replicas") == 1
-        self._is_atomic = bool(answer.config.get("allow_atomic"))
+        may_chain = answer.config.get("num_replicas") == 1
+        is_atomic = bool(answer.config.get("allow_atomic"))
+        self._appender = Appender(client, self._subject, may_chain, is_atomic)
+        await self._appender.begin()
         self._known = answer.last
         return Standing(founded, answer.last, durability, is_durable)
 
@@ -221,93 +200,11 @@ class JetStreamLog:
         try:
             return self._run(work)
         except GONE as error:
-            raise Unavailable(f"{self.address} does not answer: {_said(error)}.") from error
-
-    # Appending.
-
-    async def _batch(
-        self, transactions: Sequence[Transaction], expected: int
-    ) -> Answer | Exception:
-        """One answer for all of them. Raises `Unavailable` before the last one is sent."""
-        client, batch, last = self._client, token_hex(8), len(transactions)
-        assert client is not None
-        payloads = [encode(one) for one in transactions]
-        headers: dict[str, str] = {}
-        for number, one in enumerate(transactions, start=1):
-            headers = {
-                "Nats-Msg-Id": f"{one.id}:{one.revision}",
-                "Nats-Batch-Id": batch,
-                "Nats-Batch-Sequence": str(number),
-            }
-            if number == 1:
-                headers["Nats-Expected-Last-Sequence"] = str(expected)
-            if number < last:
-                try:
-                    await client.publish(self._subject, payloads[number - 1], headers=headers)
-                except GONE as error:
-                    # The server forgets a batch whose last message does not come.
-                    raise Unavailable(f"{self.address} is away: {_said(error)}.") from error
-        headers["Nats-Batch-Commit"] = "1"
-        return await self._publish(client, payloads[-1], headers, _seconds(payloads))
-
-    async def _chain(
-        self, transactions: Sequence[Transaction], expected: int
-    ) -> Sequence[Answer | Exception]:
-        """Messages that are sent together; none is stored behind one that was not."""
-        client, before = self._client, ""
-        assert client is not None
-        payloads = [encode(one) for one in transactions]
-        self._number += 1
-        try:
-            for place, one in enumerate(transactions):
-                headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
-                headers["Nats-Expected-Last-Sequence"] = str(expected + place)
-                if before:
-                    headers["Nats-Expected-Last-Msg-Id"] = before
-                before = headers["Nats-Msg-Id"]
-                reply = f"{self._inbox}.{self._number}.{place}"
-                await client.publish(self._subject, payloads[place], reply, headers)
-            answers = self._acknowledged(len(transactions))
-            return await asyncio.wait_for(answers, _seconds(payloads))
-        except (*GONE, msgspec.MsgspecError) as error:
-            return [_as_exception(error)]
-
-    async def _in_turn(
-        self, transactions: Sequence[Transaction], expected: int
-    ) -> Sequence[Answer | Exception]:
-        """Messages each of which waits for the one before; the answers up to the first failure."""
-        answers: list[Answer | Exception] = []
-        for place, one in enumerate(transactions):
-            answers += await self._chain([one], expected + place)
-            if not isinstance(answers[-1], Answer) or answers[-1].error:
-                break
-        return answers
-
-    async def _acknowledged(self, count: int) -> Sequence[Answer | Exception]:
-        """The answers to the links of the last chain, in their order."""
-        assert self._acks is not None
-        answers: dict[int, Answer | Exception] = {}
-        while len(answers) < count:
-            message = await self._acks.next()
-            *_, number, place = message.subject.split(".")
-            if int(number) == self._number:  # not one that came too late
-                answers[int(place)] = _answer(message)
-        return [answers[place] for place in range(count)]
-
-    async def _publish(
-        self, client: Connection, payload: bytes, headers: dict[str, str], seconds: float
-    ) -> Answer | Exception:
-        try:
-            message: Msg = await client.request(
-                self._subject, payload, timeout=seconds, headers=headers
-            )
-            return msgspec.json.decode(message.data, type=Answer)
-        except (*GONE, msgspec.MsgspecError) as error:
-            return _as_exception(error)
+            raise Unavailable(f"{self.address} does not answer: {said(error)}.") from error
 
     def _settle(
         self,
-        answers: Sequence[Answer | Exception],
+        answers: Sequence[Sent],
         transactions: Sequence[Transaction],
         expected: int,
     ) -> None:
@@ -326,7 +223,7 @@ class JetStreamLog:
         for one in answers:
             if isinstance(one, Exception):
                 self._check_permitted()
-                raise Unsettled(f"{self.address} has not answered: {_said(one)}.")
+                raise Unsettled(f"{self.address} has not answered: {said(one)}.")
         assert isinstance(first, Answer)
         if first.is_conflict:
             raise LogConflict(self._end(expected))
@@ -348,22 +245,3 @@ class JetStreamLog:
         except Unavailable as error:
             raise Unsettled(f"{self.address} does not tell its end.") from error
         raise Unsettled(f"{self.address} refuses what its end allows.")
-
-
-def _answer(message: Msg) -> Answer | Exception:
-    if (message.headers or {}).get("Status") == "503":
-        return nats.errors.NoRespondersError()
-    return msgspec.json.decode(message.data, type=Answer)
-
-
-def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else Exception(_said(error))
-
-
-def _said(error: BaseException) -> str:
-    return str(error).removeprefix("nats: ").rstrip(".") or type(error).__name__
-
-
-def _seconds(payloads: Sequence[bytes]) -> float:
-    """For the answer to what is appended, which a large one takes longer for."""
-    return SECONDS + sum(map(len, payloads)) / BYTES_A_SECOND

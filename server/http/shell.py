@@ -70,6 +70,7 @@ class Shell:
             theme=_theme(self._readmodel),
             shell_line=_line(self._data_dir),
             window=token_hex(4),
+            node=(self._engine()["log"] or {}).get("node", ""),
             data_dir=str(self._data_dir),
             regions=self._regions(),
             has_keys=self._readmodel.keys() > 0,

@@ -3,7 +3,7 @@
 
 import { ask } from "./picture.js";
 
-const { store, window: fresh } = document.body.dataset;
+const { store, node, window: fresh } = document.body.dataset;
 const STORED = `windows of ${store}`;
 const MOST = 20; // ids of closed windows that are remembered
 const RELOAD_MS = 1_000; // until the page that was here before has let go of its id
@@ -30,8 +30,9 @@ async function chosen() {
   return fresh;
 }
 
+// Where nodes share a store, each has windows of the same names.
 function keep(id) {
-  ask({ actor: `window.${id}` });
+  ask({ actor: node ? `window.${id}@${node}` : `window.${id}` });
   sessionStorage.setItem(STORED, id);
   const others = known().filter((other) => other !== id);
   localStorage.setItem(STORED, JSON.stringify([id, ...others].slice(0, MOST)));
