@@ -90,6 +90,24 @@ def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_
     expect(windows[1].value("lamp.on")).to_contain_text("on")
 
 
+def test_without_the_engine_nothing_looks_current_or_saved(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    window = windows[0]
+    live = [window.colour("#pause .dot"), window.colour("footer .end .dot")]
+    expect(window["#pause"]).to_have_text("Live")
+    engine.kill()
+    expect(window["#pause"]).to_have_text("Not current", timeout=LONG)
+    expect(window["#time"]).to_have_attribute("aria-valuetext", "Not current")
+    expect(window["#saved"]).to_have_text("Changes cannot be saved now")
+    for selector, green in zip(("#pause .dot", "footer .end .dot"), live, strict=True):
+        assert window.colour(selector) != green
+    engine.start()
+    expect(window["#pause"]).to_have_text("Live", timeout=LONG)
+    expect(window["#saved"]).to_have_text("All changes saved")
+    assert [window.colour("#pause .dot"), window.colour("footer .end .dot")] == live
+
+
 def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(
     engine: NatsServer | RedisServer, server: StartServer, open_window: OpenWindow
 ) -> None:

@@ -135,13 +135,14 @@ function tell() {
   if ($._isOut) $._saved = "Open a new address: signalbox token --login";
   else if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
   else if (count) $._saved = `Saving ${what}…`;
-  else $._saved = settled.size ? "Rejected, see Activity" : "All changes saved";
+  else if (settled.size) $._saved = "Rejected, see Activity";
+  else $._saved = $._stale ? "Changes cannot be saved now" : "All changes saved";
 }
 
 onChange(() => $._outcomes, (text) => {
   for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
 });
-onChange(() => $._isOut, tell);
+onChange(() => [$._isOut, $._stale].join(), tell);
 onChange(() => $._online, (online) => {
   tell();
   if (online) for (const id of [...waiting.keys()]) restart(id);
