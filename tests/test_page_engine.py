@@ -1,6 +1,8 @@
 """Two windows on two nodes of one log: what one does the other shows, also without the engine."""
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tcp_proxy import Proxy
 
 __all__ = ["browser", "open_window"]
 
-AWAY = "away since"
+AWAY = "Not current since"
 LONG = 20_000
 """Milliseconds within which an engine that was away is found again, on a busy machine."""
 
@@ -44,6 +46,12 @@ def windows(
 
 def flip(window: Window, key: str) -> None:
     window.row(key).get_by_role("switch").click()
+
+
+def lose(engine: NatsServer | RedisServer) -> None:
+    """All that it holds."""
+    for name in ("data", "appendonlydir"):
+        shutil.rmtree(engine.folder / name, ignore_errors=True)
 
 
 def picture(window: Window, name: str) -> None:
@@ -106,6 +114,21 @@ def test_without_the_engine_nothing_looks_current_or_saved(
     expect(window["#pause"]).to_have_text("Live", timeout=LONG)
     expect(window["#saved"]).to_have_text("All changes saved")
     assert [window.colour("#pause .dot"), window.colour("footer .end .dot")] == live
+
+
+def test_a_log_that_is_lost_is_told_from_a_server_that_is_away(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    engine.kill()
+    away = windows[0]["#foot .away"]
+    expect(away).to_contain_text(f"{engine.port}", timeout=LONG)
+    lose(engine)
+    engine.start()
+    expect(away).to_contain_text("There is no log at", timeout=LONG)
+    problem = windows[0].server.get("/queries/status").json()["log"]["problem"]
+    expect(away).to_contain_text(problem)
+    expect(away).to_have_attribute("title", re.compile(re.escape(problem)))
+    picture(windows[0], "engine-lost")
 
 
 def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(
