@@ -21,6 +21,12 @@ AWAY = "Not current since"
 LONG = 20_000
 """Milliseconds within which an engine that was away is found again, on a busy machine."""
 
+CUT = """all => all
+    .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth && e.clientWidth)
+    .filter((e) => getComputedStyle(e).textOverflow !== "ellipsis")
+    .map((e) => e.outerHTML)"""
+"""Which of these elements hide a part of their text without showing that."""
+
 
 @pytest.fixture(params=["nats", "redis"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NatsServer | RedisServer]:
@@ -114,6 +120,25 @@ def test_without_the_engine_nothing_looks_current_or_saved(
     expect(window["#pause"]).to_have_text("Live", timeout=LONG)
     expect(window["#saved"]).to_have_text("All changes saved")
     assert [window.colour("#pause .dot"), window.colour("footer .end .dot")] == live
+
+
+def test_where_room_is_short_the_reason_is_the_last_to_go(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    window = windows[0]
+    flip(window, "lamp.on")
+    expect(window["#done"]).to_contain_text("Undo")
+    engine.kill()
+    expect(window["#foot .away"]).to_contain_text(AWAY, timeout=LONG)
+    for width in (1240, 900, 640):
+        window.page.set_viewport_size({"width": width, "height": 480})
+        assert window["footer *"].evaluate_all(CUT) == []
+        picture(window, f"engine-away-{width}")
+    parts = ("#foot .away", "footer .end", "#done")
+    widths = [window[part].evaluate("e => e.clientWidth") for part in parts]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] > 0
+    expect(window["#done .link"]).to_be_in_viewport(ratio=1)
 
 
 def test_a_log_that_is_lost_is_told_from_a_server_that_is_away(
