@@ -95,6 +95,10 @@ def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_
     picture(windows[0], "engine-away")
     flip(windows[0], "lamp.on")
     expect(windows[0].row("lamp.on")).to_contain_text("unavailable", timeout=LONG)
+    saved = windows[0]["#saved"]
+    expect(saved).to_have_text(re.compile("^Not saved: .* Nothing was written.$"))
+    expect(saved).to_have_attribute("title", re.compile("Nothing was written"))
+    expect(windows[0]["[data-do=rejections]"]).to_be_hidden()
     picture(windows[0], "engine-refused")
     expect(windows[0].value("lamp.on")).to_contain_text("off")
     engine.start()

@@ -69,6 +69,7 @@ mergePatch({
   _marked: 0, // selected rows
   _note: "", // why not all that was asked for is selected
   _saved: "All changes saved",
+  _isRefused: false, // whether that says why something was not
 });
 
 /** Change signals, all at once; `undefined` leaves one alone. */
