@@ -199,12 +199,12 @@ class Regions:
         return "", signals, True
 
     def _foot(self, _now: int) -> Look:
-        engine = self._engine()
+        ask, engine = self._ask, self._engine()
         html = views.foot(
             engine=engine,
-            revision=self._readmodel.revision,
-            keys=self._readmodel.keys(),
-            rate=self._feed.rate(),
+            revision=self._readmodel.revision if ask.at is None else ask.at,
+            keys=self._readmodel.keys(ask.at),
+            rate=None if ask.is_past else self._feed.rate(),
         )
         shared = engine["log"]
         return html, {"_stale": bool(shared and shared["stale_since"])}, True
