@@ -108,6 +108,23 @@ def test_all_ways_to_begin_are_in_sight_in_a_small_window(
     assert window["#line"].evaluate("line => line.scrollWidth <= line.clientWidth")
 
 
+def test_a_key_is_shortened_at_its_beginning_which_its_neighbours_share(window: Window) -> None:
+    keys = [f"computer.cpu.core.{n}.percent" for n in range(2)]
+    for key in keys:
+        window.server.set(key, 1)
+    above = window.row(keys[0]).locator(".k em")
+    expect(above).to_have_text("computer.cpu.core.0.")
+    window.page.set_viewport_size({"width": 1152, "height": 720})
+    assert above.evaluate("e => e.scrollWidth <= e.clientWidth")
+    window.page.set_viewport_size({"width": 640, "height": 720})
+    assert above.evaluate("e => e.scrollWidth > e.clientWidth")
+    hidden = """e => {
+        const [whole, seen] = [e.firstChild, e].map((e) => e.getBoundingClientRect());
+        return [seen.left - whole.left > 1, Math.abs(seen.right - whole.right) < 1];
+    }"""
+    assert above.evaluate(hidden) == [True, True]
+
+
 def test_a_long_key_takes_three_lines_until_all_of_it_is_asked_for(window: Window) -> None:
     key = "k" * 256
     window.server.set(key, 1)
