@@ -108,6 +108,22 @@ def test_all_ways_to_begin_are_in_sight_in_a_small_window(
     assert window["#line"].evaluate("line => line.scrollWidth <= line.clientWidth")
 
 
+def test_the_line_for_a_shell_is_broken_at_its_spaces_alone(
+    box: Server, open_window: OpenWindow
+) -> None:
+    window = open_window(box)
+    line = window["#line"]
+    shown = line.inner_text()
+    assert "--data-dir" in shown
+    assert line.text_content() == " ".join(shown.split())
+    for width in (1240, 1000, 640):
+        window.page.set_viewport_size({"width": width, "height": 720})
+        lines = "span => span.getClientRects().length"
+        whole = line.get_by_text("--data-dir", exact=True)
+        assert whole.bounding_box()["height"] < 20  # type: ignore[index]
+        assert whole.evaluate(lines) == 1
+
+
 def test_a_key_is_shortened_at_its_beginning_which_its_neighbours_share(window: Window) -> None:
     keys = [f"computer.cpu.core.{n}.percent" for n in range(2)]
     for key in keys:
