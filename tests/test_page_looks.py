@@ -124,6 +124,16 @@ def test_the_line_for_a_shell_is_broken_at_its_spaces_alone(
         assert whole.evaluate(lines) == 1
 
 
+def test_the_stretch_beside_the_slider_is_as_wide_as_its_words(window: Window) -> None:
+    widths = []
+    for stretch in ("1h", "1d", "15m"):
+        window["#stretch"].select_option(stretch)
+        widths.append(window["#stretch"].evaluate("e => e.offsetWidth"))
+    assert widths == sorted(widths)
+    assert widths[0] < 50
+    assert widths[-1] < 75
+
+
 def test_a_key_is_shortened_at_its_beginning_which_its_neighbours_share(window: Window) -> None:
     keys = [f"computer.cpu.core.{n}.percent" for n in range(2)]
     for key in keys:
