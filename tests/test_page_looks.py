@@ -124,6 +124,24 @@ def test_the_line_for_a_shell_is_broken_at_its_spaces_alone(
         assert whole.evaluate(lines) == 1
 
 
+def test_only_what_can_be_done_is_hinted_at(box: Server, open_window: OpenWindow) -> None:
+    window = open_window(box)
+    hints = window["#inspector .hints"]
+    expect(hints).to_be_visible()
+    choosing, editing = hints.get_by_text("choose a key"), hints.get_by_text("edits it")
+    expect(choosing).to_be_hidden()
+    expect(editing).to_be_hidden()
+    box.set("lamp.on", False)
+    box.set("lamp.on", True)
+    expect(choosing).to_be_visible()
+    expect(editing).to_be_visible()
+    window.press(",")
+    expect(editing).to_be_hidden()
+    expect(choosing).to_be_visible()
+    window.press("Escape")
+    expect(editing).to_be_visible()
+
+
 def test_the_stretch_beside_the_slider_is_as_wide_as_its_words(window: Window) -> None:
     widths = []
     for stretch in ("1h", "1d", "15m"):
