@@ -178,6 +178,17 @@ def test_the_ticks_show_how_busy_each_stretch_was(window: Window) -> None:
     expect(window["#ticks"]).to_have_attribute("data-start", re.compile(r"\d{13}"))
 
 
+def test_escape_leaves_the_past_together_with_its_comparison(window: Window) -> None:
+    step(window, ",")
+    window["[data-do='compare-now']"].click()
+    expect(window["#diff"]).to_contain_text("1 key differs")
+    window["#diff .scroll"].focus()
+    window.press("Escape")
+    expect(window["#pause"]).to_have_text("Live")
+    expect(window["#diff"]).to_be_hidden()
+    expect(window.row("train.epoch")).to_be_visible()
+
+
 def test_playing_goes_on_from_change_to_change_until_it_is_live(window: Window) -> None:
     drag(window, 0.0)
     expect(frame(window)).to_have_class(AMBER)
