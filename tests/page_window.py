@@ -69,6 +69,11 @@ class Window:
     def node(self, prefix: str) -> Locator:
         return self.page.locator(f'[id="t:{prefix}"]')
 
+    def colour(self, selector: str) -> str:
+        """The ground of the first such element."""
+        found: str = self[selector].first.evaluate("e => getComputedStyle(e).backgroundColor")
+        return found
+
     def keys(self) -> list[str]:
         """The rendered rows' keys, in their order."""
         rows = self.page.locator("#rows .row")

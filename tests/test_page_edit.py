@@ -1,5 +1,6 @@
 """Whoever edits in the window loses nothing, overwrites nobody, and is told what came of it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -180,6 +181,20 @@ def test_a_rejection_in_the_status_line_leads_to_its_reason(window: Window) -> N
     window.press("Enter")
     window.page.get_by_role("button", name="Rejected, see Activity").click()
     expect(window["#attempts .attempt"].first).to_contain_text("conflict")
+
+
+def test_a_refusal_that_activity_does_not_have_says_its_reason_in_the_status_line(
+    window: Window,
+) -> None:
+    busy = json.dumps({"status": "rejected", "code": "busy", "message": "Too many wait."})
+    window.page.route("**/commands", lambda route: route.fulfill(status=429, body=busy))
+    window.row("lamp.on").get_by_role("switch").click()
+    expect(window["#saved"]).to_have_text("Not saved: Too many wait.")
+    expect(window.row("lamp.on")).to_contain_text("Rejected: busy")
+    expect(window["[data-do=rejections]"]).to_be_hidden()
+    window.page.unroute("**/commands")
+    window.row("lamp.on").get_by_role("switch").click()
+    expect(window["#saved"]).to_have_text("All changes saved")
 
 
 def test_a_number_that_is_none_cannot_be_set(window: Window) -> None:

@@ -1,6 +1,8 @@
 """Two windows on two nodes of one log: what one does the other shows, also without the engine."""
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +17,15 @@ from tcp_proxy import Proxy
 
 __all__ = ["browser", "open_window"]
 
-AWAY = "away since"
+AWAY = "Not current since"
 LONG = 20_000
 """Milliseconds within which an engine that was away is found again, on a busy machine."""
+
+CUT = """all => all
+    .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth && e.clientWidth)
+    .filter((e) => getComputedStyle(e).textOverflow !== "ellipsis")
+    .map((e) => e.outerHTML)"""
+"""Which of these elements hide a part of their text without showing that."""
 
 
 @pytest.fixture(params=["nats", "redis"])
@@ -44,6 +52,12 @@ def windows(
 
 def flip(window: Window, key: str) -> None:
     window.row(key).get_by_role("switch").click()
+
+
+def lose(engine: NatsServer | RedisServer) -> None:
+    """All that it holds."""
+    for name in ("data", "appendonlydir"):
+        shutil.rmtree(engine.folder / name, ignore_errors=True)
 
 
 def picture(window: Window, name: str) -> None:
@@ -102,6 +116,10 @@ def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_
     picture(windows[0], "engine-away")
     flip(windows[0], "lamp.on")
     expect(windows[0].row("lamp.on")).to_contain_text("unavailable", timeout=LONG)
+    saved = windows[0]["#saved"]
+    expect(saved).to_have_text(re.compile("^Not saved: .* Nothing was written.$"))
+    expect(saved).to_have_attribute("title", re.compile("Nothing was written"))
+    expect(windows[0]["[data-do=rejections]"]).to_be_hidden()
     picture(windows[0], "engine-refused")
     expect(windows[0].value("lamp.on")).to_contain_text("off")
     engine.start()
@@ -109,6 +127,58 @@ def test_without_the_engine_both_windows_read_on_and_say_since_when_until_it_is_
         expect(window["#foot .away"]).to_have_count(0, timeout=LONG)
     flip(windows[0], "lamp.on")
     expect(windows[1].value("lamp.on")).to_contain_text("on")
+
+
+def test_without_the_engine_nothing_looks_current_or_saved(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    window = windows[0]
+    live = [window.colour("#pause .dot"), window.colour("footer .end .dot")]
+    expect(window["#pause"]).to_have_text("Live")
+    engine.kill()
+    expect(window["#pause"]).to_have_text("Not current", timeout=LONG)
+    expect(window["#time"]).to_have_attribute("aria-valuetext", "Not current")
+    expect(window["#saved"]).to_have_text("Changes cannot be saved now")
+    for selector, green in zip(("#pause .dot", "footer .end .dot"), live, strict=True):
+        assert window.colour(selector) != green
+    engine.start()
+    expect(window["#pause"]).to_have_text("Live", timeout=LONG)
+    expect(window["#saved"]).to_have_text("All changes saved")
+    assert [window.colour("#pause .dot"), window.colour("footer .end .dot")] == live
+
+
+def test_where_room_is_short_the_reason_is_the_last_to_go(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    window = windows[0]
+    flip(window, "lamp.on")
+    expect(window["#done"]).to_contain_text("Undo")
+    engine.kill()
+    expect(window["#foot .away"]).to_contain_text(AWAY, timeout=LONG)
+    for width in (1240, 900, 640):
+        window.page.set_viewport_size({"width": width, "height": 480})
+        assert window["footer *"].evaluate_all(CUT) == []
+        picture(window, f"engine-away-{width}")
+    parts = ("#foot .away", "footer .end", "#done")
+    widths = [window[part].evaluate("e => e.clientWidth") for part in parts]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] > 0
+    expect(window["#done .link"]).to_be_in_viewport(ratio=1)
+
+
+def test_a_log_that_is_lost_is_told_from_a_server_that_is_away(
+    engine: NatsServer | RedisServer, windows: list[Window]
+) -> None:
+    engine.kill()
+    away = windows[0]["#foot .away"]
+    expect(away).to_contain_text(f"{engine.port}", timeout=LONG)
+    lose(engine)
+    engine.start()
+    expect(away).to_contain_text("There is no log at", timeout=LONG)
+    problem = windows[0].server.get("/queries/status").json()["log"]["problem"]
+    expect(away).to_contain_text(problem)
+    expect(away).to_have_attribute("title", re.compile(re.escape(problem)))
+    picture(windows[0], "engine-lost")
 
 
 def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(

@@ -108,6 +108,67 @@ def test_all_ways_to_begin_are_in_sight_in_a_small_window(
     assert window["#line"].evaluate("line => line.scrollWidth <= line.clientWidth")
 
 
+def test_the_line_for_a_shell_is_broken_at_its_spaces_alone(
+    box: Server, open_window: OpenWindow
+) -> None:
+    window = open_window(box)
+    line = window["#line"]
+    shown = line.inner_text()
+    assert "--data-dir" in shown
+    assert line.text_content() == " ".join(shown.split())
+    for width in (1240, 1000, 640):
+        window.page.set_viewport_size({"width": width, "height": 720})
+        lines = "span => span.getClientRects().length"
+        whole = line.get_by_text("--data-dir", exact=True)
+        assert whole.bounding_box()["height"] < 20  # type: ignore[index]
+        assert whole.evaluate(lines) == 1
+
+
+def test_only_what_can_be_done_is_hinted_at(box: Server, open_window: OpenWindow) -> None:
+    window = open_window(box)
+    hints = window["#inspector .hints"]
+    expect(hints).to_be_visible()
+    choosing, editing = hints.get_by_text("choose a key"), hints.get_by_text("edits it")
+    expect(choosing).to_be_hidden()
+    expect(editing).to_be_hidden()
+    box.set("lamp.on", False)
+    box.set("lamp.on", True)
+    expect(choosing).to_be_visible()
+    expect(editing).to_be_visible()
+    window.press(",")
+    expect(editing).to_be_hidden()
+    expect(choosing).to_be_visible()
+    window.press("Escape")
+    expect(editing).to_be_visible()
+
+
+def test_the_stretch_beside_the_slider_is_as_wide_as_its_words(window: Window) -> None:
+    widths = []
+    for stretch in ("1h", "1d", "15m"):
+        window["#stretch"].select_option(stretch)
+        widths.append(window["#stretch"].evaluate("e => e.offsetWidth"))
+    assert widths == sorted(widths)
+    assert widths[0] < 50
+    assert widths[-1] < 75
+
+
+def test_a_key_is_shortened_at_its_beginning_which_its_neighbours_share(window: Window) -> None:
+    keys = [f"computer.cpu.core.{n}.percent" for n in range(2)]
+    for key in keys:
+        window.server.set(key, 1)
+    above = window.row(keys[0]).locator(".k em")
+    expect(above).to_have_text("computer.cpu.core.0.")
+    window.page.set_viewport_size({"width": 1152, "height": 720})
+    assert above.evaluate("e => e.scrollWidth <= e.clientWidth")
+    window.page.set_viewport_size({"width": 640, "height": 720})
+    assert above.evaluate("e => e.scrollWidth > e.clientWidth")
+    hidden = """e => {
+        const [whole, seen] = [e.firstChild, e].map((e) => e.getBoundingClientRect());
+        return [seen.left - whole.left > 1, Math.abs(seen.right - whole.right) < 1];
+    }"""
+    assert above.evaluate(hidden) == [True, True]
+
+
 def test_a_long_key_takes_three_lines_until_all_of_it_is_asked_for(window: Window) -> None:
     key = "k" * 256
     window.server.set(key, 1)

@@ -111,14 +111,30 @@ def test_the_past_shows_nothing_later_and_everything_that_was(window: Window, bo
     expect(window.value("train.epoch")).to_have_text("3")
     box.set("train.new", 1)
     box.set("lamp.on", False)
-    expect(window["#foot"]).to_contain_text(
-        f"revision {box.get('/queries/status').json()['revision']}"
-    )
+    end = int(window["#ticks"].get_attribute("data-end") or 0)
+    window.wait_for("end => Number(document.getElementById('ticks').dataset.end) > end", end)
     assert "train.new" not in shown_keys(window)
     expect(window.value("lamp.on")).to_contain_text("on")
     expect(window.node("train.").locator("data")).to_have_text("2")
     step(window, ".")
     expect(window.value("train.epoch")).to_have_text("4")
+
+
+def test_the_status_line_tells_of_the_moment_that_is_shown(window: Window, box: Server) -> None:
+    box.set("train.late", 1)
+    newest = box.set("train.later", 2)["revision"]
+    foot = window["#foot"]
+    expect(foot).to_contain_text(f"revision {newest:,}")
+    expect(foot).to_contain_text("5 keys")
+    step(window, ",")
+    step(window, ",")
+    expect(foot).to_contain_text(f"revision {newest - 2:,}")
+    expect(foot).to_contain_text("3 keys")
+    expect(window.node("").locator("data")).to_have_text("3")
+    expect(foot).not_to_contain_text("changes/s")
+    window.press("Escape")
+    expect(foot).to_contain_text(f"revision {newest:,}")
+    expect(foot).to_contain_text("changes/s")
 
 
 def test_the_chosen_key_has_steps_of_its_own(window: Window) -> None:
@@ -160,6 +176,17 @@ def test_the_ticks_show_how_busy_each_stretch_was(window: Window) -> None:
     assert drawn.count("M") >= 1
     window["#stretch"].select_option("all")
     expect(window["#ticks"]).to_have_attribute("data-start", re.compile(r"\d{13}"))
+
+
+def test_escape_leaves_the_past_together_with_its_comparison(window: Window) -> None:
+    step(window, ",")
+    window["[data-do='compare-now']"].click()
+    expect(window["#diff"]).to_contain_text("1 key differs")
+    window["#diff .scroll"].focus()
+    window.press("Escape")
+    expect(window["#pause"]).to_have_text("Live")
+    expect(window["#diff"]).to_be_hidden()
+    expect(window.row("train.epoch")).to_be_visible()
 
 
 def test_playing_goes_on_from_change_to_change_until_it_is_live(window: Window) -> None:

@@ -307,9 +307,10 @@ def _moment(moment: Moment, now: int) -> str:
     return f"revision {words.number(moment.revision)} ({words.since(moment.at, now)})"
 
 
-def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float) -> str:
-    """The status line's left part; `rate` in changes per second.
+def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None) -> str:
+    """The status line's left part; `revision` and `keys` are those of the picture.
 
+    `rate` in changes per second, None where the picture is of the past.
     `engine` is `{"engine", "durability", "log"}` as `/queries/status` has them.
     """
     return _render("foot.html", engine=engine, revision=revision, keys=keys, rate=rate)

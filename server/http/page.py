@@ -16,7 +16,7 @@ from datastar_py.sse import ServerSentEventGenerator as Event
 from msgspec.structs import replace
 
 from server.charts import Charts
-from server.errors import Invalid
+from server.errors import Invalid, SignalboxError
 from server.feed import Feed, Subscription
 from server.http.ask import Ask
 from server.http.connection import watch_eof
@@ -35,6 +35,8 @@ CURRENT: Final = {"diff", "foot", "nav", "ticks"}
 """Regions that go on while the picture shows an earlier moment."""
 OUTCOMES: Final = 40
 """How many of the window's last outcomes are told."""
+KEPT: Final = {kind.code for kind in SignalboxError.__subclasses__() if kind.remembered}
+"""Codes of the refusals that Activity lists."""
 
 
 def page(
@@ -179,7 +181,7 @@ class Picture:
 
     def _common(self) -> dict[str, Any]:
         """What is current in every frame, of a held picture too."""
-        outcomes = json.dumps(self._feed.recent(self._ask.actor)[-OUTCOMES:])
+        outcomes = json.dumps(self._outcomes())
         if self._is_held and self._told.get("_outcomes", outcomes) != outcomes:
             # Whoever acts on a held picture sees what came of it.
             revision = self._readmodel.revision
@@ -193,6 +195,11 @@ class Picture:
             "_pinned": self._ask.at if self._is_held else -1,
             "_theme": self._regions.setting("_signalbox.theme", "system"),
         } | self._regions.facts(int(time() * 1000))
+
+    def _outcomes(self) -> list[dict[str, Any]]:
+        """The window's last ones; `kept` tells whether Activity lists a refusal."""
+        recent = self._feed.recent(self._ask.actor)[-OUTCOMES:]
+        return [one | {"kept": one.get("code") in KEPT} for one in recent]
 
     @property
     def _is_held(self) -> bool:

@@ -199,13 +199,15 @@ class Regions:
         return "", signals, True
 
     def _foot(self, _now: int) -> Look:
+        ask, engine = self._ask, self._engine()
         html = views.foot(
-            engine=self._engine(),
-            revision=self._readmodel.revision,
-            keys=self._readmodel.keys(),
-            rate=self._feed.rate(),
+            engine=engine,
+            revision=self._readmodel.revision if ask.at is None else ask.at,
+            keys=self._readmodel.keys(ask.at),
+            rate=None if ask.is_past else self._feed.rate(),
         )
-        return html, {}, True
+        shared = engine["log"]
+        return html, {"_stale": bool(shared and shared["stale_since"])}, True
 
     def _computer(self) -> dict[str, Any]:
         return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))

@@ -5,7 +5,7 @@ import { byId } from "./picture.js";
 const FROM_SOURCE = "Signalbox runs from its source here: each package that it uses carries its own licence.";
 
 export async function about() {
-  byId("this-engine").textContent = byId("foot").firstElementChild?.textContent ?? "";
+  byId("this-engine").textContent = byId("foot").querySelector(".engine").textContent;
   byId("this").showModal();
   byId("licences").textContent ||= await licences();
 }

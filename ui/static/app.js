@@ -115,7 +115,8 @@ function escape(event) {
     clear();
     return byId("grid").focus();
   }
-  if (close() || live()) return;
+  if (close()) return;
+  if (live()) return $.view === "diff" && show("keys"); // of that moment with now
   if (target === byId("draft") || byId("editor").contains(target)) {
     restore();
     return byId("grid").focus();

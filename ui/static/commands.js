@@ -8,12 +8,13 @@ const GIVE_UP_MS = 60_000;
 export const BATCH = 1_000; // the server's limit
 
 const waiting = new Map(); // command id -> { body, settle, since, timer }
-const settled = new Set();
+let refused = null; // this window's last outcome, where that was no acceptance
 const listeners = [];
 
 /**
  * Send one command; `raw` is its value as JSON text, so that numbers stay exact. Resolves to the
- * outcome `{status: "accepted" | "rejected" | "failed", code?, message?, revision?, changes?}`.
+ * outcome `{status: "accepted" | "rejected" | "failed", code?, message?, revision?, changes?, kept?}`;
+ * `kept` where Activity lists it.
  */
 export function send(command, raw) {
   const id = crypto.randomUUID();
@@ -59,7 +60,7 @@ export function reason(outcome) {
   return outcome.code ? `${outcome.code}: ${outcome.message}` : outcome.message;
 }
 
-/** The same in a few words, for where there is no room; Activity keeps the whole reason. */
+/** The same in a few words, for where there is no room; the status line leads to the whole reason. */
 export function brief(outcome) {
   if (outcome.status === "accepted") return "";
   return outcome.code === "conflict" ? "Changed, press again" : `Rejected: ${outcome.code ?? "no answer"}`;
@@ -85,7 +86,7 @@ async function post(id) {
 async function inquire(id) {
   try {
     const answer = await fetch(`/queries/attempts/${id}`);
-    if (answer.ok) return settle(id, await answer.json());
+    if (answer.ok) return settle(id, { ...(await answer.json()), kept: true });
   } catch {
     // The server is away; sending again will wait for it.
   }
@@ -119,8 +120,7 @@ function settle(id, outcome) {
   }
   waiting.delete(id);
   clearTimeout(entry.timer);
-  if (outcome.status === "accepted") settled.clear();
-  else settled.add(id);
+  refused = outcome.status === "accepted" ? null : outcome;
   tell();
   if (outcome.status !== "accepted") say(`Rejected. ${reason(outcome)}`);
   entry.settle(outcome);
@@ -132,16 +132,24 @@ function tell() {
   const count = waiting.size;
   const what = count === 1 ? "1 change" : `${count} changes`;
   byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
+  $._isRefused = Boolean(refused) && $._online && count === 0;
   if ($._isOut) $._saved = "Open a new address: signalbox token --login";
   else if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
   else if (count) $._saved = `Saving ${what}…`;
-  else $._saved = settled.size ? "Rejected, see Activity" : "All changes saved";
+  else if (refused) $._saved = whyNot(refused);
+  else $._saved = $._stale ? "Changes cannot be saved now" : "All changes saved";
+}
+
+// What is forgotten at once, as while the log is away, says its reason itself.
+function whyNot({ status, kept, message }) {
+  if (kept) return "Rejected, see Activity";
+  return status === "rejected" ? `Not saved: ${message}` : message;
 }
 
 onChange(() => $._outcomes, (text) => {
   for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
 });
-onChange(() => $._isOut, tell);
+onChange(() => [$._isOut, $._stale].join(), tell);
 onChange(() => $._online, (online) => {
   tell();
   if (online) for (const id of [...waiting.keys()]) restart(id);

@@ -60,7 +60,7 @@ onPatch(() => {
   if (!isDragging) place();
 });
 onChange(() => [$._pastAt, $.moment, $.at].join(" "), () => !isDragging && place());
-onChange(() => $._past, (text) => slider.setAttribute("aria-valuetext", text || "Live"));
+onChange(() => $._past || ($._stale ? "Not current" : "Live"), (text) => slider.setAttribute("aria-valuetext", text));
 
 function place() {
   const moment = $.moment || $._pastAt;

@@ -57,6 +57,7 @@ mergePatch({
   _lost: "", // the keys whose past is not kept so long
   _outcomes: "[]", // this window's last attempts, as JSON
   _rejected: [], // when the newest rejected attempts were, in ms
+  _stale: false, // whether the log is away: what is shown is what was known then
   _sources: "",
   _node: "", // which of those that share the store
   _theme: document.documentElement.dataset.theme,
@@ -68,6 +69,7 @@ mergePatch({
   _marked: 0, // selected rows
   _note: "", // why not all that was asked for is selected
   _saved: "All changes saved",
+  _isRefused: false, // whether that says why something was not
 });
 
 /** Change signals, all at once; `undefined` leaves one alone. */
