@@ -135,6 +135,7 @@ def test_only_what_can_be_done_is_hinted_at(box: Server, open_window: OpenWindow
     box.set("lamp.on", True)
     expect(choosing).to_be_visible()
     expect(editing).to_be_visible()
+    expect(window.value("lamp.on")).to_contain_text("on")
     window.press(",")
     expect(editing).to_be_hidden()
     expect(choosing).to_be_visible()
