@@ -1,6 +1,7 @@
 """`signalbox migrate` between real engines: every revision is found, or it is told why not."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -9,9 +10,15 @@ import pytest
 from brokers import new_log
 from moves import asked, history, migrated, refused
 from nats_server import NatsServer
+from redis_server import RedisServer
 from robust import Client, assert_sound, lines, serving
 from server.app import STORE_FILE
+from server.engines.base import Foundation
+from server.errors import StoreError
+from server.events import Change, Transaction
+from server.joining import shared_log
 from server.migration.moving import Migration
+from server.migration.places import Remote, read_place
 from shell import Shell
 from test_history_import import live
 
@@ -96,6 +103,25 @@ def test_a_place_that_has_something_else_is_refused(
     assert "has the store" in said
     assert shell.ok("status").count("SQLite") == 1
     assert Shell(other).ok("get", "mine") == "1\n"
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_target_that_is_replaced_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
+    start = NatsServer if kind == "nats" else RedisServer
+    first = start(tmp_path / "first")
+    place = read_place(f"{first.url}/0" if kind == "redis" else first.url, tmp_path)
+    assert place.address is not None
+    with closing(Remote(shared_log(place.address), Foundation("ours"))) as target:
+        first.kill()
+        with start(tmp_path / "second", port=first.port):
+            other = shared_log(place.address)
+            other.connect(Foundation("another"))
+            with pytest.raises(StoreError, match="has the store another now"):
+                target.append(
+                    [Transaction(1, "x", "me", 1, "set", b"", [Change("a", "1", True)])], 0
+                )
+            assert other.last_revision() == 0
+            other.close()
 
 
 @pytest.mark.parametrize("kind", ["nats", "redis", "sqlite"])

@@ -113,7 +113,17 @@ class Remote:
                     raise Unavailable(f"{error} Start it again to go on.") from error
                 sleep(PAUSE_SECONDS)
                 with suppress(Unavailable):
-                    self._log.connect(None)
+                    self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Raises `StoreError` where another store has taken its place meanwhile."""
+        found, wanted = self._log.connect(None).foundation.store, self.foundation.store
+        if found != wanted:
+            self._log.close()
+            raise StoreError(
+                f"{self.shown} was replaced meanwhile: it has the store {found} now, and had the "
+                f"store {wanted}. Nothing more was copied."
+            )
 
 
 class File:
