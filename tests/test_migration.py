@@ -192,19 +192,40 @@ def test_no_server_may_run_on_it(shell: Shell, tmp_path: Path) -> None:
         assert refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")[0] == CANNOT_OPEN
 
 
-def test_what_a_server_does_not_take_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
+    tmp_path: Path, kind: str
+) -> None:
     shell = Shell(tmp_path / "store")
     with serving(shell.data_dir) as server, Client(server) as client:
         client.send("set", key="a", value=1)
         body = lines(*({"type": "set", "key": f"k.{n}", "value": "x" * 200_000} for n in range(8)))
         assert client.load(body)[-1]["batches"] == 1
+    if kind == "redis":
+        migrated(shell, "--to", new_log("redis"))
     with NatsServer(tmp_path / "nats") as nats:
         status, said = refused(shell, "--to", f"{nats.url}/store")
         assert status == REJECTED
         assert "Revision 2 has 1600" in said
+        assert "Nothing was copied, and the log there stays empty" in said
         assert "max_payload" in said
-    with NatsServer(tmp_path / "wide", "max_payload: 8MB") as nats:
-        migrated(shell, "--to", f"{nats.url}/store")
+        place = read_place(f"{nats.url}/store", tmp_path)
+        assert place.address is not None
+        with closing(Remote(shared_log(place.address), None)) as target:
+            assert target.last_revision() == 0
+    with NatsServer(tmp_path / "nats", "max_payload: 8MB", nats.port) as nats:
+        assert migrated(shell, "--to", f"{nats.url}/store")["copied"] == 2
+
+
+def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    with serving(shell.data_dir) as server, Client(server) as client:
+        client.send("set", key="a", value=1)
+        client.send("set", key="b", value="x" * 130_000)
+    with NatsServer(tmp_path / "nats", f"max_payload: {512 + 130_010}") as nats:
+        status, said = refused(shell, "--to", f"{nats.url}/store")
+        assert (status, "Revision 2 has 1300" in said) == (REJECTED, True)
+        assert "Nothing was copied" in said
 
 
 @pytest.mark.parametrize(

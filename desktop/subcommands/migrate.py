@@ -49,6 +49,8 @@ def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":
     from server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
+        with Bar("Measuring") as bar:
+            migration.measure(bar.show)
         with Bar("Copying") as bar:
             migration.copy(bar.show)
         with Bar("Reading back") as bar:

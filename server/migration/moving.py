@@ -10,7 +10,7 @@ from server.engines.base import Foundation
 from server.errors import StoreError
 from server.joining import shared_log
 from server.migration.comparing import differences
-from server.migration.copying import Progress, copy
+from server.migration.copying import Progress, copy, measure
 from server.migration.places import File, Log, Place, Remote, read_place
 
 
@@ -33,7 +33,7 @@ class Moved(NamedTuple):
 
 
 class Migration:
-    """In a `with` block: `copy`, `compare`, `settle`. Holds the lock of the data directory."""
+    """In a `with` block: `measure`, `copy`, `compare`, `settle`. Holds the folder's lock."""
 
     def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
         """Raises `AddressError`."""
@@ -67,6 +67,11 @@ class Migration:
     def is_there_already(self) -> bool:
         """Whether source and target are one place."""
         return self.source.shown == self.to.shown
+
+    def measure(self, progress: Progress) -> None:
+        """See whether the target takes everything. Raises as `copying.measure`."""
+        if not self.is_there_already:
+            measure(self._from, self._to, progress)
 
     def copy(self, progress: Progress) -> None:
         """Bring the target to where the source is. Raises as `copying.copy`."""
