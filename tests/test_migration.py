@@ -1,13 +1,18 @@
 """`signalbox migrate` between real engines: every revision is found, or it is told why not."""
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 
 import apsw
 import pytest
 
 from brokers import new_log
+from harness import ROOT
 from moves import asked, history, migrated, refused
 from nats_server import NatsServer
 from redis_server import RedisServer
@@ -136,11 +141,16 @@ def test_a_copy_that_has_gone_on_is_not_overwritten(
     copy = Shell(tmp_path / "copy") if kind == "sqlite" else shell
     copy.ok("set", "mine", "1")
     again = ("--from", source, "--to", target)
-    assert refused(shell, *again)[0] == REJECTED
+    status, said = refused(shell, *again)
+    assert status == REJECTED
+    assert f"{target} is at revision 10, {source} only at 9: it has gone on by itself" in said
     origin = shell if kind == "sqlite" else Shell(tmp_path / "first")
     origin.ok("set", "other", "1")
     status, said = refused(shell, *again)
     assert (status, "at revision 10" in said) == (REJECTED, True)
+    assert "both have gone on by themselves. Nothing was merged." in said
+    assert ("another folder" if kind == "sqlite" else f"NEW --engine {quote(target)}") in said
+    assert "signalbox import" in said
     assert copy.ok("get", "mine") == "1\n"
 
 
@@ -262,13 +272,48 @@ def test_from_one_log_to_another_without_a_store_of_ones_own(shell: Shell, tmp_p
     )
 
 
+def run_as_told(said: str) -> str:
+    """What the last command that a message names says when it is run as it stands."""
+    command = said.rpartition("signalbox ")[2]
+    done = subprocess.run(
+        f"{quote(sys.executable)} -m desktop {command}",
+        shell=True,
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if "SIGNALBOX" not in name},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 def test_the_replica_of_a_log_that_is_lost_can_lead_again(shell: Shell, tmp_path: Path) -> None:
     with NatsServer(tmp_path / "nats") as nats:
         migrated(shell, "--to", f"{nats.url}/store")
-    assert refused(shell, "--to", "sqlite")[0] == CANNOT_OPEN
-    said = shell.ok("migrate", "--from", "sqlite", "--to", "sqlite")
-    assert "in its own file from now on" in said
+    status, said = refused(shell, "--to", "sqlite")
+    assert status == CANNOT_OPEN
+    assert "up to revision 9, can be moved instead" in said
+    assert "in its own file from now on" in run_as_told(said)
     shell.ok("set", "more", "1")
+
+
+def test_a_replica_founds_a_log_that_is_lost_anew(shell: Shell, tmp_path: Path) -> None:
+    old, new = NatsServer(tmp_path / "nats"), new_log("redis")
+    migrated(shell, "--to", f"{old.url}/store")
+    old.kill()
+    elsewhere = Shell(tmp_path / "elsewhere")
+    said = elsewhere.ok("migrate", "--from", f"sqlite:{shell.data_dir}", "--to", new)
+    assert said.startswith("9 revisions copied")
+    assert str(elsewhere.data_dir) not in said
+    assert f"has its log at {new} from now on" in run_as_told(said)
+    shell.ok("set", "more", "1")
+    assert Shell(tmp_path / "node").ok("--engine", new, "get", "more") == "1\n"
+
+
+def test_one_revision_is_told_as_one(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    shell.ok("set", "a", "1")
+    assert shell.ok("migrate", "--to", new_log("nats")).startswith("1 revision copied from")
 
 
 def test_a_terminal_shows_a_bar(shell: Shell, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import Final
 
 from server.engines.base import LogConflict
 from server.errors import Conflict, TooLarge
 from server.events import COMPACTED, Transaction, check_bytes, encode
 from server.migration.places import PIECE, Log
+from server.settings import command_line
 
 FILLER: Final = "signalbox"
 """Who stands for what retention has removed."""
@@ -65,8 +67,8 @@ def common(source: Log, target: Log) -> int:
         )
     if revision > end:
         raise Conflict(
-            f"{target.shown} has {revision} revisions, {source.shown} only {end}: it has gone on "
-            "by itself."
+            f"{target.shown} is at revision {revision}, {source.shown} only at {end}: it has gone "
+            f"on by itself. Nothing was copied. {_instead(target)}"
         )
     ours = source.newest(revision) if revision else None
     if ours is not None:
@@ -78,9 +80,23 @@ def common(source: Log, target: Log) -> int:
         ):
             raise Conflict(
                 f"{target.shown} has another transaction at revision {ours.revision} than "
-                f"{source.shown}: it has gone on by itself."
+                f"{source.shown}: both have gone on by themselves. Nothing was merged. "
+                f"{_instead(target)}"
             )
     return revision
+
+
+def _instead(target: Log) -> str:
+    """What can be done where it cannot be copied there."""
+    if "://" not in target.shown:
+        return (
+            "Choose another folder for it; signalbox export and signalbox import carry keys over."
+        )
+    follow = command_line(Path("NEW"), "--engine", target.shown)
+    return (
+        "To use what is there, take a new data directory, into which signalbox export and "
+        f"signalbox import carry keys over: {follow}"
+    )
 
 
 def pieces(source: Log, after: int) -> Iterator[list[Transaction]]:
