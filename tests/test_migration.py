@@ -310,6 +310,27 @@ def test_a_replica_founds_a_log_that_is_lost_anew(shell: Shell, tmp_path: Path) 
     assert Shell(tmp_path / "node").ok("--engine", new, "get", "more") == "1\n"
 
 
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_log_that_is_lost_comes_back_at_the_same_address(
+    shell: Shell, tmp_path: Path, kind: str
+) -> None:
+    start = NatsServer if kind == "nats" else RedisServer
+    first, node = start(tmp_path / "first"), Shell(tmp_path / "node")
+    target = f"{first.url}/store" if kind == "nats" else f"{first.url}/0?stream=store"
+    migrated(shell, "--to", target)
+    node.ok("--engine", target, "ls")
+    shell.ok("set", "late", "1")
+    first.kill()
+    with start(tmp_path / "second", port=first.port):
+        assert (shell("ls").status, node("ls").status) == (CANNOT_OPEN, CANNOT_OPEN)
+        assert shell.ok("verify").startswith("sound: revision 10,")
+        assert node.ok("verify").startswith("sound: revision 9,")
+        said = shell.ok("migrate", "--from", "sqlite", "--to", target)
+        assert f"has its log at {target}, as before" in said
+        assert "left as it was" not in said
+        assert node.ok("get", "late") == "1\n"
+
+
 def test_one_revision_is_told_as_one(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "store")
     shell.ok("set", "a", "1")

@@ -104,7 +104,7 @@ def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
         yield f"{data_dir} has its log at {moved.follows} from now on."
     elif moved.follows and moved.is_ours:
         yield f"{data_dir} has its log at {moved.follows}, as before."
-    if is_copied and not (moved.is_led and moved.source == SQLITE):
+    if is_copied and not (moved.source == SQLITE and moved.follows == moved.target):
         yield f"{moved.source} is left as it was; what is written there does not come here."
     if is_copied and "://" in moved.target:
         yield from _followers(moved)
