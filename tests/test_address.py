@@ -83,7 +83,7 @@ def test_no_subcommand_repeats_a_password(tmp_path: Path) -> None:
         assert "neither HOST nor HOST:PORT" in done.err
 
 
-@pytest.mark.parametrize("wait", ["1,2,3", "2", "2,0", "1,", ",1", "-1", "x", "1,1000"])
+@pytest.mark.parametrize("wait", ["1,2,3", "1,", ",1", "-1", "x", "1,1000"])
 def test_copies_to_wait_for_are_one_number_or_two(wait: str) -> None:
     with pytest.raises(AddressError, match="LOCAL,REPLICAS"):
         read_address(f"redis://host/0?wait={wait}")

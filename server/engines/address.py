@@ -106,10 +106,10 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
             raise AddressError(f"the engine's option {name} is empty")
     if "replicas" in options:
         _number("option replicas", options["replicas"], 1)
-    if not re.fullmatch(r"[01](,[0-9]{1,3})?", wait := options.get("wait", "0")):
+    if not re.fullmatch(r"[0-9]{1,3}(,[0-9]{1,3})?", wait := options.get("wait", "0")):
         raise AddressError(
-            f"the engine's option wait is {wait!r}; allowed are LOCAL and LOCAL,REPLICAS, such as "
-            "1 or 1,2: LOCAL is 0 or 1, REPLICAS a number"
+            f"the engine's option wait is {wait!r}; allowed are LOCAL and LOCAL,REPLICAS: one "
+            "number or two, such as 1 or 1,2"
         )
     if ("cert" in options) != ("key" in options):
         raise AddressError("the engine's options cert and key belong together")
