@@ -57,7 +57,7 @@ def _check(status: dict[str, Any]) -> None:
     if settings.engine is not None and (wanted := _address(settings.engine)) != runs:
         raise signalbox.NotRunning(
             f"The server that runs uses the engine {runs}, not {wanted}. End it first; a store "
-            "moves to another engine with: signalbox migrate"
+            "moves to another engine with signalbox migrate, given the same --data-dir."
         )
     log = status["log"]
     is_durable = log["durable"] if log else runs != "memory"

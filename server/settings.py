@@ -1,6 +1,9 @@
 """Every setting: its name, default and meaning, in one table."""
 
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -44,6 +47,17 @@ class Settings(NamedTuple):
 def default_data_dir() -> Path:
     """The user's data directory for Signalbox."""
     return Path(platformdirs.user_data_dir("signalbox", appauthor=False))
+
+
+def command_line(data_dir: Path, *arguments: str) -> str:
+    """What one types to have `signalbox` do something with a data directory."""
+    chosen = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
+    return typed("signalbox", *chosen, *arguments)
+
+
+def typed(*words: str) -> str:
+    """Words of a command as this system's shell takes them."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def _port(text: str) -> int:

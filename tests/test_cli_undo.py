@@ -213,6 +213,7 @@ class TestRestore:
 
     def test_what_is_no_moment_or_prefix_is_refused(self, shell: Shell) -> None:
         assert shell("restore", "yesterday").status == 2
-        assert shell("restore", "99").status == 1
+        done = shell("restore", "99")
+        assert (done.status, "There is no revision 99 yet" in done.err) == (1, True)
         assert shell("restore", "1", "--without", "a").status == 1
         assert shell("restore", "1", "a b").status == 1

@@ -1,17 +1,29 @@
 """`signalbox migrate` between real engines: every revision is found, or it is told why not."""
 
 import json
+import os
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
+from shlex import quote
 
 import apsw
 import pytest
 
 from brokers import new_log
+from harness import ROOT
 from moves import asked, history, migrated, refused
 from nats_server import NatsServer
+from redis_server import RedisServer
 from robust import Client, assert_sound, lines, serving
 from server.app import STORE_FILE
+from server.engines.base import Foundation
+from server.errors import StoreError
+from server.events import Change, Transaction
+from server.joining import shared_log
 from server.migration.moving import Migration
+from server.migration.places import Remote, read_place
 from shell import Shell
 from test_history_import import live
 
@@ -98,6 +110,25 @@ def test_a_place_that_has_something_else_is_refused(
     assert Shell(other).ok("get", "mine") == "1\n"
 
 
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_target_that_is_replaced_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
+    start = NatsServer if kind == "nats" else RedisServer
+    first = start(tmp_path / "first")
+    place = read_place(f"{first.url}/0" if kind == "redis" else first.url, tmp_path)
+    assert place.address is not None
+    with closing(Remote(shared_log(place.address), Foundation("ours"))) as target:
+        first.kill()
+        with start(tmp_path / "second", port=first.port):
+            other = shared_log(place.address)
+            other.connect(Foundation("another"))
+            with pytest.raises(StoreError, match="has the store another now"):
+                target.append(
+                    [Transaction(1, "x", "me", 1, "set", b"", [Change("a", "1", True)])], 0
+                )
+            assert other.last_revision() == 0
+            other.close()
+
+
 @pytest.mark.parametrize("kind", ["nats", "redis", "sqlite"])
 def test_a_copy_that_has_gone_on_is_not_overwritten(
     shell: Shell, tmp_path: Path, kind: str
@@ -110,11 +141,16 @@ def test_a_copy_that_has_gone_on_is_not_overwritten(
     copy = Shell(tmp_path / "copy") if kind == "sqlite" else shell
     copy.ok("set", "mine", "1")
     again = ("--from", source, "--to", target)
-    assert refused(shell, *again)[0] == REJECTED
+    status, said = refused(shell, *again)
+    assert status == REJECTED
+    assert f"{target} is at revision 10, {source} only at 9: it has gone on by itself" in said
     origin = shell if kind == "sqlite" else Shell(tmp_path / "first")
     origin.ok("set", "other", "1")
     status, said = refused(shell, *again)
     assert (status, "at revision 10" in said) == (REJECTED, True)
+    assert "both have gone on by themselves. Nothing was merged." in said
+    assert ("another folder" if kind == "sqlite" else f"NEW --engine {quote(target)}") in said
+    assert "signalbox import" in said
     assert copy.ok("get", "mine") == "1\n"
 
 
@@ -166,19 +202,40 @@ def test_no_server_may_run_on_it(shell: Shell, tmp_path: Path) -> None:
         assert refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")[0] == CANNOT_OPEN
 
 
-def test_what_a_server_does_not_take_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
+    tmp_path: Path, kind: str
+) -> None:
     shell = Shell(tmp_path / "store")
     with serving(shell.data_dir) as server, Client(server) as client:
         client.send("set", key="a", value=1)
         body = lines(*({"type": "set", "key": f"k.{n}", "value": "x" * 200_000} for n in range(8)))
         assert client.load(body)[-1]["batches"] == 1
+    if kind == "redis":
+        migrated(shell, "--to", new_log("redis"))
     with NatsServer(tmp_path / "nats") as nats:
         status, said = refused(shell, "--to", f"{nats.url}/store")
         assert status == REJECTED
         assert "Revision 2 has 1600" in said
+        assert "Nothing was copied, and the log there stays empty" in said
         assert "max_payload" in said
-    with NatsServer(tmp_path / "wide", "max_payload: 8MB") as nats:
-        migrated(shell, "--to", f"{nats.url}/store")
+        place = read_place(f"{nats.url}/store", tmp_path)
+        assert place.address is not None
+        with closing(Remote(shared_log(place.address), None)) as target:
+            assert target.last_revision() == 0
+    with NatsServer(tmp_path / "nats", "max_payload: 8MB", nats.port) as nats:
+        assert migrated(shell, "--to", f"{nats.url}/store")["copied"] == 2
+
+
+def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    with serving(shell.data_dir) as server, Client(server) as client:
+        client.send("set", key="a", value=1)
+        client.send("set", key="b", value="x" * 130_000)
+    with NatsServer(tmp_path / "nats", f"max_payload: {512 + 130_010}") as nats:
+        status, said = refused(shell, "--to", f"{nats.url}/store")
+        assert (status, "Revision 2 has 1300" in said) == (REJECTED, True)
+        assert "Nothing was copied" in said
 
 
 @pytest.mark.parametrize(
@@ -215,13 +272,69 @@ def test_from_one_log_to_another_without_a_store_of_ones_own(shell: Shell, tmp_p
     )
 
 
+def run_as_told(said: str) -> str:
+    """What the last command that a message names says when it is run as it stands."""
+    command = said.rpartition("signalbox ")[2]
+    done = subprocess.run(
+        f"{quote(sys.executable)} -m desktop {command}",
+        shell=True,
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if "SIGNALBOX" not in name},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 def test_the_replica_of_a_log_that_is_lost_can_lead_again(shell: Shell, tmp_path: Path) -> None:
     with NatsServer(tmp_path / "nats") as nats:
         migrated(shell, "--to", f"{nats.url}/store")
-    assert refused(shell, "--to", "sqlite")[0] == CANNOT_OPEN
-    said = shell.ok("migrate", "--from", "sqlite", "--to", "sqlite")
-    assert "in its own file from now on" in said
+    status, said = refused(shell, "--to", "sqlite")
+    assert status == CANNOT_OPEN
+    assert "up to revision 9, can be moved instead" in said
+    assert "in its own file from now on" in run_as_told(said)
     shell.ok("set", "more", "1")
+
+
+def test_a_replica_founds_a_log_that_is_lost_anew(shell: Shell, tmp_path: Path) -> None:
+    old, new = NatsServer(tmp_path / "nats"), new_log("redis")
+    migrated(shell, "--to", f"{old.url}/store")
+    old.kill()
+    elsewhere = Shell(tmp_path / "elsewhere")
+    said = elsewhere.ok("migrate", "--from", f"sqlite:{shell.data_dir}", "--to", new)
+    assert said.startswith("9 revisions copied")
+    assert str(elsewhere.data_dir) not in said
+    assert f"has its log at {new} from now on" in run_as_told(said)
+    shell.ok("set", "more", "1")
+    assert Shell(tmp_path / "node").ok("--engine", new, "get", "more") == "1\n"
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_log_that_is_lost_comes_back_at_the_same_address(
+    shell: Shell, tmp_path: Path, kind: str
+) -> None:
+    start = NatsServer if kind == "nats" else RedisServer
+    first, node = start(tmp_path / "first"), Shell(tmp_path / "node")
+    target = f"{first.url}/store" if kind == "nats" else f"{first.url}/0?stream=store"
+    migrated(shell, "--to", target)
+    node.ok("--engine", target, "ls")
+    shell.ok("set", "late", "1")
+    first.kill()
+    with start(tmp_path / "second", port=first.port):
+        assert (shell("ls").status, node("ls").status) == (CANNOT_OPEN, CANNOT_OPEN)
+        assert shell.ok("verify").startswith("sound: revision 10,")
+        assert node.ok("verify").startswith("sound: revision 9,")
+        said = shell.ok("migrate", "--from", "sqlite", "--to", target)
+        assert f"has its log at {target}, as before" in said
+        assert "left as it was" not in said
+        assert node.ok("get", "late") == "1\n"
+
+
+def test_one_revision_is_told_as_one(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    shell.ok("set", "a", "1")
+    assert shell.ok("migrate", "--to", new_log("nats")).startswith("1 revision copied from")
 
 
 def test_a_terminal_shows_a_bar(shell: Shell, tmp_path: Path) -> None:

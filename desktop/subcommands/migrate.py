@@ -49,6 +49,8 @@ def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":
     from server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
+        with Bar("Measuring") as bar:
+            migration.measure(bar.show)
         with Bar("Copying") as bar:
             migration.copy(bar.show)
         with Bar("Reading back") as bar:
@@ -64,7 +66,7 @@ def _tell(moved: "Moved", data_dir: Path, as_json: bool) -> int:
         complain(problem)
     if moved.behind:
         complain(
-            f"{moved.source} has got {moved.behind:,} revisions meanwhile: end all that writes "
+            f"{moved.source} has got {_revisions(moved.behind)} meanwhile: end all that writes "
             "there, and start this again; it goes on where it is."
         )
     if is_whole and not as_json:
@@ -90,7 +92,7 @@ def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
     is_copied = moved.source != moved.target
     if is_copied:
         yield (
-            f"{moved.copied:,} revisions copied from {moved.source} to {moved.target}; all "
+            f"{_revisions(moved.copied)} copied from {moved.source} to {moved.target}; all "
             f"{moved.revisions:,} of store {moved.store} are there and equal."
         )
     elif not moved.is_led:
@@ -100,12 +102,29 @@ def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
         yield f"{data_dir} has its log in its own file from now on, apart from all other nodes."
     elif moved.is_led:
         yield f"{data_dir} has its log at {moved.follows} from now on."
-    elif moved.follows:
+    elif moved.follows and moved.is_ours:
         yield f"{data_dir} has its log at {moved.follows}, as before."
-    if is_copied and not (moved.is_led and moved.source == SQLITE):
+    if is_copied and not (moved.source == SQLITE and moved.follows == moved.target):
         yield f"{moved.source} is left as it was; what is written there does not come here."
-    if moved.is_led and "://" in moved.source and "://" in moved.target:
-        yield f"Other nodes still follow that: start each of them once with --engine {moved.target}"
+    if is_copied and "://" in moved.target:
+        yield from _followers(moved)
+
+
+def _followers(moved: "Moved") -> Iterator[str]:
+    """How those that the move has not led there come to follow the new log."""
+    from server.settings import command_line, typed  # noqa: PLC0415 - as above
+
+    folder = moved.source.removeprefix(f"{SQLITE}:")
+    if "://" in moved.source:
+        option = typed("--engine", moved.target)
+        yield f"Other nodes still follow that: start each of them once with {option}"
+    elif folder != moved.source:
+        go_on = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", moved.target)
+        yield f"To let the node in {folder} follow the new log: {go_on}"
+
+
+def _revisions(count: int) -> str:
+    return "1 revision" if count == 1 else f"{count:,} revisions"
 
 
 SUBCOMMANDS: Final = (migrate,)

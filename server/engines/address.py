@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 PORTS: Final = {"nats": 4222, "tls": 4222, "redis": 6379, "rediss": 6379}
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -19,11 +19,21 @@ ALLOWED: Final = (
     "redis://HOST:PORT/DB?stream=NAME and rediss://HOST:PORT/DB?stream=NAME"
 )
 
+ENCODE: Final = (
+    "the engine's address cannot be read: user and password stand once, before the first host, "
+    "and / ? # @ in them must be percent-encoded: %2F %3F %23 %40"
+)
+
 _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PARTS: Final = re.compile(r"([^/?#]*)([^?#]*)\??([^#]*)(#?)", re.DOTALL)
+"""Of what stands behind `://`: user and hosts, path, query, the begin of a fragment."""
 
 
 class AddressError(ValueError):
-    """What is wrong with an address, in one sentence without secrets."""
+    """What is wrong with an address, in one sentence.
+
+    Nothing is repeated in it that may be a part of a password.
+    """
 
 
 class Address(NamedTuple):
@@ -51,22 +61,36 @@ class Address(NamedTuple):
 
 def read_address(text: str) -> Address:
     """The address in `text`. Raises `AddressError` with one sentence on what is wrong with it."""
+    text = text.strip()
     scheme, _, rest = text.partition("://")
     if scheme not in PORTS or not rest:
-        raise AddressError(f"the engine is {_without_secrets(text)!r}; {ALLOWED}")
-    parts = urlsplit(text)
-    userinfo, _, places = parts.netloc.rpartition("@")
+        raise AddressError(f"the engine is {_first_word(text)}; {ALLOWED}")
+    found = _PARTS.match(rest)
+    assert found is not None  # it matches anything
+    places, path, query, fragment = found.groups()
+    if fragment or places.count("@") > 1:
+        raise AddressError(ENCODE)
+    try:
+        return _address(text, scheme, places, path.strip("/"), query)
+    except AddressError:
+        if "@" in path + query:
+            raise AddressError(ENCODE) from None
+        raise
+
+
+def _address(text: str, scheme: str, places: str, path: str, query: str) -> Address:
+    userinfo, _, hosts = places.rpartition("@")
     user, colon, password = userinfo.partition(":")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    found = tuple(_place(scheme, host) for host in hosts.split(","))
+    options = dict(parse_qsl(query, keep_blank_values=True))
     _check_options(scheme, options)
-    path = parts.path.strip("/")
     is_redis = scheme.startswith("redis")
     return Address(
         text=text,
         scheme=scheme,
         user=unquote(user) or None,
         password=unquote(password) if colon else None,
-        hosts=tuple(_place(scheme, place) for place in places.split(",")),
+        hosts=found,
         stream=_stream(options.pop("stream", "") if is_redis else path),
         database=_number("database", path or "0", 0) if is_redis else 0,
         options=options,
@@ -82,9 +106,11 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
             raise AddressError(f"the engine's option {name} is empty")
     if "replicas" in options:
         _number("option replicas", options["replicas"], 1)
-    if "wait" in options:
-        for number in options["wait"].split(","):
-            _number("option wait", number, 0)
+    if not re.fullmatch(r"[0-9]{1,3}(,[0-9]{1,3})?", wait := options.get("wait", "0")):
+        raise AddressError(
+            f"the engine's option wait is {wait!r}; allowed are LOCAL and LOCAL,REPLICAS: one "
+            "number or two, such as 1 or 1,2"
+        )
     if ("cert" in options) != ("key" in options):
         raise AddressError("the engine's options cert and key belong together")
 
@@ -92,7 +118,7 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
 def _place(scheme: str, text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
     if not found or int(found[2] or 1) not in range(1, 65536):
-        raise AddressError(f"the engine's host is {text!r}; allowed is HOST or HOST:PORT")
+        raise AddressError("a host of the engine's address is neither HOST nor HOST:PORT")
     return found[1], int(found[2] or PORTS[scheme])
 
 
@@ -105,10 +131,12 @@ def _stream(name: str) -> str:
 
 
 def _number(what: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) < 1000:
-        raise AddressError(f"the engine's {what} is {text!r}; allowed are numbers from {least} on")
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) < least:
+        raise AddressError(f"the engine's {what} is {text!r}; allowed are {least} to 999")
     return int(text)
 
 
-def _without_secrets(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//...@", text)[:80]
+def _first_word(text: str) -> str:
+    """What may be meant as a scheme or the name of an engine, and nothing behind it."""
+    found = re.match(r"[A-Za-z0-9+.-]{1,20}(?=:|$)", text)
+    return repr(found[0]) if found else "none that is known"

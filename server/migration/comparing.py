@@ -12,8 +12,8 @@ from server import log, state
 from server.database import Database, transaction
 from server.engines.base import Foundation
 from server.events import Transaction
-from server.migration.copying import PIECE, Progress
-from server.migration.places import File, Log
+from server.migration.copying import Progress
+from server.migration.places import PIECE, File, Log
 
 MAX_DIFFERENCES: Final = 20
 CACHE: Final = 64_000

@@ -2,20 +2,41 @@
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import Final
 
 from server.engines.base import LogConflict
 from server.errors import Conflict, TooLarge
-from server.events import COMPACTED, Transaction, check_bytes
-from server.migration.places import File, Log
+from server.events import COMPACTED, Transaction, check_bytes, encode
+from server.migration.places import PIECE, Log
+from server.settings import command_line
 
-PIECE: Final = 1_000
-"""Transactions appended together, at most."""
 FILLER: Final = "signalbox"
 """Who stands for what retention has removed."""
+SIZES: Final = {
+    "nats": "max_payload",
+    "tls": "max_payload",
+    "redis": "proto-max-bulk-len and client-query-buffer-limit",
+    "rediss": "proto-max-bulk-len and client-query-buffer-limit",
+}
+"""What lets a server take more in one message, by the scheme of its address."""
 
 Progress = Callable[[int, int], None]
 """Called with how many revisions are done, and of how many."""
+
+
+def measure(source: Log, target: Log, progress: Progress) -> None:
+    """Look through what is to be copied. Raises `Conflict` as `copy`, and `TooLarge`.
+
+    So nothing has been copied where a transaction is larger than what the target takes.
+    """
+    done, end = common(source, target), source.last_revision()
+    if target.max_bytes is None:
+        return
+    so_far = "Nothing was copied" if done else "Nothing was copied, and the log there stays empty"
+    for one in source.larger(target.max_bytes, done):
+        _check_size(one, target, so_far)
+        progress(one.revision, max(one.revision, end))
 
 
 def copy(source: Log, target: Log, progress: Progress) -> int:
@@ -24,7 +45,6 @@ def copy(source: Log, target: Log, progress: Progress) -> int:
     Raises `Conflict` where `target` has something else than the beginning of `source`, `TooLarge`
     for a transaction that it does not take, `Unavailable`.
     """
-    check_sizes(source, target)
     done = common(source, target)
     while done < (end := source.last_revision()):
         try:
@@ -47,8 +67,8 @@ def common(source: Log, target: Log) -> int:
         )
     if revision > end:
         raise Conflict(
-            f"{target.shown} has {revision} revisions, {source.shown} only {end}: it has gone on "
-            "by itself."
+            f"{target.shown} is at revision {revision}, {source.shown} only at {end}: it has gone "
+            f"on by itself. Nothing was copied. {_instead(target)}"
         )
     ours = source.newest(revision) if revision else None
     if ours is not None:
@@ -60,9 +80,23 @@ def common(source: Log, target: Log) -> int:
         ):
             raise Conflict(
                 f"{target.shown} has another transaction at revision {ours.revision} than "
-                f"{source.shown}: it has gone on by itself."
+                f"{source.shown}: both have gone on by themselves. Nothing was merged. "
+                f"{_instead(target)}"
             )
     return revision
+
+
+def _instead(target: Log) -> str:
+    """What can be done where it cannot be copied there."""
+    if "://" not in target.shown:
+        return (
+            "Choose another folder for it; signalbox export and signalbox import carry keys over."
+        )
+    follow = command_line(Path("NEW"), "--engine", target.shown)
+    return (
+        "To use what is there, take a new data directory, into which signalbox export and "
+        f"signalbox import carry keys over: {follow}"
+    )
 
 
 def pieces(source: Log, after: int) -> Iterator[list[Transaction]]:
@@ -72,19 +106,6 @@ def pieces(source: Log, after: int) -> Iterator[list[Transaction]]:
         while piece := list(islice(left, PIECE)):
             yield piece
         after = found[-1].revision
-
-
-def check_sizes(source: Log, target: Log) -> None:
-    """Raises `TooLarge` before anything is copied, as far as that can be told at once."""
-    if target.max_bytes is None or not isinstance(source, File):
-        return
-    if (found := source.heavier_than(target.max_bytes)) is not None:
-        revision, size = found
-        raise TooLarge(
-            f"Revision {revision} has {size} bytes; {target.shown} takes {target.max_bytes} in one "
-            "message. Nothing was copied: a nats-server takes more with a higher max_payload.",
-            limit=target.max_bytes,
-        )
 
 
 def _gapless(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
@@ -100,9 +121,20 @@ def _filler(revision: int, at: int) -> Transaction:
 
 def _checked(piece: list[Transaction], target: Log) -> list[Transaction]:
     """Raises `TooLarge` for a transaction that the target does not take."""
-    for one in piece if target.max_bytes is not None else ():
-        try:
-            check_bytes(one, target.max_bytes or 0)
-        except TooLarge as error:
-            raise TooLarge(f"Revision {one.revision}: {error}", limit=error.limit) from error
+    for one in piece:
+        _check_size(one, target, "What is before it was copied")
     return piece
+
+
+def _check_size(one: Transaction, target: Log, so_far: str) -> None:
+    if (limit := target.max_bytes) is None:
+        return
+    try:
+        check_bytes(one, limit)
+    except TooLarge as error:
+        setting = SIZES[target.shown.partition("://")[0]]
+        raise TooLarge(
+            f"Revision {one.revision} has {len(encode(one))} bytes; {target.shown} takes {limit} "
+            f"in one message. {so_far}: start this again where the server's {setting} is higher.",
+            limit=limit,
+        ) from error

@@ -7,11 +7,12 @@ from typing import NamedTuple, Self
 
 from server.app import STORE_FILE, own
 from server.engines.base import Foundation
-from server.errors import StoreError
+from server.errors import StoreError, Unavailable
 from server.joining import shared_log
 from server.migration.comparing import differences
-from server.migration.copying import Progress, copy
+from server.migration.copying import Progress, copy, measure
 from server.migration.places import File, Log, Place, Remote, read_place
+from server.settings import command_line
 
 
 class Moved(NamedTuple):
@@ -30,10 +31,12 @@ class Moved(NamedTuple):
     follows: str | None
     is_led: bool
     """Whether that is new."""
+    is_ours: bool
+    """Whether the data directory has had its log at the source, or is the target."""
 
 
 class Migration:
-    """In a `with` block: `copy`, `compare`, `settle`. Holds the lock of the data directory."""
+    """In a `with` block: `measure`, `copy`, `compare`, `settle`. Holds the folder's lock."""
 
     def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
         """Raises `AddressError`."""
@@ -53,7 +56,7 @@ class Migration:
                 self._home = File(self._data_dir, None, "sqlite")
                 stack.callback(self._home.close)
             self.source = self._given or read_place(self._followed or "sqlite", self._data_dir)
-            self._from = self._open(stack, self.source, None)
+            self._from = self._open_source(stack)
             self._to = self._from
             if not self.is_there_already:
                 self._to = self._open(stack, self.to, self._from.foundation)
@@ -67,6 +70,11 @@ class Migration:
     def is_there_already(self) -> bool:
         """Whether source and target are one place."""
         return self.source.shown == self.to.shown
+
+    def measure(self, progress: Progress) -> None:
+        """See whether the target takes everything. Raises as `copying.measure`."""
+        if not self.is_there_already:
+            measure(self._from, self._to, progress)
 
     def copy(self, progress: Progress) -> None:
         """Bring the target to where the source is. Raises as `copying.copy`."""
@@ -88,7 +96,7 @@ class Migration:
     def settle(self) -> Moved:
         """Let the data directory say where its log is, where it has had the source's so far."""
         behind = self._from.last_revision() - self._revision
-        before = self._followed
+        before, is_ours = self._followed, self._is_source or self._is_target
         if not (behind or self._problems):
             self._lead()
         return Moved(
@@ -101,26 +109,51 @@ class Migration:
             behind,
             self._follows(),
             self._followed != before,
+            is_ours,
         )
 
     @property
     def _followed(self) -> str | None:
         return self._home.database.meta("engine") if self._home else None
 
+    @property
+    def _is_target(self) -> bool:
+        return self.to.folder == self._data_dir
+
+    @property
+    def _is_source(self) -> bool:
+        return self.source.folder == self._data_dir or self.source.shown == self._follows()
+
     def _lead(self) -> None:
         if self._home is None:
             return
-        is_target = self.to.folder == self._data_dir
-        is_source = self.source.folder == self._data_dir or self.source.shown == self._follows()
-        if is_target:
+        if self._is_target:
             self._home.database.lead(None)
-        elif is_source and self.to.address is not None:
+        elif self._is_source and self.to.address is not None:
             self._home.database.lead(self.to.text)
 
     def _follows(self) -> str | None:
         if self._home is None:
             return None
         return read_place(self._followed or "sqlite", self._data_dir).shown
+
+    def _open_source(self, stack: ExitStack) -> Log:
+        """Where the log that the data directory follows is away, say what its replica is good for.
+
+        Raises as `_open`.
+        """
+        try:
+            return self._open(stack, self.source, None)
+        except (StoreError, Unavailable) as error:
+            if self._given or self._home is None:
+                raise
+            instead = command_line(
+                self._data_dir, "migrate", "--from", "sqlite", "--to", self.to.shown
+            )
+            raise type(error)(
+                f"{error} What this data directory has of it, up to revision "
+                f"{self._home.last_revision()}, can be moved instead: {instead}"
+            ) from error
 
     def _open(self, stack: ExitStack, place: Place, foundation: Foundation | None) -> Log:
         opened: Log

@@ -1,10 +1,10 @@
 """Where the two logs of a migration are, and what both are asked: in a file, or on a server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from server import horizons, log
 from server.app import STORE_FILE
@@ -19,6 +19,8 @@ from server.readmodel import ReadModel
 PATIENCE_SECONDS: Final = 30.0
 """For a server that is away."""
 PAUSE_SECONDS: Final = 0.5
+PIECE: Final = 1_000
+"""Transactions read or appended together, at most."""
 
 Result = TypeVar("Result")
 
@@ -65,6 +67,9 @@ class Log(Protocol):
     def read(self, after: int, limit: int) -> list[Transaction]:
         """Where retention has removed transactions, a file has gaps."""
 
+    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """All above revision `after` that have more than `limit` bytes, and others."""
+
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """Raises `LogConflict`, `Unavailable`."""
 
@@ -96,6 +101,13 @@ class Remote:
     def read(self, after: int, limit: int) -> list[Transaction]:
         return self._again(lambda: self._log.read(after, limit))
 
+    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """All of them: a server does not tell their sizes."""
+        del limit
+        while found := self.read(after, PIECE):
+            yield from found
+            after = found[-1].revision
+
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         self._again(lambda: self._log.append(transactions, expected))
 
@@ -113,7 +125,17 @@ class Remote:
                     raise Unavailable(f"{error} Start it again to go on.") from error
                 sleep(PAUSE_SECONDS)
                 with suppress(Unavailable):
-                    self._log.connect(None)
+                    self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Raises `StoreError` where another store has taken its place meanwhile."""
+        found, wanted = self._log.connect(None).foundation.store, self.foundation.store
+        if found != wanted:
+            self._log.close()
+            raise StoreError(
+                f"{self.shown} was replaced meanwhile: it has the store {found} now, and had the "
+                f"store {wanted}. Nothing more was copied."
+            )
 
 
 class File:
@@ -173,11 +195,11 @@ class File:
         )
         readmodel.committed()
 
-    def heavier_than(self, limit: int) -> tuple[int, int] | None:
-        """The first transaction whose keys and values have more bytes: its revision and these."""
-        for revision, size in self.database.writer.execute(_HEAVY, (limit,)):
-            return revision, size
-        return None
+    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """Those that may be, by their keys and values."""
+        found: list[Any] = self.database.writer.execute(_LARGER, (after, limit)).fetchall()
+        for (revision,) in found:
+            yield from self.read(revision - 1, 1)
 
     def close(self) -> None:
         if self._readmodel is not None:
@@ -186,7 +208,8 @@ class File:
 
 
 _NEWEST: Final = "SELECT max(revision) FROM transactions WHERE revision <= ?"
-_HEAVY: Final = """
-SELECT revision, sum(length(key) + ifnull(octet_length(value), 0)) AS size FROM changes
-GROUP BY revision HAVING size > ? LIMIT 1
+_LARGER: Final = """
+SELECT revision FROM changes WHERE revision > ? GROUP BY revision
+HAVING sum(length(key) + ifnull(octet_length(value), 0) + 16) + 1000 > ?
 """
+"""Every change and every transaction has a few bytes besides, fewer than these."""
