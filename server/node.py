@@ -23,6 +23,7 @@ from server.events import Transaction
 from server.feed import Feed
 from server.nodewriter import NodeWriter
 from server.outcomes import Outcome
+from server.settings import command_line
 from server.times import iso
 
 GRACE_SECONDS: Final = 2.0
@@ -73,6 +74,7 @@ class Node:
         self._store = database.meta("store") or ""
         self._pause = FIRST_PAUSE
         self._said: str | None = None
+        self._is_followed = True
         self._connected = Event()
         self._is_current = Event()
         self._end = 0
@@ -120,7 +122,7 @@ class Node:
         if self._followed is None and revision:
             raise StoreError(
                 f"This data directory holds a store of its own, with {revision} revisions. Use "
-                f"another --data-dir, or bring it there: signalbox migrate --to {self.address}"
+                f"another --data-dir, or bring it there: {self._migration()}"
             )
         try:
             if self._followed is None:
@@ -155,6 +157,11 @@ class Node:
         self._database.lead(self._text)
         self._followed = self._text
 
+    def _migration(self) -> str:
+        """What brings what is here to the log."""
+        assert self._database.path is not None
+        return command_line(self._database.path.parent, "migrate", "--to", self.address)
+
     def _check(self, standing: Standing) -> None:
         """Raises `StoreError` unless the replica is an early part of the log."""
         revision = log.last_revision(self._reader)
@@ -169,7 +176,7 @@ class Node:
             if self._followed != self._text:
                 raise StoreError(
                     f"The log at {self.address} {where}: bring the rest there before you follow "
-                    f"it, with signalbox migrate --to '{self.address}'"
+                    f"it, with {self._migration()}"
                 )
             raise StoreError(
                 f"The log at {self.address} has lost what it had: it {where}. Nothing was merged."
@@ -197,7 +204,8 @@ class Node:
         self.engine.durability = standing.durability
         self._end = standing.revision
         self.is_durable = standing.is_durable
-        self.problem = self.stale_since = None
+        if self._is_followed:
+            self.problem = self.stale_since = None
         self._connected.set()
 
     def _lose(self, error: Exception) -> None:
@@ -236,9 +244,13 @@ class Node:
 
     def _follow(self) -> None:
         self._look_where_we_are()
+        was_followed, self._is_followed = self._is_followed, False
         for piece in self._log.follow(self._writer.revision, self._writer.known):
-            # Only now is it certain that the log can be followed.
+            self._is_followed = True
             self._pause, self._said = FIRST_PAUSE, None
+            if not was_followed:
+                was_followed, self.problem, self.stale_since = True, None, None
+                self._feed.wake()
             if piece:
                 self._writer.receive(piece)
                 self._look_where_we_are()

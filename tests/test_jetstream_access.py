@@ -10,9 +10,11 @@ import trustme
 
 import brokers
 from brokers import new_log
+from conftest import StartServer
 from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_parallel, made, stream
 from nats_credentials import Claims
 from nats_server import NatsServer
+from nodes import standing, until
 from redis_server import free_port
 from server.engines import jetstream_api
 from server.engines.base import Foundation, Unsettled
@@ -27,6 +29,7 @@ accounts {{
     users: [
       {{user: ada, password: "{PASSWORD}"}}
       {{user: ron, password: r, permissions: {{publish: ["$JS.API.>"]}}}}
+      {{user: kim, password: k, permissions: {{publish: ["Log.>", "$JS.API.STREAM.>"]}}}}
       {{user: eve, password: e, permissions: {{publish: ["$JS.API.STREAM.INFO.>"]}}}}
     ]
     imports: [{{service: {{account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ"}}}}]
@@ -153,12 +156,21 @@ def test_a_user_who_may_not_write_is_told_so(logs: Logs, guarded: str) -> None:
 
 
 def test_a_user_who_may_only_read_is_told_so_where_it_writes(logs: Logs, guarded: str) -> None:
-    logs.at(f"nats://ada:{PASSWORD}@{guarded}/log").append(made(1), 0)
-    reader = logs.at(f"nats://ron:r@{guarded}/log")
+    logs.at(f"nats://ada:{PASSWORD}@{guarded}/Log").append(made(1), 0)
+    reader = logs.at(f"nats://ron:r@{guarded}/Log")
     assert reader.read(0, 9) == made(1)
     for size in (1, 3, 200):
         with pytest.raises(Unavailable, match="not let this user write"):
             reader.append(made(2, size), 1)
+
+
+def test_a_node_that_may_write_and_not_follow_says_so_and_never_seems_current(
+    guarded: str, server: StartServer
+) -> None:
+    node = server("--engine", f"nats://kim:k@{guarded}/Log")
+    until(lambda: "consumer.create.log" in (standing(node)["problem"] or ""))
+    assert node.set("k", 1)["revision"] == 1
+    assert not standing(node)["connected"]
 
 
 def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> None:

@@ -181,7 +181,7 @@ def test_a_replica_that_has_more_than_the_log_it_is_to_follow_says_how_to_bring_
     with closing(moved):
         moved.connect(Foundation(node.store))
     line = refused_start(node.data_dir, "--engine", address_at(own_engine.url, "moved"))
-    assert "signalbox migrate --to" in line
+    assert f"signalbox --data-dir {node.data_dir} migrate --to" in line
     assert "lost" not in line
 
 

@@ -231,8 +231,7 @@ class JetStreamLog:
 
     def _check_permitted(self) -> None:
         """What a user may not publish is not answered; the server complains, and stores nothing."""
-        complaint = self._client.complaint if self._client else ""
-        if "ermissions" in complaint and self._subject in complaint:
+        if self._client and (complaint := self._client.complaint_about(self._subject)):
             raise Unavailable(f"{self.address} does not let this user write: {complaint}.")
 
     def _end(self, expected: int) -> int:

@@ -26,9 +26,14 @@ class Connection(Client):
         await arrivals.begin(subject)
         return arrivals
 
+    def complaint_about(self, subject: str) -> str:
+        """What the server said last, where that was that the user may not publish there."""
+        is_about = "permissions" in self.complaint and subject.lower() in self.complaint
+        return self.complaint if is_about else ""
+
     async def has_complained(self, error: Exception) -> None:
         """A callback, to be given on connecting. Whoever asks is told by what that raises."""
-        self.complaint = str(error).removeprefix("nats: ")
+        self.complaint = str(error).removeprefix("nats: ").lower()
 
     async def has_closed(self) -> None:
         """A callback, to be given on connecting."""

@@ -121,9 +121,12 @@ class Pull:
             "inactive_threshold": int(2 * PULL_SECONDS * NANOSECONDS),
         }
         asked = msgspec.json.encode({"stream_name": self._stream, "config": config})
-        message = await self._client.request(
-            f"$JS.API.CONSUMER.CREATE.{self._stream}", asked, timeout=SECONDS
-        )
+        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}"
+        try:
+            message = await self._client.request(subject, asked, timeout=SECONDS)
+        except nats.errors.TimeoutError as error:
+            # What a user may not ask the server complains about, and does not answer.
+            raise Gone(self._client.complaint_about(subject) or str(error)) from error
         answer: dict[str, Any] = msgspec.json.decode(message.data)
         if "name" not in answer:
             raise Gone(str(answer.get("error", answer)))
