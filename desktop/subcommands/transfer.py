@@ -150,7 +150,7 @@ def _tell(body: _Body, lines: list[dict[str, Any]], as_json: bool) -> int:
     rejected = sorted(rejected + body.bad)
     for number, message in rejected:
         complain(f"line {number}: {message}")
-    if not summary or summary["status"] == "rejected":
+    if summary.get("status") != "accepted":
         complain(summary.get("message", "The import was cut off."))
     counts = {
         "accepted": summary.get("accepted", 0),

@@ -113,7 +113,7 @@ class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
     """`code` and `message` are there where the import ended early."""
 
     id: str
-    status: Literal["accepted", "rejected"]
+    status: Literal["accepted", "rejected", "unknown"]
     code: Code | UnsetType = UNSET
     message: str | UnsetType = UNSET
     key: str | UnsetType = UNSET
