@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import Server
+from nodes import until
 from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
 from test_import import box, chunk, client, revision, sending, sets
 
@@ -41,6 +42,7 @@ def test_an_import_that_breaks_off_keeps_what_it_had_applied(box: Server, client
             plain.sendall(b"500\r\n" + b'{"type":"add","key":"broken.n"}\n{"type":')
         client.send("add", key="broken.last")
         stream.until("change")
+    until(lambda: client.get("status").json()["connections"] == 1)  # the import is over
     assert client.value("broken.n") in {1, 2}
     assert client.send("set", key="k", value="alive").status == 200
 
