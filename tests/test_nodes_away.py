@@ -1,8 +1,9 @@
 """The engine goes away and comes back: reads go on, commands wait a little, nothing is guessed."""
 
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -31,7 +32,7 @@ from nodes import (
 from redis_server import free_port
 from robust import Client, assert_sound
 from server.engines.address import read_address
-from server.engines.base import Foundation
+from server.engines.base import Foundation, SharedLog
 from server.joining import shared_log
 from tcp_proxy import Proxy
 
@@ -151,18 +152,25 @@ def test_a_new_data_directory_waits_for_its_log_and_says_so_in_one_line(
     assert status(server(data_dir=tmp_path))["engine"] == "SQLite"
 
 
+@contextmanager
+def moved(engine: Broker, store: str) -> Iterator[tuple[SharedLog, str]]:
+    """Another log of the same store, still empty, and its address."""
+    address = address_at(engine.url, "moved")
+    with closing(shared_log(read_address(address))) as log:
+        log.connect(Foundation(store))
+        yield log, address
+
+
 def test_a_folder_that_is_to_follow_another_log_does_so_from_when_it_is_there(
     own_engine: Broker, own_site: Site
 ) -> None:
     node = own_site.node()
     node.set("k", 1)
     node.stop()
-    moved = shared_log(read_address(address_at(own_engine.url, "moved")))
-    with closing(moved), Proxy(own_engine.port) as proxy:
-        moved.connect(Foundation(node.store))
-        moved.append(list(whole(own_site.log())), 0)
+    with moved(own_engine, node.store) as (log, address), Proxy(own_engine.port) as proxy:
+        log.append(list(whole(own_site.log())), 0)
         proxy.cut()
-        there = address_at(own_engine.url.replace(str(own_engine.port), str(proxy.port)), "moved")
+        there = address.replace(str(own_engine.port), str(proxy.port))
         again = own_site.node(folder=node.data_dir, address=there)
         assert not standing(again)["connected"]
         proxy.mend()
@@ -177,10 +185,8 @@ def test_a_replica_that_has_more_than_the_log_it_is_to_follow_says_how_to_bring_
     node = own_site.node()
     node.set("k", 1)
     node.stop()
-    moved = shared_log(read_address(address_at(own_engine.url, "moved")))
-    with closing(moved):
-        moved.connect(Foundation(node.store))
-    line = refused_start(node.data_dir, "--engine", address_at(own_engine.url, "moved"))
+    with moved(own_engine, node.store) as (_, address):
+        line = refused_start(node.data_dir, "--engine", address)
     assert f"signalbox --data-dir {node.data_dir} migrate --to" in line
     assert "lost" not in line
 

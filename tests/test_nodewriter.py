@@ -162,7 +162,7 @@ def test_an_append_in_doubt_is_looked_after_also_while_something_else_is_done(
     with sited(Silent(read_address(new_log("nats"))), tmp_path) as site:
         (one,) = site.enqueue("one")
         # The first look comes while this keeps the writer busy; nobody sends anything afterwards.
-        site.writer.between(lambda _: gevent.sleep(0.1))
+        site.writer.between(lambda _: gevent.idle())
         site.log.speaks = True
         assert one.wait().revision == 1
 
