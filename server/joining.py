@@ -37,7 +37,8 @@ def join(
         shared = shared_log(address)
         shared.requires_durable = settings.require_durable
         return Node(shared, address, database, replica, clock)
-    database.forget_meta(AWAITED)
+    if awaited is not None:
+        database.forget_meta(AWAITED)
     if followed is not None:
         shown = read_address(followed).shown
         raise StoreError(

@@ -253,7 +253,7 @@ class Node:
                 self._feed.wake()
             if piece:
                 self._writer.receive(piece)
-                self._look_where_we_are()
+            self._look_where_we_are()
 
     def _look_where_we_are(self) -> None:
         if self._writer.revision >= self._end:

@@ -4,7 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -49,10 +49,10 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("signalbox", appauthor=False))
 
 
-def command_line(data_dir: Path, *arguments: str) -> str:
-    """What one types to have `signalbox` do something with a data directory."""
+def command_line(data_dir: Path, *arguments: str, program: Sequence[str] = ("signalbox",)) -> str:
+    """What one types to have the `program` do something with a data directory."""
     chosen = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
-    return typed("signalbox", *chosen, *arguments)
+    return typed(*program, *chosen, *arguments)
 
 
 def typed(*words: str) -> str:

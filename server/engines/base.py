@@ -138,8 +138,8 @@ class SharedLog(Protocol):
     ) -> Iterator[list[Transaction]]:
         """Everything above revision `after`, in order and without gaps, as it is appended.
 
-        `known` tells up to which revision the caller has everything by now: a piece of nothing else
-        is left out.
+        `known` tells up to which revision the caller has everything by now: of a piece of nothing
+        else only an empty one is given.
         Each piece is taken when the one before it has been dealt with, so that a slow reader costs
         bounded memory. May give an empty piece. Raises `Unavailable` as soon as there is doubt that
         all that is appended would arrive.

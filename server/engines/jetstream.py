@@ -111,6 +111,7 @@ class JetStreamLog:
             found = self._asked(pull.next())
             if found and known() >= found[-1][0]:
                 after = found[-1][0]
+                yield []
                 continue
             piece = decode_all(found)
             if not piece and monotonic() > checked + SECONDS:

@@ -178,6 +178,7 @@ class RedisLog:
                         checked = monotonic()
                 if first and (there := known()) >= first[-1][0] > after:
                     after = there
+                    yield []
                     continue
                 with asking(self.address):
                     piece = decode_all(first + self._behind(connection, first))

@@ -1,8 +1,6 @@
 """The window's way in: login, the page's shell, its files and its stream."""
 
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -25,7 +23,7 @@ from server.http.page import page
 from server.http.regions import Regions
 from server.http.streams import Streams
 from server.readmodel import ReadModel
-from server.settings import default_data_dir
+from server.settings import command_line
 from ui.views import shell
 
 STATIC: Final = Path(ui.__file__).parent / "static"
@@ -128,9 +126,7 @@ def _theme(readmodel: ReadModel) -> str:
 
 def _line(data_dir: Path) -> str:
     """What sets a key of this very store when it is pasted into a shell."""
-    store = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
-    words = [*_executable(), *store, "set", "hello", "world"]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return command_line(data_dir, "set", "hello", "world", program=_executable())
 
 
 def _executable() -> list[str]:
