@@ -176,8 +176,6 @@ def test_headers_of_any_kind_break_nothing(box: Server, headers: list[str]) -> N
         "/queries/status/",
         "/queries",
         "/QUERIES/STATUS",
-        "http://evil.example/queries/status",
-        "*",
         "/queries/attempts/%E2%80%A8",
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,6 +23,13 @@ HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 """On every answer."""
+
+
+def raw_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Status line and header lines of an answer that goes straight to its socket."""
+    lines = [("Date", formatdate(usegmt=True)), *headers]  # Date: RFC 9110, 6.6.1
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
+    return f"HTTP/1.1 {STATUS_LINES[status]}\r\n{text}\r\n".encode()
 
 
 def answer(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
 from server.database import Database
-from server.errors import Forbidden, Unauthenticated
+from server.errors import Forbidden, Malformed, Unauthenticated
 
 CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
@@ -53,10 +53,10 @@ class Guard:
     def check(self, environ: dict[str, Any]) -> Role | None:
         """The role of the request's sender, None for a way in (`/login`).
 
-        Raises `Forbidden` for a foreign Host, Origin or site, `Unauthenticated` without a token.
+        Raises `Forbidden` for a foreign Host, Origin or site, `Malformed` for two different hosts,
+        `Unauthenticated` without a token.
         """
-        if environ.get("HTTP_HOST") not in self._hosts:
-            raise Forbidden(f"The Host {_shown(environ.get('HTTP_HOST'))} is not this server's.")
+        self._check_host(environ.get("HTTP_HOST"), environ.get("signalbox.authority"))
         self._check_origin(environ)
         if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] == "GET":
             return None
@@ -89,6 +89,17 @@ class Guard:
                 "`signalbox token --login` gives a new one."
             )
         return f"{self.cookie}={self._tokens.window}; Path=/; HttpOnly; SameSite=Strict"
+
+    def _check_host(self, host: str | None, authority: str | None) -> None:
+        """`authority` is what an absolute-form target names; it must say what Host says."""
+        for one in (host, host if authority is None else authority):
+            if one is None or one.lower() not in self._hosts:
+                raise Forbidden(f"The Host {_shown(one)} is not this server's.")
+        if authority is not None and authority.lower() != (host or "").lower():
+            raise Malformed(
+                f"The target names {_shown(authority)} and the header Host {_shown(host)}; they "
+                "must be the same."
+            )
 
     def _check_origin(self, environ: dict[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")

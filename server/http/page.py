@@ -55,6 +55,8 @@ def page(
         ask = msgspec.convert(signals, Ask)
     except msgspec.ValidationError as error:
         raise Invalid(f"The parameter datastar cannot be used: {error}.") from error
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return iter((b"\n",))  # bottle leaves the body out, and its length with it
     # What is sent again after a failure carries the parameters of its first try: too old to trust.
     have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
     subscription = feed.subscribe()

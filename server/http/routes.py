@@ -63,7 +63,7 @@ def application(
                     start_response, 200, {"url": f"{url()}/login?code={guard.new_code()}"}
                 )
             if path == "/queries/stream":
-                _demand(method, "GET", path)
+                _demand("GET" if method == "HEAD" else method, "GET", path)
                 return streams.route(environ, start_response)
             result: Iterable[bytes] = reads(environ, start_response)
             return result

@@ -17,7 +17,7 @@ from server.errors import Invalid, SignalboxError
 from server.events import Transaction
 from server.feed import Feed
 from server.http import events
-from server.http.answers import HEADERS, StartResponse, refuse
+from server.http.answers import HEADERS, StartResponse, raw_head, refuse
 from server.http.connection import on_end_of_file, send_all, send_now
 from server.http.parameters import parameters
 from server.keys import Pattern, compile_pattern
@@ -31,11 +31,12 @@ TICK_PER_STREAM: Final = 0.00002
 MAX_TICK: Final = 0.01
 FEW: Final = 16
 
-_HEAD: Final = (
-    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: close\r\n"
-    + "".join(f"{name}: {value}\r\n" for name, value in HEADERS)
-    + "\r\n"
-).encode() + b"retry: 1000\n\n"
+_HEADERS: Final = [
+    ("Content-Type", "text/event-stream; charset=utf-8"),
+    ("Connection", "close"),
+    *HEADERS,
+]
+_RETRY: Final = b"retry: 1000\n\n"
 
 RECENT_ACKS: Final = 10_000
 """Acknowledgements kept for streams that are just catching up."""
@@ -111,12 +112,15 @@ class Streams:
             acked = self._acked if given.get("acks") == "1" else None
         except SignalboxError as error:
             return refuse(start_response, error)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            start_response("200 OK", _HEADERS)
+            return []
         sock = environ["signalbox.handler"].take_over()
         stream = Stream(sock, pattern, position, acked)
         self.open += 1
         try:
             with on_end_of_file(sock, stream.end):
-                send_all(sock, _HEAD + reset)
+                send_all(sock, raw_head(200, _HEADERS) + _RETRY + reset)
                 self._serve(stream)
         except OSError:
             pass  # the reader has gone; that is how a stream ends

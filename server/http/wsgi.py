@@ -1,6 +1,7 @@
 """gevent's WSGI server, fitted for loopback: no delayed answers, deadlines, a connection limit."""
 
 import errno
+import re
 import socket
 from collections.abc import Iterator
 from time import monotonic
@@ -11,12 +12,13 @@ import msgspec
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from server.errors import Busy, Internal, Malformed, SignalboxError
-from server.http.answers import STATUS_LINES
+from server.errors import Busy, Internal, Malformed, SignalboxError, TooLarge, quoted
+from server.http.answers import raw_head
 from server.http.connection import send_all
-from server.http.headers import Headers, variable
+from server.http.headers import Headers, tokens, variable
 
-pywsgi.MAX_REQUEST_LINE = 65_536  # type: ignore[attr-defined]
+MAX_REQUEST_LINE: Final = 65_536
+pywsgi.MAX_REQUEST_LINE = MAX_REQUEST_LINE  # type: ignore[attr-defined]
 """The window's page sends its view, such as the open branches of its tree, within the address."""
 
 IDLE_SECONDS: Final = 75.0
@@ -25,6 +27,8 @@ HEAD_SECONDS: Final = 10.0
 """From a request's first line to the end of its headers."""
 BODY_SECONDS: Final = 30.0
 """Between two parts of a request's body, and for the rest of a request."""
+ABSOLUTE: Final = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
+"""An absolute-form target (RFC 9112, 3.2.2): its authority, and path with query."""
 
 
 class Handler(WSGIHandler):
@@ -38,6 +42,8 @@ class Handler(WSGIHandler):
     server: "Server"
     deadline: float | None = None
     answering = False
+    authority: str | None = None
+    """What an absolute-form target names; checked as Host is."""
     _held: bytearray | None = None
 
     def handle(self) -> None:
@@ -51,12 +57,41 @@ class Handler(WSGIHandler):
     def read_requestline(self) -> str:
         self.deadline = monotonic() + IDLE_SECONDS
         line: str = super().read_requestline()
+        if line in ("\r\n", "\n"):  # one before a request is ignored (RFC 9112, 2.2)
+            line = super().read_requestline()
         self.deadline = monotonic() + HEAD_SECONDS
         return line
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Raises `Malformed` or `TooLarge` for what is no request (RFC 9112)."""
+        if len(raw_requestline.split()) != 3:
+            raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
+        super().read_request(raw_requestline)
+        self.authority, self.path = _target(self.path or "")
+        named = tokens(self.headers.get("connection", ""))
+        if self.request_version == "HTTP/1.0":
+            self.close_connection = "keep-alive" not in named
+            if "transfer-encoding" in self.headers:
+                raise Malformed("HTTP/1.0 knows no Transfer-Encoding.")
+        else:
+            self.close_connection = "close" in named
+            if "host" not in self.headers:
+                raise Malformed("The header Host is missing.")
+        return True
+
+    def write(self, data: bytes) -> None:
+        super().write(b"" if self.command == "HEAD" else data)
+
+    def finalize_headers(self) -> None:
+        if self.command == "HEAD" and self.provided_content_length is None:
+            # How much GET would send is not known before it has sent it (RFC 9110, 9.3.2).
+            self.provided_content_length = ""
+        super().finalize_headers()
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
         environ["signalbox.handler"] = self
+        environ["signalbox.authority"] = self.authority
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
         self.deadline = monotonic() + BODY_SECONDS if has_body else None
         return environ
@@ -116,12 +151,19 @@ class Handler(WSGIHandler):
 
     def handle_one_request(self) -> Any:
         result = super().handle_one_request()
-        if isinstance(result, tuple):  # pywsgi found it bad before there was a route
-            return result[0], _raw(Malformed("This is no HTTP/1.1 request within the limits."))
+        if isinstance(result, tuple) and result[0] == "414":
+            limit = MAX_REQUEST_LINE
+            error = TooLarge(f"The first line has more than {limit} bytes.", limit=limit)
+            return "414", _raw(error, 414)
         return result
 
-    def _handle_client_error(self, _: Exception) -> tuple[str, bytes]:
-        return "400", b""  # pywsgi would print a traceback for some; the sender is told
+    def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
+        """What is not understood, told to its sender: pywsgi would print a traceback for some."""
+        if isinstance(error, TooLarge):
+            return "431", _raw(error, 431)
+        if not isinstance(error, Malformed):
+            error = Malformed("This is no HTTP/1.1 request.")
+        return "400", _raw(error)
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
         if self.response_length or self.headers_sent:
@@ -198,10 +240,32 @@ def refuse_connection(sock: Any, limit: int) -> None:
         sock.close()
 
 
-def _raw(error: SignalboxError) -> bytes:
-    """A whole answer in the form of all refusals, where no WSGI route can give it."""
+def _target(target: str) -> tuple[str | None, str]:
+    """The authority of an absolute-form target, else None; and path with query.
+
+    Raises `Malformed` for a target of another form.
+    """
+    authority = None
+    if found := ABSOLUTE.fullmatch(target):
+        authority, target = found[1], found[2] if found[2].startswith("/") else f"/{found[2]}"
+    if not target.startswith("/") or "#" in target:
+        raise Malformed(
+            f"The target is {quoted(target)}; allowed are a path such as /queries/status and "
+            "http://HOST/PATH."
+        )
+    return authority, target
+
+
+def _raw(error: SignalboxError, status: int | None = None) -> bytes:
+    """A whole answer in the form of all refusals, where no WSGI route can give it.
+
+    `status` where it is not the one that the error's code has elsewhere.
+    """
     body = msgspec.json.encode(error.fields())
-    head = f"HTTP/1.1 {STATUS_LINES[error.status]}\r\nContent-Type: application/json\r\n"
-    head += "Retry-After: 1\r\n" if error.status == Busy.status else ""
-    head += f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    headers = [
+        *(("Retry-After", "1") for _ in range(isinstance(error, Busy))),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
+    return raw_head(status or error.status, headers) + body

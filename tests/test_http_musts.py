@@ -1,0 +1,185 @@
+"""What RFC 9110 and RFC 9112 ask of every server, over real sockets."""
+
+import re
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from harness import Answer, Server
+from robust import exchange, head, plain_socket, read_answer, serving
+
+STATUS = "/queries/status"
+JSON = "Content-Type: application/json"
+COMMAND = b'{"type":"add","key":"n"}'
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Ends without a complaint, whatever it was asked."""
+    with serving(tmp_path_factory.mktemp("musts") / "store") as server:
+        server.set("k", 1)
+        yield server
+
+
+def bare(box: Server, text: str) -> Answer:
+    """The answer to a request that is sent as it is, with this server's Host for {host}."""
+    authorization = f"Authorization: Bearer {box.write_token}"
+    return exchange(box, text.format(host=f"127.0.0.1:{box.port}", token=authorization).encode())
+
+
+def test_a_target_in_absolute_form_is_taken(box: Server) -> None:
+    """RFC 9112, 3.2.2: also a command's, and without a path."""
+    assert exchange(box, head(box, f"GET {box.url}{STATUS}")).status == 200
+    assert exchange(box, head(box, f"GET {box.url.replace('http', 'HTTP')}{STATUS}")).status == 200
+    assert exchange(box, head(box, f"GET {box.url}?x=1")).body.startswith(b"<!doctype html>")
+    length = f"Content-Length: {len(COMMAND)}"
+    answer = exchange(box, head(box, f"POST {box.url}/commands", JSON, length) + COMMAND)
+    assert answer.json()["status"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status", "named"),
+    [
+        ("http://evil.example/queries/status", "{host}", 403, "evil.example"),
+        ("http://{host}/queries/status", "evil.example", 403, "evil.example"),
+        ("http://evil.example/queries/status", "evil.example", 403, "evil.example"),
+        ("http://x@{host}/queries/status", "{host}", 403, "x@"),
+        ("http://localhost:{port}/queries/status", "{host}", 400, "the same"),
+        ("https://{host}/queries/status", "{host}", 400, "https"),
+        ("http:///queries/status", "{host}", 400, "http:///"),
+    ],
+)
+def test_the_authority_of_a_target_is_checked_as_host_is(
+    box: Server, target: str, host: str, status: int, named: str
+) -> None:
+    target = target.replace("{port}", str(box.port))
+    answer = bare(box, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{{token}}\r\n\r\n")
+    assert answer.status == status
+    assert named in answer.json()["message"]
+
+
+@pytest.mark.parametrize("target", ["*", "queries/status", "{host}", "/queries/status#part"])
+def test_a_target_of_no_known_form_is_malformed(box: Server, target: str) -> None:
+    answer = bare(box, f"OPTIONS {target} HTTP/1.1\r\nHost: {{host}}\r\n{{token}}\r\n\r\n")
+    assert (answer.status, answer.json()["code"]) == (400, "malformed")
+    assert "target" in answer.json()["message"]
+
+
+def test_an_empty_line_before_a_request_is_passed_over(box: Server) -> None:
+    """RFC 9112, 2.2; also between two requests of one connection."""
+    request = head(box, f"GET {STATUS}")
+    with plain_socket(box) as plain:
+        for before in (b"\r\n", b"\n", b""):
+            plain.sendall(before + request)
+            assert read_answer(plain).status == 200
+
+
+def test_hosts_are_compared_without_regard_to_case(box: Server) -> None:
+    answer = bare(box, f"GET {STATUS} HTTP/1.1\r\nHost: LocalHost:{box.port}\r\n{{token}}\r\n\r\n")
+    assert answer.status == 200
+
+
+def test_a_request_without_host_is_malformed(box: Server) -> None:
+    """RFC 9112, 3.2; HTTP/1.0 knew none, and is refused as every foreign host is."""
+    answer = bare(box, f"GET {STATUS} HTTP/1.1\r\n{{token}}\r\n\r\n")
+    assert (answer.status, answer.json()["code"]) == (400, "malformed")
+    assert "Host" in answer.json()["message"]
+    assert bare(box, f"GET {STATUS} HTTP/1.0\r\n{{token}}\r\n\r\n").status == 403
+
+
+@pytest.mark.parametrize(
+    "line", ["GET /queries/status", "GET", "GET / HTTP/1.1 x", "GET / HTTP/2.0", "GET / http/1.1"]
+)
+def test_a_first_line_of_another_protocol_is_answered_at_once(box: Server, line: str) -> None:
+    with plain_socket(box) as plain:
+        plain.sendall(f"{line}\r\n".encode())
+        if line.endswith(("2.0", "/1.1")):
+            plain.sendall(f"Host: 127.0.0.1:{box.port}\r\n\r\n".encode())
+        answer = read_answer(plain)
+    assert (answer.status, answer.json()["code"]) == (400, "malformed")
+
+
+def test_what_is_too_long_is_named_with_its_limit(box: Server) -> None:
+    long = "x" * 70_000
+    for status, answer in (
+        (414, exchange(box, head(box, f"GET {STATUS}?{long}"))),
+        (431, exchange(box, head(box, f"GET {STATUS}", f"X: {long}"))),
+        (431, exchange(box, head(box, f"GET {STATUS}", *["X: y"] * 200))),
+    ):
+        assert (answer.status, answer.json()["code"]) == (status, "too_large")
+        assert answer.json()["limit"] in (65_536, 100)
+
+
+def test_http_1_0_knows_no_transfer_encoding(box: Server) -> None:
+    """RFC 9112, 6.1: its framing is faulty, so nothing is done and the connection ends."""
+    before = box.value("k")
+    body = b'23\r\n{"type":"set","key":"k","value":99}\r\n0\r\n\r\n'
+    request = f"POST /commands HTTP/1.0\r\nHost: 127.0.0.1:{box.port}\r\n{JSON}\r\n"
+    request += f"Authorization: Bearer {box.write_token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = exchange(box, request.encode() + body)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert box.value("k") == before
+
+
+@pytest.mark.parametrize("given", ["close", "Close", "keep-alive, close", "upgrade ,  close"])
+def test_a_connection_ends_where_close_is_among_its_options(box: Server, given: str) -> None:
+    """RFC 9112, 9.6."""
+    with plain_socket(box) as plain:
+        plain.sendall(head(box, f"GET {STATUS}", f"Connection: {given}"))
+        assert read_answer(plain).status == 200
+        assert plain.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/openapi.json",
+        *("/queries/" + name for name in "status state/k state tree export metrics page".split()),
+        "/queries/stream",
+        "/queries/state/none",
+        "/queries/stream?after=x",
+    ],
+)
+def test_head_answers_as_get_does_but_for_the_body(box: Server, path: str) -> None:
+    """RFC 9110, 9.3.2: a length only where it is that of GET's body."""
+    with plain_socket(box) as plain:
+        plain.sendall(head(box, f"HEAD {path}", "Connection: close"))
+        answered = b"".join(iter(lambda: plain.recv(65_536), b""))
+    first, _, rest = answered.partition(b"\r\n")
+    lines, _, body = rest.decode().partition("\r\n\r\n")
+    assert body == ""
+    named = dict(line.lower().split(": ", 1) for line in lines.split("\r\n"))
+    with plain_socket(box) as plain:
+        plain.sendall(head(box, f"GET {path}", "Connection: close"))
+        got = plain.recv(65_536).decode()
+    assert first.decode() == got.partition("\r\n")[0]
+    assert f"content-type: {named['content-type']}" in got.lower()
+    # Times within a body may make it a character longer or shorter.
+    counted = re.search(r"content-length: (\d+)", got.lower())
+    assert ("content-length" in named) == (counted is not None)
+    assert counted is None or abs(int(named["content-length"]) - int(counted[1])) < 10
+
+
+def test_every_answer_says_when_it_was_given(box: Server) -> None:
+    """RFC 9110, 6.6.1; also those that no route gives, and streams."""
+    with plain_socket(box) as plain:
+        plain.sendall(head(box, "GET /queries/stream"))
+        stream = plain.recv(65_536).decode()
+    dates = [line[6:] for line in stream.split("\r\n") if line.startswith("Date: ")]
+    requests = (head(box, f"GET {STATUS}"), head(box, "GET /none"), b"GET\r\n\r\n")
+    dates += [exchange(box, request).headers["date"] for request in requests]
+    assert len(dates) == 4
+    assert len({parsedate_to_datetime(date).date() for date in dates}) <= 2
+
+
+def test_a_connection_goes_on_behind_a_head(box: Server) -> None:
+    """Whatever was refused: what would follow the head is taken for the next answer."""
+    with plain_socket(box) as plain:
+        for path in ("/queries/state/none", "/queries/page", "/commands", STATUS):
+            plain.sendall(head(box, f"HEAD {path}") + head(box, f"GET {STATUS}"))
+            answered = b""
+            while b'"version"' not in answered:
+                answered += plain.recv(65_536)
+            assert answered.count(b"HTTP/1.1 ") == 2
