@@ -14,7 +14,7 @@ TYPES: Final[dict[str, Any]] = {
     "number": (int, float),
 }
 KNOWN: Final = frozenset(
-    "$ref anyOf oneOf type enum required properties additionalProperties items pattern title "
+    "$ref anyOf oneOf type enum const required properties additionalProperties items pattern title "
     "description default format discriminator minProperties maxProperties".split()
 )
 
@@ -35,8 +35,9 @@ def _complaints(document: dict[str, Any], schema: dict[str, Any], value: Any) ->
         found = [complaint(document, one, value) for one in schema.get(word, ())]
         if found and (None not in found or (word == "oneOf" and found.count(None) > 1)):
             yield f"{word}: {found}"
-    if "enum" in schema and value not in schema["enum"]:
-        yield f"{value!r} is none of {schema['enum']}"
+    allowed = schema.get("enum", [schema["const"]] if "const" in schema else [value])
+    if value not in allowed:
+        yield f"{value!r} is none of {allowed}"
     if "type" in schema and not _is(value, schema["type"]):
         yield f"{value!r} is no {schema['type']}"
     elif "pattern" in schema and not re.search(schema["pattern"], value):

@@ -1,5 +1,6 @@
 """`/openapi.json`: the contract as OpenAPI 3.1, generated from the types that the server uses."""
 
+import re
 from inspect import isclass
 from typing import Any, Final, NamedTuple, get_args
 
@@ -8,7 +9,7 @@ import msgspec
 from server import __version__
 from server.commands import TYPES, Command
 from server.http import shapes, status_shapes
-from server.http.parameters import PARAMETERS, ROUTES
+from server.http.parameters import ACTOR, FORMS, ID, PARAMETERS, ROUTES
 from server.http.shapes import (
     EVENTS,
     Accepted,
@@ -36,10 +37,10 @@ Schema = dict[str, Any]
 
 _SCHEMAS: Final = "#/components/schemas/"
 _TEXT: Final = {"type": "string"}
-_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_ID: Final = {"type": "string", "pattern": ID}
 _ENVELOPE: Final[Schema] = {
     "id": _ID,
-    "actor": {"type": "string", "pattern": "^[A-Za-z0-9_.@-]{1,64}$"},
+    "actor": {"type": "string", "pattern": ACTOR},
     "dry_run": {"type": "boolean", "default": False},
 }
 _TOKENS: Final = {
@@ -54,15 +55,28 @@ _TOKENS: Final = {
 }
 _WRITERS: Final = ("write", "window")
 _NONE: Final[Schema] = {}
+_IN_PATH: Final[Schema] = {
+    "key": _TEXT,
+    "id": _ID,
+    "file": {"type": "string", "pattern": "^[^/]+$"},
+}
+_TAGS: Final = {
+    "commands": ("/commands", "What changes the state."),
+    "queries": ("/queries", "What changes nothing."),
+    "window": ("/", "The window's page, and this description."),
+}
+"""What the operations are grouped by, with the beginning of their paths."""
 
 
 class Route(NamedTuple):
-    """`content` is that of the answer 200; `more` are other answers that are no refusals.
+    """`name` is the operation's id, `content` that of the answer 200; `more` are other answers that
+    are no refusals. `leads` are links: what of this answer is which parameter of another operation.
 
     `asks` are parameters that stand in no table, `takes` headers of the request and `gives` those
     of the answer, each with its meaning.
     """
 
+    name: str
     summary: str
     content: Schema
     more: Schema = _NONE
@@ -71,10 +85,11 @@ class Route(NamedTuple):
     asks: Schema = _NONE
     takes: Schema = _NONE
     gives: Schema = _NONE
+    leads: Schema = _NONE
 
 
-def describe() -> dict[str, Any]:
-    """The whole document."""
+def describe(url: str = "http://127.0.0.1") -> dict[str, Any]:
+    """The whole document; `url` is where the server listens."""
     paths: dict[str, Schema] = {}
     for name, route in _ROUTES.items():
         method, path = name.split(" ")
@@ -86,9 +101,20 @@ def describe() -> dict[str, Any]:
             "version": __version__,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": url}],
+        "tags": [{"name": name, "description": text} for name, (_, text) in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": _TOKENS},
     }
+
+
+def _as_booleans(node: Any) -> Any:
+    """`Literal[True]` as generators of clients know it: they take no `enum` of booleans."""
+    if isinstance(node, list):
+        return [_as_booleans(one) for one in node]
+    if node == {"enum": [True]}:
+        return {"type": "boolean", "const": True}
+    return {k: _as_booleans(v) for k, v in node.items()} if isinstance(node, dict) else node
 
 
 def _schemas() -> Schema:
@@ -101,13 +127,18 @@ def _schemas() -> Schema:
     schemas["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}
     for kind in TYPES.values():
         properties = schemas[kind.__name__]["properties"] | _ENVELOPE
-        schemas[f"{kind.__name__}Command"] = schemas[kind.__name__] | {"properties": properties}
-    return schemas
+        name = f"{kind.__name__}Command"
+        schemas[name] = schemas[kind.__name__] | {"title": name, "properties": properties}
+    del schemas[shapes.Counts.__name__]  # only what others have in common
+    described: Schema = _as_booleans(schemas)
+    return described
 
 
 def _operation(path: str, route: Route) -> Schema:
-    queries = map(_in_query, ROUTES.get(path, ()))
+    queries = [_in_query(name, path) for name in ROUTES.get(path, ())]
     operation: Schema = {
+        "operationId": route.name,
+        "tags": [next(tag for tag, (start, _) in _TAGS.items() if path.startswith(start))],
         "summary": route.summary,
         "security": [{token: []} for token in route.tokens],
         "parameters": [
@@ -124,14 +155,14 @@ def _operation(path: str, route: Route) -> Schema:
 
 
 def _in_path(path: str) -> list[Schema]:
-    if "{" not in path:
-        return []
-    name = path[path.index("{") + 1 : -1]
-    return [{"name": name, "in": "path", "required": True, "schema": _TEXT}]
+    names = re.findall(r"{(\w+)}", path)
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]} for name in names
+    ]
 
 
-def _in_query(name: str) -> Schema:
-    found = PARAMETERS[name]
+def _in_query(name: str, path: str) -> Schema:
+    found = FORMS.get((path, name)) or PARAMETERS[name]
     return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
 
 
@@ -147,6 +178,11 @@ def _responses(route: Route) -> Schema:
     if route.gives:
         done["headers"] = {
             name: {"description": text, "schema": _TEXT} for name, text in route.gives.items()
+        }
+    if route.leads:
+        done["links"] = {
+            name: {"operationId": operation, "parameters": {parameter: f"$response.body#{where}"}}
+            for name, (operation, parameter, where) in route.leads.items()
         }
     refused = _json(Rejected, Unknown, Refusal) if route.body else _json(Refusal)
     answers = {"200": done} if route.content else {}
@@ -169,6 +205,13 @@ def _json(*kinds: Any) -> Schema:
 def _lines(*kinds: Any) -> Schema:
     """OpenAPI 3.1 has no word for what each line is."""
     return {"application/x-ndjson": {"schema": _TEXT, "x-line": _any_of(kinds)}}
+
+
+def _octets(*kinds: Any) -> Schema:
+    """Lines as a body to send: generators of clients then take a file."""
+    lines = _lines(*kinds)
+    lines["application/x-ndjson"]["schema"] = {"type": "string", "format": "binary"}
+    return lines
 
 
 def _events() -> Schema:
@@ -202,54 +245,109 @@ def _export() -> Schema:
 _PAGE_STREAM: Final = "The window's own stream of HTML (Datastar); not a stable interface."
 _ROUTES: Final[dict[str, Route]] = {
     "POST /commands": Route(
+        "send_command",
         "One command; the answer is its acknowledgement.",
         _json(Accepted),
         {"204": {"description": "Decided; its outcome shows in the page."}},
         body={"application/json": {"schema": _command()}},
         tokens=_WRITERS,
         takes={"Datastar-Request": "From the window's page: the answer has no body."},
+        leads={
+            "outcome": ("get_attempt", "id", "/id"),
+            "stateThen": ("list_keys", "at", "/revision"),
+        },
     ),
     "POST /commands/import": Route(
+        "import_commands",
         "Commands line by line, applied while the body is read.",
         _lines(Progress, RejectedLine, Summary),
-        body=_lines(*get_args(Command), Recorded),
+        body=_octets(*get_args(Command), Recorded),
         tokens=_WRITERS,
     ),
     "POST /commands/compact": Route(
+        "compact",
         "Removes what is older than the retention settings say.",
         _json(Compaction),
         tokens=_WRITERS,
     ),
-    "POST /login": Route("A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS),
+    "POST /login": Route(
+        "new_login_address", "A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS
+    ),
     "GET /login": Route(
+        "log_in",
         "Exchanges a one-time code for the window's cookie.",
         {},
         {"303": {"description": "Go to /.", "headers": {"Set-Cookie": {"schema": _TEXT}}}},
         tokens=(),
         asks={"code": "From a one-time address; good once, for five minutes."},
     ),
-    "GET /": Route("The window's page.", _text("text/html")),
-    "GET /static/{file}": Route("A file of the page.", {"*/*": {}}),
+    "GET /": Route("open_window", "The window's page.", _text("text/html")),
+    "GET /static/{file}": Route(
+        "get_file",
+        "A file of the page.",
+        {**_text("text/javascript"), **_text("text/css"), **_text("image/svg+xml")},
+    ),
     "GET /queries/state/{key}": Route(
+        "get_key",
         "One key.",
         _json(Item),
         {"304": {"description": "The key is still at that revision."}},
         takes={"If-None-Match": "ETags of the revisions that the reader has, or *."},
         gives={"ETag": "The key's revision in quotes."},
+        leads={
+            "history": ("get_history", "key", "/key"),
+            "stateThen": ("list_keys", "at", "/revision"),
+        },
     ),
     "GET /queries/state": Route(
-        "A page of keys with the exact number of all that match.", _json(Page)
+        "list_keys",
+        "A page of keys with the exact number of all that match.",
+        _json(Page),
+        leads={
+            "next": ("list_keys", "after", "/next"),
+            "first": ("get_key", "key", "/items/0/key"),
+            "history": ("get_history", "key", "/items/0/key"),
+        },
     ),
     "GET /queries/tree": Route(
-        "The next segments below a prefix with exact numbers of keys.", _json(Tree)
+        "list_tree",
+        "The next segments below a prefix with exact numbers of keys.",
+        _json(Tree),
+        leads={
+            "next": ("list_tree", "after", "/next"),
+            "below": ("list_tree", "prefix", "/children/0/prefix"),
+            "key": ("get_key", "key", "/children/0/key"),
+        },
     ),
-    "GET /queries/history/{key}": Route("What a key was, newest first.", _json(History)),
-    "GET /queries/diff": Route("What differs between two moments, key by key.", _json(Diff)),
-    "GET /queries/attempts": Route("Outcomes of attempts, newest first.", _json(Attempts)),
+    "GET /queries/history/{key}": Route(
+        "get_history",
+        "What a key was, newest first.",
+        _json(History),
+        leads={
+            "next": ("get_history", "before", "/next"),
+            "attempt": ("get_attempt", "id", "/items/0/id"),
+        },
+    ),
+    "GET /queries/diff": Route(
+        "compare",
+        "What differs between two moments, key by key.",
+        _json(Diff),
+        leads={"next": ("compare", "after", "/next")},
+    ),
+    "GET /queries/attempts": Route(
+        "list_attempts",
+        "Outcomes of attempts, newest first.",
+        _json(Attempts),
+        leads={
+            "next": ("list_attempts", "before", "/next"),
+            "first": ("get_attempt", "id", "/items/0/id"),
+        },
+    ),
     "GET /queries/attempts/{id}": Route(
-        "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
+        "get_attempt", "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
     ),
     "GET /queries/export": Route(
+        "export_state",
         "The state of one revision, streamed.",
         _export(),
         gives={
@@ -257,19 +355,29 @@ _ROUTES: Final[dict[str, Route]] = {
             "Signalbox-Compacted": "Prefixes that are left out: their past is not kept so long.",
         },
     ),
-    "GET /queries/status": Route("What the server is and does.", _json(Status)),
+    "GET /queries/status": Route(
+        "get_status",
+        "What the server is and does.",
+        _json(Status),
+        leads={
+            "stateThen": ("list_keys", "at", "/revision"),
+            "changes": ("follow", "after", "/revision"),
+        },
+    ),
     "GET /queries/metrics": Route(
-        "The numbers of the status as Prometheus text.", _text("text/plain")
+        "get_metrics", "The numbers of the status as Prometheus text.", _text("text/plain")
     ),
     "GET /queries/stream": Route(
+        "follow",
         "What is true now, then every change (server-sent events).",
         _events(),
         takes={"Last-Event-ID": "The position to go on behind; wins over `after`."},
     ),
     "GET /queries/page": Route(
+        "follow_page",
         _PAGE_STREAM,
         _text("text/event-stream"),
         asks={"datastar": "The page's signals as JSON."},
     ),
-    "GET /openapi.json": Route("This description.", {"application/json": {}}),
+    "GET /openapi.json": Route("describe", "This description.", {"application/json": {}}),
 }

@@ -12,6 +12,9 @@ DEFAULT_LIMIT: Final = 100
 STATUSES: Final = ("accepted", "rejected")
 EXPORT_FORMATS: Final = ("ndjson", "json", "csv", "env")
 
+ID: Final = "^[A-Za-z0-9_-]{1,64}$"
+ACTOR: Final = "^[A-Za-z0-9_.@-]{1,64}$"
+
 Parameters = dict[str, str]
 
 
@@ -24,6 +27,10 @@ class Parameter(NamedTuple):
 
 def _text(**more: Any) -> dict[str, Any]:
     return {"type": "string"} | more
+
+
+_REVISION: Final = _text(pattern="^[0-9]{1,18}$")
+_MOMENT: Final = _text(pattern="^([0-9]{1,18}|[0-9]{4}-?W?[0-9]{2}.*)$")
 
 
 PARAMETERS: Final[dict[str, Parameter]] = {
@@ -47,7 +54,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "prefix": Parameter(
         _text(default=""), "Whole segments with a dot at the end; empty for the root."
     ),
-    "actor": Parameter(_text(), "Attempts of this actor; of an import, who sends it."),
+    "actor": Parameter(_text(pattern=ACTOR), "Attempts of this actor; of an import, who sends it."),
     "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),
     "before": Parameter(_text(), "Continue behind this: the next of an earlier page."),
     "format": Parameter(
@@ -57,21 +64,31 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         _text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
     ),
     "at": Parameter(
-        _text(), "As it was at a revision, or at an ISO 8601 time: the last revision not later."
+        _MOMENT, "As it was at a revision, or at an ISO 8601 time: the last revision not later."
     ),
     "strict": Parameter(
         _text(enum=["0", "1"], default="0"),
         "1: refused with 410 where retention has removed what the moment needs.",
     ),
-    "from": Parameter(_text(), "One moment: a revision or an ISO 8601 time."),
-    "to": Parameter(_text(), "The other moment, before or behind the first; by default now."),
+    "from": Parameter(_MOMENT, "One moment: a revision or an ISO 8601 time."),
+    "to": Parameter(_MOMENT, "The other moment, before or behind the first; by default now."),
     "history": Parameter(
         _text(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
     ),
     "dry_run": Parameter(_text(enum=["0", "1"], default="0"), "1: only say what would be done."),
-    "id": Parameter(_text(), "The import's id; the same again continues it."),
+    "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
 }
+
+FORMS: Final[dict[tuple[str, str], Parameter]] = {
+    ("/queries/stream", "after"): Parameter(
+        _text(pattern="^([^:]*:)?[0-9]{1,18}$"),
+        "A position: a revision, or store:revision; exclusive.",
+    ),
+    ("/queries/export", "after"): Parameter(_REVISION, "With history=1: only what came after."),
+    ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
+}
+"""Parameters that a route takes in a form of its own."""
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/commands/import": ("id", "atomic", "actor"),

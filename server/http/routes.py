@@ -46,7 +46,7 @@ def application(
         "/commands/import": imports(writer, partial(Recording, writer, readmodel)),
         "/commands/compact": compaction(compactor),
     }
-    reads = _queries(readmodel, status)
+    reads = _queries(readmodel, status, url)
     Shell(guard, readmodel, feed, streams, engine, data_dir).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -73,14 +73,16 @@ def application(
     return serve
 
 
-def _queries(readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> bottle.Bottle:
+def _queries(
+    readmodel: ReadModel, status: Callable[[], dict[str, Any]], url: Callable[[], str]
+) -> bottle.Bottle:
     app = bottle.Bottle(catchall=False)
     app.default_error_handler = _as_json
     queries.mount(app, readmodel, status)
     exports.mount(app, readmodel)
     app.get(
         "/openapi.json",
-        callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe()),
+        callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe(url())),
     )
     return app
 
