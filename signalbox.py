@@ -39,6 +39,7 @@ PATIENCE: Final = 10.0
 PAUSE: Final = 0.05
 GLANCE: Final = 2.0
 """Seconds within which a server that runs says so; whatever else has its port may say nothing."""
+SAFE_DIGITS: Final = 4_000
 SILENCE: Final = 45.0
 """Seconds of silence after which a stream is opened anew; the server breaks it every 15."""
 
@@ -244,7 +245,7 @@ def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes],
 
 
 def _endpoint(text: bytes) -> Endpoint:
-    fields = json.loads(text)
+    fields = decoded(text)
     needed = [fields[name] for name in Endpoint._fields if name != "node"]
     return Endpoint._make([*needed, fields.get("node")])
 
@@ -421,7 +422,7 @@ class Box(_Commands):
         """
         path = "/commands/compact" + ("?dry_run=1" if dry_run else "")
         with self.request("POST", path, silence=None) as answer:
-            report: dict[str, Any] = json.loads(answer.read())
+            report: dict[str, Any] = decoded(answer.read())
         return report
 
     def login(self) -> str:
@@ -581,7 +582,7 @@ class Box(_Commands):
                 self.await_return(error, end)
             else:
                 self._patience = PATIENCE
-                return json.loads(answer)
+                return decoded(answer)
 
     def ask(
         self,
@@ -800,7 +801,7 @@ def _events(response: HTTPResponse) -> Iterator[_Event]:
         elif field == "id":
             identity = value
         elif line in (b"\n", b"\r\n"):
-            yield _Event(name, json.loads(data) if data else None, identity)
+            yield _Event(name, decoded(data) if data else None, identity)
             name, data, identity = "", "", None
 
 
@@ -814,6 +815,25 @@ def _text(moment: Moment | None) -> str | None:
     if isinstance(moment, datetime):
         moment = moment.astimezone().isoformat()  # without a zone it is this computer's
     return None if moment is None else str(moment)
+
+
+def decoded(text: bytes | str) -> Any:
+    """The JSON of an answer. Raises `NotRunning` where whoever answered is no Signalbox."""
+    try:
+        return json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise NotRunning("What answered is no Signalbox: it did not send JSON.") from error
+
+
+def _integer(digits: str) -> int:
+    """An integer of any size: Python would refuse one of more than 4,300 digits."""
+    if len(digits) <= SAFE_DIGITS:
+        return int(digits)
+    sign, digits = (-1, digits[1:]) if digits[0] == "-" else (1, digits)
+    half = len(digits) // 2
+    high, low = _integer(digits[:-half]), _integer(digits[-half:])
+    tens: int = 10**half
+    return sign * (high * tens + low)
 
 
 def _reversal(
@@ -832,6 +852,6 @@ def _expect(expect: Any) -> dict[str, Any]:
 def _refusal(response: HTTPResponse) -> dict[str, Any]:
     body = response.read()
     try:
-        return dict(json.loads(body))
-    except (ValueError, TypeError):
+        return dict(decoded(body))
+    except (NotRunning, ValueError, TypeError):
         return {"code": "internal", "message": body[:200].decode(errors="replace")}

@@ -75,7 +75,7 @@ def decode(data: bytes, revision: int) -> Transaction:
         version, identity, actor, at, kind, fingerprint, changes, of, compacted = _STORED.decode(
             data
         )
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         check_version(_version(data), revision)
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
     check_version(version, revision)
@@ -104,7 +104,7 @@ def _version(data: bytes) -> int:
     """What an event of an unknown form says of its version, 0 where it says nothing."""
     try:
         return msgspec.msgpack.decode(data, type=_Versioned).version
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return 0
 
 

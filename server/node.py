@@ -313,7 +313,7 @@ class Node:
         """What nobody here understands, such as what a newer Signalbox tells, is passed over."""
         try:
             self._heard(msgspec.msgpack.decode(message, type=Told))
-        except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as error:
+        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError) as error:
             print(f"What another node tells is not understood: {error!r}", file=sys.stderr)
 
     def _heard(self, told: Told) -> None:

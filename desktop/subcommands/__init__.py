@@ -17,8 +17,19 @@ from desktop import engine, places
 REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
 CANNOT_OPEN: Final = signalbox.CANNOT_OPEN
+MAX_DEPTH: Final = 100
+"""Levels of a value."""
+ENVELOPE: Final = 3
+"""Levels around a value in what is read: a transaction, its list of changes and one of them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class TooDeep(ValueError):
+    """It is JSON, but no value."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it nests deeper than {MAX_DEPTH} levels")
 
 
 def data_dir_option(function: Function) -> Function:
@@ -59,6 +70,8 @@ def parsed(text: str) -> Any:
     """The JSON value that `text` is, else the text itself."""
     try:
         return strictly_parsed(text)
+    except TooDeep as error:
+        raise click.UsageError(f"{text[:80]!r} is not taken: {error}.") from error
     except ValueError:
         return text
 
@@ -66,9 +79,14 @@ def parsed(text: str) -> Any:
 def strictly_parsed(text: str) -> Any:
     """The JSON value that `text` is. Raises `ValueError`."""
     try:
-        return DECODER.decode(text)
+        value = DECODER.decode(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise TooDeep from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _nests_deeper(
+        [value], MAX_DEPTH + ENVELOPE
+    ):
+        raise TooDeep
+    return value
 
 
 def dumped(value: Any) -> str:
@@ -124,6 +142,21 @@ def _data_dir(context: click.Context, _: click.Parameter, given: str | None) -> 
         return places.data_dir(given or context.obj)
     except OSError as error:
         raise signalbox.NotRunning(f"The data directory cannot be used: {error}.") from error
+
+
+def _nests_deeper(level: list[Any], limit: int) -> bool:
+    """Whether what is in `level` nests deeper; without recursion."""
+    for _ in range(limit):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: Any) -> list[Any]:
+    """The arrays and objects in one."""
+    if isinstance(value, list | dict):
+        members = value.values() if isinstance(value, dict) else value
+        return [inner for inner in members if isinstance(inner, list | dict)]
+    return []
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`replay`: send a recorded stretch again, through the ordinary commands, to another store."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -161,7 +160,7 @@ class _Run:
         path = f"/commands/import?{urlencode(about)}"
         lines = (dumped(command).encode() + b"\n" for command in transaction.commands)
         answer = self._box.request("POST", path, lines, NDJSON)
-        *_, last = (json.loads(line) for line in whole(answer))
+        *_, last = (signalbox.decoded(line) for line in whole(answer))
         if last.get("status") != "accepted":
             raise signalbox.Rejected(answer.status, last)
         return dict(last) | {"duplicate": last["duplicates"] > 0}

@@ -1,6 +1,5 @@
 """`import` and `export`: files to commands and back, streamed."""
 
-import json
 import os
 import sys
 from array import array
@@ -51,7 +50,7 @@ def import_(file: BinaryIO, kind: str | None, as_json: bool, data_dir: Path) -> 
         body = _Body(READERS[kind](source))
         path = f"/commands/import?actor={box.actor}"
         answer = box.request("POST", path, body.blocks(), NDJSON)
-        lines = [json.loads(line) for line in whole(answer)]
+        lines = [signalbox.decoded(line) for line in whole(answer)]
     return (_tell_history if history else _tell)(body, lines, as_json)
 
 

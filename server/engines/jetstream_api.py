@@ -74,7 +74,7 @@ class Answer(msgspec.Struct):
             raise StoreError(f"The stream at {address} is not a log of Signalbox: choose another.")
         try:
             return msgspec.json.decode(text, type=Foundation)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise StoreError(
                 f"What founded the log at {address} cannot be read: it is damaged, or of a newer "
                 "Signalbox."

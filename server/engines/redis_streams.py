@@ -242,7 +242,7 @@ class RedisLog:
     def _founded(self) -> Foundation:
         try:
             return msgspec.json.decode(self._foundation, type=Foundation)
-        except msgspec.DecodeError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise StoreError(f"What is at {self.address} is no log of this Signalbox.") from error
 
     def _connected(self) -> Any:

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from server import values
 from server.commands import check_actor, check_id
 from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
-from server.errors import Invalid, Malformed, TooLarge, quoted
+from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
 from server.events import REVERSING, Change, Transaction
 from server.http.lines import MAX_RECORD, RECORD
 from server.keys import check_key
@@ -51,8 +51,8 @@ class _Glance(msgspec.Struct):
 def is_record(line: bytes) -> bool:
     """Whether a line of an import is a transaction, not a command."""
     try:
-        msgspec.json.decode(line, type=_Glance)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        values.decode_as(_GLANCE, line)
+    except SignalboxError:
         return line.startswith(RECORD)
     return True
 
@@ -62,10 +62,10 @@ def read_record(line: bytes) -> Transaction:
     if len(line) > MAX_RECORD:
         raise TooLarge(f"The transaction has more than {MAX_RECORD} bytes.", limit=MAX_RECORD)
     try:
-        record = _DECODER.decode(line)
+        record = values.decode_as(_DECODER, line)
         fingerprint = bytes.fromhex(record.fingerprint)
         at = milliseconds(record.at)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (Malformed, ValueError) as error:
         why = f"This is no transaction of a history that this Signalbox knows: {error}."
         raise Malformed(why) from error
     check_id(record.id)
@@ -135,3 +135,4 @@ def _raw(change: _Change) -> str | None:
 
 
 _DECODER: Final = msgspec.json.Decoder(_Record)
+_GLANCE: Final = msgspec.json.Decoder(_Glance)

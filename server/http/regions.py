@@ -1,9 +1,9 @@
 """What each region of a window reads from the read model."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from server import values
 from server.charts import Charts
 from server.errors import Compacted
 from server.feed import Feed
@@ -79,7 +79,7 @@ class Regions:
     def setting(self, key: str, default: Any) -> Any:
         """The value of one of the app's own keys."""
         item = self._readmodel.get(key)
-        return json.loads(item.raw) if item else default
+        return values.decode(item.raw.encode()) if item else default
 
     def _rows(self, now: int) -> Look:
         ask = self._ask

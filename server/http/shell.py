@@ -1,6 +1,5 @@
 """The window's way in: login, the page's shell, its files and its stream."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -12,9 +11,9 @@ from typing import Any, Final
 import bottle
 
 import ui
-from server import __version__
+from server import __version__, values
 from server.charts import Charts
-from server.errors import Invalid, NoSuchThing
+from server.errors import Invalid, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http.answers import HEADERS, is_known
 from server.http.ask import Ask
@@ -111,9 +110,10 @@ class Shell:
 
 def _signals(text: str | None) -> dict[str, Any]:
     try:
-        signals = json.loads(text or "{}")
-    except ValueError as error:
-        raise Invalid(f"The parameter datastar is not JSON: {error}.") from error
+        # Bottle gives the bytes of a parameter as characters.
+        signals = values.decode((text or "{}").encode("latin-1"))
+    except SignalboxError as error:
+        raise Invalid(f"The parameter datastar cannot be read: {error.message}") from error
     if not isinstance(signals, dict):
         raise Invalid("The parameter datastar is not a JSON object.")
     return signals
@@ -121,7 +121,7 @@ def _signals(text: str | None) -> dict[str, Any]:
 
 def _theme(readmodel: ReadModel) -> str:
     item = readmodel.get("_signalbox.theme")
-    return str(json.loads(item.raw)) if item else "system"
+    return str(values.decode(item.raw.encode())) if item else "system"
 
 
 def _line(data_dir: Path) -> str:

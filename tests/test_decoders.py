@@ -1,0 +1,142 @@
+"""What comes from outside is decoded in one way: what nests without end is refused everywhere."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+import signalbox
+from harness import Server
+from robust import Client, serving
+from server import events
+from server.errors import SignalboxError, StoreError
+from server.http.records import is_record, read_record
+from shell import Shell
+
+DEEP = "[" * 2_000 + "]" * 2_000
+HARD = [DEEP, '{"a":' * 2_000 + "1" + "}" * 2_000, "[" * 100_000, '"\\ud800"', "NaN", "1e999"]
+LONG = "9" * 5_000
+"""An integer of more digits than Python turns into one unasked."""
+RECORD = (
+    '{"revision":1,"id":"i","actor":"a","at":"2026-01-01T00:00:00.000Z","type":"set",'
+    '"changes":[{"key":"deep.a","value":%s}]}'
+)
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("decoders") / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def client(box: Server) -> Iterator[Client]:
+    with Client(box) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shell(box: Server) -> Shell:
+    return Shell(box.data_dir)
+
+
+@pytest.mark.parametrize("value", HARD, ids=range(len(HARD)))
+def test_a_hard_value_is_refused_wherever_it_stands(client: Client, value: str) -> None:
+    command = f'{{"type":"set","key":"deep.a","value":{value}}}'
+    hard, good = command.encode() + b"\n", b'{"type":"set","key":"deep.good","value":1}\n'
+    assert client.load(hard)[-1]["rejected"] == 1
+    assert client.load(hard + good)[-1]["accepted"] == 1
+    record = client.load((RECORD % value).encode())[-1]
+    assert (record["status"], record["accepted"]) == ("rejected", 0)
+    json_kind = {"Content-Type": "application/json"}
+    assert client.ask("POST", "/commands", command.encode(), json_kind).status in {400, 413, 422}
+    if len(value) < 20_000:  # what a request's line takes
+        page = client.ask("GET", "/queries/page?datastar=" + quote(f'{{"again":{value}}}'))
+        assert (page.status, page.json()["code"]) == (422, "invalid")
+    assert client.get("state/deep.a").status == 404
+
+
+@pytest.mark.parametrize("value", HARD, ids=range(len(HARD)))
+def test_no_line_of_a_history_is_a_traceback(value: str) -> None:
+    for line in (RECORD % value, f'{{"revision":1,"changes":{value}}}', value):
+        is_record(line.encode())
+        with pytest.raises(SignalboxError):
+            read_record(line.encode())
+
+
+def test_the_page_reads_letters_beyond_ascii(client: Client) -> None:
+    client.send("set", key="letters", value="Küche").json()
+    asked = quote(json.dumps({"text": "küche", "actor": "window.x"}, ensure_ascii=False))
+    connection = client._connection  # noqa: SLF001 - the stream is read no further than its rows
+    connection.request(
+        "GET",
+        f"/queries/page?datastar={asked}",
+        headers=client._authorization,  # noqa: SLF001
+    )
+    answer = connection.getresponse()
+    assert b"letters" in answer.read1(200_000)
+
+
+def test_a_log_of_others_is_no_traceback() -> None:
+    deep = b"\x91" * 5_000 + b"\xc0"
+    with pytest.raises(StoreError, match="revision 3"):
+        events.decode(b"\x99" + deep, 3)
+    with pytest.raises(StoreError, match="revision 3"):
+        events.decode(msgspec.msgpack.encode([1]), 3)
+
+
+@pytest.mark.parametrize("text", [DEEP, "{" * 50_000, "no json", ""])
+def test_an_answer_of_somebody_else_is_said(text: str) -> None:
+    with pytest.raises(signalbox.NotRunning, match="no Signalbox"):
+        signalbox.decoded(text)
+
+
+def test_an_endpoint_of_somebody_else_is_no_server(tmp_path: Path) -> None:
+    (tmp_path / "endpoint.json").write_text(DEEP)
+    assert signalbox.find(tmp_path) is None
+
+
+@pytest.mark.parametrize("number", [LONG, "-" + LONG, "1" + "0" * 4_500])
+def test_a_long_integer_is_read_exactly(client: Client, box: Server, number: str) -> None:
+    client.ask(
+        "POST",
+        "/commands",
+        b'{"type":"set","key":"long","value":%s}' % number.encode(),
+        {"Content-Type": "application/json"},
+    )
+    with signalbox.connect(url=box.url, token=box.write_token) as connected:
+        found = connected["long"]
+    digits = len(number.lstrip("-"))
+    exact = 10**digits - 1 if "9" in number else 10**4_500
+    assert found == (-exact if number[0] == "-" else exact)
+    assert client.load(b'{"type":"add","key":"long","by":-1}\n', id="l" + number[:2])[-1][
+        "accepted"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "--json-value", "deep.a", DEEP),
+        ("set", "deep.a", DEEP),
+        ("merge", "deep.a", DEEP),
+        ("watch", "--until", DEEP),
+        ("watch", "--until", "[" * 700 + "]" * 700),
+    ],
+    ids=range(5),
+)
+def test_the_command_line_says_that_it_nests_too_deep(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    done = shell(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert "nests deeper than 100 levels" in done.err
+
+
+def test_the_command_line_takes_it_as_text_where_that_is_meant(shell: Shell) -> None:
+    shell.ok("set", "--text", "deep.text", "[" * 2_000)
+    assert shell.ok("get", "deep.text") == "[" * 2_000 + "\n"
+    shell.ok("rm", "deep.text")
