@@ -1,7 +1,7 @@
 """Attempts that share a commit, decided one after another against the effects of those before."""
 
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -66,13 +66,14 @@ class Group:
     def add(self, attempt: Attempt) -> None:
         """Decide `attempt`; its rejection leaves nothing behind."""
         kept = attempt.without_payload()
+        before = len(self.transactions)
         try:
             first = self._first_answer(attempt)
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
             outcome = Outcome(kept, self._at, self._layer.revision, error=as_refusal(error))
         else:
-            is_logged = bool(self.transactions) and self.transactions[-1].id == attempt.id
+            is_logged = len(self.transactions) > before
             outcome = Outcome(
                 kept, self._at, self._layer.revision, changes, duplicate=first, is_logged=is_logged
             )
@@ -88,14 +89,28 @@ class Group:
         removed = [key for key, raw in final if raw is None and was[key] is not None]
         return added, removed
 
-    def failed(self, error: SignalboxError) -> list[Outcome]:
-        """The outcomes where nothing of the group could be written."""
+    def failed(self, attempts: Sequence[Attempt], error: SignalboxError) -> list[Outcome]:
+        """The outcomes where nothing of the group could be written.
+
+        What is told without a commit, such as a dry run, was decided against members that are not
+        there: it is decided again, alone. `attempts` are those of the group, in order.
+        """
         return [
-            outcome
-            if outcome.duplicate or outcome.attempt.dry_run
-            else outcome._replace(error=error, changes=0, is_logged=False)
-            for outcome in self.outcomes
+            self._refused(outcome, error)
+            if outcome.needs_commit
+            else self._alone(attempt, outcome, error)
+            for attempt, outcome in zip(attempts, self.outcomes, strict=True)
         ]
+
+    def _alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
+        group = Group(self._readmodel, self._at, self._max_bytes)
+        group.add(attempt)
+        outcome = group.outcomes[0]
+        return self._refused(decided, error) if outcome.needs_commit else outcome
+
+    def _refused(self, decided: Outcome, error: SignalboxError) -> Outcome:
+        revision = self._readmodel.revision
+        return Outcome(decided.attempt, self._at, revision, error=error)
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
         """What the same command was answered before. Raises `IdReused` for another command."""

@@ -174,10 +174,7 @@ class NodeWriter(Writer):
         return piece
 
     def _commit(self, group: Group) -> None:
-        is_only_refused = not group.transactions and any(
-            not one.duplicate and not one.attempt.dry_run for one in group.outcomes
-        )
-        if is_only_refused:
+        if not group.transactions and any(one.is_kept for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
         try:

@@ -42,6 +42,11 @@ class Outcome(NamedTuple):
             return False
         return self.error.remembered if self.error else not self.is_logged
 
+    @property
+    def needs_commit(self) -> bool:
+        """Whether it is told only once it, or its transaction, is on disk."""
+        return self.is_logged or self.is_kept
+
     def answer(self) -> dict[str, Any]:
         """The acknowledgement as the POST gets it."""
         if self.duplicate:

@@ -200,7 +200,8 @@ class Writer:
         if len(waiting) > 1 and not isinstance(error, SignalboxError):
             self._finish_apart(waiting)
         else:
-            self._tell([], group.failed(as_refusal(error)), waiting)
+            attempts = [one.attempt for one in waiting]
+            self._tell([], group.failed(attempts, as_refusal(error)), waiting)
 
     def _tell(
         self,
