@@ -23,10 +23,12 @@ $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Those that wait most of the time beside each other, then those that bear nobody beside them.
 test: $(INSTALLED)
 	@sh tests/system_packages.sh $(TEST_PACKAGES) \
 		$$($(PY) -c 'from desktop.display import DEBIAN_PACKAGES; print(DEBIAN_PACKAGES)')
-	$(PY) -m pytest
+	$(PY) -m pytest -n 3 --dist loadfile -m "not serial" --durations=10; beside=$$?; \
+	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
 # `make bench NAMES="set lag"`: only these.

@@ -554,15 +554,22 @@ class Box(_Commands):
     ) -> HTTPResponse:
         """One request on a connection of its own; the answer is still to be read.
 
-        Tried once. Raises `Rejected` for a refusal, `NotRunning`, also where nothing has been heard
-        for `silence` seconds.
+        Tried anew where it cannot have been done: a query, and what was never sent, since a server
+        that nobody uses ends between two requests. Raises `Rejected` for a refusal, `NotRunning`,
+        also where nothing has been heard for `silence` seconds.
         """
-        try:
-            connection = self.open()
-            connection.sock.settimeout(silence)
-            return self.ask(connection, method, path, body, headers)
-        except (OSError, HTTPException) as error:
-            raise self._lost(error) from error
+        end = time.monotonic() + self._patience
+        while True:
+            may_be_done = False
+            try:
+                connection = self.open()
+                connection.sock.settimeout(silence)
+                may_be_done = method != "GET"
+                return self.ask(connection, method, path, body, headers)
+            except (OSError, HTTPException) as error:
+                if may_be_done:
+                    raise self._lost(error) from error
+                self.await_return(error, end)
 
     def _json(
         self,

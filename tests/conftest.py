@@ -11,7 +11,7 @@ import pytest
 import brokers
 from harness import Server
 
-pytest_plugins = ["node_fixtures"]
+pytest_plugins = ["support.processes", "node_fixtures", "page_window", "desk"]
 StartServer = Callable[..., Server]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -30,9 +30,9 @@ STREAMS: Final = 2
 """Of a window that is shown: its page's, and its own that heeds the wishes of a second start."""
 
 
-def until(look: Callable[[], T | None], what: str) -> T:
-    """The first true result of `look`, for what nobody announces; fails after `SECONDS`."""
-    end, pause = monotonic() + SECONDS, threading.Event()
+def until(look: Callable[[], T | None], what: str, seconds: float = SECONDS) -> T:
+    """The first true result of `look`, for what nobody announces; fails after `seconds`."""
+    end, pause = monotonic() + seconds, threading.Event()
     while monotonic() < end:
         if found := look():
             return found
@@ -323,7 +323,7 @@ def pages_of(port: int) -> Iterator[list[Page]]:
             browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def display() -> Iterator[str]:
     """One virtual screen for all tests."""
     with screen() as name:

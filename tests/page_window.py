@@ -1,12 +1,14 @@
 """A real browser window on a real server, for the tests of the page."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 from playwright.sync_api import (
+    Browser,
     BrowserContext,
     ConsoleMessage,
     Locator,
@@ -103,13 +105,41 @@ class Window:
         self.page.wait_for_function(expression, arg=argument)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    """Debian's Chromium, started once for each file; every window is a tab of its own."""
+class Started(NamedTuple):
+    """A running Chromium, and the asyncio loop of the greenlet that Playwright drives it in."""
+
+    chromium: Browser
+    loop: asyncio.AbstractEventLoop
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Started]:
+    """Debian's, started once for all tests of a process."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started.new_context(viewport=SIZE)
+        loop = asyncio.get_running_loop()
+        _give_turn(None)
+        yield Started(started, loop)
+        _give_turn(loop)
         started.close()
+
+
+@pytest.fixture
+def browser(chromium: Started) -> Iterator[BrowserContext]:
+    """A new profile: no cookie and nothing stored. Every window is a tab of its own."""
+    _give_turn(chromium.loop)
+    context = chromium.chromium.new_context(viewport=SIZE)
+    yield context
+    context.close()
+    _give_turn(None)
+
+
+def _give_turn(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Tell asyncio, which knows nothing of greenlets, whose loop runs in this thread now.
+
+    Other tests of this process have loops of their own.
+    """
+    asyncio._set_running_loop(loop)  # noqa: SLF001 - documented for whoever drives a loop
 
 
 @pytest.fixture(scope="module")

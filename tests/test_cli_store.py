@@ -32,8 +32,17 @@ def used(shell: Shell) -> Shell:
     return shell
 
 
+def servers_of(data_dir: Path) -> list[Any]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(data_dir) in (process.info["cmdline"] or []) and process.pid != os.getpid()
+    ]
+
+
 def await_no_server(data_dir: Path) -> None:
-    until(lambda: not (data_dir / "endpoint.json").exists(), "the server has gone")
+    until(lambda: not servers_of(data_dir), "the server has gone")
+    assert not (data_dir / "endpoint.json").exists()
 
 
 def edited(data_dir: Path, statement: str) -> None:
@@ -52,8 +61,8 @@ def test_every_subcommand_starts_a_server_that_ends_with_it(shell: Shell) -> Non
 
 def test_many_at_once_share_one_store(shell: Shell) -> None:
     with ThreadPoolExecutor(8) as pool:
-        outs = list(pool.map(lambda _: shell.ok("add", "n"), range(8)))
-    assert len(outs) == 8
+        statuses = list(pool.map(lambda _: shell.apart("add", "n").status, range(8)))
+    assert statuses == [0] * 8
     assert shell.ok("get", "n") == "8\n"
     assert shell.ok("verify").startswith("sound")
 
@@ -226,14 +235,6 @@ def test_the_table_of_a_terminal_escapes_what_could_steer_it(used: Shell) -> Non
     assert used.ok("get", "evil") == "\x1b[2Jcleared\x07\n"
 
 
-def servers_of(data_dir: Path) -> list[Any]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(data_dir) in (process.info["cmdline"] or []) and process.pid != os.getpid()
-    ]
-
-
 def test_nothing_runs_on_behind_a_subcommand(used: Shell) -> None:
-    used.ok("ls")
+    used.apart("ls")
     until(lambda: not servers_of(used.data_dir), "no process is left")

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from conftest import StartServer
@@ -115,6 +116,7 @@ def test_a_draft_meets_what_changed_while_the_server_was_away(
     expect(window["#draft"]).to_have_value("85")
 
 
+@pytest.mark.serial
 def test_under_a_flood_the_window_shows_the_latest_and_is_not_swamped(
     box: Server, open_window: OpenWindow
 ) -> None:

@@ -170,15 +170,3 @@ def test_the_lock_pins_every_requirement_by_hash_and_names_no_index() -> None:
     assert len(pinned) == len(blocks) > 40
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in text
-
-
-@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "mypy"])
-def test_the_linters_find_nothing(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command.split()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -50,7 +50,11 @@ def connect(data_dir: Path, *, actor: str | None = None, start: bool = True) -> 
     Without `actor` it is this command line's own: several nodes of a store have one each.
     """
     box = signalbox.connect(actor, data_dir=data_dir, start=start)
-    engine.check(box)
+    try:
+        engine.check(box)
+    except BaseException:
+        box.close()
+        raise
     box.actor = actor or (f"cli@{box.node}" if box.node else "cli")
     return box
 

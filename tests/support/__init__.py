@@ -1,0 +1,1 @@
+"""What the tests need of the machine and of the program, apart from what they say."""
