@@ -11,7 +11,14 @@ from msgspec import UNSET, Meta, UnsetType
 from server import values
 from server.complaints import EXPECT, complaints
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
-from server.keys import check_key, check_prefix, compile_pattern
+from server.keys import (
+    KEY_SCHEMA,
+    check_key,
+    check_new_key,
+    check_new_prefix,
+    check_prefix,
+    compile_pattern,
+)
 
 MAX_BATCH: Final = 1_000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,6 +26,8 @@ _ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 
 Revision = Annotated[int, Meta(ge=0)]
+Key = Annotated[str, Meta(extra_json_schema=KEY_SCHEMA)]
+"""Its pattern is for readers of the description; `check_key` says why a text is none."""
 Number = Annotated[Any, Meta(extra_json_schema={"type": "number"})]
 """Checked by `values.is_number`: an integer may be too long to be decoded."""
 
@@ -45,13 +54,13 @@ class _Member(
 
 
 class Set(_Member, frozen=True, tag="set"):
-    key: str
+    key: Key
     value: Any
     expect: Expect = "any"
 
 
 class Delete(_Member, frozen=True, tag="delete"):
-    key: str
+    key: Key
     expect: Expect = "any"
 
 
@@ -61,20 +70,20 @@ class DeletePrefix(_Member, frozen=True, tag="delete_prefix"):
 
 
 class Add(_Member, frozen=True, tag="add"):
-    key: str
+    key: Key
     by: Number = 1
     expect: Expect = "any"
 
 
 class Toggle(_Member, frozen=True, tag="toggle"):
-    key: str
+    key: Key
     expect: Expect = "any"
 
 
 class Merge(_Member, frozen=True, tag="merge"):
     """`value` is a JSON merge patch (RFC 7396)."""
 
-    key: str
+    key: Key
     value: Any
     expect: Expect = "any"
 
@@ -271,7 +280,8 @@ def _check(command: Command, where: str = "") -> None:
     elif isinstance(command, Rename):
         _check_rename(command, where)
     else:
-        check_key(command.key, where + "key")
+        check = check_key if isinstance(command, Delete) else check_new_key
+        check(command.key, where + "key")
         if isinstance(command, Add):
             _check_by(command, where)
     if command.expect != "any":
@@ -307,9 +317,12 @@ def _check_rename(command: Rename, where: str) -> None:
             f"The fields {where}key and {where}to are {quoted(key)} and {quoted(to)}; "
             "either both end with a dot (prefixes) or neither does (keys)."
         )
-    check = check_prefix if key.endswith(".") else check_key
-    check(key, where + "key")
-    check(to, where + "to")
+    if key.endswith("."):
+        check_prefix(key, where + "key")
+        check_new_prefix(to, where + "to")
+    else:
+        check_key(key, where + "key")
+        check_new_key(to, where + "to")
     if to == key or (key.endswith(".") and to.startswith(key)):
         raise Invalid(
             f"The field {where}to is {quoted(to)}; allowed is what does not lie inside "

@@ -276,7 +276,7 @@ def check_size(changes: Changes) -> None:
         return
     if len(changes) > MAX_CHANGES:
         raise _too_many("The command")
-    size = sum(len(key) + values.size(raw) for key, raw in changes.items() if raw)
+    size = sum(values.size(key) + values.size(raw) for key, raw in changes.items() if raw)
     if size > MAX_TRANSACTION_BYTES:
         raise TooLarge(
             f"The changes have {size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",

@@ -168,10 +168,7 @@ def _thin_out(connection: apsw.Connection, changes: list[tuple[int, str]]) -> Re
 
 
 def _goes(plan: Plan, wanted: Sequence[Plan]) -> str:
-    """SQL: change `c` follows this plan's prefix and is replaced at or before its horizon.
-
-    Prefixes have no quotes, by the grammar of keys.
-    """
+    """SQL: change `c` follows this plan's prefix and is replaced at or before its horizon."""
     longer = [one.prefix for one in wanted if one.prefix.startswith(plan.prefix)]
     longer.remove(plan.prefix)
     within = [_range(plan.prefix), *(f"NOT {_range(prefix)}" for prefix in longer)]
@@ -179,7 +176,8 @@ def _goes(plan: Plan, wanted: Sequence[Plan]) -> str:
 
 
 def _range(prefix: str) -> str:
-    return f"(c.key >= '{prefix}' AND c.key < '{after_prefix(prefix)}')"
+    low, high = (apsw.format_sql_value(text) for text in (prefix, after_prefix(prefix)))
+    return f"(c.key >= {low} AND c.key < {high})"
 
 
 _SETTINGS: Final = "SELECT key, value FROM state WHERE key >= ? AND key < ?"

@@ -1,6 +1,7 @@
 """Filters on the state and the SQL that answers them."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -219,8 +220,10 @@ def of_key_and_value(question: Question) -> tuple[list[str], dict[str, Any]]:
 
 
 def enable(connection: apsw.Connection) -> None:
-    """Give `connection` the function that searches need."""
+    """Give `connection` the functions that searches need."""
     connection.create_scalar_function("shows", _shows, 2, deterministic=True)
+    connection.create_scalar_function("names", _names, 2, deterministic=True)
+    connection.create_scalar_function("variable", _variable, 1, deterministic=True)
 
 
 def _shows(*arguments: Any) -> bool:
@@ -229,25 +232,45 @@ def _shows(*arguments: Any) -> bool:
     return folded in text.casefold()
 
 
+def _names(*arguments: Any) -> bool:
+    folded, key = arguments
+    return folded in key.casefold()
+
+
+def _variable(*arguments: Any) -> str:
+    return variable(arguments[0])
+
+
+def variable(key: str) -> str:
+    """The name of a key as a variable of a shell: it has letters of ASCII, digits and `_` alone,
+    and no digit at its beginning.
+    """
+    name = _NOT_IN_VARIABLES.sub("_", key).upper()
+    return "_" + name if name[0].isdigit() else name
+
+
 def _search(text: str) -> tuple[str, dict[str, str]]:
     """The text of a string is what it says, that of anything else its JSON; case is folded.
 
     Both are what the row holds (but for the quotes) where nothing is escaped and all is ASCII. LIKE
-    compares such rows as folding would, several times faster.
+    compares such rows, and keys of ASCII, as folding would, several times faster.
     """
     folded = text.casefold()
-    bound = {"folded": folded, "like": f"%{_literally(folded)}%"}
-    if not (folded.isascii() and folded.isprintable()):
-        return f"CASE WHEN {_ODD} THEN shows(:folded, s.value) ELSE 0 END", bound
-    like = "s.value LIKE :like ESCAPE '!'"
-    if '"' in folded or "\\" in folded:
-        like += " AND substr(s.value, 1, 1) <> '\"'"
+    key = unicodedata.normalize("NFC", text).casefold()  # whichever form was typed
+    bound = {"folded": folded, "key": key, "like": f"%{_literally(folded)}%"}
+    in_key = in_value = "0"
+    if folded.isascii() and folded.isprintable():
+        in_key, in_value = (f"s.{column} LIKE :like ESCAPE '!'" for column in ("key", "value"))
+        if '"' in folded or "\\" in folded:
+            in_value += " AND substr(s.value, 1, 1) <> '\"'"
     return (
-        "(s.key LIKE :like ESCAPE '!' OR "
-        f"CASE WHEN {_ODD} THEN shows(:folded, s.value) ELSE {like} END)"
+        f"(CASE WHEN {_ODD_KEY} THEN names(:key, s.key) ELSE {in_key} END OR "
+        f"CASE WHEN {_ODD} THEN shows(:folded, s.value) ELSE {in_value} END)"
     ), bound
 
 
+_NOT_IN_VARIABLES: Final = re.compile(r"[^A-Za-z0-9_]")
+_ODD_KEY: Final = "octet_length(s.key) <> length(s.key)"
 _ODD: Final = "(octet_length(s.value) <> length(s.value) OR s.value GLOB '\"*\\*')"
 """Beyond ASCII, or a string with something escaped."""
 
@@ -300,9 +323,6 @@ def env_collision(connection: apsw.Connection, question: Question) -> list[str]:
 
 _COLLISION: Final = """
 SELECT min(key), max(key) FROM (
-    SELECT s.key, CASE WHEN s.key GLOB '[0-9]*' THEN '_' ELSE '' END ||
-        replace(replace(replace(replace(replace(replace(
-            upper(s.key), '.', '_'), '/', '_'), ':', '_'), '@', '_'), '=', '_'), '-', '_') AS name
-    FROM state s WHERE {where}
+    SELECT s.key, variable(s.key) AS name FROM state s WHERE {where}
 ) GROUP BY name HAVING count(*) > 1 LIMIT 1
 """

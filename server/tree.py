@@ -65,8 +65,9 @@ def children(
 
     Also the last one's segment where there are more.
 
-    Keys sort by bytes, where '-' comes before '.': `a-b` stands between `a` and `a.c`. So the
-    segment `a` may show itself in two places, and is taken at the first that its order allows.
+    Keys sort by bytes, where some characters come before '.', such as '-': `a-b` stands between `a`
+    and `a.c`. So the segment `a` may show itself in two places, and is taken at the first that its
+    order allows.
     """
     found: list[Child] = []
     ranks = _Ranks(keys)
@@ -88,10 +89,8 @@ def children(
 
 
 def _shorter(segment: str) -> list[str]:
-    """Every segment that is due now: those that a '-' continues, then the segment itself."""
-    return [segment[:end] for end, letter in enumerate(segment) if letter == "-" and end] + [
-        segment
-    ]
+    """Every segment that is due now: those that what sorts before a dot continues, then itself."""
+    return [segment[:end] for end, letter in enumerate(segment) if letter < "." and end] + [segment]
 
 
 def _child(keys: Keys, ranks: _Ranks, prefix: str, segment: str, first: str) -> Child | None:

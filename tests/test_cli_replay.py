@@ -233,10 +233,10 @@ def test_a_line_that_is_no_transaction_is_named(target: Server, line: str) -> No
 
 
 def test_what_the_store_refuses_ends_it(target: Server) -> None:
-    text = spread(1, 0) + spread(1, 0).replace('"key": "n"', '"key": "a b"')
+    text = spread(1, 0) + spread(1, 0).replace('"key": "n"', '"key": "a..b"')
     done = Shell(target.data_dir)("replay", "-", "--speed", "0", stdin=text.encode())
     assert (done.status, done.out) == (1, "")
-    assert "a b" in done.err
+    assert "a..b" in done.err
 
 
 def test_a_terminal_shows_a_bar(target: Server, shell: Shell) -> None:

@@ -106,6 +106,6 @@ def test_a_name_that_is_no_key_is_refused_before_anything_runs(
     shell: Shell, tmp_path: Path
 ) -> None:
     marker = tmp_path / "ran"
-    done = shell("run", "a b", *python(f"open({str(marker)!r}, 'w')"))
+    done = shell("run", "a..b", *python(f"open({str(marker)!r}, 'w')"))
     assert done.status == 1
     assert not marker.exists()

@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_made_is_named(shell: Shell, tmp_path: Path) -> 
     ("arguments", "status"),
     [
         (["get", "missing"], 3),
-        (["set", "a b", "1"], 1),
+        (["set", "a..b", "1"], 1),
         (["set", "a", "1", "--expect", "absent"], 1),
         (["toggle", "a"], 1),
         (["mv", "missing", "other"], 3),

@@ -76,7 +76,7 @@ class TestHistory:
 
     def test_of_what_never_was_there_is_none(self, shell: Shell) -> None:
         assert shell.ok("history", "nothing") == ""
-        assert shell("history", "a b").status == 1
+        assert shell("history", "a..b").status == 1
 
 
 class TestMoments:

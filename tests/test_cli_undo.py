@@ -216,4 +216,4 @@ class TestRestore:
         done = shell("restore", "99")
         assert (done.status, "There is no revision 99 yet" in done.err) == (1, True)
         assert shell("restore", "1", "--without", "a").status == 1
-        assert shell("restore", "1", "a b").status == 1
+        assert shell("restore", "1", "a\u00a0b").status == 1

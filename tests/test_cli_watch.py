@@ -138,7 +138,7 @@ def test_until_takes_a_text_as_set_does(box: Server, shell: Shell) -> None:
     assert shell.ok("watch", "lamp.scene", "--until", "dinner time") == "lamp.scene\tdinner time\n"
 
 
-@pytest.mark.parametrize("arguments", [["a b"], ["--count", "0"], ["--after", "x"]])
+@pytest.mark.parametrize("arguments", [["a\u00a0b"], ["--count", "0"], ["--after", "x"]])
 def test_what_cannot_be_watched_is_refused(shell: Shell, arguments: list[str]) -> None:
     done = shell("watch", *arguments)
     assert done.status in (1, 2)

@@ -67,7 +67,7 @@ def test_rejected_lines_are_numbered_and_the_others_done(client: Client) -> None
     text = b'{"type":"set","key":"text","value":"x"}'
     good = b'{"type":"add","key":"numbered"}'
     body = [good, b"", text, b"no json", good, b"  ", b'{"type":"toggle","key":"text"}', good]
-    body += [b'{"type":"set","key":"a b","value":1}', b"[1]", b'{"type":"set","key":"k"}', good]
+    body += [b'{"type":"set","key":"a..b","value":1}', b"[1]", b'{"type":"set","key":"k"}', good]
     answer = client.load(b"\r\n".join(body))
     assert rejected(answer) == [
         (4, "malformed"),
@@ -133,7 +133,7 @@ def test_atomic_is_one_transaction(client: Client) -> None:
     ("bad", "code"),
     [
         (b"no json\n", "malformed"),
-        (b'{"type":"set","key":"a b","value":1}\n', "invalid"),
+        (b'{"type":"set","key":"a..b","value":1}\n', "invalid"),
         (b'{"type":"add","key":"atomic.000001"}\n', "type"),
         (b'{"type":"set","key":"k","value":"' + b"x" * MIB + b'"}\n', "too_large"),
     ],

@@ -67,7 +67,7 @@ def test_an_atomic_import_that_breaks_off_does_nothing(
 
 
 def test_a_refused_atomic_import_is_an_attempt_with_one_outcome(client: Client) -> None:
-    body = lines(*sets("whole", 700)) + b'{"type":"set","key":"a b","value":1}\n'
+    body = lines(*sets("whole", 700)) + b'{"type":"set","key":"a..b","value":1}\n'
     first = client.load(body, atomic=1, id="whole")[-1]
     record = client.get("attempts/whole-1").json()
     assert (record["status"], record["code"]) == ("rejected", "invalid")

@@ -137,9 +137,9 @@ def test_a_refusal_names_the_field_what_was_given_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("command", "field"),
     [
-        (member(type="set", key="a b", value=1), "commands[3].key is"),
+        (member(type="set", key="a..b", value=1), "commands[3].key is"),
         (member(type="delete_prefix", prefix="a"), "commands[3].prefix is"),
-        (member(type="rename", key="a", to="b c"), "commands[3].to is"),
+        (member(type="rename", key="a", to="b  c"), "commands[3].to is"),
         (member(type="rename", key="a", to="b."), "commands[3].key and commands[3].to are"),
         (member(type="rename", key="a", to="a"), "commands[3].to is"),
         (member(type="add", key="n", by="x"), "commands[3].by is"),

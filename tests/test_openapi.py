@@ -170,7 +170,7 @@ def test_every_outcome_of_a_command_is_described(document: dict[str, Any], clien
 
 
 def test_every_line_of_an_import_is_described(document: dict[str, Any], client: Client) -> None:
-    body = lines({"type": "add", "key": "n"}, {"type": "set", "key": "a b", "value": 1})
+    body = lines({"type": "add", "key": "n"}, {"type": "set", "key": "a..b", "value": 1})
     name = "POST /commands/import"
     kind = {"Content-Type": "application/x-ndjson"}
     for query in ("", "?atomic=1", "?id=a%20b"):

@@ -83,7 +83,7 @@ def test_no_text_of_the_frame_is_cut_in_a_small_window(
     window: Window, size: tuple[int, int]
 ) -> None:
     window.page.set_viewport_size({"width": size[0], "height": size[1]})
-    window.server.post({"type": "set", "key": "no key", "value": 1})
+    window.server.post({"type": "set", "key": "no..key", "value": 1})
     window.choose("lamp.s")
     window.search("l")
     expect(window["#found"]).to_have_text("4 found")

@@ -195,7 +195,7 @@ ATTEMPTS: list[tuple[dict[str, Any], str | None]] = [
     ({"type": "toggle", "key": "ack.k", "id": "ack-4"}, "type"),
     ({"type": "set", "key": "ack.k", "value": 5, "expect": "absent", "id": "ack-5"}, "conflict"),
     ({"type": "rename", "key": "ack.none", "to": "x", "id": "ack-6"}, "not_found"),
-    ({"type": "set", "key": "a b", "value": 1, "id": "ack-7"}, "invalid"),
+    ({"type": "set", "key": "a..b", "value": 1, "id": "ack-7"}, "invalid"),
     ({"type": "nothing", "id": "ack-8"}, "invalid"),
     ({"id": "ack-9"}, "invalid"),
     ({"type": "set", "key": "ack.k", "value": "x" * 300_000, "id": "ack-10"}, "too_large"),

@@ -128,7 +128,7 @@ def test_history_is_paged_without_gap_or_double(client: Client) -> None:
         ("history/a", {"limit": 0}, "limit"),
         ("history/a", {"limit": 1001}, "limit"),
         ("history/a", {"before": "x"}, "before"),
-        ("history/a b", {}, "key"),
+        ("history/a..b", {}, "key"),
         ("diff", {}, "from"),
         ("diff", {"from": "x"}, "from"),
         ("diff", {"from": 0, "to": 99}, "to"),

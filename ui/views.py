@@ -7,7 +7,6 @@ A region is one element with an id of its own. Names of parameters are those of 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from string import ascii_letters, digits
 from typing import Any, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,8 +15,6 @@ from ui import timeline, words
 from ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
 from ui.differences import Delta
 
-PATTERN_CHARACTERS = frozenset(ascii_letters + digits + "_./:@=-*")
-"""A search of these alone that has a `*` is a pattern of keys."""
 SPANS = {
     "15m": "the last 15 minutes",
     "1h": "the last hour",

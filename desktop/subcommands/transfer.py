@@ -11,6 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import unquote
 
 import click
 
@@ -70,7 +71,7 @@ def export(
     with connect(data_dir) as box:
         answer = box.request("GET", signalbox.address("export", wanted))
         if compacted := answer.headers.get("Signalbox-Compacted"):
-            tell_compacted(compacted.split(", "))
+            tell_compacted([unquote(prefix) for prefix in compacted.split(", ")])
         for block in blocks(answer):
             sys.stdout.buffer.write(block)
         sys.stdout.flush()

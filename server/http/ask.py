@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from server.keys import is_pattern
 from server.readmodel import ReadModel
 from server.search import Filter
-from ui import views
 
 MOST_ATTEMPTS: Final = 1_000
 MOST_VERSIONS: Final = 500
@@ -17,7 +17,7 @@ MOST_VERSIONS: Final = 500
 MOST_REVISION: Final = 10**12
 MOST_DIFFERENCES: Final = 1_000
 
-Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_./:@=-]{1,256}\.)?$")]
+Prefix = Annotated[str, Meta(pattern=r"^([^*]{1,256}\.)?$")]
 Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
 
 Look = tuple[str, dict[str, Any], bool]
@@ -82,8 +82,11 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
         return replace(self, at=None if at is None else min(at, newest), pinned=pinned)
 
     def filter(self) -> Filter:
-        """A text with `*` and else only what keys can have is a glob; any other is searched for."""
+        """A text with `*` and else only what keys can have is a glob; any other is searched for.
+
+        So is one with a star between spaces, as in a sum.
+        """
         text, kind = self.text.strip(), self.type or None
-        if "*" in text and views.PATTERN_CHARACTERS.issuperset(text):
+        if "*" in text and " * " not in text and is_pattern(text):
             return Filter(text, kind)
         return Filter(f"{self.prefix}**", kind, text or None)

@@ -54,7 +54,7 @@ class Batch:
             try:
                 made = decide(layer, command)
                 for key, raw in made.items():
-                    size += len(key) + (values.size(raw) if raw else 0)
+                    size += values.size(key) + (values.size(raw) if raw else 0)
                 if size > self._room.content or len(layer.changes) + len(made) > MAX_CHANGES:
                     raise too_much(size, self._room)
             except SignalboxError as error:

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
+from urllib.parse import quote
 
 import bottle
 import msgspec
@@ -19,9 +19,13 @@ from server.http.answers import HEADERS
 from server.http.queries import given_to, left_out, revision_behind
 from server.keys import compile_pattern
 from server.readmodel import ReadModel
-from server.search import Filter, Item, Question, env_collision
+from server.search import Filter, Item, Question, env_collision, variable
 from server.times import iso
 from server.values import type_of
+
+_FORMULA: Final = ("=", "+", "-", "@")
+_IN_HEADER: Final = "/:@=*"
+"""What a prefix in a header keeps; a comma would end it there, and headers are Latin-1 alone."""
 
 Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
 
@@ -55,7 +59,9 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     left_out(given, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
-        headers["Signalbox-Compacted"] = ", ".join(prefix or "**" for prefix in unknown)
+        headers["Signalbox-Compacted"] = ", ".join(
+            quote(one or "**", _IN_HEADER) for one in unknown
+        )
     bottle.response.headers.update(dict(HEADERS) | headers)
     return body
 
@@ -103,19 +109,16 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
 
 
 def _cell(text: str) -> str:
-    """A spreadsheet would run a cell that begins with one of these as a formula."""
-    return "'" + text if text[0] in "=+-@" else text
+    """A spreadsheet would run a cell that begins with one of these as a formula.
+
+    A cell that begins with such a `'` already gets another one, so that import can take it away.
+    """
+    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
     for items in pages:
         yield "".join(f"{variable(item.key)}={_shell(item.raw)}\n" for item in items).encode()
-
-
-def variable(key: str) -> str:
-    """The name of a key as an environment variable; it cannot begin with a digit."""
-    name = re.sub(r"[^A-Z0-9_]", "_", key.upper())
-    return "_" + name if name[0].isdigit() else name
 
 
 def _shell(raw: str) -> str:

@@ -32,6 +32,7 @@ from server.http.shapes import (
     Unknown,
 )
 from server.http.status_shapes import Status
+from server.keys import KEY_SCHEMA
 
 Schema = dict[str, Any]
 
@@ -56,7 +57,7 @@ _TOKENS: Final = {
 _WRITERS: Final = ("write", "window")
 _NONE: Final[Schema] = {}
 _IN_PATH: Final[Schema] = {
-    "key": _TEXT,
+    "key": KEY_SCHEMA,
     "id": _ID,
     "file": {"type": "string", "pattern": "^[^/]+$"},
 }

@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from server.errors import Invalid, quoted
+from server.keys import MATCH_SCHEMA, PREFIX_SCHEMA
 from server.search import SORTS
 from server.values import TYPES
 
@@ -35,7 +36,8 @@ _MOMENT: Final = _text(pattern="^([0-9]{1,18}|[0-9]{4}-?W?[0-9]{2}.*)$")
 
 PARAMETERS: Final[dict[str, Parameter]] = {
     "match": Parameter(
-        _text(default="**"), "Pattern of keys: * within a segment, ** across segments."
+        MATCH_SCHEMA | {"default": "**"},
+        "Pattern of keys: * within a segment, ** across segments.",
     ),
     "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
     "search": Parameter(
@@ -52,7 +54,8 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         "Items at most.",
     ),
     "prefix": Parameter(
-        _text(default=""), "Whole segments with a dot at the end; empty for the root."
+        PREFIX_SCHEMA | {"default": ""},
+        "Whole segments with a dot at the end; empty for the root.",
     ),
     "actor": Parameter(_text(pattern=ACTOR), "Attempts of this actor; of an import, who sends it."),
     "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),

@@ -108,7 +108,7 @@ def _changes(changes: list[_Change]) -> list[Change]:
     for count, change in enumerate(changes, start=1):
         check_key(change.key)
         raw = _raw(change)
-        size += len(change.key) + values.size(raw or "")
+        size += values.size(change.key) + values.size(raw or "")
         found.append(Change(change.key, raw))
         if count % SLICE == 0:
             breathe()

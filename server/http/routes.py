@@ -8,7 +8,7 @@ from typing import Any
 import bottle
 
 from server.compactor import Compactor
-from server.errors import MethodNotAllowed, NoSuchThing, SignalboxError
+from server.errors import Malformed, MethodNotAllowed, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http import exports, queries
 from server.http.answers import HEADERS, StartResponse, answer, refuse
@@ -65,6 +65,7 @@ def application(
             if path == "/queries/stream":
                 _demand("GET" if method == "HEAD" else method, "GET", path)
                 return streams.route(environ, start_response)
+            _check_path(path)
             result: Iterable[bytes] = reads(environ, start_response)
             return result
         except SignalboxError as error:
@@ -85,6 +86,14 @@ def _queries(
         callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe(url())),
     )
     return app
+
+
+def _check_path(path: str) -> None:
+    """WSGI gives its bytes as Latin-1 (PEP 3333); bottle would leave out what is not UTF-8."""
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The path is not UTF-8: byte {error.start} is not.") from error
 
 
 def _demand(method: str, wanted: str, path: str) -> None:
