@@ -415,12 +415,16 @@ class Box(_Commands):
         fields = {"to_revision": moment, "match": match, "without": left_out, "dry_run": dry_run}
         return self.command({"type": "restore"} | fields)
 
-    def compact(self, *, dry_run: bool = False) -> dict[str, Any]:
+    def compact(self, *, dry_run: bool = False, confirm: bool = False) -> dict[str, Any]:
         """Remove now what retention lets go; how much that is, or would be.
 
-        Of millions of changes that may take minutes, in which others are served. Tried once.
+        With `confirm` the computer's clock is right, though it has leapt (see the `clock` of the
+        status). Of millions of changes that may take minutes, in which others are served. Tried
+        once.
         """
-        path = "/commands/compact" + ("?dry_run=1" if dry_run else "")
+        asked = {"dry_run": dry_run, "confirm": confirm}
+        query = urlencode({name: 1 for name, is_asked in asked.items() if is_asked})
+        path = "/commands/compact" + (f"?{query}" if query else "")
         with self.request("POST", path, silence=None) as answer:
             report: dict[str, Any] = decoded(answer.read())
         return report

@@ -4,14 +4,16 @@ import gc
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from time import time
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from server import __version__, values
+from server import __version__, sightings, values
+from server.clock import Clock, steady
+from server.clock_status import ClockStatus
 from server.commands import MAX_BATCH
 from server.compactor import Compactor, standing
 from server.database import Database
@@ -46,38 +48,40 @@ FILES: Final = 65_536
 
 
 class App:
-    """The running server. `start` listens, `stop` lets open requests end."""
+    """The running server. `start` listens, `stop` lets open requests end.
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time) -> None:
+    `wall` is the computer's clock, in seconds since 1970.
+    """
+
+    def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
         self.data_dir = settings.data_dir
         self._lock = own(settings.data_dir)
-        self.database = Database(
-            None if settings.engine == "memory" else settings.data_dir / STORE_FILE
-        )
+        in_memory = settings.engine == "memory"
+        self.database = Database(None if in_memory else settings.data_dir / STORE_FILE)
         self._native = NativeThread()
+        clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
         self.node = join(settings, self.database, self._native.run, clock)
         self.engine: Engine = (
             self.node.engine
             if self.node
             else MemoryEngine()
-            if settings.engine == "memory"
+            if in_memory
             else SqliteEngine(self.database, self._native.run, aside)
         )
-        self.readmodel = ReadModel(self.database, replicates_log=settings.engine == "memory")
-        self.feed = Feed(clock)
+        self.readmodel = ReadModel(self.database, replicates_log=in_memory)
+        self.feed = Feed(steady)
+        self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
         # Cookies reach every port of this computer: those of two nodes must not meet.
         cookie = self.node.id if self.node else self.readmodel.store
-        self.guard = Guard(self.tokens, cookie, clock)
+        self.guard = Guard(self.tokens, cookie, steady)
         self._computer = ComputerSource(
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None
         )
-        self._compactor = Compactor(
-            self.readmodel, self.feed, self.writer, clock, self.database.checkpoint
-        )
+        self._compactor = self._compaction(clock)
         self._settings = settings
         serve = application(
             self.guard,
@@ -89,18 +93,23 @@ class App:
             self.standing,
             lambda: self.url,
             self.data_dir,
+            clock,
             self._compactor,
         )
         self._server = self._bind(serve)
         self.url = ""
 
-    def _writer(self, clock: Callable[[], float]) -> Writer:
+    def _writer(self, clock: Clock) -> Writer:
         last_at = last_time(self.database.writer)
         if self.node is None:
             return Writer(self.engine, self.readmodel, self.feed, clock, last_at)
         writer = NodeWriter(self.node.engine, self.readmodel, self.feed, clock, last_at)
         self.node.run(writer, self.feed)
         return writer
+
+    def _compaction(self, clock: Clock) -> Compactor:
+        told, checkpoint = self.clock_status, self.database.checkpoint
+        return Compactor(self.readmodel, self.feed, self.writer, clock, told, checkpoint)
 
     def start(self) -> None:
         """Accept connections; then `endpoint.json` says where."""
@@ -150,11 +159,12 @@ class App:
         return self._server.last_busy
 
     def standing(self) -> dict[str, Any]:
-        """What `status` tells of the engine."""
+        """What `status` tells of the engine and of time."""
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
             "log": self.node.status() if self.node else None,
+            "clock": self.clock_status(),
         }
 
     def status(self) -> dict[str, Any]:

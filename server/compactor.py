@@ -11,7 +11,8 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
-from server import retention
+from server import retention, sightings
+from server.clock import Clock
 from server.database import CHECKPOINT_PAGES, checkpoint_every
 from server.events import Transaction
 from server.feed import Feed
@@ -38,7 +39,8 @@ Report = dict[str, Any]
 class Compactor:
     """One pass at a time, in steps between the writer's commits.
 
-    `clock` gives seconds since 1970; `checkpoint` empties the write-ahead log, from any thread.
+    `checkpoint` empties the write-ahead log, from any thread. `clock_status` is told with what is
+    done, and called once a minute.
     """
 
     def __init__(
@@ -46,12 +48,15 @@ class Compactor:
         readmodel: ReadModel,
         feed: Feed,
         writer: Writer,
-        clock: Callable[[], float],
+        clock: Clock,
+        clock_status: Callable[[], dict[str, Any]],
         checkpoint: Callable[[], None],
     ) -> None:
         self._readmodel = readmodel
         self._writer = writer
         self._clock = clock
+        self._clock_status = clock_status
+        self._noted = clock.passing()
         self._checkpoint = checkpoint
         self._turn = BoundedSemaphore(1)
         self._changed = Event()
@@ -67,19 +72,18 @@ class Compactor:
     def close(self) -> None:
         self._greenlet.kill()
 
-    def compact(self, dry_run: bool = False) -> Report:
+    def compact(self, dry_run: bool = False, confirm: bool = False) -> Report:
         """Remove what is older than the settings say, or tell what would go.
 
-        `{"dry_run", "changes", "transactions", "oldest_revision", "prefixes"}`; each prefix with
-        `max_age`, the `revision` and time of its horizon and the number of `changes`. Raises
-        `Unavailable` where the store cannot be written.
+        With `confirm` the computer's clock is right from now on, whatever it says.
+        `{"dry_run", "changes", "transactions", "oldest_revision", "prefixes", "clock"}`; each
+        prefix with `max_age`, the `revision` and time of its horizon and the number of `changes`.
+        Raises `Unavailable` where the store cannot be written.
         """
         if dry_run:
-            wanted = self._readmodel.in_thread(self._plans)
-            goes = self._readmodel.in_thread(
-                lambda connection: retention.would_remove(connection, wanted)
-            )
-            return _report(wanted, goes) | {"dry_run": True}
+            return self._rehearse(self._clock.wall() if confirm else self._clock())
+        if confirm:
+            self._confirm()
         before = dict(self._removed)
         self._awaited += 1
         try:
@@ -87,19 +91,47 @@ class Compactor:
                 wanted = self._pass()
         finally:
             self._awaited -= 1
-        return _report(wanted, self._since(before)) | {"dry_run": False}
+        return self._report(wanted, self._since(before), dry_run=False)
 
     def standing(self) -> list[Plan]:
         """The settings in force, each with its horizon as it is."""
         with self._readmodel.snapshot() as connection:
-            return retention.plans(connection, 0)
+            return retention.plans(connection)
 
-    def _plans(self, connection: apsw.Connection) -> list[Plan]:
-        return retention.plans(connection, int(self._clock() * 1000), self._readmodel.held())
+    def _rehearse(self, now: float) -> Report:
+        wanted = self._plans(now)
+        goes = self._readmodel.in_thread(
+            lambda connection: retention.would_remove(connection, wanted)
+        )
+        return self._report(wanted, goes, dry_run=True)
+
+    def _confirm(self) -> None:
+        self._clock.confirm()
+        now = int(self._clock() * 1000)
+        self._writer.between(lambda connection: sightings.confirm(connection, now))
+
+    def _plans(self, now: float) -> list[Plan]:
+        moment, held = int(now * 1000), self._readmodel.held()
+        return self._readmodel.in_thread(
+            lambda connection: retention.plans(connection, moment, held)
+        )
+
+    def _note(self, now: float) -> None:
+        """Let the store remember that it is in use now, where it does not know yet."""
+        moment, passing = int(now * 1000), self._clock.passing()
+        with self._readmodel.snapshot() as connection:
+            is_due = sightings.is_due(connection, moment)
+        if is_due:
+            passed = int((passing - self._noted) * 1000)
+            self._writer.between(lambda connection: sightings.note(connection, moment, passed))
+            self._noted = passing
 
     def _pass(self) -> list[Plan]:
         """Up to where the past is compacted afterwards."""
-        wanted = self._readmodel.in_thread(self._plans)
+        now = self._clock()
+        self._clock_status()
+        self._note(now)
+        wanted = self._plans(now)
         if wanted != self.standing():
             self._writer.between(lambda connection: retention.publish(connection, wanted))
         if unfinished := self._readmodel.in_thread(retention.unfinished):
@@ -123,6 +155,23 @@ class Compactor:
             breathe()
         else:
             gevent.sleep(self._seconds)
+
+    def _report(
+        self, wanted: Sequence[Plan], removed: Mapping[str, Removed], dry_run: bool
+    ) -> Report:
+        nothing = Removed()
+        prefixes = [
+            standing(plan) | {"changes": removed.get(plan.prefix, nothing).changes}
+            for plan in wanted
+        ]
+        return {
+            "dry_run": dry_run,
+            "changes": sum(one.changes for one in removed.values()),
+            "transactions": sum(one.transactions for one in removed.values()),
+            "oldest_revision": max(plan.revision for plan in wanted),
+            "prefixes": prefixes,
+            "clock": self._clock_status(),
+        }
 
     def _since(self, before: Mapping[str, Removed]) -> dict[str, Removed]:
         """What went since then, also in a pass that was under way."""
@@ -171,17 +220,4 @@ def standing(plan: Plan) -> dict[str, Any]:
         "max_age": plan.max_age,
         "revision": plan.revision,
         "at": at,
-    }
-
-
-def _report(wanted: Sequence[Plan], removed: Mapping[str, Removed]) -> Report:
-    nothing = Removed()
-    prefixes = [
-        standing(plan) | {"changes": removed.get(plan.prefix, nothing).changes} for plan in wanted
-    ]
-    return {
-        "changes": sum(one.changes for one in removed.values()),
-        "transactions": sum(one.transactions for one in removed.values()),
-        "oldest_revision": max(plan.revision for plan in wanted),
-        "prefixes": prefixes,
     }

@@ -42,10 +42,13 @@ class Subscription:
 
 
 class Feed:
-    """Carries what the writer committed, and every outcome, in commit order."""
+    """Carries what the writer committed, and every outcome, in commit order.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    `passing` counts seconds steadily, for the rate.
+    """
+
+    def __init__(self, passing: Callable[[], float]) -> None:
+        self._passing = passing
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Listener] = []
         self._recent: OrderedDict[str, deque[Outcome]] = OrderedDict()
@@ -97,7 +100,7 @@ class Feed:
 
     def rate(self) -> float:
         """Changes per second over the last few whole seconds."""
-        now = int(self._clock())
+        now = int(self._passing())
         return (
             sum(count for second, count in self._rates if now - RATE_SECONDS <= second < now)
             / RATE_SECONDS
@@ -112,7 +115,7 @@ class Feed:
 
     def _measure(self, changes: int) -> None:
         self.changes += changes
-        second = int(self._clock())
+        second = int(self._passing())
         if self._rates and self._rates[-1][0] == second:
             self._rates[-1] = (second, self._rates[-1][1] + changes)
         else:

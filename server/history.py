@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from server import horizons, log, values
+from server import horizons, values
 from server.errors import Invalid, quoted
 from server.keys import Pattern, compile_pattern, is_key
 
@@ -178,12 +178,16 @@ def moment(connection: apsw.Connection, text: str, newest: int, name: str) -> in
     )
 
 
-def revision_at(connection: apsw.Connection, at: int) -> int:
-    """The last revision not later than `at`, in ms since 1970 UTC; times never decrease."""
-    low, high = 0, log.last_revision(connection)
+def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> int:
+    """The last revision not later than `at`, in ms since 1970 UTC; times never decrease.
+
+    What is stamped later than `latest` is wrong: it counts as made when the next one was that is
+    not, and where there is none, later than any time.
+    """
+    low, high = 0, int(connection.execute(_LAST, (latest,)).get or 0)
     while low < high:
         middle = (low + high + 1) // 2
-        revision, made = connection.execute(_FROM, (middle,)).get
+        revision, made = connection.execute(_FROM, (middle, latest)).get
         low, high = (revision, high) if made <= at else (low, middle - 1)
     # The transaction of a horizon may have been thinned out.
     return max([low, *(one.revision for one in horizons.read(connection) if one.at <= at)])
@@ -243,5 +247,8 @@ LEFT JOIN changes v ON v.key = asked.value AND v.revision = (
     SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
 )
 """
-_FROM: Final = "SELECT revision, at FROM transactions WHERE revision >= ? ORDER BY revision LIMIT 1"
+_FROM: Final = """
+SELECT revision, at FROM transactions WHERE revision >= ? AND at <= ? ORDER BY revision LIMIT 1
+"""
+_LAST: Final = "SELECT revision FROM transactions WHERE at <= ? ORDER BY revision DESC LIMIT 1"
 _MADE: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"

@@ -5,6 +5,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
+from time import monotonic
 from typing import Any, Final
 
 import gevent
@@ -86,6 +87,7 @@ class Node:
         self.engine = Replicated(shared, replica, self._wait_for_log)
         self.problem: str | None = None
         self.stale_since: float | None = None
+        self._lost_at = 0.0
         self.is_durable = False
         self._join()
         database.relax()
@@ -214,14 +216,15 @@ class Node:
             what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
             print(f"The log at {self.address} {what}: {self.problem}", file=sys.stderr)
         self._said = self.problem
-        self.stale_since = self.stale_since or self._clock()
+        if self.stale_since is None:
+            self.stale_since, self._lost_at = self._clock(), monotonic()
         self._connected.clear()
 
     def _wait_for_log(self) -> None:
         """Raises `Unavailable` where it is away and stays so for the time of grace."""
         if self._connected.is_set():
             return
-        away = max(self._clock() - (self.stale_since or 0), 0)  # the clock may have been set back
+        away = monotonic() - self._lost_at
         if not self._connected.wait(max(GRACE_SECONDS - away, 0)):
             raise Unavailable(f"{self.problem} Nothing was written.")
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from server import history, horizons
+from server import history, horizons, sightings
 from server.horizons import LAST_REVISION, Horizon
 from server.keys import after_prefix
 from server.reserved import RETENTION, RetentionSetting, milliseconds
@@ -46,18 +46,38 @@ class Step(NamedTuple):
     removed: Removed
 
 
-def plans(connection: apsw.Connection, now: int, held: int = LAST_REVISION) -> list[Plan]:
+def plans(
+    connection: apsw.Connection, now: int | None = None, held: int = LAST_REVISION
+) -> list[Plan]:
     """For every prefix with a setting or a horizon of its own, where its horizon is to be at `now`.
 
+    Without `now`, in ms since 1970, where it is.
     A horizon never goes back: what was removed stays so, whatever is set afterwards. Nor does it go
     beyond revision `held`, which somebody still needs.
     """
     rules = _rules(connection)
     kept = {one.prefix: one for one in horizons.read(connection)}
+    aged = None if now is None else _Aged(connection, now, held)
     return [
-        _plan(connection, prefix, rules, horizons.of(list(kept.values()), prefix), now, held)
+        _plan(prefix, rules, horizons.of(list(kept.values()), prefix), aged)
         for prefix in sorted(kept.keys() | rules.keys())
     ]
+
+
+class _Aged:
+    """Up to which revision everything is as old as may be, at `now`; none beyond `held`."""
+
+    def __init__(self, connection: apsw.Connection, now: int, held: int) -> None:
+        self._connection, self.now, self._held = connection, now, held
+        self._seen = sightings.read(connection)
+        self._first = history.first_time(connection)
+
+    def revision(self, age: int) -> int:
+        """By the stamps that can be right, or by when it was seen to be there."""
+        at, latest = self.now - age, self.now + sightings.DAY_MS
+        # Looking for a stamp that can be right may take a walk: not where all are later anyway.
+        stamped = 0 if at < self._first else history.revision_at(self._connection, at, latest)
+        return min(max(stamped, sightings.revision_of(self._seen, age)), self._held)
 
 
 def publish(connection: apsw.Connection, wanted: Sequence[Plan]) -> None:
@@ -131,21 +151,15 @@ def _rules(connection: apsw.Connection) -> dict[str, RetentionSetting]:
 
 
 def _plan(
-    connection: apsw.Connection,
-    prefix: str,
-    rules: dict[str, RetentionSetting],
-    stands: Horizon,
-    now: int,
-    held: int,
+    prefix: str, rules: dict[str, RetentionSetting], stands: Horizon, aged: _Aged | None
 ) -> Plan:
     rule = rules[max((one for one in rules if prefix.startswith(one)), key=len)]
-    if rule.max_age is None:
-        return Plan(prefix, None, stands.revision, stands.at)
-    cutoff = now - milliseconds(rule.max_age)
-    revision = min(history.revision_at(connection, cutoff), held)
-    if revision <= stands.revision:
+    if rule.max_age is None or aged is None:
         return Plan(prefix, rule.max_age, stands.revision, stands.at)
-    return Plan(prefix, rule.max_age, revision, cutoff)
+    age = milliseconds(rule.max_age)
+    if (revision := aged.revision(age)) <= stands.revision:
+        return Plan(prefix, rule.max_age, stands.revision, stands.at)
+    return Plan(prefix, rule.max_age, revision, aged.now - age)
 
 
 def _thin_out(connection: apsw.Connection, changes: list[tuple[int, str]]) -> Removed:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -38,14 +38,20 @@ class Event(NamedTuple):
 class Server:
     """A running server; `url`, `read_token`, `write_token`, `pid`, `store` as it announced them."""
 
-    def __init__(self, data_dir: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "server"),
+    ) -> None:
         """Start it on `data_dir` and wait until it accepts connections.
 
         Raises `AssertionError` with what it wrote to stderr where it ends instead.
         """
         self.data_dir = data_dir
         self.stderr = data_dir.with_name(data_dir.name + ".stderr")
-        command = [sys.executable, "-m", "server", "serve", "--json", "--data-dir", str(data_dir)]
+        command = [sys.executable, *program, "serve", "--json", "--data-dir", str(data_dir)]
         with self.stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [*command, *options],

@@ -308,7 +308,7 @@ def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None
     """The status line's left part; `revision` and `keys` are those of the picture.
 
     `rate` in changes per second, None where the picture is of the past.
-    `engine` is `{"engine", "durability", "log"}` as `/queries/status` has them.
+    `engine` is `{"engine", "durability", "log", "clock"}` as `/queries/status` has them.
     """
     return _render("foot.html", engine=engine, revision=revision, keys=keys, rate=rate)
 

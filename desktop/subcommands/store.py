@@ -65,15 +65,18 @@ def rebuild(as_json: bool, data_dir: Path) -> int:
 
 @click.command("compact")
 @click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--confirm", is_flag=True, help="This computer's clock is right, though it leapt.")
 @json_option
 @data_dir_option
-def compact(dry_run: bool, as_json: bool, data_dir: Path) -> None:
+def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None:
     """Remove now what retention lets go from the history."""
     with connect(data_dir) as box:
-        report = box.compact(dry_run=dry_run)
+        report = box.compact(dry_run=dry_run, confirm=confirm)
     if as_json:
         print_json(report)
         return
+    if problem := report["clock"]["problem"]:
+        complain(problem)
     go = "would go" if dry_run else "have gone"
     click.echo(
         f"{report['changes']:,} changes in {report['transactions']:,} transactions {go}; "

@@ -15,6 +15,7 @@ def compaction(compactor: Compactor) -> Route:
 
     def compact(environ: dict[str, Any], start_response: StartResponse, _: str) -> Iterable[bytes]:
         given = parameters(environ, "/commands/compact")
-        return answer(start_response, 200, compactor.compact(given.get("dry_run") == "1"))
+        is_dry, is_confirmed = (given.get(name) == "1" for name in ("dry_run", "confirm"))
+        return answer(start_response, 200, compactor.compact(is_dry, is_confirmed))
 
     return compact

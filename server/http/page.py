@@ -8,7 +8,7 @@ when the one before has left, from the state as it is then: what came between is
 import json
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,7 @@ from datastar_py.sse import ServerSentEventGenerator as Event
 from msgspec.structs import replace
 
 from server.charts import Charts
+from server.clock import Clock
 from server.errors import Invalid, SignalboxError
 from server.feed import Feed, Subscription
 from server.http.ask import Ask
@@ -46,6 +47,7 @@ def page(
     engine: Callable[[], dict[str, Any]],
     signals: dict[str, Any],
     charts: Charts,
+    clock: Clock,
 ) -> Iterator[bytes]:
     """The stream's pieces; `charts` are those of all windows.
 
@@ -65,7 +67,7 @@ def page(
     def regions(asked: Ask) -> Regions:
         return Regions(asked, readmodel, feed, engine, charts)
 
-    return _frames(Picture(ask, regions, readmodel, feed, have), subscription)
+    return _frames(Picture(ask, regions, readmodel, feed, clock, have), subscription)
 
 
 def _frames(picture: "Picture", subscription: Subscription) -> Iterator[bytes]:
@@ -104,9 +106,11 @@ class Picture:
         regions: Callable[[Ask], Regions],
         readmodel: ReadModel,
         feed: Feed,
+        clock: Clock,
         have: dict[str, str],
     ) -> None:
         self._readmodel, self._feed, self._have = readmodel, feed, have
+        self._clock = clock
         self._make = regions
         self._told: dict[str, Any] = {}
         self._look_at(ask.settled(readmodel))
@@ -158,7 +162,7 @@ class Picture:
 
     def _look(self, name: str) -> tuple[str, dict[str, Any]]:
         started = monotonic()
-        now = int(time() * 1000)
+        now = self._now()
         html, facts, is_final = self._views[name](
             now if name in CURRENT else self._regions.now(now)
         )
@@ -196,7 +200,11 @@ class Picture:
             "_held": self._since if self._is_held else -1,
             "_pinned": self._ask.at if self._is_held else -1,
             "_theme": self._regions.setting("_signalbox.theme", "system"),
-        } | self._regions.facts(int(time() * 1000))
+            "_skew": 1000 * round(self._clock.behind()),
+        } | self._regions.facts(self._now())
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
 
     def _outcomes(self) -> list[dict[str, Any]]:
         """The window's last ones; `kept` tells whether Activity lists a refusal."""

@@ -79,6 +79,10 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         _text(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
     ),
     "dry_run": Parameter(_text(enum=["0", "1"], default="0"), "1: only say what would be done."),
+    "confirm": Parameter(
+        _text(enum=["0", "1"], default="0"),
+        "1: the computer's clock is right from now on, however far it has leapt.",
+    ),
     "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
 }
@@ -95,7 +99,7 @@ FORMS: Final[dict[tuple[str, str], Parameter]] = {
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/commands/import": ("id", "atomic", "actor"),
-    "/commands/compact": ("dry_run",),
+    "/commands/compact": ("dry_run", "confirm"),
     "/queries/state/{key}": ("at",),
     "/queries/state": (
         *("match", "type", "search", "sort", "after", "limit"),

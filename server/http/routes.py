@@ -7,6 +7,7 @@ from typing import Any
 
 import bottle
 
+from server.clock import Clock
 from server.compactor import Compactor
 from server.errors import Malformed, MethodNotAllowed, NoSuchThing, SignalboxError
 from server.feed import Feed
@@ -38,6 +39,7 @@ def application(
     engine: Callable[[], dict[str, Any]],
     url: Callable[[], str],
     data_dir: Path,
+    clock: Clock,
     compactor: Compactor,
 ) -> Application:
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
@@ -47,7 +49,7 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
-    Shell(guard, readmodel, feed, streams, engine, data_dir).mount(reads)
+    Shell(guard, readmodel, feed, streams, engine, data_dir, clock).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]

@@ -238,12 +238,24 @@ class Compacted(Retention):
     changes: int
 
 
+class Clock(Shape):
+    """`time` is what is believed, `computer` what the computer's clock says.
+
+    `problem` is one sentence where that has leapt, or where changes are stamped too late.
+    """
+
+    time: Time
+    computer: Time
+    problem: str | None
+
+
 class Compaction(Shape):
     dry_run: bool
     changes: int
     transactions: int
     oldest_revision: int
     prefixes: list[Compacted]
+    clock: Clock
 
 
 class LoginAddress(Shape):

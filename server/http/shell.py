@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
-from time import time
 from typing import Any, Final
 
 import bottle
@@ -13,6 +12,7 @@ import bottle
 import ui
 from server import __version__, values
 from server.charts import Charts
+from server.clock import Clock
 from server.errors import Invalid, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http.answers import HEADERS, is_known
@@ -45,6 +45,7 @@ class Shell:
         streams: Streams,
         engine: Callable[[], dict[str, Any]],
         data_dir: Path,
+        clock: Clock,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
@@ -52,6 +53,7 @@ class Shell:
         self._streams = streams
         self._engine = engine
         self._data_dir = data_dir
+        self._clock = clock
         self._charts = Charts()
 
     def mount(self, app: bottle.Bottle) -> None:
@@ -77,7 +79,7 @@ class Shell:
     def _regions(self) -> dict[str, str]:
         """So that a window shows its rows before it has loaded a script and opened its stream."""
         regions = Regions(Ask(), self._readmodel, self._feed, self._engine, self._charts)
-        return regions.first(int(time() * 1000))
+        return regions.first(int(self._clock() * 1000))
 
     def login(self) -> bottle.HTTPResponse:
         cookie = self._guard.redeem(bottle.request.query.code)
@@ -101,7 +103,15 @@ class Shell:
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
         signals = _signals(bottle.request.query.get("datastar"))
-        frames = page(environ, self._readmodel, self._feed, self._engine, signals, self._charts)
+        frames = page(
+            environ,
+            self._readmodel,
+            self._feed,
+            self._engine,
+            signals,
+            self._charts,
+            self._clock,
+        )
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None

@@ -1,6 +1,6 @@
 """What `/queries/status` answers, from which its description is made."""
 
-from server.http.shapes import Retention, Shape, Time
+from server.http.shapes import Clock, Retention, Shape, Time
 
 
 class Rates(Shape):
@@ -46,6 +46,7 @@ class Status(Shape):
     engine: str
     durability: str
     log: SharedLog | None
+    clock: Clock
     revision: int
     oldest_revision: int
     keys: int

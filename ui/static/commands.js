@@ -20,7 +20,7 @@ export function send(command, raw) {
   const id = crypto.randomUUID();
   const body = written({ id, actor: $.actor, ...command }, raw);
   const promise = new Promise((settle) => {
-    waiting.set(id, { command, body, settle, since: Date.now(), timer: 0 });
+    waiting.set(id, { command, body, settle, since: performance.now(), timer: 0 });
   });
   waiting.get(id).promise = promise;
   tell();
@@ -69,7 +69,7 @@ export function brief(outcome) {
 async function post(id) {
   const entry = waiting.get(id);
   if (!entry) return;
-  if (Date.now() - entry.since > GIVE_UP_MS) {
+  if (performance.now() - entry.since > GIVE_UP_MS) {
     const message = "No answer within a minute; Activity will tell whether it was done.";
     return settle(id, { status: "failed", message });
   }

@@ -1,7 +1,7 @@
 // The comparison of two moments: `compare(since, until, scope)` shows it, by the signals
 // {view: "diff", since, until, scope}: revisions (until -1 is now), and "key", "prefix" or "all".
 
-import { $, ask, onChange, say } from "./picture.js";
+import { $, ask, now, onChange, say } from "./picture.js";
 
 const PAGE = 200;
 const MOST = 1_000; // as the server allows; then another list begins
@@ -13,7 +13,7 @@ export function compare(since, until = -1, scope = $.key ? "key" : $.prefix ? "p
 
 /** Compare what was `ago` ms before now with now. */
 export async function compareSince(ago) {
-  const query = new URLSearchParams({ at: new Date(Date.now() - ago).toISOString(), limit: 1 });
+  const query = new URLSearchParams({ at: new Date(now() - ago).toISOString(), limit: 1 });
   const answer = await fetch(`/queries/state?${query}`).catch(() => null);
   if (answer?.ok) compare((await answer.json()).revision);
   else say("The server does not answer.");

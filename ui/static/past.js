@@ -1,6 +1,6 @@
 // The past: the time slider, the steps from change to change, playing, and the way back to live.
 
-import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
+import { $, ask, byId, now, onChange, onPatch, say } from "./picture.js";
 
 const ASK_MS = 60; // between two moments that are asked for while dragging
 const PLAY_MS = 200; // between two moments while playing
@@ -86,7 +86,7 @@ function slide(value) {
   stop();
   slider.value = value;
   dress();
-  if (at(value) > Date.now() - NOW_MS) return live();
+  if (at(value) > now() - NOW_MS) return live();
   askSoon(at(value));
 }
 
@@ -129,10 +129,10 @@ export function play(speed = Number(byId("speed").value)) {
   let moment = wanted || $.moment || $._pastAt;
   let last = performance.now();
   playing = setInterval(() => {
-    const now = performance.now();
-    moment += (now - last) * speed;
-    last = now;
-    if (moment > Date.now() - NOW_MS) live();
+    const passed = performance.now() - last;
+    moment += passed * speed;
+    last += passed;
+    if (moment > now() - NOW_MS) live();
     else go(moment);
   }, PLAY_MS);
   byId("play").setAttribute("aria-pressed", "true");

@@ -7,6 +7,8 @@ const QUIET_MS = 20_000; // the server says something at least every 15 s
 export const $ = root;
 export const CTRL = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl ";
 export const byId = (id) => document.getElementById(id);
+/** The time in ms that the server goes by. */
+export const now = () => Date.now() - $._skew;
 export const openDialog = () => document.querySelector("dialog[open]");
 const stream = byId("stream");
 const listeners = [];
@@ -57,6 +59,7 @@ mergePatch({
   _lost: "", // the keys whose past is not kept so long
   _outcomes: "[]", // this window's last attempts, as JSON
   _rejected: [], // when the newest rejected attempts were, in ms
+  _skew: 0, // so many ms the server's time is behind this computer's clock, where that has leapt
   _stale: false, // whether the log is away: what is shown is what was known then
   _sources: "",
   _node: "", // which of those that share the store

@@ -1,0 +1,49 @@
+"""Tells how times stand: in `status`, the window and compaction's report, and once in the log."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from server.clock import WHILE_RUNNING, Clock
+from server.feed import Feed
+from server.readmodel import ReadModel
+from server.settings import command_line
+from server.times import iso
+
+
+class ClockStatus:
+    """Called, it answers `{"time", "computer", "problem"}`: what is believed, what the computer's
+    clock says, and one sentence where something is wrong, else None.
+
+    `data_dir` is where the server is found by the command line that confirms the clock.
+    """
+
+    def __init__(self, clock: Clock, readmodel: ReadModel, feed: Feed, data_dir: Path) -> None:
+        self._clock, self._readmodel, self._feed = clock, readmodel, feed
+        self._confirmation = command_line(data_dir, "compact", "--confirm")
+        self._told: str | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        problem = self._leap() or self._stamps_ahead()
+        if problem != self._told:
+            self._told = problem
+            print(problem or "Times are right again.", file=sys.stderr)
+            self._feed.wake()
+        return {
+            "time": iso(int(self._clock() * 1000)),
+            "computer": iso(int(self._clock.wall() * 1000)),
+            "problem": problem,
+        }
+
+    def _leap(self) -> str | None:
+        problem = self._clock.problem()
+        return f"{problem} If it is right: {self._confirmation}" if problem else None
+
+    def _stamps_ahead(self) -> str | None:
+        newest = self._readmodel.time_of(self._readmodel.revision)
+        if newest <= (self._clock() + WHILE_RUNNING) * 1000:
+            return None
+        return (
+            f"The newest change is stamped {iso(newest)}, a time that has not come yet: until then "
+            "all changes get that time, and retention goes by how long they have been here."
+        )

@@ -1,0 +1,171 @@
+"""Which time is believed: a clock that leaps ahead is not, and time goes on all the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.clock import DAY, EARLIEST, Clock
+
+NOW = 1_796_000_000.0
+HOUR = 3600.0
+
+
+class Computer:
+    """Its clock, which can be set, and the time that passes."""
+
+    def __init__(self, says: float = NOW) -> None:
+        self.says, self.passed = says, 50.0
+
+    def wait(self, seconds: float) -> None:
+        self.says += seconds
+        self.passed += seconds
+
+    def leap(self, seconds: float) -> None:
+        self.says += seconds
+
+    def clock(self, last_run: float = NOW) -> Clock:
+        return Clock(last_run, lambda: self.says, lambda: self.passed)
+
+
+@pytest.fixture
+def computer() -> Computer:
+    return Computer()
+
+
+def test_a_leap_is_not_believed_and_time_goes_on(computer: Computer) -> None:
+    clock = computer.clock()
+    computer.wait(HOUR)
+    assert clock() == NOW + HOUR
+    computer.leap(400 * DAY)
+    assert clock() == NOW + HOUR
+    computer.wait(60)
+    assert clock() == NOW + HOUR + 60
+    assert clock.behind() == 400 * DAY
+    said = clock.problem()
+    assert said is not None
+    assert "2028" in said  # what the computer says
+    computer.wait(60)
+    assert clock.problem() == said
+    computer.leap(-400 * DAY)
+    assert clock() == computer.says
+    assert (clock.problem(), clock.behind()) == (None, 0)
+
+
+def test_where_the_leap_was_seen_by_nobody_before_it_ended_nothing_is_told(
+    computer: Computer,
+) -> None:
+    clock = computer.clock()
+    computer.leap(2 * DAY)
+    computer.leap(-2 * DAY)
+    assert clock.problem() is None
+
+
+def test_a_clock_that_creeps_ahead_gains_a_day_a_day_at_most(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    for _ in range(10):
+        computer.leap(20 * HOUR)
+        computer.wait(60)
+        assert clock() <= NOW + DAY + 600
+    computer.wait(3 * DAY)
+    assert clock() == NOW + 3 * DAY + 600
+
+
+def test_what_is_slept_through_has_passed(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    computer.wait(90 * DAY)  # both go on while a laptop is closed
+    assert clock() == NOW + 90 * DAY
+
+
+def test_small_corrections_are_believed_for_years(computer: Computer) -> None:
+    clock = computer.clock()
+    for _ in range(500):
+        computer.wait(DAY)
+        computer.leap(HOUR)
+        assert clock() == computer.says
+
+
+@pytest.mark.parametrize(("pause", "is_believed"), [(399 * DAY, True), (401 * DAY, False)])
+def test_a_start_may_be_more_than_a_year_after_the_last_run(
+    computer: Computer, pause: float, is_believed: bool
+) -> None:
+    clock = computer.clock(NOW - pause)
+    assert clock() == (NOW if is_believed else NOW - pause)
+    computer.wait(5)
+    assert clock() == (NOW + 5 if is_believed else NOW - pause + 5)
+    assert (clock.problem() is None) is is_believed
+
+
+def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: Computer) -> None:
+    clock = computer.clock(NOW - 4000 * DAY)
+    assert clock() == NOW - 4000 * DAY
+    computer.leap(-3999 * DAY)
+    assert clock() == NOW - 3999 * DAY
+    computer.leap(2 * DAY)  # it runs by now: only a day more is believed
+    assert clock() == NOW - 3999 * DAY
+
+
+def test_a_clock_that_is_set_back_is_believed_and_so_is_its_return(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    computer.leap(-100 * DAY)
+    assert clock() == NOW - 100 * DAY
+    computer.leap(100 * DAY)
+    assert clock() == NOW
+    computer.leap(2 * DAY)
+    assert clock() == NOW
+
+
+@pytest.mark.parametrize("last_run", [0, NOW - 30 * DAY])
+def test_a_clock_that_was_not_set_yet_may_be_set(last_run: float) -> None:
+    computer = Computer(says=0.0)  # an empty battery
+    clock = computer.clock(last_run)
+    assert clock() == 0.0
+    computer.wait(20)
+    computer.leap(NOW - 20)
+    assert clock() == NOW
+    computer.leap(2 * DAY)
+    assert clock() == NOW
+
+
+def test_a_clock_that_was_not_set_yet_is_not_set_to_anything(computer: Computer) -> None:
+    computer.leap(-DAY)
+    clock = computer.clock(NOW)
+    clock()
+    computer.leap(402 * DAY)
+    assert clock() == NOW
+
+
+def test_a_new_store_believes_what_it_finds() -> None:
+    assert Computer(says=EARLIEST + 4000 * DAY).clock(0)() == EARLIEST + 4000 * DAY
+
+
+def test_whoever_knows_confirms(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    computer.leap(1000 * DAY)
+    clock.confirm()
+    assert clock() == NOW + 1000 * DAY
+    assert clock.problem() is None
+    computer.leap(2 * DAY)
+    assert clock() == NOW + 1000 * DAY
+
+
+STEPS = st.tuples(st.floats(0, 3 * DAY), st.just(0.0) | st.floats(-500 * DAY, 500 * DAY))
+
+
+@given(st.lists(STEPS, max_size=30))
+def test_whatever_the_clock_does_it_is_never_much_later_than_can_be(
+    steps: list[tuple[float, float]],
+) -> None:
+    computer = Computer()
+    clock = computer.clock()
+    clock()
+    total = 0.0
+    for passes, leaps in steps:
+        computer.wait(passes)
+        computer.leap(leaps)
+        total += passes
+        # A day ahead for each day that has begun.
+        assert clock() <= NOW + total + (total // DAY + 1) * DAY + 0.001
