@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import apsw
 
+from server.checksums import of_row
 from server.errors import StoreError, UnknownVersion
+from server.failures import DAMAGED, damaged, reason
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 HOST: Final = 15
 """Characters of a computer's name that are part of a node's."""
 AWAITED: Final = "awaited"
@@ -133,9 +135,50 @@ INSERT INTO lives SELECT key, (
 ), revision FROM changes c WHERE c.value IS NULL;
 """
 
+SEALED: Final = {
+    "meta": ("name", "value"),
+    "horizons": ("prefix", "revision", "at", "done_revision", "done_key"),
+    "attempts": (
+        *("n", "command_id", "fingerprint", "actor", "at", "type", "status", "revision"),
+        "details",
+    ),
+    "key_counts": ("revision", "buckets"),
+}
+"""The columns that a row's checksum is of, in the tables that no replay can be compared with."""
+UNSEALED: Final = "unsealed"
+"""What `meta` calls the revision up to which counts of keys may have no checksum."""
+
+
+PUT_META: Final = """
+INSERT INTO meta VALUES (?1, ?2, row_checksum(?1, ?2))
+ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum
+"""
+"""A name and its value, in a commit of whoever asks."""
+
+
+def seal(table: str, where: str = "") -> str:
+    """SQL that gives the rows `where` their checksum, on a connection of this file's."""
+    values = ", ".join(SEALED[table])
+    return f"UPDATE {table} SET checksum = row_checksum({values}) {where};"  # noqa: S608 - ours
+
+
+_TO_3: Final = """
+ALTER TABLE transactions ADD COLUMN checksum INTEGER;
+ALTER TABLE changes ADD COLUMN checksum INTEGER;
+ALTER TABLE attempts ADD COLUMN checksum INTEGER;
+ALTER TABLE key_counts ADD COLUMN checksum INTEGER;
+ALTER TABLE horizons ADD COLUMN checksum INTEGER;
+ALTER TABLE meta ADD COLUMN checksum INTEGER;
+INSERT INTO meta SELECT 'unsealed', ifnull(max(revision), 0), NULL FROM transactions;
+"""
+"""At once also where the log is long: what it has already stays without checksums, as version 1 of
+an event tells. The transaction's is of all but its changes; these have their own, so that retention
+removes some of them and the others still show that they are as they were written."""
+
 _MIGRATIONS: Final = {
     0: ((_SCHEMA, _TIME, _INDEXES), 2),
     1: ((_TO_2, _TIME, _FILL_2, _INDEXES), 2),
+    2: ((_TO_3, *map(seal, ("attempts", "horizons", "meta"))), 3),
 }
 """From a schema version to the SQL of each step and the version that they lead to."""
 
@@ -153,9 +196,14 @@ class Database:
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             _prepare(self.writer)
+        except DAMAGED as error:
+            self.writer.close()
+            raise StoreError(damaged(path or Path())) from error
         except apsw.Error as error:
             self.writer.close()
-            raise StoreError(f"{path} cannot be opened as a Signalbox store: {error}.") from error
+            raise StoreError(
+                f"{path} cannot be opened as a Signalbox store: {reason(error)}."
+            ) from error
 
     def reader(self) -> apsw.Connection:
         """A new read-only connection."""
@@ -170,10 +218,7 @@ class Database:
         return value
 
     def set_meta(self, name: str, value: str) -> None:
-        self.writer.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            (name, value),
-        )
+        self.writer.execute(PUT_META, (name, value))
 
     def forget_meta(self, name: str) -> None:
         self.writer.execute("DELETE FROM meta WHERE name = ?", (name,))
@@ -207,10 +252,11 @@ class Database:
             self.set_meta("store", store)
             self.lead(engine)
             self.writer.executemany(
-                "INSERT INTO horizons VALUES (?1, ?2, ?3, ?2, '') ON CONFLICT DO UPDATE SET "
+                "INSERT INTO horizons VALUES (?1, ?2, ?3, ?2, '', NULL) ON CONFLICT DO UPDATE SET "
                 "revision = excluded.revision, at = excluded.at, done_revision = excluded.revision",
                 kept,
             )
+            self.writer.execute(seal("horizons"))
 
     def relax(self) -> None:
         """Commit without waiting for the disk: what a power failure takes, the log has."""
@@ -269,9 +315,12 @@ class Database:
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}.") from error
+            raise StoreError(
+                f"{self.path} cannot be opened as a Signalbox store: {reason(error)}."
+            ) from error
         connection.set_busy_timeout(5_000)
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
+        connection.create_scalar_function("row_checksum", of_row, deterministic=True)
         return connection
 
 
@@ -315,19 +364,24 @@ def _prepare(connection: apsw.Connection) -> None:
     _migrate(connection)
 
 
+def newer_schema(version: int) -> UnknownVersion:
+    return UnknownVersion(
+        f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
+        "Open it with the newer Signalbox that wrote it."
+    )
+
+
 def _migrate(connection: apsw.Connection) -> None:
     with connection:
         version = int(connection.pragma("user_version"))
         if version > SCHEMA_VERSION:
-            raise UnknownVersion(
-                f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
-                "Open it with the newer Signalbox that wrote it."
-            )
+            raise newer_schema(version)
         while version < SCHEMA_VERSION:
             steps, version = _MIGRATIONS[version]
             for step in steps:
                 connection.execute(step)
         connection.pragma("user_version", SCHEMA_VERSION)
         connection.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('store', ?)", (secrets.token_hex(8),)
+            "INSERT OR IGNORE INTO meta VALUES ('store', ?1, row_checksum('store', ?1))",
+            (secrets.token_hex(8),),
         )

@@ -1,14 +1,16 @@
 """What happened: changes and transactions, the event log's content, and their bytes."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from server import checksums
 from server.errors import StoreError, TooLarge, UnknownVersion
 
-VERSION: Final = 1
-"""The version of the events that this program writes."""
+VERSION: Final = 2
+"""The version of the events that this program writes: since the second they have a checksum."""
+WITHOUT_CHECKSUM: Final = 1
 REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
 COMPACTED: Final = "compacted"
@@ -33,6 +35,7 @@ class Transaction(NamedTuple):
     `at` is in milliseconds since 1970 UTC and never decreases along the log. `of` are the revisions
     that an undo or redo reverses.
     `compacted` counts changes that retention had removed before the transaction came to this log.
+    `checksum` is what it was told with, until that is found to be the one of its content.
     """
 
     revision: int
@@ -45,6 +48,33 @@ class Transaction(NamedTuple):
     version: int = VERSION
     of: tuple[int, ...] = ()
     compacted: int = 0
+    checksum: int | None = None
+
+
+def head_checksum(one: Transaction) -> int:
+    """Of all but the changes that are left; how many there were at first is part of it.
+
+    An id that may be used again has got its revision behind it, see `log.forget`.
+    """
+    identity, made = one.id.removesuffix(f"@{one.revision}"), len(one.changes) + one.compacted
+    return checksums.of_row(
+        one.revision, identity, one.actor, one.at, one.type, one.fingerprint, made, one.of
+    )
+
+
+def change_checksum(change: tuple[str, str | None, bool]) -> int:
+    """Apart from the transaction's: so changes may be removed without reading those that stay."""
+    return checksums.of_values(change)
+
+
+def checksum(one: Transaction) -> int:
+    """Of the whole content, made of those of its parts: any place can compute or combine it."""
+    return combined(head_checksum(one), map(checksums.of_values, one.changes))
+
+
+def combined(head: int, changes: Iterable[int]) -> int:
+    """The checksum of a transaction with these of its parts, the changes in the order of keys."""
+    return checksums.of_row(head, *changes)
 
 
 def check_version(version: int, revision: int) -> None:
@@ -59,29 +89,41 @@ def check_version(version: int, revision: int) -> None:
 def encode(transaction: Transaction) -> bytes:
     """A transaction as shared logs hold it: a MessagePack array, its version first.
 
-    Its revision is its place in the log.
+    Its revision is its place in the log. Whether it is as it was written is seen where it comes
+    from: the checksum is that of what is here.
     """
-    _, *content, version, of, compacted = transaction
-    return _ENCODER.encode((version, *content, of, compacted))
+    _, *content, _, of, compacted, _ = transaction
+    return _ENCODER.encode((VERSION, *content, of, compacted, checksum(transaction)))
 
 
 def decode(data: bytes, revision: int) -> Transaction:
-    """The transaction at `revision` of a shared log.
+    """The transaction at `revision` of a shared log; an older version becomes today's.
 
     Raises `UnknownVersion` for what only a newer program understands, `StoreError` for what none of
-    ours has written.
+    ours has written or what is not as it was written.
     """
-    try:
-        version, identity, actor, at, kind, fingerprint, changes, of, compacted = _STORED.decode(
-            data
+    *content, of, compacted, found = _parts(data, revision)
+    one = Transaction._make((revision, *content, VERSION, of, compacted, None))
+    if found not in (None, checksum(one)):
+        raise StoreError(
+            f"The log's transaction at revision {revision} is damaged: its content does not fit "
+            "its checksum."
         )
-    except (msgspec.MsgspecError, RecursionError) as error:
+    return one
+
+
+def _parts(data: bytes, revision: int) -> tuple[Any, ...]:
+    """All behind the version; the checksum, its last, is None in the first version."""
+    try:
+        found: tuple[Any, ...] = _STORED.decode(data)
+        return found[1:]
+    except UNREADABLE:
+        pass
+    try:
+        return (*_STORED_1.decode(data)[1:], None)
+    except UNREADABLE as error:
         check_version(_version(data), revision)
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
-    check_version(version, revision)
-    return Transaction(
-        revision, identity, actor, at, kind, fingerprint, changes, version, of, compacted
-    )
 
 
 def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
@@ -104,7 +146,7 @@ def _version(data: bytes) -> int:
     """What an event of an unknown form says of its version, 0 where it says nothing."""
     try:
         return msgspec.msgpack.decode(data, type=_Versioned).version
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return 0
 
 
@@ -136,6 +178,10 @@ class _Versioned(msgspec.Struct, array_like=True):
     version: int
 
 
-_Stored = tuple[int, str, str, int, str, bytes, list[Change], tuple[int, ...], int]
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes that are no event of ours ends with."""
+_Stored1 = tuple[Literal[1], str, str, int, str, bytes, list[Change], tuple[int, ...], int]
+_Stored = tuple[Literal[2], str, str, int, str, bytes, list[Change], tuple[int, ...], int, int]
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)
+_STORED_1: Final = msgspec.msgpack.Decoder(_Stored1)

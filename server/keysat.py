@@ -29,7 +29,9 @@ class Counted(NamedTuple):
 def keep(connection: apsw.Connection, counted: Counted) -> None:
     """Keep counts for the questions of later, within the open transaction."""
     row = (counted.revision, counted.keys.copy(BUCKETS).encode())
-    connection.execute("INSERT OR REPLACE INTO key_counts VALUES (?, ?)", row)
+    connection.execute(
+        "INSERT OR REPLACE INTO key_counts VALUES (?1, ?2, row_checksum(?1, ?2))", row
+    )
 
 
 def count_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:

@@ -1,5 +1,6 @@
 """The event log's tables: insert, read in order, find by command id."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -8,19 +9,34 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from server.events import REVERSING, Change, Transaction, check_version
+from server.events import (
+    REVERSING,
+    VERSION,
+    Change,
+    Transaction,
+    change_checksum,
+    check_version,
+    combined,
+    head_checksum,
+)
 
 _INSERT_TRANSACTIONS: Final = """
-INSERT INTO transactions (revision, version, command_id, fingerprint, type, actor, at, changes)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO transactions
+    (revision, version, command_id, fingerprint, type, actor, at, changes, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_CHANGES: Final = """
-INSERT INTO changes (revision, key, value, is_new)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
+INSERT INTO changes (revision, key, value, is_new, checksum)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)
 """
 _INSERT_MANY: Final = """
-INSERT INTO changes (revision, key, value, is_new) SELECT ?, key, value, ? FROM json_each(?)
+INSERT INTO changes (revision, key, value, is_new, checksum)
+SELECT ?, key, nullif(substr(value, 12), ''), ?, CAST(substr(value, 2, 10) AS INTEGER)
+FROM json_each(?)
 """
+DIGITS: Final = 10**10
+"""Beyond every checksum. Eleven digits stand before each value: two members for each change would
+cost more."""
 _INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
 _FORGET: Final = """
 UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
@@ -41,33 +57,43 @@ LEFT JOIN changes c ON c.revision = t.revision
 ORDER BY t.revision, c.key
 """
 
+_CHECKSUMS: Final = """
+SELECT revision, checksum, (
+    SELECT json_group_array(c.checksum ORDER BY c.key) FROM changes c WHERE c.revision = t.revision
+) FROM transactions t WHERE revision BETWEEN ? AND ? AND checksum IS NOT NULL
+"""
+
 
 def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
     """Append the rows of `transactions` within the connection's open transaction."""
-    connection.executemany(
-        _INSERT_TRANSACTIONS,
-        [
-            (
-                *(t.revision, t.version, t.id, t.fingerprint, t.type, t.actor, t.at),
-                len(t.changes) + t.compacted,
-            )
-            for t in transactions
-        ],
-    )
+    connection.executemany(_INSERT_TRANSACTIONS, map(_head, transactions))
     # A statement takes the interpreter lock once, not once for every row.
     for one in transactions:
         if len(one.changes) > MANY:
             _insert_many(connection, one)
     small = (t for t in transactions if len(t.changes) <= MANY)
-    if rows := [(t.revision, key, raw, int(new)) for t in small for key, raw, new in t.changes]:
+    if rows := [
+        (t.revision, *change, change_checksum(change)) for t in small for change in t.changes
+    ]:
         connection.execute(_INSERT_CHANGES, (_text(rows),))
     if reversals := [(t.revision, target) for t in transactions for target in t.of]:
         connection.executemany(_INSERT_REVERSALS, reversals)
 
 
+def _head(one: Transaction) -> tuple[Any, ...]:
+    return (
+        *(one.revision, VERSION, one.id, one.fingerprint, one.type, one.actor, one.at),
+        *(len(one.changes) + one.compacted, head_checksum(one)),
+    )
+
+
 def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
     for is_new in (False, True):
-        if rows := {key: raw for key, raw, new in one.changes if new is is_new}:
+        if rows := {
+            change[0]: f"{DIGITS + change_checksum(change)}{change[1] or ''}"
+            for change in one.changes
+            if change[2] is is_new
+        }:
             connection.execute(_INSERT_MANY, (one.revision, int(is_new), _text(rows)))
 
 
@@ -96,6 +122,14 @@ def read(connection: apsw.Connection, after: int, limit: int) -> list[Transactio
     return found
 
 
+def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, int]:
+    """Of the transactions `first` to `last`, as `events.checksum` would give them, as they were
+    written; without those that an older program has written.
+    """
+    rows = connection.execute(_CHECKSUMS, (first, last))
+    return {revision: combined(head, json.loads(parts)) for revision, head, parts in rows}
+
+
 def last_revision(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT ifnull(max(revision), 0) FROM transactions").get)
 
@@ -122,7 +156,6 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
             kind,
             fingerprint,
             changes,
-            version,
             compacted=made - len(changes),
         )
 

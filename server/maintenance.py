@@ -2,20 +2,29 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import apsw
 
 from server import horizons, keysat, log
 from server.app import STORE_FILE, own
-from server.database import STATE_INDEXES, Database
+from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
 from server.errors import StoreError
-from server.events import VERSION
+from server.failures import DAMAGED, damaged, reason
 from server.http.guard import Tokens
 from server.index import KeyIndex
+from server.read_only import copied, is_read_only
+from server.soundness import checksum_problems, guarded, schema_problems, without_checksum
 from server.state import fold
+
+RESTORE: Final = (
+    "Replace the store by a backup, or save with `signalbox export` what can still be read."
+)
+REBUILD: Final = "The event log is sound: `signalbox rebuild` makes everything else anew from it."
 
 MAX_PROBLEMS: Final = 20
 STEP: Final = 5_000
@@ -28,25 +37,26 @@ Progress = Callable[[int, int], None]
 
 
 def verify(data_dir: Path) -> dict[str, Any]:
-    """Whether the file is sound and a replay of the log gives the read model, byte for byte.
+    """Whether the file is as it was written and a replay of the log gives the read model.
 
     Reads one snapshot, also beside a running server; memory does not grow with the store. Returns
-    `{"ok", "store", "revision", "keys", "problems"}`. Raises `StoreError` where there is no store.
+    `{"ok", "store", "revision", "keys", "problems", "advice", "notes"}`: `advice` says what to do
+    about the problems, `notes` what is no problem but worth knowing. Raises `StoreError` where
+    there is no store or where it cannot be read.
     """
-    connection = _open(data_dir)
-    found: dict[str, Any] = dict.fromkeys(("ok", "store", "revision", "keys", "problems"))
-    problems = found["problems"] = list[str]()
-    try:
+    names = ("ok", "store", "revision", "keys", "problems", "advice", "notes")
+    found: dict[str, Any] = dict.fromkeys(names)
+    with _reading(data_dir) as given, _of_today(given) as connection:
         connection.execute("BEGIN")
-        problems.extend(_first(_problems(connection)))
-        found["revision"] = log.last_revision(connection)
-        found["keys"] = connection.execute("SELECT count(*) FROM state").get
-        found["store"] = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        problems.append(f"SQLite: {error}.")  # so much that it cannot be read on
-    finally:
-        connection.close()
-    return found | {"ok": not problems}
+        damage = list(_first(_damage(connection)))
+        wrong = [] if damage else list(_first(_read_model_problems(connection)))
+        found["problems"] = damage + wrong
+        found["notes"] = [] if damage else list(_notes(connection))
+        with suppress(*DAMAGED):
+            found |= _about(connection)
+    if found["problems"]:
+        found["advice"] = RESTORE if damage else REBUILD
+    return found | {"ok": not found["problems"]}
 
 
 def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -54,51 +64,54 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
 
     Raises `StoreInUse` beside a running server, `StoreError` where the log cannot be read.
     """
-    _path(data_dir)
+    path = _path(data_dir)
     lock = own(data_dir)
     try:
-        database = Database(data_dir / STORE_FILE)
-        try:
+        with closing(Database(path)) as database:
             _replay(database.writer, progress)
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise StoreError(f"The log cannot be read, nothing was changed: {error}.") from error
-        finally:
-            database.close()
-        return verify(data_dir)
+    except DAMAGED as error:
+        raise StoreError(f"Nothing was changed. {damaged(path)}") from error
+    except apsw.Error as error:
+        raise StoreError(
+            f"The store {path} cannot be rebuilt: {reason(error)}. Nothing was changed."
+        ) from error
     finally:
         lock.release()
+    return verify(data_dir)
 
 
 def backup(data_dir: Path, target: Path) -> int:
     """Copy the store as it is at one moment to a new file; its size in bytes.
 
-    Works beside a running server. Raises `StoreError` where the file exists or cannot be written.
+    Works beside a running server. Raises `StoreError` where the file exists or cannot be written;
+    nothing is left of it then.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; a backup never overwrites.")
-    source = _open(data_dir)
-    try:
+    with _reading(data_dir) as source:
         os.umask(0o077)
-        copy = apsw.Connection(str(target))
-        with copy.backup("main", source, "main") as steps:
-            while not steps.done:
-                steps.step(10_000)
-        copy.close()
-    except apsw.Error as error:
-        target.unlink(missing_ok=True)
-        raise StoreError(f"{target} cannot be written: {error}.") from error
-    finally:
-        source.close()
-    return target.stat().st_size
+        try:
+            _copy(source, target)
+            return target.stat().st_size
+        except (apsw.Error, OSError) as error:
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+            raise StoreError(f"The backup {target} cannot be written: {reason(error)}.") from error
+
+
+def _copy(source: apsw.Connection, target: Path) -> None:
+    with (
+        closing(apsw.Connection(str(target))) as copy,
+        copy.backup("main", source, "main") as steps,
+    ):
+        while not steps.done:
+            steps.step(10_000)
 
 
 def tokens(data_dir: Path) -> dict[str, str]:
     """The store's tokens: `{"read_token", "write_token"}`. Raises `StoreError`."""
-    connection = _open(data_dir)
-    try:
+    with _reading(data_dir) as connection:
         found = dict(connection.execute("SELECT name, value FROM meta WHERE name GLOB 'token.*'"))
-    finally:
-        connection.close()
     return {f"{name}_token": found[f"token.{name}"] for name in ("read", "write")}
 
 
@@ -113,11 +126,44 @@ def rotate_tokens(data_dir: Path) -> None:
         lock.release()
 
 
-def _problems(connection: apsw.Connection) -> Iterator[str]:
+def _about(connection: apsw.Connection) -> dict[str, Any]:
+    return {
+        "revision": log.last_revision(connection),
+        "keys": connection.execute("SELECT count(*) FROM state").get,
+        "store": connection.execute("SELECT value FROM meta WHERE name = 'store'").get,
+    }
+
+
+def _notes(connection: apsw.Connection) -> Iterator[str]:
+    if older := without_checksum(connection):
+        yield (
+            f"{older} transactions were written by an older Signalbox, without checksums: whether "
+            "their values are still those that were written cannot be told."
+        )
+
+
+def _damage(connection: apsw.Connection) -> Iterator[str]:
+    """What only a backup mends: nothing that could be derived anew."""
+    definitions = list(guarded("The table sqlite_schema", schema_problems(connection)))
+    yield from definitions
+    if definitions:
+        return  # no other question would be understood
+    yield from guarded("The file", _structure_problems(connection))
+    yield from checksum_problems(connection)
+    yield from guarded("The event log", _log_problems(connection))
+
+
+def _structure_problems(connection: apsw.Connection) -> Iterator[str]:
     for (line,) in connection.execute("PRAGMA integrity_check"):
         if line != "ok":
-            yield f"SQLite: {line}"
-    yield from _log_problems(connection)
+            yield f"The structure of the file is damaged (SQLite's own check: {line})."
+
+
+def _read_model_problems(connection: apsw.Connection) -> Iterator[str]:
+    yield from guarded("The tables of the state", _differences(connection))
+
+
+def _differences(connection: apsw.Connection) -> Iterator[str]:
     for (key,) in connection.execute(_BASELESS):
         yield f"{key} should begin with what retention has left of it, and does not."
     for replayed, found in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
@@ -133,9 +179,6 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
 def _log_problems(connection: apsw.Connection) -> Iterator[str]:
     """Up to the last horizon transactions, or changes of them, may have been removed."""
     oldest = max(one.revision for one in horizons.read(connection))
-    newest = connection.execute("SELECT max(version) FROM transactions").get
-    if newest is not None and int(newest) > VERSION:
-        yield f"The log has events of version {newest}; this Signalbox knows {VERSION}."
     for row in connection.execute(_UNSOUND, {"oldest": oldest}):
         revision, before, expected, found, is_older = row
         if revision != before + 1 and revision > oldest + 1:
@@ -170,15 +213,38 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
             connection.execute("ROLLBACK")
 
 
-def _open(data_dir: Path) -> apsw.Connection:
+@contextmanager
+def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
+    """A connection that writes nothing. Raises `StoreError`, also for what ends it meanwhile."""
     path = _path(data_dir)
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(5_000)
-        connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
+        with ExitStack() as stack:
+            file = stack.enter_context(copied(path)) if is_read_only(path) else path
+            connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+            stack.callback(connection.close)
+            connection.set_busy_timeout(5_000)
+            connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
+            yield connection
+    except DAMAGED as error:
+        raise StoreError(damaged(path)) from error
     except apsw.Error as error:
-        raise StoreError(f"{path} cannot be opened as a Signalbox store: {error}.") from error
-    return connection
+        raise StoreError(f"The store {path} cannot be read: {reason(error)}.") from error
+
+
+@contextmanager
+def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
+    """The same store, or a copy with the schema of today. Raises `UnknownVersion`."""
+    version = int(connection.pragma("user_version"))
+    if version > SCHEMA_VERSION:
+        raise newer_schema(version)
+    if version == SCHEMA_VERSION:
+        yield connection
+        return
+    with TemporaryDirectory(prefix="signalbox-") as folder:
+        path = Path(folder) / STORE_FILE
+        _copy(connection, path)
+        with closing(Database(path)) as database:
+            yield database.writer
 
 
 def _path(data_dir: Path) -> Path:

@@ -91,7 +91,7 @@ def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
     """Write the outcomes that the log does not hold, within the open transaction."""
     rows = [_row(outcome) for outcome in outcomes if outcome.is_kept]
     if rows:
-        connection.executemany("INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany(_KEEP, rows)
         connection.execute(
             "DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (KEPT,)
         )
@@ -195,6 +195,11 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
+_KEEP: Final = """
+INSERT INTO attempts SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+    row_checksum(n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+FROM (SELECT ifnull(max(n), 0) + 1 AS n FROM attempts)
+"""
 _TARGETS: Final = """
 SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
 WHERE r.revision = ? AND t.type <> 'compacted' ORDER BY r.target

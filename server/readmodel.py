@@ -238,6 +238,11 @@ class ReadModel(LogQuestions):
         with self.snapshot() as connection:
             return log.read(connection, after, limit)
 
+    def checksums(self, first: int, last: int) -> dict[int, int]:
+        """As `log.checksums`."""
+        with self.snapshot() as connection:
+            return log.checksums(connection, first, last)
+
     def snapshot_pages(
         self, revision: int, match: str, limit: int = SNAPSHOT_ITEMS
     ) -> Iterator[list[Item]]:

@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from server import history, horizons, sightings
+from server.database import seal
 from server.horizons import LAST_REVISION, Horizon
 from server.keys import after_prefix
 from server.reserved import RETENTION, RetentionSetting, milliseconds
@@ -89,6 +90,7 @@ def publish(connection: apsw.Connection, wanted: Sequence[Plan]) -> None:
         connection.execute(_FOLLOW, (plan.prefix,))
     for plan in wanted:
         connection.execute(_ADVANCE, (plan.revision, plan.at, plan.prefix, plan.revision))
+        connection.execute(_SEAL, (plan.prefix,))
 
 
 def step(connection: apsw.Connection, prefix: str, size: int) -> Step:
@@ -105,6 +107,7 @@ def step(connection: apsw.Connection, prefix: str, size: int) -> Step:
     own = [(r, k) for r, k in chunk if k.startswith(prefix) and not k.startswith(longer)]
     removed = _thin_out(connection, own) if own else Removed()
     connection.execute(_DONE, (*chunk[-1], prefix))
+    connection.execute(_SEAL, (prefix,))
     return Step(len(chunk), removed)
 
 
@@ -196,11 +199,12 @@ def _range(prefix: str) -> str:
 
 _SETTINGS: Final = "SELECT key, value FROM state WHERE key >= ? AND key < ?"
 _FOLLOW: Final = """
-INSERT INTO horizons SELECT ?1, revision, at, done_revision, done_key FROM horizons
+INSERT INTO horizons SELECT ?1, revision, at, done_revision, done_key, NULL FROM horizons
 WHERE substr(?1, 1, length(prefix)) = prefix ORDER BY length(prefix) DESC LIMIT 1
 ON CONFLICT DO NOTHING
 """
 _ADVANCE: Final = "UPDATE horizons SET revision = ?, at = ? WHERE prefix = ? AND revision < ?"
+_SEAL: Final = seal("horizons", "WHERE prefix = ?")
 _CHUNK: Final = """
 SELECT c.revision, c.key FROM horizons h CROSS JOIN changes c
 WHERE h.prefix = :prefix AND (c.revision, c.key) > (h.done_revision, h.done_key)

@@ -12,6 +12,7 @@ import msgspec
 
 from server import log
 from server.clock import DAY, EARLIEST
+from server.database import PUT_META
 
 LAST_RUN: Final = "last_run"
 SEEN: Final = "seen"
@@ -90,7 +91,4 @@ def _meta(connection: apsw.Connection, name: str) -> str | None:
 
 
 def _keep(connection: apsw.Connection, name: str, value: str) -> None:
-    connection.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        (name, value),
-    )
+    connection.execute(PUT_META, (name, value))

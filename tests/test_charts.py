@@ -62,7 +62,7 @@ class Log:
         self.database.close()
 
 
-_TRANSACTION = "INSERT INTO transactions VALUES (?, 1, ?, x'', 'set', 'test', ?, 1)"
+_TRANSACTION = "INSERT INTO transactions VALUES (?, 1, ?, x'', 'set', 'test', ?, 1, NULL)"
 _CHANGE = "INSERT INTO changes (revision, key, value) VALUES (?, ?, ?)"
 _ITEM = """
 SELECT value, revision FROM changes WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT 1

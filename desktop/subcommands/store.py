@@ -156,8 +156,9 @@ def _report(report: dict[str, Any], as_json: bool) -> int:
         known = report["keys"] is not None  # else there was no reading on
         about = f": revision {report['revision']:,}, {report['keys']:,} keys" if known else ""
         click.echo(found + about)
-        for problem in report["problems"]:
-            click.echo(f"  {problem}")
+        for line in (*report["problems"], report["advice"], *report["notes"]):
+            if line:
+                click.echo(f"  {line}")
     return 0 if report["ok"] else REJECTED
 
 

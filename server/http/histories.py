@@ -28,15 +28,16 @@ def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None)
 def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
     while found := readmodel.transactions(after, TRANSACTIONS):
         after = found[-1].revision
+        checksums = readmodel.checksums(found[0].revision, after)
         wanted = (one for one in found if one.revision <= last)
-        if piece := b"".join(_line(one, pattern) for one in wanted):
+        if piece := b"".join(_line(one, pattern, checksums.get(one.revision)) for one in wanted):
             yield piece
         if after >= last:
             return
         breathe()
 
 
-def _line(one: Transaction, pattern: Pattern | None) -> bytes:
+def _line(one: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:
     if one.type == COMPACTED:
         return b""
     matching = (each for each in one.changes if pattern is None or pattern.matches(each.key))
@@ -49,4 +50,6 @@ def _line(one: Transaction, pattern: Pattern | None) -> bytes:
         recorded.reverses = list(one.of)
     if one.compacted:
         recorded.compacted = one.compacted
+    if checksum is not None and len(changes) == len(one.changes):
+        recorded.checksum = f"{checksum:08x}"
     return msgspec.json.encode(recorded) + b"\n"

@@ -10,7 +10,7 @@ import apsw
 from server import state
 from server.engines.base import Unsettled
 from server.errors import Conflict, Invalid, SignalboxError, Unavailable
-from server.events import COMPACTED, Change, Transaction, check_bytes
+from server.events import COMPACTED, Change, Transaction, check_bytes, checksum
 from server.http.batches import located
 from server.http.lines import LineReader
 from server.http.records import read_record
@@ -34,6 +34,11 @@ _OTHER: Final = (
 _GAP: Final = (
     "Revision {} follows {}. What is between was left out when this was written, or had been "
     "removed by retention; `signalbox migrate` copies a store that has been thinned out."
+)
+
+_ALTERED: Final = (
+    "Revision {} is not as it was exported: its content does not fit its checksum {:08x}. Export "
+    "it again from its store, or use a backup."
 )
 
 
@@ -173,7 +178,7 @@ class Recording:
                 changes.append(Change(key, raw, raw is not None and key not in exist))
             exist |= {change.key for change in changes if change.raw is not None}
             exist -= {change.key for change in changes if change.raw is None}
-            found.append(one._replace(changes=changes))
+            found.append(_as_exported(one._replace(changes=changes), number))
         return found
 
     def _existing(self, keys: set[str]) -> set[str]:
@@ -205,6 +210,14 @@ class Recording:
         return (
             json.dumps({"type": "summary", "id": self._id} | status | self.counts).encode() + b"\n"
         )
+
+
+def _as_exported(one: Transaction, number: int) -> Transaction:
+    """Raises `Invalid` where the line's content is not that of its checksum."""
+    if one.checksum not in (None, checksum(one)):
+        why = _ALTERED.format(one.revision, one.checksum)
+        raise located(Invalid(why), number)
+    return one._replace(checksum=None)
 
 
 def _told(one: Transaction) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ class _Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
-    """See `shapes.Recorded`; those of an earlier export have no fingerprint."""
+    """See `shapes.Recorded`; those of an earlier export have no fingerprint or no checksum."""
 
     revision: int
     id: str
@@ -41,6 +41,7 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True):
     fingerprint: str = ""
     reverses: list[int] = []
     compacted: int = 0
+    checksum: str | None = None
 
 
 class _Glance(msgspec.Struct):
@@ -58,13 +59,17 @@ def is_record(line: bytes) -> bool:
 
 
 def read_record(line: bytes) -> Transaction:
-    """Whether each key is new is left open. Raises `Invalid`, `Malformed` or `TooLarge`."""
+    """Whether each key is new is left open, and so is whether its checksum fits.
+
+    Raises `Invalid`, `Malformed` or `TooLarge`.
+    """
     if len(line) > MAX_RECORD:
         raise TooLarge(f"The transaction has more than {MAX_RECORD} bytes.", limit=MAX_RECORD)
     try:
         record = values.decode_as(_DECODER, line)
         fingerprint = bytes.fromhex(record.fingerprint)
         at = milliseconds(record.at)
+        checksum = None if record.checksum is None else int(record.checksum, 16)
     except (Malformed, ValueError) as error:
         why = f"This is no transaction of a history that this Signalbox knows: {error}."
         raise Malformed(why) from error
@@ -86,6 +91,7 @@ def read_record(line: bytes) -> Transaction:
         fingerprint,
         _changes(record.changes),
         of=_reversed(record),
+        checksum=checksum,
     )
 
 

@@ -300,13 +300,15 @@ class Recorded(Transaction, kw_only=True):
     """A transaction as an export of the history has it; `reverses` are revisions.
 
     `fingerprint` (hexadecimal) tells whether the same command comes again. `compacted` counts
-    changes that retention has removed from it.
+    changes that retention has removed from it. `checksum` (hexadecimal) is that of its content;
+    left out where the line has only some of its changes, and of what older programs have written.
     """
 
     type: str
     fingerprint: str = ""
     reverses: list[int] | UnsetType = UNSET
     compacted: int | UnsetType = UNSET
+    checksum: str | UnsetType = UNSET
 
 
 class Reset(Shape):

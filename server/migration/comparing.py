@@ -118,7 +118,7 @@ class Table(NamedTuple):
 TABLES: Final = (
     Table(
         "transaction",
-        "SELECT revision, command_id, actor, at, type, changes, version, hex(fingerprint) "
+        "SELECT revision, command_id, actor, at, type, changes, hex(fingerprint) "
         "FROM transactions WHERE type <> 'compacted' ORDER BY revision",
         1,
     ),

@@ -43,7 +43,7 @@ def copy(source: Log, target: Log, progress: Progress) -> int:
     """Append to `target` what `source` has behind it, until it has no more; the revision then.
 
     Raises `Conflict` where `target` has something else than the beginning of `source`, `TooLarge`
-    for a transaction that it does not take, `Unavailable`.
+    for a transaction that it does not take, `StoreError` for one that is damaged, `Unavailable`.
     """
     done = common(source, target)
     while done < (end := source.last_revision()):

@@ -13,7 +13,7 @@ from server.engines.address import Address, AddressError, read_address
 from server.engines.base import Foundation, SharedLog, Unsettled
 from server.engines.sqlite import SqliteEngine
 from server.errors import StoreError, Unavailable
-from server.events import COMPACTED, Transaction, net_keys
+from server.events import COMPACTED, Transaction, checksum, net_keys
 from server.readmodel import ReadModel
 
 PATIENCE_SECONDS: Final = 30.0
@@ -178,7 +178,22 @@ class File:
         return None if found is None else self.read(found - 1, 1)[0]
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        return log.read(self.database.writer, after, limit)
+        """Raises `StoreError` for a transaction that is not as it was written."""
+        found = log.read(self.database.writer, after, limit)
+        if found:
+            ends = found[0].revision, found[-1].revision
+            checksums = log.checksums(self.database.writer, *ends)
+            for one in found:
+                self._check(one, checksums.get(one.revision))
+        return found
+
+    def _check(self, one: Transaction, written: int | None) -> None:
+        if written not in (None, checksum(one)):
+            raise StoreError(
+                f"Revision {one.revision} ({one.type} by {one.actor}) of {self.shown} is damaged: "
+                "its content does not fit its checksum. Nothing of it was copied. `signalbox "
+                "verify` tells more; a backup of that store may have it as it was."
+            )
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """What only fills gaps in other logs is left out. Nobody else appends, by the lock."""

@@ -62,7 +62,7 @@ def write(connection: apsw.Connection, made: Iterator[Made], started_at: int) ->
     while some := list(islice(made, 100)):
         count += len(some)
         connection.executemany(
-            "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'batch', ?, ?, ?)",
+            "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'batch', ?, ?, ?, NULL)",
             [
                 (
                     one.revision,
@@ -74,7 +74,7 @@ def write(connection: apsw.Connection, made: Iterator[Made], started_at: int) ->
                 for one in some
             ],
         )
-        connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?)", _changes(some))
+        connection.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, NULL)", _changes(some))
     return count
 
 

@@ -79,7 +79,7 @@ class Store:
         ]
         with self._connection as connection:
             connection.executemany(
-                "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'set', ?, ?, 1)",
+                "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'set', ?, ?, 1, NULL)",
                 [(revision, identity, one.actor, at) for revision, (one, identity, _) in numbered],
             )
             for statement in _CHANGE, _STATE:

@@ -26,10 +26,10 @@ def main() -> None:
         batch = sorted(rows[first : first + BATCH_LINES])
         with connection:
             connection.execute(
-                "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'import', 'script', 0, ?)",
+                "INSERT INTO transactions VALUES (?, 1, ?, x'00', 'import', 'script', 0, ?, NULL)",
                 (batch[0][0], f"raw-{batch[0][0]}", len(batch)),
             )
-            connection.executemany("INSERT INTO changes VALUES (?, ?, ?, 1)", batch)
+            connection.executemany("INSERT INTO changes VALUES (?, ?, ?, 1, NULL)", batch)
             connection.executemany(
                 "INSERT INTO state (revision, born, key, value) VALUES (?1, ?1, ?2, ?3)"
                 " ON CONFLICT (key)"

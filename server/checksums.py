@@ -1,0 +1,22 @@
+"""The checksum of a row: tells whether its values are still those that were written."""
+
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+
+def of_row(*values: Any) -> int:
+    """As `of_values`, for SQL too."""
+    return crc32(_encode(values))
+
+
+def of_values(values: tuple[Any, ...]) -> int:
+    """CRC-32 of the values as a MessagePack array: an integer is not a text, None is nothing else.
+
+    It finds what disks and memory do to a file, not what somebody does on purpose.
+    """
+    return crc32(_encode(values))
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
