@@ -25,7 +25,6 @@ from desktop.qt_menus import is_dark
 
 __all__ = ["is_dark"]
 
-PAGES: Final = ("/", "/login")
 Can, Do = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
 EDITS: Final = {
     Can.CanUndo: Do.Undo,
@@ -91,7 +90,7 @@ def fit(
 def stay(home: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
     """Let the window show the page and nothing else: no link, no dropped file, no raw answer."""
     url = request.url()
-    if _origin(url) != _origin(QUrl(home())) or url.path() not in PAGES:
+    if _origin(url) != _origin(QUrl(home())) or url.path() != "/":
         request.reject()
 
 

@@ -145,7 +145,7 @@ def _wishes(seat: Seat, box: Box) -> tuple[Geometry | None, str]:
 
 def _entrance(seat: Seat, box: Box) -> str:
     """A new login address that tells the page its window's name, as nothing else is kept there."""
-    return f"{box.login()}#{seat.name}"
+    return f"{box.login()}&window={seat.name}"
 
 
 def _beside(work: Callable[..., None], *args: object) -> None:

@@ -54,7 +54,7 @@ def announce(app: App, as_json: bool) -> None:
     else:
         text = (
             f"Signalbox serves {app.data_dir} ({app.engine.name}, {app.engine.durability}).\n"
-            f"Open {app.url}/login?code={app.guard.new_code()}"
+            f"Open {app.url}/#code={app.guard.new_code()}"
         )
     click.echo(text)
     sys.stdout.flush()

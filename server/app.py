@@ -75,9 +75,7 @@ class App:
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
-        # Cookies reach every port of this computer: those of two nodes must not meet.
-        cookie = self.node.id if self.node else self.readmodel.store
-        self.guard = Guard(self.tokens, cookie, steady)
+        self.guard = Guard(self.tokens, steady)
         self._computer = ComputerSource(
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None
         )

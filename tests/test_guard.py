@@ -1,19 +1,20 @@
-"""Who may ask: Host, Origin, site, token and cookie in front of every route."""
+"""Who may ask: Host, Origin, site, token and the window's secret in front of every route."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 
 from harness import Answer, Server
 from robust import JSON, Client, exchange, head, serving
 
+OPEN = [("GET", "/"), ("GET", "/static/base.css"), ("POST", "/redeem")]
+"""What everybody may ask: there is nothing of the store in it."""
 READS = [
-    "/",
     "/openapi.json",
-    "/static/base.css",
+    "/queries/window",
     "/queries/state",
     "/queries/state/a",
     "/queries/tree",
@@ -28,6 +29,7 @@ READS = [
 ]
 WRITES = ["/commands", "/commands/import", "/login"]
 ROUTES = [("GET", path) for path in READS] + [("POST", path) for path in WRITES]
+EVERYWHERE = [*OPEN, *ROUTES]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ HOSTS = [
 def test_a_foreign_host_is_forbidden_everywhere(box: Server, host: str) -> None:
     """A page elsewhere whose name resolves to 127.0.0.1 gets nowhere (DNS rebinding)."""
     given = host.format(port=box.port)
-    for method, path in [*ROUTES, ("GET", "/login?code=x")]:
+    for method, path in EVERYWHERE:
         message = assert_refused(ask(box, method, path, {"Host": given}), 403, "forbidden", path)
         assert "Host" in message
         assert given[:40] in message
@@ -114,7 +116,7 @@ ORIGINS = [
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_is_forbidden_everywhere(box: Server, origin: str) -> None:
     given = origin.format(port=box.port)
-    for method, path in [*ROUTES, ("GET", "/login?code=x")]:
+    for method, path in EVERYWHERE:
         message = assert_refused(ask(box, method, path, {"Origin": given}), 403, "forbidden", path)
         assert "Origin" in message
 
@@ -123,22 +125,20 @@ def test_a_foreign_origin_is_forbidden_everywhere(box: Server, origin: str) -> N
 def test_a_request_that_a_browser_sends_for_another_site_is_forbidden(
     box: Server, site: str
 ) -> None:
-    """A cookie reaches every port of 127.0.0.1, so only `same-origin` tells the own page."""
-    for method, path in ROUTES:
+    """`same-site` is any port of 127.0.0.1, so only `same-origin` tells the own page."""
+    for method, path in EVERYWHERE:
         for mode in ("cors", "no-cors", "websocket"):
             headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
             assert_refused(ask(box, method, path, headers), 403, "forbidden", path)
 
 
 @pytest.mark.parametrize("site", ["none", "cross-site", "same-site"])
-def test_a_navigation_may_come_from_elsewhere_to_the_two_ways_in_alone(
+def test_a_navigation_may_come_from_elsewhere_to_the_empty_page_alone(
     box: Server, site: str
 ) -> None:
     headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
-    assert ask(box, "GET", "/", headers).status == 200
-    login = ask(box, "GET", "/login?code=unknown", headers, token=None)
-    assert_refused(login, 401, "unauthenticated", "/login")
-    for method, path in ROUTES[1:]:
+    assert ask(box, "GET", "/", headers, token=None).status == 200
+    for method, path in EVERYWHERE[1:]:
         assert_refused(ask(box, method, path, headers), 403, "forbidden", path)
 
 
@@ -198,93 +198,141 @@ def test_the_read_token_reads_and_writes_nothing(box: Server) -> None:
     answer = box.post({"type": "set", "key": "never", "value": 1}, token="read")
     assert_refused(answer, 403, "forbidden", "/commands")
     assert box.get("/queries/state/never").status == 404
-    for path in READS[1:-2]:
+    for path in READS[:-2]:
         if path != "/queries/stream":
             assert ask(box, "GET", path, {}, "read").status in {200, 404}
 
 
-def logged_in(box: Server) -> str:
-    """The cookie as a browser gets it."""
-    address = ask(box, "POST", "/login", {}).json()["url"]
-    assert address.startswith(f"{box.url}/login?code=")
-    parts = urlsplit(address)
-    answer = ask(box, "GET", f"{parts.path}?{parts.query}", {}, token=None)
-    assert (answer.status, answer.headers["location"]) == (303, "/")
-    return answer.headers["set-cookie"]
+def new_code(box: Server) -> str:
+    address: str = ask(box, "POST", "/login", {}).json()["url"]
+    assert address.startswith(f"{box.url}/#code=")
+    return address.removeprefix(f"{box.url}/#code=")
 
 
-def test_the_login_cookie_is_for_this_store_this_session_and_no_script(box: Server) -> None:
-    pair, *attributes = logged_in(box).split("; ")
-    assert pair.startswith(f"signalbox_{box.store[:8]}=")
-    assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict"]
-    for token in (box.read_token, box.write_token):
-        assert token not in pair
+def redeem(box: Server, code: Any) -> Answer:
+    return box.request("POST", "/redeem", json.dumps({"code": code}).encode(), JSON, None)
 
 
-def test_the_cookie_reads_and_writes_as_the_window(box: Server) -> None:
-    cookie = {"Cookie": "other=1; " + logged_in(box).split(";")[0]}
-    assert ask(box, "GET", "/queries/state/a", cookie, None).json()["value"] == 1
-    answer = box.post({"type": "set", "key": "by.cookie", "value": 1}, None, cookie)
+def secret_of(box: Server) -> str:
+    """The window's secret as a browser gets it."""
+    answer = redeem(box, new_code(box))
     assert answer.status == 200
-    assert box.get("/queries/state/by.cookie").json()["actor"] == "window"
-    foreign = {**cookie, "Origin": "http://127.0.0.1:1"}
-    assert box.post({"type": "toggle", "key": "x"}, None, foreign).status == 403
+    secret: str = answer.json()["secret"]
+    return secret
 
 
-@pytest.mark.parametrize(
-    "cookie",
-    [
-        "{name}=wrong",
-        "{name}=",
-        "{name}",
-        "{name}={read}",
-        "{name}={write}",
-        "signalbox_00000000={value}",
-        "x{name}={value}",
-        "{name}x={value}",
-        "{name}={value}x",
-        '"{name}={value}"',
-        "ÿ={value}",
-    ],
-)
-def test_any_other_cookie_is_none(box: Server, cookie: str) -> None:
-    name, _, value = logged_in(box).split(";")[0].partition("=")
-    given = cookie.format(name=name, value=value, read=box.read_token, write=box.write_token)
-    answer = ask(box, "GET", "/queries/status", {"Cookie": given}, token=None)
-    assert_refused(answer, 401, "unauthenticated", "/queries/status")
-
-
-@pytest.mark.parametrize("code", ["", "unknown", "%00", "%FF", "x" * 5_000, "a&code=b"])
-def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str) -> None:
-    answer = ask(box, "GET", f"/login?code={code}", {}, token=None)
-    assert_refused(answer, 401, "unauthenticated", "/login")
+def test_the_way_in_answers_with_the_secret_and_what_the_page_shows_first(box: Server) -> None:
+    answer = redeem(box, new_code(box))
+    assert 'id="k:a"' in answer.json()["page"]
+    assert answer.json()["secret"] not in answer.json()["page"]
+    for token in (box.read_token, box.write_token):
+        assert token not in answer.body.decode()
     assert "set-cookie" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-def test_a_preview_does_not_use_a_login_code_up(box: Server) -> None:
-    code = ask(box, "POST", "/login", {}).json()["url"].removeprefix(box.url)
-    assert ask(box, "HEAD", code, {}, token=None).status == 401
-    assert ask(box, "GET", code, {}, token=None).status == 303
+def test_the_empty_page_holds_nothing_of_the_store(box: Server) -> None:
+    answer = ask(box, "GET", "/", {}, token=None)
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    for name in (box.store, str(box.data_dir), "k:a"):
+        assert name not in answer.body.decode()
+
+
+def test_the_windows_secret_reads_and_writes_as_the_window(box: Server) -> None:
+    secret = secret_of(box)
+    assert ask(box, "GET", "/queries/state/a", {}, secret).json()["value"] == 1
+    answer = box.post({"type": "set", "key": "by.window", "value": 1}, secret)
+    assert answer.status == 200
+    assert box.get("/queries/state/by.window").json()["actor"] == "window"
+    foreign = {"Origin": "http://127.0.0.1:1"}
+    assert box.post({"type": "toggle", "key": "x"}, secret, foreign).status == 403
+
+
+def test_no_cookie_opens_anything(box: Server) -> None:
+    secret = secret_of(box)
+    for name in ("signalbox", f"signalbox_{box.store[:8]}", "secret", "Authorization"):
+        given = {"Cookie": f"{name}={secret}; {name}=Bearer {box.write_token}"}
+        for method, path in ROUTES:
+            answer = ask(box, method, path, given, token=None)
+            assert_refused(answer, 401, "unauthenticated", path)
+            assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("code", ["", "unknown", "\0", "ÿ", "x" * 5_000, "a&code=b"])
+def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str) -> None:
+    message = assert_refused(redeem(box, code), 401, "unauthenticated", "/redeem")
+    assert "signalbox token --login" in message
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"code": 1}', b'{"code": "", "x": 1}'])
+def test_what_is_no_code_is_told_so(box: Server, body: bytes) -> None:
+    answer = box.request("POST", "/redeem", body, JSON, None)
+    assert (answer.status, answer.json()["code"]) in {(400, "malformed"), (422, "invalid")}
+
+
+def test_a_code_is_taken_as_json_alone(box: Server) -> None:
+    """What a form of another site can send is refused."""
+    code = json.dumps({"code": new_code(box)}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = box.request("POST", "/redeem", code, {"Content-Type": kind}, None)
+        assert_refused(answer, 415, "media_type", "/redeem")
 
 
 def test_a_login_code_opens_once(box: Server) -> None:
-    parts = urlsplit(ask(box, "POST", "/login", {}).json()["url"])
-    path = f"{parts.path}?{parts.query}"
-    assert ask(box, "GET", path, {}, None).status == 303
-    assert_refused(ask(box, "GET", path, {}, None), 401, "unauthenticated", "/login")
+    code = new_code(box)
+    assert redeem(box, code).status == 200
+    assert_refused(redeem(box, code), 401, "unauthenticated", "/redeem")
 
 
-def test_the_cookie_and_the_tokens_are_good_after_a_restart(tmp_path: Path) -> None:
+def test_the_secret_and_the_tokens_are_good_after_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path / "store") as first:
-        cookie = {"Cookie": logged_in(first).split(";")[0]}
+        secret = secret_of(first)
     with serving(tmp_path / "store") as again:
-        assert ask(again, "GET", "/queries/status", cookie, None).status == 200
+        assert ask(again, "GET", "/queries/status", {}, secret).status == 200
         assert (again.read_token, again.write_token) == (first.read_token, first.write_token)
+
+
+ALLOWED = {
+    "/": "GET,HEAD",
+    "/static/base.css": "GET,HEAD",
+    "/redeem": "POST",
+    "/login": "POST",
+    "/commands": "POST",
+    "/commands/import": "POST",
+    "/commands/compact": "POST",
+    "/openapi.json": "GET,HEAD",
+    "/queries/window": "GET,HEAD",
+    "/queries/page": "GET,HEAD",
+    "/queries/stream": "GET,HEAD",
+    "/queries/state": "GET,HEAD",
+    "/queries/state/a": "GET,HEAD",
+    "/queries/tree": "GET,HEAD",
+    "/queries/history/a": "GET,HEAD",
+    "/queries/diff": "GET,HEAD",
+    "/queries/attempts": "GET,HEAD",
+    "/queries/attempts/x": "GET,HEAD",
+    "/queries/export": "GET,HEAD",
+    "/queries/status": "GET,HEAD",
+    "/queries/metrics": "GET,HEAD",
+}
+
+
+@pytest.mark.parametrize("path", ALLOWED)
+def test_another_method_is_told_which_ones_a_route_takes(box: Server, path: str) -> None:
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"):
+        if method in ALLOWED[path].split(","):
+            continue
+        answer = ask(box, method, path, {})
+        assert answer.status == 405, (method, answer)
+        assert answer.headers["allow"].replace(" ", "") == ALLOWED[path]
+        if method != "HEAD":
+            assert_refused(answer, 405, "method", path)
 
 
 def test_no_answer_lets_another_origin_read_it_or_leaves_it_in_a_cache(box: Server) -> None:
     with Client(box) as client:
-        for method, path in ROUTES:
+        for method, path in EVERYWHERE:
             if path in {"/queries/stream", "/queries/page"}:
                 continue
             answer = client.ask(method, path, b"{}" if method == "POST" else None, JSON)

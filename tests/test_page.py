@@ -253,6 +253,7 @@ def test_the_theme_follows_the_system_until_the_store_says_otherwise(window: Win
     window.server.set("_signalbox.theme", "light")
     window.wait_for(f"() => {ground} === '{light}'")
     window.page.reload()
+    window["#rows"].wait_for(state="attached")
     assert window.page.evaluate(ground) == light
 
 

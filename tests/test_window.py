@@ -129,10 +129,7 @@ def test_download_asks_where_to_and_arrives(desk: Desk, tmp_path: Path) -> None:
     shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})
     with page_of(port) as page:
-        page.evaluate(
-            "Object.assign(document.createElement('a'), "
-            "{href: '/queries/export?format=json', download: 'keys.json'}).click()"
-        )
+        page.evaluate("import('/static/transfer.js').then(({exportAs}) => exportAs('json'))")
         shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Save")
         shown.xdotool("type", str(tmp_path / "saved.json"))
         shown.xdotool("key", "Return")

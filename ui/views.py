@@ -7,7 +7,7 @@ A region is one element with an id of its own. Names of parameters are those of 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -79,6 +79,19 @@ class Moment(NamedTuple):
     is_now: bool = False
 
 
+MODULES: Final = (
+    *("datastar", "picture", "commands", "values", "editor", "list", "tree", "forms", "palette"),
+    *("sources", "past", "restore", "activity", "clipboard", "identity", "undo", "resolve"),
+    *("history", "chart", "diff", "about", "menu", "title", "save", "transfer", "app"),
+)
+"""The page's scripts, to be fetched while it is not known yet what they will show."""
+
+
+def door() -> str:
+    """The page as everybody gets it: there is nothing in it but the way in."""
+    return _render("door.html", modules=" ".join(MODULES))
+
+
 def shell(
     *,
     store: str,
@@ -91,7 +104,7 @@ def shell(
     regions: Mapping[str, str],
     has_keys: bool,
 ) -> str:
-    """The whole page before its stream keeps it current. `window` is a fresh id for this window.
+    """The page's inside before its stream keeps it current. `window` is a new id for this window.
 
     `node` is the server's own where several share the store, else empty.
     `regions` are the HTML of what is in sight at first: rows, tree, about and foot.

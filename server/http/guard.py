@@ -1,4 +1,4 @@
-"""Who may ask: Host, Origin, token or cookie. In front of every route."""
+"""Who may ask: Host, Origin, token or the window's secret. In front of every route."""
 
 import hmac
 import secrets
@@ -12,6 +12,8 @@ CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
 
 Role = Literal["read", "write", "window"]
+ROLES: Final[tuple[Role, ...]] = ("write", "window", "read")
+PUBLIC: Final = {"/", "/redeem"}
 
 
 class Tokens(NamedTuple):
@@ -37,11 +39,10 @@ class Tokens(NamedTuple):
 class Guard:
     """`port` is where the server listens; `clock` gives seconds."""
 
-    def __init__(self, tokens: Tokens, store: str, clock: Callable[[], float]) -> None:
+    def __init__(self, tokens: Tokens, clock: Callable[[], float]) -> None:
         self._tokens = tokens
         self._clock = clock
         self._codes: dict[str, float] = {}
-        self.cookie = f"signalbox_{store[:8]}"
         self._hosts: frozenset[str] = frozenset()
         self._origins: frozenset[str] = frozenset()
 
@@ -51,16 +52,14 @@ class Guard:
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
 
     def check(self, environ: dict[str, Any]) -> Role | None:
-        """The role of the request's sender, None for a way in (`/login`).
+        """The role of the request's sender, None for what is open to everybody (`is_public`).
 
         Raises `Forbidden` for a foreign Host, Origin or site, `Malformed` for two different hosts,
         `Unauthenticated` without a token.
         """
         self._check_host(environ.get("HTTP_HOST"), environ.get("signalbox.authority"))
         self._check_origin(environ)
-        if environ["PATH_INFO"] == "/login" and environ["REQUEST_METHOD"] == "GET":
-            return None
-        return self._role(environ)
+        return None if is_public(environ["PATH_INFO"]) else self._role(environ)
 
     def demand_write(self, role: Role | None) -> None:
         """Raises `Forbidden` for a token that may only read."""
@@ -68,7 +67,7 @@ class Guard:
             raise Forbidden("This token may only read; commands need the write token.")
 
     def new_code(self) -> str:
-        """A one-time code for `/login`, good for `CODE_SECONDS`."""
+        """A one-time code for `redeem`, good for `CODE_SECONDS`."""
         now = self._clock()
         self._codes = {code: end for code, end in self._codes.items() if end > now}
         while len(self._codes) >= MAX_CODES:
@@ -78,7 +77,7 @@ class Guard:
         return code
 
     def redeem(self, code: str) -> str:
-        """The Set-Cookie value for a code.
+        """The window's secret for a code.
 
         Raises `Unauthenticated` for one that is unknown, used or too old.
         """
@@ -88,7 +87,7 @@ class Guard:
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return f"{self.cookie}={self._tokens.window}; Path=/; HttpOnly; SameSite=Strict"
+        return self._tokens.window
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""
@@ -108,10 +107,7 @@ class Guard:
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site in (None, "same-origin"):
             return
-        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] in (
-            "/",
-            "/login",
-        )
+        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] == "/"
         if not (arrives and environ["REQUEST_METHOD"] == "GET"):
             raise Forbidden(
                 f"The request comes from another site (Sec-Fetch-Site: {_shown(site)})."
@@ -119,21 +115,22 @@ class Guard:
 
     def _role(self, environ: dict[str, Any]) -> Role:
         authorization = environ.get("HTTP_AUTHORIZATION")
-        if authorization is not None:
-            scheme, _, token = authorization.partition(" ")
-            if scheme.lower() == "bearer":
-                for role in ("write", "read"):
-                    if _equal(token.strip(), getattr(self._tokens, role)):
-                        return role
-            raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
-        for part in environ.get("HTTP_COOKIE", "").split(";"):
-            name, _, value = part.strip().partition("=")
-            if name == self.cookie and _equal(value, self._tokens.window):
-                return "window"
-        raise Unauthenticated(
-            "A token is needed: Authorization: Bearer …, see `signalbox token`; "
-            "for a browser `signalbox token --login`."
-        )
+        if authorization is None:
+            raise Unauthenticated(
+                "A token is needed: Authorization: Bearer …, see `signalbox token`; "
+                "for a browser `signalbox token --login`."
+            )
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            for role in ROLES:
+                if _equal(token.strip(), getattr(self._tokens, role)):
+                    return role
+        raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
+
+
+def is_public(path: str) -> bool:
+    """Whether a path holds nothing of the store: the empty page, its files and the way in."""
+    return path in PUBLIC or path.startswith("/static/")
 
 
 def _equal(given: str, known: str) -> bool:

@@ -60,7 +60,7 @@ class Headers(dict[str, str]):
         elif name in _ONCE:
             raise Malformed(f"The header {name} is given twice.")
         else:
-            self[name] += ("; " if name == "cookie" else ",") + value
+            self[name] += "," + value
 
     def _check_length(self) -> None:
         coding = super().get("transfer-encoding")

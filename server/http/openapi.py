@@ -14,6 +14,7 @@ from server.http.shapes import (
     EVENTS,
     Accepted,
     AcceptedAttempt,
+    Admission,
     Attempts,
     Compaction,
     Diff,
@@ -23,6 +24,7 @@ from server.http.shapes import (
     Page,
     Progress,
     Recorded,
+    Redemption,
     Refusal,
     Rejected,
     RejectedAttempt,
@@ -48,10 +50,9 @@ _TOKENS: Final = {
     "read": {"type": "http", "scheme": "bearer", "description": "Opens queries."},
     "write": {"type": "http", "scheme": "bearer", "description": "Opens everything."},
     "window": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "signalbox_<the first 8 of the store's id>",
-        "description": "What `GET /login` gives a browser. Opens everything.",
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What `POST /redeem` gives a browser. Opens everything.",
     },
 }
 _WRITERS: Final = ("write", "window")
@@ -274,19 +275,22 @@ _ROUTES: Final[dict[str, Route]] = {
     "POST /login": Route(
         "new_login_address", "A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS
     ),
-    "GET /login": Route(
-        "log_in",
-        "Exchanges a one-time code for the window's cookie.",
-        {},
-        {"303": {"description": "Go to /.", "headers": {"Set-Cookie": {"schema": _TEXT}}}},
+    "POST /redeem": Route(
+        "redeem",
+        "Exchanges a one-time code for the window's secret.",
+        _json(Admission),
+        body=_json(Redemption),
         tokens=(),
-        asks={"code": "From a one-time address; good once, for five minutes."},
     ),
-    "GET /": Route("open_window", "The window's page.", _text("text/html")),
+    "GET /": Route("open_window", "The window's page, empty.", _text("text/html"), tokens=()),
     "GET /static/{file}": Route(
         "get_file",
         "A file of the page.",
         {**_text("text/javascript"), **_text("text/css"), **_text("image/svg+xml")},
+        tokens=(),
+    ),
+    "GET /queries/window": Route(
+        "get_window", "What is in the window's page, as HTML.", _text("text/html")
     ),
     "GET /queries/state/{key}": Route(
         "get_key",

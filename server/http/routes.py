@@ -59,13 +59,12 @@ def application(
                 _demand(method, "POST", path)
                 guard.demand_write(role)
                 return writes[path](environ, start_response, role or "")
-            if path == "/login" and method == "POST":
+            if path == "/login":
+                _demand(method, "POST", path)
                 guard.demand_write(role)
-                return answer(
-                    start_response, 200, {"url": f"{url()}/login?code={guard.new_code()}"}
-                )
+                return answer(start_response, 200, {"url": f"{url()}/#code={guard.new_code()}"})
             if path == "/queries/stream":
-                _demand("GET" if method == "HEAD" else method, "GET", path)
+                _demand(method, "GET", path)
                 return streams.route(environ, start_response)
             _check_path(path)
             result: Iterable[bytes] = reads(environ, start_response)
@@ -99,15 +98,31 @@ def _check_path(path: str) -> None:
 
 
 def _demand(method: str, wanted: str, path: str) -> None:
-    if method != wanted:
-        raise MethodNotAllowed(f"{path} is asked with {wanted}, not {method[:20]}.", wanted)
+    if method not in (allowed := _methods(wanted)):
+        raise _other_method(method, path, allowed)
+
+
+def _methods(wanted: str) -> list[str]:
+    """What GET answers HEAD answers as well (RFC 9110, 9.3.2)."""
+    return [*wanted.split(","), *(["HEAD"] if "GET" in wanted else [])]
+
+
+def _other_method(method: str, path: str, allowed: list[str]) -> MethodNotAllowed:
+    message = f"{path[:200]} is asked with {' or '.join(allowed)}, not {method[:20]}."
+    return MethodNotAllowed(message, ", ".join(allowed))
 
 
 def _as_json(error: bottle.HTTPError) -> bytes:
     """Bottle's own refusals (no such route, other method) in the form of all others."""
     request, allowed = bottle.request, error.headers.get("Allow", "")
-    message = f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
-    refusal = MethodNotAllowed(message, allowed) if allowed else NoSuchThing(message)
+    refusal: SignalboxError
+    if allowed:
+        refusal = _other_method(request.method, request.path, _methods(allowed))
+        error.headers["Allow"] = refusal.allowed
+    else:
+        refusal = NoSuchThing(
+            f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
+        )
     error.status = refusal.status
     error.headers.update(dict(HEADERS))
     error.headers["Content-Type"] = "application/json"

@@ -262,6 +262,19 @@ class LoginAddress(Shape):
     url: str
 
 
+class Redemption(Shape, forbid_unknown_fields=True):
+    """What a one-time address has in its fragment."""
+
+    code: str
+
+
+class Admission(Shape):
+    """The window's secret, and the page's inside as HTML."""
+
+    secret: str
+    page: str
+
+
 # Events of a stream.
 
 

@@ -1,4 +1,4 @@
-"""The window's way in: login, the page's shell, its files and its stream."""
+"""The window: an empty page, its files, what is inside for whoever may see it, and the stream."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 import bottle
+import msgspec
 
 import ui
 from server import __version__, values
@@ -17,13 +18,16 @@ from server.errors import Invalid, NoSuchThing, SignalboxError
 from server.feed import Feed
 from server.http.answers import HEADERS, is_known
 from server.http.ask import Ask
+from server.http.commands import Bodies, Share, read_body
 from server.http.guard import Guard
 from server.http.page import page
+from server.http.queries import json_answer
 from server.http.regions import Regions
+from server.http.shapes import Admission, Redemption
 from server.http.streams import Streams
 from server.readmodel import ReadModel
 from server.settings import command_line
-from ui.views import shell
+from ui.views import door, shell
 
 STATIC: Final = Path(ui.__file__).parent / "static"
 POLICY: Final = (
@@ -58,12 +62,24 @@ class Shell:
 
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
-        app.get("/login", callback=self.login)
         app.get("/static/<name>", callback=self.static)
+        app.post("/redeem", callback=self.redeem)
+        app.get("/queries/window", callback=self.window)
         app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
-        text = shell(
+        return _answer(door(), "text/html; charset=utf-8")
+
+    def redeem(self) -> bottle.HTTPResponse:
+        """The secret for a one-time code, and at once what else would be asked for with it."""
+        secret = self._guard.redeem(_code(bottle.request.environ))
+        return json_answer(Admission(secret=secret, page=self._inside()))
+
+    def window(self) -> bottle.HTTPResponse:
+        return _answer(self._inside(), "text/html; charset=utf-8")
+
+    def _inside(self) -> str:
+        return shell(
             store=self._readmodel.store,
             version=__version__,
             theme=_theme(self._readmodel),
@@ -74,17 +90,11 @@ class Shell:
             regions=self._regions(),
             has_keys=self._readmodel.keys() > 0,
         )
-        return _answer(text, "text/html; charset=utf-8")
 
     def _regions(self) -> dict[str, str]:
         """So that a window shows its rows before it has loaded a script and opened its stream."""
         regions = Regions(Ask(), self._readmodel, self._feed, self._engine, self._charts)
         return regions.first(int(self._clock() * 1000))
-
-    def login(self) -> bottle.HTTPResponse:
-        cookie = self._guard.redeem(bottle.request.query.code)
-        headers = {"Location": "/", "Set-Cookie": cookie, **dict(HEADERS)}
-        return bottle.HTTPResponse(status=303, headers=headers)
 
     def static(self, name: str) -> bottle.HTTPResponse:
         path, environ = STATIC / name, bottle.request.environ
@@ -116,6 +126,15 @@ class Shell:
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None
         return self._streams.counted(frames)
+
+
+def _code(environ: dict[str, Any]) -> str:
+    """Raises `Invalid` where the body is no `{"code": …}`."""
+    body = values.decode(read_body(environ, Share(Bodies())))
+    try:
+        return msgspec.convert(body, Redemption).code
+    except msgspec.ValidationError as error:
+        raise Invalid('The body has to be {"code": …}, a text from a one-time address.') from error
 
 
 def _signals(text: str | None) -> dict[str, Any]:

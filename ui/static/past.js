@@ -1,6 +1,7 @@
 // The past: the time slider, the steps from change to change, playing, and the way back to live.
 
 import { $, ask, byId, now, onChange, onPatch, say } from "./picture.js";
+import { save } from "./save.js";
 
 const ASK_MS = 60; // between two moments that are asked for while dragging
 const PLAY_MS = 200; // between two moments while playing
@@ -152,11 +153,10 @@ byId("speed").addEventListener("change", () => playing && play());
 
 // The moment as a file
 
-byId("save").addEventListener("change", ({ target }) => {
-  const query = new URLSearchParams({ format: target.value, at: $._pastRevision, match: $._match });
-  const link = document.createElement("a");
-  link.href = `/queries/export?${query}`;
-  link.download = `signalbox-${$._pastRevision}.${target.value}`;
-  link.click();
+byId("save").addEventListener("change", async ({ target }) => {
+  const format = target.value;
   target.value = "";
+  const name = `signalbox-${$._pastRevision}.${format}`;
+  const problem = await save({ format, at: $._pastRevision, match: $._match }, name);
+  if (problem) say(`${name} was not saved. ${problem}`);
 });

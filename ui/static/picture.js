@@ -66,7 +66,7 @@ mergePatch({
   _theme: document.documentElement.dataset.theme,
   // Of the page alone.
   _online: true,
-  _isOut: false, // the server does not know this window's cookie any more
+  _isOut: false, // the server does not know this window's secret any more
   _news: "", // how many of them came since Activity was last open
   _form: "", // "create", "rename", "delete", "undo" or "restore" in the inspector's place
   _marked: 0, // selected rows

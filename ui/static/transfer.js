@@ -2,18 +2,18 @@
 
 import { $, byId } from "./picture.js";
 import { isPast } from "./past.js";
+import { save } from "./save.js";
 import { tell, undo } from "./undo.js";
 
 const input = byId("import");
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 
 /** All keys, as they are at the moment that is shown. */
-export function exportAs(format) {
+export async function exportAs(format) {
   const at = isPast() ? { at: $._pastRevision } : {};
-  const link = document.createElement("a");
-  link.href = `/queries/export?${new URLSearchParams({ format, ...at })}`;
-  link.download = `signalbox${isPast() ? `-${$._pastRevision}` : ""}.${format}`;
-  link.click();
+  const name = `signalbox${isPast() ? `-${$._pastRevision}` : ""}.${format}`;
+  const problem = await save({ format, ...at }, name);
+  if (problem) tell(`${name} was not saved. ${problem}`);
 }
 
 export function importFile() {

@@ -1,0 +1,76 @@
+"""A program on another port of this computer: it serves what it likes and notes what reaches it."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Neighbour(ThreadingHTTPServer):
+    """`seen` has every request as it came, head and body; `page` is what all of them get."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.seen: list[str] = []
+        self.heard = threading.Condition()
+        self.page = "<!doctype html><title>Neighbour</title>"
+        self.headers: list[tuple[str, str]] = []
+        self.status = 200
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def await_requests(self, count: int, seconds: float = 20.0) -> list[str]:
+        """The first lines of all requests, once so many have come."""
+        with self.heard:
+            assert self.heard.wait_for(lambda: len(self.seen) >= count, seconds), self.seen
+        return [one.splitlines()[0] for one in self.seen]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away meanwhile is none."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Neighbour
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with self.server.heard:
+            self.server.seen.append(f"{self.requestline}\n{self.headers}\n{body.decode()}")
+            self.server.heard.notify_all()
+        self.send_response(self.server.status)
+        for name, value in self.server.headers:
+            self.send_header(name, value)
+        text = b"" if self.command == "HEAD" else self.server.page.encode()
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_HEAD = do_OPTIONS = answer  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def neighbour(port: int = 0) -> Iterator[Neighbour]:
+    """One that listens, on any port unless one is given."""
+    server = Neighbour(port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
