@@ -97,6 +97,31 @@ class Layer:
                 yield key, Entry(raw, self._revisions[key])
 
 
+class Draft(Layer):
+    """The changes of one transaction, whatever they are composed of: net at any time.
+
+    So none deletes a key that is not there, or sets one to what it is.
+    """
+
+    def add(self, changes: Changes) -> None:
+        """What is equal already keeps its revision."""
+        for key, raw in changes.items():
+            if not _equal(self.get(key), raw):
+                self._set(key, raw)
+
+    def take(self, made: Changes) -> None:
+        """As `add`, for what `decide` has made of this draft, which is net."""
+        for key, raw in made.items():
+            self._set(key, raw)
+
+    def _set(self, key: str, raw: str | None) -> None:
+        if key in self.changes and _equal(self._base.get(key), raw):
+            del self.changes[key], self._revisions[key]
+        else:
+            self.changes[key] = raw
+            self._revisions[key] = self.revision + 1
+
+
 def prepared(command: Command) -> Command | Put:
     """`command` with everything done that does not depend on the state.
 
@@ -114,24 +139,13 @@ def decide(state: State, command: Command | Put) -> Changes:
 
     Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """
-    changes = _batch(state, command) if isinstance(command, Batch) else _member(state, command)
-    net = _net(state, changes)
-    check_size(net)
-    return net
-
-
-def _net(state: State, changes: Changes) -> Changes:
-    """Without what is equal already: such a key keeps its revision."""
-    return {key: raw for key, raw in changes.items() if not _equal(state.get(key), raw)}
-
-
-def _batch(state: State, batch: Batch) -> Changes:
-    layer = Layer(state)
-    for member in batch.commands:
-        layer.put(_net(layer, _member(layer, member)), state.revision + 1)
-        if len(layer.changes) > MAX_CHANGES:
+    draft = Draft(state)
+    for member in command.commands if isinstance(command, Batch) else (command,):
+        draft.add(_member(draft, member))
+        if len(draft.changes) > MAX_CHANGES:
             break
-    return layer.changes
+    check_size(draft.changes)
+    return draft.changes
 
 
 def _member(state: State, member: Any) -> Changes:

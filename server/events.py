@@ -1,6 +1,6 @@
 """What happened: changes and transactions, the event log's content, and their bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -161,14 +161,25 @@ def check_bytes(transaction: Transaction, limit: int) -> None:
         )
 
 
-def net_keys(transactions: Iterable[Transaction]) -> tuple[list[str], list[str]]:
-    """The keys that exist only after the transactions, and only before them, read off these."""
+def net_keys(
+    transactions: Iterable[Transaction], existing: Callable[[list[str]], set[str]]
+) -> tuple[list[str], list[str]]:
+    """The keys that exist only after the transactions, and only before them, read off these.
+
+    `existing` tells which of some keys exist before: a log may delete what is not there.
+    """
     was: dict[str, bool] = {}
     now: dict[str, bool] = {}
+    deleted: list[str] = []
     for transaction in transactions:
         for key, raw, is_new in transaction.changes:
-            was.setdefault(key, not is_new)
+            if key not in was:
+                was[key] = not is_new
+                if raw is None:
+                    deleted.append(key)
             now[key] = raw is not None
+    there = existing(deleted) if deleted else set()
+    was |= {key: key in there for key in deleted}
     added = [key for key, is_there in now.items() if is_there and not was[key]]
     removed = [key for key, is_there in now.items() if not is_there and was[key]]
     return added, removed

@@ -171,14 +171,15 @@ class Group:
         self.changes += len(changes)
 
     def _facts(self, changes: Changes) -> list[Change]:
-        """In key order. Whatever is changed has been asked for, so what it was is known."""
+        """In key order. Whatever is changed has been asked for, so what it was is known.
+
+        Raises `ValueError` for a deletion of what is not there: no log may say so.
+        """
         was, known = self._layer.changes, self._base.known
-        return [
-            _change(
-                (key, raw, raw is not None and (was[key] if key in was else known[key]) is None)
-            )
-            for key, raw in sorted(changes.items())
-        ]
+        absent = {key for key in changes if (was[key] if key in was else known[key]) is None}
+        if any(changes[key] is None for key in absent):
+            raise ValueError("a deletion of a key that is not there")
+        return [_change((key, raw, key in absent)) for key, raw in sorted(changes.items())]
 
 
 _change: Final = partial(tuple.__new__, Change)

@@ -136,9 +136,13 @@ ORDER BY revision LIMIT 1
 """
 _LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
 _LOGGED: Final = """
-SELECT key, value IS NULL FROM changes
-WHERE revision > ? AND revision <= ? AND (is_new OR value IS NULL)
+SELECT c.key, c.value IS NULL FROM changes c
+WHERE c.revision > ? AND c.revision <= ? AND (c.value IS NULL) <> ifnull((
+    SELECT p.value IS NULL FROM changes p WHERE p.key = c.key AND p.revision < c.revision
+    ORDER BY p.revision DESC LIMIT 1
+), 1)
 """
+"""What came or went, by what the log has of the key before: it may delete what is not there."""
 _EVENTS: Final = """
 SELECT key, 0 FROM state INDEXED BY state_by_born WHERE born > :after AND born <= :last
 UNION ALL

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from server import history, horizons, log
-from server.horizons import Horizon
+from server.horizons import LAST_REVISION, Horizon
 from server.keys import RESERVED, RESERVED_END, compile_pattern
 from server.reversal import Done, Effect
 
@@ -99,19 +99,34 @@ _REVERSED_BY: Final = "SELECT max(revision) FROM reversals WHERE target = ?"
 _VISIBLE: Final = """
 SELECT 1 FROM changes WHERE revision = ? AND NOT (key >= ? AND key < ?) LIMIT 1
 """
-_EFFECTS: Final = """
-SELECT e.key, e.first, (SELECT max(l.revision) FROM changes l WHERE l.key = e.key),
+_WAS_THERE: Final = """(
+    SELECT p.value FROM changes p WHERE p.key = {0}.key AND p.revision < {0}.revision
+    ORDER BY p.revision DESC LIMIT 1
+) IS NOT NULL"""
+"""A log may delete a key that is not there, which did nothing."""
+_LATEST: Final = """
+SELECT l.revision FROM changes l
+WHERE l.key = {key} AND l.revision < {below} AND (l.value IS NOT NULL OR {was_there})
+ORDER BY l.revision DESC LIMIT 1
+"""
+_EFFECTS_OF: Final = """
+SELECT e.key, e.first, ({latest}),
     (SELECT b.value FROM changes b WHERE b.key = e.key AND b.revision < e.first
      ORDER BY b.revision DESC LIMIT 1)
 FROM (
     SELECT c.key, min(c.revision) AS first
     FROM json_each(?) asked CROSS JOIN changes c ON c.revision = asked.value
+    WHERE c.value IS NOT NULL OR {was_there}
     GROUP BY c.key
 ) e
 """
+_EFFECTS: Final = _EFFECTS_OF.format(
+    latest=_LATEST.format(key="e.key", below=LAST_REVISION, was_there=_WAS_THERE.format("l")),
+    was_there=_WAS_THERE.format("c"),
+)
 _KEYS: Final = "SELECT key FROM changes WHERE revision = ?"
 _TOUCHED: Final = "SELECT 1 FROM changes WHERE revision = ? AND key = ?"
-_BEFORE: Final = "SELECT max(revision) FROM changes WHERE key = ? AND revision < ?"
+_BEFORE: Final = _LATEST.format(key="?", below="?", was_there=_WAS_THERE.format("l"))
 _NOW: Final = """
 SELECT s.key, s.value FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """

@@ -140,6 +140,8 @@ def _notes(connection: apsw.Connection) -> Iterator[str]:
             f"{older} transactions were written by an older Signalbox, without checksums: whether "
             "their values are still those that were written cannot be told."
         )
+    if ignored := connection.execute(_IGNORED, {"oldest": _oldest(connection)}).get:
+        yield f"{ignored} deletions in the log are of keys that were not there; they do nothing."
 
 
 def _damage(connection: apsw.Connection) -> Iterator[str]:
@@ -178,7 +180,7 @@ def _differences(connection: apsw.Connection) -> Iterator[str]:
 
 def _log_problems(connection: apsw.Connection) -> Iterator[str]:
     """Up to the last horizon transactions, or changes of them, may have been removed."""
-    oldest = max(one.revision for one in horizons.read(connection))
+    oldest = _oldest(connection)
     for row in connection.execute(_UNSOUND, {"oldest": oldest}):
         revision, before, expected, found, is_older = row
         if revision != before + 1 and revision > oldest + 1:
@@ -187,6 +189,11 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
             yield f"Transaction {revision} should have {expected} changes and has {found}."
         if is_older:
             yield f"Transaction {revision} is older than the one before it."
+
+
+def _oldest(connection: apsw.Connection) -> int:
+    """Above this revision the log is whole."""
+    return max(one.revision for one in horizons.read(connection))
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
@@ -286,6 +293,15 @@ _LIVES: Final = """
 SELECT key, 'from revision', born, 'to', died FROM lives WHERE born
 UNION ALL SELECT key, 'from revision', born, 'to', NULL FROM state WHERE born
 ORDER BY key, born
+"""
+_IGNORED: Final = """
+SELECT count(*) FROM (
+    SELECT revision, value,
+        lag(value IS NULL, 1, iif(revision > :oldest, 1, 0)) OVER (
+            PARTITION BY key ORDER BY revision
+        ) AS was_absent
+    FROM changes
+) WHERE value IS NULL AND was_absent
 """
 _BASELESS: Final = """
 SELECT key FROM (

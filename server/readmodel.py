@@ -14,7 +14,7 @@ from server import horizons, log, outcomes, reversal, search, state, tree
 from server.commands import Timed
 from server.database import Database, transaction
 from server.decide import Changes, Entry
-from server.events import Transaction
+from server.events import Transaction, net_keys
 from server.keys import LAST, after_prefix, compile_pattern
 from server.logbook import Logbook
 from server.logquestions import LogQuestions
@@ -72,6 +72,11 @@ class ReadModel(LogQuestions):
                 state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
                 self._present.announce(last, added, removed)
             outcomes.keep(self._writer, kept)
+
+    def absorb(self, transactions: Sequence[Transaction]) -> None:
+        """As `apply`, for transactions of another log, as they are."""
+        added, removed = net_keys(transactions, lambda keys: state.existing(self._writer, keys))
+        self.apply(transactions, (), added, removed)
 
     def maintain(self, job: Callable[[apsw.Connection], None]) -> None:
         """Do `job` on the writer's connection, within the open commit if the log has one."""

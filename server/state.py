@@ -53,19 +53,21 @@ _EXISTING: Final = """
 SELECT s.key FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """
 _ENDED: Final = """
-INSERT INTO lives (key, born, died) SELECT * FROM (
-    SELECT c.key, coalesce(
-        (SELECT max(b.revision) FROM changes b
-         WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
-        (SELECT born FROM state s WHERE s.key = c.key),
-        (SELECT 0 FROM changes b WHERE b.key = c.key AND b.revision < c.revision LIMIT 1)
-    ) AS born, c.revision
-    FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL
-) WHERE born IS NOT NULL
+INSERT INTO lives (key, born, died)
+SELECT c.key, coalesce(
+    (SELECT max(b.revision) FROM changes b
+     WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
+    (SELECT born FROM state s WHERE s.key = c.key),
+    0
+), c.revision
+FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL AND (
+    SELECT p.value FROM changes p WHERE p.key = c.key AND p.revision < c.revision
+    ORDER BY p.revision DESC LIMIT 1
+) IS NOT NULL
 """
 """A key that went had come among these transactions, or is still in the table of the state. Where
 the log has been thinned out, it may be there without its beginning, or only its end is left: then
-nobody may ask for its life."""
+nobody may ask for its life. A log may also delete a key that is not there, which ends nothing."""
 _UPSERT: Final = """
 INSERT INTO state (key, revision, born, value)
 SELECT key, revision, iif(is_new, revision, 0), value FROM changes

@@ -15,7 +15,7 @@ from gevent.event import AsyncResult, Event
 from server.commands import Attempt, Timed
 from server.engines.base import Engine, LogConflict
 from server.errors import Busy, Conflict, SignalboxError
-from server.events import Transaction, net_keys
+from server.events import Transaction
 from server.feed import Feed
 from server.group import Group, as_refusal
 from server.outcomes import Outcome, of_transaction
@@ -176,12 +176,7 @@ class Writer:
 
     def _write_down(self, transactions: Sequence[Transaction], append: Append) -> None:
         """What is decided already: make it durable and tell of it."""
-        added, removed = net_keys(transactions)
-        append(
-            transactions,
-            self.revision,
-            lambda: self._readmodel.apply(transactions, (), added, removed),
-        )
+        append(transactions, self.revision, lambda: self._readmodel.absorb(transactions))
         self._readmodel.committed()
         self._last_at = max(self._last_at, transactions[-1].at)
         self._feed.publish(transactions, [of_transaction(one) for one in transactions])

@@ -26,7 +26,7 @@ class NodeStore(Store):
         self.writer.close()
         self.log: SharedLog = shared_log(read_address(address))
         self.log.connect(Foundation(self.readmodel.store))
-        self.writer = NodeWriter(
+        self.writer = self.node = NodeWriter(
             Replicated(self.log, SqliteEngine(self.database), lambda: None),
             self.readmodel,
             self.feed,

@@ -8,7 +8,7 @@ from server.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
     Changes,
-    Layer,
+    Draft,
     Put,
     State,
     decide,
@@ -48,24 +48,24 @@ class Batch:
 
     def decide(self, state: State) -> Changes:
         """As `decide.decide`, for all lines in order. Pure but for giving others a turn."""
-        layer, size = Layer(state), 0
+        draft, size = Draft(state), 0
         self.rejections = []
         for count, (number, command) in enumerate(self._lines, start=1):
             try:
-                made = decide(layer, command)
+                made = decide(draft, command)
                 for key, raw in made.items():
                     size += values.size(key) + (values.size(raw) if raw else 0)
-                if size > self._room.content or len(layer.changes) + len(made) > MAX_CHANGES:
+                if size > self._room.content or len(draft.changes) + len(made) > MAX_CHANGES:
                     raise too_much(size, self._room)
             except SignalboxError as error:
                 if self._atomic:
                     raise located(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
-                layer.put(made, state.revision + 1)
+                draft.take(made)
             if count % SLICE == 0:
                 breathe()
-        return layer.changes
+        return draft.changes
 
 
 class Room(NamedTuple):

@@ -13,7 +13,7 @@ from server.engines.address import Address, AddressError, read_address
 from server.engines.base import Foundation, SharedLog, Unsettled
 from server.engines.sqlite import SqliteEngine
 from server.errors import StoreError, Unavailable
-from server.events import COMPACTED, Transaction, checksum, net_keys
+from server.events import COMPACTED, Transaction, checksum
 from server.readmodel import ReadModel
 
 PATIENCE_SECONDS: Final = 30.0
@@ -204,10 +204,7 @@ class File:
         if self._readmodel is None:
             self._readmodel = ReadModel(self.database)
         readmodel = self._readmodel
-        added, removed = net_keys(wanted)
-        self._engine.append(
-            wanted, self.last_revision(), lambda: readmodel.apply(wanted, (), added, removed)
-        )
+        self._engine.append(wanted, self.last_revision(), lambda: readmodel.absorb(wanted))
         readmodel.committed()
 
     def larger(self, limit: int, after: int) -> Iterator[Transaction]:

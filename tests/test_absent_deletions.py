@@ -1,0 +1,270 @@
+"""No transaction deletes what is not there; where an old log says so, it changes nothing."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from any_engine import ENGINES, NodeStore, any_store
+from brokers import new_log
+from server import log, maintenance
+from server.commands import Attempt, read_attempt, read_line
+from server.decide import Changes, State, prepared
+from server.engines.address import read_address
+from server.engines.base import Foundation, SharedLog
+from server.events import Change, Transaction
+from server.http.batches import Batch, room
+from server.joining import shared_log
+from server.migration.copying import copy
+from server.migration.places import File, Remote
+from server.outcomes import Outcome
+from server.search import Filter
+from server.values import same
+from store import Store
+
+STORE = "signalbox.db"
+NUMBERS = count(1)
+
+
+@pytest.fixture(params=ENGINES, scope="module")
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    folder = tmp_path_factory.mktemp("absent")
+    with any_store(request.param, folder / STORE) as made:
+        yield made
+    assert_sound(folder, ignored=0)
+
+
+def assert_sound(folder: Path, ignored: int) -> None:
+    found = maintenance.verify(folder)
+    assert (found["ok"], found["problems"], noted(found)) == (True, [], ignored)
+
+
+def noted(found: dict[str, Any]) -> int:
+    """How many deletions of what was not there are told for information."""
+    return sum(int(note.split()[0]) for note in found["notes"] if "not there" in note)
+
+
+def imported(store: Store, *lines: bytes) -> Outcome:
+    """Lines of one batch of an import."""
+    numbered = [(number, prepared(read_line(line))) for number, line in enumerate(lines, start=1)]
+    batch = Batch(numbered, False, room(None))
+    name = f"import-{next(NUMBERS)}"
+    attempt = Attempt(name, "me", "import", b"f", None, decide=batch.decide, touches=batch.keys)
+    return store.writer.submit(attempt)
+
+
+SET = b'{"type":"set","key":"x","value":1}'
+DELETE = b'{"type":"delete","key":"x"}'
+THERE_AND_BACK = (
+    b'{"type":"set","key":"from.a","value":1}',
+    b'{"type":"rename","key":"from.","to":"to."}',
+    b'{"type":"delete_prefix","prefix":"to."}',
+)
+
+
+@pytest.mark.parametrize("lines", [(SET, DELETE), THERE_AND_BACK])
+def test_what_comes_and_goes_in_one_transaction_is_no_change(
+    store: Store, lines: Sequence[bytes]
+) -> None:
+    for _ in range(3):
+        before = store.readmodel.revision
+        outcome = imported(store, *lines)
+        assert (outcome.error, outcome.changes) == (None, 0)
+        assert store.readmodel.revision == before
+        store.set(x=1)
+        store.run(type="delete", key="x")
+
+
+def test_what_is_in_the_end_as_it_was_keeps_its_revision(store: Store) -> None:
+    store.set(same=1, other=1)
+    item = store.readmodel.get("same")
+    outcome = imported(
+        store,
+        b'{"type":"set","key":"same","value":2}',
+        b'{"type":"set","key":"other","value":2}',
+        b'{"type":"set","key":"same","value":1.0}',
+    )
+    assert outcome.changes == 1
+    assert store.readmodel.get("same") == item
+
+
+def test_the_writer_refuses_what_no_transaction_can_be(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def faulty(state: State) -> Changes:
+        assert state.get("never.there") is None
+        return {"never.there": None}
+
+    before = store.readmodel.revision
+    attempt = read_attempt({"type": "delete", "key": "never.there"}, "me", "faulty")
+    outcome = store.writer.submit(attempt._replace(decide=faulty))
+    assert outcome.answer()["code"] == "internal"
+    assert store.readmodel.revision == before
+    assert "not there" in capsys.readouterr().err
+
+
+KEYS = st.sampled_from(["m.a", "m.b", "n.a"])
+MEMBERS = st.one_of(
+    st.builds(lambda k, v: {"type": "set", "key": k, "value": v}, KEYS, st.integers(1, 2)),
+    st.builds(lambda k: {"type": "delete", "key": k}, KEYS),
+    st.builds(lambda k: {"type": "toggle", "key": k}, KEYS),
+    st.just({"type": "delete_prefix", "prefix": "m."}),
+    st.builds(
+        lambda pair: {"type": "rename", "key": pair[0], "to": pair[1], "replace": True},
+        st.sampled_from([("m.a", "m.b"), ("m.b", "n.a"), ("m.", "n."), ("n.", "m.")]),
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(MEMBERS, min_size=1, max_size=6), min_size=1, max_size=4), st.booleans())
+def test_every_change_in_the_log_changes_something(
+    batches: list[list[dict[str, Any]]], is_import: bool
+) -> None:
+    with Store() as store:
+        for members in batches:
+            if is_import:
+                imported(store, *(json.dumps(member).encode() for member in members))
+            else:
+                store.run(type="batch", commands=members)
+            store.run(type="undo")
+        there: dict[str, str] = {}
+        for one in store.readmodel.transactions(0, 100):
+            for key, raw, is_new in one.changes:
+                assert is_new is (raw is not None and key not in there)
+                before = there.pop(key, None)
+                if raw is None:
+                    assert before is not None
+                else:
+                    assert before is None or not same(raw, before)
+                    there[key] = raw
+
+
+# What older programs have written.
+
+
+def history() -> list[Transaction]:
+    """A key that comes and goes, is deleted twice more, and comes again; one that never was."""
+    made = [
+        [Change("x", "1", True), Change("y", "1", True)],
+        [Change("x", None)],
+        [Change("x", None), Change("z", "1", True)],
+        [Change("never", None), Change("x", None)],
+        [Change("x", "2", True)],
+        [Change("x", None)],
+        [Change("x", None), Change("y", "2")],
+    ]
+    return [
+        Transaction(number, f"old-{number}", "me", 1_800_000_000_000, "batch", b"f", changes)
+        for number, changes in enumerate(made, start=1)
+    ]
+
+
+IGNORED = 4
+STATES = [set(), {"x", "y"}, {"y"}, {"y", "z"}, {"y", "z"}, {"x", "y", "z"}, {"y", "z"}, {"y", "z"}]
+"""The keys at each revision."""
+
+
+def assert_whole(store: Store) -> None:
+    """State, totals and items of every moment, and what is undone."""
+    for at, keys in enumerate(STATES):
+        page = store.readmodel.page(Filter(), at=at)
+        assert ({item.key for item in page.items}, page.total) == (keys, len(keys))
+    assert store.readmodel.keys() == store.readmodel.count(Filter()) == len(STATES[-1])
+    assert store.readmodel.tree().total == len(STATES[-1])
+
+
+def assert_goes_on(store: Store) -> None:
+    """More of the same; what did nothing neither is undone nor stands in the way."""
+    assert store.run(type="undo", of="old-6").changes == 1  # old-7 deleted x, which was gone
+    assert store.run(type="undo", of="old-3").changes == 1  # z alone
+    for _ in range(3):
+        assert (
+            store.run(type="delete", key="x").changes
+            + store.run(type="set", key="x", value=1).changes
+        )
+    assert store.readmodel.keys() == store.readmodel.count(Filter()) == 2
+
+
+def damage(path: Path) -> None:
+    """The file as an older program left it: what was deleted twice has lives that never were."""
+    with Store(path) as store:
+        connection = store.database.writer
+        log.insert(connection, history())
+        connection.execute(
+            "INSERT INTO state (key, revision, born, value) VALUES "
+            "('y', 7, 1, '2'), ('z', 3, 3, '1');"
+            "INSERT INTO lives (key, born, died) VALUES ('x', 1, 2), ('x', 0, 3), ('x', 5, 6)"
+        )
+
+
+def test_a_file_that_was_damaged_so_is_sound_after_a_rebuild(tmp_path: Path) -> None:
+    damage(tmp_path / STORE)
+    before = maintenance.verify(tmp_path)
+    assert noted(before) == IGNORED
+    after = maintenance.rebuild(tmp_path)
+    assert (after["ok"], noted(after)) == (True, IGNORED)
+    with Store(tmp_path / STORE) as store:
+        assert_whole(store)
+        assert_goes_on(store)
+    assert_sound(tmp_path, IGNORED)
+
+
+def test_a_rebuild_in_small_steps_counts_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "STEP", 1)
+    monkeypatch.setattr("server.keysat.FEW", 0)
+    damage(tmp_path / STORE)
+    assert maintenance.rebuild(tmp_path)["ok"]
+    with Store(tmp_path / STORE) as store:
+        assert_whole(store)
+
+
+@pytest.fixture(params=["nats", "redis"])
+def old_log(request: pytest.FixtureRequest) -> str:
+    """The address of a log with that history."""
+    address = new_log(request.param)
+    raw: SharedLog = shared_log(read_address(address))
+    raw.connect(Foundation("0123456789abcdef"))
+    for one in history():
+        raw.append([one], one.revision - 1)
+    raw.close()
+    return address
+
+
+def followed(path: Path, address: str, together: int) -> NodeStore:
+    """A replica that has taken in the log, so many transactions at once."""
+    store = NodeStore(path, address)
+    while piece := store.log.read(store.readmodel.revision, together):
+        store.node.receive(piece)
+    return store
+
+
+@pytest.mark.parametrize("together", [1, 3, 100])
+def test_a_replica_ignores_them_whatever_comes_together(
+    tmp_path: Path, old_log: str, together: int
+) -> None:
+    with followed(tmp_path / STORE, old_log, together) as store:
+        assert_whole(store)
+        assert_goes_on(store)
+    assert_sound(tmp_path, IGNORED)
+    assert maintenance.rebuild(tmp_path)["ok"]
+
+
+def test_a_log_with_them_is_copied_to_a_file(tmp_path: Path, old_log: str) -> None:
+    source = Remote(shared_log(read_address(old_log)), None)
+    target = File(tmp_path, source.foundation, "file")
+    assert copy(source, target, lambda _done, _end: None) == len(history())
+    source.close()
+    target.close()
+    assert_sound(tmp_path, IGNORED)
+    with Store(tmp_path / STORE) as store:
+        assert_whole(store)
