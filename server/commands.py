@@ -143,6 +143,14 @@ Command = Member | Batch | Timed
 TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
 
 
+class Put(msgspec.Struct, frozen=True):
+    """A `set` whose value has been checked and encoded: what can be done without the state."""
+
+    key: str
+    raw: str
+    expect: Expect
+
+
 class Attempt(NamedTuple):
     """One try to write: the command, or the reason why it is none."""
 
@@ -150,7 +158,7 @@ class Attempt(NamedTuple):
     actor: str
     type: str
     fingerprint: bytes
-    command: Command | None
+    command: Command | Put | None
     refusal: SignalboxError | None = None
     dry_run: bool = False
     chosen_id: bool = True

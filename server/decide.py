@@ -9,6 +9,7 @@ import msgspec
 from server import values
 from server.commands import (
     Add,
+    Attempt,
     Batch,
     Command,
     Delete,
@@ -17,11 +18,19 @@ from server.commands import (
     ExpectRevision,
     Member,
     Merge,
+    Put,
     Rename,
     Set,
     Toggle,
 )
-from server.errors import Conflict, Invalid, NoSuchThing, TooLarge, WrongType
+from server.errors import (
+    Conflict,
+    Invalid,
+    NoSuchThing,
+    SignalboxError,
+    TooLarge,
+    WrongType,
+)
 from server.keys import RESERVED, check_key
 from server.reserved import check_setting
 
@@ -39,14 +48,6 @@ Changes = dict[str, str | None]
 class Entry(NamedTuple):
     raw: str
     revision: int
-
-
-class Put(msgspec.Struct, frozen=True):
-    """A `set` whose value has been checked and encoded: what can be done without the state."""
-
-    key: str
-    raw: str
-    expect: Expect
 
 
 class State(Protocol):
@@ -122,11 +123,24 @@ class Draft(Layer):
             self._revisions[key] = self.revision + 1
 
 
+def judged(attempt: Attempt) -> Attempt:
+    """With its command `prepared`, or with the refusal that no state could spare it."""
+    if attempt.command is None or isinstance(attempt.command, Put):
+        return attempt
+    try:
+        return attempt._replace(command=prepared(attempt.command))
+    except SignalboxError as error:
+        return attempt._replace(command=None, refusal=error)
+
+
 def prepared(command: Command) -> Command | Put:
     """`command` with everything done that does not depend on the state.
 
     Raises `Invalid` or `TooLarge` for a value that no state could take.
     """
+    if isinstance(command, Batch):
+        members: list[Any] = [prepared(member) for member in command.commands]
+        return msgspec.structs.replace(command, commands=members)
     if isinstance(command, Set):
         return Put(command.key, _encoded(command.key, command.value), command.expect)
     return command

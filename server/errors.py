@@ -190,6 +190,11 @@ def rebuilt(fields: dict[str, Any]) -> SignalboxError:
     return error
 
 
+def is_remembered(code: str) -> bool:
+    """Whether a refusal with this code is a command's first outcome, which it gets again."""
+    return any(one.remembered for one in SignalboxError.__subclasses__() if one.code == code)
+
+
 def every_code() -> dict[str, int]:
     """Each stable code with its HTTP status."""
     return {error.code: error.status for error in SignalboxError.__subclasses__()}

@@ -5,7 +5,7 @@ somebody else was first, the node catches up and decides again.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import random
 from time import monotonic
 from typing import Final
@@ -14,6 +14,7 @@ import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
+from server.commands import Attempt
 from server.engines.base import LogConflict, Unsettled
 from server.engines.replicated import Replicated
 from server.errors import SignalboxError, StoreError, Unavailable, Unknown
@@ -37,6 +38,8 @@ CONTENDED_SECONDS: Final = 0.1
 TURN_SECONDS: Final = 0.004
 """How long they are waited for."""
 RETRY_SECONDS: Final = 1.0
+JUDGED_SECONDS: Final = 1.0
+"""How long a sender waits whose command is refused whatever the engine says."""
 
 
 class NodeWriter(Writer):
@@ -68,8 +71,17 @@ class NodeWriter(Writer):
         """Why an append is unsettled, while one is."""
         self.conflicts = 0
         """Appends that came second, since the start."""
+        self._patience = Patience(patience, self._give_up, self._patience_left)
+        self._short_patience = Patience(min(patience, JUDGED_SECONDS), self._give_up)
+        self._asked = -patience
+        """When the engine was asked last, in seconds of `monotonic`."""
+        self._unkept: list[Outcome] = []
+        """What is to be kept because its sender was promised it."""
+        self._promised = set[str]()
+        """The ids of those among them, or kept, of which nothing is known yet."""
+        self._left_behind = readmodel.in_doubt()
+        """What an earlier process of this node did not know when it ended."""
         super().__init__(engine, readmodel, feed, clock, last_at)
-        self._patience = Patience(patience, self._give_up)
 
     def receive(self, transactions: Sequence[Transaction]) -> None:
         """Bring what follows in the log to the replica; return when it is there.
@@ -106,6 +118,8 @@ class NodeWriter(Writer):
             self._give_way()
         if not self._unsettled:
             super()._write()
+        self._clear_up()
+        self._keep_promised()
 
     def _give_way(self) -> None:
         """Where others write as well, whoever wrote last lets somebody else be next.
@@ -174,6 +188,8 @@ class NodeWriter(Writer):
         return piece
 
     def _commit(self, group: Group) -> None:
+        if not self._unsettled:
+            self._asked = monotonic()
         if not group.transactions and any(one.is_kept for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
@@ -194,6 +210,7 @@ class NodeWriter(Writer):
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
         if isinstance(error, Unsettled):
             self._unsettled = (group, waiting)
+            self._promise(group)
             self._wake_later(0)
         elif isinstance(error, LogConflict):
             self._decide_again(waiting, error.actual)
@@ -271,6 +288,7 @@ class NodeWriter(Writer):
         for one, outcome in zip(waiting, group.outcomes, strict=True):
             if outcome.is_logged and (outcome.revision, outcome.attempt.id) in there:
                 one.settle(outcome)
+                self._settled([(one, outcome)])
             else:
                 left.append(one)
         self._requeue(left)
@@ -291,18 +309,85 @@ class NodeWriter(Writer):
             one.settle(self._give_up(one))
         self._refuse_all(Unavailable("The server is ending. Nothing was written."))
 
+    # What senders are told that have waited for long enough, and what is owed to them then.
+
+    def _patience_with(self, attempt: Attempt) -> Patience:
+        """What is refused whatever the engine says need not wait for it."""
+        return self._short_patience if attempt.refusal else self._patience
+
+    def _patience_left(self) -> float:
+        """The engine is waited for, not this computer: what takes long to decide may do so."""
+        seconds = self._patience.seconds
+        return seconds if self._is_deciding else self._asked + seconds - monotonic()
+
     def _give_up(self, waiting: Waiting) -> Outcome:
-        """What a sender is told that has waited for long enough."""
         attempt = waiting.attempt.without_payload()
         outcome = Outcome(attempt, self._now(), self.revision)
-        if waiting.is_taken:
-            waiting.is_owed = True
-            outcome = outcome._replace(error=Unknown(_IN_DOUBT.format(attempt.id)))
-            self._feed.note(outcome)
+        if attempt.refusal:
+            error = attempt.refusal
+        elif waiting.is_taken and not attempt.dry_run:
+            error = Unknown(_IN_DOUBT.format(attempt.id))
         else:
             outcome = outcome._replace(error=Unavailable(_UNTRIED))
             self._feed.publish((), (outcome,))
+            return outcome
+        waiting.is_owed = True
+        outcome = outcome._replace(error=error)
+        self._feed.note(outcome)
         return outcome
+
+    def _tell(
+        self,
+        transactions: Sequence[Transaction],
+        outcomes: Sequence[Outcome],
+        waiting: Sequence[Waiting],
+    ) -> None:
+        super()._tell(transactions, outcomes, waiting)
+        self._settled(zip(waiting, outcomes, strict=True))
+
+    def _settled(self, told: Iterable[tuple[Waiting, Outcome]]) -> None:
+        """What was promised, and is not kept with the commit, is kept behind it."""
+        for one, outcome in told:
+            if one.attempt.id in self._promised or (one.is_owed and not outcome.needs_commit):
+                self._unkept.append(outcome._replace(is_owed=one.is_owed))
+                self._promised.discard(one.attempt.id)
+
+    def _promise(self, group: Group) -> None:
+        """Keep who may be told that the outcome comes later: this process may end before."""
+        for one in group.outcomes:
+            if one.needs_commit:
+                error = Unknown(_IN_DOUBT.format(one.attempt.id))
+                doubt = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
+                self._unkept.append(doubt)
+                self._promised.add(one.attempt.id)
+
+    def _clear_up(self) -> None:
+        """What an earlier process left in doubt has its outcome once the log has gone on.
+
+        Until then it may still arrive.
+        """
+        if not any(one.revision < self.revision for one in self._left_behind):
+            return
+        settled = [one for one in self._left_behind if one.revision < self.revision]
+        self._left_behind = [one for one in self._left_behind if one.revision >= self.revision]
+        for one in settled:
+            outcome = one._replace(revision=self.revision, is_logged=True)
+            if self._readmodel.first_outcome(one.attempt.id) is None:
+                outcome = one._replace(error=Unavailable(_NEVER_WRITTEN), is_owed=True)
+                self._feed.publish((), (outcome,))
+            self._unkept.append(outcome)
+
+    def _keep_promised(self) -> None:
+        if not self._unkept:
+            return
+        kept = self._unkept[:]
+        try:
+            self._log.append((), self.revision, lambda: self._readmodel.settle(kept))
+        except Exception:  # noqa: BLE001 - as on a full disk: it is tried again
+            self._readmodel.abandoned()
+            gevent.spawn_later(RETRY_SECONDS, self._work.set)
+        else:
+            del self._unkept[: len(kept)]
 
 
 def _untouched(error: SignalboxError) -> SignalboxError:
@@ -316,5 +401,8 @@ _UNWRITTEN: Final = "Nothing was written."
 _IN_DOUBT: Final = (
     "The engine has not answered: whether it was written is told later, as attempt {}; "
     "sent again under the same id it is never written twice."
+)
+_NEVER_WRITTEN: Final = (
+    f"The server ended before the engine had answered; it was not written there. {_UNWRITTEN}"
 )
 _UNTRIED: Final = f"The engine has not answered those before. {_UNWRITTEN}"

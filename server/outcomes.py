@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from server.commands import Attempt
-from server.errors import SignalboxError
+from server.errors import IdReused, SignalboxError, is_remembered
 from server.events import REVERSING, Transaction
 
 KEPT: Final = 100_000
@@ -28,6 +28,8 @@ class Outcome(NamedTuple):
     is_logged: bool = False
     is_foreign: bool = False
     """Whether another node has decided it."""
+    is_owed: bool = False
+    """Whether its sender was told that it comes later: then it is kept whatever it is."""
 
     @property
     def http_status(self) -> int:
@@ -40,7 +42,10 @@ class Outcome(NamedTuple):
         """Whether it goes into the table of attempts, as what is in the log does not."""
         if self.duplicate or self.attempt.dry_run:
             return False
-        return self.error.remembered if self.error else not self.is_logged
+        if self.error is None:
+            return not self.is_logged
+        # Of an id that was used before the first outcome is kept.
+        return self.error.remembered or (self.is_owed and not isinstance(self.error, IdReused))
 
     @property
     def needs_commit(self) -> bool:
@@ -97,6 +102,15 @@ def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
         )
 
 
+def settle(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+    """As `keep`, for those of whose attempts nothing was known so far."""
+    connection.executemany(
+        "DELETE FROM attempts WHERE command_id = ? AND status = 'unknown'",
+        [(outcome.attempt.id,) for outcome in outcomes],
+    )
+    keep(connection, outcomes)
+
+
 def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
     """The fingerprint and the first answer (with its `http_status`) of a command id."""
     for fingerprint, revision, changes in connection.execute(
@@ -106,8 +120,22 @@ def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, A
     for fingerprint, details in connection.execute(
         "SELECT fingerprint, details FROM attempts WHERE command_id = ?", (identity,)
     ):
-        return fingerprint, json.loads(details)["answer"]
+        answer = json.loads(details)["answer"]
+        if answer["status"] == "accepted" or is_remembered(answer["code"]):
+            return fingerprint, answer
     return None
+
+
+def in_doubt(connection: apsw.Connection) -> list[Outcome]:
+    """Those of whose attempts it was not known when they were kept what became of them."""
+    found = []
+    for identity, fingerprint, revision, details in connection.execute(_IN_DOUBT):
+        record = json.loads(details)["record"]
+        attempt = Attempt(
+            identity, record["actor"], record["type"], fingerprint, None, key=record.get("key")
+        )
+        found.append(Outcome(attempt, record["at"], revision))
+    return found
 
 
 def listed(
@@ -142,7 +170,7 @@ def one(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
     for row in connection.execute(_ONE, (identity,)):
         return _logged(connection, *row)
     for (details,) in connection.execute(
-        "SELECT details FROM attempts WHERE command_id = ?", (identity,)
+        "SELECT details FROM attempts WHERE command_id = ? AND status <> 'unknown'", (identity,)
     ):
         record: dict[str, Any] = json.loads(details)["record"]
         return record
@@ -196,9 +224,12 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
 
 
 _KEEP: Final = """
-INSERT INTO attempts SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+INSERT OR REPLACE INTO attempts SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
     row_checksum(n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 FROM (SELECT ifnull(max(n), 0) + 1 AS n FROM attempts)
+"""
+_IN_DOUBT: Final = """
+SELECT command_id, fingerprint, revision, details FROM attempts WHERE status = 'unknown' ORDER BY n
 """
 _TARGETS: Final = """
 SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
@@ -245,7 +276,7 @@ SELECT * FROM (
 ) UNION ALL SELECT * FROM (
     SELECT revision, n, details, command_id, actor, at, type, 0
     FROM attempts
-    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without
+    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without AND status <> 'unknown'
         AND (:status IS NULL OR status = :status)
         AND (revision, n) < (:revision, :n)
     ORDER BY n DESC LIMIT :limit

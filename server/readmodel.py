@@ -114,6 +114,14 @@ class ReadModel(LogQuestions):
             lambda connection: reversal.decide(Logbook(connection), command, actor)
         )
 
+    def settle(self, known: Sequence[Outcome]) -> None:
+        """Write outcomes that were promised, within the open commit."""
+        outcomes.settle(self._writer, known)
+
+    def in_doubt(self) -> list[Outcome]:
+        """Kept outcomes of attempts of which it was not known what became of them."""
+        return outcomes.in_doubt(self._writer)
+
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
         return outcomes.find(self._writer, identity)

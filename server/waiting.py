@@ -1,7 +1,7 @@
 """An attempt in the queue and the greenlet that waits for its outcome."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 
@@ -9,12 +9,15 @@ from server.commands import Attempt
 from server.outcomes import Outcome
 
 
-class Patience:
-    """For how many seconds senders wait, and what they are told then."""
+class Patience(NamedTuple):
+    """For how many seconds senders wait at least, and what they are told then.
 
-    def __init__(self, seconds: float, answer: Callable[["Waiting"], Outcome]) -> None:
-        self.seconds = seconds
-        self.answer = answer
+    `left` tells for how many more they wait once those are over.
+    """
+
+    seconds: float
+    answer: Callable[["Waiting"], Outcome]
+    left: Callable[[], float] = lambda: 0.0
 
 
 class Waiting:
@@ -35,9 +38,12 @@ class Waiting:
         try:
             if self._patience is None:
                 return self._settled()
-            outcome = gevent.with_timeout(self._patience.seconds, self._settled, timeout_value=None)
-            self.gave_up = outcome is None
-            return outcome or self._patience.answer(self)
+            seconds = self._patience.seconds
+            while self._outcome is None and seconds > 0:
+                gevent.with_timeout(seconds, self._settled, timeout_value=None)
+                seconds = self._patience.left()
+            self.gave_up = self._outcome is None
+            return self._outcome or self._patience.answer(self)
         finally:
             self._greenlet = None
 

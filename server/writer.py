@@ -52,8 +52,7 @@ class Writer:
         self._chores: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
         self._work = Event()
         self._last_size = 0
-        self._is_closing = False
-        self._patience: Patience | None = None
+        self._is_closing = self._is_deciding = False
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.link_exception(_end_process)
 
@@ -68,7 +67,7 @@ class Writer:
 
     def enqueue(self, attempt: Attempt) -> Waiting:
         """Put the attempt in line; `wait` on the result gives its outcome."""
-        waiting = Waiting(attempt, self._patience)
+        waiting = Waiting(attempt, self._patience_with(attempt))
         if len(self._queue) >= MAX_WAITING:
             self.refuse(
                 waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING)
@@ -91,8 +90,7 @@ class Writer:
     def refuse(self, waiting: Waiting, error: SignalboxError) -> None:
         """Settle an attempt that is never decided; streams are told all the same."""
         outcome = Outcome(waiting.attempt, self._now(), self._readmodel.revision, error=error)
-        self._feed.publish((), (outcome,))
-        waiting.settle(outcome)
+        self._tell((), (outcome,), (waiting,))
 
     def between(self, job: Callable[[apsw.Connection], None]) -> None:
         """Do `job` in a commit of its own, between two of commands; return when that is on disk.
@@ -134,6 +132,7 @@ class Writer:
         return bool(self._queue or self._chores)
 
     def _write(self) -> None:
+        self._is_deciding = True
         group = Group(self._readmodel, self._now(), self._engine.max_bytes)
         waiting: list[Waiting] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
@@ -145,7 +144,13 @@ class Writer:
                 group.add(waiting[-1].attempt)
             self._queue.popleft()
         self._last_size = len(waiting)
+        self._is_deciding = False
         self._finish(group, waiting)
+
+    def _patience_with(self, attempt: Attempt) -> Patience | None:
+        """For how long the sender of this attempt waits; None: until it has its outcome."""
+        del attempt
+        return None
 
     def _do_between(self, work: Callable[[], None]) -> None:
         done: AsyncResult[None] = AsyncResult()

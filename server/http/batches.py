@@ -3,13 +3,12 @@
 from typing import Final, NamedTuple
 
 from server import values
-from server.commands import Command
+from server.commands import Command, Put
 from server.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
     Changes,
     Draft,
-    Put,
     State,
     decide,
 )

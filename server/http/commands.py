@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from server import values
 from server.commands import read_attempt
+from server.decide import judged
 from server.errors import Busy, Malformed, MediaType, SignalboxError, TooLarge, TornBody
 from server.http.answers import StartResponse, answer, refuse
 from server.outcomes import Outcome
@@ -145,7 +146,7 @@ def _outcome(
         return error
     if not isinstance(fields, dict):
         return Malformed("The body is JSON, but no object; a command is an object with a type.")
-    attempt = read_attempt(fields, default_actor, new_id)
+    attempt = judged(read_attempt(fields, default_actor, new_id))
     if attempt.refusal is not None and not attempt.refusal.remembered:
         waiting = Waiting(attempt)
         writer.refuse(waiting, attempt.refusal)

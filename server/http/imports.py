@@ -11,12 +11,8 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from server.commands import Attempt, Command, Timed, check_actor, read_line
-from server.decide import (
-    MAX_TRANSACTION_BYTES,
-    Put,
-    prepared,
-)
+from server.commands import Attempt, Command, Put, Timed, check_actor, read_line
+from server.decide import MAX_TRANSACTION_BYTES, prepared
 from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.batches import SLICE, Batch, Line, Rejection, located, room, too_much
