@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from server.keys import MAX_LENGTH
 from server.log import last_time
 from server.native import NativeThread, aside
 from server.nodewriter import NodeWriter
+from server.presence import PresenceWatch
 from server.readmodel import ReadModel
 from server.settings import Settings
 from server.sources.computer import ComputerSource
@@ -71,6 +73,7 @@ class App:
         )
         self.readmodel = ReadModel(self.database, replicates_log=in_memory)
         self.feed = Feed(steady)
+        self._watch = PresenceWatch(self.database.presence, self.feed.wake)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
@@ -120,8 +123,8 @@ class App:
 
     def stop(self, seconds: float = 10.0) -> None:
         """End the streams, let open requests end, write what waits."""
-        endpoint = self.data_dir / "endpoint.json"
-        endpoint.unlink(missing_ok=True)
+        _remove_own(self.data_dir / "endpoint.json")
+        self._watch.close()
         self._computer.close()
         self._compactor.close()
         self.streams.close()
@@ -161,6 +164,7 @@ class App:
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
+            "problem": self.database.presence.problem(),
             "log": self.node.status() if self.node else None,
             "clock": self.clock_status(),
         }
@@ -244,6 +248,13 @@ def _raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _remove_own(endpoint: Path) -> None:
+    """Where the folder was replaced, another server may have left its own there."""
+    with suppress(OSError, ValueError, KeyError):
+        if json.loads(endpoint.read_bytes())["pid"] == os.getpid():
+            endpoint.unlink()
 
 
 def _write_private(path: Path, text: str) -> None:

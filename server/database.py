@@ -12,8 +12,9 @@ from typing import Any, Final
 import apsw
 
 from server.checksums import of_row
-from server.errors import StoreError, UnknownVersion
+from server.errors import StoreError, Unavailable, UnknownVersion
 from server.failures import DAMAGED, damaged, reason
+from server.presence import Presence
 
 SCHEMA_VERSION: Final = 3
 HOST: Final = 15
@@ -204,9 +205,12 @@ class Database:
             raise StoreError(
                 f"{path} cannot be opened as a Signalbox store: {reason(error)}."
             ) from error
+        self.presence = Presence(path)
 
     def reader(self) -> apsw.Connection:
-        """A new read-only connection."""
+        """A new read-only connection. Raises `Unavailable` where it would read another file."""
+        if problem := self.presence.problem():
+            raise Unavailable(problem)
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
         connection.pragma("cache_size", -READER_CACHE)
         return connection
@@ -290,6 +294,8 @@ class Database:
 
         What cannot be brought now, as while somebody else is at it, a later commit brings.
         """
+        if self.presence.problem():
+            return
         self._is_in_checkpoint = True
         try:
             with (

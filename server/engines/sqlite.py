@@ -81,6 +81,8 @@ class SqliteEngine:
                 self._blocking(write)
             else:
                 write()
+            if problem := self._database.presence.problem():
+                raise Unavailable(f"{problem} Nothing was changed.")
             before_commit()
             if at_once:
                 self._commit()

@@ -38,13 +38,15 @@ class SharedLog(Shape):
 class Status(Shape):
     """`durability` says what `accepted` means. Of `bytes`, `free_bytes` are used again.
 
-    From `oldest_revision` on everything is kept.
+    `problem` says why nothing can be written, as where the store's file was removed. From
+    `oldest_revision` on everything is kept.
     """
 
     version: str
     store: str
     engine: str
     durability: str
+    problem: str | None
     log: SharedLog | None
     clock: Clock
     revision: int

@@ -1,0 +1,122 @@
+"""The store's files vanish or are replaced under a running server: nothing is accepted any more."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from any_engine import ENGINES, any_store
+from conftest import StartServer
+from robust import Client, assert_sound
+from server.errors import Unavailable
+from server.presence import ENDINGS, PresenceWatch
+from store import Store
+
+NAME = "signalbox.db"
+
+
+@pytest.fixture(params=ENGINES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with any_store(request.param, folder / NAME) as made:
+        made.set(a=1)
+        yield made
+
+
+def file(store: Store, ending: str) -> Path:
+    assert store.database.path is not None
+    return store.database.path.with_name(NAME + ending)
+
+
+def assert_refused(store: Store, what: str) -> None:
+    before = store.readmodel.revision
+    answer = store.run(type="set", key="a", value=2).answer()
+    assert (answer["status"], answer["code"]) == ("rejected", "unavailable")
+    assert what in answer["message"]
+    assert "Nothing was changed." in answer["message"]
+    assert store.readmodel.revision == before
+    item = store.readmodel.get("a")
+    assert item is not None
+    assert item.raw == "1"  # queries go on
+    assert what in (store.database.presence.problem() or "")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_that_is_gone_is_noticed_and_may_come_back(store: Store, ending: str) -> None:
+    kept = file(store, ending).rename(file(store, ".kept"))
+    assert_refused(store, f"{NAME}{ending} is gone")
+    kept.rename(file(store, ending))
+    assert store.run(type="set", key="a", value=2).error is None
+    assert store.database.presence.problem() is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_another_file_in_its_place_is_not_written_to(store: Store, ending: str) -> None:
+    shutil.copy(file(store, ending), file(store, ".copy"))
+    file(store, ending).rename(file(store, ".kept"))
+    file(store, ".copy").rename(file(store, ending))
+    before = file(store, ending).read_bytes()
+    assert_refused(store, f"{NAME}{ending} is another one now")
+    assert file(store, ending).read_bytes() == before
+    with pytest.raises(Unavailable, match="another one"):
+        store.database.reader()
+
+
+def test_a_folder_in_place_of_its_folder_is_noticed(store: Store) -> None:
+    folder = file(store, "").parent
+    folder.rename(folder.with_name("kept"))
+    assert_refused(store, "is gone")
+    shutil.copytree(folder.with_name("kept"), folder)
+    assert_refused(store, "is another one now")
+
+
+def test_a_link_elsewhere_does_not_keep_it_in_its_place(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "link").hardlink_to(file(store, ""))
+    file(store, "").unlink()
+    assert_refused(store, "is gone")
+
+
+def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.presence.EVERY_SECONDS", 0.01)
+    woken = gevent.event.Event()
+    with Store(tmp_path / NAME) as store:
+        watch = PresenceWatch(store.database.presence, woken.set)
+        kept = file(store, "").rename(file(store, ".kept"))
+        assert woken.wait(10)
+        assert "signalbox.db is gone" in capsys.readouterr().err
+        woken.clear()
+        kept.rename(file(store, ""))
+        assert woken.wait(10)
+        assert "in their place again" in capsys.readouterr().err
+        watch.close()
+
+
+def test_a_server_says_so_in_status_and_leaves_what_another_has_put_there(
+    server: StartServer, tmp_path: Path
+) -> None:
+    folder, kept = tmp_path / "store", tmp_path / "kept"
+    first = server(data_dir=folder)
+    with Client(first) as client:
+        client.send("set", key="a", value=1)
+        assert client.get("status").json()["problem"] is None
+        folder.rename(kept)
+        answer = client.send("set", key="a", value=2)
+        assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+        assert "is gone" in client.get("status").json()["problem"]
+        second = server(data_dir=folder)
+        with Client(second) as other:
+            other.send("set", key="b", value=1)
+            assert "is another one" in client.get("status").json()["problem"]
+            assert client.value("a") == 1
+            assert first.stop() == 0
+            endpoint = json.loads((folder / "endpoint.json").read_text())
+            assert endpoint["pid"] == second.pid
+            assert other.value("b") == 1
+        assert second.stop() == 0
+    assert assert_sound(folder) == assert_sound(kept) == 1
