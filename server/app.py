@@ -24,9 +24,9 @@ from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
 from server.errors import StoreError, StoreInUse
 from server.feed import Feed
+from server.formats.text import MAX_LINE
 from server.http.commands import MAX_BODY
 from server.http.guard import Guard, Tokens
-from server.http.lines import MAX_LINE
 from server.http.routes import application
 from server.http.streams import Streams
 from server.http.wsgi import Server

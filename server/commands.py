@@ -244,6 +244,13 @@ def _read_line_slowly(line: bytes) -> Command:
     return read_command(fields)
 
 
+def setting(key: str, value: Any) -> Set:
+    """A `set` of a decoded value, checked as one that was sent. Raises `Invalid`."""
+    command = Set(key=key, value=value)
+    _check(command)
+    return command
+
+
 def check_actor(actor: Any) -> None:
     if not _fits(_ACTOR, actor):
         raise Invalid(

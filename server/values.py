@@ -37,21 +37,21 @@ _SPACED: Final = re.compile(rb"\s:")
 """A name that does not end directly before its colon."""
 
 
-def decode(body: bytes) -> Any:
+def decode(body: bytes, what: str = "The body") -> Any:
     """The JSON value in `body` (UTF-8); integers beyond `MAX_FLOAT_DIGITS` as `msgspec.Raw`.
 
-    Raises `Malformed` for anything that is not exactly one JSON value, including duplicate names,
-    NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it nests deeper than a value may
-    within a batch (so that nothing behind needs to care).
+    Raises `Malformed`, which begins with `what`, for anything that is not exactly one JSON value,
+    including duplicate names, NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it
+    nests deeper than a value may within a batch (so that nothing behind needs to care).
     """
     if is_plain(body):
         try:
             value = msgspec.json.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return _decode_slowly(body)
+            return _decode_slowly(body, what)
         if names_once(body, value):
             return value
-    return _decode_slowly(body)
+    return _decode_slowly(body, what)
 
 
 def is_plain(text: bytes) -> bool:
@@ -70,7 +70,7 @@ def names_once(text: bytes, value: Any) -> bool:
     return text.count(b'":') == _NAMES.encode(value).count(b'":')
 
 
-def _decode_slowly(body: bytes) -> Any:
+def _decode_slowly(body: bytes, what: str) -> Any:
     try:
         text = body.decode()
         decoder = _LONG_DECODER if _LONG.search(text) else _DECODER
@@ -84,12 +84,12 @@ def _decode_slowly(body: bytes) -> Any:
         return value
     except UnicodeDecodeError as error:
         raise Malformed(
-            f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}."
+            f"{what} is not UTF-8: byte {error.start} is {body[error.start]:#04x}."
         ) from error
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise Malformed(f"The body is not JSON: {error}.") from error
+        raise Malformed(f"{what} is not JSON: {error}.") from error
 
 
 def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded:

@@ -115,7 +115,7 @@ def test_bad_lines_are_told_by_their_numbers_and_the_others_done(shell: Shell) -
     [
         ("ndjson", '{"type":"set","key":"t.a","value":1}\n\n{"type":"set","key":"t.b"}\n', 3),
         ("ndjson", '{"type":"set","key":"t.a","value":1}\nno json\n', 2),
-        ("csv", "key,value\nt.a,1\nt.b,no json\n", 3),
+        ("csv", "key,value\nt.a,1\nt.b,[no json\n", 3),
         ("csv", 'value,key\n"[1,\n2]",t.a\n1,a..b\n', 4),
         ("json", '{"t.a": 1,\n"a..b": 2}', 2),
         ("json", '{"t.a": 1,\n\n"t.a": 2}', 3),
@@ -129,11 +129,36 @@ def test_every_format_tells_the_line(shell: Shell, kind: str, text: str, line: i
     assert list(held(shell)) == ["a"]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1', '{"a": 1} x', "{,}", '{"a" 1}', "nul"])
-def test_a_file_that_is_no_json_object_is_refused_whole(shell: Shell, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "[1]", '{"t.a": 1', '{"t.a": 1} x', "{,}", '{"a" 1}', "nul"])
+def test_a_file_that_is_no_json_object_is_refused(shell: Shell, text: str) -> None:
+    """What the beginning of a file says is taken before its end is known: that is told."""
     done = load(shell, text, "json")
-    assert (done.status, done.out) == (2, "")
-    assert "JSON" in done.err
+    assert done.status == 1
+    assert "signalbox: " in done.err
+    assert done.out.startswith(("0 lines accepted", "1 lines accepted")[text.endswith("x")])
+
+
+def test_a_file_that_is_no_text_is_refused_with_what_is_expected(
+    shell: Shell, tmp_path: Path
+) -> None:
+    picture = tmp_path / "picture"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 5_000_000)
+    done = shell("import", str(picture))
+    assert (done.status, done.out.split(",")[0]) == (1, "0 lines accepted")
+    assert "is a picture; expected is a text" in done.err
+    assert "is empty" in shell("import", "-").err
+
+
+def test_a_file_of_another_encoding_is_read_where_that_is_named(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env.local"
+    file.write_bytes("t.a=1\nt.b=Küche\nt.c=3\n".encode("latin-1"))
+    done = shell("import", str(file))
+    assert (done.status, held(shell)) == (1, {"a": 1, "c": 3})
+    assert "line 2: Byte 6 of the line is 0xfc, which is not UTF-8" in done.err
+    shell.ok("import", str(file), "--encoding", "latin-1")
+    assert held(shell) == {"a": 1, "b": "Küche", "c": 3}
 
 
 @pytest.mark.parametrize(

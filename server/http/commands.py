@@ -128,12 +128,15 @@ def _pieces(body: Any, share: Share) -> Iterator[bytes]:
         yield piece
 
 
-def check_media_type(environ: Environ, wanted: str) -> None:
+def check_media_type(environ: Environ, *wanted: str) -> str:
+    """The media type of the body, one of `wanted`. Raises `MediaType`."""
     given = environ.get("CONTENT_TYPE") or ""
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != wanted or charset not in ("", "utf-8", "utf8"):
-        raise MediaType(f"The Content-Type is {given[:80]!r}; allowed is {wanted}.")
+    if (kind := kind.strip().lower()) not in wanted or charset not in ("", "utf-8", "utf8"):
+        are = "allowed is" if len(wanted) == 1 else "allowed are"
+        raise MediaType(f"The Content-Type is {given[:80]!r}; {are} {', '.join(wanted)}.")
+    return kind
 
 
 def _outcome(

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -14,6 +13,8 @@ import msgspec
 
 from server import horizons
 from server.errors import Conflict, Invalid
+from server.formats.csv_rows import guarded
+from server.formats.env import written
 from server.http import histories
 from server.http.answers import HEADERS
 from server.http.queries import given_to, left_out, revision_behind
@@ -23,7 +24,6 @@ from server.search import Filter, Item, Question, env_collision, variable
 from server.times import iso
 from server.values import type_of
 
-_FORMULA: Final = ("=", "+", "-", "@")
 _IN_HEADER: Final = "/:@=*"
 """What a prefix in a header keeps; a comma would end it there, and headers are Latin-1 alone."""
 
@@ -97,33 +97,20 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
         for item in items:
             rows.writerow(
                 [
-                    _cell(item.key),
+                    guarded(item.key),
                     item.raw,
                     type_of(item.raw),
                     item.revision,
                     iso(item.at),
-                    _cell(item.actor),
+                    guarded(item.actor),
                 ]
             )
         yield text.getvalue().encode()
 
 
-def _cell(text: str) -> str:
-    """A spreadsheet would run a cell that begins with one of these as a formula.
-
-    A cell that begins with such a `'` already gets another one, so that import can take it away.
-    """
-    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
-
-
 def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
     for items in pages:
-        yield "".join(f"{variable(item.key)}={_shell(item.raw)}\n" for item in items).encode()
-
-
-def _shell(raw: str) -> str:
-    value = json.loads(raw) if raw.startswith('"') and "\\u0000" not in raw else raw
-    return shlex.quote(value)
+        yield "".join(f"{variable(item.key)}={written(item.raw)}\n" for item in items).encode()
 
 
 def _refuse_collision(

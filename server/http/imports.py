@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol
 from server.commands import Attempt, Command, Put, Timed, check_actor, read_line
 from server.decide import MAX_TRANSACTION_BYTES, prepared
 from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
+from server.formats import File
+from server.formats.text import ENCODINGS, MAX_LINE, Row
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.batches import SLICE, Batch, Line, Rejection, located, room, too_much
 from server.http.commands import DEFAULT_ACTORS, check_media_type
-from server.http.lines import MAX_LINE, LineReader
+from server.http.lines import RowReader
 from server.http.parameters import parameters
 from server.http.records import is_record
 from server.outcomes import Outcome
@@ -29,6 +31,15 @@ IDLE_SECONDS: Final = 0.5
 """A sender that pauses for so long has its lines applied."""
 PROGRESS_SECONDS: Final = 0.25
 SPOOLED: Final = 256 * 1024
+
+MEDIA_TYPES: Final = {
+    "application/x-ndjson": "ndjson",
+    "application/json": "json",
+    "text/csv": "csv",
+    "application/octet-stream": None,
+}
+"""Each with the format that it says; the others have none of their own, but for text/plain, which
+any page could send without being asked."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
@@ -59,60 +70,61 @@ class Import:
         }
         self.failure: SignalboxError | None = None
 
-    def run(self, reader: LineReader) -> Iterator[bytes]:
+    def run(self, reader: RowReader) -> Iterator[bytes]:
         """Answer lines: progress as it goes, then what was rejected, then the summary."""
         try:
-            while self._goes_on(reader) and (lines := reader.take(IDLE_SECONDS)) is not None:
-                self._take(lines)
+            while self._goes_on(reader) and (rows := reader.take(IDLE_SECONDS)) is not None:
+                self._take(rows)
                 yield from self._progress()
             self._finish(_trouble(reader))
             self._rejected.seek(0)
             yield from self._rejected
-            yield self._summary()
+            yield self._summary(reader.file.format)
         finally:
             self._rejected.close()
 
-    def _goes_on(self, reader: LineReader) -> bool:
+    def _goes_on(self, reader: RowReader) -> bool:
         """An atomic one that has failed is read to its end all the same: its id stands for all."""
         return not reader.is_stopping and (self._atomic or self.failure is None)
 
-    def _take(self, lines: list[bytes]) -> None:
-        for start in range(0, len(lines), SLICE):
-            self._add(lines[start : start + SLICE])
+    def _take(self, rows: list[Row]) -> None:
+        for start in range(0, len(rows), SLICE):
+            self._add(rows[start : start + SLICE])
             rest()
-        if self._lines and not self._atomic and monotonic() - self._since > IDLE_SECONDS:
+        if self._lines and self._may_end_early and monotonic() - self._since > IDLE_SECONDS:
             self._submit()
 
-    def _add(self, lines: list[bytes]) -> None:
+    def _add(self, rows: list[Row]) -> None:
         if self._atomic:
-            self._read(lines)
+            self._read(rows)
             return
-        while lines and self.failure is None:
-            fitting = self._fitting(lines)
-            self._read(lines[:fitting])
-            lines = lines[fitting:]
+        while rows and self.failure is None:
+            fitting = self._fitting(rows)
+            self._read(rows[:fitting])
+            rows = rows[fitting:]
             if self._number >= self._batch_ends or self._bytes >= self._room.bytes:
                 self._submit()
 
-    def _fitting(self, lines: list[bytes]) -> int:
-        """How many of the lines end the batch, or do not fill it; however they arrived."""
-        lengths = accumulate(len(line) + 1 for line in lines)
+    def _fitting(self, rows: list[Row]) -> int:
+        """How many of the rows end the batch, or do not fill it; however they arrived."""
+        lengths = accumulate(len(row.text) + 1 for row in rows)
         filling = bisect_left(list(lengths), self._room.bytes - self._bytes) + 1
         return max(min(filling, self._batch_ends - self._number), 1)
 
-    def _read(self, lines: list[bytes]) -> None:
+    def _read(self, rows: list[Row]) -> None:
         if not self._lines:
             self._since = monotonic()
-        for line in lines:
+        for row in rows:
             self._number += 1
-            if not line or line.isspace():
+            if row.command is None and (not row.text or row.text.isspace()):
                 continue
             self.counts["lines"] += 1
-            try:
-                self._lines.append((self._number, _command(line)))
-            except SignalboxError as error:
-                self._reject(Rejection(self._number, error))
-        gathered = b"\n".join([*lines, b""])
+            command = _command(row)
+            if isinstance(command, SignalboxError):
+                self._reject(Rejection(row.number, command))
+            else:
+                self._lines.append((row.number, command))
+        gathered = b"\n".join([*(row.text for row in rows), b""])
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
@@ -167,9 +179,9 @@ class Import:
         sender had paused, so that each is recognised and none is applied twice.
         """
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
-        if known is not None and (end := int.from_bytes(known[:8])) > self._number:
-            return end
-        return self._number + self._room.lines
+        end = 0 if known is None else int.from_bytes(known[:8])
+        self._may_end_early = not self._atomic and end <= self._number
+        return self._number + self._room.lines if self._may_end_early or self._atomic else end
 
     def _land(self) -> None:
         if self._flying is None:
@@ -202,22 +214,18 @@ class Import:
             self._told = monotonic()
             yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
-    def _summary(self) -> bytes:
-        status = (
-            {"status": self.failure.verdict} | self.failure.fields()
-            if self.failure
-            else {"status": "accepted"}
-        )
-        return (
-            json.dumps({"type": "summary", "id": self._id} | status | self.counts).encode() + b"\n"
-        )
+    def _summary(self, format: str | None) -> bytes:
+        about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
+        if self.failure:
+            about |= {"status": self.failure.verdict} | self.failure.fields()
+        return json.dumps(about | self.counts).encode() + b"\n"
 
 
 class History(Protocol):
     """An import of transactions instead of commands; see `server.http.recordings`."""
 
     def run(
-        self, reader: LineReader, stopped: Callable[[], SignalboxError | None]
+        self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
     ) -> Iterator[bytes]: ...
 
 
@@ -226,7 +234,7 @@ def imports(
 ) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
     """The route; `role` is the sender's."""
 
-    def run(reader: LineReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+    def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
         try:
             if is_record(reader.first()):
                 yield from history(identity, atomic).run(reader, lambda: _trouble(reader))
@@ -237,7 +245,7 @@ def imports(
 
     def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
-            check_media_type(environ, "application/x-ndjson")
+            kind = check_media_type(environ, *MEDIA_TYPES)
             given = parameters(environ, "/commands/import")
             identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
             actor = given.get("actor", DEFAULT_ACTORS[role])
@@ -246,28 +254,44 @@ def imports(
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        return run(LineReader(environ), identity, actor, atomic == "1")
+        file = File(
+            given.get("format") or MEDIA_TYPES[kind],
+            given.get("name", ""),
+            given.get("encoding", ENCODINGS[0]),
+        )
+        return run(RowReader(environ, file), identity, actor, atomic == "1")
 
     return route
 
 
-def _trouble(reader: LineReader) -> SignalboxError | None:
-    """Why the body was not read to its end."""
+def _trouble(reader: RowReader) -> SignalboxError | None:
+    """Why the body, or the file in it, was not read to its end."""
     if reader.error:
         return TornBody()
+    if reader.file.trouble:
+        return reader.file.trouble
     if reader.is_stopping:
         return Unavailable("The server is ending. Send it again under the same id to go on.")
     return None
 
 
-def _command(line: bytes) -> Command | Put:
+def _command(row: Row) -> Command | Put | SignalboxError:
+    if isinstance(row.command, SignalboxError):
+        return row.command  # not raised: its traceback would hold the row, and the row holds it
+    try:
+        return prepared(row.command or _read(row.text))
+    except SignalboxError as error:
+        return error
+
+
+def _read(line: bytes) -> Command:
     if len(line) > MAX_LINE:
         raise TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
     command = read_line(line)
     if isinstance(command, Timed):
         kind = command.__struct_config__.tag
         raise Invalid(f'The field type is "{kind}"; that cannot be a line of an import.')
-    return prepared(command)
+    return command
 
 
 def _check_id(identity: str) -> None:

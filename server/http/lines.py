@@ -1,4 +1,4 @@
-"""Reads a request's body line by line, ahead of whoever takes the lines."""
+"""Reads a file in a request's body row by row, ahead of whoever takes the rows."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -6,28 +6,25 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-MAX_LINE: Final = 1024 * 1024
-MAX_RECORD: Final = 24 * 1024 * 1024
-"""Of a line that is a whole transaction: its keys and values, and what stands around them."""
+from server.formats import File
+from server.formats.text import Row
+from server.turns import rest
+
 BLOCK: Final = 64 * 1024
-RECORD: Final = b'{"revision"'
-"""How an export of the history begins its lines."""
 LOOK_SECONDS: Final = 0.5
 """Between two looks whether the server is to end."""
 READ_AHEAD: Final = 4_000
 READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 
-class LineReader:
-    """The lines of a body, without their ends; one that is too long is cut behind its limit.
+class RowReader:
+    """The rows of the file in a body. `error` says why the body ended early, if it did."""
 
-    `error` says why the body ended early, if it did.
-    """
-
-    def __init__(self, environ: dict[str, Any]) -> None:
+    def __init__(self, environ: dict[str, Any], file: File) -> None:
+        self.file = file
         self._body = environ["wsgi.input"]
         self._handler = environ["signalbox.handler"]
-        self._lines: list[bytes] = []
+        self._rows: list[Row] = []
         self._bytes = 0
         self._arrived, self._taken = Event(), Event()
         self._ended = False
@@ -40,38 +37,38 @@ class LineReader:
         return bool(self._handler.server.stopping) and not self._ended
 
     def first(self) -> bytes:
-        """The first line that is not blank, as soon as it has arrived; empty where there is none.
+        """The first row that is not blank, as soon as it has arrived; empty where there is none.
 
         `take` gives it all the same.
         """
         while True:
-            line = next((line for line in self._lines if line.strip()), b"")
-            if line or self._ended or self.is_stopping or len(self._lines) >= READ_AHEAD:
-                return line
+            text = next((row.text for row in self._rows if row.text.strip()), b"")
+            if text or self._ended or self.is_stopping or len(self._rows) >= READ_AHEAD:
+                return text
             self._arrived.clear()
             self._arrived.wait(LOOK_SECONDS)
 
-    def take(self, seconds: float) -> list[bytes] | None:
-        """The lines that have arrived; none after so many seconds, None at the end of the body."""
+    def take(self, seconds: float) -> list[Row] | None:
+        """The rows that have arrived; none after so many seconds, None at the end of the body."""
         self._arrived.wait(seconds)
-        lines, self._lines, self._bytes = self._lines, [], 0
-        if not lines and self._ended:
+        rows, self._rows, self._bytes = self._rows, [], 0
+        if not rows and self._ended:
             return None
         if not self._ended:
             self._arrived.clear()
         self._taken.set()
-        return lines
+        return rows
 
     def close(self) -> None:
         self._greenlet.kill()
 
     def _read(self) -> None:
         try:
-            for lines in _split(self._blocks()):
-                self._lines += lines
-                self._bytes += sum(map(len, lines))
+            for rows in self.file.read(self._blocks()):
+                self._rows += rows
+                self._bytes += sum(len(row.text) for row in rows)
                 self._arrived.set()
-                if len(self._lines) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES:
+                if len(self._rows) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES:
                     self._taken.clear()
                     self._taken.wait()
         except OSError as error:
@@ -85,6 +82,7 @@ class LineReader:
         while block := self._block():
             self._handler.extend()
             yield block
+            rest()  # a sender that is fast would keep this greenlet going
 
     def _block(self) -> bytes:
         """What has arrived, at least one byte; empty at the end.
@@ -103,22 +101,3 @@ class LineReader:
         if left and not data:
             raise ConnectionError(f"{left} bytes of the body are missing")
         return data
-
-
-def _split(blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Whole lines as they come; of a line that is too long only the beginning is kept."""
-    line = bytearray()
-    for block in blocks:
-        first, *others = block.split(b"\n")
-        line += first
-        del line[_most(line) + 1 :]
-        if others:
-            yield [bytes(line), *others[:-1]]
-            line = bytearray(others[-1])
-    if line:
-        yield [bytes(line)]
-
-
-def _most(line: bytearray) -> int:
-    """What a line may have in bytes, by how it begins."""
-    return MAX_RECORD if line.startswith(RECORD) else MAX_LINE

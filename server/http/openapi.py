@@ -9,6 +9,7 @@ import msgspec
 from server import __version__
 from server.commands import TYPES, Command
 from server.http import shapes, status_shapes
+from server.http.imports import MEDIA_TYPES
 from server.http.parameters import ACTOR, FORMS, ID, PARAMETERS, ROUTES
 from server.http.shapes import (
     EVENTS,
@@ -211,9 +212,10 @@ def _lines(*kinds: Any) -> Schema:
 
 def _octets(*kinds: Any) -> Schema:
     """Lines as a body to send: generators of clients then take a file."""
+    file = {"type": "string", "format": "binary"}
     lines = _lines(*kinds)
-    lines["application/x-ndjson"]["schema"] = {"type": "string", "format": "binary"}
-    return lines
+    lines["application/x-ndjson"]["schema"] = file
+    return lines | {kind: {"schema": file} for kind in MEDIA_TYPES if kind not in lines}
 
 
 def _events() -> Schema:
@@ -261,7 +263,7 @@ _ROUTES: Final[dict[str, Route]] = {
     ),
     "POST /commands/import": Route(
         "import_commands",
-        "Commands line by line, applied while the body is read.",
+        "A file of commands, or of keys and values, applied while it is read.",
         _lines(Progress, RejectedLine, Summary),
         body=_octets(*get_args(Command), Recorded),
         tokens=_WRITERS,

@@ -4,6 +4,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from server.errors import Invalid, quoted
+from server.formats import READERS
+from server.formats.text import ENCODINGS
 from server.keys import MATCH_SCHEMA, PREFIX_SCHEMA
 from server.search import SORTS
 from server.values import TYPES
@@ -83,6 +85,12 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         _text(enum=["0", "1"], default="0"),
         "1: the computer's clock is right from now on, however far it has leapt.",
     ),
+    "encoding": Parameter(
+        _text(enum=list(ENCODINGS), default=ENCODINGS[0]), "Of the file; nothing is guessed."
+    ),
+    "name": Parameter(
+        _text(), "The file's name: its ending tells the format where nothing else does."
+    ),
     "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
 }
@@ -93,12 +101,16 @@ FORMS: Final[dict[tuple[str, str], Parameter]] = {
         "A position: a revision, or store:revision; exclusive.",
     ),
     ("/queries/export", "after"): Parameter(_REVISION, "With history=1: only what came after."),
+    ("/commands/import", "format"): Parameter(
+        _text(enum=list(READERS)),
+        "How the file is written; by default as its media type, name or beginning says.",
+    ),
     ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
 }
 """Parameters that a route takes in a form of its own."""
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
-    "/commands/import": ("id", "atomic", "actor"),
+    "/commands/import": ("format", "encoding", "name", "id", "atomic", "actor"),
     "/commands/compact": ("dry_run", "confirm"),
     "/queries/state/{key}": ("at",),
     "/queries/state": (
@@ -131,7 +143,7 @@ def parameters(environ: dict[str, Any], route: str) -> Parameters:
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
         if name in found:
             raise Invalid(f"The parameter {name} is given twice.")
-        _check(name, value)
+        _check(name, value, (FORMS.get((route, name)) or PARAMETERS[name]).schema)
         found[name] = value
     return found
 
@@ -147,8 +159,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         raise Invalid(f"The query is not percent-encoded UTF-8: {error}.") from error
 
 
-def _check(name: str, value: str) -> None:
-    schema = PARAMETERS[name].schema
+def _check(name: str, value: str, schema: dict[str, Any]) -> None:
     if "enum" in schema and value not in schema["enum"]:
         raise Invalid(
             f"The parameter {name} is {quoted(value)}; allowed are {', '.join(schema['enum'])}."

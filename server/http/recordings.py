@@ -12,7 +12,7 @@ from server.engines.base import Unsettled
 from server.errors import Conflict, Invalid, SignalboxError, Unavailable
 from server.events import COMPACTED, Change, Transaction, check_bytes, checksum
 from server.http.batches import located
-from server.http.lines import LineReader
+from server.http.lines import RowReader
 from server.http.records import read_record
 from server.readmodel import ReadModel
 from server.turns import breathe
@@ -71,7 +71,7 @@ class Recording:
         }
 
     def run(
-        self, reader: LineReader, stopped: Callable[[], SignalboxError | None]
+        self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
     ) -> Iterator[bytes]:
         """Answer lines: progress as it goes, then the summary.
 
@@ -80,10 +80,10 @@ class Recording:
         try:
             if self._atomic:
                 raise Invalid("A history keeps its transactions; import it without atomic=1.")
-            while not reader.is_stopping and (lines := reader.take(IDLE_SECONDS)) is not None:
-                for line in lines:
-                    self._take(line)
-                if not lines:
+            while not reader.is_stopping and (rows := reader.take(IDLE_SECONDS)) is not None:
+                for row in rows:
+                    self._take(row.text)
+                if not rows:
                     self._append()
                 yield from self._progress()
             self._append()
@@ -204,12 +204,10 @@ class Recording:
             yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self) -> bytes:
-        status: dict[str, Any] = {"status": "accepted"}
+        about = {"type": "summary", "id": self._id, "status": "accepted", "format": "history"}
         if self.failure:
-            status = {"status": "rejected"} | self.failure.fields()
-        return (
-            json.dumps({"type": "summary", "id": self._id} | status | self.counts).encode() + b"\n"
-        )
+            about |= {"status": "rejected"} | self.failure.fields()
+        return json.dumps(about | self.counts).encode() + b"\n"
 
 
 def _as_exported(one: Transaction, number: int) -> Transaction:

@@ -11,7 +11,7 @@ from server.commands import check_actor, check_id
 from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
 from server.events import REVERSING, Change, Transaction
-from server.http.lines import MAX_RECORD, RECORD
+from server.formats.ndjson import MAX_RECORD, RECORD
 from server.keys import check_key
 from server.reserved import check_setting
 from server.times import milliseconds

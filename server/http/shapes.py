@@ -110,10 +110,15 @@ class RejectedLine(Refusal, tag_field="type", tag="rejected", kw_only=True):
 
 
 class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
-    """`code` and `message` are there where the import ended early."""
+    """`code` and `message` are there where the import ended early.
+
+    `format` is how the file was read, `history` where its lines are transactions; null: no more
+    than its beginning could be read.
+    """
 
     id: str
     status: Literal["accepted", "rejected", "unknown"]
+    format: Literal["ndjson", "json", "csv", "env", "lines", "history"] | None
     code: Code | UnsetType = UNSET
     message: str | UnsetType = UNSET
     key: str | UnsetType = UNSET

@@ -1,0 +1,65 @@
+"""The formats that an import reads. Pure: pieces of a file in, its commands out, line by line."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from server.errors import Malformed, SignalboxError
+from server.formats import csv_rows, env, json_object, ndjson, pairs
+from server.formats.text import EXPECTED, Row, opened
+
+Read = Callable[[Iterator[bytes]], Iterator[list[Row]]]
+
+READERS: Final[dict[str, Read]] = {
+    "ndjson": ndjson.read,
+    "json": json_object.read,
+    "csv": csv_rows.read,
+    "env": env.read,
+    "lines": pairs.read,
+}
+_ENDINGS: Final = {"jsonl": "ndjson", "tsv": "csv", "txt": "lines", "conf": "lines"}
+
+
+class File:
+    """One file that is to be read. `format` is known once its first row is, `trouble` at its end.
+
+    `trouble` says why the rest of the file could not be read, where it could not.
+    """
+
+    def __init__(self, format: str | None, name: str = "", encoding: str = "utf-8") -> None:
+        self.format = format or by_name(name)
+        self._encoding = encoding
+        self.trouble: SignalboxError | None = None
+
+    def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+        """Its rows as they come. `blocks` are read to their end, whatever they hold."""
+        try:
+            start, rest = opened(blocks, self._encoding)
+            self.format = self.format or by_content(start)
+            yield from READERS[self.format](rest)
+        except SignalboxError as error:
+            self.trouble = error
+        for _ in blocks:  # who sends it reads no answer before it is sent
+            pass
+
+
+def by_name(name: str) -> str | None:
+    """The format that a file's name tells; `.env`, `.env.local` and `prod.env` are all alike."""
+    base = name.replace("\\", "/").rpartition("/")[2].lower()
+    if base.startswith(".env"):
+        return "env"
+    ending = base.rpartition(".")[2]
+    return ending if ending in READERS else _ENDINGS.get(ending)
+
+
+def by_content(start: bytes) -> str:
+    """The format that a file's first bytes show. Raises `Malformed` where there are none."""
+    first = start.lstrip().split(b"\n", 1)[0].rstrip()
+    if not first:
+        raise Malformed(f"The file is empty; {EXPECTED}.")
+    if first.startswith((b"#", b"export ")):
+        return "env"
+    if first.startswith(b"{"):
+        return "ndjson" if ndjson.is_command(first) else "json"
+    if csv_rows.is_header(first.decode(errors="replace")):
+        return "csv"
+    return "lines"

@@ -1,0 +1,127 @@
+"""CSV with the columns key and value, as programs and spreadsheets write it (RFC 4180)."""
+
+import csv
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from server.commands import Command
+from server.errors import Malformed, SignalboxError, TooLarge, quoted
+from server.formats.text import EXPECTED, MAX_LINE, Line, Row, Taken, lines, made, strictly
+
+SEPARATORS: Final = ",;\t"
+MAX_CELL: Final = 2 * MAX_LINE
+"""Characters of a cell: more than a row can have. Python would refuse from 131,072."""
+_SPREADSHEETS: Final = {"TRUE": True, "FALSE": False}
+"""How spreadsheets write what was true and false."""
+_GUARDED: Final = re.compile(r"'+[=+\-@]")
+"""What an export protects from being run as a formula."""
+
+
+class _Header(NamedTuple):
+    separator: str
+    width: int
+    key: int
+    value: int
+
+
+def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+    """A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without a line of names."""
+    csv.field_size_limit(MAX_CELL)
+    taken = Taken(lines(blocks))
+    header = _header(taken)
+    rows = csv.reader(map(_text, taken), delimiter=header.separator, strict=True)
+    while True:
+        taken.begin()
+        try:
+            command = _command(next(rows), header)
+        except csv.Error:
+            command = _open(taken)
+        except StopIteration:
+            return
+        if command is not None:
+            yield [taken.row(command)]
+
+
+def is_header(text: str) -> bool:
+    """Whether a line names the columns."""
+    return _named(text) is not None
+
+
+def guarded(text: str) -> str:
+    """A cell as an export writes it: a spreadsheet would run one that begins as a formula."""
+    return "'" + text if text[:1] in set("=+-@") or _GUARDED.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """What `guarded` was given."""
+    return cell[1:] if _GUARDED.match(cell) else cell
+
+
+def _header(taken: Taken) -> _Header:
+    taken.begin()
+    first = next((line for line in taken if line.text.strip()), None)
+    if first is None:
+        raise Malformed(f"The file is empty; {EXPECTED}.")
+    if first.fault is not None:
+        raise Malformed(f"Line {first.number}: {first.fault.message}")
+    if found := _named(first.text):
+        return found
+    raise Malformed(
+        f"Line {first.number} is {quoted(first.text.strip())}; the first line of a CSV file names "
+        "the columns key and value, with a comma, a semicolon or a tab between them."
+    )
+
+
+def _named(text: str) -> _Header | None:
+    for separator in SEPARATORS:
+        try:
+            cells = next(csv.reader([text], delimiter=separator, strict=True), [])
+        except csv.Error:
+            continue
+        names = [cell.strip().lower() for cell in cells]
+        if names.count("key") == names.count("value") == 1:
+            return _Header(separator, len(names), names.index("key"), names.index("value"))
+    return None
+
+
+def _command(cells: list[str], header: _Header) -> Command | SignalboxError | None:
+    if not any(cells):
+        return None  # a blank line, or what a spreadsheet makes of one
+    if not max(header.key, header.value) < len(cells) <= header.width:
+        return Malformed(f"The row has {len(cells)} cells; the first line names {header.width}.")
+    key = cells[header.key]
+    try:
+        return made(unguarded(key), _value(cells[header.value]))
+    except SignalboxError as error:
+        return error
+
+
+def _open(taken: Taken) -> SignalboxError:
+    """What is wrong is the first line's fault: the others are read as lines of their own."""
+    is_long = taken.is_full
+    taken.give_back()
+    if is_long:
+        return TooLarge(
+            f"A quote opens in this line and is not closed within {MAX_LINE} bytes.", limit=MAX_LINE
+        )
+    return Malformed(
+        "A quote opens in this line that is not closed as CSV needs it; one within a quoted cell "
+        "is written twice."
+    )
+
+
+def _value(cell: str) -> Any:
+    """What looks like JSON must be JSON."""
+    if cell in _SPREADSHEETS:
+        return _SPREADSHEETS[cell]
+    try:
+        return strictly(cell)
+    except SignalboxError:
+        if cell[:1] in set('{["'):
+            raise
+        return cell
+
+
+def _text(line: Line) -> str:
+    return line.text

@@ -1,0 +1,133 @@
+"""`.env` files, and what `export --format env` writes: NAME=value.
+
+A value that begins with a quote is read as a shell reads it, over several lines if need be. Any
+other is text as it stands, up to ` #` or the end of its line. Nothing is expanded.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any, Final
+
+from server import values
+from server.commands import Command
+from server.errors import Malformed, SignalboxError, quoted
+from server.formats.text import Line, Row, Taken, as_printed, lines, made, strictly
+
+QUOTES: Final = ("'", '"')
+_COMMENT: Final = re.compile(r"\s#.*", re.DOTALL)
+_UNTIL: Final = {
+    "'": re.compile(r"([^']*+)('?)", re.DOTALL),
+    '"': re.compile(r'((?:[^"\\]++|\\.?)*+)("?)', re.DOTALL),
+}
+"""From a quote on: what is within, and the closing quote if it is in this line."""
+_ESCAPED: Final = re.compile(r'\\(?:([\\"$`])|\r?\n|\r)')
+_BARE: Final = re.compile(r"(?:[^\s'\"\\]|\\.)++", re.DOTALL)
+
+
+def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+    """Rows of what names a variable; blank lines and comments are none."""
+    taken = Taken(lines(blocks))
+    while True:
+        taken.begin()
+        if (line := next(taken, None)) is None:
+            return
+        text = line.text.strip()
+        if line.fault is not None or (text and not text.startswith("#")):
+            yield [taken.row(_command(line, taken))]
+
+
+def written(raw: str) -> str:
+    """A JSON text as a shell's word, of which `read` makes the same value."""
+    if raw[0] == '"' and "\\u0000" not in raw:
+        text = str(values.decode(raw.encode()))
+        return shlex.quote(text) if as_printed(text) == text else f"'{text}'"
+    if raw[0] in '{["':
+        return '"' + re.sub(r'([\\"$`])', r"\\\1", raw) + '"'
+    return raw
+
+
+def _command(line: Line, taken: Taken) -> Command | SignalboxError:
+    name, equals, rest = line.text.partition("=")
+    if not equals:
+        return Malformed(f"The line is {quoted(line.text.strip())}; allowed is NAME=value.")
+    name = re.sub(r"^export\s", "", name.strip()).strip()
+    if not rest.strip().startswith(QUOTES):
+        return made(name, as_printed(_COMMENT.sub("", rest).strip()))
+    word = _Word()
+    try:
+        word.add(rest.lstrip())
+        while not word.is_over:
+            following = next(taken, None)
+            if following is None:
+                raise Malformed(f"The quote behind {name}= is never closed.")
+            word.add(following.text)
+    except SignalboxError as error:
+        taken.give_back()
+        return error
+    return made(name, word.value)
+
+
+class _Word:
+    """A word that begins with a quote, as a shell reads it, line by line."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._quote = self._first = ""
+        self._lines = 0
+        self.is_over = False
+
+    @property
+    def value(self) -> Any:
+        text = "".join(self._parts)
+        return _as_written(text) if self._first == '"' else text
+
+    def add(self, text: str) -> None:
+        """The next line. Raises `Malformed` for what cannot stand behind a quoted value."""
+        at, self._lines = 0, self._lines + 1
+        while at < len(text):
+            if self._quote:
+                at = self._within(text, at)
+            elif text[at].isspace():
+                break
+            elif text[at] in QUOTES:
+                self._quote = text[at]
+                self._first = self._first or self._quote
+                at += 1
+            else:
+                at = self._bare(text, at)
+        if not self._quote:
+            self.is_over = True
+            _check_comment(text[at:].strip())
+
+    def _within(self, text: str, at: int) -> int:
+        found = _UNTIL[self._quote].match(text, at)
+        assert found is not None
+        self._parts.append(found[1] if self._quote == "'" else _ESCAPED.sub(r"\1", found[1]))
+        if found[2]:
+            self._quote = ""
+        return found.end()
+
+    def _bare(self, text: str, at: int) -> int:
+        found = _BARE.match(text, at)
+        if found is None or (self._lines > 1 and text[at] != "\\"):
+            # Behind several lines it is likelier that a quote was forgotten than that one is meant.
+            raise Malformed("The quote of this value is not closed before another one begins.")
+        self._parts.append(re.sub(r"\\(.)", r"\1", found[0], flags=re.DOTALL))
+        return found.end()
+
+
+def _check_comment(rest: str) -> None:
+    if rest and not rest.startswith("#"):
+        raise Malformed(f"Behind the quoted value stands {quoted(rest)}; allowed is a comment.")
+
+
+def _as_written(text: str) -> Any:
+    """The array, the object or the text with U+0000 that `written` puts in double quotes."""
+    if text[:1] not in ("{", "[", '"') or (text[0] == '"' and "\\u0000" not in text):
+        return text
+    try:
+        value = strictly(text)
+    except SignalboxError:
+        return text
+    return value if values.encode(value) == text else text

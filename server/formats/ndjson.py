@@ -1,0 +1,45 @@
+"""NDJSON: one command a line, or one transaction of a recorded history."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from server import values
+from server.commands import TYPES
+from server.errors import SignalboxError
+from server.formats.text import MAX_LINE, Row
+
+MAX_RECORD: Final = 24 * 1024 * 1024
+"""Of a line that is a whole transaction: its keys and values, and what stands around them."""
+RECORD: Final = b'{"revision"'
+"""How an export of the history begins its lines."""
+
+
+def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+    """Whole lines as they come; of a line that is too long only the beginning is kept."""
+    numbers, line = count(1), bytearray()
+    for block in blocks:
+        first, *others = block.split(b"\n")
+        line += first
+        del line[_most(line) + 1 :]
+        if others:
+            yield [Row(next(numbers), text) for text in (bytes(line), *others[:-1])]
+            line = bytearray(others[-1])
+    if line:
+        yield [Row(next(numbers), bytes(line))]
+
+
+def is_command(line: bytes) -> bool:
+    """Whether a line is one of these, and not the beginning of one JSON object."""
+    if line.startswith(RECORD):
+        return True
+    try:
+        found = values.decode(line)
+    except SignalboxError:
+        return line.startswith(b'{"type"')
+    return isinstance(found, dict) and found.get("type") in TYPES
+
+
+def _most(line: bytearray) -> int:
+    """What a line may have in bytes, by how it begins."""
+    return MAX_RECORD if line.startswith(RECORD) else MAX_LINE

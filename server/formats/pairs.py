@@ -1,0 +1,32 @@
+"""Lines of `key = value`, as `sysctl -a` prints them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from server import values
+from server.commands import Command
+from server.errors import Malformed, SignalboxError, quoted
+from server.formats.text import Row, as_printed, lines, made
+
+
+def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+    """A number that prints back identically is a number, all else text."""
+    for line in lines(blocks):
+        if line.fault is not None:
+            yield [Row(line.number, line.bytes, line.fault)]
+        elif line.text.strip():
+            yield [Row(line.number, line.bytes, _command(line.text))]
+
+
+def _command(text: str) -> Command | SignalboxError:
+    key, equals, value = text.partition(" = ")
+    if not equals:
+        key, equals, value = text.partition("=")
+    if not equals:
+        return Malformed(f"The line is {quoted(text.strip())}; allowed is key = value.")
+    return made(key.strip(), _number_or_text(value.strip()))
+
+
+def _number_or_text(text: str) -> Any:
+    value = as_printed(text)
+    return value if values.is_number(value) else text

@@ -1,0 +1,203 @@
+"""What all formats share: rows, the lines of a text file, and what is no text at all."""
+
+import codecs
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from server import values
+from server.commands import Command, setting
+from server.errors import Malformed, SignalboxError, TooLarge
+
+MAX_LINE: Final = 1024 * 1024
+"""Bytes of a line, and of what stands in several lines and belongs together."""
+LOOKED_AT: Final = 64 * 1024
+"""Bytes in which the first line is looked for, which shows the format, or that it is no text."""
+ENCODINGS: Final = ("utf-8", "latin-1", "cp1252", "utf-16")
+EXPECTED: Final = (
+    "expected is a text: NDJSON, one JSON object, CSV with the columns key and value, .env, or "
+    "lines of key = value"
+)
+_BINARY: Final = {
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"SQLite format 3": "an SQLite database",
+    b"PK\x03\x04": "a ZIP archive, as XLSX and other office files are",
+    b"\x1f\x8b": "compressed with gzip",
+    b"%PDF": "a PDF",
+}
+_SCALARS: Final = frozenset("-0123456789tfn")
+_WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Row(NamedTuple):
+    """What makes one command: the number of its first line, from 1, and its text as it stands.
+
+    `command` is what the text means, or why it means nothing; None: the text is JSON to be read.
+    """
+
+    number: int
+    text: bytes
+    command: Command | SignalboxError | None = None
+
+
+class Line(NamedTuple):
+    """`text` with its line end; `fault` says why it is none."""
+
+    number: int
+    text: str
+    fault: SignalboxError | None
+
+    @property
+    def bytes(self) -> bytes:
+        return self.text.encode(errors="surrogateescape")
+
+
+def opened(blocks: Iterator[bytes], encoding: str) -> tuple[bytes, Iterator[bytes]]:
+    """The beginning of a file and all of it, in UTF-8 and without a byte order mark.
+
+    Raises `Malformed` where it is no text.
+    """
+    start = b""
+    while len(start) < LOOKED_AT and b"\n" not in start.lstrip() and (block := next(blocks, b"")):
+        start += block
+    _refuse_binary(start.lstrip()[:LOOKED_AT].split(b"\n", 1)[0], encoding)
+    pieces = _utf8(chain([start], blocks), encoding)
+    first = next(pieces, b"").removeprefix(codecs.BOM_UTF8)
+    return first, chain([first], pieces)
+
+
+def _refuse_binary(start: bytes, encoding: str) -> None:
+    """By the first line: what is no text further on is a line's fault."""
+    for mark, what in _BINARY.items():
+        if start.startswith(mark):
+            raise Malformed(f"The file is {what}; {EXPECTED}.")
+    if encoding == "utf-16":
+        return
+    if start.startswith(_WIDE):
+        raise Malformed("The file is UTF-16, not UTF-8; it is read where that encoding is named.")
+    if (at := start.find(b"\0")) >= 0:
+        raise Malformed(f"The file is no text: byte {at + 1} is 0x00; {EXPECTED}.")
+
+
+def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """What `encoding` has no letter for stays as it is, and so is found later."""
+    if encoding == "utf-8":
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+    for block in blocks:
+        yield decoder.decode(block).encode(errors="surrogateescape")
+    yield decoder.decode(b"", final=True).encode(errors="surrogateescape")
+
+
+def lines(blocks: Iterator[bytes]) -> Iterator[Line]:
+    """The lines of a text, which end with LF, CR or CRLF; of a long one only the beginning."""
+    for number, raw in enumerate(_ended(blocks), start=1):
+        yield _line(number, raw)
+
+
+def _ended(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for block in blocks:
+        found = (rest + block).splitlines(keepends=True)
+        # The last one may go on, also behind a CR.
+        rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
+        yield from found
+        if len(rest) > MAX_LINE:
+            rest = rest[: MAX_LINE + 1]
+    if rest:
+        yield rest
+
+
+def _line(number: int, raw: bytes) -> Line:
+    fault: SignalboxError | None = None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        text = raw.decode(errors="surrogateescape")
+        fault = not_utf8(error.start, raw[error.start])
+    if len(raw) > MAX_LINE:
+        text = text[: MAX_LINE + 1]
+        fault = TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
+    elif "\0" in text:
+        fault = fault or Malformed(
+            f"Byte {raw.index(0) + 1} of the line is 0x00; no text has that."
+        )
+    return Line(number, text, fault)
+
+
+def not_utf8(start: int, byte: int) -> Malformed:
+    """`start` counts from 0."""
+    return Malformed(
+        f"Byte {start + 1} of the line is {byte:#04x}, which is not UTF-8; a file in another "
+        "encoding, such as latin-1, is read where that is named."
+    )
+
+
+class Taken:
+    """Lines for a reader that takes as many as one row needs: `begin` and then iterate."""
+
+    def __init__(self, source: Iterator[Line]) -> None:
+        self._source = source
+        self._again: list[Line] = []
+        self._size = 0
+        self.lines: list[Line] = []
+
+    def begin(self) -> None:
+        """What is taken from here on is the next row."""
+        self.lines, self._size = [], 0
+
+    @property
+    def is_full(self) -> bool:
+        """No row has more: then there are no more lines for it."""
+        return self._size > MAX_LINE
+
+    def __iter__(self) -> "Taken":
+        return self
+
+    def __next__(self) -> Line:
+        if self.is_full:
+            raise StopIteration
+        line = self._again.pop() if self._again else next(self._source)
+        self.lines.append(line)
+        self._size += len(line.text)
+        return line
+
+    def give_back(self) -> None:
+        """All but the first are lines of their own."""
+        self._again += reversed(self.lines[1:])
+        del self.lines[1:]
+
+    def row(self, command: Command | SignalboxError) -> Row:
+        """What has been taken, as a row; a line that is no text spoils it, and is named."""
+        text = b"".join(line.bytes for line in self.lines)
+        for line in self.lines:
+            if line.fault is not None:
+                return Row(line.number, text, line.fault)
+        return Row(self.lines[0].number, text, command)
+
+
+def made(key: str, value: Any) -> Command | SignalboxError:
+    """The command that sets a key, or why none does."""
+    try:
+        return setting(key, value)
+    except SignalboxError as error:
+        return error
+
+
+def as_printed(text: str) -> Any:
+    """The number, true, false or null that is printed as exactly this text, else the text."""
+    if text[:1] not in _SCALARS:
+        return text
+    try:
+        value = strictly(text)
+    except SignalboxError:
+        return text
+    return value if values.encode(value) == text else text
+
+
+def strictly(text: str) -> Any:
+    """The JSON value that a text is. Raises as `values.decode`."""
+    return values.decode(text.encode(errors="surrogateescape"), "The value")
