@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import apsw
 
+from server import leftovers
 from server.checksums import of_row
 from server.errors import StoreError, Unavailable, UnknownVersion
 from server.failures import DAMAGED, damaged, reason
@@ -194,9 +195,16 @@ class Database:
         self.path = path
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
+        if path:
+            leftovers.check(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
+            if path and not self.writer.pragma("user_version"):
+                leftovers.check_new(path)
             _prepare(self.writer)
+        except StoreError:
+            self.writer.close()
+            raise
         except DAMAGED as error:
             self.writer.close()
             raise StoreError(damaged(path or Path())) from error

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import horizons, keysat, log
+from server import horizons, keysat, leftovers, log
 from server.app import STORE_FILE, own
 from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
 from server.errors import StoreError
@@ -258,6 +258,7 @@ def _path(data_dir: Path) -> Path:
     path = data_dir / STORE_FILE
     if not path.exists():
         raise StoreError(f"There is no store in {data_dir}.")
+    leftovers.check(path)
     return path
 
 

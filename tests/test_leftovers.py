@@ -1,129 +1,114 @@
-"""A run of tests that is killed leaves nothing behind, and what it starts heeds every signal."""
+"""A store of which a part is lost is refused: no empty one is made in its place."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
 
-import psutil
 import pytest
 
-from desk import is_running, until
-from harness import ROOT
+from conftest import StartServer
+from robust import Client
+from server import maintenance
+from server.database import Database
+from server.errors import StoreError
+from shell import Shell
+from store import Store
 
-PATIENT: Final = 60.0
-"""Seconds for a run of tests that begins within a run of tests."""
-EVERYTHING: Final = """
-import subprocess, sys
-from desk import Desk, screen
-from harness import Server
-from nats_server import NatsServer
-
-def test_it(tmp_path, browser):
-    browser.new_page()
-    with screen() as display:
-        NatsServer(tmp_path / "nats")
-        Server(tmp_path / "store")
-        Desk(tmp_path / "window", display).open()
-        wait_for_ever()
-"""
-A_BROKER: Final = """
-from redis_server import RedisServer
-
-def test_it(tmp_path):
-    RedisServer(tmp_path / "redis")
-    wait_for_ever()
-"""
-WAIT: Final = """
-import json, os, threading
-import psutil
-
-def wait_for_ever():
-    own = psutil.Process()
-    there = [(one.pid, one.name()) for one in own.children(recursive=True)]
-    with open("new", "w") as file:
-        json.dump({"worker": os.getpid(), "there": there}, file)
-    os.rename("new", "there")
-    threading.Event().wait()
-"""
+NAME = "signalbox.db"
+WAL = NAME + "-wal"
 
 
-def run(folder: Path, text: str, *options: str, **how: Any) -> subprocess.Popen[bytes]:
-    """Pytest on one file of tests, with the plugins of these."""
-    (folder / "test_it.py").write_text(WAIT + text)
-    needed = ("support.processes", *(("page_window", "desk") if text == EVERYTHING else ()))
-    plugins = [f"-p{name}" for name in needed]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-c", os.devnull, *plugins, *options, "test_it.py"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
-        stdout=subprocess.DEVNULL,
-        **how,
-    )
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A young store that is open, as a crash would leave it: all of it is in its log."""
+    folder = tmp_path_factory.mktemp("young")
+    with Store(folder / NAME) as store:
+        store.set(a=1)
+        (folder / "endpoint.json").write_text("{}")
+        yield folder
 
 
-@contextmanager
-def waiting(
-    folder: Path, text: str, *options: str
-) -> Iterator[tuple[subprocess.Popen[bytes], int, dict[psutil.Process, str]]]:
-    """A run whose test waits: the run, the pid of who does the test, and what that has started."""
-    process = run(folder, text, *options)
-    try:
-        until((folder / "there").exists, "the test waits", PATIENT)
-        found = json.loads((folder / "there").read_text())
-        yield process, found["worker"], {psutil.Process(pid): name for pid, name in found["there"]}
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def young(running: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    for name in (NAME, WAL, "endpoint.json"):
+        shutil.copy(running / name, folder / name)
+    return folder
 
 
-def await_end(there: dict[psutil.Process, str]) -> None:
-    until(lambda: not any(map(is_running, there)), f"nothing of {set(there.values())} runs")
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_killed_run_leaves_no_broker_server_screen_browser_or_window(tmp_path: Path) -> None:
-    with waiting(tmp_path, EVERYTHING) as (process, _, there):
-        assert {"nats-server", "Xvfb", "chromium"} <= set(there.values())
-        assert sum(name.startswith(("python", "signalbox")) for name in there.values()) >= 3
-        process.kill()
-        await_end(there)
+def assert_refused(folder: Path, *told: str) -> None:
+    before = contents(folder)
+    with pytest.raises(StoreError) as caught:
+        Database(folder / NAME)
+    for part in (*told, "Nothing was changed", "a backup", "to begin anew"):
+        assert part in str(caught.value)
+    assert before == {name: data for name, data in contents(folder).items() if name in before}
 
 
-@pytest.mark.parametrize("is_worker", [True, False], ids=["worker", "what started it"])
-def test_each_of_several_processes_takes_along_what_it_started(
-    tmp_path: Path, is_worker: bool
+def test_as_a_crash_left_it_it_is_whole(young: Path) -> None:
+    with Store(young / NAME) as store:
+        assert store.readmodel.keys() == 1
+
+
+@pytest.mark.parametrize("was_served", [True, False])
+def test_without_its_write_ahead_log(young: Path, was_served: bool) -> None:
+    (young / WAL).unlink()
+    if not was_served:
+        (young / "endpoint.json").unlink()
+    assert_refused(young, "has no table", f"{WAL} is missing", f"{NAME} (4,096 bytes)")
+    with pytest.raises(StoreError, match="has no table"):
+        maintenance.verify(young)
+
+
+def test_with_an_empty_write_ahead_log(young: Path) -> None:
+    (young / WAL).write_bytes(b"")
+    assert_refused(young, "has no table", "missing or empty")
+
+
+def test_with_a_write_ahead_log_that_is_none(young: Path) -> None:
+    (young / WAL).write_bytes(bytes((young / WAL).stat().st_size))
+    with pytest.raises(StoreError, match="cannot be read"):
+        Database(young / NAME)
+
+
+def test_without_its_file(young: Path) -> None:
+    (young / NAME).unlink()
+    assert_refused(young, f"{NAME} is missing", WAL)
+
+
+def test_with_an_empty_file(young: Path) -> None:
+    (young / NAME).write_bytes(b"")
+    assert_refused(young, f"{NAME} is empty", f"{NAME} (0 bytes) and {WAL}")
+    (young / WAL).unlink()
+    assert_refused(young, f"{NAME} is empty")
+
+
+def test_where_nothing_was_a_store_is_made(tmp_path: Path) -> None:
+    (tmp_path / "endpoint.json").write_text("{}")
+    with Store(tmp_path / NAME) as store:
+        assert store.readmodel.keys() == 0
+
+
+def test_a_start_that_had_no_room_leaves_what_the_next_begins_with(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"")
+    with Store(tmp_path / NAME) as store:
+        assert store.readmodel.keys() == 0
+
+
+def test_a_command_says_what_is_there_instead_of_that_there_is_no_such_key(
+    server: StartServer, tmp_path: Path
 ) -> None:
-    with waiting(tmp_path, A_BROKER, "-n1", "--maxfail=1") as (process, worker, there):
-        assert "valkey-server" in set(there.values())
-        os.kill(worker if is_worker else process.pid, signal.SIGKILL)
-        await_end(there)
-
-
-IGNORED: Final = """
-import signal, subprocess, sys
-
-def test_it(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        child.send_signal(signal.{})
-        assert child.wait() == {}
-"""
-
-
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", -2), ("SIGHUP", -1)])
-def test_a_signal_that_the_run_was_told_to_ignore_reaches_what_it_starts(
-    tmp_path: Path, name: str, status: int
-) -> None:
-    """As in the background of a shell, and below nohup."""
-
-    def ignore() -> None:
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
-
-    with run(tmp_path, IGNORED.format(name, status), preexec_fn=ignore) as process:
-        assert process.wait(PATIENT) == 0
+    folder = tmp_path / "killed"
+    killed = server(data_dir=folder)
+    with Client(killed) as client:
+        client.send("set", key="a", value=1)
+    assert killed.kill() < 0
+    (folder / WAL).unlink()
+    done = Shell(folder)("get", "a")
+    assert (done.status, done.out) == (4, "")
+    assert "has no table" in done.err

@@ -1,0 +1,69 @@
+"""Whether a file without a store in it once had one: then none is made in its place.
+
+A young store is in its write-ahead log alone. Where that is lost, or the file beside it, SQLite
+sees a new file, and deletes what is left of the log.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from server.errors import StoreError
+
+HEADER: Final = 100
+"""Bytes at the beginning of every SQLite file."""
+MAGIC: Final = b"SQLite format 3\0"
+_SCHEMA_COOKIE: Final = slice(40, 44)
+"""Counts the changes of the schema; of a file without tables it is zero."""
+
+
+def check(path: Path) -> None:
+    """Raises `StoreError` where files beside `path` tell that it must have had a store."""
+    size, log = _size(path), _size(_log(path))
+    if not size and (log or (size == 0 and _was_served(path))):
+        raise StoreError(_lost(path, "is empty" if size == 0 else "is missing"))
+    if size and not log and _has_no_table(path):
+        raise StoreError(_lost(path, "has no table", f"{_log(path).name} is missing or empty"))
+
+
+def check_new(path: Path) -> None:
+    """As `check`, for a file that SQLite has opened and found no table in."""
+    if _size(path) and _was_served(path):
+        raise StoreError(_lost(path, "has no table", f"{_log(path).name} cannot be read"))
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _was_served(path: Path) -> bool:
+    """A server that ended in order has removed it."""
+    return path.with_name("endpoint.json").exists()
+
+
+def _has_no_table(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER)
+    except OSError:
+        return False  # opening it says why
+    return header.startswith(MAGIC) and not any(header[_SCHEMA_COOKIE])
+
+
+def _lost(path: Path, *found: str) -> str:
+    there = [
+        f"{file.name} ({size:,} bytes)"
+        for file in (path, _log(path))
+        if (size := _size(file)) is not None
+    ]
+    return (
+        f"The store {path} {', and '.join(found)}: what was written to it is lost or elsewhere. "
+        f"There is {' and '.join(there)}. Nothing was changed. Put back what is missing, or a "
+        "backup; to begin anew, move these away."
+    )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
