@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ui import timeline, words
+from ui import hidden, timeline, words
 from ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
 from ui.differences import Delta
 
@@ -112,6 +112,7 @@ def shell(
     return _render(
         "shell.html",
         store=store,
+        hidden=hidden.script_class(),
         version=version,
         theme=theme,
         shell_line=shell_line,

@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from markupsafe import Markup
 
+from ui import hidden
+
 LONGEST: Final = 240
 """Characters of a value that a row shows; the editor has the rest."""
 
@@ -26,13 +28,13 @@ _STATUS: Final = 80
 """Characters up to which a text that begins with one of these words is a status."""
 
 # str.splitlines() breaks at some control characters, and Datastar events are made of lines. Those
-# have no HTML reference either (&#133; is an ellipsis): on screen a sign stands in their place.
+# have no HTML reference either (&#133; is an ellipsis): on screen a sign stands in their place, as
+# for all that is not seen.
 _CONTROLS: Final = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")]
 _LINES: Final = (0x0A, 0x0D, 0x85, 0x2028, 0x2029)
-# Nor do people see these, which turn the reading order around or hide within a word. (The joiners
-# U+200C and U+200D stay: emoji and whole scripts are written with them.)
-_UNSEEN: Final = (0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
-_SIGNS: Final = dict.fromkeys((*_CONTROLS, *_UNSEEN), "\ufffd") | dict.fromkeys(_LINES, "\u21b5")
+_SIGNS: Final = dict.fromkeys(hidden.CODES - {ord("\t")}, "\ufffd") | dict.fromkeys(
+    _LINES, "\u21b5"
+)
 _BREAKS: Final = {code: _SIGNS[code] for code in (*_CONTROLS, *_LINES) if code != ord("\n")}
 _JSON_BREAKS: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
@@ -176,6 +178,7 @@ def split(key: str, search: str = "") -> tuple[Markup, Markup]:
 
     Where `search` is found it is marked, across the two if need be.
     """
+    key = visible(key)
     middle = key.rfind(".") + 1
     return marked(key, search, 0, middle), marked(key, search, middle, len(key))
 

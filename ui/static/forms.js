@@ -5,7 +5,7 @@ import { fact } from "./editor.js";
 import { choose, find, forget, marked, neighbour, shownRevision } from "./list.js";
 import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
 import { scope } from "./tree.js";
-import { guessed } from "./values.js";
+import { guessed, named } from "./values.js";
 
 const NAMED = 8; // keys that are named before many are deleted
 const COUNT_MS = 300; // at least between two counts while things change below an open form
@@ -115,7 +115,7 @@ byId("create-value").addEventListener("keydown", (event) => {
   byId("create").requestSubmit();
 });
 byId("create").addEventListener("submit", async () => {
-  const key = byId("create-key").value.trim();
+  const key = named(byId("create-key").value);
   const { raw } = guessed(byId("create-value").value);
   if (!(await submit("create", { type: "set", key, expect: "absent" }, raw))) return;
   say(`${key} is created`);
@@ -138,7 +138,7 @@ export function rename(from = $.key || $.prefix, to = from) {
 }
 
 function renaming() {
-  const to = byId("rename-to").value.trim();
+  const to = named(byId("rename-to").value);
   const isHalf = target.key.endsWith(".") && !to.endsWith(".");
   const replace = byId("rename-replace").checked || undefined;
   return { type: "rename", key: target.key, to: isHalf ? `${to}.` : to, expect: target.expect, replace };
@@ -185,7 +185,7 @@ export async function remove(what = chosen()) {
   if (!what.key && !what.keys) return;
   const all = what.keys ?? (what.key.endsWith(".") ? [] : [what.key]);
   target = { ...what, expect: new Map(all.map((key) => [key, expected(key)])) };
-  byId("delete-what").textContent = what.key ?? named(what.keys);
+  byId("delete-what").textContent = what.key ?? listed(what.keys);
   byId("delete-count").textContent = "counting…";
   byId("delete-go").disabled = true;
   open("delete", "delete-go");
@@ -200,7 +200,7 @@ async function differs(count) {
   return shown !== before;
 }
 
-function named(several) {
+function listed(several) {
   return several.slice(0, NAMED).join(", ") + (several.length > NAMED ? " …" : "");
 }
 

@@ -3,7 +3,7 @@
 import { reason, send } from "./commands.js";
 import { fact } from "./editor.js";
 import { $, ask, byId, onChange, say } from "./picture.js";
-import { exactly } from "./values.js";
+import { compact, exactly } from "./values.js";
 
 const PAGE = 20; // versions listed at first
 const MORE = 160; // by each "Show older"
@@ -28,7 +28,7 @@ export async function restoreVersion(revision) {
   if (!version) return tell("The server does not answer.");
   const expect = current ? { revision: current } : "absent";
   const command = version.deleted ? { type: "delete" } : { type: "set" };
-  const raw = version.deleted ? undefined : JSON.stringify(version.value);
+  const raw = version.deleted ? undefined : compact(version.value);
   const outcome = await send({ ...command, key, expect }, raw);
   if (outcome.status === "accepted") say(`${key} is what it was at revision ${revision.toLocaleString("en")}`);
   if (key === $.key) tell(reason(outcome));

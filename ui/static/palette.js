@@ -11,7 +11,7 @@ import { restoreMoment } from "./restore.js";
 import { exportAs, importFile } from "./transfer.js";
 import { scope } from "./tree.js";
 import { redo, undo } from "./undo.js";
-import { guessed } from "./values.js";
+import { guessed, named } from "./values.js";
 
 const TYPED_MS = 90;
 const MOST = 9;
@@ -107,26 +107,31 @@ export function runNamed(name) {
   return can;
 }
 
-// A line that is a command of its own: what it would do, and that.
+// A line that is a command of its own: what it would do, and that. A key with spaces is in quotes.
+const KEY = String.raw`("[^"]+"|\S+)`;
+const bare = (word) => named(word.replace(/^"([^"]+)"$/, "$1"));
+const spoken = (form) => new RegExp(`^${form.replaceAll("KEY", KEY)}$`, "is");
 const SPOKEN = [
-  [/^set\s+(\S+)\s*(?:=|\s)\s*(.+)$/is, setTo],
-  [/^(?:create|new)\s+(\S+)(?:\s*(?:=|\s)\s*(.+))?$/is, (key, value) => [`Create ${key}…`, "", () => create(key, value)]],
-  [/^(?:delete|rm|remove)\s+(\S+)$/i, (key) => [ellipsis(`Delete ${key}`), "", () => remove({ key })]],
-  [/^(?:rename|mv|move)\s+(\S+)\s+(?:to\s+)?(\S+)$/i, (key, to) => [ellipsis(`Rename ${key} to ${to}`), "", () => rename(key, to)]],
-  [/^toggle\s+(\S+)$/i, (key) => [`Toggle ${key}`, "", () => run({ type: "toggle", key })]],
-  [/^add\s+(-?[\d.]+)\s+to\s+(\S+)$/i, (by, key) => [`Add ${by} to ${key}`, "", () => run({ type: "add", key, by: Number(by) })]],
-  [/^(?:go to|open)\s+(\S+)$/i, (key) => [`Open ${key}`, "", () => (key.endsWith(".") ? scope(key) : open(key))]],
+  [spoken(String.raw`set\s+KEY\s*(?:=|\s)\s*(.+)`), setTo],
+  [spoken(String.raw`(?:create|new)\s+KEY(?:\s*(?:=|\s)\s*(.+))?`), (key, value) => [`Create ${bare(key)}…`, "", () => create(bare(key), value)]],
+  [spoken(String.raw`(?:delete|rm|remove)\s+KEY`), (key) => [ellipsis(`Delete ${bare(key)}`), "", () => remove({ key: bare(key) })]],
+  [spoken(String.raw`(?:rename|mv|move)\s+KEY\s+(?:to\s+)?KEY`), (key, to) => [ellipsis(`Rename ${bare(key)} to ${bare(to)}`), "", () => rename(bare(key), bare(to))]],
+  [spoken(String.raw`toggle\s+KEY`), (key) => [`Toggle ${bare(key)}`, "", () => run({ type: "toggle", key: bare(key) })]],
+  [spoken(String.raw`add\s+(-?[\d.]+)\s+to\s+KEY`), (by, key) => [`Add ${by} to ${bare(key)}`, "", () => run({ type: "add", key: bare(key), by: Number(by) })]],
+  [spoken(String.raw`(?:go to|open)\s+KEY`), (key) => [`Open ${bare(key)}`, "", () => open(bare(key))]],
 ];
 
 // Something will be asked; after a prefix's dot three more would read as part of it.
 const ellipsis = (label) => (label.endsWith(".") ? label : `${label}…`);
 
-function setTo(key, value) {
+function setTo(word, value) {
+  const key = bare(word);
   const { raw, kind } = guessed(value);
   return [`Set ${key} to ${value}`, kind, () => run({ type: "set", key }, raw)];
 }
 
 function open(key) {
+  if (key.endsWith(".")) return scope(key);
   ask({ view: "keys" });
   find(key);
 }

@@ -3,7 +3,7 @@
 import { reason, tried } from "./commands.js";
 import { close, open } from "./forms.js";
 import { $, byId, say } from "./picture.js";
-import { escaped, exactly } from "./values.js";
+import { compact, escaped, exactly } from "./values.js";
 
 const LONGEST = 120; // characters of a value
 const SEARCHED = 100; // versions of a key among which that of an import is looked for
@@ -61,7 +61,7 @@ async function both(key, base) {
   return { theirs: { revision: Number(revision), actor, at, raw: written(value) }, mine: written(before?.value) };
 }
 
-const written = (value) => (value === undefined ? null : JSON.stringify(value));
+const written = (value) => (value === undefined ? null : compact(value));
 
 /** The JSON at `path` with its numbers as they are written; null where there is nothing. */
 async function json(path) {

@@ -3,6 +3,7 @@
 import { preview, send } from "./commands.js";
 import { $, ask, byId, onChange, say } from "./picture.js";
 import { isPast, live, stop } from "./past.js";
+import { compact, escaped, exactly } from "./values.js";
 
 const LISTED = 50;
 const LONGEST = 60; // characters of a value
@@ -64,7 +65,7 @@ function tell(problem, text) {
 async function listed({ to_revision: from, match }) {
   const query = new URLSearchParams({ from, match, limit: LISTED });
   const answer = await fetch(`/queries/diff?${query}`).catch(() => null);
-  return answer?.ok ? (await answer.json()).items : [];
+  return answer?.ok ? exactly(await answer.text()).items : [];
 }
 
 // From now to then, which the query tells the other way round.
@@ -86,7 +87,7 @@ function part(name, text) {
 
 function written(value) {
   if (value === undefined) return "not there";
-  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const text = escaped(typeof value === "string" ? value : compact(value));
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 

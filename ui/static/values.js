@@ -2,8 +2,10 @@
 
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 // A text field would lose or hide these, or turn the order of what is read around.
-const UNTYPABLE = /[\0-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
-const EACH_UNTYPABLE = new RegExp(UNTYPABLE, "g");
+const UNTYPABLE = new RegExp(`[${document.body.dataset.hidden}]`, "u");
+const EACH_UNTYPABLE = new RegExp(UNTYPABLE, "gu");
+// A string of JSON, with the colon behind it where it is a name.
+const STRINGS = /"(?:[^"\\]|\\.)*"(\s*:)?/g;
 
 export function kindOf(raw) {
   if (raw === "") return "text";
@@ -43,6 +45,9 @@ export function guessed(text) {
   }
 }
 
+/** A key as it is typed, in the form that keys have. */
+export const named = (typed) => typed.trim().normalize("NFC");
+
 /** `text` of one kind as the text of another. */
 export function converted(text, from, to) {
   if (to === "null") return "null";
@@ -61,10 +66,20 @@ export function formatted(raw) {
 
 /** JSON with escapes for the characters that nobody would see. */
 export function escaped(json) {
-  return json.replace(EACH_UNTYPABLE, (sign) => `\\u${sign.charCodeAt().toString(16).padStart(4, "0")}`);
+  return json.replace(EACH_UNTYPABLE, (sign) => sign.split("").map(escape).join(""));
 }
 
-const written = (value) => escaped(JSON.stringify(value, null, 2));
+const escape = (unit) => `\\u${unit.charCodeAt().toString(16).padStart(4, "0")}`;
+
+const written = (value) => escaped(unmarked(JSON.stringify(value, null, 2)));
+/** What `exactly` has read, as JSON text. */
+export const compact = (value) => unmarked(JSON.stringify(value));
+
+// JavaScript puts names that are numbers before all others. With a mark they stay where they were
+// written; a name that has one already gets another.
+const marked = (json) => json.replace(STRINGS, (text, colon) => (colon && /^"#*\d+"/.test(text) ? `"#${text.slice(1)}` : text));
+const unmarked = (json) => json.replace(STRINGS, (text, colon) => (colon && /^"#+\d+"/.test(text) ? `"${text.slice(2)}` : text));
+const plainName = (name) => name.replace(/^#(?=#*\d+$)/, "");
 
 /** The number in `text` one step up or down in its last digit; `power` 1 is ten steps, -1 a tenth. */
 export function stepped(text, direction, power) {
@@ -96,7 +111,7 @@ function both(base, mine, theirs, path, clashes) {
   }
   const names = new Set([...Object.keys(theirs), ...Object.keys(mine)]);
   const entries = [...names].map((name) => {
-    const below = path ? `${path}.${name}` : name;
+    const below = path ? `${path}.${plainName(name)}` : plainName(name);
     return [name, both(own(base, name), own(mine, name), own(theirs, name), below, clashes)];
   });
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
@@ -106,8 +121,8 @@ const own = (map, name) => (isMap(map) && Object.hasOwn(map, name) ? map[name] :
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const isObject = (value) => value !== null && typeof value === "object";
 const isMap = (value) => isObject(value) && !Array.isArray(value) && !JSON.isRawJSON?.(value);
-const parsed = (raw) => JSON.parse(raw, exact);
-/** JSON text as a value that JSON.stringify writes with the same numbers. */
+const parsed = (raw) => JSON.parse(marked(raw), exact);
+/** JSON text as a value that `compact` writes with the same numbers, and names in the same order. */
 export const exactly = parsed;
 
 // A number that JavaScript would write differently is kept as it was written.
