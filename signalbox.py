@@ -522,7 +522,15 @@ class Box(_Commands):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self.item(key) is not None
+        """Also of what can be no key at all."""
+        try:
+            return isinstance(key, str) and self.item(key) is not None
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return False
+        except Rejected as error:
+            if error.code == "invalid":
+                return False
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return (key for key, _ in self.items())

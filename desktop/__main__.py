@@ -7,34 +7,34 @@ import sys
 def main() -> int:
     """The exit status."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["serve"]:
+    options, rest = _options(arguments)
+    if rest[:1] == ["serve"]:
         # Before any other import: the server makes sockets and threads cooperative first.
         from server.__main__ import main as serve  # noqa: PLC0415
 
-        return serve(arguments[1:])
-    if (options := _window_options(arguments)) is not None:
+        return serve([*arguments[: len(arguments) - len(rest)], *rest[1:]])
+    if not rest and "" not in options.values():
         return _open_window(options)
     from desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
 
     return command_line()
 
 
-def _window_options(arguments: list[str]) -> dict[str, str] | None:
-    """What is given by name where nothing but the window is asked for, else None."""
+def _options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """What is given by name before everything else, and all from the first other word on."""
     given: dict[str, str] = {}
-    left = iter(arguments)
-    for argument in left:
-        name, equals, value = argument.partition("=")
-        if argument == "--require-durable":
+    at = 0
+    while at < len(arguments):
+        name, equals, value = arguments[at].partition("=")
+        if arguments[at] == "--require-durable":
             given[name] = "1"
-        elif name in ("--data-dir", "--engine"):
-            found = value if equals else next(left, None)
-            if found is None:
-                return None
-            given[name] = found
+        elif name in ("--data-dir", "--engine") and (equals or at + 1 < len(arguments)):
+            given[name] = value if equals else arguments[at + 1]
+            at += 0 if equals else 1
         else:
-            return None
-    return given
+            break
+        at += 1
+    return given, arguments[at:]
 
 
 def _open_window(options: dict[str, str]) -> int:

@@ -1,14 +1,15 @@
 """The command line: the group, its subcommands, and what an error makes of the exit status."""
 
 import io
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 import signalbox
+from desktop import streams
 from desktop.engine import problem, wish
 from desktop.subcommands import (
     CANNOT_OPEN,
@@ -17,6 +18,7 @@ from desktop.subcommands import (
     complain,
     lists,
     migrate,
+    not_empty,
     past,
     replay,
     restore,
@@ -38,8 +40,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read us has enough; Python must not complain about it once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            streams.forget_output()  # whoever read us has enough
             return 0
 
 
@@ -49,7 +50,9 @@ def command() -> click.Group:
         "signalbox",
         help="Live, shared, remembered state. Without a subcommand the window opens.",
         params=[
-            click.Option(["--data-dir"], metavar="D", help="Folder of the store."),
+            click.Option(
+                ["--data-dir"], metavar="D", callback=not_empty, help="Folder of the store."
+            ),
             click.Option(["--engine"], metavar="URL", help="Where the event log lives."),
             click.Option(
                 ["--require-durable"], is_flag=True, help="Refuse an engine that may lose it."
@@ -68,13 +71,31 @@ def command() -> click.Group:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    streams.open_closed()
     sys.set_int_max_str_digits(MAX_DIGITS)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
     try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        streams.forget_output()
+        return 0
+    except OSError as error:
+        if (why := streams.why_lost(error)) is None:
+            raise
+        streams.forget_output()
+        complain(why)
+        return REJECTED
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
         return int(command().main(arguments, "signalbox", standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # stderr may be full
+            error.show()
         return error.exit_code
     except click.Abort:
         return INTERRUPTED

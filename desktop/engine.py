@@ -21,6 +21,11 @@ def wish(engine: str | None, require_durable: bool) -> None:
         os.environ[DURABLE] = "1"
 
 
+def is_wished() -> bool:
+    """Whether a server is to have an engine other than the one that its folder had."""
+    return bool(os.environ.get(ENGINE))
+
+
 def problem() -> str | None:
     """Why no server would take the settings."""
     from server.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's

@@ -61,12 +61,12 @@ def test_rejections_are_counted_since_activity_was_last_open(
 ) -> None:
     window = opened(server, open_window)
     activity = window["[data-view=activity]"]
-    window.server.post({"type": "set", "key": "not a key", "value": 1})
+    window.server.post({"type": "set", "key": "not..a..key", "value": 1})
     expect(activity).to_contain_text("1 rejected")
     activity.click()
     expect(activity).to_have_text("Activity")
     window["#tree"].get_by_text("All").click()
-    window.server.post({"type": "set", "key": "not a key", "value": 2})
+    window.server.post({"type": "set", "key": "not..a..key", "value": 2})
     expect(activity).to_contain_text("1 rejected")
     window.page.reload()
     expect(activity).to_contain_text("1 rejected")
@@ -87,7 +87,7 @@ def test_the_whole_reason_of_a_rejection_is_shown_when_it_is_pressed(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     window = opened(server, open_window)
-    window.server.post({"type": "set", "key": "not a key", "value": 1})
+    window.server.post({"type": "set", "key": "not..a..key", "value": 1})
     window["[data-view=activity]"].click()
     reason = window[f"{ROWS} [data-do=expand]"].first
     cut = "button => button.scrollWidth > button.clientWidth"

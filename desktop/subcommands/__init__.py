@@ -3,8 +3,8 @@
 import json
 import math
 import sys
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 from urllib.parse import quote
@@ -13,6 +13,7 @@ import click
 
 import signalbox
 from desktop import engine, places
+from ui import hidden
 
 REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
@@ -21,6 +22,9 @@ MAX_DEPTH: Final = 100
 """Levels of a value."""
 ENVELOPE: Final = 3
 """Levels around a value in what is read: a transaction, its list of changes and one of them."""
+
+_SIGNS: Final = ("signalbox.db", "endpoint.json")
+_LISTED: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,15 +43,24 @@ def data_dir_option(function: Function) -> Function:
     )
 
 
+def read_dir_option(function: Function) -> Function:
+    """As `data_dir_option`, for what only reads: a folder that is named must have a store."""
+    return click.option("--data-dir", metavar="D", callback=_read_dir, help="Folder of the store.")(
+        function
+    )
+
+
 def json_option(function: Function) -> Function:
     """`--json`, for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def connect(data_dir: Path, *, actor: str | None = None, start: bool = True) -> signalbox.Box:
+def connect(
+    data_dir: Path, *, actor: str | None = None, name: str = "cli", start: bool = True
+) -> signalbox.Box:
     """The client of the running server, or of one that ends with us.
 
-    Without `actor` it is this command line's own: several nodes of a store have one each.
+    Without `actor` it is that of this `name`: several nodes of a store have one each.
     """
     box = signalbox.connect(actor, data_dir=data_dir, start=start)
     try:
@@ -55,7 +68,7 @@ def connect(data_dir: Path, *, actor: str | None = None, start: bool = True) -> 
     except BaseException:
         box.close()
         raise
-    box.actor = actor or (f"cli@{box.node}" if box.node else "cli")
+    box.actor = actor or (f"{name}@{box.node}" if box.node else name)
     return box
 
 
@@ -99,15 +112,22 @@ def dumped(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a person: a text as it is, all else as JSON."""
-    return visible(value if isinstance(value, str) else dumped(value))
+    """A value in a list: JSON, but a text as it is, with line ends, tabs and backslashes escaped,
+    so that it cannot look like further lines or columns.
+    """
+    return visible(one_line(value) if isinstance(value, str) else dumped(value))
 
 
-def visible(text: str, stream: TextIO | None = None) -> str:
-    """`text`; on a terminal with its control characters escaped, which could steer it."""
+def one_line(text: str) -> str:
+    r"""`text` with `\n`, `\r`, `\t` and `\\` for line ends, tabs and backslashes."""
+    return text.translate(_LISTED)
+
+
+def visible(text: str, stream: TextIO | None = None, but: Collection[str] = ()) -> str:
+    """`text`; on a terminal with all escaped that is not seen or could steer it, save for `but`."""
     if not (stream or sys.stdout).isatty():
         return text
-    return "".join(_escaped(letter) for letter in text)
+    return "".join(letter if letter in but else _escaped(letter) for letter in text)
 
 
 def say(text: str) -> None:
@@ -117,7 +137,8 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """One line on stderr."""
-    click.echo(f"signalbox: {visible(text, sys.stderr)}", err=True)
+    with suppress(OSError):  # nobody else could be told that it is full
+        click.echo(f"signalbox: {visible(text, sys.stderr)}", err=True)
 
 
 def print_json(value: Any) -> None:
@@ -136,14 +157,28 @@ def print_ack(ack: dict[str, Any], as_json: bool) -> None:
 
 
 def _escaped(letter: str) -> str:
-    if unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp"):
-        return letter.encode("unicode_escape").decode()
-    return letter
+    return letter.encode("unicode_escape").decode() if ord(letter) in hidden.CODES else letter
 
 
-def _data_dir(context: click.Context, _: click.Parameter, given: str | None) -> Path:
+def not_empty(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    """Refuses `--data-dir ''`, which a script with an unset variable says."""
+    if given == "":
+        raise click.UsageError("--data-dir is empty; it is the folder of the store.")
+    return given
+
+
+def _read_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    chosen = not_empty(context, option, given) or context.obj
+    folder = Path(chosen).expanduser().absolute() if chosen else None
+    # A shared log may be read by a new node, and a store in memory has no file but a server.
+    if folder and not (engine.is_wished() or any((folder / name).exists() for name in _SIGNS)):
+        raise signalbox.NotRunning(f"There is no store in {folder}.")
+    return _data_dir(context, option, given)
+
+
+def _data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
     try:
-        return places.data_dir(given or context.obj)
+        return places.data_dir(not_empty(context, option, given) or context.obj)
     except OSError as error:
         raise signalbox.NotRunning(f"The data directory cannot be used: {error}.") from error
 

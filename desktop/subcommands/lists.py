@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from desktop.subcommands import connect, data_dir_option, json_option, print_json, shown
+from desktop.subcommands import connect, json_option, one_line, print_json, read_dir_option, shown
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.tables import items, print_lines, print_rows
 
@@ -22,7 +22,7 @@ COUNT: Final = click.IntRange(min=1)
 @click.option("--limit", type=COUNT, help="So many at most.")
 @at_option
 @json_option
-@data_dir_option
+@read_dir_option
 def ls(
     match: str,
     search: str | None,
@@ -54,7 +54,7 @@ def ls(
 @click.argument("prefix", default="")
 @at_option
 @json_option
-@data_dir_option
+@read_dir_option
 def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
     """List the next segments below PREFIX with the number of keys at and below each."""
     whole = prefix if not prefix or prefix.endswith(".") else prefix + "."
@@ -75,7 +75,7 @@ def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
 @click.option("--status", "outcome", type=click.Choice(["accepted", "rejected"]))
 @click.option("--limit", type=COUNT, default=100, help="So many at most; 100 unless given.")
 @json_option
-@data_dir_option
+@read_dir_option
 def log(actor: str | None, outcome: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
     """List the newest attempts to write, with their outcomes."""
     with connect(data_dir) as box:
@@ -90,7 +90,7 @@ def log(actor: str | None, outcome: str | None, limit: int, as_json: bool, data_
 
 @click.command("status")
 @json_option
-@data_dir_option
+@read_dir_option
 def status(as_json: bool, data_dir: Path) -> None:
     """Print what the server is and does."""
     with connect(data_dir) as box:
@@ -103,7 +103,8 @@ def status(as_json: bool, data_dir: Path) -> None:
 
 def _attempt(record: dict[str, Any]) -> tuple[str, ...]:
     outcome = record.get("code") or f"revision {record['revision']}"
-    return record["at"], record["actor"], record["type"], record.get("key") or "", outcome
+    kind = one_line(record["type"])  # of a refused one it may be any text
+    return record["at"], record["actor"], kind, record.get("key") or "", outcome
 
 
 def _kept(rule: dict[str, Any]) -> str:

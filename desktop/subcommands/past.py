@@ -11,7 +11,16 @@ from urllib.parse import quote
 
 import click
 
-from desktop.subcommands import connect, data_dir_option, json_option, print_json, say, shown
+from desktop.subcommands import (
+    connect,
+    json_option,
+    print_json,
+    read_dir_option,
+    say,
+    shown,
+    visible,
+)
+from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.tables import items, pages, print_lines, print_rows
 
@@ -20,12 +29,12 @@ SUMMARY: Final = ("from", "to", "total", "compacted")
 TITLES: Final = ("revision", "at", "by", "value", "difference")
 
 
-@click.command("history")
+@click.command("history", cls=Literal)
 @click.argument("key")
 @click.option("--before", type=click.IntRange(min=1), metavar="REV", help="Only older changes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many at most.")
 @json_option
-@data_dir_option
+@read_dir_option
 def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> None:
     """List what became of KEY, newest first."""
     count = limit if limit is None or as_json else limit + 1  # one more to compare the last with
@@ -44,7 +53,7 @@ def history(key: str, before: int | None, limit: int | None, as_json: bool, data
 @click.argument("until", metavar="TO", type=MOMENT)
 @click.argument("match", default="**")
 @json_option
-@data_dir_option
+@read_dir_option
 def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> None:
     """Print how the keys that match differ from one moment to another: revisions, times or now."""
     with connect(data_dir) as box:
@@ -74,7 +83,7 @@ def print_differences(lines: Iterable[dict[str, Any]]) -> None:
     for line in lines:
         for sign, side, colour in (("-", "before", "red"), ("+", "after", "green")):
             if side in line:
-                say(coloured(f"{sign} {line['key']}\t{shown(line[side])}", colour))
+                say(coloured(f"{sign} {visible(line['key'])}\t{shown(line[side])}", colour))
 
 
 def coloured(text: str, colour: str) -> str:

@@ -70,7 +70,10 @@ def _tried(
         return box.restore(revision, match, without=without, dry_run=True)
     except signalbox.Rejected as error:
         if error.code == "compacted" and all(error.keys):
-            complain(f"To restore all else: {' '.join(f'--without {key}' for key in error.keys)}")
+            from server.settings import typed  # noqa: PLC0415 - the server's, as rarely needed
+
+            options = (word for key in error.keys for word in ("--without", key))
+            complain(f"To restore all else: {typed(*options)}")
         raise
 
 

@@ -15,6 +15,7 @@ import click
 import signalbox
 from desktop import foreign
 from desktop.subcommands import complain, connect, data_dir_option
+from desktop.subcommands.arguments import Program
 
 EVERY: Final = 1.0
 """Seconds between two reports of a program that says nothing."""
@@ -23,18 +24,20 @@ SOON: Final = 0.1
 LINE: Final = 1_000
 """Characters of the last line that are kept."""
 BLOCK: Final = 64 * 1024
+ACTOR: Final = "run"
+"""Of its own, so that `undo` undoes what the person did last, not what is told here."""
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 SIGNALLED: Final = 128
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.command("run", cls=Program)
 @click.argument("name")
 @click.argument("program", metavar="-- CMD…", nargs=-1, required=True, type=click.UNPROCESSED)
 @data_dir_option
 def run(name: str, program: tuple[str, ...], data_dir: Path) -> int:
     """Run CMD and keep NAME.status, .exit_code, .started, .seconds, .last_line current."""
-    with connect(data_dir) as box:
+    with connect(data_dir, name=ACTOR) as box:
         return _Report(box, name).follow(program)
 
 
@@ -45,13 +48,16 @@ class _Report:
         self._box = box
         self._name = name
         self._started = monotonic()
-        self._line = ""
+        self._line = self._told = ""
+        self._is_over = False
+        self._telling = threading.Lock()
         self._spoken = threading.Event()
         self._ended = threading.Event()
         self._trouble = ""
 
     def follow(self, program: tuple[str, ...]) -> int:
-        """Start the program, wait for its end; its exit status as a shell gives it.
+        """Start the program, wait for its end and that of what it prints; its exit status as a
+        shell gives it.
 
         Raises `Rejected` where the name is none, before anything is started.
         """
@@ -65,12 +71,7 @@ class _Report:
             self._ended.set()
             self._spoken.set()
             teller.join()
-        self._tell(
-            status="ok" if status == 0 else "failed",
-            exit_code=status,
-            seconds=self._seconds(),
-            last_line=self._line,
-        )
+        self._tell()
         return status
 
     def _run(self, program: tuple[str, ...]) -> int:
@@ -84,16 +85,25 @@ class _Report:
         except OSError as error:
             self._line = f"{program[0]}: {error.strerror}"
             complain(self._line)
-            return NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
-        _pass_signals_on(process)
+            status = NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
+            self._tell(status)
+            return status
+        before = _pass_signals_on(process)
         pipes = [(process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)]
-        copiers = [threading.Thread(target=self._copy, args=pipe) for pipe in pipes]
+        copiers = [threading.Thread(target=self._copy, args=pipe, daemon=True) for pipe in pipes]
         for copier in copiers:
             copier.start()
         status = process.wait()
+        status = SIGNALLED - status if status < 0 else status
+        for copier in copiers:
+            copier.join(SOON)
+        self._tell(status)
+        # A child in the background may hold the pipes: whoever ends us now means us.
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for copier in copiers:
             copier.join()
-        return SIGNALLED - status if status < 0 else status
+        return status
 
     def _copy(self, source: IO[bytes], target: IO[bytes]) -> None:
         """As it comes, since a prompt or a progress bar ends no line."""
@@ -106,6 +116,9 @@ class _Report:
                 except BrokenPipeError:  # the program is to meet it, too
                     os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
                     return
+                except OSError:  # full: the program goes on, and what it says last is kept
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+                    complain("Not all that the program says can be printed here: no room is left.")
                 *lines, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
                 rest = rest[: 4 * LINE]
                 self._hear(lines)
@@ -119,15 +132,25 @@ class _Report:
                 return
 
     def _keep_telling(self) -> None:
-        told = ""
         while not self._ended.wait(SOON):
             self._spoken.wait(EVERY)
             self._spoken.clear()
             if not self._ended.is_set():
-                line, told = (self._line if self._line != told else None), self._line
-                self._tell(seconds=self._seconds(), **({} if line is None else {"last_line": line}))
+                self._tell()
 
-    def _tell(self, **fields: Any) -> None:
+    def _tell(self, status: int | None = None) -> None:
+        """What has changed since it was told last; with `status` that the program has ended."""
+        with self._telling:
+            fields: dict[str, Any] = {} if self._is_over else {"seconds": self._seconds()}
+            if status is not None:
+                fields |= {"status": "ok" if status == 0 else "failed", "exit_code": status}
+                self._is_over = True
+            if (line := self._line) != self._told:
+                fields["last_line"] = self._told = line
+            if fields:
+                self._try_to_set(fields)
+
+    def _try_to_set(self, fields: dict[str, Any]) -> None:
         try:
             self._set(**fields)
         except (signalbox.NotRunning, signalbox.Rejected) as error:
@@ -145,12 +168,15 @@ class _Report:
         return round(monotonic() - self._started, 1)
 
 
-def _pass_signals_on(process: subprocess.Popen[bytes]) -> None:
-    """Whoever ends us means the program; we stay to tell how it ended."""
+def _pass_signals_on(process: subprocess.Popen[bytes]) -> dict[int, Any]:
+    """Whoever ends us means the program; we stay to tell how it ended. Who handled them before."""
+    before: dict[int, Any] = {}
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):  # Windows has but one of them
-            signal.signal(number, lambda given, _: process.send_signal(given))
-    signal.signal(signal.SIGINT, lambda *_: None)  # the terminal has told the program, too
+            before[number] = signal.signal(number, lambda given, _: process.send_signal(given))
+    # The terminal has told the program, too.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    return before
 
 
 SUBCOMMANDS: Final = (run,)

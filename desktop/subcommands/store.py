@@ -14,6 +14,7 @@ from desktop.subcommands import (
     data_dir_option,
     json_option,
     print_json,
+    read_dir_option,
 )
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import print_rows
@@ -22,7 +23,7 @@ from desktop.subcommands.tables import print_rows
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-@data_dir_option
+@read_dir_option
 def backup(file: Path, as_json: bool, data_dir: Path) -> int:
     """Copy the store as it is at one moment to FILE."""
     from server import maintenance  # noqa: PLC0415 - only what works on the file needs the server
@@ -40,7 +41,7 @@ def backup(file: Path, as_json: bool, data_dir: Path) -> int:
 
 @click.command("verify")
 @json_option
-@data_dir_option
+@read_dir_option
 def verify(as_json: bool, data_dir: Path) -> int:
     """Check that the file is sound and that replaying the log gives the state."""
     from server import maintenance  # noqa: PLC0415 - as above
@@ -50,7 +51,7 @@ def verify(as_json: bool, data_dir: Path) -> int:
 
 @click.command("rebuild")
 @json_option
-@data_dir_option
+@read_dir_option
 def rebuild(as_json: bool, data_dir: Path) -> int:
     """Make the state anew from the event log; not beside a running server."""
     from server import maintenance  # noqa: PLC0415 - as above
@@ -99,7 +100,7 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
 @click.option("--rotate", is_flag=True, help="Make new ones; all others are worth nothing then.")
 @click.option("--login", is_flag=True, help="Print a one-time address for a browser.")
 @json_option
-@data_dir_option
+@read_dir_option
 def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
     """Print the tokens of the store."""
     if login:
@@ -141,11 +142,8 @@ def _serve() -> click.Command:
 
 
 def _served_first(**_: Any) -> None:
-    """`desktop.__main__` starts the server before anything is imported, so its word is the first.
-
-    Here it has but its help.
-    """
-    raise click.UsageError("serve comes first: signalbox serve --data-dir D …")
+    """`desktop.__main__` starts the server before all imports; here it has but its help."""
+    raise click.UsageError("serve is a program of its own: signalbox serve --data-dir D …")
 
 
 def _report(report: dict[str, Any], as_json: bool) -> int:

@@ -21,6 +21,7 @@ from desktop.subcommands import (
     data_dir_option,
     json_option,
     print_json,
+    read_dir_option,
 )
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
@@ -76,7 +77,7 @@ def import_(file: BinaryIO, kind: str | None, encoding: str, as_json: bool, data
 @click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
 @click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
 @at_option
-@data_dir_option
+@read_dir_option
 def export(
     match: str | None, kind: str | None, history: bool, at: str | None, data_dir: Path
 ) -> None:

@@ -14,21 +14,22 @@ from desktop.subcommands import (
     parsed,
     print_ack,
     print_json,
+    read_dir_option,
     say,
     shown,
     strictly_parsed,
+    visible,
 )
+from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import at_option
-
-NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
-"""So that -5 is a value, not an option."""
+from ui import hidden
 
 
-@click.command("get")
+@click.command("get", cls=Literal)
 @click.argument("key")
 @at_option
 @json_option
-@data_dir_option
+@read_dir_option
 def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
     """Print the value of KEY."""
     with connect(data_dir) as box:
@@ -39,11 +40,12 @@ def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
     if as_json:
         print_json(item)
     else:
-        say(shown(item["value"]))
+        value = item["value"]
+        say(visible(value, but=hidden.TYPED) if isinstance(value, str) else shown(value))
     return 0
 
 
-@click.command("set", context_settings=NEGATIVE_NUMBERS)
+@click.command("set", cls=Literal, any_value=True)
 @click.argument("key")
 @click.argument("value")
 @click.option("--text", "kind", flag_value="text", help="VALUE is text, whatever it looks like.")
@@ -60,7 +62,7 @@ def set_(
         print_ack(box.set(key, meant, expect=_expectation(expect)), as_json)
 
 
-@click.command("rm")
+@click.command("rm", cls=Literal)
 @click.argument("key", metavar="KEY|PREFIX.")
 @json_option
 @data_dir_option
@@ -78,7 +80,7 @@ def rm(key: str, as_json: bool, data_dir: Path) -> int:
     return 0
 
 
-@click.command("add", context_settings=NEGATIVE_NUMBERS)
+@click.command("add", cls=Literal, any_value=True)
 @click.argument("key")
 @click.argument("number", metavar="[N]", default="1")
 @json_option
@@ -89,7 +91,7 @@ def add(key: str, number: str, as_json: bool, data_dir: Path) -> None:
         print_ack(box.add(key, _json(number)), as_json)
 
 
-@click.command("toggle")
+@click.command("toggle", cls=Literal)
 @click.argument("key")
 @json_option
 @data_dir_option
@@ -99,7 +101,7 @@ def toggle(key: str, as_json: bool, data_dir: Path) -> None:
         print_ack(box.toggle(key), as_json)
 
 
-@click.command("merge")
+@click.command("merge", cls=Literal, any_value=True)
 @click.argument("key")
 @click.argument("patch", metavar="JSON")
 @json_option
@@ -110,7 +112,7 @@ def merge(key: str, patch: str, as_json: bool, data_dir: Path) -> None:
         print_ack(box.merge(key, _json(patch)), as_json)
 
 
-@click.command("mv")
+@click.command("mv", cls=Literal)
 @click.argument("key")
 @click.argument("new")
 @json_option

@@ -11,11 +11,11 @@ import signalbox
 from desktop import foreign
 from desktop.subcommands import (
     connect,
-    data_dir_option,
     dumped,
     json_option,
     parsed,
     print_json,
+    read_dir_option,
     say,
     shown,
 )
@@ -28,7 +28,7 @@ from desktop.subcommands import (
 @click.option("--count", type=click.IntRange(min=1), help="End after so many lines.")
 @click.option("--exec", "program", metavar="CMD", help="Run CMD with each change on its stdin.")
 @json_option
-@data_dir_option
+@read_dir_option
 def watch(
     match: str,
     after: str | None,

@@ -1,0 +1,72 @@
+"""How words on the command line are read: only the long options that we name are ours."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+
+class Literal(click.Command):
+    """A subcommand whose keys and values may begin with `-`, and which knows no short option.
+
+    With `any_value` a word that looks like a long option but is none of ours is a value, too; else
+    it is refused, since it is more likely mistyped than a key. Behind `--` nothing is an option.
+    """
+
+    def __init__(self, *args: Any, any_value: bool = False, **kwargs: Any) -> None:
+        kwargs["context_settings"] = {
+            "ignore_unknown_options": True,
+            "help_option_names": ["--help"],
+        }
+        super().__init__(*args, **kwargs)
+        self._any_value = any_value
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not self._any_value:
+            for name, is_ours in _options(self, ctx, args):
+                if not is_ours:
+                    raise click.UsageError(
+                        f"There is no option {name}; what begins with - stands behind --.", ctx
+                    )
+        return super().parse_args(ctx, args)
+
+
+class Program(Literal):
+    """`[options] NAME [options] [--] CMD…`: from its first word on, all words are the program's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, rest = self._begin(ctx, args)
+        name, rest = rest[:1], rest[1:]
+        more, program = self._begin(ctx, rest)
+        return click.Command.parse_args(self, ctx, [*ours, *more, "--", *name, *program])
+
+    def _begin(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
+        """Our options at the beginning, and what stands behind them and a `--`."""
+        takes, at = _takes_value(self, ctx), 0
+        while at < len(args) and (name := args[at].partition("=")[0]) in takes:
+            at += 2 if takes[name] and "=" not in args[at] else 1
+        rest = args[at:]
+        return args[:at], rest[1:] if rest[:1] == ["--"] else rest
+
+
+def _options(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[Any]:
+    """Every word that looks like a long option, by its name, and whether it is one of ours."""
+    takes, words = _takes_value(command, ctx), iter(args)
+    for word in words:
+        if word == "--":
+            return
+        name, equals, _ = word.partition("=")
+        if word.startswith("--"):
+            yield name, name in takes
+        if takes.get(name) and not equals:
+            next(words, None)
+
+
+def _takes_value(command: click.Command, ctx: click.Context) -> dict[str, bool]:
+    """From the name of each of our options to whether a value follows it."""
+    return {
+        name: not (param.is_flag or param.count)
+        for param in command.get_params(ctx)
+        if isinstance(param, click.Option)
+        for name in (*param.opts, *param.secondary_opts)
+    }
