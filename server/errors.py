@@ -7,6 +7,8 @@ import msgspec
 
 SHOWN: Final = 80
 """Characters of a given value that a message repeats."""
+JOINERS: Final = "\u200c\u200d"
+"""Whole scripts and emoji are written with them: they hide nothing."""
 DETAILS: Final = ("key", "keys", "of", "revision", "limit")
 """What an error may tell besides its code and its message."""
 
@@ -23,7 +25,8 @@ def quoted(value: Any) -> str:
             if len(text) > SHOWN:
                 break
     shown = "".join(
-        char if char.isprintable() else json.dumps(char)[1:-1] for char in text[: SHOWN + 1]
+        char if char.isprintable() or char in JOINERS else json.dumps(char)[1:-1]
+        for char in text[: SHOWN + 1]
     )
     return shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
 

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Any, Final, NamedTuple
 
-from server.errors import Invalid, quoted
+from server.errors import JOINERS, SHOWN, Invalid, quoted
 
 MAX_LENGTH: Final = 256
 """Characters; as UTF-8 has at most four bytes for each, also at most 1,024 bytes."""
@@ -18,8 +18,6 @@ RESERVED_END: Final = "_signalbox/"
 """The first key after every key that begins with `RESERVED` ('/' follows '.')."""
 LAST: Final = "\U0010ffff"
 """Sorts after every key: Unicode never makes a character of it."""
-JOINERS: Final = "\u200c\u200d"
-"""Whole scripts and emoji are written with them; no other invisible character is part of a key."""
 
 _SHAPE: Final = re.compile(
     rf"(?![ .])(?!.*(?:\.\.|  |/\./))[^*]{{1,{MAX_LENGTH}}}(?<![ .])", re.DOTALL
@@ -119,7 +117,9 @@ def _why_none(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
     if composed != text and len(text) <= MAX_LENGTH:
         # Both look alike, so the one that was given shows its parts.
-        return f"{json.dumps(text)}, not in NFC; its NFC form is {quoted(composed)}"
+        given = json.dumps(text)
+        given = given if len(given) <= SHOWN else given[: SHOWN - 3] + "..."
+        return f"{given}, not in NFC; its NFC form is {quoted(composed)}"
     return f"{quoted(text)}; {_ALLOWED}"
 
 

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 import signalbox
 from harness import Server
 from robust import Client, lines, serving, values
-from server.errors import Invalid
+from server.errors import JOINERS, Invalid
 from server.keys import (
-    JOINERS,
     KEY_SCHEMA,
     MATCH_SCHEMA,
     PREFIX_SCHEMA,
