@@ -16,7 +16,7 @@ from server import errors, log
 from server.commands import Attempt
 from server.database import AWAITED, Database
 from server.engines.address import Address
-from server.engines.base import Foundation, SharedLog, Standing
+from server.engines.base import Foundation, SharedLog, Standing, weakness
 from server.engines.replicated import Replicated
 from server.engines.sqlite import SqliteEngine
 from server.errors import SignalboxError, StoreError, Unavailable
@@ -89,6 +89,8 @@ class Node:
         self.stale_since: float | None = None
         self._lost_at = 0.0
         self.is_durable = False
+        self._weakness: str | None = None
+        """What is wrong with the log's durability, where that keeps this node from writing."""
         self._join()
         database.relax()
 
@@ -112,8 +114,9 @@ class Node:
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": iso(int(self.stale_since * 1000)) if self.stale_since else None,
-            "problem": self.problem or self._writer.doubt,
+            "problem": self.problem or self._weakness or self._writer.doubt,
             "durable": self.is_durable,
+            "requires_durable": self._log.requires_durable,
             "conflicts": self._writer.conflicts,
         }
 
@@ -135,6 +138,8 @@ class Node:
         except Unavailable as error:
             self._lose(error)
         else:
+            if self._log.requires_durable and not standing.is_durable:
+                raise StoreError(weakness(self.address, standing))
             self._remember()
             self._gain(standing)
 
@@ -203,12 +208,20 @@ class Node:
     # How it stands.
 
     def _gain(self, standing: Standing) -> None:
-        self.engine.durability = standing.durability
+        self._note(standing)
         self._end = standing.revision
-        self.is_durable = standing.is_durable
         if self._is_followed:
             self.problem = self.stale_since = None
         self._connected.set()
+
+    def _note(self, standing: Standing) -> bool:
+        """Tell from now on how durable the log is; whether that is another durability."""
+        before = self.engine.durability
+        self.engine.durability = standing.durability
+        self.is_durable = standing.is_durable
+        is_weak = self._log.requires_durable and not standing.is_durable
+        self._weakness = weakness(self.address, standing) if is_weak else None
+        return standing.durability != before
 
     def _lose(self, error: Exception) -> None:
         self.problem = str(error) or type(error).__name__
@@ -221,12 +234,21 @@ class Node:
         self._connected.clear()
 
     def _wait_for_log(self) -> None:
-        """Raises `Unavailable` where it is away and stays so for the time of grace."""
+        """Raises `Unavailable` where it is away and stays so for the time of grace.
+
+        Also where it is not as durable as is required, for as long as that lasts.
+        """
         if self._connected.is_set():
+            self._check_durable()
             return
         away = monotonic() - self._lost_at
         if not self._connected.wait(max(GRACE_SECONDS - away, 0)):
             raise Unavailable(f"{self.problem} Nothing was written.")
+        self._check_durable()
+
+    def _check_durable(self) -> None:
+        if self._weakness is not None:
+            raise Unavailable(f"{self._weakness} Nothing was written.")
 
     # Following.
 
@@ -253,6 +275,9 @@ class Node:
             self._pause, self._said = FIRST_PAUSE, None
             if not was_followed:
                 was_followed, self.problem, self.stale_since = True, None, None
+                self._feed.wake()
+            if self._log.standing and self._note(self._log.standing):
+                print(f"The log at {self.address}: {self.engine.durability}.", file=sys.stderr)
                 self._feed.wake()
             if piece:
                 self._writer.receive(piece)

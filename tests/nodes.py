@@ -1,7 +1,5 @@
 """Several nodes on one log: real servers, each with a data directory, and what is awaited."""
 
-import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,21 +160,6 @@ def whole(log: SharedLog) -> Iterator[Transaction]:
     while piece := log.read(after, 500):
         yield from piece
         after = piece[-1].revision
-
-
-def nats_told(port: int, what: str) -> dict[str, Any]:
-    """JetStream's answer to one question, as `STREAM.INFO.name`; empty where nobody answers it."""
-    asked = f"CONNECT {{}}\r\nSUB told 1\r\nPUB $JS.API.{what} told 0\r\n\r\n"
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as plain:
-            plain.sendall(asked.encode())
-            with plain.makefile("rb") as lines:
-                while (line := lines.readline()) and not line.startswith(b"MSG "):
-                    pass
-                told: dict[str, Any] = json.loads(lines.read(int((line.split() or [b"0"])[-1])))
-                return told
-    except (OSError, ValueError):
-        return {}  # it has ended, or there is no leader who would answer
 
 
 def acks(events: Iterable[Event], identity: str | None = None) -> list[dict[str, Any]]:

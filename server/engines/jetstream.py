@@ -16,17 +16,12 @@ import nats.errors
 from server.engines import jetstream_api
 from server.engines.address import Address
 from server.engines.asyncio_greenlet import AsyncioGreenlet
-from server.engines.base import (
-    Foundation,
-    LogConflict,
-    Standing,
-    Unsettled,
-    check_durable,
-    nothing_known,
-)
+from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
+from server.engines.hosts import CutOff, Hosts
 from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
-from server.engines.jetstream_appending import SECONDS, Appender, Sent, said
+from server.engines.jetstream_appending import Appender, Sent, said
 from server.engines.jetstream_connection import Connection
+from server.engines.jetstream_quorum import check_majority, confirmed
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
 from server.events import Transaction, decode_all
@@ -36,6 +31,8 @@ HEADERS: Final = 512
 LARGEST_BATCH: Final = 1_000
 MOST_TOLD: Final = 1_000
 """What nodes tell may be lost: of more that waits to be heard, the oldest."""
+CHECK_SECONDS: Final = 1.0
+"""Between two looks at whether what is followed is still the log, and how durable it is."""
 LOOKS: Final = 20
 LOOK_SECONDS: Final = 0.01
 """A cluster refuses for the sake of an append that is still on its way to a majority."""
@@ -54,22 +51,24 @@ class JetStreamLog:
     def __init__(self, address: Address) -> None:
         self.address = address.shown
         self.requires_durable = False
+        self.standing: Standing | None = None
         self.max_bytes: int | None = None
         self._address = address
+        self._place = self.address
+        self._hosts = Hosts(address)
         self._stream = address.stream
         self._subject = ""
         self._loop: AsyncioGreenlet | None = None
         self._client: Connection | None = None
         self._known = 0
+        self._asks_flush = True
         self._appender: Appender | None = None
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
         self._loop = AsyncioGreenlet.of_hub()
-        try:
-            return self._loop.run(self._join(foundation))
-        except GONE as error:
-            raise Unavailable(f"{self.address} cannot be reached: {said(error)}.") from error
+        self.standing = self._hosts.join(lambda one: self._joined(one, foundation))
+        return self.standing
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if len(transactions) > LARGEST_BATCH:
@@ -97,11 +96,18 @@ class JetStreamLog:
 
     def last_revision(self) -> int:
         client = self._check_connected()
-        answer = self._asked(ask(client, f"STREAM.INFO.{self._stream}"))
-        if answer.error:
-            raise Unavailable(f"{self.address} does not tell its end: {answer.error}.")
-        self._known = max(self._known, answer.last)
-        return answer.last
+        answer = self._asked(self._told(client))
+        check_majority(answer, self._place)
+        return self._seen(answer.last)
+
+    def confirmed_revision(self) -> int:
+        client = self._check_connected()
+        answer = self._asked(confirmed(lambda: self._told(client), self._place))
+        return self._seen(answer.last)
+
+    def _seen(self, last: int) -> int:
+        self._known = max(self._known, last)
+        return last
 
     def follow(
         self, after: int, known: Callable[[], int] = nothing_known
@@ -109,14 +115,14 @@ class JetStreamLog:
         pull, checked = Pull(self._check_connected(), self._stream, after), monotonic()
         while True:
             found = self._asked(pull.next())
+            if monotonic() > checked + CHECK_SECONDS:
+                self._check_still_there(after)
+                checked = monotonic()
             if found and known() >= found[-1][0]:
                 after = found[-1][0]
                 yield []
                 continue
             piece = decode_all(found)
-            if not piece and monotonic() > checked + SECONDS:
-                self._check_still_there(after)
-                checked = monotonic()
             for number, one in enumerate(piece, start=after + 1):
                 if one.revision != number:
                     raise Unavailable(
@@ -127,11 +133,16 @@ class JetStreamLog:
             yield piece
 
     def _check_still_there(self, after: int) -> None:
-        """Whoever waits for more must notice that no more will come: no leader, or another log."""
+        """Whoever waits for more must notice that no more will come.
+
+        As where there is no leader, or one without a majority, or another log.
+        """
         client = self._check_connected()
-        answer = self._asked(ask(client, f"STREAM.INFO.{self._stream}"))
-        if answer.error or answer.last < after:
-            raise Unavailable(f"{self.address} has no revision {after} now. {answer.error}")
+        answer = self._asked(self._told(client))
+        check_majority(answer, self._place)
+        if answer.last < after:
+            raise Unavailable(f"{self.address} has no revision {after} now.")
+        self.standing = self._asked(self._standing(client, answer))
 
     def tell(self, message: bytes) -> None:
         client = self._check_connected()
@@ -160,19 +171,30 @@ class JetStreamLog:
 
     # Connecting.
 
-    async def _join(self, foundation: Foundation | None) -> Standing:
-        client = await opened(self._address)
+    def _joined(self, one: Address, foundation: Foundation | None) -> Standing:
+        self._place = one.shown
         try:
-            answer = await jetstream_api.found(
-                client, self._address, foundation, self.requires_durable
-            )
-            founded = answer.foundation(self.address)
-            durability, is_durable = await jetstream_api.durability_of(client, answer)
-            check_durable(self.address, durability, is_durable, self.requires_durable)
+            return self._run(self._join(one, foundation))
+        except GONE as error:
+            raise Unavailable(f"{self._place} cannot be reached: {said(error)}.") from error
+
+    async def _join(self, one: Address, foundation: Foundation | None) -> Standing:
+        client = await opened(one)
+        try:
+            await jetstream_api.found(client, one, foundation, self.requires_durable)
+            answer = await self._told(client)
+            # What a server that is cut off says of the log's end must not be taken for a loss.
+            check_majority(answer, self._place)
+            self._asks_flush = True
+            standing = await self._standing(client, answer)
+            await self._begin(client, answer, standing.foundation)
         except BaseException:
             await closed(client)
             raise
         self._client = client
+        return standing
+
+    async def _begin(self, client: Connection, answer: Answer, founded: Foundation) -> None:
         self._subject = jetstream_api.subject(self._address, founded.store)
         self.max_bytes = client.max_payload - HEADERS
         # Replicas of NATS 2.15 fail for good where a message names its predecessor.
@@ -181,7 +203,20 @@ class JetStreamLog:
         self._appender = Appender(client, self._subject, may_chain, is_atomic)
         await self._appender.begin()
         self._known = answer.last
-        return Standing(founded, answer.last, durability, is_durable)
+
+    async def _told(self, client: Connection) -> Answer:
+        """What the stream tells of itself. Raises `Unavailable` where it tells nothing."""
+        answer = await ask(client, f"STREAM.INFO.{self._stream}")
+        if answer.error:
+            raise CutOff(f"{self._place} does not tell of the log: {answer.error}.")
+        return answer
+
+    async def _standing(self, client: Connection, answer: Answer) -> Standing:
+        """A server that does not tell how it flushes is asked once, since that may take long."""
+        founded = answer.foundation(self.address)
+        standing = await jetstream_api.standing_of(client, answer, founded, self._asks_flush)
+        self._asks_flush = standing.durability != jetstream_api.UNTOLD
+        return standing
 
     def _check_connected(self) -> Connection:
         if self._client is None or not self._client.is_connected:

@@ -14,9 +14,10 @@ import nats.errors
 from nats.aio.client import Client
 
 from server.engines.address import Address
-from server.engines.base import Foundation, check_durable
+from server.engines.base import Foundation, Standing, weakness
+from server.engines.hosts import CutOff
 from server.engines.jetstream_connection import Connection
-from server.errors import StoreError, Unavailable
+from server.errors import StoreError
 
 SECONDS: Final = 3.0
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
@@ -92,33 +93,30 @@ class _Context(ssl.SSLContext):
 
 
 async def opened(address: Address) -> Connection:
-    """A connection to the first host that takes it. Raises `StoreError`, or as nats-py does."""
-    problem: Exception = nats.errors.NoServersError()
-    for host, port in address.hosts:
-        client, context = Connection(), _context(address)
-        options = _options(address, context)
-        try:
-            place = f"{address.scheme}://{host}:{port}"
-            options |= {"error_cb": client.has_complained, "closed_cb": client.has_closed}
-            connecting = client.connect(place, **options)
-            await asyncio.wait_for(connecting, SECONDS)
-            _check_encrypted(address, context)
-            return client
-        except ssl.SSLError as error:
-            await closed(client)
-            raise StoreError(
-                f"{address.shown} is not to be trusted: {error}. See the options ca, cert and key."
-            ) from error
-        except (TimeoutError, nats.errors.Error, OSError) as error:
-            # Where no server is left, the one before says why.
-            problem = client.last_error or error
-            await closed(client)
-            if "uthoriz" in str(problem) or "uthentic" in str(problem):
-                raise StoreError(f"{address.shown} refuses these credentials.") from error
-        except BaseException:
-            await closed(client)
-            raise
-    raise problem
+    """A connection to its one host. Raises `StoreError`, or as nats-py does."""
+    client, context, ((host, port),) = Connection(), _context(address), address.hosts
+    place = f"{address.scheme}://{host}:{port}"
+    options = _options(address, context)
+    options |= {"error_cb": client.has_complained, "closed_cb": client.has_closed}
+    try:
+        await asyncio.wait_for(client.connect(place, **options), SECONDS)
+        _check_encrypted(address, context)
+        return client
+    except ssl.SSLError as error:
+        await closed(client)
+        raise StoreError(
+            f"{address.shown} is not to be trusted: {error}. See the options ca, cert and key."
+        ) from error
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        # Where no server is left, the one before says why.
+        problem = client.last_error or error
+        await closed(client)
+        if "uthoriz" in str(problem) or "uthentic" in str(problem):
+            raise StoreError(f"{address.shown} refuses these credentials.") from error
+        raise problem from error
+    except BaseException:
+        await closed(client)
+        raise
 
 
 async def closed(client: Client) -> None:
@@ -215,8 +213,9 @@ async def found(
         answer = await ask(client, f"STREAM.INFO.{address.stream}")
         if answer.code == NO_STREAM and foundation is not None:
             wanted = _config(client, address, foundation)
-            standing = await durability_of(client, Answer(config=wanted))
-            check_durable(address.shown, *standing, requires_durable)
+            standing = await standing_of(client, Answer(config=wanted), foundation)
+            if requires_durable and not standing.is_durable:
+                raise StoreError(weakness(address.shown, standing))
             answer = await ask(client, f"STREAM.CREATE.{address.stream}", wanted)
             if answer.code == TAKEN:
                 answer = await ask(client, f"STREAM.INFO.{address.stream}")
@@ -226,14 +225,14 @@ async def found(
         ) from error
     except nats.errors.TimeoutError as error:
         if "ermissions" not in str(client.last_error):
-            raise
+            raise CutOff(f"{address.shown} answers, but knows nobody who leads the log.") from error
         raise StoreError(
             f"{address.shown} does not let this user in: {client.last_error}."
         ) from error
     if answer.code == NO_STREAM:
         raise StoreError(f"There is no log at {address.shown} any more.")
     if answer.error:
-        kind = StoreError if answer.code in IMPOSSIBLE else Unavailable
+        kind = StoreError if answer.code in IMPOSSIBLE else CutOff
         raise kind(f"{address.shown} cannot hold the log: {answer.error}.")
     _check(answer.config, address, answer.foundation(address.shown).store)
     if answer.state.get("first_seq", 0) > 1 or answer.state.get("num_deleted", 0):
@@ -293,9 +292,13 @@ def _check(config: dict[str, Any], address: Address, store: str) -> None:
         )
 
 
-async def durability_of(client: Client, answer: Answer) -> tuple[str, bool]:
-    """See `durability`; for it, the server is asked how it flushes."""
-    return durability(answer.config, await _is_flushed(client, answer))
+async def standing_of(
+    client: Client, answer: Answer, foundation: Foundation, asks_flush: bool = True
+) -> Standing:
+    """See `durability`; for it, one server alone is asked how it flushes."""
+    is_one = int(answer.config.get("num_replicas", 1)) == 1
+    flushed = await _is_flushed(client, answer) if asks_flush and is_one else None
+    return Standing(foundation, answer.last, *durability(answer.config, flushed))
 
 
 async def _is_flushed(client: Client, answer: Answer) -> bool | None:
@@ -328,8 +331,9 @@ def durability(config: dict[str, Any], is_flushed: bool | None) -> tuple[str, bo
     return _ON_ONE[is_flushed]
 
 
+UNTOLD: Final = "on one server, not known to be on its disk"
 _ON_ONE: Final = {
     True: ("on disk before acknowledged", True),
     False: ("on one server, on its disk only some time later", False),
-    None: ("on one server, not known to be on its disk", False),
+    None: (UNTOLD, False),
 }

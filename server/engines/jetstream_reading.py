@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from server.engines.jetstream_connection import Arrivals, Connection
 
 SECONDS: Final = 3.0
+CREATE_SECONDS: Final = (1.0, 1.0, SECONDS)
 PIECE: Final = 1_000
 PIECE_BYTES: Final = 1024 * 1024
 PULL_SECONDS: Final = 30.0
@@ -121,16 +122,29 @@ class Pull:
             "inactive_threshold": int(2 * PULL_SECONDS * NANOSECONDS),
         }
         asked = msgspec.json.encode({"stream_name": self._stream, "config": config})
-        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}"
-        try:
-            message = await self._client.request(subject, asked, timeout=SECONDS)
-        except nats.errors.TimeoutError as error:
-            # What a user may not ask the server complains about, and does not answer.
-            raise Gone(self._client.complaint_about(subject) or str(error)) from error
-        answer: dict[str, Any] = msgspec.json.decode(message.data)
+        answer = await self._created(asked)
         if "name" not in answer:
             raise Gone(str(answer.get("error", answer)))
         self._name = answer["name"]
+
+    async def _created(self, asked: bytes) -> dict[str, Any]:
+        """The answer to the question for a consumer.
+
+        A cluster places it on any server, for a while also on one that it does not reach any more:
+        then nobody answers, and the next question may find another server.
+        """
+        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}"
+        for seconds in CREATE_SECONDS:
+            try:
+                message = await self._client.request(subject, asked, timeout=seconds)
+            except nats.errors.TimeoutError:
+                # What a user may not ask the server complains about, and does not answer.
+                if complaint := self._client.complaint_about(subject):
+                    raise Gone(complaint) from None
+            else:
+                answer: dict[str, Any] = msgspec.json.decode(message.data)
+                return answer
+        raise Gone("no server reads for it")
 
     async def _ask(self) -> None:
         """For the next messages; bounded, so that a slow reader is not flooded.

@@ -8,12 +8,18 @@ from typing import Any, Final
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as Unreachable,
@@ -38,10 +44,30 @@ FOREIGN: Final = "FOREIGN"
 REPLACED: Final = "REPLACED"
 """What they say where the log is not the one that this node has connected to."""
 _REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
-_PASSING: Final = (
-    "BUSY LOADING READONLY MISCONF OOM NOREPLICAS MASTERDOWN CLUSTERDOWN TRYAGAIN MOVED"
-).split()
-"""Codes of refusals that another server, or the same one later, would not give."""
+_CODES: Final = {
+    AskError: "MOVED",  # MovedError is one as well
+    BusyLoadingError: "LOADING",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    TryAgainError: "TRYAGAIN",
+}
+"""Of which the client keeps a class and takes the code away."""
+_PASSING: Final = {
+    "BUSY": "it is busy with a script",
+    "CLUSTERDOWN": "its Redis Cluster is down",
+    "LOADING": "it is still reading its file",
+    "MASTERDOWN": "it has lost its master",
+    "MISCONF": "it cannot write its own file",
+    "MOVED": "it is one server of a Redis Cluster, and another one has the log: name all servers "
+    "of the Cluster in the address",
+    "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write",
+    "OOM": "its memory is full",
+    "READONLY": "it is a replica",
+    "TRYAGAIN": "its Redis Cluster is moving the log",
+}
+"""What refusals mean that another server, or the same one later, would not give."""
 
 
 class SameRun:
@@ -60,9 +86,9 @@ class SameRun:
                 raise Unreachable("it was started anew")
 
 
-def opened(address: Address, host: str, port: int) -> tuple[Any, SameRun]:
-    """A client that connects when it is used, and tries nothing twice."""
-    begin = SameRun()
+def opened(address: Address) -> tuple[Any, SameRun]:
+    """A client of its one host, which connects when it is used, and tries nothing twice."""
+    begin, ((host, port),) = SameRun(), address.hosts
     options: dict[str, Any] = {
         "host": host.strip("[]"),
         "port": port,
@@ -188,10 +214,12 @@ def _unavailable(where: str, error: Exception) -> Unavailable:
 
 def _code(error: Exception) -> str:
     """The first word of what the server says; the client takes away those that it knows."""
-    known = getattr(error, "status_code", None)
-    return known if known not in (None, "ERR") else str(error).partition(" ")[0]
+    known = (code for kind, code in _CODES.items() if isinstance(error, kind))
+    return next(known, None) or str(error).partition(" ")[0]
 
 
 def _said(error: Exception) -> str:
-    """Without the place in our script."""
+    """In our words where it is known; else as it is, without the place in our script."""
+    if words := _PASSING.get(_code(error)):
+        return words
     return str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__

@@ -14,16 +14,17 @@ import msgspec
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
-from server.engines import redis_durability
+from server.engines import redis_durability, redis_replication
 from server.engines.address import Address
 from server.engines.base import (
     Foundation,
     LogConflict,
     Standing,
     Unsettled,
-    check_durable,
     nothing_known,
+    weakness,
 )
+from server.engines.hosts import Hosts
 from server.engines.redis_connection import (
     FOREIGN,
     REPLACED,
@@ -42,6 +43,8 @@ from server.events import Transaction, decode_all, encode
 BLOCK_MS: Final = 1_000
 PIECE: Final = 1_000
 PIECE_BYTES: Final = 1024 * 1024
+CHECK_SECONDS: Final = 3.0
+"""Between two looks at how durable the log is."""
 OLDEST: Final = 7
 
 # All scripts: KEYS are the stream and the hash with the foundation; ARGV[1] is the foundation.
@@ -92,11 +95,17 @@ while #found < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
 end
 return found
 """
-_END: Final = f"""
+_LOOK: Final = f"""
 {_OURS} {_LAST}
-if ARGV[2] == '1' then redis.call('HSET', KEYS[2], 'asked', last) end
 return last
 """
+_END: Final = f"""
+{_OURS} {_LAST}
+redis.call('HSET', KEYS[2], 'asked', last)
+return last
+"""
+"""Writes, since only that shows that this server still decides: a replica takes no writes, nor does
+a master that lacks the replicas of its `min-replicas-to-write`."""
 
 
 class RedisLog:
@@ -107,61 +116,52 @@ class RedisLog:
     def __init__(self, address: Address) -> None:
         self.address = address.shown
         self.requires_durable = False
+        self.standing: Standing | None = None
         self.max_bytes: int | None = None
         self._address = address
         self._log = f"{{{address.stream}}}:log"
         self._meta = f"{{{address.stream}}}:meta"
         self._channel = f"{{{address.stream}}}:told"
         self._foundation = b""
+        self._where = self.address
+        self._hosts = Hosts(address)
         self._client: Any = None
         local, _, replicas = address.options.get("wait", "0").partition(",")
         self._wait = int(local), int(replicas or 0)
-        self._owes_disk = False
+        self._settled = 0
+        """Up to this revision the log is on as many disks as `wait=` asks for."""
 
     def connect(self, foundation: Foundation | None) -> Standing:
         self.close()
-        problems: list[str] = []
-        for host, port in self._address.hosts:
-            client, begin = opened(self._address, host, port)
-            try:
-                with connecting(self.address):
-                    begin.run, standing = self._join(client, foundation)
-            except Unavailable as error:
-                client.close()
-                problems.append(str(error))
-            except BaseException:
-                client.close()
-                raise
-            else:
-                self._client = client
-                return standing
-        raise Unavailable(" ".join(dict.fromkeys(problems)))
+        self.standing = self._hosts.join(lambda one: self._joined(one, foundation))
+        return self.standing
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         payloads = [encode(one) for one in transactions]
         # A connection of its own, closed where its answer has not come: a late one is nobody's.
         with self._connection() as connection, appending(self.address):
-            owed, self._owes_disk = self._owes_disk, any(self._wait)
-            last = self._run(connection, _APPEND, expected, *payloads)
-            if last:
-                self._owes_disk = owed
+            if last := self._run(connection, _APPEND, expected, *payloads):
                 raise LogConflict(_own(last))
             self._await_disk(connection)
+            self._settled = expected + len(transactions)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         with self._connection() as connection, asking(self.address):
             return decode_all(self._entries(connection, after, limit))
 
     def last_revision(self) -> int:
+        return self.confirmed_revision()
+
+    def confirmed_revision(self) -> int:
         with self._connection() as connection, asking(self.address):
-            owed = self._owes_disk
             # `WAITAOF` waits for what its own connection has written, and for all before that.
-            last = _own(self._run(connection, _END, int(owed)))
-            try:
-                if owed:
+            last = _own(self._run(connection, _END))
+            if self._wait[1] or last != self._settled:
+                try:
                     self._await_disk(connection)
-            except Unsettled as error:
-                raise Unavailable(str(error)) from error
+                except Unsettled as error:
+                    raise Unavailable(str(error)) from error
+        self._settled = last
         return last
 
     def follow(
@@ -169,13 +169,17 @@ class RedisLog:
     ) -> Iterator[list[Transaction]]:
         client = self._connected()
         with self._connection() as connection:
-            checked = monotonic()
+            checked = told = monotonic()
             while client is self._client:
                 with asking(self.address):
                     first = self._next(connection, after)
-                    if not first or monotonic() > checked + SECONDS:
+                    now = monotonic()
+                    if now > checked + BLOCK_MS / 1000:
                         self._check_still_there(connection, after)
-                        checked = monotonic()
+                        checked = now
+                    if now > told + CHECK_SECONDS:
+                        self.standing = self._stand(client, after)
+                        told = now
                 if first and (there := known()) >= first[-1][0] > after:
                     after = there
                     yield []
@@ -219,25 +223,48 @@ class RedisLog:
 
     # Connections.
 
-    def _join(self, client: Any, foundation: Foundation | None) -> tuple[str, Standing]:
+    def _joined(self, one: Address, foundation: Foundation | None) -> Standing:
+        client, begin = opened(one)
+        try:
+            with connecting(one.shown):
+                begin.run, standing = self._join(client, foundation, one.shown)
+        except BaseException:
+            client.close()
+            raise
+        self._client, self._where = client, one.shown
+        return standing
+
+    def _join(self, client: Any, foundation: Foundation | None, where: str) -> tuple[str, Standing]:
         """Found or find the log with a server that takes writes; which run of it this is."""
         server = client.info("server")
+        redis_replication.check_store(server, where)
         if int(server["redis_version"].split(".")[0]) < OLDEST:
             raise StoreError(
                 f"{self.address} is Redis {server['redis_version']}; Signalbox needs {OLDEST} or "
                 "newer."
             )
-        self._check_master(client.role())
-        durability, is_durable = redis_durability.told(client, self._wait, self.address)
-        check_durable(self.address, durability, is_durable, self.requires_durable)
+        patience = redis_replication.JOINING_SECONDS if foundation else 0.0
+        redis_replication.check_master(client, self._wait[1], where, patience)
+        if foundation:
+            self._check_may_found(client, foundation)
         text = msgspec.json.encode(foundation) if foundation else b""
         found = client.eval(_FOUND, 2, self._log, self._meta, text)
         if not found:
             raise StoreError(f"There is no log at {self.address}.")
         self._foundation, last = found
         self.max_bytes = largest(client)
-        standing = Standing(self._founded(), _own(last, StoreError), durability, is_durable)
-        return server["run_id"], standing
+        self._settled = 0
+        return server["run_id"], self._stand(client, _own(last, StoreError))
+
+    def _check_may_found(self, client: Any, foundation: Foundation) -> None:
+        durability = redis_durability.told(client, self._wait, self.address)
+        standing = Standing(foundation, 0, *durability)
+        if self.requires_durable and not standing.is_durable:
+            raise StoreError(weakness(self.address, standing))
+
+    def _stand(self, client: Any, revision: int) -> Standing:
+        durability = redis_durability.told(client, self._wait, self.address)
+        return Standing(self._founded(), revision, *durability)
 
     def _founded(self) -> Foundation:
         try:
@@ -280,7 +307,6 @@ class RedisLog:
             raise Unsettled(f"{self.address} has it, but perhaps in memory only.") from error
         if any(got < wanted for got, wanted in zip(reached, self._wait, strict=True)):
             raise Unsettled(f"{self.address} has it, but not yet on as many disks as wait= asks.")
-        self._owes_disk = False
 
     def _next(self, connection: Any, after: int) -> list[tuple[int, bytes]]:
         """What follows, as soon as something does; nothing after a while in which nothing came.
@@ -306,13 +332,9 @@ class RedisLog:
 
     def _check_still_there(self, connection: Any, after: int) -> None:
         """Whoever waits for more must notice that there is less, or that no more will come."""
-        self._check_master(ask(connection, "ROLE"))
-        if _own(self._run(connection, _END, 0)) < after:
+        redis_replication.check_master(self._connected(), self._wait[1], self._where)
+        if _own(self._run(connection, _LOOK)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")
-
-    def _check_master(self, role: list[Any]) -> None:
-        if role[0] != b"master":
-            raise Unavailable(f"{self.address} is a replica, which takes no writes.")
 
 
 def _entry(identity: bytes, fields: list[bytes]) -> tuple[int, bytes]:

@@ -72,7 +72,7 @@ class Replicated:
         Whoever is refused without writing is refused for what is true, not for what was.
         """
         self._ready()
-        if (actual := self._log.last_revision()) != expected:
+        if (actual := self._log.confirmed_revision()) != expected:
             raise LogConflict(actual)
 
     def read(self, after: int, limit: int) -> list[Transaction]:

@@ -163,7 +163,11 @@ def metrics(status: dict[str, Any]) -> str:
     bottle.response.content_type = "text/plain; version=0.0.4; charset=utf-8"
     numbers = status | status["rates"]
     lines = []
-    for name, kind, text in _METRICS:
+    known = list(_METRICS)
+    if log := status["log"]:
+        known += _METRICS_OF_LOG
+        numbers |= {f"log_{name}": int(log[name]) for name in ("connected", "durable", "conflicts")}
+    for name, kind, text in known:
         lines += [f"# HELP signalbox_{name} {text}", f"# TYPE signalbox_{name} {kind}"]
         lines.append(f"signalbox_{name} {numbers[name]}")
     return "\n".join(lines) + "\n"
@@ -178,6 +182,11 @@ _METRICS: Final = (
     ("streams", "gauge", "Open streams."),
     ("connections", "gauge", "Open connections."),
     ("changes_per_second", "gauge", "Changes per second over the last seconds."),
+)
+_METRICS_OF_LOG: Final = (
+    ("log_connected", "gauge", "1 while the shared log is followed and current, else 0."),
+    ("log_durable", "gauge", "1 where accepted means that a disk or a quorum has it, else 0."),
+    ("log_conflicts", "counter", "Appends to the shared log that came second."),
 )
 
 

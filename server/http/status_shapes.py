@@ -23,7 +23,8 @@ class SharedLog(Shape):
     """Of a log that nodes share. `problem` says why this one is not in step with it.
 
     `stale_since` when it was away first, null while it is `connected`; `durable` where `accepted`
-    means that a disk or a quorum has it; `conflicts` are appends that came second, since the start.
+    means that a disk or a quorum has it: where it `requires_durable`, nothing is written else.
+    `conflicts` are appends that came second, since the start.
     """
 
     node: str
@@ -32,6 +33,7 @@ class SharedLog(Shape):
     stale_since: Time | None
     problem: str | None
     durable: bool
+    requires_durable: bool
     conflicts: int
 
 

@@ -1,0 +1,88 @@
+"""Three NATS servers, one of which is cut off from the others: what is told there, and when."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from harness import Server
+from nats_server import NatsCluster
+from nodes import Site, lost, post, reach, regained, standing, until
+
+NOTICED = 6.0
+"""Seconds: three without a majority, and what it takes to ask."""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path / "cluster") as made:
+        made.wait_for_leader()
+        yield made
+
+
+def at_each(site: Site, cluster: NatsCluster, *numbers: int) -> list[Server]:
+    """A node at each of these servers, which knows no other."""
+    return [
+        site.node(address=f"{cluster.servers[number].url}/store?replicas=3") for number in numbers
+    ]
+
+
+def test_nothing_is_told_of_a_log_whose_leader_is_cut_off(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
+    with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
+        near, far = at_each(site, cluster, 0, 1)
+        cluster.lead(0, "store")
+        last = near.set("x", "before")["revision"]
+        reach(last, far)
+        cluster.part(0)
+        cut = monotonic()
+        assert lost(near)["problem"]
+        assert monotonic() - cut < NOTICED
+        assert "\nsignalbox_log_connected 0\n" in near.get("/queries/metrics").body.decode()
+        until(lambda: post(far, "set", key="x", value="after")["status"] == "accepted", 30)
+        until(lambda: "cut off" in (told := lost(near)["problem"]) or "no leader" in told)
+        last = far.get("/queries/state/x").json()["revision"]
+        for fields in (
+            {"type": "set", "value": "before"},
+            {"type": "set", "value": "mine", "expect": {"revision": last}},
+            {"type": "set", "value": "mine", "expect": "absent"},
+            {"type": "delete", "expect": {"revision": last}},
+        ):
+            told = near.post({"key": "x", **fields}).json()
+            assert (told["status"], told["code"]) == ("rejected", "unavailable"), told
+        assert near.value("x") == "before"
+        cluster.join()
+        regained(near)
+        reach(last, near)
+        assert near.set("x", "after")["changed"] is False
+        assert "\nsignalbox_log_connected 1\n" in near.get("/queries/metrics").body.decode()
+
+
+def test_while_one_server_is_away_refusals_are_confirmed_by_the_others(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
+    with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
+        (node,) = at_each(site, cluster, 0)
+        cluster.lead(0, "store")
+        node.set("x", 1)
+        cluster.servers[2].kill()
+        told = post(node, "set", key="x", value=2, expect="absent")
+        assert (told["code"], told["revision"]) == ("conflict", 1)
+        until(lambda: min(cluster.heard("store")) > NOTICED, 30)
+        assert node.set("x", 1)["changed"] is False
+        told = post(node, "set", key="x", value=2, expect="absent")
+        assert (told["code"], told["revision"]) == ("conflict", 1)
+        assert standing(node)["connected"] is True
+
+
+def test_a_new_node_passes_over_a_server_that_is_cut_off(
+    cluster: NatsCluster, tmp_path: Path
+) -> None:
+    with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
+        (far,) = at_each(site, cluster, 1)
+        far.set("x", "before")
+        cluster.part(0)
+        until(lambda: post(far, "set", key="x", value="after")["status"] == "accepted", 30)
+        assert site.node().value("x") == "after"

@@ -1,0 +1,150 @@
+"""What a stream's leader says is believed where a majority has confirmed that it still leads."""
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from server.engines import hosts, jetstream_quorum
+from server.engines.address import Address, read_address
+from server.engines.base import Foundation, Standing
+from server.engines.hosts import CutOff, Hosts
+from server.engines.jetstream_api import Answer
+from server.engines.jetstream_quorum import check_majority, confirmed
+from server.errors import Unavailable
+
+SECOND = 10**9
+
+
+def told(*silent: float | None, leader: str = "n0", end: int = 7, since: str = "then") -> Answer:
+    """What a leader tells that has not heard from each other copy for so many seconds."""
+    copies = [
+        {"name": f"n{number}", "peer": f"p{number}", "active": int((seconds or 0) * SECOND)}
+        for number, seconds in enumerate(silent, start=1)
+    ]
+    cluster: dict[str, Any] = {"leader": leader, "leader_since": since, "replicas": copies}
+    return Answer(state={"last_seq": end}, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(), told(), told(0.5, 1.9), told(0.5, 60), told(2.9, None), told(1, 1, 9, 9)],
+    ids=["one server", "one copy", "all", "one is away", "one never came", "three of five"],
+)
+def test_a_leader_that_a_majority_follows_is_believed(answer: Answer) -> None:
+    check_majority(answer, "there")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (told(4, 5), "there is cut off: of 2 other servers with a copy 0 have answered"),
+        (told(None, None), "cut off"),
+        (told(0.1, 9, 9, 9), "cut off"),
+        (told(4), "cut off"),
+        (told(0.1, 0.1, leader=""), "there has no leader now"),
+    ],
+    ids=["cut off", "heard nobody yet", "two of five", "one of two", "no leader"],
+)
+def test_who_has_no_majority_is_not_believed(answer: Answer, problem: str) -> None:
+    with pytest.raises(CutOff, match=problem):
+        check_majority(answer, "there")
+
+
+class Leader:
+    """Gives `first`, and from then on what copies tell that were heard at these moments."""
+
+    def __init__(self, first: Answer, *moments: Sequence[float], since: str = "then") -> None:
+        self.begun, self.questions = monotonic(), 0
+        self._first, self._moments, self._since = first, moments, since
+
+    async def ask(self) -> Answer:
+        self.questions += 1
+        if self.questions == 1:
+            return self._first
+        now = monotonic() - self.begun
+        last = (max((at for at in moments if at <= now), default=-9.0) for moments in self._moments)
+        return told(*(now - at + 1e-6 for at in last), end=8, since=self._since)
+
+
+def test_where_all_copies_are_heard_one_question_confirms_the_end() -> None:
+    leader = Leader(told(1.0, 1.9))
+    assert asyncio.run(confirmed(leader.ask, "there")).last == 7
+    assert leader.questions == 1
+
+
+def test_where_one_is_away_another_must_answer_two_heartbeats_more() -> None:
+    leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [])
+    assert asyncio.run(confirmed(leader.ask, "there")).last == 7
+    assert monotonic() - leader.begun >= 1.0
+
+
+def test_what_was_held_up_and_comes_at_once_confirms_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jetstream_quorum, "LONGEST_SECONDS", 1.2)
+    leader = Leader(told(0.1, 60), [0, 0.3, 0.31, 0.32], [])
+    with pytest.raises(CutOff, match="too few of its servers answer"):
+        asyncio.run(confirmed(leader.ask, "there"))
+
+
+def test_another_leadership_meanwhile_confirms_nothing() -> None:
+    leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [], since="now")
+    with pytest.raises(CutOff, match="another leader"):
+        asyncio.run(confirmed(leader.ask, "there"))
+
+
+# Of several servers.
+
+ADDRESS = read_address("nats://one,two,three/team")
+STANDING = Standing(Foundation("store"), 7, "durable", True)
+
+
+class Servers:
+    """Each of which may be `cut off` or `dead`."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    def join(self, one: Address) -> Standing:
+        ((host, _),) = one.hosts
+        self.asked.append(host)
+        if state := self.state.get(host):
+            raise (CutOff if state == "cut off" else Unavailable)(f"{host} is {state}.")
+        return STANDING
+
+    def joined(self, known: Hosts) -> list[str]:
+        """Who was asked, in turn."""
+        self.asked.clear()
+        known.join(self.join)
+        return self.asked
+
+
+def test_the_first_server_that_is_not_cut_off_is_joined_and_kept() -> None:
+    servers, known = Servers(), Hosts(ADDRESS)
+    servers.state = {"one": "cut off", "two": "dead"}
+    assert servers.joined(known) == ["one", "two", "three"]
+    servers.state = {}
+    assert servers.joined(known) == ["three"]
+    servers.state = {"three": "dead"}
+    assert servers.joined(known) == ["three", "one"]
+
+
+def test_a_server_that_is_cut_off_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers, known = Servers(), Hosts(ADDRESS)
+    assert servers.joined(known) == ["one"]
+    servers.state = {"one": "cut off"}
+    with pytest.raises(Unavailable, match=r"^one is cut off\.$"):
+        servers.joined(known)
+    monkeypatch.setattr(hosts, "CUT_OFF_SECONDS", 0.0)
+    assert servers.joined(known) == ["one", "two"]
+
+
+def test_where_no_server_can_be_joined_each_says_why() -> None:
+    servers = Servers()
+    servers.state = dict.fromkeys(("one", "three"), "dead") | {"two": "cut off"}
+    with pytest.raises(Unavailable, match=r"^one is dead\. two is cut off\. three is dead\.$"):
+        servers.joined(Hosts(ADDRESS))
