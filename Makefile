@@ -8,7 +8,7 @@ TEST_PACKAGES := xvfb xdotool chromium imagemagick procps
 # The last two are what Qt's Wayland parts are linked with: the .deb depends on their packages.
 BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick libwayland-cursor0 libwayland-egl1
 
-.PHONY: run install test bench lint build lock clean --quick
+.PHONY: run install test bench campaign lint build lock clean --quick
 
 run: $(INSTALLED)
 	@.venv/bin/signalbox
@@ -37,6 +37,13 @@ bench: $(INSTALLED)
 
 --quick:
 	@:
+
+# A store under attack, again and again, and a model that tells what must be left: `make campaign
+# ROUNDS=150 MINUTES=10 FAILOVERS=20`; `make campaign NAMES=kill SEED=7`: only this, as it was then.
+campaign: $(INSTALLED)
+	$(PY) tests/campaigns/campaign.py $(NAMES) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(FAILOVERS),--failovers $(FAILOVERS)) \
+		$(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
