@@ -244,7 +244,7 @@ def test_two_imports_at_once_do_not_mix(box: Server, client: Client) -> None:
         ("id=" + "x" * 49, "id"),
         ("actor=a/b", "actor"),
         ("atomic=2", "atomic"),
-        ("dry_run=1", "dry_run"),
+        ("dry_run=2", "dry_run"),
         ("id=a&id=b", "id"),
     ],
 )

@@ -101,13 +101,15 @@ def shell(
     window: str,
     node: str,
     data_dir: str,
+    encodings: Sequence[str],
     regions: Mapping[str, str],
     has_keys: bool,
 ) -> str:
     """The page's inside before its stream keeps it current. `window` is a new id for this window.
 
     `node` is the server's own where several share the store, else empty.
-    `regions` are the HTML of what is in sight at first: rows, tree, about and foot.
+    `encodings` are what a file may be read with, `regions` the HTML of what is in sight at first:
+    rows, tree, about and foot.
     """
     return _render(
         "shell.html",
@@ -119,6 +121,7 @@ def shell(
         window=window,
         node=node,
         data_dir=data_dir,
+        encodings=encodings,
         regions=regions,
         has_keys=has_keys,
     )

@@ -43,6 +43,10 @@ COUNTS: Final = {
         ("accepted", "rejected", "changes", "revision"),
         "{accepted:,} lines accepted, {rejected:,} rejected, {changes:,} keys changed",
     ),
+    "preview": (
+        ("new", "changed", "deleted", "equal", "rejected", "revision"),
+        "{new:,} new, {changed:,} changed, {deleted:,} deleted, {equal:,} equal, {rejected:,} bad",
+    ),
     "history": (
         ("accepted", "duplicates", "changes", "revision"),
         "{accepted:,} transactions taken, {duplicates:,} were there, {changes:,} changes",
@@ -57,15 +61,19 @@ COUNTS: Final = {
 @click.option(
     "--encoding", type=click.Choice(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given."
 )
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @json_option
 @data_dir_option
-def import_(file: BinaryIO, kind: str | None, encoding: str, as_json: bool, data_dir: Path) -> int:
+def import_(
+    file: BinaryIO, kind: str | None, encoding: str, dry_run: bool, as_json: bool, data_dir: Path
+) -> int:
     """Set every key that FILE (- for stdin) holds; of export --history make the same log again."""
     with ExitStack() as stack:
         box = stack.enter_context(connect(data_dir))
         bar = stack.enter_context(Bar("Importing"))
         given = {"actor": box.actor, "encoding": encoding, "name": Path(file.name).name}
-        path = f"/commands/import?{urlencode(given | ({'format': kind} if kind else {}))}"
+        given |= ({"format": kind} if kind else {}) | ({"dry_run": "1"} if dry_run else {})
+        path = f"/commands/import?{urlencode(given)}"
         headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
         answer = box.request("POST", path, _blocks_of(file, bar), headers)
         lines = [signalbox.decoded(line) for line in whole(answer)]
@@ -117,6 +125,12 @@ def _blocks_of(file: BinaryIO, bar: Bar) -> Iterator[bytes]:
         bar.show(done, max(size, done))
 
 
+def _told(summary: dict[str, Any]) -> str:
+    if summary.get("format") == "history":
+        return "history"
+    return "preview" if summary.get("dry_run") else "file"
+
+
 def _tell(lines: list[dict[str, Any]], as_json: bool) -> int:
     summary = lines[-1] if lines and lines[-1]["type"] == "summary" else {}
     rejected = [line for line in lines if line["type"] == "rejected"]
@@ -124,7 +138,7 @@ def _tell(lines: list[dict[str, Any]], as_json: bool) -> int:
         complain(f"line {line['line']}: {line['message']}")
     if summary.get("status") != "accepted":
         complain(summary.get("message", "The import was cut off."))
-    names, text = COUNTS["history" if summary.get("format") == "history" else "file"]
+    names, text = COUNTS[_told(summary)]
     counts = {name: summary.get(name, 0) for name in names}
     if as_json:
         print_json(counts)

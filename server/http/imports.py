@@ -76,7 +76,7 @@ class Import:
             while self._goes_on(reader) and (rows := reader.take(IDLE_SECONDS)) is not None:
                 self._take(rows)
                 yield from self._progress()
-            self._finish(_trouble(reader))
+            self._finish(trouble(reader))
             self._rejected.seek(0)
             yield from self._rejected
             yield self._summary(reader.file.format)
@@ -119,7 +119,7 @@ class Import:
             if row.command is None and (not row.text or row.text.isspace()):
                 continue
             self.counts["lines"] += 1
-            command = _command(row)
+            command = command_of(row)
             if isinstance(command, SignalboxError):
                 self._reject(Rejection(row.number, command))
             else:
@@ -229,15 +229,25 @@ class History(Protocol):
     ) -> Iterator[bytes]: ...
 
 
+class Preview(Protocol):
+    """What an import would do; see `server.http.previews`."""
+
+    def __call__(
+        self, reader: RowReader, kept: Any, identity: str, atomic: bool
+    ) -> Iterator[bytes]: ...
+
+
 def imports(
-    writer: Writer, history: Callable[[str, bool], History]
+    writer: Writer, history: Callable[[str, bool], History], kept: type[File], preview: Preview
 ) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
-    """The route; `role` is the sender's."""
+    """The route; `role` is the sender's. `kept` is a file for a `preview`."""
 
     def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
         try:
-            if is_record(reader.first()):
-                yield from history(identity, atomic).run(reader, lambda: _trouble(reader))
+            if isinstance(reader.file, kept):
+                yield from preview(reader, reader.file, identity, atomic)
+            elif is_record(reader.first()):
+                yield from history(identity, atomic).run(reader, lambda: trouble(reader))
             else:
                 yield from Import(writer, identity, actor, atomic).run(reader)
         finally:
@@ -254,17 +264,16 @@ def imports(
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        file = File(
-            given.get("format") or MEDIA_TYPES[kind],
-            given.get("name", ""),
-            given.get("encoding", ENCODINGS[0]),
+        form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
+        file = (kept if given.get("dry_run") == "1" else File)(
+            form, name, given.get("encoding", ENCODINGS[0])
         )
         return run(RowReader(environ, file), identity, actor, atomic == "1")
 
     return route
 
 
-def _trouble(reader: RowReader) -> SignalboxError | None:
+def trouble(reader: RowReader) -> SignalboxError | None:
     """Why the body, or the file in it, was not read to its end."""
     if reader.error:
         return TornBody()
@@ -275,7 +284,8 @@ def _trouble(reader: RowReader) -> SignalboxError | None:
     return None
 
 
-def _command(row: Row) -> Command | Put | SignalboxError:
+def command_of(row: Row) -> Command | Put | SignalboxError:
+    """What a row means, or why it means nothing."""
     if isinstance(row.command, SignalboxError):
         return row.command  # not raised: its traceback would hold the row, and the row holds it
     try:

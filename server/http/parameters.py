@@ -110,7 +110,7 @@ FORMS: Final[dict[tuple[str, str], Parameter]] = {
 """Parameters that a route takes in a form of its own."""
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
-    "/commands/import": ("format", "encoding", "name", "id", "atomic", "actor"),
+    "/commands/import": ("format", "encoding", "name", "dry_run", "id", "atomic", "actor"),
     "/commands/compact": ("dry_run", "confirm"),
     "/queries/state/{key}": ("at",),
     "/queries/state": (

@@ -18,6 +18,7 @@ from server.http.compaction import compaction
 from server.http.guard import Guard
 from server.http.imports import imports
 from server.http.openapi import describe
+from server.http.previews import Kept, Previews
 from server.http.recordings import Recording
 from server.http.shell import Shell
 from server.http.streams import Streams
@@ -45,7 +46,7 @@ def application(
     """The WSGI application. What is not a command goes to bottle; commands take the short way."""
     writes: dict[str, Write] = {
         "/commands": Commands(writer),
-        "/commands/import": imports(writer, partial(Recording, writer, readmodel)),
+        "/commands/import": _imports(writer, readmodel),
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
@@ -73,6 +74,10 @@ def application(
             return _refused(start_response, path, error)
 
     return serve
+
+
+def _imports(writer: Writer, readmodel: ReadModel) -> Write:
+    return imports(writer, partial(Recording, writer, readmodel), Kept, Previews(readmodel).run)
 
 
 def _queries(

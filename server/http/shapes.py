@@ -110,7 +110,7 @@ class RejectedLine(Refusal, tag_field="type", tag="rejected", kw_only=True):
 
 
 class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
-    """`code` and `message` are there where the import ended early.
+    """`code` and `message` are there where the import ended early; the last five of a dry run.
 
     `format` is how the file was read, `history` where its lines are transactions; null: no more
     than its beginning could be read.
@@ -124,6 +124,11 @@ class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
     key: str | UnsetType = UNSET
     keys: list[str] | UnsetType = UNSET
     limit: int | UnsetType = UNSET
+    dry_run: bool | UnsetType = UNSET
+    new: int | UnsetType = UNSET
+    changed: int | UnsetType = UNSET
+    equal: int | UnsetType = UNSET
+    deleted: int | UnsetType = UNSET
 
 
 # Queries.

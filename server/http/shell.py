@@ -16,6 +16,7 @@ from server.charts import Charts
 from server.clock import Clock
 from server.errors import Invalid, NoSuchThing, SignalboxError
 from server.feed import Feed
+from server.formats.text import ENCODINGS
 from server.http.answers import HEADERS, is_known
 from server.http.ask import Ask
 from server.http.commands import Bodies, Share, read_body
@@ -87,6 +88,7 @@ class Shell:
             window=token_hex(4),
             node=(self._engine()["log"] or {}).get("node", ""),
             data_dir=str(self._data_dir),
+            encodings=ENCODINGS,
             regions=self._regions(),
             has_keys=self._readmodel.keys() > 0,
         )

@@ -1,12 +1,18 @@
-// Files: keys to a file that the system asks a place for, and commands or keys from one.
+// Files: keys to a file that the system asks a place for, and what the server reads from one.
 
 import { $, byId } from "./picture.js";
 import { isPast } from "./past.js";
 import { save } from "./save.js";
 import { tell, undo } from "./undo.js";
 
+const NAMED = 8; // rejected lines that the preview names
+
 const input = byId("import");
+const dialog = byId("import-preview");
+const confirm = byId("import-confirm");
+const encoding = byId("import-encoding");
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+let asking = 0;
 
 /** All keys, as they are at the moment that is shown. */
 export async function exportAs(format) {
@@ -21,46 +27,81 @@ export function importFile() {
   input.click();
 }
 
-input.addEventListener("change", async () => {
+input.addEventListener("change", () => {
+  if (!input.files.length) return;
+  encoding.value = "utf-8";
+  byId("import-title").textContent = `Import ${input.files[0].name}`;
+  dialog.showModal();
+  preview();
+});
+encoding.addEventListener("change", preview);
+byId("import-cancel").addEventListener("click", () => dialog.close());
+dialog.addEventListener("close", () => (asking += 1)); // what is still read is for nobody
+
+/** What the import would do. The server reads the file, so that both read the same. */
+async function preview() {
+  const mine = ++asking;
+  confirm.disabled = true;
+  show("Reading…", []);
+  let lines;
+  try {
+    lines = await sent({ dry_run: "1" });
+  } catch (error) {
+    lines = [{ status: "rejected", message: error.message }];
+  }
+  if (mine !== asking) return;
+  const { status, message, changes = 0 } = lines.at(-1);
+  confirm.disabled = status !== "accepted" || changes === 0;
+  show(status === "accepted" ? foretold(lines.at(-1)) : message, rejected(lines));
+  if (!confirm.disabled) confirm.focus();
+}
+
+function foretold(summary) {
+  const { format, accepted, revision, new: added, changed, equal, deleted } = summary;
+  if (format === "history") return `A history of ${count(accepted, "transaction")}. An empty store takes it.`;
+  const parts = [`${added.toLocaleString("en")} new`, `${changed.toLocaleString("en")} changed`];
+  if (deleted) parts.push(`${deleted.toLocaleString("en")} deleted`);
+  parts.push(`${equal.toLocaleString("en")} equal`);
+  return `${parts.join(", ")}, compared with revision ${revision.toLocaleString("en")}.`;
+}
+
+function show(text, bad) {
+  byId("import-count").textContent = text;
+  byId("import-bad").textContent = bad.length ? `${count(bad.length, "line")} cannot be read:` : "";
+  const named = bad.slice(0, NAMED).map(({ line, message }) => `Line ${line.toLocaleString("en")}: ${message}`);
+  if (bad.length > NAMED) named.push(`and ${count(bad.length - NAMED, "more line")}`);
+  byId("import-lines").replaceChildren(...named.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+}
+
+confirm.addEventListener("click", async () => {
   const [file] = input.files;
-  if (!file) return;
+  dialog.close();
   tell(`Importing ${file.name}…`);
   const id = crypto.randomUUID();
   try {
-    const body = /\.json$/i.test(file.name) ? commands(await file.text()) : file;
-    report(file.name, id, await sent(id, body));
+    report(file.name, id, await sent({ id }));
   } catch (error) {
     tell(`${file.name} was not imported. ${error.message}`);
   }
 });
 
 /** The lines of the answer; the last one is the summary. */
-async function sent(id, body) {
-  const query = new URLSearchParams({ id, actor: $.actor });
-  const headers = { "Content-Type": "application/x-ndjson" };
-  const answer = await fetch(`/commands/import?${query}`, { method: "POST", headers, body });
+async function sent(more) {
+  const [file] = input.files;
+  const query = new URLSearchParams({ actor: $.actor, name: file.name, encoding: encoding.value, ...more });
+  const headers = { "Content-Type": "application/octet-stream" };
+  const answer = await fetch(`/commands/import?${query}`, { method: "POST", headers, body: file });
   const lines = (await answer.text()).trim().split("\n");
   return lines.map((line) => JSON.parse(line));
 }
 
+const rejected = (lines) => lines.filter(({ type }) => type === "rejected");
+
 function report(name, id, lines) {
   const { status, message, accepted = 0, changes = 0 } = lines.at(-1);
-  const rejected = lines.filter(({ type }) => type === "rejected");
+  const bad = rejected(lines);
   const parts = [`Imported ${name}: ${count(changes, "change")}`];
-  if (rejected.length) parts.push(`${count(rejected.length, "line")} rejected, line ${rejected[0].line}: ${rejected[0].message}`);
+  if (bad.length) parts.push(`${count(bad.length, "line")} rejected, line ${bad[0].line}: ${bad[0].message}`);
   if (status !== "accepted") parts.push(accepted ? `ended early: ${message}` : message);
   tell(parts.join("; "), ...(changes ? ["Undo", () => undo(id)] : []));
-}
-
-// Numbers keep every digit, where the browser can do that.
-const exact = (_key, value, { source } = {}) =>
-  typeof value === "number" && source && JSON.rawJSON ? JSON.rawJSON(source) : value;
-
-/** One object of keys and their values, as JSON exports have it, as commands. */
-function commands(text) {
-  const state = JSON.parse(text, exact);
-  if (state === null || typeof state !== "object" || Array.isArray(state)) {
-    throw new Error("A JSON file has one object: keys and their values.");
-  }
-  return Object.entries(state).map(([key, value]) => JSON.stringify({ type: "set", key, value })).join("\n");
 }

@@ -1,0 +1,225 @@
+"""`POST /commands/import?dry_run=1`: what an import would do, at one revision. Nothing is written.
+
+The file is kept until all of it is there, and is then read in a native thread against one snapshot.
+"""
+
+import json
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from time import monotonic
+from typing import IO, Any, Final
+
+import apsw
+import gevent
+from gevent.lock import BoundedSemaphore
+
+from server import log, state
+from server.commands import Command, Put
+from server.decide import MAX_CHANGES, Changes, Entry, decide
+from server.errors import SignalboxError, TooLarge, Unavailable
+from server.formats import File
+from server.formats.text import Row
+from server.http.batches import located
+from server.http.imports import IDLE_SECONDS, PROGRESS_SECONDS, SPOOLED, command_of, trouble
+from server.http.lines import BLOCK, RowReader
+from server.http.records import is_record, read_record
+from server.readmodel import ReadModel
+
+
+class Kept(File):
+    """A file that is put aside first."""
+
+    def __init__(self, format: str | None, name: str, encoding: str) -> None:
+        super().__init__(format, name, encoding)
+        self.copy: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by who shows the preview
+
+    def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+        """No rows: they are read later, by `rows`."""
+        for block in blocks:
+            self._put(block)
+            yield []
+
+    def _put(self, block: bytes) -> None:
+        try:
+            if self.trouble is None:
+                self.copy.write(block)
+        except OSError:
+            self.trouble = Unavailable(
+                "The folder for temporary files has no room for a preview of this file."
+            )
+
+    def rows(self) -> Iterator[Row]:
+        """What has been put aside."""
+        self.copy.seek(0)
+        for rows in super().read(iter(lambda: self.copy.read(BLOCK), b"")):
+            yield from rows
+
+
+class Previews:
+    """One at a time: each takes a thread that searches need as well."""
+
+    def __init__(self, readmodel: ReadModel) -> None:
+        self._readmodel = readmodel
+        self._turn = BoundedSemaphore(1)
+
+    def run(self, reader: RowReader, kept: Kept, identity: str, atomic: bool) -> Iterator[bytes]:
+        """Answer lines as those of an import: progress, what would be rejected, the summary."""
+        preview = _Preview(kept, identity, atomic)
+        job = gevent.spawn(self._judge, reader, preview)
+        try:
+            while not job.ready():
+                job.join(PROGRESS_SECONDS)
+                yield preview.progress()
+            job.get()
+            yield from preview.answer()
+        finally:
+            preview.is_over = True
+            job.kill(block=False)
+
+    def _judge(self, reader: RowReader, preview: "_Preview") -> None:
+        while not reader.is_stopping and reader.take(IDLE_SECONDS) is not None:
+            pass
+        preview.failure = trouble(reader)
+        if preview.failure is None:
+            with self._turn:
+                self._readmodel.in_thread(preview.judge)
+
+
+class _Preview:
+    def __init__(self, kept: Kept, identity: str, atomic: bool) -> None:
+        self._kept, self._id, self._atomic = kept, identity, atomic
+        self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
+        self._is_history: bool | None = None
+        self._started = monotonic()
+        self.failure: SignalboxError | None = None
+        self.is_over = False
+        self.counts = dict.fromkeys(
+            ("lines", "accepted", "rejected", "changes", "batches", "duplicates", "revision"), 0
+        )
+        self._found = dict.fromkeys(("new", "changed", "equal", "deleted"), 0)
+
+    def judge(self, connection: apsw.Connection) -> None:
+        """Read every row as an import would; in a native thread."""
+        self.counts["revision"] = log.last_revision(connection)
+        draft = _Draft(connection, self.counts["revision"])
+        try:
+            for row in self._kept.rows():
+                if self.is_over or self.failure:
+                    return
+                if row.command is not None or row.text.strip():
+                    self._row(row, draft)
+            self.failure = self.failure or self._kept.trouble
+            self._count(draft)
+        finally:
+            draft.close()
+
+    def _row(self, row: Row, draft: "_Draft") -> None:
+        self.counts["lines"] += 1
+        if self._is_history is None:
+            self._is_history = is_record(row.text)
+        try:
+            if self._is_history:
+                self.counts["changes"] += len(read_record(row.text).changes)
+            else:
+                draft.do(command_of(row))
+            self.counts["accepted"] += 1
+        except SignalboxError as error:
+            self._reject(row.number, error.with_traceback(None))
+
+    def _reject(self, number: int, error: SignalboxError) -> None:
+        self.counts["rejected"] += 1
+        if self._atomic or self._is_history:
+            self.failure = located(error, number)
+        line = {"type": "rejected", "line": number} | error.fields()
+        self._rejected.write(json.dumps(line).encode() + b"\n")
+
+    def _count(self, draft: "_Draft") -> None:
+        if self._is_history:
+            return
+        self._found = draft.found()
+        changes = sum(self._found[name] for name in ("new", "changed", "deleted"))
+        self.counts["changes"] = changes
+        if self._atomic and changes > MAX_CHANGES and self.failure is None:
+            self.failure = TooLarge(
+                f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES
+            )
+
+    def progress(self) -> bytes:
+        return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
+
+    def answer(self) -> Iterator[bytes]:
+        with self._rejected, self._kept.copy:
+            self._rejected.seek(0)
+            yield from self._rejected
+            yield json.dumps(self._summary()).encode() + b"\n"
+
+    def _summary(self) -> dict[str, Any]:
+        kind = "history" if self._is_history else self._kept.format
+        about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
+        if self.failure:
+            about |= {"status": self.failure.verdict} | self.failure.fields()
+        return about | self.counts | {"dry_run": True} | self._found
+
+
+class _Draft:
+    """The state of one revision with changes on top, which may be more than fit in memory."""
+
+    def __init__(self, connection: apsw.Connection, revision: int) -> None:
+        self._connection, self.revision = connection, revision
+        self._touched = apsw.Connection("")  # a private file, once it is larger than its cache
+        self._touched.execute(_TABLE)
+
+    def close(self) -> None:
+        self._touched.close()
+
+    def get(self, key: str) -> Entry | None:
+        for (raw,) in self._touched.execute(_NOW, (key,)):
+            return None if raw is None else Entry(raw, self.revision + 1)
+        return state.entry(self._connection, key)
+
+    def look_up(self, keys: Any) -> None:
+        """One by one is fast enough here."""
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for key, entry in state.entries(self._connection, prefix):
+            if not list(self._touched.execute(_NOW, (key,))):
+                yield key, entry
+        for key, raw in list(self._touched.execute(_BELOW, (prefix, len(prefix)))):
+            yield key, Entry(raw, self.revision + 1)
+
+    def do(self, command: Command | Put | SignalboxError) -> None:
+        """Raises as `decide`."""
+        if isinstance(command, SignalboxError):
+            raise command
+        made: Changes = decide(self, command)
+        for key, raw in made.items():
+            self._touch(key, raw)
+        named = getattr(command, "key", None)
+        if not made and named and (entry := self.get(named)) is not None:
+            self._touch(named, entry.raw)
+
+    def _touch(self, key: str, raw: str | None) -> None:
+        before = state.entry(self._connection, key)
+        self._touched.execute(_TOUCH, (key, before and before.raw, raw))
+
+    def found(self) -> dict[str, int]:
+        """How many keys are new, have another value, the one that they had, or are gone."""
+        (row,) = self._touched.execute(_FOUND)
+        return dict(zip(("new", "changed", "equal", "deleted"), row, strict=True))
+
+
+_TABLE: Final = """
+CREATE TABLE touched (key TEXT PRIMARY KEY, before TEXT, now TEXT) WITHOUT ROWID; BEGIN
+"""
+_NOW: Final = "SELECT now FROM touched WHERE key = ?"
+_BELOW: Final = "SELECT key, now FROM touched WHERE substr(key, 1, ?2) = ?1 AND now IS NOT NULL"
+_TOUCH: Final = """
+INSERT INTO touched VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET now = excluded.now
+"""
+_FOUND: Final = """
+SELECT count(*) FILTER (WHERE before IS NULL AND now IS NOT NULL),
+    count(*) FILTER (WHERE before <> now),
+    count(*) FILTER (WHERE before = now),
+    count(*) FILTER (WHERE before IS NOT NULL AND now IS NULL)
+FROM touched
+"""
