@@ -266,12 +266,16 @@ def test_search_folds_the_case_of_keys_beyond_ascii(
     assert sorted(values(client, search=search)) == sorted(found)
 
 
-def test_exports_are_read_back_equal(filled: Client) -> None:
+@pytest.mark.parametrize("kind", ["ndjson", "json", "csv"])
+def test_exports_are_read_back_equal(filled: Client, kind: str) -> None:
     state = filled.state()
     assert state == {key: key for key in NAMES}
-    text = filled.get("export").body
+    text = filled.get("export", format=kind).body
     filled.load(lines(*({"type": "delete", "key": key} for key in state)))
-    filled.load(text)
+    assert filled.state() == {}
+    media_type = {"Content-Type": "application/octet-stream"}
+    answer = filled.ask("POST", f"/commands/import?format={kind}", text, media_type)
+    assert json.loads(answer.body.splitlines()[-1])["rejected"] == 0
     assert filled.state() == state
 
 

@@ -137,6 +137,8 @@ def test_the_tree_unfolds_every_prefix(window: Window) -> None:
         ("LIVING room", ["Living Room.temp (°C)"]),
         ("Living *.*", ["Living Room.temp (°C)"]),
         ("KÜCHE", ["Küche.Licht"]),
+        ("Ku\u0308*.*", ["Küche.Licht"]),
+        ("2 * 3", []),
         ("温*.**", ["温度.居間"]),
         ("{{7*", ["{{7+7}}"]),
         ("{{7+", ["{{7+7}}"]),

@@ -1,5 +1,6 @@
 """What a window asks to see: the parameters of its stream; and how a region of it answers."""
 
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -87,6 +88,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
         So is one with a star between spaces, as in a sum.
         """
         text, kind = self.text.strip(), self.type or None
-        if "*" in text and " * " not in text and is_pattern(text):
-            return Filter(text, kind)
+        pattern = unicodedata.normalize("NFC", text)  # whichever form was typed
+        if "*" in text and " * " not in text and is_pattern(pattern):
+            return Filter(pattern, kind)
         return Filter(f"{self.prefix}**", kind, text or None)
