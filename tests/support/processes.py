@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from support.watchman import VARIABLE
 
 WATCHMAN: Final = Path(__file__).with_name("watchman.py")
@@ -16,8 +18,9 @@ IGNORED_BY_SOME: Final = ("SIGINT", "SIGHUP")
 """In the background of a shell, and below `nohup`."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     _let_children_heed_signals()
+    _keep_bytecode(config.rootpath)
     _be_watched()
 
 
@@ -27,6 +30,12 @@ def _let_children_heed_signals() -> None:
         number = getattr(signal, name, None)  # Windows has but one of them
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def _keep_bytecode(root: Path) -> None:
+    """Hundreds of processes are started, of which each would compile the program by itself."""
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(root / ".pytest_cache" / "bytecode"))
+    os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 
 def _be_watched() -> None:
