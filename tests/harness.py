@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import IO, Any, ClassVar, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
+
+from support.forked import Forked
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SECONDS: Final = 20.0
@@ -35,32 +37,51 @@ class Event(NamedTuple):
     id: str
 
 
+def started_afresh(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    stderr: IO[bytes],
+    program: Sequence[str] = ("-m", "server"),
+) -> subprocess.Popen[bytes]:
+    """`python -m server` as anybody starts it."""
+    return subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+    )
+
+
 class Server:
     """A running server; `url`, `read_token`, `write_token`, `pid`, `store` as it announced them."""
+
+    launch: ClassVar[Callable[..., subprocess.Popen[bytes] | Forked]] = started_afresh
+    """How its process is started; `support.processes` knows a quicker way for tests."""
 
     def __init__(
         self,
         data_dir: Path,
         *options: str,
         env: Mapping[str, str] | None = None,
-        program: Sequence[str] = ("-m", "server"),
+        program: Sequence[str] = (),
     ) -> None:
         """Start it on `data_dir` and wait until it accepts connections.
 
-        Raises `AssertionError` with what it wrote to stderr where it ends instead.
+        `program` is what Python runs instead of the server as it is. Raises `AssertionError` with
+        what it wrote to stderr where it ends instead.
         """
         self.data_dir = data_dir
         self.stderr = data_dir.with_name(data_dir.name + ".stderr")
-        command = [sys.executable, *program, "serve", "--json", "--data-dir", str(data_dir)]
+        arguments = ["serve", "--json", "--data-dir", str(data_dir), *options]
         with self.stderr.open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [*command, *options],
-                cwd=ROOT,
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-            )
+            environ = {**os.environ, **(env or {})}
+            self.process: subprocess.Popen[bytes] | Forked
+            if program:
+                self.process = started_afresh(arguments, environ, stderr, program)
+            else:
+                self.process = type(self).launch(arguments, environ, stderr)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -166,7 +187,7 @@ class Server:
             self.process.kill()
             self.process.communicate()
             raise
-        return self.process.returncode
+        return self.process.wait()
 
 
 class Stream:

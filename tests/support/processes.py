@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from harness import Server
+from support.forked import Forked
 from support.watchman import VARIABLE
 
 WATCHMAN: Final = Path(__file__).with_name("watchman.py")
@@ -22,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _let_children_heed_signals()
     _keep_bytecode(config.rootpath)
     _be_watched()
+    Server.launch = Forked
 
 
 def _let_children_heed_signals() -> None:

@@ -1,0 +1,67 @@
+"""A process that has the server loaded and starts servers by forking, each as if it were fresh.
+
+`python preloader.py FD`: on the socket FD come arguments, environment and four descriptors: the new
+server's stdin, stdout and stderr, and a pipe on which its pid and in the end its exit status are
+told. What a start costs is loading the program, for the most part; nothing else is shared.
+"""
+
+# As in `server.__main__`, of which this is the beginning.
+from gevent import monkey
+
+monkey.patch_all()
+
+import gc  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent.os  # noqa: E402
+
+from server.__main__ import main  # noqa: E402
+
+LARGEST = 1 << 20
+# Those of gevent would begin a hub, which is to begin in the server.
+fork, waitpid, close = (monkey.get_original("os", name) for name in ("fork", "waitpid", "close"))
+
+
+def serve_forks(control: socket.socket) -> list[str]:
+    """Fork for whatever comes; in the new server return its arguments."""
+    while True:
+        text, given, _, _ = socket.recv_fds(control, LARGEST, 4)
+        if not text:
+            sys.exit()  # whoever wanted servers has gone
+        if fork() == 0:
+            control.close()
+            return begin(json.loads(text), given)
+        for one in given:
+            close(one)
+
+
+def begin(wanted: dict[str, Any], given: list[int]) -> list[str]:
+    """The new server's arguments; the process between, its parent, tells how it fares."""
+    *streams, told = given
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if pid := gevent.os.fork():
+        for one in streams:
+            close(one)
+        os.write(told, b"%d\n" % pid)
+        os.write(told, b"%d\n" % os.waitstatus_to_exitcode(waitpid(pid, 0)[1]))
+        os._exit(0)
+    close(told)
+    for number, one in enumerate(streams):
+        os.dup2(one, number)
+        close(one)
+    os.environ.clear()
+    os.environ.update(wanted["env"])
+    arguments: list[str] = wanted["arguments"]
+    return arguments
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes between
+    gc.freeze()
+    control = monkey.get_original("socket", "socket")(fileno=int(sys.argv[1]))
+    sys.exit(main(serve_forks(control)))
