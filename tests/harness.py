@@ -18,6 +18,10 @@ SECONDS: Final = 20.0
 """How long any one answer or event may take before the test fails."""
 
 
+AFRESH: Final = ("-m", "server")
+"""The program of a server which the process table shall show as anybody's."""
+
+
 class Answer(NamedTuple):
     """One HTTP answer; `headers` are named in lower case."""
 
@@ -41,7 +45,7 @@ def started_afresh(
     arguments: Sequence[str],
     env: Mapping[str, str],
     stderr: IO[bytes],
-    program: Sequence[str] = ("-m", "server"),
+    program: Sequence[str] = AFRESH,
 ) -> subprocess.Popen[bytes]:
     """`python -m server` as anybody starts it."""
     return subprocess.Popen(

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 import signalbox
 from desk import Desk, Shown, desk, display, free_port, is_running, page_of, screen, until
-from harness import SECONDS, Server
+from harness import AFRESH, SECONDS, Server
 
 __all__ = ["desk", "display"]
 
@@ -71,7 +71,7 @@ def test_server_that_keeps_ending_is_given_up_and_the_title_says_so(desk: Desk) 
 
 
 def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
-    found = Server(desk.data_dir)
+    found = Server(desk.data_dir, program=AFRESH)
     try:
         shown = desk.open()
         assert len(desk.servers()) == 1
@@ -85,7 +85,7 @@ def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
 
 
 def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: Desk) -> None:
-    found = Server(desk.data_dir)
+    found = Server(desk.data_dir, program=AFRESH)
     process = desk.start()
     desk.await_streams(1)  # the window has found it, and has no page yet
     assert found.stop() == 0
@@ -96,7 +96,7 @@ def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: 
 
 
 def test_server_that_lingers_stays_for_the_window_that_found_it(desk: Desk) -> None:
-    found = Server(desk.data_dir, "--linger", "0")
+    found = Server(desk.data_dir, "--linger", "0", program=AFRESH)
     with found.process as starter:
         process = desk.start()
         desk.await_streams(1)
@@ -182,7 +182,7 @@ def test_signal_while_the_engine_loads_leaves_no_process(
 
 
 def test_leaves_a_running_server_alone_when_closed(desk: Desk) -> None:
-    found = Server(desk.data_dir)
+    found = Server(desk.data_dir, program=AFRESH)
     try:
         assert desk.open().close() == 0
         desk.await_streams(0)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 PRELOADER: Final = Path(__file__).with_name("preloader.py")
 ROOT: Final = PRELOADER.parent.parent.parent
@@ -68,6 +68,12 @@ class Forked:
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.communicate()
 
     def _end(self) -> None:
         self.returncode = int(self._lines.readline())
