@@ -190,6 +190,15 @@ def test_what_is_not_seen_is_marked_in_row_editor_history_and_comparison(window:
     expect(window["#differences .is"].first).to_have_text("a\ufffdb")
 
 
+def test_a_files_name_turns_nothing_around(window: Window) -> None:
+    file = {"name": "a\u202enosj.csv", "mimeType": "text/csv", "buffer": b"key,value\nf.a,1\n"}
+    window["#import"].set_input_files(file)  # type: ignore[arg-type]
+    expect(window["#import-title"]).to_have_text("Import a\\u202enosj.csv")
+    window["#import-confirm"].click()
+    expect(window["#done"]).to_contain_text("Imported a\\u202enosj.csv: 1 change")
+    assert window.server.value("f.a") == 1
+
+
 @pytest.mark.parametrize("text", ["نیم\u200cسیب", "👩\u200d🔬", "❤\ufe0f"])
 def test_what_scripts_and_emoji_are_joined_with_is_kept(window: Window, text: str) -> None:
     window.server.set("v.joined", text)

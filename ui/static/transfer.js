@@ -4,6 +4,7 @@ import { $, byId } from "./picture.js";
 import { isPast } from "./past.js";
 import { save } from "./save.js";
 import { tell, undo } from "./undo.js";
+import { escaped } from "./values.js";
 
 const NAMED = 8; // rejected lines that the preview names
 
@@ -30,7 +31,7 @@ export function importFile() {
 input.addEventListener("change", () => {
   if (!input.files.length) return;
   encoding.value = "utf-8";
-  byId("import-title").textContent = `Import ${input.files[0].name}`;
+  byId("import-title").textContent = `Import ${escaped(input.files[0].name)}`;
   dialog.showModal();
   preview();
 });
@@ -74,14 +75,14 @@ function show(text, bad) {
 }
 
 confirm.addEventListener("click", async () => {
-  const [file] = input.files;
+  const name = escaped(input.files[0].name);
   dialog.close();
-  tell(`Importing ${file.name}…`);
+  tell(`Importing ${name}…`);
   const id = crypto.randomUUID();
   try {
-    report(file.name, id, await sent({ id }));
+    report(name, id, await sent({ id }));
   } catch (error) {
-    tell(`${file.name} was not imported. ${error.message}`);
+    tell(`${name} was not imported. ${error.message}`);
   }
 });
 
