@@ -16,8 +16,9 @@ import click  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
-from server.app import App  # noqa: E402
+from server.app import STORE_FILE, App  # noqa: E402
 from server.errors import StoreError  # noqa: E402
+from server.failures import DAMAGED, damaged  # noqa: E402
 from server.settings import TABLE, read_settings  # noqa: E402
 
 USAGE = 2
@@ -34,6 +35,10 @@ def run(as_json: bool, **given: Any) -> int:
         app = App(settings)
     except StoreError as error:
         click.echo(f"signalbox: {error}", err=True)
+        return status
+    except DAMAGED as error:
+        where = f" ({type(error).__name__} on opening it)"
+        click.echo(f"signalbox: {damaged(settings.data_dir / STORE_FILE, where)}", err=True)
         return status
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from server.engines.base import Engine
 from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
 from server.errors import StoreError, StoreInUse
+from server.failures import reason
 from server.feed import Feed
 from server.formats.text import MAX_LINE
 from server.http.commands import MAX_BODY
@@ -36,6 +37,7 @@ from server.log import last_time
 from server.native import NativeThread, aside
 from server.nodewriter import NodeWriter
 from server.presence import PresenceWatch
+from server.read_only import copied, is_read_only
 from server.readmodel import ReadModel
 from server.settings import Settings
 from server.sources.computer import ComputerSource
@@ -58,19 +60,17 @@ class App:
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
         self.data_dir = settings.data_dir
-        self._lock = own(settings.data_dir)
-        in_memory = settings.engine == "memory"
-        self.database = Database(None if in_memory else settings.data_dir / STORE_FILE)
+        in_memory, store = settings.engine == "memory", settings.data_dir / STORE_FILE
+        self.is_read_only = not in_memory and is_read_only(store)
+        self._claimed = ExitStack()
+        opened = self._claim(store)
+        self.database = Database(None if in_memory else opened)
         self._native = NativeThread()
         clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
-        self.node = join(settings, self.database, self._native.run, clock)
-        self.engine: Engine = (
-            self.node.engine
-            if self.node
-            else MemoryEngine()
-            if in_memory
-            else SqliteEngine(self.database, self._native.run, aside)
+        self.node = (
+            None if self.is_read_only else join(settings, self.database, self._native.run, clock)
         )
+        self.engine = self._engine(in_memory)
         self.readmodel = ReadModel(self.database, replicates_log=in_memory)
         self.feed = Feed(steady)
         self._watch = PresenceWatch(self.database.presence, self.feed.wake)
@@ -83,6 +83,8 @@ class App:
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None
         )
         self._compactor = self._compaction(clock)
+        if self.is_read_only:
+            self._refuse_writes()
         self._settings = settings
         serve = application(
             self.guard,
@@ -99,6 +101,27 @@ class App:
         )
         self._server = self._bind(serve)
         self.url = ""
+
+    def _claim(self, store: Path) -> Path:
+        """Own the data directory, unless nothing can be written there; the file to open."""
+        if self.is_read_only:
+            return self._claimed.enter_context(copied(store))
+        self._claimed.callback(own(self.data_dir).release)
+        return store
+
+    def _engine(self, in_memory: bool) -> Engine:
+        if self.node:
+            return self.node.engine
+        if in_memory:
+            return MemoryEngine()
+        return SqliteEngine(self.database, self._native.run, aside)
+
+    def _refuse_writes(self) -> None:
+        """Nothing is lost by writing to the copy, but it would be said to be kept."""
+        self._computer.close()
+        self._compactor.close()
+        self.database.writer.pragma("query_only", 1)
+        self.engine.durability = "read-only: nothing can be written"
 
     def _writer(self, clock: Clock) -> Writer:
         last_at = last_time(self.database.writer)
@@ -118,12 +141,14 @@ class App:
         self.url = f"http://127.0.0.1:{port}"
         self.guard.listen_on(port)
         self._server.start()
-        self.database.set_meta("port", str(port))
-        _write_private(self.data_dir / "endpoint.json", json.dumps(self.endpoint()))
+        if not self.is_read_only:
+            self.database.set_meta("port", str(port))
+            _write_private(self._endpoint_file, json.dumps(self.endpoint()))
 
     def stop(self, seconds: float = 10.0) -> None:
         """End the streams, let open requests end, write what waits."""
-        _remove_own(self.data_dir / "endpoint.json")
+        if not self.is_read_only:
+            _remove_own(self._endpoint_file)
         self._watch.close()
         self._computer.close()
         self._compactor.close()
@@ -136,7 +161,7 @@ class App:
         self._native.close()
         self.readmodel.close()
         self.database.close()
-        self._lock.release()
+        self._claimed.close()
 
     def endpoint(self) -> dict[str, Any]:
         """What a client needs to find and use this server; `node` where several share a store."""
@@ -149,6 +174,10 @@ class App:
             "version": __version__,
             **({"node": self.node.id} if self.node else {}),
         }
+
+    @property
+    def _endpoint_file(self) -> Path:
+        return self.data_dir / "endpoint.json"
 
     def is_busy(self) -> bool:
         """Whether a request or stream is open."""
@@ -229,7 +258,8 @@ def own(data_dir: Path) -> FileLock:
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
     except OSError as error:
-        raise StoreError(f"The data directory {data_dir} cannot be used: {error}.") from error
+        why = reason(error)
+        raise StoreError(f"The data directory {data_dir} cannot be used: {why}.") from error
     return lock
 
 

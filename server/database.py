@@ -207,7 +207,7 @@ class Database:
             raise
         except DAMAGED as error:
             self.writer.close()
-            raise StoreError(damaged(path or Path())) from error
+            raise damaged(path or Path()) from error
         except apsw.Error as error:
             self.writer.close()
             raise StoreError(

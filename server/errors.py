@@ -179,6 +179,10 @@ class UnknownVersion(StoreError):
     """The file or an event in it was written by a newer Signalbox."""
 
 
+class DamagedStore(StoreError):
+    """The file is not as SQLite or Signalbox has written it."""
+
+
 class StoreInUse(StoreError):
     """Another server owns the data directory."""
 

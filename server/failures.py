@@ -6,6 +6,8 @@ from typing import Final
 
 import apsw
 
+from server.errors import DamagedStore
+
 DAMAGED: Final = (
     apsw.CorruptError,
     apsw.NotADBError,
@@ -24,7 +26,10 @@ DAMAGED: Final = (
 that is not UTF-8 is a `ValueError`.)"""
 FULL: Final = "the disk is full or a quota is used up: make room"
 _NO_RIGHTS: Final = "this user has no right to do that: look at its owner and its permissions"
-_READ_ONLY: Final = "it is on a read-only medium or write-protected"
+_READ_ONLY: Final = (
+    "it is read-only, by its medium or its protection; copy its folder to where it can be written, "
+    "and choose that with --data-dir"
+)
 _SQLITE: Final[dict[type[apsw.Error], str]] = {
     apsw.FullError: FULL,
     apsw.IOError: "the disk refuses to read or write it, being full, broken or gone",
@@ -80,9 +85,9 @@ def reason(error: Exception) -> str:
     return "it is damaged" if isinstance(error, DAMAGED) else f"of {type(error).__name__}"
 
 
-def damaged(path: Path, where: str = "") -> str:
-    """The sentences that say that a store is damaged, and what can be done."""
-    return (
-        f"The store {path} is damaged{where}. `signalbox verify` says what is affected; replace it "
-        "by a backup, or save with `signalbox export` what can still be read."
+def damaged(path: Path, where: str = "") -> DamagedStore:
+    """For a store that cannot be used as it is; `where` follows the word damaged."""
+    return DamagedStore(
+        f"The store {path} is damaged{where}. `signalbox verify` says what is affected. Replace it "
+        "by a backup; without one, `sqlite3 FILE .recover` saves what SQLite still finds in it."
     )

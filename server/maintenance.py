@@ -13,7 +13,7 @@ import apsw
 from server import horizons, keysat, leftovers, log
 from server.app import STORE_FILE, own
 from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
-from server.errors import StoreError
+from server.errors import DamagedStore, StoreError
 from server.failures import DAMAGED, damaged, reason
 from server.http.guard import Tokens
 from server.index import KeyIndex
@@ -22,7 +22,12 @@ from server.soundness import checksum_problems, guarded, schema_problems, withou
 from server.state import fold
 
 RESTORE: Final = (
-    "Replace the store by a backup, or save with `signalbox export` what can still be read."
+    "Replace the store by a backup; without one, save with `signalbox export` what can still be "
+    "read, or with `sqlite3 FILE .recover` what SQLite still finds in it."
+)
+_UNREADABLE: Final = (
+    "The file cannot be opened: its header, the number of its schema or its first tables are "
+    "damaged, or it is no SQLite database."
 )
 REBUILD: Final = "The event log is sound: `signalbox rebuild` makes everything else anew from it."
 
@@ -46,16 +51,12 @@ def verify(data_dir: Path) -> dict[str, Any]:
     """
     names = ("ok", "store", "revision", "keys", "problems", "advice", "notes")
     found: dict[str, Any] = dict.fromkeys(names)
-    with _reading(data_dir) as given, _of_today(given) as connection:
-        connection.execute("BEGIN")
-        damage = list(_first(_damage(connection)))
-        wrong = [] if damage else list(_first(_read_model_problems(connection)))
-        found["problems"] = damage + wrong
-        found["notes"] = [] if damage else list(_notes(connection))
-        with suppress(*DAMAGED):
-            found |= _about(connection)
-    if found["problems"]:
-        found["advice"] = RESTORE if damage else REBUILD
+    try:
+        with _reading(data_dir) as given, _of_today(given) as connection:
+            connection.execute("BEGIN")
+            found |= _checked(connection)
+    except DamagedStore:
+        found |= {"problems": [_UNREADABLE], "advice": RESTORE, "notes": []}
     return found | {"ok": not found["problems"]}
 
 
@@ -70,7 +71,7 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
         with closing(Database(path)) as database:
             _replay(database.writer, progress)
     except DAMAGED as error:
-        raise StoreError(f"Nothing was changed. {damaged(path)}") from error
+        raise damaged(path, ", and nothing was changed") from error
     except apsw.Error as error:
         raise StoreError(
             f"The store {path} cannot be rebuilt: {reason(error)}. Nothing was changed."
@@ -91,6 +92,7 @@ def backup(data_dir: Path, target: Path) -> int:
     with _reading(data_dir) as source:
         os.umask(0o077)
         try:
+            target.touch()  # the system says why it cannot be, SQLite does not
             _copy(source, target)
             return target.stat().st_size
         except (apsw.Error, OSError) as error:
@@ -126,6 +128,20 @@ def rotate_tokens(data_dir: Path) -> None:
         lock.release()
 
 
+def _checked(connection: apsw.Connection) -> dict[str, Any]:
+    found: dict[str, Any]
+    damage = list(_first(_damage(connection)))
+    if damage:
+        found = {"problems": damage, "advice": RESTORE, "notes": []}
+    else:
+        wrong = list(_first(_read_model_problems(connection)))
+        advice = REBUILD if wrong else None
+        found = {"problems": wrong, "advice": advice, "notes": list(_notes(connection))}
+    with suppress(*DAMAGED):
+        found |= _about(connection)
+    return found
+
+
 def _about(connection: apsw.Connection) -> dict[str, Any]:
     return {
         "revision": log.last_revision(connection),
@@ -150,9 +166,9 @@ def _damage(connection: apsw.Connection) -> Iterator[str]:
     yield from definitions
     if definitions:
         return  # no other question would be understood
-    yield from guarded("The file", _structure_problems(connection))
     yield from checksum_problems(connection)
     yield from guarded("The event log", _log_problems(connection))
+    yield from guarded("The file", _structure_problems(connection))
 
 
 def _structure_problems(connection: apsw.Connection) -> Iterator[str]:
@@ -230,10 +246,12 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
             connection.set_busy_timeout(5_000)
+            # A damaged definition of one table keeps nobody from reading the others.
+            connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:
-        raise StoreError(damaged(path)) from error
+        raise damaged(path) from error
     except apsw.Error as error:
         raise StoreError(f"The store {path} cannot be read: {reason(error)}.") from error
 

@@ -3,9 +3,9 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from server.errors import StoreError
 from server.failures import reason
@@ -24,17 +24,19 @@ def copied(store: Path) -> Iterator[Path]:
     Of both files: what an open that takes the store for immutable leaves out stands in the second.
     Raises `StoreError` where there is no room for it.
     """
-    with TemporaryDirectory(prefix="signalbox-") as folder:
+    with ExitStack() as stack:
         try:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-")))
             for file in _files(store):
                 if file.exists():
-                    shutil.copyfile(file, Path(folder) / file.name)
+                    shutil.copyfile(file, folder / file.name)
         except OSError as error:
             raise StoreError(
-                f"{store} is read-only, and the copy to read it from cannot be made in {folder}: "
-                f"{reason(error)}. The environment variable TMPDIR chooses another folder."
+                f"{store} is read-only, and a copy to read it from cannot be made in "
+                f"{gettempdir()}: {reason(error)}. The environment variable TMPDIR chooses another "
+                "folder."
             ) from error
-        yield Path(folder) / store.name
+        yield folder / store.name
 
 
 def _files(store: Path) -> tuple[Path, Path]:

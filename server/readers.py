@@ -9,6 +9,7 @@ from gevent.threadpool import ThreadPool
 from server import log, search
 from server.database import Database
 from server.errors import SignalboxError, Unavailable
+from server.failures import reason
 
 Result = TypeVar("Result")
 
@@ -51,7 +52,7 @@ class Readers:
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             result = self._pool.apply(_in_transaction, (connection, question))
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             connection.close(force=True)
             raise _unreadable(error) from error
         except Exception:
@@ -92,5 +93,5 @@ def _in_transaction(
         connection.execute("COMMIT")
 
 
-def _unreadable(error: apsw.Error) -> Unavailable:
-    return Unavailable(f"The store cannot be read: {error}.")
+def _unreadable(error: Exception) -> Unavailable:
+    return Unavailable(f"The store cannot be read: {reason(error)}.")

@@ -15,6 +15,8 @@ from server.values import TYPES
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """Characters of values after which a page ends, however many items it may have."""
+MAX_SEARCH: Final = 10_000
+"""Characters; SQLite takes five times as many bytes, in which some stand twice."""
 SORTS: Final = ("key", "changed")
 STEP: Final = 20_000
 """Keys that one step of a snapshot looks at, at most."""
@@ -68,6 +70,11 @@ class Question:
         if wanted.type is not None and wanted.type not in TYPES:
             raise Invalid(
                 f"The field type is {quoted(wanted.type)}; allowed are {', '.join(TYPES)}."
+            )
+        if (length := len(wanted.search or "")) > MAX_SEARCH:
+            raise Invalid(
+                f"The field search has {length} characters; at most {MAX_SEARCH} are allowed.",
+                limit=MAX_SEARCH,
             )
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None

@@ -32,6 +32,7 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
     """Copy the store with its whole history to another engine, and use it there from then on."""
     from server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
     from server.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
+    from server.failures import DAMAGED  # noqa: PLC0415 - as above
 
     try:
         return _tell(_moved(data_dir, target, source), data_dir, as_json)
@@ -39,6 +40,9 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
         raise click.UsageError(str(error)) from error
     except (StoreError, Unavailable) as error:
         complain(str(error))
+        return CANNOT_OPEN
+    except DAMAGED as error:
+        complain(f"A store is damaged ({type(error).__name__}): `signalbox verify` says what.")
         return CANNOT_OPEN
     except SignalboxError as error:
         complain(error.message)

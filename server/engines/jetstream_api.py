@@ -18,6 +18,7 @@ from server.engines.base import Foundation, Standing, weakness
 from server.engines.hosts import CutOff
 from server.engines.jetstream_connection import Connection
 from server.errors import StoreError
+from server.failures import reason
 
 SECONDS: Final = 3.0
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
@@ -138,7 +139,8 @@ def _context(address: Address) -> _Context | None:
         if "cert" in given:
             context.load_cert_chain(given["cert"], given["key"])
     except OSError as error:
-        raise StoreError(f"The options ca, cert and key cannot be read: {error}.") from error
+        why = "they are no PEM files" if isinstance(error, ssl.SSLError) else reason(error)
+        raise StoreError(f"The options ca, cert and key cannot be read: {why}.") from error
     return context
 
 
@@ -183,7 +185,8 @@ def _readable(creds: str) -> str:
         with Path(creds).open("rb"):
             return creds
     except OSError as error:
-        raise StoreError(f"The option creds cannot be read: {error}.") from error
+        why = reason(error)
+        raise StoreError(f"The option creds, {creds}, cannot be read: {why}.") from error
     except ModuleNotFoundError as error:
         raise StoreError("The option creds needs: pip install nkeys") from error
 

@@ -10,6 +10,7 @@ from server.database import Database
 from server.engines.base import LogConflict
 from server.errors import Unavailable
 from server.events import Transaction
+from server.failures import reason
 
 INLINE_CHANGES: Final = 500
 """Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes
@@ -24,6 +25,8 @@ _NOTHING_WRITTEN: Final = (
     apsw.ReadOnlyError,
     apsw.CantOpenError,
     apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
 )
 
 
@@ -90,7 +93,7 @@ class SqliteEngine:
                 self._blocking(self._commit)
         except _NOTHING_WRITTEN as error:
             raise Unavailable(
-                f"The store cannot be written: {error}. Nothing was changed."
+                f"The store cannot be written: {reason(error)}. Nothing was changed."
             ) from error
         finally:
             if self._connection.in_transaction:

@@ -7,7 +7,7 @@ from server.errors import Invalid, quoted
 from server.formats import READERS
 from server.formats.text import ENCODINGS
 from server.keys import MATCH_SCHEMA, PREFIX_SCHEMA
-from server.search import SORTS
+from server.search import MAX_SEARCH, SORTS
 from server.values import TYPES
 
 MAX_LIMIT: Final = 1_000
@@ -43,7 +43,8 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     ),
     "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
     "search": Parameter(
-        _text(), "Only where this text is in key or value, without regard to case."
+        _text(maxLength=MAX_SEARCH),
+        "Only where this text is in key or value, without regard to case.",
     ),
     "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
     "after": Parameter(
