@@ -282,7 +282,7 @@ def _raise_file_limit() -> None:
 
 def _remove_own(endpoint: Path) -> None:
     """Where the folder was replaced, another server may have left its own there."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         if json.loads(endpoint.read_bytes())["pid"] == os.getpid():
             endpoint.unlink()
 

@@ -140,3 +140,11 @@ def test_the_command_line_takes_it_as_text_where_that_is_meant(shell: Shell) -> 
     shell.ok("set", "--text", "deep.text", "[" * 2_000)
     assert shell.ok("get", "deep.text") == "[" * 2_000 + "\n"
     shell.ok("rm", "deep.text")
+
+
+@pytest.mark.parametrize("text", [DEEP, "[]", "{}", "no json"])
+def test_an_endpoint_that_somebody_else_wrote_does_not_disturb_the_end(
+    tmp_path: Path, text: str
+) -> None:
+    with serving(tmp_path / "store"):
+        (tmp_path / "store" / "endpoint.json").write_text(text)
