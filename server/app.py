@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 from filelock import FileLock, Timeout
 
 from server import __version__, sightings, values
@@ -142,8 +143,13 @@ class App:
         self.guard.listen_on(port)
         self._server.start()
         if not self.is_read_only:
-            self.database.set_meta("port", str(port))
+            self._remember(port)
             _write_private(self._endpoint_file, json.dumps(self.endpoint()))
+
+    def _remember(self, port: int) -> None:
+        with suppress(apsw.Error):  # as on a full disk: the next start may take another port
+            if self.database.meta("port") != str(port):
+                self.database.set_meta("port", str(port))
 
     def stop(self, seconds: float = 10.0) -> None:
         """End the streams, let open requests end, write what waits."""
@@ -288,7 +294,20 @@ def _remove_own(endpoint: Path) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
+    """Where the disk is full, into the room that a crash has left there."""
     temporary = path.with_suffix(".new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        try:
+            path.touch(mode=0o600)
+            path.write_text(text)
+        except OSError:
+            print(
+                f"{path} cannot be written ({error.strerror}): who looks for this server there "
+                "does not find it.",
+                file=sys.stderr,
+            )

@@ -315,6 +315,17 @@ class Database:
         finally:
             self._is_in_checkpoint = False
 
+    def reserve(self) -> int:
+        """The bytes that are free in the file, less those that its write-ahead log will bring."""
+        pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        free = self.writer.pragma("freelist_count") - (pages - there)
+        return int(free) * int(self.writer.pragma("page_size"))
+
+    def shorten(self) -> None:
+        """Bring the write-ahead log to the file as far as can be, so that it need not grow."""
+        with suppress(apsw.Error):
+            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
     def bytes_used(self) -> int:
         """The size on disk, write-ahead log included, in bytes; in memory the database's own."""
         if self.path is None:
@@ -386,10 +397,12 @@ def newer_schema(version: int) -> UnknownVersion:
 
 
 def _migrate(connection: apsw.Connection) -> None:
+    version = int(connection.pragma("user_version"))
+    if version > SCHEMA_VERSION:
+        raise newer_schema(version)
+    if version == SCHEMA_VERSION:
+        return  # there may be no room to write anything
     with connection:
-        version = int(connection.pragma("user_version"))
-        if version > SCHEMA_VERSION:
-            raise newer_schema(version)
         while version < SCHEMA_VERSION:
             steps, version = _MIGRATIONS[version]
             for step in steps:
