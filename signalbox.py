@@ -250,6 +250,17 @@ def _endpoint(text: bytes) -> Endpoint:
     return Endpoint._make([*needed, fields.get("node")])
 
 
+def _why(error: Exception) -> str:
+    """What a failed connection means, without the system's own words."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, TimeoutError):
+        return "it was silent for too long"
+    if isinstance(error, (ConnectionError, HTTPException)):
+        return "it broke off"
+    return f"the connection failed ({type(error).__name__})"
+
+
 class _Source:
     """Where the endpoint comes from: the data directory, and a server of ours if need be."""
 
@@ -633,7 +644,7 @@ class Box(_Commands):
     def _lost(self, error: Exception) -> NotRunning:
         if self._closed.is_set():
             return NotRunning("This client has been closed.")
-        return NotRunning(f"The server at {self.url} does not answer: {error}")
+        return NotRunning(f"The server at {self.url} does not answer: {_why(error)}.")
 
     def _locate(self) -> None:
         if self._source is not None and not self._closed.is_set():

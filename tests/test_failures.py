@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Final
 import apsw
 import pytest
 
+import signalbox
 from harness import ROOT
 from server import maintenance
 from server.errors import Invalid, StoreError
@@ -126,3 +128,10 @@ def test_too_long_a_text_to_search_for_is_refused_with_its_limit() -> None:
             store.readmodel.page(Filter(search="x" * (MAX_SEARCH + 1)))
     assert refused.value.limit == MAX_SEARCH
     assert Question(wanted, "key", None, 0, 1).search
+
+
+def test_a_server_that_is_not_there_is_told_without_the_words_of_the_system() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(signalbox.NotRunning, match=r"does not answer: nothing listens there\.$"):
+        signalbox.connect(url=f"http://127.0.0.1:{port}", token="none")
