@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -115,31 +116,35 @@ class Started(NamedTuple):
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Started]:
     """Debian's, started once for all tests of a process."""
-    with sync_playwright() as playwright:
+    with turn_of(None), sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         loop = asyncio.get_running_loop()
-        _give_turn(None)
-        yield Started(started, loop)
-        _give_turn(loop)
+        with turn_of(None):
+            yield Started(started, loop)
         started.close()
 
 
 @pytest.fixture
 def browser(chromium: Started) -> Iterator[BrowserContext]:
     """A new profile: no cookie and nothing stored. Every window is a tab of its own."""
-    _give_turn(chromium.loop)
-    context = chromium.chromium.new_context(viewport=SIZE)
-    yield context
-    context.close()
-    _give_turn(None)
+    with turn_of(chromium.loop):
+        context = chromium.chromium.new_context(viewport=SIZE)
+        yield context
+        context.close()
 
 
-def _give_turn(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Tell asyncio, which knows nothing of greenlets, whose loop runs in this thread now.
+@contextmanager
+def turn_of(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+    """Tell asyncio, which knows nothing of greenlets, whose loop runs in this thread meanwhile.
 
-    Other tests of this process have loops of their own.
+    Other tests of this process have loops of their own in other greenlets.
     """
-    asyncio._set_running_loop(loop)  # noqa: SLF001 - documented for whoever drives a loop
+    before = asyncio._get_running_loop()  # noqa: SLF001 - documented for whoever drives a loop
+    asyncio._set_running_loop(loop)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)  # noqa: SLF001
 
 
 @pytest.fixture(scope="module")
