@@ -7,6 +7,7 @@ found wrong ends the campaign with the seed with which it began.
 import argparse
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for nodes.py
 import failover
 import kill
 import partition
+from support import processes
 
 DISK: Final = Path("/var/tmp")
 """A disk, where /tmp may be memory."""
@@ -34,6 +36,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
 
 def main() -> int:
     given = _arguments()
+    processes.be_watched()  # what is started ends with this run, however that ends
     rows = [row(name, given) for name in given.names or CAMPAIGNS]
     print()
     for name, seconds, told in rows:
@@ -50,6 +53,7 @@ def row(name: str, given: argparse.Namespace) -> tuple[str, float, str]:
             figures = CAMPAIGNS[name](Path(folder), given.seed, given)
             told = ", ".join(f"{number:,} {what}" for what, number in figures.items())
         except AssertionError as error:
+            traceback.print_exception(error)
             told = f"FAILED with seed {given.seed}: {error}"
     return name, monotonic() - begun, told
 

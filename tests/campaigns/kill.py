@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from threading import Event
 from time import sleep
-from typing import Final
+from typing import Final, Self
 
 from explained import Explained
 from harness import SECONDS, Server
@@ -19,9 +19,10 @@ LONGEST: Final = 0.7
 
 def campaign(folder: Path, seed: int, rounds: int) -> Counter[str]:
     """Raises `AssertionError` at the first round after which something is not as it was told."""
-    life, figures = Life(folder / "store", seed), Counter[str]()
-    for number in range(rounds):
-        figures += life.round(number)
+    figures = Counter[str]()
+    with Life(folder / "store", seed) as life:
+        for _ in range(rounds):
+            figures += life.round()
     return figures
 
 
@@ -32,33 +33,40 @@ class Life:
         self._data_dir = data_dir
         self._chance = random.Random(seed)
         self._explained = Explained()
+        self._number = 0
+        self._server = Server(data_dir)
 
-    def round(self, number: int) -> Counter[str]:
-        """One life and death; the store is looked at before and after the next server starts."""
-        sent, reads = self._life(number)
+    def round(self) -> Counter[str]:
+        """One death; the store is looked at before and after the next server starts."""
+        self._number += 1
+        sent, reads = self._die()
         revision = assert_sound(self._data_dir)
-        server = Server(self._data_dir)
-        try:
-            with server.stream(after=self._explained.model.revision) as stream:
-                log = [one.data for one in stream.until("caught-up") if one.name == "change"]
-            problems = self._explained.problems(sent, log, reads)
-            assert problems == [], f"round {number}: {problems[:5]}"
-            assert self._explained.model.revision == revision
-            with Client(server) as client:
-                assert client.state() == self._explained.model.values(), f"round {number}"
-                self._ask_again(client, sent)
-        finally:
-            server.kill()
+        self._server = Server(self._data_dir)
+        with self._server.stream(after=self._explained.model.revision) as stream:
+            log = [one.data for one in stream.until("caught-up") if one.name == "change"]
+        problems = self._explained.problems(sent, log, reads)
+        assert problems == [], f"round {self._number}: {problems[:5]}"
+        assert self._explained.model.revision == revision
+        with Client(self._server) as client:
+            assert client.state() == self._explained.model.values(), f"round {self._number}"
+            self._ask_again(client, sent)
         return _figures(sent, {one["id"] for one in log})
 
-    def _life(self, number: int) -> tuple[list[Sent], list[Read]]:
-        server, over = Server(self._data_dir), Event()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.kill()
+
+    def _die(self) -> tuple[list[Sent], list[Read]]:
+        """What was sent, and what was read, until the server was killed."""
+        over = Event()
         senders = begun(
-            Sender(server, f"r{number}s{turn}", self._chance.getrandbits(32), over)
+            Sender(self._server, f"r{self._number}s{turn}", self._chance.getrandbits(32), over)
             for turn in range(SENDERS)
         )
         sleep(self._chance.uniform(0, LONGEST))  # the moment is what is tried here
-        server.kill()
+        self._server.kill()
         sent = ended(senders, SECONDS)
         return sent, [one for sender in senders for one in sender.read]
 

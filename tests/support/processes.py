@@ -23,7 +23,7 @@ IGNORED_BY_SOME: Final = ("SIGINT", "SIGHUP")
 def pytest_configure(config: pytest.Config) -> None:
     _let_children_heed_signals()
     _keep_bytecode(config.rootpath)
-    _be_watched()
+    be_watched()
     Server.launch = Forked
 
 
@@ -41,7 +41,7 @@ def _keep_bytecode(root: Path) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 
-def _be_watched() -> None:
+def be_watched() -> None:
     """From now on whatever is started carries this run's mark, and ends with the run."""
     mark = secrets.token_hex(8)
     watchman = subprocess.Popen(
