@@ -92,7 +92,7 @@ class Window:
 
     def search(self, text: str) -> None:
         """Search as people do; the list has the focus afterwards."""
-        self.press("Control+k")
+        self.page.locator("#query").click()
         self.page.locator("#query").fill(text)
         self.press("Enter")
 

@@ -13,6 +13,7 @@ from nodes import Site, reach, status, until
 from page_window import OpenWindow, browser, open_window
 from server.clock import DAY
 from shell import Shell
+from test_guard import new_code, redeem
 
 SAME_COMPUTER = "ahead => { const right = Date.now; Date.now = () => right() + ahead; }"
 """The browser's clock is the server's."""
@@ -85,11 +86,10 @@ def test_a_leap_is_told_and_stamps_nothing(wrong: LeapingServer) -> None:
 
 
 def test_what_only_waits_goes_on_through_a_leap(wrong: LeapingServer) -> None:
-    login = wrong.request("POST", "/login").json()["url"]
+    code = new_code(wrong)
     wrong.leap(-500 * DAY)
     wrong.set("a", "set back")
-    code = login.removeprefix(wrong.url)
-    assert wrong.request("GET", code, token=None).status == 303
+    assert redeem(wrong, code).status == 200
     until(lambda: status(wrong)["rates"]["changes_per_second"] > 0)
 
 

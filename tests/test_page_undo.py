@@ -233,7 +233,7 @@ def test_a_redo_can_clash_too_and_a_deletion_is_shown_as_one(window: Window) -> 
     window["#grid"].focus()
     window.press("Control+Shift+z")
     expect(window["#undo h1"]).to_have_text("Redo set of lamp.level")
-    expect(window["#undo fieldset"]).to_contain_text("no such keydeleted by ci")
+    expect(window["#undo fieldset"]).to_contain_text("not theredeleted by ci")
     window["#undo"].get_by_label("Take mine").check()
     window["#undo-go"].click()
     expect(window.value("lamp.level")).to_have_text("20")

@@ -136,10 +136,12 @@ def rows(
     now: int,
     own: str,
     search: str = "",
+    is_past: bool = False,
 ) -> str:
     """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet).
 
-    `trends` by key. What was searched for is marked in keys and values.
+    `trends` by key. What was searched for is marked in keys and values. In the past, switches are
+    off.
     """
     return _render(
         "rows.html",
@@ -150,6 +152,7 @@ def rows(
         now=now,
         own=own,
         search=search,
+        is_past=is_past,
         fresh=now - FRESH_MS,
     )
 
@@ -212,6 +215,7 @@ def activity(
     *,
     only: str,
     has_more: bool,
+    is_past: bool,
     now: int,
     own: str,
 ) -> str:
@@ -222,17 +226,27 @@ def activity(
         undone=undone,
         only=only,
         has_more=has_more,
+        is_past=is_past,
         now=now,
         own=own,
     )
 
 
-def sources(computer: Mapping[str, Any], *, node: str, revision: int, keys: int) -> str:
+def sources(
+    computer: Mapping[str, Any], *, node: str, revision: int, keys: int, is_past: bool
+) -> str:
     """The built-in producers of keys; `computer` is the source's setting, `revision` its key's.
 
     `node` is this one of those that share the store, empty where nobody does.
     """
-    return _render("sources.html", computer=computer, node=node, revision=revision, keys=keys)
+    return _render(
+        "sources.html",
+        computer=computer,
+        node=node,
+        revision=revision,
+        keys=keys,
+        is_past=is_past,
+    )
 
 
 def history(

@@ -94,7 +94,14 @@ class Regions:
         with self._readmodel.snapshot() as connection:
             trends = self._trends.of(connection, items)
         html = views.rows(
-            items, trends, start=start, total=self._total, now=now, own=ask.actor, search=search
+            items,
+            trends,
+            start=start,
+            total=self._total,
+            now=now,
+            own=ask.actor,
+            search=search,
+            is_past=ask.is_past,
         )
         signals = {"_total": self._total, "_match": match, "_search": search, "_lost": self._lost}
         return html, signals, is_final
@@ -133,7 +140,13 @@ class Regions:
             record["revision"] for record in attempts if record.get("changed")
         )
         html = views.activity(
-            attempts, undone, only=ask.only, has_more=has_more, now=now, own=ask.actor
+            attempts,
+            undone,
+            only=ask.only,
+            has_more=has_more,
+            is_past=ask.is_past,
+            now=now,
+            own=ask.actor,
         )
         return html, {}, True
 
@@ -141,7 +154,13 @@ class Regions:
         item = self._readmodel.get(COMPUTER)
         keys = self._readmodel.count(Filter("computer.**"))
         revision = item.revision if item else 0
-        html = views.sources(self._computer(), node=self._node(), revision=revision, keys=keys)
+        html = views.sources(
+            self._computer(),
+            node=self._node(),
+            revision=revision,
+            keys=keys,
+            is_past=self._ask.is_past,
+        )
         return html, {}, True
 
     def _about(self, now: int) -> Look:

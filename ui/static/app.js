@@ -10,7 +10,7 @@ import { compare, compareVersion, firstDifferences, moreDifferences } from "./di
 import { newest, older, restoreVersion } from "./history.js";
 import "./identity.js";
 import "./menu.js";
-import { clear, openPalette, pause, show, sort } from "./palette.js";
+import { clear, openPalette, openSearch, pause, show, sort } from "./palette.js";
 import { $, CTRL, ask, byId, openDialog, say } from "./picture.js";
 import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
@@ -130,7 +130,7 @@ function escape(event) {
 const now = (act, past = refuse) => (event) => (isPast() ? past(event) : act(event));
 
 const KEYS = {
-  "/": openPalette,
+  "/": openSearch,
   "?": () => byId("sheet").showModal(),
   n: now(() => create()),
   p: pause,

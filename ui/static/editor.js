@@ -11,7 +11,8 @@ const STORED = `drafts of ${document.body.dataset.store}`;
 const form = byId("editor");
 const field = byId("draft");
 const kinds = byId("kind");
-// key -> { kind, text, raw, revision, sent? }: what is typed, on top of which value and revision.
+// key -> { kind, text, raw, revision, sent?, isKept? }: what is typed, on top of which value and
+// revision; it is kept whatever others set, where somebody has chosen so.
 const drafts = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
 let shown = { key: null, kind: "", text: "" }; // what the field holds
 let known = {}; // the key and revision that were looked at last
@@ -106,12 +107,14 @@ function dress(now, draft) {
 }
 
 function hint(draft, lines) {
-  const expects = draft.revision ? `expects revision ${draft.revision.toLocaleString("en")}` : "expects no such key";
+  const expects = draft.isKept ? "whatever others set" : expectation(draft);
   return lines > 1 || draft.kind === "JSON" ? `${CTRL}Enter sets, ${expects}` : expects;
 }
 
+const expectation = ({ revision }) => (revision ? `expects revision ${revision.toLocaleString("en")}` : "expects a new key");
+
 function dressConflict(now, draft) {
-  const isConflict = Boolean(draft) && draft.sent === undefined && now.revision !== draft.revision;
+  const isConflict = draft && !draft.isKept && draft.sent === undefined && now.revision !== draft.revision;
   const line = isConflict ? changed(now) : "";
   const note = byId("conflict");
   // Only a new text is written, or a screen reader would say it with every frame.
@@ -163,7 +166,7 @@ function keep() {
   }
 }
 
-/** Set what is typed, provided that the key is still as it was loaded. */
+/** Set what is typed: where the key is still as it was loaded, or whatever it is, as was chosen. */
 export async function set() {
   const { key } = fact();
   const draft = drafts.get(key);
@@ -172,7 +175,8 @@ export async function set() {
   if (wrong) return;
   draft.sent = raw;
   refresh();
-  const outcome = await send({ type: "set", key, expect: expected(draft.revision) }, raw);
+  const expect = draft.isKept ? undefined : expected(draft.revision);
+  const outcome = await send({ type: "set", key, expect }, raw);
   settled(key, draft, outcome);
 }
 
@@ -224,8 +228,9 @@ export function theirs() {
   field.focus();
 }
 
+/** Mine is to be set, however often others change the key until then. */
 export function mine() {
-  rebase(shown.text);
+  rebase(shown.text, true);
 }
 
 /** Put both changes together where that is possible; where it is not, mine stays and is named. */
@@ -239,9 +244,9 @@ export function merge() {
   refresh();
 }
 
-function rebase(text) {
+function rebase(text, isKept = false) {
   const { key, raw, revision } = fact();
-  Object.assign(drafts.get(key), { raw, revision });
+  Object.assign(drafts.get(key), { raw, revision, isKept });
   put(text);
   field.focus();
 }

@@ -44,9 +44,14 @@ function explain(outcome) {
   const { status, code, key, message } = outcome;
   if (status === "accepted") return "";
   if (code !== "conflict") return message;
-  const to = $._form === "rename" ? renaming().to : "";
-  if ($._form === "create" || key === to || (to.endsWith(".") && key?.startsWith(to))) return `${key} exists already.`;
+  if ($._form === "create" || isTaken(outcome)) return `${key} exists already.`;
   return key ? `${key} has been changed meanwhile. Cancel, and look again.` : message;
+}
+
+/** Whether a rename is refused for what stands at its new name. */
+function isTaken({ code, key }) {
+  const to = $._form === "rename" ? renaming().to : "";
+  return code === "conflict" && (key === to || (to.endsWith(".") && Boolean(key?.startsWith(to))));
 }
 
 /** Show a form in the inspector's place; what had the focus gets it back when it closes. */
@@ -133,6 +138,7 @@ export function rename(from = $.key || $.prefix, to = from) {
   byId("rename-to").value = to;
   byId("rename-count").textContent = "";
   byId("rename-replace").checked = false;
+  dressReplace(false);
   open("rename", "rename-to");
   if (to !== from) countRename();
 }
@@ -147,13 +153,25 @@ function renaming() {
 async function countRename() {
   const mine = ++asking;
   const command = renaming();
-  if (command.to === target.key) return (byId("rename-count").textContent = "");
+  if (command.to === target.key) {
+    byId("rename-count").textContent = "";
+    return dressReplace(false);
+  }
   const outcome = await preview(command);
   const count = await moved(command, outcome);
   if (mine !== asking) return;
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? count : -1;
-  byId("rename-count").textContent = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
+  const text = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
+  byId("rename-count").textContent = text;
+  dressReplace(isTaken(outcome));
+  if (byId("rename").querySelector(".said").textContent === text) tell("rename", "");
+}
+
+/** Offer to replace only where something is there, or has been said to be replaced. */
+function dressReplace(isThere) {
+  const box = byId("rename-replace");
+  box.closest("label").hidden = !isThere && !box.checked;
 }
 
 // Every key that moves is two changes: it goes there and leaves here. It is only one where the same
@@ -172,7 +190,7 @@ byId("rename").addEventListener("submit", async () => {
   const command = renaming();
   const isMany = target.key.endsWith(".");
   if (isMany && (await differs(countRename))) return tell("rename", "The number has just changed. Once more?");
-  if (!(await submit("rename", command))) return;
+  if (!(await submit("rename", command))) return countRename();
   say(`${command.key} is now ${command.to}`);
   close();
   if (!command.to.endsWith(".")) return forget([command.key]), find(command.to);

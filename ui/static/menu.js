@@ -1,11 +1,11 @@
 // What the window's own menu bar asks of the page: one of its commands by name, or to say something.
 
-import { openPalette, runNamed } from "./palette.js";
+import { openSearch, runNamed } from "./palette.js";
 import { openDialog } from "./picture.js";
 import { reverseHere, tell } from "./undo.js";
 
 const COMMANDS = {
-  Find: openPalette,
+  Find: openSearch,
   Undo: () => reverseHere("undo"),
   Redo: () => reverseHere("redo"),
 };

@@ -23,6 +23,7 @@ let current = 0;
 let typing = 0;
 let before = ""; // what was searched for when the field got the focus
 let typed = "";
+let runsFirst = false; // whether Enter means a command rather than a search
 
 // Commands
 
@@ -82,8 +83,8 @@ const COMMANDS = [
   ["Show sources", () => show("sources")],
   ["Sort by key", () => sort("key")],
   ["Sort by last change", () => sort("changed")],
-  ["Watch this computer", () => watch(true)],
-  ["Stop watching this computer", () => watch(false)],
+  ["Watch this computer", () => watch(true), isNow],
+  ["Stop watching this computer", () => watch(false), isNow],
   ["Theme: as the system", () => theme("system")],
   ["Theme: light", () => theme("light")],
   ["Theme: dark", () => theme("dark")],
@@ -147,14 +148,23 @@ function offered(text) {
     const [label, note, act] = meaning(...parts.slice(1));
     return [{ label, note, run: act }, search];
   }
-  const lower = text.toLowerCase();
-  const words = lower.replace(/^>/, "").split(/\s+/);
-  const fits = ([label]) => words.every((word) => label.toLowerCase().includes(word));
-  const commands = COMMANDS.filter(isPossible).filter(fits).map(asOption);
+  const commands = matching(text);
   if (text[0] === ">") return commands;
-  const isNamed = commands.some(({ label }) => label.toLowerCase().replace("…", "") === lower);
-  return isNamed ? [...commands, search] : [search, ...commands];
+  const isNamed = commands.some(({ label }) => wordsOf(label).join() === wordsOf(text).join());
+  return isNamed || runsFirst ? [...commands, search] : [search, ...commands];
 }
+
+// Every word that is typed begins one of a command; those that begin so themselves come first.
+function matching(text) {
+  const words = wordsOf(text);
+  if (!words.length && text[0] !== ">") return [];
+  const fits = ([label]) => words.every((word) => wordsOf(label).some((each) => each.startsWith(word)));
+  const begins = ({ label }) => wordsOf(label).join(" ").startsWith(words.join(" "));
+  const commands = COMMANDS.filter(isPossible).filter(fits).map(asOption);
+  return [...commands.filter(begins), ...commands.filter((each) => !begins(each))];
+}
+
+const wordsOf = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 const isCommand = (text) => text[0] === ">" || SPOKEN.some(([form]) => form.test(text));
 const isPossible = ([, , possible]) => !possible || possible();
@@ -190,7 +200,18 @@ function element(name, className, text = "") {
   return made;
 }
 
+/** Open it to run a command: Enter runs the first that matches. */
 export function openPalette() {
+  openField(true);
+}
+
+/** Open it to search: commands that match stand below. */
+export function openSearch() {
+  openField(false);
+}
+
+function openField(forCommands) {
+  runsFirst = forCommands;
   input.focus();
   input.select();
   current = 0;
@@ -253,7 +274,7 @@ input.addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(filter, TYPED_MS, input.value.trim());
 });
-input.addEventListener("click", () => list.hidden && openPalette());
+input.addEventListener("click", () => list.hidden && openSearch());
 input.addEventListener("blur", shut);
 list.addEventListener("pointerdown", (event) => {
   event.preventDefault();

@@ -1,8 +1,8 @@
 // Where others have changed the keys that an undo is about: for each key, keep theirs or take mine.
 
-import { reason, tried } from "./commands.js";
+import { preview, reason, tried } from "./commands.js";
 import { close, open } from "./forms.js";
-import { $, byId, say } from "./picture.js";
+import { $, byId, now, say } from "./picture.js";
 import { compact, escaped, exactly } from "./values.js";
 
 const LONGEST = 120; // characters of a value
@@ -13,20 +13,21 @@ let command = {}; // the undo or redo that was refused
 let of = []; // the ids of what it reverses
 let versions = new Map(); // key -> { theirs: {revision, raw, actor, at}, mine: raw | null }
 let choices = new Map(); // key -> "theirs" | "mine"
+let asking = 0;
 
 /** Ask what to do about the keys of a refused undo or redo of `name`, and do that. */
 export async function resolve(refused, conflict, name) {
   [of, versions, choices] = [conflict.of, new Map(), new Map()];
   command = { ...refused, of: refused.of ?? of[0] };
-  const word = command.type === "undo" ? "Undo" : "Redo";
-  form.querySelector("h1").textContent = `${word} ${name}`;
-  byId("undo-go").textContent = word;
+  form.querySelector("h1").textContent = `${word()} ${name}`;
   if (!(await look(conflict.keys))) return say("The server does not answer.");
   tell("");
   open("undo", "undo-go");
   byId("undo-keys").querySelector("input").focus();
-  say(`${word} ${name}. ${byId("undo-what").textContent}`);
+  say(`${word()} ${name}. ${byId("undo-what").textContent}`);
 }
+
+const word = () => (command.type === "undo" ? "Undo" : "Redo");
 
 // What it is and what it would be
 
@@ -75,17 +76,39 @@ async function json(path) {
 
 function show() {
   byId("undo-all").hidden = versions.size < 2;
-  const count = versions.size === 1 ? "1 key has" : `${versions.size} keys have`;
-  byId("undo-what").textContent = `${count} been changed since. Which value is to stay?`;
+  byId("undo-what").textContent =
+    versions.size === 1
+      ? "This key has been changed since. Which value shall it have?"
+      : `These ${versions.size} keys have been changed since. Which values shall they have?`;
   byId("undo-keys").replaceChildren(...[...versions].map(choice));
+  count();
+}
+
+/** The button says what it does: nothing, where every value stays as it is. */
+async function count() {
+  const mine = ++asking;
+  const outcome = await preview(chosen());
+  if (mine !== asking) return;
+  const { status, changes } = outcome;
+  const many = changes === 1 ? "1 key" : `${changes?.toLocaleString("en")} keys`;
+  byId("undo-go").textContent = status !== "accepted" ? word() : changes ? `${word()} ${many}` : "Keep all as it is";
+}
+
+/** The command with what is chosen for each key. */
+function chosen() {
+  const keys = [...versions.keys()];
+  const keep = keys.filter((key) => choices.get(key) === "theirs");
+  const taken = keys.filter((key) => choices.get(key) === "mine");
+  const replace = Object.fromEntries(taken.map((key) => [key, versions.get(key).theirs.revision]));
+  return { ...command, keep, replace };
 }
 
 function choice([key, { theirs, mine }], i) {
   const group = element("fieldset");
   const change = theirs.raw === null ? "deleted" : "set";
   group.append(element("legend", key));
-  group.append(option(i, key, "theirs", "Keep theirs", theirs.raw, `${change} by ${who(theirs.actor)} at ${time(theirs.at)}`));
-  group.append(option(i, key, "mine", "Take mine", mine, mine === null ? "the key goes" : "comes back"));
+  group.append(option(i, key, "theirs", "Keep theirs", theirs.raw, `${change} by ${who(theirs.actor)} ${time(theirs.at)}`));
+  group.append(option(i, key, "mine", "Take mine", mine, mine === null ? "deletes the key, which was not there before" : "as it was before"));
   return group;
 }
 
@@ -99,7 +122,7 @@ function option(i, key, value, label, raw, note) {
 }
 
 function shown(raw) {
-  if (raw === null) return "no such key";
+  if (raw === null) return "not there";
   return escaped(raw.length > LONGEST ? `${raw.slice(0, LONGEST - 1)}…` : raw);
 }
 
@@ -108,9 +131,13 @@ function who(actor) {
   return actor.startsWith("window.") ? "another window" : actor;
 }
 
+// As the server writes a moment: `today 14:03:22`, `3 Nov 14:03:22`.
 function time(at) {
-  const [then, now] = [new Date(at), new Date()];
-  return then.toDateString() === now.toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
+  const [then, today] = [new Date(at), new Date(now())];
+  const year = then.getFullYear() === today.getFullYear() ? {} : { year: "numeric" };
+  const date = then.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...year });
+  const day = then.toDateString() === today.toDateString() ? "today" : date;
+  return `${day} ${then.toTimeString().slice(0, 8)}`;
 }
 
 function element(name, text = "") {
@@ -125,17 +152,17 @@ function tell(text) {
 export function chooseAll(what) {
   for (const key of versions.keys()) choices.set(key, what);
   for (const radio of byId("undo-keys").querySelectorAll("input")) radio.checked = radio.value === what;
+  count();
 }
 
-form.addEventListener("change", ({ target }) => choices.set(target.dataset.key, target.value));
+form.addEventListener("change", ({ target }) => {
+  choices.set(target.dataset.key, target.value);
+  count();
+});
 form.addEventListener("submit", async () => {
   tell("");
   byId("undo-go").disabled = true;
-  const keys = [...versions.keys()];
-  const keep = keys.filter((key) => choices.get(key) === "theirs");
-  const taken = keys.filter((key) => choices.get(key) === "mine");
-  const replace = Object.fromEntries(taken.map((key) => [key, versions.get(key).theirs.revision]));
-  const outcome = await tried({ ...command, keep, replace });
+  const outcome = await tried(chosen());
   if (outcome.code === "conflict") await again(outcome.keys);
   else if (outcome.status !== "accepted") tell(reason(outcome));
   else end(outcome);

@@ -3,11 +3,13 @@
 import { idle, onSettled, reason, tried } from "./commands.js";
 import { hasDraft } from "./editor.js";
 import { isPast } from "./past.js";
-import { $, CTRL, byId, openDialog, say } from "./picture.js";
+import { $, CTRL, byId, onChange, openDialog, say } from "./picture.js";
 import { resolve } from "./resolve.js";
 
 const SEEN_MS = 10_000;
 const UNSEEN = "_signalbox."; // the app's own keys
+
+const PAST = "This is the past. Escape returns to live.";
 
 const line = byId("done");
 let turn = Promise.resolve();
@@ -21,7 +23,7 @@ export const redo = (of) => reverse({ type: "redo", of });
 
 // One after the other: a second press means what the first has left.
 function reverse(command) {
-  if (isPast()) return say("This is the past. Escape returns to live.");
+  if (isPast()) return say(PAST);
   const go = () => act(command);
   turn = turn.then(go, go);
 }
@@ -76,13 +78,15 @@ function target({ key, to, touched = 1 }) {
 
 const DONE = { set: "Set", add: "Changed", toggle: "Switched", merge: "Changed", delete: "Deleted", delete_prefix: "Deleted", rename: "Renamed", restore: "Restored" };
 
+// A prefix is named as what was changed where all of it was.
 function done(record, command) {
-  const { key, to, touched = 1 } = record;
+  const { touched = 1 } = record;
   const isDelete = command.commands?.every(({ type }) => type === "delete");
   const word = isDelete ? "Deleted" : (DONE[record.type] ?? "Changed");
-  if (!key) return `${word} ${target(record)}`;
+  const whole = command.prefix ?? (command.to && command.key);
+  if (!whole) return `${word} ${target(record)}`;
   const many = touched > 1 ? ` (${touched.toLocaleString("en")} keys)` : "";
-  return `${word} ${key}${to ? ` to ${to}` : ""}${many}`;
+  return `${word} ${whole}${command.to ? ` to ${command.to}` : ""}${many}`;
 }
 
 // Where it is said
@@ -124,8 +128,15 @@ function way(label, act) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "link", textContent: label });
   button.addEventListener("click", act);
-  return button;
+  return dress(button);
 }
+
+function dress(button) {
+  const isOff = $._past !== "";
+  return Object.assign(button, { disabled: isOff, title: isOff ? PAST : "" });
+}
+
+onChange(() => $._past !== "", () => line.querySelectorAll("button").forEach(dress));
 
 // It stays while somebody is about to use it.
 function fade() {
