@@ -9,7 +9,9 @@ for change in box.watch("train.*"): ...
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -23,6 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -40,12 +43,26 @@ PAUSE: Final = 0.05
 GLANCE: Final = 2.0
 """Seconds within which a server that runs says so; whatever else has its port may say nothing."""
 SAFE_DIGITS: Final = 4_000
+BUSY: Final = 429
+"""What a server answers that has all connections in use."""
+LONGEST_HELLO: Final = 4_096
 SILENCE: Final = 45.0
 """Seconds of silence after which a stream is opened anew; the server breaks it every 15."""
 
 
 class NotRunning(Exception):
     """No server could be found or started."""
+
+
+class Stranger(NotRunning):
+    """Something else listens where the server should. It got nothing but a random number."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"Something else listens on {address}{_listener(address)}, or a server that does not "
+            "know this token. It got nothing but a random number."
+        )
+        self.address = address
 
 
 class Rejected(Exception):
@@ -75,6 +92,7 @@ class Rejected(Exception):
 class Endpoint(NamedTuple):
     """Where a server listens and what opens it, as `endpoint.json` says.
 
+    `directory` is where the file lies, as device and inode: a copy of the file lies elsewhere.
     `node` is the server's own name among those that share a store.
     """
 
@@ -84,6 +102,7 @@ class Endpoint(NamedTuple):
     pid: int
     store: str
     version: str
+    directory: str
     node: str | None = None
 
 
@@ -155,14 +174,59 @@ def default_data_dir() -> Path:
 
 
 def find(data_dir: Path) -> Endpoint | None:
-    """The server that serves `data_dir` now; None where `endpoint.json` is missing or stale."""
+    """The server that serves `data_dir` now.
+
+    None where `endpoint.json` is missing, left over, or came with a copy of another folder.
+    """
     try:
         endpoint = _endpoint((data_dir / "endpoint.json").read_bytes())
-        with Box(endpoint.url, endpoint.read_token, silence=GLANCE) as box:
-            answers = box.query("status")["store"] == endpoint.store
-    except (OSError, ValueError, TypeError, LookupError, NotRunning, Rejected):
-        return None
-    return endpoint if answers else None
+        if endpoint.directory != _directory(data_dir):
+            return None
+        with Box(
+            endpoint.url, endpoint.read_token, silence=GLANCE, directory=endpoint.directory
+        ) as box:
+            box.open()
+    except Stranger as error:
+        _warn(error)
+    except (OSError, ValueError, TypeError, LookupError, HTTPException, NotRunning, Rejected):
+        pass
+    else:
+        return endpoint
+    return None
+
+
+_warned: set[str] = set()
+
+
+def _warn(stranger: Stranger) -> None:
+    """Tell once who has the port that a server had before it crashed; another one is started."""
+    if stranger.address not in _warned:
+        _warned.add(stranger.address)
+        logging.getLogger("signalbox").warning("signalbox: %s", stranger)
+
+
+def _directory(path: Path) -> str:
+    """As `Endpoint.directory` has it."""
+    found = path.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _listener(address: str) -> str:
+    """Which program listens there, in brackets; empty where the system does not tell."""
+    try:
+        psutil: Any = import_module("psutil")
+    except ImportError:
+        return ""
+    port = int(address.rpartition(":")[2])
+    try:
+        found = [one for one in psutil.net_connections("tcp") if one.laddr[1:] == (port,)]
+        pids = {one.pid for one in found if one.status == psutil.CONN_LISTEN}
+        names = [f"{psutil.Process(pid).name()}, pid {pid}" for pid in pids if pid is not None]
+    except (OSError, psutil.Error):
+        return ""
+    if not pids:
+        return ""
+    return f" ({'; '.join(names) or 'a program of another user'})"
 
 
 def await_endpoint(data_dir: Path, seconds: float = PATIENCE) -> Endpoint:
@@ -344,7 +408,10 @@ class Box(_Commands):
     """A client, to be shared by threads; a lost connection is made anew.
 
     `actor` is who sends its commands, the default of the token where it is None. `node` is that of
-    the endpoint, None where it was given by its address.
+    the endpoint, None where it was given by its address. Where `directory` is given, the server has
+    to serve that one.
+
+    On each connection the server first proves that it knows the token; only then it is sent.
 
     A command that was lost on the way is sent again with the same id, so it is done once.
     """
@@ -356,11 +423,13 @@ class Box(_Commands):
         actor: str | None = None,
         source: _Source | None = None,
         silence: float = SILENCE,
+        directory: str | None = None,
     ) -> None:
         self.actor = actor
         self.node: str | None = None
         self._source = source
         self._silence = silence
+        self._directory = directory
         self._patience = 0.0  # until the server has answered once
         self._idle: deque[HTTPConnection] = deque()
         self._open: dict[HTTPConnection, socket.socket] = {}
@@ -607,7 +676,7 @@ class Box(_Commands):
             try:
                 with self._connection() as connection:
                     answer = self.ask(connection, method, path, body, headers).read()
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, Stranger) as error:
                 self._drop_idle()  # what ended this one has ended them
                 self.await_return(error, end)
             else:
@@ -644,12 +713,15 @@ class Box(_Commands):
     def _lost(self, error: Exception) -> NotRunning:
         if self._closed.is_set():
             return NotRunning("This client has been closed.")
+        if isinstance(error, Stranger):
+            return error
         return NotRunning(f"The server at {self.url} does not answer: {_why(error)}.")
 
     def _locate(self) -> None:
         if self._source is not None and not self._closed.is_set():
             endpoint = self._source.endpoint()
             self.url, self.token, self.node = endpoint.url, endpoint.write_token, endpoint.node
+            self._directory = endpoint.directory
             self._patience = PATIENCE
 
     @contextlib.contextmanager
@@ -698,7 +770,27 @@ class Box(_Commands):
         connection.auto_open = 0  # what was dropped stays so
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[connection] = connection.sock
+        if self.token:
+            self._check(connection)
         return connection
+
+    def _check(self, connection: HTTPConnection) -> None:
+        """Have the other side prove that it knows the token. Raises `Stranger`, `Rejected`."""
+        host, port = connection.sock.getpeername()[:2]
+        with contextlib.ExitStack() as unless_known:
+            unless_known.callback(self.drop, connection)
+            if not self._is_known(connection, f"{host}:{port}"):
+                raise Stranger(f"{host}:{port}")
+            unless_known.pop_all()
+
+    def _is_known(self, connection: HTTPConnection, address: str) -> bool:
+        nonce = secrets.token_urlsafe(24)
+        connection.request("GET", f"/hello?nonce={nonce}")
+        response = connection.getresponse()
+        if response.status == BUSY:
+            raise Rejected(response.status, _refusal(response))
+        answer = response.read(LONGEST_HELLO)
+        return _is_proof(answer, self.token, nonce, address, self._directory)
 
     def drop(self, connection: HTTPConnection) -> None:
         """End a connection, whatever waits on it in another thread."""
@@ -752,7 +844,7 @@ class Watch:
         while not self._ended():
             try:
                 yield from self._stream()
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, Stranger) as error:
                 if not self._ended():
                     self._end = self._end or time.monotonic() + PATIENCE
                     self._box.await_return(error, self._end)
@@ -839,6 +931,20 @@ def address(path: str, parameters: Mapping[str, Any]) -> str:
     """The path of a query with those parameters that are not None."""
     given = {name: value for name, value in parameters.items() if value is not None}
     return f"/queries/{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def _is_proof(answer: bytes, token: str, nonce: str, address: str, directory: str | None) -> bool:
+    """Whether what `/hello` answered can be only of a server that knows the token."""
+    try:
+        hello = json.loads(answer)
+        store, place = str(hello["store"]), str(hello["directory"])
+        proofs = [str(hello["proofs"][name]).encode() for name in ("read", "write")]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+    text = f"signalbox hello\n{nonce}\n{address}\n{store}\n{place}"
+    wanted = hmac.digest(token.encode(), text.encode(), "sha256").hex().encode()
+    is_known = any(hmac.compare_digest(wanted, one) for one in proofs)
+    return is_known and directory in (None, place)
 
 
 def _text(moment: Moment | None) -> str | None:

@@ -40,7 +40,7 @@ class Child:
         while True:
             endpoint = signalbox.find(self.data_dir) or self._launch()
             try:
-                box = signalbox.connect(ACTOR, url=endpoint.url, token=endpoint.write_token)
+                box = _box(endpoint)
             except signalbox.NotRunning:  # it was about to end
                 if monotonic() > end:
                     raise
@@ -115,6 +115,14 @@ class Child:
             endpoint, process = signalbox.start_server(self.data_dir, stderr)
         self._process = process or self._process
         return endpoint
+
+
+def _box(endpoint: signalbox.Endpoint) -> signalbox.Box:
+    """A client of this very server. Raises `NotRunning`."""
+    url, token = endpoint.url, endpoint.write_token
+    box = signalbox.Box(url, token, ACTOR, directory=endpoint.directory)
+    box.query("status")
+    return box
 
 
 def wait_for(pid: int) -> None:

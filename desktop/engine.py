@@ -49,7 +49,7 @@ def check_running(data_dir: Path) -> None:
     if not (os.environ.get(ENGINE) or os.environ.get(DURABLE)):
         return
     if (found := signalbox.find(data_dir)) is not None:
-        with signalbox.Box(found.url, found.read_token) as box:
+        with signalbox.Box(found.url, found.read_token, directory=found.directory) as box:
             check(box)
 
 

@@ -29,6 +29,7 @@ from server.feed import Feed
 from server.formats.text import MAX_LINE
 from server.http.commands import MAX_BODY
 from server.http.guard import Guard, Tokens
+from server.http.proof import directory_of
 from server.http.routes import application
 from server.http.streams import Streams
 from server.http.wsgi import Server
@@ -66,6 +67,8 @@ class App:
         self._claimed = ExitStack()
         opened = self._claim(store)
         self.database = Database(None if in_memory else opened)
+        if not self.is_read_only:
+            self.database.settle(settings.data_dir)
         self._native = NativeThread()
         clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
         self.node = (
@@ -79,7 +82,8 @@ class App:
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
-        self.guard = Guard(self.tokens, steady)
+        self.directory = directory_of(settings.data_dir)
+        self.guard = Guard(self.tokens, self.readmodel.store, self.directory, steady)
         self._computer = ComputerSource(
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None
         )
@@ -170,7 +174,10 @@ class App:
         self._claimed.close()
 
     def endpoint(self) -> dict[str, Any]:
-        """What a client needs to find and use this server; `node` where several share a store."""
+        """What a client needs to find and use this server; `node` where several share a store.
+
+        `directory` is what a copy of the file, in another folder, does not lie in.
+        """
         return {
             "url": self.url,
             "read_token": self.tokens.read,
@@ -178,6 +185,7 @@ class App:
             "pid": os.getpid(),
             "store": self.readmodel.store,
             "version": __version__,
+            "directory": self.directory,
             **({"node": self.node.id} if self.node else {}),
         }
 

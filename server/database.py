@@ -243,6 +243,22 @@ class Database:
         else:
             self.forget_meta("engine")
 
+    def settle(self, data_dir: Path) -> None:
+        """Forget what belongs to the place that this file was copied from: its port, its node's id.
+
+        Two files of one id would take each other's attempts for their own. Devices are numbered
+        anew when a computer starts, so it is told by inodes, and by the computer's own id.
+        """
+        if self.path is None:
+            return
+        with suppress(OSError):
+            home = f"{_computer()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
+            known = self.meta("home")
+            if known != home:
+                for name in () if known is None else ("port", "node"):
+                    self.forget_meta(name)
+                self.set_meta("home", home)
+
     def own_id(self) -> str:
         """Of this file, which several may have of one store; made when it is asked for first.
 
@@ -347,6 +363,13 @@ class Database:
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
         connection.create_scalar_function("row_checksum", of_row, deterministic=True)
         return connection
+
+
+def _computer() -> str:
+    """This computer's id where the system keeps one (machine-id(5)); else empty."""
+    with suppress(OSError):
+        return Path("/etc/machine-id").read_text().strip()
+    return ""
 
 
 @contextmanager

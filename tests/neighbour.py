@@ -2,8 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +17,9 @@ class Neighbour(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.seen: list[str] = []
         self.heard = threading.Condition()
+        self.connections: set[socket.socket] = set()
         self.page = "<!doctype html><title>Neighbour</title>"
+        self.answer_with: Callable[[str], str] = lambda _: self.page
         self.headers: list[tuple[str, str]] = []
         self.status = 200
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -36,6 +38,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Neighbour
     protocol_version = "HTTP/1.1"
 
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.server.heard:
@@ -44,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         for name, value in self.server.headers:
             self.send_header(name, value)
-        text = b"" if self.command == "HEAD" else self.server.page.encode()
+        text = b"" if self.command == "HEAD" else self.server.answer_with(self.path).encode()
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -68,9 +74,6 @@ def neighbour(port: int = 0) -> Iterator[Neighbour]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        for connection in server.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

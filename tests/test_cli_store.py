@@ -14,6 +14,7 @@ from desk import until
 from harness import Server
 from robust import Client, lines, serving
 from shell import Shell
+from window_key import redeem
 
 
 @pytest.fixture
@@ -177,9 +178,9 @@ def test_a_login_address_is_of_the_running_server(used: Shell) -> None:
     assert used("token", "--login").status == 4
     with serving(used.data_dir) as server:
         url = used.ok("token", "--login").strip()
-        assert url.startswith(server.url)
-        path = url.removeprefix(server.url)
-        assert server.get(path, token=None).status == 303
+        address, code = url.split("/#code=")
+        assert address == server.url
+        assert redeem(server, code).status == 200
 
 
 def test_path_tells_where_the_store_is(shell: Shell, tmp_path: Path) -> None:

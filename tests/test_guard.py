@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import Answer, Server
 from robust import JSON, Client, exchange, head, serving
+from window_key import new_code, redeem, window_key, window_secret
 
-OPEN = [("GET", "/"), ("GET", "/static/base.css"), ("POST", "/redeem")]
+OPEN = [("GET", "/"), ("GET", "/static/base.css"), ("GET", "/hello"), ("POST", "/redeem")]
 """What everybody may ask: there is nothing of the store in it."""
 READS = [
     "/openapi.json",
@@ -203,24 +203,6 @@ def test_the_read_token_reads_and_writes_nothing(box: Server) -> None:
             assert ask(box, "GET", path, {}, "read").status in {200, 404}
 
 
-def new_code(box: Server) -> str:
-    address: str = ask(box, "POST", "/login", {}).json()["url"]
-    assert address.startswith(f"{box.url}/#code=")
-    return address.removeprefix(f"{box.url}/#code=")
-
-
-def redeem(box: Server, code: Any) -> Answer:
-    return box.request("POST", "/redeem", json.dumps({"code": code}).encode(), JSON, None)
-
-
-def secret_of(box: Server) -> str:
-    """The window's secret as a browser gets it."""
-    answer = redeem(box, new_code(box))
-    assert answer.status == 200
-    secret: str = answer.json()["secret"]
-    return secret
-
-
 def test_the_way_in_answers_with_the_secret_and_what_the_page_shows_first(box: Server) -> None:
     answer = redeem(box, new_code(box))
     assert 'id="k:a"' in answer.json()["page"]
@@ -240,7 +222,7 @@ def test_the_empty_page_holds_nothing_of_the_store(box: Server) -> None:
 
 
 def test_the_windows_secret_reads_and_writes_as_the_window(box: Server) -> None:
-    secret = secret_of(box)
+    secret = window_key(box, window_secret(box))
     assert ask(box, "GET", "/queries/state/a", {}, secret).json()["value"] == 1
     answer = box.post({"type": "set", "key": "by.window", "value": 1}, secret)
     assert answer.status == 200
@@ -250,7 +232,7 @@ def test_the_windows_secret_reads_and_writes_as_the_window(box: Server) -> None:
 
 
 def test_no_cookie_opens_anything(box: Server) -> None:
-    secret = secret_of(box)
+    secret = window_key(box, window_secret(box))
     for name in ("signalbox", f"signalbox_{box.store[:8]}", "secret", "Authorization"):
         given = {"Cookie": f"{name}={secret}; {name}=Bearer {box.write_token}"}
         for method, path in ROUTES:
@@ -287,15 +269,17 @@ def test_a_login_code_opens_once(box: Server) -> None:
 
 def test_the_secret_and_the_tokens_are_good_after_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path / "store") as first:
-        secret = secret_of(first)
+        secret = window_secret(first)
     with serving(tmp_path / "store") as again:
-        assert ask(again, "GET", "/queries/status", {}, secret).status == 200
+        key = window_key(again, secret)
+        assert ask(again, "GET", "/queries/status", {}, key).status == 200
         assert (again.read_token, again.write_token) == (first.read_token, first.write_token)
 
 
 ALLOWED = {
     "/": "GET,HEAD",
     "/static/base.css": "GET,HEAD",
+    "/hello": "GET,HEAD",
     "/redeem": "POST",
     "/login": "POST",
     "/commands": "POST",

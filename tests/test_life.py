@@ -72,7 +72,8 @@ def let_go(box: Server) -> None:
 def test_the_first_line_and_the_file_say_the_same_and_are_true(server: StartServer) -> None:
     box = server()
     assert endpoint(box.data_dir) == box.endpoint
-    assert list(box.endpoint) == ["url", "read_token", "write_token", "pid", "store", "version"]
+    names = ["url", "read_token", "write_token", "pid", "store", "version", "directory"]
+    assert list(box.endpoint) == names
     assert box.endpoint["pid"] == box.process.pid
     status = box.get("/queries/status").json()
     assert (status["store"], status["version"]) == (box.store, box.endpoint["version"])

@@ -123,6 +123,8 @@ QUERIES = [
     ("/openapi.json", "/openapi.json"),
     ("/", "/"),
     ("/queries/window", "/queries/window"),
+    ("/hello", "/hello?nonce=0123456789abcdef"),
+    ("/hello", "/hello?nonce=x"),
 ]
 
 

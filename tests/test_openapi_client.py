@@ -118,6 +118,7 @@ def test_every_operation_can_be_called(
         "get_history": {"key": "lamp.on", "before": "2"},
         "get_attempt": {"id": "first"},
         "compare": {"from_": "0", "to": "1"},
+        "greet": {"nonce": "0123456789abcdef"},
         "redeem": {"body": models.Redemption(code="unknown")},
     }
     client = package.AuthenticatedClient(

@@ -1,19 +1,22 @@
 """Who may ask: Host, Origin, token or the window's secret. In front of every route."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
 from server.database import Database
-from server.errors import Forbidden, Malformed, Unauthenticated
+from server.errors import Forbidden, Invalid, Malformed, Unauthenticated
+from server.http.proof import mac, proof
+from server.http.shapes import Hello, Proofs
 
 CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
 
 Role = Literal["read", "write", "window"]
-ROLES: Final[tuple[Role, ...]] = ("write", "window", "read")
-PUBLIC: Final = {"/", "/redeem"}
+PUBLIC: Final = {"/", "/hello", "/redeem"}
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class Tokens(NamedTuple):
@@ -39,15 +42,31 @@ class Tokens(NamedTuple):
 class Guard:
     """`port` is where the server listens; `clock` gives seconds."""
 
-    def __init__(self, tokens: Tokens, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, tokens: Tokens, store: str, directory: str, clock: Callable[[], float]
+    ) -> None:
         self._tokens = tokens
+        self._store, self._directory = store, directory
         self._clock = clock
         self._codes: dict[str, float] = {}
+        self._run = secrets.token_hex(16)
+        self._address = ""
+        self._window = ""
+        self._opens: dict[Role, str] = {}
         self._hosts: frozenset[str] = frozenset()
         self._origins: frozenset[str] = frozenset()
 
     def listen_on(self, port: int) -> None:
-        """Requests must name one of these hosts: a page elsewhere cannot (DNS rebinding)."""
+        """Requests must name one of these hosts: a page elsewhere cannot (DNS rebinding).
+
+        A window's secret is good at this port alone, since a stranger who has the port after us has
+        the page's origin as well. It is never sent: what is sent is good for this run alone.
+        """
+        self._address = f"127.0.0.1:{port}"
+        place = f"signalbox window\n{self._address}\n{self._store}\n{self._directory}"
+        self._window = mac(self._tokens.window, place)
+        key = mac(self._window, f"signalbox run\n{self._run}")
+        self._opens = {"write": self._tokens.write, "window": key, "read": self._tokens.read}
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
 
@@ -60,6 +79,17 @@ class Guard:
         self._check_host(environ.get("HTTP_HOST"), environ.get("signalbox.authority"))
         self._check_origin(environ)
         return None if is_public(environ["PATH_INFO"]) else self._role(environ)
+
+    def hello(self, nonce: str) -> Hello:
+        """Proofs that this server knows its secrets, as `/hello` answers. Raises `Invalid`."""
+        if not _NONCE.fullmatch(nonce):
+            raise Invalid(
+                f"The parameter nonce is {_shown(nonce)}; needed are 16 to 128 of A-Z a-z 0-9 _ -."
+            )
+        asked = (nonce, self._address, self._store, self._directory)
+        known = {"read": self._tokens.read, "write": self._tokens.write, "window": self._window}
+        proofs = Proofs(**{name: proof(secret, *asked) for name, secret in known.items()})
+        return Hello(store=self._store, directory=self._directory, run=self._run, proofs=proofs)
 
     def demand_write(self, role: Role | None) -> None:
         """Raises `Forbidden` for a token that may only read."""
@@ -87,7 +117,7 @@ class Guard:
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return self._tokens.window
+        return self._window
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""
@@ -122,8 +152,8 @@ class Guard:
             )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            for role in ROLES:
-                if _equal(token.strip(), getattr(self._tokens, role)):
+            for role, known in self._opens.items():
+                if _equal(token.strip(), known):
                     return role
         raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
 

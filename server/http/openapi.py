@@ -19,6 +19,7 @@ from server.http.shapes import (
     Attempts,
     Compaction,
     Diff,
+    Hello,
     History,
     Item,
     LoginAddress,
@@ -283,6 +284,9 @@ _ROUTES: Final[dict[str, Route]] = {
         _json(Admission),
         body=_json(Redemption),
         tokens=(),
+    ),
+    "GET /hello": Route(
+        "greet", "Proves that this server knows its secrets.", _json(Hello), tokens=()
     ),
     "GET /": Route("open_window", "The window's page, empty.", _text("text/html"), tokens=()),
     "GET /static/{file}": Route(

@@ -94,6 +94,9 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     ),
     "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
     "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
+    "nonce": Parameter(
+        _text(pattern="^[A-Za-z0-9_-]{16,128}$"), "Random, never used before; the proofs are of it."
+    ),
 }
 
 FORMS: Final[dict[tuple[str, str], Parameter]] = {
@@ -128,6 +131,7 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/queries/metrics": (),
     "/queries/stream": ("match", "after", "acks"),
     "/openapi.json": (),
+    "/hello": ("nonce",),
 }
 
 

@@ -272,6 +272,23 @@ class LoginAddress(Shape):
     url: str
 
 
+class Proofs(Shape):
+    """HMACs (SHA-256, hexadecimal) under the read token, the write token, the window's secret."""
+
+    read: str
+    write: str
+    window: str
+
+
+class Hello(Shape):
+    """`directory` is the device and inode of the data directory; `run` is of this process."""
+
+    store: str
+    directory: str
+    run: str
+    proofs: Proofs
+
+
 class Redemption(Shape, forbid_unknown_fields=True):
     """What a one-time address has in its fragment."""
 

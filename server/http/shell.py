@@ -22,7 +22,7 @@ from server.http.ask import Ask
 from server.http.commands import Bodies, Share, read_body
 from server.http.guard import Guard
 from server.http.page import page
-from server.http.queries import json_answer
+from server.http.queries import given_to, json_answer
 from server.http.regions import Regions
 from server.http.shapes import Admission, Redemption
 from server.http.streams import Streams
@@ -64,12 +64,22 @@ class Shell:
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
         app.get("/static/<name>", callback=self.static)
+        app.get("/hello", callback=self.hello)
         app.post("/redeem", callback=self.redeem)
         app.get("/queries/window", callback=self.window)
         app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
+        request = bottle.request
+        if request.environ["HTTP_HOST"].lower().startswith("localhost:"):
+            # That name may lead to ::1, where we do not listen: the page would trust a stranger.
+            port = request.environ["HTTP_HOST"].partition(":")[2]
+            headers = {"Location": f"http://127.0.0.1:{port}/", **dict(HEADERS)}
+            return bottle.HTTPResponse(status=307, headers=headers)
         return _answer(door(), "text/html; charset=utf-8")
+
+    def hello(self) -> bottle.HTTPResponse:
+        return json_answer(self._guard.hello(given_to("/hello").get("nonce", "")))
 
     def redeem(self) -> bottle.HTTPResponse:
         """The secret for a one-time code, and at once what else would be asked for with it."""

@@ -1,21 +1,59 @@
 // The way in: a one-time code in the address becomes this window's secret, which lives as long as
-// its tab and goes with every request. A cookie would go to every port of this computer.
+// its tab and signs every request in. A cookie would go to every port of this computer.
 
 const KEPT = "secret";
 const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
 const RETRY_MS = 500;
+const PROOF_MS = 10_000; // a stranger may say nothing at all
+const BUSY = 429;
 const OUT = "This window is signed out. The command  signalbox token --login  prints an address that opens it.";
 
 const root = document.documentElement;
-const plain = window.fetch.bind(window);
-let secret = "";
+const HERE = `127.0.0.1:${location.port}`;
+const STRANGE = `Something else listens on ${HERE}, or the tokens are new. Open a new address: signalbox token --login`;
 
-/** All scripts ask through this, Datastar's as well, so that none can forget the secret. */
-window.fetch = (address, options = {}) => {
+const plain = window.fetch.bind(window);
+const encoded = (text) => new TextEncoder().encode(text);
+let secret = "";
+let proving = null;
+let stranger = "";
+
+/** Why nothing is sent, where something else than our server answers; else empty. */
+export const strange = () => stranger;
+
+/**
+ * All scripts ask through this, Datastar's as well, so that none can forget it: the server proves
+ * first that it is ours, since after a crash anybody may listen on its port.
+ */
+window.fetch = async (address, options = {}) => {
+  proving ??= prove().finally(() => (proving = null));
+  const key = await proving;
   const headers = new Headers(options.headers);
-  headers.set("Authorization", `Bearer ${secret}`);
+  headers.set("Authorization", `Bearer ${key}`);
   return plain(address, { ...options, headers });
 };
+
+/** The key that opens this run of the server; what follows a crash cannot use it. */
+async function prove() {
+  const nonce = hexadecimal(crypto.getRandomValues(new Uint8Array(16)));
+  stranger = "";
+  const answer = await plain(`/hello?nonce=${nonce}`, { cache: "no-store", signal: AbortSignal.timeout(PROOF_MS) });
+  if (answer.status === BUSY) throw new Error("The server is busy.");
+  const { store, directory, run, proofs } = await answer.json().catch(() => ({}));
+  const wanted = await mac(`signalbox hello\n${nonce}\n${HERE}\n${store}\n${directory}`);
+  stranger = proofs?.window === wanted ? "" : STRANGE;
+  if (stranger) throw new Error(stranger);
+  return mac(`signalbox run\n${run}`);
+}
+
+/** HMAC with SHA-256 under the secret, hexadecimal. */
+async function mac(text) {
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoded(secret), algorithm, false, ["sign"]);
+  return hexadecimal(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoded(text))));
+}
+
+const hexadecimal = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** The page's inside as HTML; null where nobody may see it. */
 async function inside() {
@@ -47,6 +85,7 @@ async function reopened() {
       const answer = await fetch("/queries/window");
       return answer.ok ? await answer.text() : null;
     } catch {
+      if (stranger) return null;
       await new Promise((go) => setTimeout(go, RETRY_MS));
     }
   }
@@ -74,7 +113,7 @@ async function open() {
 
 function refuse() {
   const line = document.getElementById("door");
-  line.textContent = OUT;
+  line.textContent = stranger || OUT;
   line.hidden = false;
 }
 

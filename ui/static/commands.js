@@ -133,7 +133,8 @@ function tell() {
   const what = count === 1 ? "1 change" : `${count} changes`;
   byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
   $._isRefused = Boolean(refused) && $._online && count === 0;
-  if ($._isOut) $._saved = "Open a new address: signalbox token --login";
+  if ($._stranger) $._saved = $._stranger;
+  else if ($._isOut) $._saved = "Open a new address: signalbox token --login";
   else if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
   else if (count) $._saved = `Saving ${what}…`;
   else if (refused) $._saved = whyNot(refused);
@@ -149,7 +150,7 @@ function whyNot({ status, kept, message }) {
 onChange(() => $._outcomes, (text) => {
   for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
 });
-onChange(() => [$._isOut, $._stale].join(), tell);
+onChange(() => [$._isOut, $._stranger, $._stale].join(), tell);
 onChange(() => $._online, (online) => {
   tell();
   if (online) for (const id of [...waiting.keys()]) restart(id);

@@ -1,5 +1,6 @@
 // The page's signals, and whether the stream that keeps the picture current is alive.
 
+import { strange } from "./access.js";
 import { effect, mergePatch, root, startPeeking, stopPeeking } from "./datastar.js";
 
 const QUIET_MS = 20_000; // the server says something at least every 15 s
@@ -67,6 +68,7 @@ mergePatch({
   // Of the page alone.
   _online: true,
   _isOut: false, // the server does not know this window's secret any more
+  _stranger: "", // why nothing is sent to what answers instead of the server
   _news: "", // how many of them came since Activity was last open
   _form: "", // "create", "rename", "delete", "undo" or "restore" in the inspector's place
   _marked: 0, // selected rows
@@ -111,11 +113,11 @@ export function say(text) {
 document.addEventListener("datastar-fetch", ({ detail }) => {
   if (detail.el !== stream) return;
   if (detail.type === "retrying" || detail.type === "error") {
-    ask({ _online: false, _isOut: detail.argsRaw.status === "401" });
+    ask({ _online: false, _isOut: detail.argsRaw.status === "401", _stranger: strange() });
   } else if (detail.type.startsWith("datastar-patch")) {
     heard = performance.now();
     if (detail.type === "datastar-patch-elements") for (const listener of listeners) listener();
-    else ask({ _online: true, _isOut: false });
+    else ask({ _online: true, _isOut: false, _stranger: "" });
   }
 });
 
