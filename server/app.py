@@ -65,10 +65,7 @@ class App:
         in_memory, store = settings.engine == "memory", settings.data_dir / STORE_FILE
         self.is_read_only = not in_memory and is_read_only(store)
         self._claimed = ExitStack()
-        opened = self._claim(store)
-        self.database = Database(None if in_memory else opened)
-        if not self.is_read_only:
-            self.database.settle(settings.data_dir)
+        self.database = self._open(self._claim(store), in_memory)
         self._native = NativeThread()
         clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
         self.node = (
@@ -113,6 +110,12 @@ class App:
             return self._claimed.enter_context(copied(store))
         self._claimed.callback(own(self.data_dir).release)
         return store
+
+    def _open(self, file: Path, in_memory: bool) -> Database:
+        database = Database(None if in_memory else file)
+        if not self.is_read_only:
+            database.settle(self.data_dir)
+        return database
 
     def _engine(self, in_memory: bool) -> Engine:
         if self.node:
