@@ -99,12 +99,11 @@ def test_the_description_says_where_the_server_is(box: Server, document: dict[st
     assert document["servers"] == [{"url": box.url}]
 
 
-def test_every_operation_can_be_called(
-    box: Server, document: dict[str, Any], package: ModuleType
-) -> None:
+def arguments() -> dict[str, dict[str, Any]]:
+    """Of each operation that needs some."""
     models = importlib.import_module("generated.models")
     types = importlib.import_module("generated.types")
-    arguments: dict[str, dict[str, Any]] = {
+    return {
         "send_command": {
             "body": models.SetCommand(type_=models.SetCommandType.SET, key="made", value=[1])
         },
@@ -121,6 +120,12 @@ def test_every_operation_can_be_called(
         "greet": {"nonce": "0123456789abcdef"},
         "redeem": {"body": models.Redemption(code="unknown")},
     }
+
+
+def test_every_operation_can_be_called(
+    box: Server, document: dict[str, Any], package: ModuleType
+) -> None:
+    needed = arguments()
     client = package.AuthenticatedClient(
         base_url=box.url, token=box.write_token, timeout=SECONDS, follow_redirects=False
     )
@@ -128,7 +133,7 @@ def test_every_operation_can_be_called(
     with client:
         for name, tag in operations(document).items():
             api = importlib.import_module(f"generated.api.{tag}.{name}")
-            given = arguments.get(name, {})
+            given = needed.get(name, {})
             if name in ENDLESS:
                 request = api._get_kwargs(**given)  # noqa: SLF001 - it reads to the end otherwise
                 with client.get_httpx_client().stream(**request) as answer:
