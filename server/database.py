@@ -251,7 +251,7 @@ class Database:
         """
         if self.path is None:
             return
-        with suppress(OSError):
+        with suppress(OSError, apsw.Error):  # as on a full disk: the next start looks again
             home = f"{_computer()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
             known = self.meta("home")
             if known != home:
