@@ -13,7 +13,7 @@ from nodes import Site, reach, status, until
 from page_window import OpenWindow, browser, open_window
 from server.clock import DAY
 from shell import Shell
-from test_guard import new_code, redeem
+from window_key import new_code, redeem
 
 SAME_COMPUTER = "ahead => { const right = Date.now; Date.now = () => right() + ahead; }"
 """The browser's clock is the server's."""
