@@ -70,7 +70,9 @@ async function inside() {
 
 async function redeemed(code) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await plain("/redeem", { method: "POST", headers, body: JSON.stringify({ code }) });
+  const asked = plain("/redeem", { method: "POST", headers, body: JSON.stringify({ code }) });
+  preload();
+  const answer = await asked;
   if (!answer.ok) return null;
   const admission = await answer.json();
   secret = admission.secret;
@@ -82,7 +84,9 @@ async function redeemed(code) {
 async function reopened() {
   for (;;) {
     try {
-      const answer = await fetch("/queries/window");
+      const asked = fetch("/queries/window");
+      await proving.then(preload, () => {}); // by then it is on its way
+      const answer = await asked;
       return answer.ok ? await answer.text() : null;
     } catch {
       if (stranger) return null;
@@ -93,6 +97,7 @@ async function reopened() {
 
 // They come while the answer does, but not before it was asked for.
 function preload() {
+  if (document.querySelector("[rel=modulepreload]")) return;
   for (const name of root.dataset.modules.split(" ")) {
     const link = Object.assign(document.createElement("link"), { rel: "modulepreload", href: `/static/${name}.js` });
     document.head.append(link);
@@ -100,9 +105,7 @@ function preload() {
 }
 
 async function open() {
-  const asked = inside();
-  preload();
-  const html = await asked;
+  const html = await inside();
   if (!html) return refuse();
   const { body } = new DOMParser().parseFromString(html, "text/html");
   root.dataset.theme = body.dataset.theme;
