@@ -8,10 +8,22 @@ from typing import Any, Final
 import pytest
 
 from harness import Server
-from nodes import Site, address_at, lost, post, reach, refused_start, regained, standing, until
+from nodes import (
+    Site,
+    address_at,
+    lost,
+    post,
+    reach,
+    refused_start,
+    regained,
+    standing,
+    status,
+    until,
+)
 from redis_logs import OURS, admin, joined, log_at, transaction
 from redis_server import AT_ONCE, RedisServer, free_port
 from server.errors import StoreError, Unavailable
+from ui import views
 
 FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
 
@@ -128,7 +140,10 @@ def test_a_log_that_stops_being_durable_is_told_so_and_takes_nothing_where_that_
         assert standing(strict)["connected"] is True
         last = lenient.set("k", 3)["revision"]
         reach(last, strict)
-        assert strict.get("/queries/status").json()["durability"].startswith("not durable")
+        told = status(strict)
+        assert told["durability"].startswith("not durable")
+        foot = views.foot(engine=told, revision=last, keys=1, rate=None)
+        assert "<b>Nothing is written.</b> The log at" in foot
         at.config_set("appendonly", "yes")
         until(lambda: standing(strict)["durable"])
         assert strict.set("k", 4)["revision"] == last + 1
