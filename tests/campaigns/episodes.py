@@ -35,7 +35,7 @@ class Episodes:
         self._senders: list[Sender] = []
 
     def begin(self) -> None:
-        """Let all senders start."""
+        """Let all senders start; return once each has had something accepted."""
         self._number += 1
         self._over = Event()
         self._senders = begun(
@@ -43,6 +43,7 @@ class Episodes:
             for place, node in enumerate(self._nodes)
             for turn in range(EACH)
         )
+        until(lambda: all(one.has_written for one in self._senders), SETTLED_SECONDS)
 
     def end(self) -> None:
         """Once all works again: what was in doubt has an outcome, and all that was told is true.

@@ -81,6 +81,10 @@ class Sender(Thread):
         self._chance = random.Random(seed)
         self._known: dict[str, int] = {}
 
+    @property
+    def has_written(self) -> bool:
+        return any(one.status == "accepted" for one in self.sent)
+
     def run(self) -> None:
         try:
             with Client(self._server) as client:
