@@ -82,7 +82,13 @@ class RowReader:
         while block := self._block():
             self._handler.extend()
             yield block
-            rest()  # a sender that is fast would keep this greenlet going
+            if self._left() != 0:  # else the end is known before the last rows are taken
+                rest()  # a sender that is fast would keep this greenlet going
+
+    def _left(self) -> int | None:
+        """Bytes of the body that are still to come, where its length is known."""
+        body = self._body
+        return None if body.chunked_input else (body.content_length or 0) - body.position
 
     def _block(self) -> bytes:
         """What has arrived, at least one byte; empty at the end.
@@ -95,7 +101,7 @@ class RowReader:
             line: bytes = body.readline(BLOCK)
             return line
         body.read(0)  # sends "100 Continue" where the sender waits for it
-        left = (body.content_length or 0) - body.position
+        left = self._left()
         data: bytes = body.rfile.read1(min(BLOCK, left)) if left else b""
         body.position += len(data)
         if left and not data:
