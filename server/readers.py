@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Final, TypeVar
+from weakref import WeakSet
 
 import apsw
 from gevent.threadpool import ThreadPool
@@ -25,6 +26,7 @@ class Readers:
 
     def __init__(self, database: Database, threads: int = THREADS) -> None:
         self._database = database
+        self._opened: WeakSet[apsw.Connection] = WeakSet()
         self._here = self._connect()
         self._pool = ThreadPool(threads)
         self._idle: list[apsw.Connection] = []
@@ -66,11 +68,17 @@ class Readers:
         return answer
 
     def close(self) -> None:
-        for connection in (self._here, *self._idle):
+        """Wait for threads whose askers were killed, then close everything.
+
+        SQLite brings the write-ahead log to the file only when the last connection goes.
+        """
+        self._pool.join()
+        for connection in list(self._opened):
             connection.close()
 
     def _connect(self) -> apsw.Connection:
         connection = self._database.reader()
+        self._opened.add(connection)
         search.enable(connection)
         return connection
 
