@@ -21,7 +21,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from harness import ROOT, SECONDS
-from page_window import turn_of
+from page_window import no_loop_runs
 
 T = TypeVar("T")
 
@@ -315,7 +315,7 @@ def page_of(port: int) -> Iterator[Page]:
 @contextmanager
 def pages_of(port: int) -> Iterator[list[Page]]:
     """The same for all windows, in no order."""
-    with turn_of(None), sync_playwright() as playwright:
+    with no_loop_runs(), sync_playwright() as playwright:
         # Qt's engine has one browser context and lets nobody set defaults for it.
         browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
         try:

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import (
@@ -106,41 +106,32 @@ class Window:
         self.page.wait_for_function(expression, arg=argument)
 
 
-class Started(NamedTuple):
-    """A running Chromium, and the asyncio loop of the greenlet that Playwright drives it in."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's, started once for all tests of a file.
 
-    chromium: Browser
-    loop: asyncio.AbstractEventLoop
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Started]:
-    """Debian's, started once for all tests of a process."""
-    with turn_of(None), sync_playwright() as playwright:
+    Playwright's asyncio loop counts as running for as long as it is open, so that nothing else in
+    this process could have one: it ends with the file.
+    """
+    with no_loop_runs(), sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        loop = asyncio.get_running_loop()
-        with turn_of(None):
-            yield Started(started, loop)
+        yield started
         started.close()
 
 
 @pytest.fixture
-def browser(chromium: Started) -> Iterator[BrowserContext]:
-    """A new profile: no cookie and nothing stored. Every window is a tab of its own."""
-    with turn_of(chromium.loop):
-        context = chromium.chromium.new_context(viewport=SIZE)
-        yield context
-        context.close()
+def browser(chromium: Browser) -> Iterator[BrowserContext]:
+    """A new profile: nothing stored. Every window is a tab of its own."""
+    context = chromium.new_context(viewport=SIZE)
+    yield context
+    context.close()
 
 
 @contextmanager
-def turn_of(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-    """Tell asyncio, which knows nothing of greenlets, whose loop runs in this thread meanwhile.
-
-    Other tests of this process have loops of their own in other greenlets.
-    """
+def no_loop_runs() -> Iterator[None]:
+    """Playwright refuses to start where a loop runs in this thread, such as in another greenlet."""
     before = asyncio._get_running_loop()  # noqa: SLF001 - documented for whoever drives a loop
-    asyncio._set_running_loop(loop)  # noqa: SLF001
+    asyncio._set_running_loop(None)  # noqa: SLF001
     try:
         yield
     finally:
