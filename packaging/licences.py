@@ -1,11 +1,13 @@
 """The licences of everything that is bundled, as one text; what it does not know it refuses."""
 
+import os
 import re
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from email.message import Message
+from functools import cache
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -86,8 +88,8 @@ def gather(sources: Iterable[str]) -> list[Licence]:
     for source in {Path(source).resolve() for source in sources}:
         if _is_ours(source) or _is_pythons(source):
             continue
-        if source in owners:
-            named.add(owners[source])
+        if str(source) in owners:
+            named.add(owners[str(source)])
         else:
             packages.add(_package(source))
     named.discard("signalbox")
@@ -104,10 +106,13 @@ def text(found: Iterable[Licence]) -> str:
     return f"Signalbox is made of these parts.\n\n{listed}\n\n" + "\n".join(whole)
 
 
-def _owners() -> dict[Path, str]:
+@cache
+def _owners() -> dict[str, str]:
+    """The distribution that has brought each file, which is no link itself."""
     return {
-        Path(str(each.locate_file(file))).resolve(): _normal(each.name)
+        os.path.normpath(f"{folder}/{file}"): _normal(each.name)
         for each in distributions()
+        for folder in [Path(str(each.locate_file(""))).resolve()]
         for file in each.files or ()
     }
 
