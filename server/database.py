@@ -197,6 +197,7 @@ class Database:
         self._is_relaxed = self._is_in_checkpoint = False
         if path:
             leftovers.check(path)
+            leftovers.forget_served(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             if path and not self.writer.pragma("user_version"):
@@ -425,6 +426,8 @@ def _migrate(connection: apsw.Connection) -> None:
         raise newer_schema(version)
     if version == SCHEMA_VERSION:
         return  # there may be no room to write anything
+    if version == 0:
+        _mark(connection)
     with connection:
         while version < SCHEMA_VERSION:
             steps, version = _MIGRATIONS[version]
@@ -435,3 +438,14 @@ def _migrate(connection: apsw.Connection) -> None:
             "INSERT OR IGNORE INTO meta VALUES ('store', ?1, row_checksum('store', ?1))",
             (secrets.token_hex(8),),
         )
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def _mark(connection: apsw.Connection) -> None:
+    """Have a new file tell of its write-ahead log, before anything is in that alone.
+
+    The log stays where nothing more succeeds, as on a full disk: it would be said to be lost.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.pragma("application_id", leftovers.MARK)
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -1,9 +1,11 @@
 """Whether a file without a store in it once had one: then none is made in its place.
 
 A young store is in its write-ahead log alone. Where that is lost, or the file beside it, SQLite
-sees a new file, and deletes what is left of the log.
+sees a new file, and deletes what is left of the log. A power failure while a store is made leaves
+such a file as well; there nothing is lost, and the next start makes the store.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,9 @@ HEADER: Final = 100
 MAGIC: Final = b"SQLite format 3\0"
 _SCHEMA_COOKIE: Final = slice(40, 44)
 """Counts the changes of the schema; of a file without tables it is zero."""
+_APPLICATION_ID: Final = slice(68, 72)
+MARK: Final = int.from_bytes(b"SBOX")
+"""The file's `application_id` from when a write-ahead log beside it is on the disk for certain."""
 
 
 def check(path: Path) -> None:
@@ -21,8 +26,15 @@ def check(path: Path) -> None:
     size, log = _size(path), _size(_log(path))
     if not size and (log or (size == 0 and _was_served(path))):
         raise StoreError(_lost(path, "is empty" if size == 0 else "is missing"))
-    if size and not log and _has_no_table(path):
+    if size and not log and _is_marked_without_table(path):
         raise StoreError(_lost(path, "has no table", f"{_log(path).name} is missing or empty"))
+
+
+def forget_served(path: Path) -> None:
+    """Where there is nothing of a store: what says that one was served is of an earlier one."""
+    if _size(path) is None and _size(_log(path)) is None:
+        with suppress(OSError):
+            _endpoint(path).unlink(missing_ok=True)
 
 
 def check_new(path: Path) -> None:
@@ -37,16 +49,21 @@ def _log(path: Path) -> Path:
 
 def _was_served(path: Path) -> bool:
     """A server that ended in order has removed it."""
-    return path.with_name("endpoint.json").exists()
+    return _endpoint(path).exists()
 
 
-def _has_no_table(path: Path) -> bool:
+def _endpoint(path: Path) -> Path:
+    return path.with_name("endpoint.json")
+
+
+def _is_marked_without_table(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             header = file.read(HEADER)
     except OSError:
         return False  # opening it says why
-    return header.startswith(MAGIC) and not any(header[_SCHEMA_COOKIE])
+    is_marked = header[_APPLICATION_ID] == MARK.to_bytes(4)
+    return header.startswith(MAGIC) and is_marked and not any(header[_SCHEMA_COOKIE])
 
 
 def _lost(path: Path, *found: str) -> str:

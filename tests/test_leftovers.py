@@ -1,7 +1,10 @@
 """A store of which a part is lost is refused: no empty one is made in its place."""
 
+import resource
 import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,27 @@ def test_with_an_empty_file(young: Path) -> None:
 
 def test_where_nothing_was_a_store_is_made(tmp_path: Path) -> None:
     (tmp_path / "endpoint.json").write_text("{}")
+    with Store(tmp_path / NAME) as store:
+        assert store.readmodel.keys() == 0
+    assert not (tmp_path / "endpoint.json").exists(), "it would say that a store was served here"
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file can become larger than so many bytes meanwhile."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+@pytest.mark.parametrize("size", [0, 1024, 4096, 4200, 8192, 16_384])
+def test_where_a_store_could_not_be_made_the_next_start_makes_it(tmp_path: Path, size: int) -> None:
+    with room_for(size), pytest.raises(StoreError):
+        Database(tmp_path / NAME)
     with Store(tmp_path / NAME) as store:
         assert store.readmodel.keys() == 0
 

@@ -109,6 +109,8 @@ def complaints(
         if played in moments:
             shutil.rmtree(image, ignore_errors=True)
             disk.cut(image, survives)
+            if any(isinstance(one, Acknowledged) for one in history.trace[:played]):
+                (image / "endpoint.json").write_text("{}")  # a server answered
             if said := complaint(image, history, played):
                 yield f"after {played} moments: {said}"
 
