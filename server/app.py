@@ -51,6 +51,8 @@ SWITCH_SECONDS: Final = 0.0005
 GARBAGE: Final = 50_000
 """Objects between two collections: an import makes thousands that all stay until its commit."""
 FILES: Final = 65_536
+ENDING_SECONDS: Final = 3.0
+"""A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 
 
 class App:
@@ -65,7 +67,7 @@ class App:
         in_memory, store = settings.engine == "memory", settings.data_dir / STORE_FILE
         self.is_read_only = not in_memory and is_read_only(store)
         self._claimed = ExitStack()
-        self.database = self._open(self._claim(store), in_memory)
+        self.database = self._open(self._claim(store, settings), in_memory)
         self._native = NativeThread()
         clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
         self.node = (
@@ -104,11 +106,15 @@ class App:
         self._server = self._bind(serve)
         self.url = ""
 
-    def _claim(self, store: Path) -> Path:
-        """Own the data directory, unless nothing can be written there; the file to open."""
+    def _claim(self, store: Path, settings: Settings) -> Path:
+        """Own the data directory, unless nothing can be written there; the file to open.
+
+        Whoever starts a server for itself would rather use that of whoever was faster.
+        """
         if self.is_read_only:
             return self._claimed.enter_context(copied(store))
-        self._claimed.callback(own(self.data_dir).release)
+        seconds = ENDING_SECONDS if settings.linger is None else 0.0
+        self._claimed.callback(own(self.data_dir, seconds).release)
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
@@ -265,13 +271,16 @@ LIMITS: Final = {
 }
 
 
-def own(data_dir: Path) -> FileLock:
-    """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`."""
+def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
+    """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
+
+    For so long another one may still hold it: that of a command just typed is about to end.
+    """
     os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(data_dir / "server.lock")
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=seconds)
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
     except OSError as error:
