@@ -27,9 +27,7 @@ def run(given: str | None) -> int:
     except (NotRunning, Rejected, instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
-        from server.failures import reason  # noqa: PLC0415 - for this alone
-
-        why = f"The data directory cannot be used: {reason(error)}."
+        why = places.unusable(error)
     print(f"signalbox: {why}", file=sys.stderr)
     _show(why)
     return FAILED

@@ -20,6 +20,14 @@ def log_file(data_dir: Path) -> Path:
     return _private(logs if is_default else data_dir / "log") / "server.log"
 
 
+def unusable(error: OSError) -> str:
+    """Which folder cannot be made or used, and why, as a sentence."""
+    from server.failures import reason  # noqa: PLC0415 - for this alone
+
+    where = f"The data directory {error.filename}" if error.filename else "The data directory"
+    return f"{where} cannot be used: {reason(error)}."
+
+
 def _private(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -26,7 +26,7 @@ RESTORE: Final = (
     "read, or with `sqlite3 FILE .recover` what SQLite still finds in it."
 )
 _UNREADABLE: Final = (
-    "The file cannot be opened: its header, the number of its schema or its first tables are "
+    "The file {} cannot be opened: its header, the number of its schema or its first tables are "
     "damaged, or it is no SQLite database."
 )
 REBUILD: Final = "The event log is sound: `signalbox rebuild` makes everything else anew from it."
@@ -56,7 +56,7 @@ def verify(data_dir: Path) -> dict[str, Any]:
             connection.execute("BEGIN")
             found |= _checked(connection)
     except DamagedStore:
-        found |= {"problems": [_UNREADABLE], "advice": RESTORE, "notes": []}
+        found |= {"problems": [_UNREADABLE.format(_path(data_dir))], "advice": RESTORE, "notes": []}
     return found | {"ok": not found["problems"]}
 
 

@@ -194,10 +194,12 @@ def test_path_tells_where_the_store_is(shell: Shell, tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_named(shell: Shell) -> None:
     shell.data_dir.mkdir()
     (shell.data_dir / "signalbox.db").write_bytes(b"no database" * 100)
-    for arguments in (["verify"], ["get", "k"]):
-        done = shell(*arguments)
-        assert (done.status, done.out) == (4, "")
-        assert "signalbox.db" in done.err
+    done = shell("get", "k")
+    assert (done.status, done.out) == (4, "")
+    assert "signalbox.db" in done.err
+    told = shell("verify")
+    assert (told.status, told.err, told.out.splitlines()[0]) == (1, "", "DAMAGED")
+    assert str(shell.data_dir / "signalbox.db") in told.out
 
 
 def test_a_folder_that_cannot_be_made_is_named(shell: Shell, tmp_path: Path) -> None:

@@ -180,11 +180,7 @@ def _data_dir(context: click.Context, option: click.Parameter, given: str | None
     try:
         return places.data_dir(not_empty(context, option, given) or context.obj)
     except OSError as error:
-        from server.failures import reason  # noqa: PLC0415 - for this alone
-
-        where = error.filename or "named"
-        why = f"The data directory {where} cannot be used: {reason(error)}."
-        raise signalbox.NotRunning(why) from error
+        raise signalbox.NotRunning(places.unusable(error)) from error
 
 
 def _nests_deeper(level: list[Any], limit: int) -> bool:
