@@ -18,10 +18,12 @@ from harness import SECONDS, Server
 from robust import serving
 
 CONFIG: Final = """
-content_type_overrides: {application/x-ndjson: application/octet-stream}
+content_type_overrides:
+  application/x-ndjson: application/octet-stream
+  text/csv: application/octet-stream
 post_hooks: []
 """
-"""It knows no NDJSON by itself."""
+"""It knows neither NDJSON nor CSV by itself: both are files."""
 ENDLESS: Final = ("follow", "follow_page")
 
 
@@ -148,5 +150,22 @@ def test_every_operation_can_be_called(
     assert answers["get_history"].parsed.items[0].id == "first"
     assert answers["compare"].parsed.items[0].key == "lamp.on"
     assert answers["get_attempt"].parsed.actor
-    assert json.loads(answers["import_commands"].content.splitlines()[-1])["accepted"] == 1
+    assert summary(answers["import_commands"])["accepted"] == 1
     assert box.value("made") == [1]
+
+
+def summary(answer: Any) -> Any:
+    """What an import says last."""
+    return json.loads(answer.content.splitlines()[-1])
+
+
+def test_a_file_and_an_object_can_be_imported(box: Server, package: ModuleType) -> None:
+    types = importlib.import_module("generated.types")
+    given = importlib.import_module("generated.models").ImportCommandsJsonBody.from_dict({"o": 1})
+    rows = types.File(payload=io.BytesIO(b"key,value\nc,2\n"))
+    api = importlib.import_module("generated.api.commands.import_commands")
+    with package.AuthenticatedClient(base_url=box.url, token=box.write_token) as client:
+        for body, name in ((given, types.UNSET), (rows, "rows.csv")):
+            answer = api.sync_detailed(client=client, body=body, name=name)
+            assert (answer.status_code, summary(answer)["accepted"]) == (HTTPStatus.OK, 1)
+    assert (box.value("o"), box.value("c")) == (1, 2)

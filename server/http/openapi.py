@@ -42,6 +42,8 @@ Schema = dict[str, Any]
 
 _SCHEMAS: Final = "#/components/schemas/"
 _TEXT: Final = {"type": "string"}
+_FILE: Final = {"type": "string", "format": "binary"}
+_ANY_OBJECT: Final = {"type": "object", "additionalProperties": True}
 _ID: Final = {"type": "string", "pattern": ID}
 _ENVELOPE: Final[Schema] = {
     "id": _ID,
@@ -212,11 +214,11 @@ def _lines(*kinds: Any) -> Schema:
 
 
 def _octets(*kinds: Any) -> Schema:
-    """Lines as a body to send: generators of clients then take a file."""
-    file = {"type": "string", "format": "binary"}
-    lines = _lines(*kinds)
-    lines["application/x-ndjson"]["schema"] = file
-    return lines | {kind: {"schema": file} for kind in MEDIA_TYPES if kind not in lines}
+    """What can be imported: generators of clients take a file, or the one object of a JSON file."""
+    bodies: Schema = {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
+    bodies["application/x-ndjson"]["x-line"] = _any_of(kinds)
+    bodies["application/json"]["schema"] = _ANY_OBJECT
+    return bodies
 
 
 def _events() -> Schema:
@@ -241,7 +243,7 @@ def _export() -> Schema:
             "schema": _TEXT,
             "x-line": {"anyOf": [_ref("Set"), _ref("Recorded")]},
         },
-        "application/json": {"schema": {"type": "object", "additionalProperties": True}},
+        "application/json": {"schema": _ANY_OBJECT},
         **_text("text/csv"),
         **_text("text/plain"),
     }
