@@ -28,6 +28,7 @@ from nodes import (
     whole,
 )
 from robust import Client, lines
+from server import events
 from server.engines.base import LogConflict
 from server.events import Change
 
@@ -263,11 +264,14 @@ def test_a_new_node_catches_up_from_an_old_log_and_serves_the_same(
     assert_equal_when_ended(one, new)
 
 
-def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(site: Site) -> None:
+def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = site.node()
     node.set("k", 1)
-    (newer,) = sets(2, 1)
-    site.log().append([newer._replace(version=99)], 1)
+    with monkeypatch.context() as newer:  # this process is the newer Signalbox
+        newer.setattr(events, "VERSION", 99)
+        site.log().append(sets(2, 1), 1)
     until(lambda: "version 99" in (standing(node)["problem"] or ""))
     refused = post(node, "set", key="k", value=2)
     assert (refused["status"], refused["code"]) == ("rejected", "unavailable")
