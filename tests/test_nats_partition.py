@@ -85,4 +85,6 @@ def test_a_new_node_passes_over_a_server_that_is_cut_off(
         far.set("x", "before")
         cluster.part(0)
         until(lambda: post(far, "set", key="x", value="after")["status"] == "accepted", 30)
-        assert site.node().value("x") == "after"
+        new = site.node()
+        reach(far.get("/queries/state/x").json()["revision"], new)
+        assert new.value("x") == "after"

@@ -1,7 +1,5 @@
 """Several nodes on one log: what one writes the others show, and who was first is the log's say."""
 
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from freezing import freeze, thaw
 from harness import Server
 from nodes import (
     KINDS,
@@ -144,7 +143,7 @@ def test_a_node_that_was_frozen_decides_by_what_was_written_meanwhile(
         other = site.node()
         start = one.set("k", "start")["revision"]
         reach(start, other)
-        os.kill(other.pid, signal.SIGSTOP)
+        freeze(other.pid)
         for turn in range(300):
             writer.send("set", key="k", value=turn)
         late, fresh = other.connect(), other.connect()
@@ -152,7 +151,7 @@ def test_a_node_that_was_frozen_decides_by_what_was_written_meanwhile(
             body = f'{{"type":"set","key":"k","value":"me","expect":{{"revision":{expected}}}}}'
             kind_of = {"Content-Type": "application/json"}
             connection.request("POST", "/commands", body, other.authorization() | kind_of)
-        os.kill(other.pid, signal.SIGCONT)
+        thaw(other.pid)
         assert late.getresponse().status == 409
         assert fresh.getresponse().status == 200
         late.close()

@@ -1,6 +1,5 @@
 """The engine goes away and comes back: reads go on, commands wait a little, nothing is guessed."""
 
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -10,6 +9,7 @@ from time import monotonic
 import pytest
 
 from conftest import StartServer
+from freezing import freeze, thaw
 from nodes import (
     BOUND,
     KINDS,
@@ -196,12 +196,12 @@ def test_an_import_whose_outcome_is_not_known_says_so_and_can_be_sent_again(
 ) -> None:
     node = own_site.node()
     node.set("n", 1)
-    own_engine.process.send_signal(signal.SIGSTOP)
+    freeze(own_engine.process.pid)
     body = b'{"type": "add", "key": "n"}\n' * 3
     with Client(node) as client:
         *_, summary = client.load(body, id="again")
         assert (summary["status"], summary["code"]) == ("unknown", "unavailable")
-        own_engine.process.send_signal(signal.SIGCONT)
+        thaw(own_engine.process.pid)
         regained(node)
         *_, summary = client.load(body, id="again")
         assert summary["status"] == "accepted", summary

@@ -1,14 +1,13 @@
 """A log that is not what it was is told loudly and never merged; so is what it keeps on disk."""
 
 import json
-import os
 import shutil
-import signal
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from freezing import freeze, thaw
 from harness import Server
 from nats_server import NatsServer
 from nodes import (
@@ -159,13 +158,13 @@ def test_a_frozen_node_does_not_write_into_a_log_that_has_taken_its_logs_place(
     """The other one ends at the same revision, so that an expectation of its end holds in it."""
     node = own_site.node()
     written(node, 1, 10)
-    os.kill(node.pid, signal.SIGSTOP)
+    freeze(node.pid)
     remove_log(own_engine)
     found_another(own_site, 10)
     connection = node.connect()
     body = json.dumps({"type": "set", "key": "k", "value": "lost", "id": "lost"})
     connection.request("POST", "/commands", body, node.authorization() | JSON)
-    os.kill(node.pid, signal.SIGCONT)
+    thaw(node.pid)
     assert connection.getresponse().status == 503
     connection.close()
     assert_stands_apart(node, own_site, "0" * 32)

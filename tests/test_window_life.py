@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 import signalbox
 from desk import Desk, Shown, desk, display, free_port, is_running, page_of, screen, until
+from freezing import freeze, thaw
 from harness import AFRESH, SECONDS, Server
 
 __all__ = ["desk", "display"]
@@ -46,12 +47,12 @@ def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) ->
 def test_page_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:
     shown = desk.open()
     before = desk.endpoint()
-    shown.process.send_signal(signal.SIGSTOP)  # so that somebody else can be faster
+    freeze(shown.process.pid)  # so that somebody else can be faster
     os.kill(before["pid"], signal.SIGKILL)
     port = str(urlsplit(before["url"]).port)
     other = Server(tmp_path / "other", "--port", port)
     try:
-        shown.process.send_signal(signal.SIGCONT)
+        thaw(shown.process.pid)
         until(lambda: desk.endpoint()["url"] != before["url"], "the server is elsewhere")
         desk.await_streams()
     finally:
@@ -144,7 +145,7 @@ def test_opens_over_what_a_crash_of_everything_left(desk: Desk) -> None:
     shown = desk.open()
     desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})
     before = desk.endpoint()
-    os.kill(before["pid"], signal.SIGSTOP)  # so that it cannot end in order
+    freeze(before["pid"])  # so that it cannot end in order
     shown.process.kill()
     os.kill(before["pid"], signal.SIGKILL)
     assert (desk.data_dir / "endpoint.json").exists()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, expect
 
 from desk import Desk, Shown, desk, display, free_port, pages_of, press_close, until
+from freezing import freeze, thaw
 from harness import SECONDS, Server
 
 __all__ = ["desk", "display"]
@@ -114,11 +115,11 @@ def test_every_window_finds_the_server_that_comes_back(desk: Desk) -> None:
 def test_every_window_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:
     shown, _ = open_two(desk)
     before = desk.endpoint()
-    shown.process.send_signal(signal.SIGSTOP)  # so that somebody else can be faster
+    freeze(shown.process.pid)  # so that somebody else can be faster
     os.kill(before["pid"], signal.SIGKILL)
     other = Server(tmp_path / "other", "--port", str(urlsplit(before["url"]).port))
     try:
-        shown.process.send_signal(signal.SIGCONT)
+        thaw(shown.process.pid)
         until(lambda: desk.endpoint()["url"] != before["url"], "the server is elsewhere")
         desk.await_streams(3)
     finally:
