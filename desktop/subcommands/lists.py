@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from desktop.subcommands import connect, json_option, one_line, print_json, read_dir_option, shown
+from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.tables import items, print_lines, print_rows
 
@@ -14,7 +15,7 @@ TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 COUNT: Final = click.IntRange(min=1)
 
 
-@click.command("ls")
+@click.command("ls", cls=Literal)
 @click.argument("match", default="**")
 @click.option("--search", metavar="TEXT", help="Only where TEXT is in key or value.")
 @click.option("--type", "type_", type=click.Choice(TYPES), help="Only values of this type.")
@@ -50,7 +51,7 @@ def ls(
             print_rows(("key", "value", "changed", "by"), rows, shown_columns=2)
 
 
-@click.command("tree")
+@click.command("tree", cls=Literal)
 @click.argument("prefix", default="")
 @at_option
 @json_option

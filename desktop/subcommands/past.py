@@ -48,7 +48,7 @@ def history(key: str, before: int | None, limit: int | None, as_json: bool, data
             print_rows(TITLES, islice(_rows(versions), limit))
 
 
-@click.command("diff")
+@click.command("diff", cls=Literal)
 @click.argument("since", metavar="FROM", type=MOMENT)
 @click.argument("until", metavar="TO", type=MOMENT)
 @click.argument("match", default="**")

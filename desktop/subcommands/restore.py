@@ -19,6 +19,7 @@ from desktop.subcommands import (
     print_json,
     say,
 )
+from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.past import differences, print_differences
 
@@ -26,7 +27,7 @@ SHOWN: Final = 20
 """So many keys are listed before it is asked."""
 
 
-@click.command("restore")
+@click.command("restore", cls=Literal)
 @click.argument("moment", metavar="REV|TIME", type=MOMENT)
 @click.argument("match", default="**")
 @click.option("--without", metavar="PREFIX.", multiple=True, help="Leave what is below as it is.")

@@ -23,6 +23,7 @@ from desktop.subcommands import (
     print_json,
     read_dir_option,
 )
+from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
@@ -80,7 +81,7 @@ def import_(
     return _tell(lines, as_json)
 
 
-@click.command("export")
+@click.command("export", cls=Literal)
 @click.argument("match", required=False)
 @click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
 @click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")

@@ -19,9 +19,10 @@ from desktop.subcommands import (
     say,
     shown,
 )
+from desktop.subcommands.arguments import Literal
 
 
-@click.command("watch")
+@click.command("watch", cls=Literal)
 @click.argument("match", default="**")
 @click.option("--after", metavar="REV", help="Only what came after this revision.")
 @click.option("--until", metavar="JSON", help="End when a value equals this.")
