@@ -152,6 +152,19 @@ def test_every_name_of_an_env_file_is_known(name: str) -> None:
     assert formats.by_name(name) == "env"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (".envelope.json", "json"),
+        (".environment.csv", "csv"),
+        (".envoy", None),
+        (".envrc.txt", "lines"),
+    ],
+)
+def test_a_name_that_only_begins_like_one_is_none(name: str, kind: str | None) -> None:
+    assert formats.by_name(name) == kind
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])

@@ -45,7 +45,7 @@ class File:
 def by_name(name: str) -> str | None:
     """The format that a file's name tells; `.env`, `.env.local` and `prod.env` are all alike."""
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    if base.startswith(".env"):
+    if base in (".env", ".envrc") or base.startswith(".env."):
         return "env"
     ending = base.rpartition(".")[2]
     return ending if ending in READERS else _ENDINGS.get(ending)
