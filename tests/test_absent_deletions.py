@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from any_engine import ENGINES, NodeStore, any_store
 from brokers import new_log
+from harness import Server
+from robust import NDJSON
 from server import log, maintenance
 from server.commands import Attempt, read_attempt, read_line
 from server.decide import Changes, State, prepared
@@ -215,6 +217,28 @@ def test_a_file_that_was_damaged_so_is_sound_after_a_rebuild(tmp_path: Path) -> 
         assert_whole(store)
         assert_goes_on(store)
     assert_sound(tmp_path, IGNORED)
+
+
+def test_its_history_is_the_same_log_in_another_store(tmp_path: Path) -> None:
+    first, copied = tmp_path / "first", tmp_path / "copy"
+    first.mkdir()
+    damage(first / STORE)
+    assert maintenance.rebuild(first)["ok"]
+    source, target = Server(first), Server(copied)
+    try:
+        told = source.get("/queries/export?history=1").body
+        answer = target.request("POST", "/commands/import", told, NDJSON)
+        done = json.loads(answer.body.splitlines()[-1])
+        assert (done["status"], done["accepted"]) == ("accepted", len(history()))
+        assert target.get("/queries/export?history=1").body == told
+        assert (source.stop(), target.stop()) == (0, 0)
+    finally:
+        source.kill()
+        target.kill()
+    assert_sound(copied, IGNORED)
+    with Store(copied / STORE) as store:
+        assert_whole(store)
+        assert_goes_on(store)
 
 
 def test_a_rebuild_in_small_steps_counts_the_same(

@@ -129,7 +129,6 @@ WRONG = {
     "no actor": (changed(3, actor=""), "actor"),
     "no key": (changed(3, changes=[{"key": "a..b", "value": 1}]), "key"),
     "neither value nor deleted": (changed(3, changes=[{"key": "a"}]), "deleted"),
-    "deleted and never there": (changed(3, changes=[{"key": "c", "deleted": True}]), "not there"),
     "twice a key": (changed(3, changes=[{"key": "a", "value": 1}] * 2), "once"),
     "no setting": (changed(3, changes=[{"key": "_signalbox.x", "value": 1}]), "setting"),
     "a useless setting": (

@@ -167,15 +167,17 @@ class Recording:
         self._ids.clear()
 
     def _with_news(self) -> list[Transaction]:
-        """The piece, its changes with whether their key did not exist before."""
+        """The piece, its changes with whether their key did not exist before.
+
+        A log may delete what is not there, which does nothing: it is the same log here.
+        """
         exist = self._existing({change.key for _, one in self._piece for change in one.changes})
         found = []
         for number, one in self._piece:
-            changes = []
-            for key, raw, _ in one.changes:
-                if raw is None and key not in exist:
-                    raise located(Invalid(f"It deletes {key}, which is not there."), number)
-                changes.append(Change(key, raw, raw is not None and key not in exist))
+            changes = [
+                Change(key, raw, raw is not None and key not in exist)
+                for key, raw, _ in one.changes
+            ]
             exist |= {change.key for change in changes if change.raw is not None}
             exist -= {change.key for change in changes if change.raw is None}
             found.append(_as_exported(one._replace(changes=changes), number))
