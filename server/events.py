@@ -45,7 +45,6 @@ class Transaction(NamedTuple):
     type: str
     fingerprint: bytes
     changes: list[Change]
-    version: int = VERSION
     of: tuple[int, ...] = ()
     compacted: int = 0
     checksum: int | None = None
@@ -92,7 +91,7 @@ def encode(transaction: Transaction) -> bytes:
     Its revision is its place in the log. Whether it is as it was written is seen where it comes
     from: the checksum is that of what is here.
     """
-    _, *content, _, of, compacted, _ = transaction
+    _, *content, of, compacted, _ = transaction
     return _ENCODER.encode((VERSION, *content, of, compacted, checksum(transaction)))
 
 
@@ -103,7 +102,7 @@ def decode(data: bytes, revision: int) -> Transaction:
     ours has written or what is not as it was written.
     """
     *content, of, compacted, found = _parts(data, revision)
-    one = Transaction._make((revision, *content, VERSION, of, compacted, None))
+    one = Transaction._make((revision, *content, of, compacted, None))
     if found not in (None, checksum(one)):
         raise StoreError(
             f"The log's transaction at revision {revision} is damaged: its content does not fit "

@@ -234,7 +234,7 @@ def test_an_event_that_is_not_as_it_was_written_is_refused_by_its_revision() -> 
 
 
 def test_an_event_of_the_first_version_becomes_one_of_today() -> None:
-    _, *content, _, of, compacted, _ = one()
+    _, *content, of, compacted, _ = one()
     data = msgspec.msgpack.encode((1, *content, of, compacted))
     assert events.decode(data, 3) == one()
 

@@ -40,7 +40,7 @@ class Tokens(NamedTuple):
 
 
 class Guard:
-    """`port` is where the server listens; `clock` gives seconds."""
+    """`store` is its id, `directory` names its place; `clock` gives seconds."""
 
     def __init__(
         self, tokens: Tokens, store: str, directory: str, clock: Callable[[], float]
