@@ -163,9 +163,14 @@ def connect(
 
 
 def default_data_dir() -> Path:
-    """`SIGNALBOX_DATA_DIR`, else the user's data folder as platformdirs finds it."""
+    """`SIGNALBOX_DATA_DIR`, else the user's data folder as platformdirs finds it.
+
+    Raises `NotRunning` where the variable is empty: a script that has not set it means another one.
+    """
     if given := os.environ.get("SIGNALBOX_DATA_DIR"):
         return Path(given).expanduser().absolute()
+    if given == "":
+        raise NotRunning("SIGNALBOX_DATA_DIR is empty; it is the folder of the store.")
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "signalbox"
     if sys.platform == "darwin":

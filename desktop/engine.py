@@ -11,6 +11,8 @@ import signalbox
 
 ENGINE: Final = "SIGNALBOX_ENGINE"
 DURABLE: Final = "SIGNALBOX_REQUIRE_DURABLE"
+_ANYWHERE: Final = {"data_dir": os.curdir}
+"""For settings that are read for all but their folder, which has been found already."""
 
 
 def wish(engine: str | None, require_durable: bool) -> None:
@@ -32,7 +34,7 @@ def problem() -> str | None:
     from server.settings import read_settings  # noqa: PLC0415
 
     try:
-        read_settings({})
+        read_settings(_ANYWHERE)
     except StoreError as error:
         return str(error)
     return None
@@ -58,7 +60,7 @@ def _check(status: dict[str, Any]) -> None:
 
     if wrong := problem():
         raise signalbox.NotRunning(wrong)
-    settings, runs = read_settings({}), _shown(status)
+    settings, runs = read_settings(_ANYWHERE), _shown(status)
     if settings.engine is not None and (wanted := _address(settings.engine)) != runs:
         raise signalbox.NotRunning(
             f"The server that runs uses the engine {runs}, not {wanted}. End it first; a store "

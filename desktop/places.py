@@ -9,8 +9,12 @@ import signalbox
 
 def data_dir(given: str | None = None) -> Path:
     """The store's folder: as given, else `SIGNALBOX_DATA_DIR`, else the user's data folder."""
-    folder = Path(given).expanduser().absolute() if given else signalbox.default_data_dir()
-    return _private(folder)
+    return _private(chosen(given))
+
+
+def chosen(given: str | None = None) -> Path:
+    """As `data_dir`, but not made. Raises `NotRunning` where the variable is empty."""
+    return Path(given).expanduser().absolute() if given else signalbox.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:

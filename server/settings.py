@@ -134,7 +134,8 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
     text = environ.get(setting.variable) if given is None else str(given)
-    if given == "":  # a script's variable that is not set would choose another store
+    # A script's variable that is not set would choose another store.
+    if given == "" or (setting.name == "data_dir" and text == ""):
         raise StoreError(f"The setting {setting.name} is empty: {setting.help}")
     if not text:
         return setting.default

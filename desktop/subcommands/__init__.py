@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -23,7 +24,6 @@ MAX_DEPTH: Final = 100
 ENVELOPE: Final = 3
 """Levels around a value in what is read: a transaction, its list of changes and one of them."""
 
-_SIGNS: Final = ("signalbox.db", "endpoint.json")
 _LISTED: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,16 +38,22 @@ class TooDeep(ValueError):
 
 def data_dir_option(function: Function) -> Function:
     """`--data-dir`, here or before the subcommand."""
-    return click.option("--data-dir", metavar="D", callback=_data_dir, help="Folder of the store.")(
-        function
-    )
+    return _dir_option(_data_dir)(function)
 
 
 def read_dir_option(function: Function) -> Function:
-    """As `data_dir_option`, for what only reads: a folder that is named must have a store."""
-    return click.option("--data-dir", metavar="D", callback=_read_dir, help="Folder of the store.")(
-        function
-    )
+    """As `data_dir_option`, for what needs a past: a folder that is named must have a store."""
+    return _dir_option(_read_dir)(function)
+
+
+def file_dir_option(function: Function) -> Function:
+    """As `data_dir_option`, for what works on the file: there must be a store, always."""
+    return _dir_option(_file_dir)(function)
+
+
+def where_option(function: Function) -> Function:
+    """As `data_dir_option`, whether the folder is there or not."""
+    return _dir_option(_where)(function)
 
 
 def json_option(function: Function) -> Function:
@@ -167,12 +173,24 @@ def not_empty(_: click.Context, __: click.Parameter, given: str | None) -> str |
     return given
 
 
+def _dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
+    return click.option("--data-dir", metavar="D", callback=callback, help="Folder of the store.")
+
+
+def _where(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    return places.chosen(not_empty(context, option, given) or context.obj)
+
+
+def _file_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    folder = _where(context, option, given)
+    _check_store(folder)
+    return folder
+
+
 def _read_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    chosen = not_empty(context, option, given) or context.obj
-    folder = Path(chosen).expanduser().absolute() if chosen else None
-    # A shared log may be read by a new node, and a store in memory has no file but a server.
-    if folder and not (engine.is_wished() or any((folder / name).exists() for name in _SIGNS)):
-        raise signalbox.NotRunning(f"There is no store in {folder}.")
+    is_named = given or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
+    if is_named and not engine.is_wished():  # a shared log may be read by a new node
+        return _file_dir(context, option, given)
     return _data_dir(context, option, given)
 
 
@@ -181,6 +199,16 @@ def _data_dir(context: click.Context, option: click.Parameter, given: str | None
         return places.data_dir(not_empty(context, option, given) or context.obj)
     except OSError as error:
         raise signalbox.NotRunning(places.unusable(error)) from error
+
+
+def _check_store(folder: Path) -> None:
+    """Raises `NotRunning` where there is none; one in memory has no file, but a server."""
+    try:
+        is_there = (folder / "signalbox.db").exists()
+    except OSError as error:
+        raise signalbox.NotRunning(places.unusable(error)) from error
+    if not is_there and signalbox.find(folder) is None:
+        raise signalbox.NotRunning(f"There is no store in {folder}.")
 
 
 def _nests_deeper(level: list[Any], limit: int) -> bool:

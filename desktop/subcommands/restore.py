@@ -13,10 +13,10 @@ from desktop.subcommands import (
     REJECTED,
     complain,
     connect,
-    data_dir_option,
     json_option,
     print_ack,
     print_json,
+    read_dir_option,
     say,
 )
 from desktop.subcommands.arguments import Literal
@@ -34,7 +34,7 @@ SHOWN: Final = 20
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @json_option
-@data_dir_option
+@read_dir_option
 def restore(
     moment: str,
     match: str,

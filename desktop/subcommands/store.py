@@ -11,10 +11,11 @@ from desktop.subcommands import (
     REJECTED,
     complain,
     connect,
-    data_dir_option,
+    file_dir_option,
     json_option,
     print_json,
     read_dir_option,
+    where_option,
 )
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import print_rows
@@ -23,7 +24,7 @@ from desktop.subcommands.tables import print_rows
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-@read_dir_option
+@file_dir_option
 def backup(file: Path, as_json: bool, data_dir: Path) -> int:
     """Copy the store as it is at one moment to FILE."""
     from server import maintenance  # noqa: PLC0415 - only what works on the file needs the server
@@ -41,7 +42,7 @@ def backup(file: Path, as_json: bool, data_dir: Path) -> int:
 
 @click.command("verify")
 @json_option
-@read_dir_option
+@file_dir_option
 def verify(as_json: bool, data_dir: Path) -> int:
     """Check that the file is sound and that replaying the log gives the state."""
     from server import maintenance  # noqa: PLC0415 - as above
@@ -51,7 +52,7 @@ def verify(as_json: bool, data_dir: Path) -> int:
 
 @click.command("rebuild")
 @json_option
-@read_dir_option
+@file_dir_option
 def rebuild(as_json: bool, data_dir: Path) -> int:
     """Make the state anew from the event log; not beside a running server."""
     from server import maintenance  # noqa: PLC0415 - as above
@@ -68,7 +69,7 @@ def rebuild(as_json: bool, data_dir: Path) -> int:
 @click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
 @click.option("--confirm", is_flag=True, help="This computer's clock is right, though it leapt.")
 @json_option
-@data_dir_option
+@read_dir_option
 def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None:
     """Remove now what retention lets go from the history."""
     with connect(data_dir) as box:
@@ -100,7 +101,7 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
 @click.option("--rotate", is_flag=True, help="Make new ones; all others are worth nothing then.")
 @click.option("--login", is_flag=True, help="Print a one-time address for a browser.")
 @json_option
-@read_dir_option
+@file_dir_option
 def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
     """Print the tokens of the store."""
     if login:
@@ -125,7 +126,7 @@ def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
 
 @click.command("path")
 @json_option
-@data_dir_option
+@where_option
 def path(as_json: bool, data_dir: Path) -> None:
     """Print where the store is."""
     file = data_dir / "signalbox.db"

@@ -14,10 +14,10 @@ from desktop.subcommands import (
     attempt,
     complain,
     connect,
-    data_dir_option,
     json_option,
     print_ack,
     print_json,
+    read_dir_option,
     say,
     shown,
     visible,
@@ -44,7 +44,7 @@ def _options(function: Function) -> Function:
         ),
         click.option("--actor", metavar="NAME", help="Whose last; this command line's otherwise."),
         json_option,
-        data_dir_option,
+        read_dir_option,
     ):
         function = option(function)
     return function

@@ -1,0 +1,97 @@
+"""Which folder the command line takes for a store, and that it makes none where it only looks."""
+
+from pathlib import Path
+
+import pytest
+
+import signalbox
+from harness import Server
+from server.errors import StoreError
+from server.settings import read_settings
+from shell import Shell
+
+READS = [
+    ["get", "a"], ["ls"], ["tree"], ["log"], ["status"], ["history", "a"], ["diff", "1", "now"],
+    ["export"], ["watch"], ["verify"], ["backup", "file"], ["rebuild"], ["token"],
+    ["token", "--rotate"], ["compact"], ["undo"], ["redo"], ["restore", "1"],
+]  # fmt: skip
+ON_THE_FILE = [["verify"], ["backup", "file"], ["rebuild"], ["token"], ["token", "--rotate"]]
+
+
+def none_in(folder: Path) -> tuple[int, str]:
+    return 4, f"signalbox: There is no store in {folder}.\n"
+
+
+@pytest.mark.parametrize("arguments", READS)
+def test_a_folder_that_a_variable_names_must_have_a_store(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    done = Shell(tmp_path / "typo")(*arguments)
+    assert (done.status, done.err) == none_in(tmp_path / "typo")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", READS)
+def test_what_a_server_left_behind_is_no_store(tmp_path: Path, arguments: list[str]) -> None:
+    """Its `endpoint.json` names a port where nobody listens."""
+    folder = tmp_path / "left"
+    server = Server(folder, "--engine", "memory")
+    stale = (folder / "endpoint.json").read_bytes()
+    server.kill()
+    (folder / "endpoint.json").write_bytes(stale)
+    before = sorted(folder.iterdir())
+    assert folder / "signalbox.db" not in before
+    done = Shell(tmp_path / "other")("--data-dir", str(folder), *arguments)
+    assert (done.status, done.err) == none_in(folder)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_server_without_a_file_has_a_store(tmp_path: Path) -> None:
+    server = Server(tmp_path / "store", "--engine", "memory")
+    try:
+        server.set("a", 1)
+        assert Shell(server.data_dir).ok("get", "a") == "1\n"
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("arguments", ON_THE_FILE)
+def test_no_engine_makes_a_file_where_there_is_none(tmp_path: Path, arguments: list[str]) -> None:
+    done = Shell(tmp_path / "typo")("--engine", "redis://127.0.0.1:1", *arguments)
+    assert (done.status, done.err) == none_in(tmp_path / "typo")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["get", "a"], ["set", "a", "1"], ["path"], ["verify"]])
+def test_an_empty_variable_names_no_folder(tmp_path: Path, arguments: list[str]) -> None:
+    empty = {"SIGNALBOX_DATA_DIR": "", "XDG_DATA_HOME": str(tmp_path)}
+    done = Shell(tmp_path)(*arguments, env=empty)
+    assert done.status == 4
+    assert done.err == "signalbox: SIGNALBOX_DATA_DIR is empty; it is the folder of the store.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nor_does_it_for_a_program_or_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNALBOX_DATA_DIR", "")
+    with pytest.raises(signalbox.NotRunning, match="is empty"):
+        signalbox.connect()
+    with pytest.raises(StoreError, match="data_dir is empty"):
+        read_settings({})
+    assert read_settings({"data_dir": "/here"}).data_dir == Path("/here")
+
+
+def test_a_folder_that_is_given_outweighs_an_empty_variable(tmp_path: Path) -> None:
+    words = ["--engine", "sqlite", "--data-dir", str(tmp_path / "given"), "set", "a", "1"]
+    done = Shell(tmp_path)(*words, env={"SIGNALBOX_DATA_DIR": ""})
+    assert (done.status, done.err) == (0, "")
+
+
+def test_path_tells_where_a_store_would_be_and_makes_no_folder(tmp_path: Path) -> None:
+    assert Shell(tmp_path / "new").ok("path") == f"{tmp_path / 'new' / 'signalbox.db'}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_makes_the_folder_that_a_variable_names(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "new")
+    shell.ok("set", "a", "1")
+    assert shell.ok("get", "a") == "1\n"
