@@ -61,9 +61,12 @@ def test_a_key_is_renamed_and_never_over_another(window: Window) -> None:
     window.choose("lamp.name")
     window.press("F2")
     window["#rename-to"].fill("lamp.level")
-    expect(window["#rename-count"]).to_contain_text("lamp.level")
+    expect(window["#rename-count"]).to_have_text("lamp.level exists already.")
     window.press("Enter")
-    expect(window["#rename .said"]).to_have_text("lamp.level exists already.")
+    expect(window["footer .end .link"]).to_have_text("Rejected, see Activity")
+    expect(window["#rename-count"]).to_have_text("lamp.level exists already.")
+    expect(window["#rename .said"]).to_be_empty()  # not said twice
+    assert window.server.value("lamp.level") == 70
     window["#rename-to"].fill("lamp.title")
     expect(window["#rename-count"]).to_have_text("1 key will be renamed.")
     window.press("Enter")

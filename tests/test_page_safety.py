@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from harness import Server
 from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
@@ -166,6 +166,27 @@ def test_after_a_deletion_the_next_key_is_chosen(window: Window) -> None:
     expect(window["#delete-go"]).to_be_enabled()
     window.press("Enter")
     expect(window["#about h1"]).to_have_text("lamp.level")
+
+
+def test_a_count_that_a_later_one_overtakes_does_not_lose_the_next_key(window: Window) -> None:
+    window.choose("lamp.on")
+    asked: list[Route] = []
+
+    def both_at_last(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 2:
+            for each in asked:
+                each.fulfill(response=each.fetch())
+        elif len(asked) > 2:
+            route.continue_()
+
+    window.page.route("**/commands", both_at_last)
+    window.press("Delete")
+    window.server.set("lamp.late", 1)  # counted once more, while the first count is on its way
+    expect(window["#delete-go"]).to_be_enabled()
+    expect(window["#delete-go"]).to_be_focused()
+    window.press("Enter")
+    expect(window.row("lamp.on")).to_have_count(0)
 
 
 def test_more_than_one_batch_is_not_selected_in_part(box: Server, open_window: OpenWindow) -> None:

@@ -116,13 +116,14 @@ def import_by(ask: Callable[[Shown], object], opened: Opened, path: Path) -> Non
     shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Open")
     shown.xdotool("type", str(path))
     shown.xdotool("key", "Return")
+    page.locator("#import-confirm").click()  # what it would do is shown first
     expect(page.locator("#done")).to_contain_text("Imported")
 
 
 def test_import_asks_for_a_file_and_can_be_undone(opened: Opened, tmp_path: Path) -> None:
     desk, _, page = opened
     path = tmp_path / "keys.json"
-    path.write_text('{"a": 12345678901234567890, "b": [1.50, {"c": null}], "no key!": 1}')
+    path.write_text('{"a": 12345678901234567890,\n"b": [1.50, {"c": null}],\n"not..a..key": 1}')
     import_by(lambda shown: choose(shown, "File", "Import…"), opened, path)
     expect(page.locator("#done")).to_contain_text("2 changes; 1 line rejected, line 3")
     assert desk.command("get", "a") == "12345678901234567890\n"

@@ -14,6 +14,7 @@ const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} 
 let target = { key: "" }; // of rename and delete: a key, a prefix with its dot, or several keys
 let back = null; // what had the focus
 let asking = 0;
+let newest = null; // the count that was begun last
 let shown = -1; // keys that the open form says it will change
 let recount = 0;
 
@@ -150,7 +151,9 @@ function renaming() {
   return { type: "rename", key: target.key, to: isHalf ? `${to}.` : to, expect: target.expect, replace };
 }
 
-async function countRename() {
+const countRename = () => (newest = countOfRename());
+
+async function countOfRename() {
   const mine = ++asking;
   const command = renaming();
   if (command.to === target.key) {
@@ -159,7 +162,7 @@ async function countRename() {
   }
   const outcome = await preview(command);
   const count = await moved(command, outcome);
-  if (mine !== asking) return;
+  if (mine !== asking) return newest; // whoever waits for a count waits for what is shown
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? count : -1;
   const text = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
@@ -233,10 +236,12 @@ function deleting() {
   return key.endsWith(".") ? { type: "delete_prefix", prefix: key } : one(key);
 }
 
-async function countDelete() {
+const countDelete = () => (newest = countOfDelete());
+
+async function countOfDelete() {
   const mine = ++asking;
   const outcome = await preview(deleting());
-  if (mine !== asking) return;
+  if (mine !== asking) return newest; // whoever waits for a count waits for what is shown
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? outcome.changes : -1;
   byId("delete-count").textContent = isPossible ? `${keys(shown)} will be deleted.` : explain(outcome);
