@@ -1,6 +1,8 @@
 // The way in: a one-time code in the address becomes this window's secret, which lives as long as
 // its tab and signs every request in. A cookie would go to every port of this computer.
 
+import "./early.js";
+
 const KEPT = "secret";
 const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
 const RETRY_MS = 500;

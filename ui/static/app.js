@@ -3,6 +3,7 @@
 import { by } from "./activity.js";
 import "./chart.js";
 import { copy, copyValue } from "./clipboard.js";
+import { isField, replay } from "./early.js";
 import { edit, hasDraft, merge, mine, power, restore, step as stepValue, theirs, turn } from "./editor.js";
 import { close, create, remove, rename } from "./forms.js";
 import { choose, clearMarks, find, flip } from "./list.js";
@@ -11,7 +12,7 @@ import { newest, older, restoreVersion } from "./history.js";
 import "./identity.js";
 import "./menu.js";
 import { clear, openPalette, openSearch, pause, show, sort } from "./palette.js";
-import { $, CTRL, ask, byId, openDialog, say } from "./picture.js";
+import { $, CTRL, ask, byId, onChange, openDialog, say } from "./picture.js";
 import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
 import { chooseAll } from "./resolve.js";
@@ -106,8 +107,6 @@ document.addEventListener("submit", (event) => {
 
 // Keys
 
-const isField = (element) => element.matches?.("input:not([type=radio], [type=checkbox], [type=range]), textarea, select");
-
 function escape(event) {
   const { target } = event;
   if (openDialog()) return openDialog().close();
@@ -172,5 +171,7 @@ document.querySelector(".keys").textContent = "Ctrl K";
 for (const cap of document.querySelectorAll("kbd")) cap.textContent = cap.textContent.replace("Ctrl ", CTRL);
 document.addEventListener("datastar-ready", () => {
   document.documentElement.classList.remove("starting");
-  byId("grid").focus();
+  if (document.activeElement === document.body) byId("grid").focus();
+  // Nothing is shown or sent before the window knows who it is.
+  onChange(() => $.actor, (actor) => actor && queueMicrotask(replay));
 });

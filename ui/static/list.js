@@ -105,9 +105,10 @@ function reveal(i) {
   else if (top + ROW > virtual + grid.clientHeight) scrollTo(top + ROW - grid.clientHeight);
 }
 
-// What the stream brought
+// What the stream brought, and at first the page
 
-onPatch(() => {
+onPatch(brought);
+function brought() {
   const count = rows().children.length;
   total = Number(rows().dataset.total);
   if (total < 0) total = first() + count + (count < $.rows ? 0 : SPARE); // still counting
@@ -118,7 +119,7 @@ onPatch(() => {
   if (wanted && rowAt(wanted.i)) go(wanted.i, wanted.extend);
   dress();
   want();
-});
+}
 
 function dress() {
   for (const row of rows().querySelectorAll(":scope > .row")) {
@@ -309,6 +310,7 @@ grid.addEventListener("click", (event) => {
   else choose(row.dataset.key, Number(row.dataset.i));
 });
 new ResizeObserver(() => scrolled()).observe(grid);
+brought();
 // The columns of the head stand above those of the list, which a scrollbar makes narrower.
 new ResizeObserver(() => {
   const head = document.querySelector(".row.head");
