@@ -49,9 +49,9 @@ def delete_prefix(window: Window, prefix: str) -> None:
 
 
 def actor(page: Page) -> str:
-    """Whose commands those of the window are, as its stream asks."""
-    name: str = page.evaluate("import('/static/picture.js').then(({ $ }) => $.actor)")
-    return name
+    """Whose commands those of the window are, once it knows."""
+    asked = "import('/static/picture.js').then(({ $ }) => $.actor)"
+    return str(page.wait_for_function(asked).json_value())
 
 
 def test_a_set_is_undone_and_redone_by_keys(window: Window) -> None:
