@@ -190,7 +190,7 @@ class NodeWriter(Writer):
     def _commit(self, group: Group) -> None:
         if not self._unsettled:
             self._asked = monotonic()
-        if not group.transactions and any(one.is_kept for one in group.outcomes):
+        if not group.transactions and any(one.rests_on_state for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
         try:
@@ -217,6 +217,28 @@ class NodeWriter(Writer):
         else:
             known = _untouched(error) if isinstance(error, SignalboxError) else error
             super()._failed(group, waiting, known)
+
+    def _without(
+        self, group: Group, waiting: Sequence[Waiting], error: SignalboxError
+    ) -> list[Outcome]:
+        """What needs no commit rests on this replica, which may be behind the log by now."""
+        outcomes = super()._without(group, waiting, error)
+        resting = [one.rests_on_state and one.error is not error for one in outcomes]
+        # Where nothing was to be appended, the log was asked just now.
+        if not any(resting) or (group.transactions and self._is_at_end()):
+            return outcomes
+        return [
+            one._replace(changes=0, error=error) if rests else one
+            for one, rests in zip(outcomes, resting, strict=True)
+        ]
+
+    def _is_at_end(self) -> bool:
+        """Whether the log confirms that it ends where this replica does."""
+        try:
+            self._log.confirm(self.revision)
+        except (SignalboxError, StoreError, LogConflict):
+            return False
+        return True
 
     def _decide_again(self, waiting: list[Waiting], end: int) -> None:
         """Somebody else was first: catch up, and let chance say who is next."""

@@ -48,6 +48,14 @@ class Outcome(NamedTuple):
         return self.error.remembered or (self.is_owed and not isinstance(self.error, IdReused))
 
     @property
+    def rests_on_state(self) -> bool:
+        """Whether another state might have led to another outcome: true of all but refusals that no
+        state could spare, and of answers that stand since the id was used first.
+        """
+        is_settled = self.duplicate or isinstance(self.error, IdReused)
+        return not (is_settled or self.attempt.refusal)
+
+    @property
     def needs_commit(self) -> bool:
         """Whether it is told only once it, or its transaction, is on disk."""
         return self.is_logged or self.is_kept

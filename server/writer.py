@@ -200,8 +200,13 @@ class Writer:
         if len(waiting) > 1 and not isinstance(error, SignalboxError):
             self._finish_apart(waiting)
         else:
-            attempts = [one.attempt for one in waiting]
-            self._tell([], group.failed(attempts, as_refusal(error)), waiting)
+            self._tell([], self._without(group, waiting, as_refusal(error)), waiting)
+
+    def _without(
+        self, group: Group, waiting: Sequence[Waiting], error: SignalboxError
+    ) -> list[Outcome]:
+        """The outcomes of a group that could not be written."""
+        return group.failed([one.attempt for one in waiting], error)
 
     def _tell(
         self,

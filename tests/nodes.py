@@ -39,6 +39,10 @@ EQUAL: Final = {
 }
 """The tables that all replicas have in common, and their order."""
 
+HALF: Final = {"a": "x" * 200_000}
+TOO_LARGE: Final = {"type": "merge", "key": "large", "value": {"b": "x" * 200_000}}
+"""A command that the state alone makes too large, where `large` is HALF."""
+
 LOST: Final = (OSError, HTTPException)
 """What a client sees whose node dies while it waits."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness import Server
 from nats_server import NatsCluster
-from nodes import Site, lost, post, reach, regained, standing, until
+from nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, standing, until
 
 NOTICED = 6.0
 """Seconds: three without a majority, and what it takes to ask."""
@@ -34,6 +34,7 @@ def test_nothing_is_told_of_a_log_whose_leader_is_cut_off(
     with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
         near, far = at_each(site, cluster, 0, 1)
         cluster.lead(0, "store")
+        near.set("large", HALF)
         last = near.set("x", "before")["revision"]
         reach(last, far)
         cluster.part(0)
@@ -49,6 +50,9 @@ def test_nothing_is_told_of_a_log_whose_leader_is_cut_off(
             {"type": "set", "value": "mine", "expect": {"revision": last}},
             {"type": "set", "value": "mine", "expect": "absent"},
             {"type": "delete", "expect": {"revision": last}},
+            {"type": "set", "value": "before", "dry_run": True},
+            {"type": "set", "value": "mine", "expect": {"revision": last}, "dry_run": True},
+            TOO_LARGE,
         ):
             told = near.post({"key": "x", **fields}).json()
             assert (told["status"], told["code"]) == ("rejected", "unavailable"), told

@@ -9,6 +9,8 @@ import pytest
 
 from harness import Server
 from nodes import (
+    HALF,
+    TOO_LARGE,
     Site,
     address_at,
     lost,
@@ -101,6 +103,7 @@ def test_a_node_that_is_left_at_an_old_master_says_so_and_refuses_for_nothing_th
         Site(tmp_path, address=f"{address_at(hosts[0])}&wait=1,1") as site,
     ):
         left = site.node()
+        left.set("large", HALF)
         last = left.set("x", "before")["revision"]
         other = site.node(address=f"{address_at(hosts[0])}&wait=1,0")
         reach(last, other)
@@ -110,8 +113,14 @@ def test_a_node_that_is_left_at_an_old_master_says_so_and_refuses_for_nothing_th
         moved = Server(other.data_dir, "--engine", f"{address_at(hosts[1])}&wait=1,1")
         try:
             last = moved.set("x", "after")["revision"]
-            for fields in ({"value": "before"}, {"value": "mine", "expect": {"revision": last}}):
-                told = post(left, "set", key="x", **fields)
+            for fields in (
+                {"type": "set", "value": "before"},
+                {"type": "set", "value": "mine", "expect": {"revision": last}},
+                {"type": "set", "value": "before", "dry_run": True},
+                {"type": "set", "value": "mine", "expect": {"revision": last}, "dry_run": True},
+                TOO_LARGE,
+            ):
+                told = left.post({"key": "x", **fields}).json()
                 assert (told["status"], told["code"]) == ("rejected", "unavailable"), told
             assert "may be cut off" in lost(left)["problem"]
         finally:

@@ -1,0 +1,84 @@
+"""What rests on a node's replica is told only where the log confirms that it ends there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+
+from any_engine import NodeStore
+from brokers import new_log
+from nodes import HALF, TOO_LARGE
+from server.commands import read_attempt
+from server.decide import judged
+from server.engines.hosts import CutOff
+from server.outcomes import Outcome
+
+FIRST = {"type": "set", "key": "k", "value": 1, "id": "first"}
+
+
+@pytest.fixture(scope="module", params=["nats", "redis"])
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeStore]:
+    folder: Path = tmp_path_factory.mktemp("unconfirmed")
+    with NodeStore(folder / "signalbox.db", new_log(request.param)) as made:
+        made.set(large=HALF, k=0)
+        made.run(**FIRST)
+        yield made
+
+
+def refuse(*_: Any) -> Any:
+    raise CutOff("The server may be cut off.")
+
+
+@pytest.fixture
+def cut_off(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> NodeStore:
+    """The log cannot confirm where it ends, and takes nothing."""
+    monkeypatch.setattr(store.log, "confirmed_revision", refuse)
+    monkeypatch.setattr(store.log, "append", refuse)
+    return store
+
+
+def told(store: NodeStore, *commands: dict[str, Any]) -> list[Outcome]:
+    """What these are answered that wait together."""
+    waiting = [
+        store.writer.enqueue(judged(read_attempt(command, "tester", token_hex(8))))
+        for command in commands
+    ]
+    return [one.wait() for one in waiting]
+
+
+RESTING: dict[str, dict[str, Any]] = {
+    "unchanged": {"type": "set", "key": "k", "value": 1},
+    "a conflict": {"type": "set", "key": "k", "value": 2, "expect": "absent"},
+    "too large with what is there": TOO_LARGE,
+    "a dry run": {"type": "set", "key": "k", "value": 2, "dry_run": True},
+    "a dry run, unchanged": {"type": "set", "key": "k", "value": 1, "dry_run": True},
+    "a dry run, refused": {"type": "delete", "key": "k", "expect": "absent", "dry_run": True},
+    "a dry run, too large": TOO_LARGE | {"dry_run": True},
+}
+CODES = [None, "conflict", "too_large", None, None, "conflict", "too_large"]
+
+
+@pytest.mark.parametrize("beside", [[], [{"type": "add", "key": "new"}]], ids=["alone", "beside"])
+@pytest.mark.parametrize("name", RESTING)
+def test_what_another_state_would_change_is_not_told(
+    cut_off: NodeStore, name: str, beside: list[dict[str, Any]]
+) -> None:
+    for outcome in told(cut_off, *beside, RESTING[name]):
+        assert outcome.answer()["code"] == "unavailable"
+        assert outcome.changes == 0
+
+
+def test_what_no_state_would_change_is_told(cut_off: NodeStore) -> None:
+    invalid = {"type": "set", "key": "_signalbox.theme", "value": 3}
+    duplicate, reused, refused = told(cut_off, FIRST, FIRST | {"value": 2}, invalid)
+    assert duplicate.answer()["duplicate"] is True
+    assert (reused.answer()["code"], refused.answer()["code"]) == ("id_reused", "invalid")
+
+
+def test_it_is_told_where_the_log_confirms_it(store: NodeStore) -> None:
+    outcomes = told(store, *RESTING.values())
+    assert [one.answer().get("code") for one in outcomes] == CODES
