@@ -30,6 +30,12 @@ def check(path: Path) -> None:
         raise StoreError(_lost(path, "has no table", f"{_log(path).name} is missing or empty"))
 
 
+def is_unmade(path: Path) -> bool:
+    """Whether making a store has ended before there was one; the next start makes it."""
+    size, log = _size(path), _size(_log(path))
+    return not log and (size == 0 or (bool(size) and _has_no_table(path)))
+
+
 def forget_served(path: Path) -> None:
     """Where there is nothing of a store: what says that one was served is of an earlier one."""
     if _size(path) is None and _size(_log(path)) is None:
@@ -57,13 +63,21 @@ def _endpoint(path: Path) -> Path:
 
 
 def _is_marked_without_table(path: Path) -> bool:
+    return _header(path)[_APPLICATION_ID] == MARK.to_bytes(4) and _has_no_table(path)
+
+
+def _has_no_table(path: Path) -> bool:
+    header = _header(path)
+    return header.startswith(MAGIC) and not any(header[_SCHEMA_COOKIE])
+
+
+def _header(path: Path) -> bytes:
+    """Empty where it cannot be read; opening it says why."""
     try:
         with path.open("rb") as file:
-            header = file.read(HEADER)
+            return file.read(HEADER)
     except OSError:
-        return False  # opening it says why
-    is_marked = header[_APPLICATION_ID] == MARK.to_bytes(4)
-    return header.startswith(MAGIC) and is_marked and not any(header[_SCHEMA_COOKIE])
+        return b""
 
 
 def _lost(path: Path, *found: str) -> str:

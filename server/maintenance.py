@@ -277,6 +277,8 @@ def _path(data_dir: Path) -> Path:
     if not path.exists():
         raise StoreError(f"There is no store in {data_dir}.")
     leftovers.check(path)
+    if leftovers.is_unmade(path):
+        raise StoreError(f"There is no store in {data_dir} yet. Its next start makes one.")
     return path
 
 

@@ -4,9 +4,10 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
 from conftest import StartServer
@@ -116,6 +117,15 @@ def test_where_a_store_could_not_be_made_the_next_start_makes_it(tmp_path: Path,
         Database(tmp_path / NAME)
     with Store(tmp_path / NAME) as store:
         assert store.readmodel.keys() == 0
+
+
+def test_what_is_not_made_yet_is_not_called_damaged(tmp_path: Path) -> None:
+    with closing(apsw.Connection(str(tmp_path / NAME))) as connection:
+        connection.pragma("journal_mode", "WAL")  # as far as a power failure let it come
+    with pytest.raises(StoreError, match=r"There is no store in .* yet"):
+        maintenance.verify(tmp_path)
+    with Store(tmp_path / NAME):
+        assert maintenance.verify(tmp_path)["ok"]
 
 
 def test_a_start_that_had_no_room_leaves_what_the_next_begins_with(tmp_path: Path) -> None:
