@@ -69,7 +69,8 @@ class App:
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
         self._native = NativeThread()
-        clock = Clock(sightings.last_run(self.database.writer, wall()), wall)
+        last_run = sightings.last_run(self.database.writer, wall())
+        clock = Clock(last_run, wall, trial=sightings.trial(self.database.writer))
         self.node = (
             None if self.is_read_only else join(settings, self.database, self._native.run, clock)
         )

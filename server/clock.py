@@ -7,7 +7,7 @@ by a steady clock, which nobody can set.
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from server.times import iso
 
@@ -26,10 +26,27 @@ def steady() -> float:
     return time.monotonic() if source is None else time.clock_gettime(source)  # none on Windows
 
 
+class Trial(NamedTuple):
+    """A leap at a start that is believed, but has not been seen for a day of running."""
+
+    before: float
+    """What could be believed last without it, in seconds since 1970."""
+    watched: float
+    """For how many seconds the server has run since."""
+    shown: float
+    """What was believed last: a clock that says something else leaps anew."""
+
+    @property
+    def latest(self) -> float:
+        """What retention may go by: it would be right if the clock had not leapt."""
+        return self.before + self.watched + WHILE_RUNNING
+
+
 class Clock:
     """Called, it tells the seconds since 1970 that can be believed.
 
     `last_run` is what it told last when the store was in use before, 0 where that is not known.
+    `trial` is one that was not over then; it goes on where the clock still says the same.
     `wall` is the computer's clock; `passing` counts seconds steadily. A wall clock that has leapt
     too far ahead is not believed until it is right again or somebody confirms it: time goes on
     from what was believed before. One that is set back is believed: whoever stamps what happens
@@ -41,28 +58,47 @@ class Clock:
         last_run: float,
         wall: Callable[[], float] = time.time,
         passing: Callable[[], float] = steady,
+        trial: Trial | None = None,
     ) -> None:
         self.wall, self.passing = wall, passing
-        self._known, self._since = last_run or EARLIEST, passing()
+        self._known, self._since = last_run or max(wall(), EARLIEST), passing()
         """What was true at which count of the steady clock."""
         self._allowed = AFTER_A_START if last_run else inf
         self._leap: tuple[float, float] | None = None
+        self._trial: tuple[float, float] | None = None
+        """What was believed before, and at which count of the steady clock it began."""
+        if trial:
+            self._go_on(trial, last_run)
 
     def __call__(self) -> float:
-        wall, passed = self.wall(), self.passing() - self._since
-        held = self._known + passed
+        wall, held = self.wall(), self._known + self.passing() - self._since
         if wall > held + self._allowed:
             self._leap = self._leap or (wall, held)
+            if self.trial():
+                self._try_anew(held)  # the clock does not say any more what is on trial
             return held
         self._leap = None
-        is_due = passed >= DAY or self._allowed > WHILE_RUNNING
-        if is_due and wall >= self._known:
-            self._believe(wall)
+        if wall >= min(self._known, EARLIEST):  # else it has not been set yet
+            self._learn(wall, held)
         return wall
+
+    def for_retention(self) -> float:
+        """By which history may be too old: a leap at a start must be seen for a day before."""
+        now, trial = self(), self.trial()
+        return min(now, trial.latest) if trial else now
+
+    def trial(self) -> Trial | None:
+        """The one that is under way."""
+        if self._trial is None:
+            return None
+        before, begun = self._trial
+        watched = self.passing() - begun
+        shown = self._known + self.passing() - self._since
+        return Trial(before, watched, shown) if watched < DAY else None
 
     def confirm(self) -> None:
         """Somebody knows that the computer's clock is right."""
-        self._leap = None
+        self._leap = self._trial = None
         self._believe(self.wall())
 
     def behind(self) -> float:
@@ -80,6 +116,34 @@ class Clock:
             f"This computer's clock has leapt from {held} to {wall}, which is not believed: times "
             "go on from where they were, and nothing is removed from the history for its age."
         )
+
+    def _go_on(self, trial: Trial, last_run: float) -> None:
+        """With a trial of an earlier run, unless the clock says less by now, or far too much."""
+        later = self.wall() - trial.shown
+        if -WHILE_RUNNING <= later <= AFTER_A_START:
+            self._trial = (trial.before, self._since - trial.watched)
+            self._known = trial.shown
+        else:
+            self._known = max(last_run, trial.before + trial.watched)
+
+    def _learn(self, wall: float, held: float) -> None:
+        """What may be believed from now on, where `wall` is believed and `held` would have been."""
+        trial = self.trial()
+        if wall > held + WHILE_RUNNING:
+            self._try_anew(held)
+            self._believe(wall)
+        elif trial and wall < held - WHILE_RUNNING:
+            self._try_anew(held)
+            self._trial = self._trial if wall > trial.latest else None
+            self._believe(wall)
+        elif wall >= self._known and (self._allowed > WHILE_RUNNING or held >= self._known + DAY):
+            self._believe(wall)
+        self._allowed = WHILE_RUNNING
+
+    def _try_anew(self, held: float) -> None:
+        trial = self.trial()
+        before = trial.before + trial.watched if trial else held
+        self._trial = (before, self.passing())
 
     def _believe(self, wall: float) -> None:
         self._known, self._since, self._allowed = wall, self.passing(), WHILE_RUNNING

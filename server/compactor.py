@@ -81,7 +81,7 @@ class Compactor:
         Raises `Unavailable` where the store cannot be written.
         """
         if dry_run:
-            return self._rehearse(self._clock.wall() if confirm else self._clock())
+            return self._rehearse(self._clock.wall() if confirm else self._clock.for_retention())
         if confirm:
             self._confirm()
         before = dict(self._removed)
@@ -116,22 +116,22 @@ class Compactor:
             lambda connection: retention.plans(connection, moment, held)
         )
 
-    def _note(self, now: float) -> None:
+    def _note(self) -> None:
         """Let the store remember that it is in use now, where it does not know yet."""
-        moment, passing = int(now * 1000), self._clock.passing()
+        now, passing = int(self._clock() * 1000), self._clock.passing()
+        trial = self._clock.trial()
         with self._readmodel.snapshot() as connection:
-            is_due = sightings.is_due(connection, moment)
+            is_due = sightings.is_due(connection, now, trial)
         if is_due:
             passed = int((passing - self._noted) * 1000)
-            self._writer.between(lambda connection: sightings.note(connection, moment, passed))
+            self._writer.between(lambda connection: sightings.note(connection, now, passed, trial))
             self._noted = passing
 
     def _pass(self) -> list[Plan]:
         """Up to where the past is compacted afterwards."""
-        now = self._clock()
         self._clock_status()
-        self._note(now)
-        wanted = self._plans(now)
+        self._note()
+        wanted = self._plans(self._clock.for_retention())
         if wanted != self.standing():
             self._writer.between(lambda connection: retention.publish(connection, wanted))
         if unfinished := self._readmodel.in_thread(retention.unfinished):

@@ -11,12 +11,14 @@ import apsw
 import msgspec
 
 from server import log
-from server.clock import DAY, EARLIEST
+from server.clock import DAY, EARLIEST, Trial
 from server.database import PUT_META
 
 LAST_RUN: Final = "last_run"
 SEEN: Final = "seen"
+TRIAL: Final = "trial"
 DAY_MS: Final = int(DAY * 1000)
+HOUR_MS: Final = DAY_MS // 24
 PARTS: Final = 10
 """Sightings stand apart by a tenth of their age at least: some hundred of them cover years."""
 
@@ -44,16 +46,34 @@ def is_ahead(connection: apsw.Connection, now: int) -> bool:
     return log.last_time(connection) > now + DAY_MS
 
 
-def is_due(connection: apsw.Connection, now: int) -> bool:
-    """Whether `note` has something to write: once a day, or always where stamps are ahead."""
-    known = int(_meta(connection, LAST_RUN) or 0)
-    return now - max(known, int(EARLIEST * 1000)) >= DAY_MS or is_ahead(connection, now)
+def trial(connection: apsw.Connection) -> Trial | None:
+    """The one that was not over when it was noted last."""
+    known = _meta(connection, TRIAL)
+    return msgspec.json.decode(known, type=Trial) if known else None
 
 
-def note(connection: apsw.Connection, now: int, passed: int) -> None:
-    """Remember what is there `now`, `passed` ms after the last time, in the open transaction."""
-    if now > max(int(_meta(connection, LAST_RUN) or 0), EARLIEST * 1000):
+def is_due(connection: apsw.Connection, now: int, under_way: Trial | None) -> bool:
+    """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
+    noted = trial(connection)
+    if (noted is None) is not (under_way is None):
+        return True
+    known = int(noted.shown * 1000) if noted else int(_meta(connection, LAST_RUN) or 0)
+    return now - max(known, int(EARLIEST * 1000)) >= HOUR_MS or is_ahead(connection, now)
+
+
+def note(
+    connection: apsw.Connection, now: int, passed: int, under_way: Trial | None = None
+) -> None:
+    """Remember what is there `now`, `passed` ms after the last time, in the open transaction.
+
+    While a trial is under way it is not known that the store is in use at that time.
+    """
+    if under_way:
+        _keep(connection, TRIAL, msgspec.json.encode(under_way).decode())
+    elif now > max(int(_meta(connection, LAST_RUN) or 0), EARLIEST * 1000):
         confirm(connection, now)
+    else:
+        _forget(connection, TRIAL)
     if is_ahead(connection, now):
         seen = read(connection)
         seen.watched += passed
@@ -65,6 +85,7 @@ def note(connection: apsw.Connection, now: int, passed: int) -> None:
 def confirm(connection: apsw.Connection, now: int) -> None:
     """Remember that the store is in use `now`, also where that is earlier than was believed."""
     _keep(connection, LAST_RUN, str(now))
+    _forget(connection, TRIAL)
 
 
 def read(connection: apsw.Connection) -> Seen:
@@ -88,6 +109,10 @@ def _thinned(seen: Seen) -> list[tuple[int, int]]:
 def _meta(connection: apsw.Connection, name: str) -> str | None:
     found: str | None = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
     return found
+
+
+def _forget(connection: apsw.Connection, name: str) -> None:
+    connection.execute("DELETE FROM meta WHERE name = ?", (name,))
 
 
 def _keep(connection: apsw.Connection, name: str, value: str) -> None:

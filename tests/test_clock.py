@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.clock import DAY, EARLIEST, Clock
+from server.clock import DAY, EARLIEST, Clock, Trial
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0
@@ -23,8 +23,8 @@ class Computer:
     def leap(self, seconds: float) -> None:
         self.says += seconds
 
-    def clock(self, last_run: float = NOW) -> Clock:
-        return Clock(last_run, lambda: self.says, lambda: self.passed)
+    def clock(self, last_run: float = NOW, trial: Trial | None = None) -> Clock:
+        return Clock(last_run, lambda: self.says, lambda: self.passed, trial)
 
 
 @pytest.fixture
@@ -135,6 +135,87 @@ def test_a_clock_that_was_not_set_yet_is_not_set_to_anything(computer: Computer)
     clock()
     computer.leap(402 * DAY)
     assert clock() == NOW
+
+
+def test_a_clock_that_was_behind_at_the_start_gains_a_day_at_most(computer: Computer) -> None:
+    computer.leap(-HOUR)
+    clock = computer.clock(NOW)
+    assert clock() == NOW - HOUR
+    computer.leap(390 * DAY)
+    assert clock() == NOW
+    assert clock.problem() is not None
+    computer.leap(-390 * DAY + 20 * HOUR)
+    assert clock() == NOW + 19 * HOUR
+
+
+def test_a_leap_at_a_start_is_seen_for_a_day_before_retention_goes_by_it(
+    computer: Computer,
+) -> None:
+    clock = computer.clock(NOW - 390 * DAY)
+    before = NOW - 389 * DAY
+    assert (clock(), clock.for_retention()) == (NOW, before)
+    computer.wait(DAY - 1)
+    assert (clock(), clock.for_retention()) == (NOW + DAY - 1, before + DAY - 1)
+    computer.wait(1)
+    assert clock.for_retention() == clock() == NOW + DAY
+
+
+def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: Computer) -> None:
+    clock = computer.clock(NOW - 390 * DAY)
+    for _ in range(2):
+        clock()
+        computer.wait(10 * HOUR)
+        assert clock.for_retention() < NOW - 388 * DAY
+        trial = clock.trial()
+        computer.wait(14 * HOUR)  # nobody runs meanwhile
+        clock = computer.clock(NOW - 390 * DAY, trial)
+    clock()
+    computer.wait(5 * HOUR)
+    assert clock.for_retention() == clock() == computer.says
+
+
+def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: Computer) -> None:
+    clock = computer.clock(NOW - 2 * DAY)
+    clock()
+    computer.wait(23 * HOUR)
+    trial = clock.trial()
+    computer.leap(365 * DAY)
+    clock = computer.clock(NOW - 2 * DAY, trial)
+    clock()
+    computer.wait(2 * HOUR)
+    assert clock.for_retention() == NOW - 2 * DAY + 23 * HOUR + DAY + 2 * HOUR
+
+
+def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: Computer) -> None:
+    clock = computer.clock(NOW - HOUR)
+    computer.leap(365 * DAY)
+    assert clock() == NOW + 365 * DAY
+    computer.leap(-365 * DAY)
+    assert clock() == clock.for_retention() == NOW
+    assert clock.trial() is None
+    computer.leap(365 * DAY)
+    assert clock() == clock.for_retention() == NOW
+
+
+def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: Computer) -> None:
+    clock = computer.clock(NOW - 390 * DAY)
+    clock()
+    for leap in (1000 * DAY, -1000 * DAY, -100 * DAY):
+        computer.leap(leap)
+        clock()
+        computer.wait(23 * HOUR)
+        clock()
+        computer.wait(59 * 60)
+        assert clock.for_retention() < NOW - 380 * DAY
+    computer.wait(60)
+    assert clock.for_retention() == computer.says
+
+
+def test_who_confirms_ends_a_trial(computer: Computer) -> None:
+    clock = computer.clock(NOW - 390 * DAY)
+    clock()
+    clock.confirm()
+    assert (clock.for_retention(), clock.trial()) == (NOW, None)
 
 
 def test_a_new_store_believes_what_it_finds() -> None:

@@ -23,8 +23,9 @@ class Run(Store):
     def __init__(self, path: Path, computer: Computer) -> None:
         with_file = Store(path)  # as the server does: what the file knows comes first
         last_run = sightings.last_run(with_file.database.writer, computer.says)
+        trial = sightings.trial(with_file.database.writer)
         with_file.close()
-        super().__init__(path, times := computer.clock(last_run))
+        super().__init__(path, times := computer.clock(last_run, trial))
         self.times: Clock = times
         told = ClockStatus(times, self.readmodel, self.feed, path.parent)
         self.compactor = Compactor(
@@ -109,7 +110,56 @@ def test_who_comes_back_within_a_year_finds_what_retention_leaves(
     computer.leap(390 * DAY)  # switched off meanwhile
     with running(tmp_path, computer) as run:
         assert run.compact()["clock"]["problem"] is None
+        assert run.history() == ["1", "2"]
+        computer.wait(DAY)
+        run.compact()
         assert run.history() == ["2"]
+
+
+@pytest.mark.parametrize("hours", [0, 2])
+def test_starts_with_a_wrong_clock_erase_nothing_however_many(
+    tmp_path: Path, computer: Computer, hours: int
+) -> None:
+    with running(tmp_path, computer) as run:
+        for number in range(3):
+            run.set(a=number)
+        run.compact()
+    for _ in range(11):
+        computer.leap(370 * DAY)
+        with running(tmp_path, computer) as run:
+            assert run.compact()["changes"] == 0
+            computer.wait(hours * 3600)
+            assert run.compact()["changes"] == 0
+        computer.leap(-370 * DAY)
+    with running(tmp_path, computer) as run:
+        assert run.compact(dry_run=True)["changes"] == 0
+    computer.leap(370 * DAY)
+    with running(tmp_path, computer) as run:
+        assert run.compact()["changes"] == 0
+        assert run.compact(dry_run=True, confirm=True)["changes"] == 2
+        assert run.compact(confirm=True)["changes"] == 2
+    with running(tmp_path, computer) as run:
+        assert run.times.for_retention() == computer.says
+
+
+def test_days_of_eight_hours_are_one_trial_and_then_none(
+    tmp_path: Path, computer: Computer
+) -> None:
+    with running(tmp_path, computer) as run:
+        run.set(a=1)
+        run.set(a=2)
+        run.compact()
+    computer.leap(390 * DAY)  # switched off meanwhile
+    for found in (["1", "2"], ["1", "2"], ["2"], ["2"]):
+        with running(tmp_path, computer) as run:
+            for _ in range(8):
+                run.compact()
+                computer.wait(3600)
+            run.compact()
+            assert run.history() == found
+        computer.leap(16 * 3600)
+    with running(tmp_path, computer) as run:
+        assert run.times.trial() is None
 
 
 def test_a_store_that_is_only_read_was_in_use_too(tmp_path: Path, computer: Computer) -> None:

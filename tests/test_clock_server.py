@@ -1,5 +1,6 @@
 """A wrong clock is told everywhere, on every engine, and harms nothing that only waits."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,22 @@ def test_the_command_line_confirms(tmp_path: Path) -> None:
         assert status(server)["clock"]["problem"] is None
     finally:
         server.kill()
+
+
+def test_starts_a_year_ahead_erase_nothing_until_somebody_confirms(tmp_path: Path) -> None:
+    for number, ahead in enumerate((0.0, 370 * DAY, 370 * DAY)):
+        server = LeapingServer(tmp_path / "store", ahead=ahead)
+        try:
+            for value in (2 * number, 2 * number + 1):
+                server.set("a", value)
+            assert compacted(server)["changes"] == 0
+            assert status(server)["clock"]["problem"] is None
+            if number == 2:
+                done = Shell(server.data_dir).ok("compact", "--confirm", "--json")
+                assert json.loads(done)["changes"] == 1  # of the first start
+            assert server.stop() == 0
+        finally:
+            server.kill()
 
 
 def test_the_window_says_it_and_goes_on(wrong: LeapingServer, open_window: OpenWindow) -> None:
