@@ -87,3 +87,16 @@ def test_what_a_file_says_is_never_a_part_of_the_page(window: Window, tmp_path: 
     expect(window["#import-lines"]).to_contain_text("<b>*<i id")
     expect(window["#import-lines"]).to_contain_text("and 12 more lines")
     expect(window["#evil"]).to_have_count(0)
+
+
+def test_a_history_that_another_store_has_is_refused_before_it_is_imported(
+    window: Window, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(
+        b'{"revision":1,"id":"other","actor":"a","at":"2001-01-01T00:00:00.000Z","type":"set",'
+        b'"changes":[{"key":"other","value":1}]}\n'
+    )
+    choose(window, file)
+    expect(window["#import-count"]).to_contain_text("Line 1: This store has another transaction")
+    expect(window["#import-confirm"]).to_be_disabled()

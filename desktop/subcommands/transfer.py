@@ -48,6 +48,10 @@ COUNTS: Final = {
         ("new", "changed", "deleted", "equal", "rejected", "revision"),
         "{new:,} new, {changed:,} changed, {deleted:,} deleted, {equal:,} equal, {rejected:,} bad",
     ),
+    "foretold history": (
+        ("accepted", "duplicates", "changes", "revision"),
+        "{accepted:,} transactions would be taken, {duplicates:,} are there, {changes:,} changes",
+    ),
     "history": (
         ("accepted", "duplicates", "changes", "revision"),
         "{accepted:,} transactions taken, {duplicates:,} were there, {changes:,} changes",
@@ -128,7 +132,7 @@ def _blocks_of(file: BinaryIO, bar: Bar) -> Iterator[bytes]:
 
 def _told(summary: dict[str, Any]) -> str:
     if summary.get("format") == "history":
-        return "history"
+        return "foretold history" if summary.get("dry_run") else "history"
     return "preview" if summary.get("dry_run") else "file"
 
 

@@ -5,6 +5,7 @@ The file is kept until all of it is there, and is then read in a native thread a
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from time import monotonic
 from typing import IO, Any, Final
@@ -17,13 +18,16 @@ from server import log, state
 from server.commands import Command, Put
 from server.decide import MAX_CHANGES, Changes, Entry, decide
 from server.errors import SignalboxError, TooLarge, Unavailable
+from server.events import Transaction
 from server.formats import File
 from server.formats.text import Row
 from server.http.batches import located
+from server.http.continuation import Comparison, not_atomic, twice, with_news
 from server.http.imports import IDLE_SECONDS, PROGRESS_SECONDS, SPOOLED, command_of, trouble
 from server.http.lines import BLOCK, RowReader
 from server.http.records import is_record, read_record
 from server.readmodel import ReadModel
+from server.writer import Writer
 
 
 class Kept(File):
@@ -58,13 +62,13 @@ class Kept(File):
 class Previews:
     """One at a time: each takes a thread that searches need as well."""
 
-    def __init__(self, readmodel: ReadModel) -> None:
-        self._readmodel = readmodel
+    def __init__(self, writer: Writer, readmodel: ReadModel) -> None:
+        self._writer, self._readmodel = writer, readmodel
         self._turn = BoundedSemaphore(1)
 
     def run(self, reader: RowReader, kept: Kept, identity: str, atomic: bool) -> Iterator[bytes]:
         """Answer lines as those of an import: progress, what would be rejected, the summary."""
-        preview = _Preview(kept, identity, atomic)
+        preview = _Preview(kept, identity, atomic, self._writer.max_bytes)
         job = gevent.spawn(self._judge, reader, preview)
         try:
             while not job.ready():
@@ -86,9 +90,10 @@ class Previews:
 
 
 class _Preview:
-    def __init__(self, kept: Kept, identity: str, atomic: bool) -> None:
+    def __init__(self, kept: Kept, identity: str, atomic: bool, max_bytes: int | None) -> None:
         self._kept, self._id, self._atomic = kept, identity, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
+        self._max_bytes = max_bytes
         self._is_history: bool | None = None
         self._started = monotonic()
         self.failure: SignalboxError | None = None
@@ -101,7 +106,7 @@ class _Preview:
     def judge(self, connection: apsw.Connection) -> None:
         """Read every row as an import would; in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
-        draft = _Draft(connection, self.counts["revision"])
+        draft = _Draft(connection, self.counts["revision"], self._max_bytes)
         try:
             for row in self._kept.rows():
                 if self.is_over or self.failure:
@@ -114,29 +119,41 @@ class _Preview:
             draft.close()
 
     def _row(self, row: Row, draft: "_Draft") -> None:
-        self.counts["lines"] += 1
         if self._is_history is None:
             self._is_history = is_record(row.text)
+            if self._is_history and self._atomic:
+                self.failure = not_atomic()
+                return
+        self.counts["lines"] += 1
         try:
             if self._is_history:
-                self.counts["changes"] += len(read_record(row.text).changes)
+                self._record(row.text, draft)
             else:
                 draft.do(command_of(row))
-            self.counts["accepted"] += 1
+                self.counts["accepted"] += 1
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
 
+    def _record(self, line: bytes, draft: "_Draft") -> None:
+        if (one := draft.taken(read_record(line))) is None:
+            self.counts["duplicates"] += 1
+            return
+        self.counts["accepted"] += 1
+        self.counts["changes"] += len(one.changes)
+
     def _reject(self, number: int, error: SignalboxError) -> None:
-        self.counts["rejected"] += 1
         if self._atomic or self._is_history:
             self.failure = located(error, number)
+        if self._is_history:  # it ends there, and the summary says why
+            return
+        self.counts["rejected"] += 1
         line = {"type": "rejected", "line": number} | error.fields()
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
     def _count(self, draft: "_Draft") -> None:
+        self._found = draft.found()
         if self._is_history:
             return
-        self._found = draft.found()
         changes = sum(self._found[name] for name in ("new", "changed", "deleted"))
         self.counts["changes"] = changes
         if self._atomic and changes > MAX_CHANGES and self.failure is None:
@@ -164,8 +181,9 @@ class _Preview:
 class _Draft:
     """The state of one revision with changes on top, which may be more than fit in memory."""
 
-    def __init__(self, connection: apsw.Connection, revision: int) -> None:
+    def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
         self._connection, self.revision = connection, revision
+        self._comparison = Comparison(revision, partial(log.read, connection), max_bytes)
         self._touched = apsw.Connection("")  # a private file, once it is larger than its cache
         self._touched.execute(_TABLE)
 
@@ -198,6 +216,20 @@ class _Draft:
         if not made and named and (entry := self.get(named)) is not None:
             self._touch(named, entry.raw)
 
+    def taken(self, one: Transaction) -> Transaction | None:
+        """A transaction of a history; None where the store has it. Raises as an import would."""
+        if self._comparison.is_there(one):
+            return None
+        if list(self._connection.execute(_KNOWN, (one.id,))):
+            raise twice(one.id)
+        try:
+            self._touched.execute("INSERT INTO taken VALUES (?)", (one.id,))
+        except apsw.ConstraintError:
+            raise twice(one.id) from None
+        for change in with_news(one, lambda key: self.get(key) is not None).changes:
+            self._touch(change.key, change.raw)
+        return one
+
     def _touch(self, key: str, raw: str | None) -> None:
         before = state.entry(self._connection, key)
         self._touched.execute(_TOUCH, (key, before and before.raw, raw))
@@ -209,8 +241,10 @@ class _Draft:
 
 
 _TABLE: Final = """
-CREATE TABLE touched (key TEXT PRIMARY KEY, before TEXT, now TEXT) WITHOUT ROWID; BEGIN
+CREATE TABLE touched (key TEXT PRIMARY KEY, before TEXT, now TEXT) WITHOUT ROWID;
+CREATE TABLE taken (id TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN
 """
+_KNOWN: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
 _NOW: Final = "SELECT now FROM touched WHERE key = ?"
 _BELOW: Final = "SELECT key, now FROM touched WHERE substr(key, 1, ?2) = ?1 AND now IS NOT NULL"
 _TOUCH: Final = """

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
 from server import state
 from server.engines.base import Unsettled
-from server.errors import Conflict, Invalid, SignalboxError, Unavailable
-from server.events import COMPACTED, Change, Transaction, check_bytes, checksum
+from server.errors import Invalid, SignalboxError, Unavailable
+from server.events import Transaction
 from server.http.batches import located
+from server.http.continuation import COMPARED, Comparison, not_atomic, twice, with_news
 from server.http.lines import RowReader
 from server.http.records import read_record
 from server.readmodel import ReadModel
@@ -24,22 +25,6 @@ SLICE: Final = 100
 """Lines read before others get a turn."""
 IDLE_SECONDS: Final = 0.5
 PROGRESS_SECONDS: Final = 0.25
-COMPARED: Final = 500
-"""Transactions of the store that are looked at together."""
-
-_OTHER: Final = (
-    "This store has another transaction at revision {}. A history is taken by an empty store, or "
-    "by one that has its beginning; `signalbox replay` sends it to any other as new changes."
-)
-_GAP: Final = (
-    "Revision {} follows {}. What is between was left out when this was written, or had been "
-    "removed by retention; `signalbox migrate` copies a store that has been thinned out."
-)
-
-_ALTERED: Final = (
-    "Revision {} is not as it was exported: its content does not fit its checksum {:08x}. Export "
-    "it again from its store, or use a backup."
-)
 
 
 class Recording:
@@ -52,13 +37,9 @@ class Recording:
         self._id, self._atomic = identity, atomic
         self._number = self._bytes = 0
         self._told = 0.0
-        self._last = (0, 0)
-        """Revision and time of the last line."""
         self._piece: list[tuple[int, Transaction]] = []
         self._ids = set[str]()
-        self._start = writer.revision
-        self._before = self._there()
-        self._ahead = next(self._before, None)
+        self._comparison = Comparison(writer.revision, readmodel.transactions, writer.max_bytes)
         self.failure: SignalboxError | None = None
         self.counts = {
             "lines": 0,
@@ -79,7 +60,7 @@ class Recording:
         """
         try:
             if self._atomic:
-                raise Invalid("A history keeps its transactions; import it without atomic=1.")
+                raise not_atomic()
             while not reader.is_stopping and (rows := reader.take(IDLE_SECONDS)) is not None:
                 for row in rows:
                     self._take(row.text)
@@ -101,14 +82,11 @@ class Recording:
         self.counts["lines"] += 1
         try:
             one = read_record(line)
-            self._check_order(one)
-            if one.id in self._ids:
-                raise Invalid(f"The id {one.id} stands there twice.")
-            if self._is_there(one):
+            if self._comparison.is_there(one):
                 self.counts["duplicates"] += 1
                 return
-            if self._writer.max_bytes is not None:
-                check_bytes(one, self._writer.max_bytes)
+            if one.id in self._ids:
+                raise twice(one.id)
         except SignalboxError as error:
             self._append()
             raise located(error, self._number) from error
@@ -117,37 +95,6 @@ class Recording:
         self._bytes += len(line)
         if len(self._piece) == MAX_GROUP or self._bytes >= PIECE_BYTES:
             self._append()
-
-    def _check_order(self, one: Transaction) -> None:
-        revision, at = self._last
-        if one.revision != revision + 1:
-            raise Invalid(_GAP.format(one.revision, revision or "nothing"))
-        if one.at < at:
-            raise Invalid(f"Revision {one.revision} is older than the one before it.")
-        self._last = (one.revision, one.at)
-
-    # What the store has already.
-
-    def _there(self) -> Iterator[Transaction]:
-        after = 0
-        while after < self._start and (found := self._readmodel.transactions(after, COMPARED)):
-            yield from found
-            after = found[-1].revision
-
-    def _is_there(self, one: Transaction) -> bool:
-        """Raises `Conflict` where there is another in its place."""
-        if one.revision > self._start:
-            return False
-        while self._ahead is not None and self._ahead.revision < one.revision:
-            self._ahead = next(self._before, None)
-        ours = self._ahead
-        if ours is None or ours.revision > one.revision or ours.type == COMPACTED:
-            return True  # retention has removed it since
-        if _told(ours) != _told(one) or (not ours.compacted and _made(ours) != _made(one)):
-            raise Conflict(_OTHER.format(one.revision), revision=self._start)
-        return True
-
-    # What it has not.
 
     def _append(self) -> None:
         if not self._piece:
@@ -167,20 +114,16 @@ class Recording:
         self._ids.clear()
 
     def _with_news(self) -> list[Transaction]:
-        """The piece, its changes with whether their key did not exist before.
-
-        A log may delete what is not there, which does nothing: it is the same log here.
-        """
+        """The piece, its changes with whether their key did not exist before."""
         exist = self._existing({change.key for _, one in self._piece for change in one.changes})
-        found = []
+        found: list[Transaction] = []
         for number, one in self._piece:
-            changes = [
-                Change(key, raw, raw is not None and key not in exist)
-                for key, raw, _ in one.changes
-            ]
-            exist |= {change.key for change in changes if change.raw is not None}
-            exist -= {change.key for change in changes if change.raw is None}
-            found.append(_as_exported(one._replace(changes=changes), number))
+            try:
+                found.append(with_news(one, exist.__contains__))
+            except SignalboxError as error:
+                raise located(error, number) from error
+            exist |= {change.key for change in one.changes if change.raw is not None}
+            exist -= {change.key for change in one.changes if change.raw is None}
         return found
 
     def _existing(self, keys: set[str]) -> set[str]:
@@ -195,10 +138,8 @@ class Recording:
         """Which line has an id that another transaction has already."""
         for number, one in self._piece:
             if self._writer.fingerprint(one.id) is not None:
-                return located(Invalid(f"The id {one.id} stands there twice."), number)
+                return located(twice(one.id), number)
         return Invalid("An id stands there twice.")
-
-    # The answer.
 
     def _progress(self) -> Iterator[bytes]:
         if monotonic() - self._told > PROGRESS_SECONDS:
@@ -210,19 +151,3 @@ class Recording:
         if self.failure:
             about |= {"status": "rejected"} | self.failure.fields()
         return json.dumps(about | self.counts).encode() + b"\n"
-
-
-def _as_exported(one: Transaction, number: int) -> Transaction:
-    """Raises `Invalid` where the line's content is not that of its checksum."""
-    if one.checksum not in (None, checksum(one)):
-        why = _ALTERED.format(one.revision, one.checksum)
-        raise located(Invalid(why), number)
-    return one._replace(checksum=None)
-
-
-def _told(one: Transaction) -> tuple[Any, ...]:
-    return (one.id, one.actor, one.at, one.type, one.of)
-
-
-def _made(one: Transaction) -> list[tuple[str, str | None]]:
-    return [(change.key, change.raw) for change in one.changes]

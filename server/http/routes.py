@@ -77,7 +77,8 @@ def application(
 
 
 def _imports(writer: Writer, readmodel: ReadModel) -> Write:
-    return imports(writer, partial(Recording, writer, readmodel), Kept, Previews(readmodel).run)
+    previews = Previews(writer, readmodel)
+    return imports(writer, partial(Recording, writer, readmodel), Kept, previews.run)
 
 
 def _queries(

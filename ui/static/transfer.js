@@ -58,8 +58,8 @@ async function preview() {
 }
 
 function foretold(summary) {
-  const { format, accepted, revision, new: added, changed, equal, deleted } = summary;
-  if (format === "history") return `A history of ${count(accepted, "transaction")}. An empty store takes it.`;
+  const { format, accepted, duplicates, revision, new: added, changed, equal, deleted } = summary;
+  if (format === "history") return `A history: ${count(accepted, "transaction")} would be taken, ${duplicates.toLocaleString("en")} are there.`;
   const parts = [`${added.toLocaleString("en")} new`, `${changed.toLocaleString("en")} changed`];
   if (deleted) parts.push(`${deleted.toLocaleString("en")} deleted`);
   parts.push(`${equal.toLocaleString("en")} equal`);
