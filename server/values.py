@@ -88,8 +88,19 @@ def _decode_slowly(body: bytes, what: str) -> Any:
         ) from error
     except RecursionError:
         raise _too_deep() from None
+    except json.JSONDecodeError as error:
+        raise Malformed(f"{what} is not JSON: {_place(error)}.") from error
     except ValueError as error:
         raise Malformed(f"{what} is not JSON: {error}.") from error
+
+
+def _place(error: json.JSONDecodeError) -> str:
+    """Where a text stops being JSON, counted within the text alone."""
+    if error.pos >= len(error.doc.rstrip()):
+        return "it ends where more is needed"
+    if error.msg.startswith("Unterminated string"):
+        return f"the string that begins at its character {error.pos + 1} does not end"
+    return f"its character {error.pos + 1}, {error.doc[error.pos]!r}, cannot stand there"
 
 
 def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded:

@@ -15,6 +15,7 @@ from desktop.subcommands import (
     json_option,
     print_json,
     read_dir_option,
+    visible,
     where_option,
 )
 from desktop.subcommands.progress import Bar
@@ -157,7 +158,7 @@ def _report(report: dict[str, Any], as_json: bool) -> int:
         click.echo(found + about)
         for line in (*report["problems"], report["advice"], *report["notes"]):
             if line:
-                click.echo(f"  {line}")
+                click.echo(visible(f"  {line}"))
     return 0 if report["ok"] else REJECTED
 
 

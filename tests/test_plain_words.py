@@ -1,0 +1,52 @@
+"""What is told of a faulty text or file is in our words, and shows what nobody would see."""
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from desktop.subcommands import transfer
+from harness import Server
+from server import formats, values
+from server.errors import Malformed
+from server.formats import text
+from server.http import imports
+from shell import Shell
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"plain", "its character 1, 'p', cannot stand there"),
+        (b'{"a": 1,\n "b": x}', "its character 16, 'x', cannot stand there"),
+        (b"[1] 2", "its character 5, '2', cannot stand there"),
+        (b'["\x01"]', "its character 3, '\\x01', cannot stand there"),
+        (b'["open]', "the string that begins at its character 2 does not end"),
+        (b"[1, ", "it ends where more is needed"),
+        (b"", "it ends where more is needed"),
+    ],
+)
+def test_where_a_text_is_no_json_is_told_within_it(body: bytes, why: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        values.decode(body, "The value")
+    assert refused.value.message == f"The value is not JSON: {why}."
+
+
+def test_verify_shows_on_a_terminal_what_is_not_seen(tmp_path: Path) -> None:
+    server = Server(tmp_path / "store")
+    server.set("lamp", 1)
+    assert server.stop() == 0
+    connection = apsw.Connection(str(tmp_path / "store" / "signalbox.db"))
+    connection.execute("UPDATE state SET value = ?", ('"a\u202eb\u009bc"',))
+    connection.close()
+    out = Shell(tmp_path / "store").on_terminal("verify").out
+    assert "a\\u202eb\\x9bc" in out
+    assert not {"\u202e", "\u009b"} & set(out)
+
+
+def test_the_command_line_offers_the_formats_and_encodings_that_the_server_reads() -> None:
+    assert transfer.ENCODINGS == text.ENCODINGS
+    assert set(transfer.MEDIA_TYPES) == set(formats.READERS)
+    for kind, media in transfer.MEDIA_TYPES.items():
+        assert imports.MEDIA_TYPES[media] in (kind, None)
+    assert imports.MEDIA_TYPES[transfer.UNKNOWN_TYPE] is None
