@@ -251,12 +251,13 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
     taken = {key: entry for key in targets if (entry := state.get(key))}
     if taken:
         first = min(taken)
+        known = _told(state, taken[first].revision)
         raise Conflict(
-            f"{len(taken)} of the target keys exist already, the first is {first} at revision "
-            f"{taken[first].revision}; replace: true overwrites them.",
+            f"{len(taken)} of the target keys exist already, the first is {first} {_where(known)}; "
+            "replace: true overwrites them.",
             key=first,
             keys=sorted(taken)[:MAX_NAMED],
-            revision=taken[first].revision,
+            revision=known,
         )
 
 
@@ -326,7 +327,8 @@ def _meet_expectation(state: State, command: Member | Put) -> None:
     key = command.prefix if isinstance(command, DeletePrefix) else command.key
     actual = entry.revision if (entry := state.get(key)) else 0
     if not _as_expected(expect, actual):
-        raise Conflict(_unexpected(key, expect, actual), key=key, revision=actual)
+        known = _told(state, actual)
+        raise Conflict(_unexpected(key, expect, known), key=key, revision=known)
 
 
 def check_store_revision(expect: Expect, actual: int) -> None:
@@ -345,10 +347,22 @@ def _as_expected(expect: Any, actual: int) -> bool:
     return bool((actual > 0) == (expect == "present"))
 
 
-def _unexpected(key: str, expect: Any, actual: int) -> str:
-    found = f"is at revision {actual}" if actual else "does not exist"
+def _unexpected(key: str, expect: Any, actual: int | None) -> str:
+    found = "does not exist" if actual == 0 else f"is {_where(actual)}"
     wanted = f"revision {expect.revision}" if isinstance(expect, ExpectRevision) else expect
     return f"{key} {found}; expected was {wanted}."
+
+
+def _told(state: State, revision: int) -> int | None:
+    """What a refusal tells of a key's revision: None for what this transaction has set itself.
+
+    That is at no revision yet, and never will be where the transaction is refused.
+    """
+    return revision if revision <= state.revision else None
+
+
+def _where(revision: int | None) -> str:
+    return f"at revision {revision}" if revision else "set by an earlier command of the batch"
 
 
 def _wrong_type(key: str, entry: Entry | None, wanted: str) -> WrongType:

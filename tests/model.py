@@ -114,7 +114,11 @@ class Model:
         wanted = {"absent": actual == 0, "present": actual > 0}
         met = actual == expect["revision"] if isinstance(expect, dict) else wanted[expect]
         if not met:
-            raise RefusedError("conflict", actual)
+            raise RefusedError("conflict", self._told(actual))
+
+    def _told(self, revision: int) -> int | None:
+        """What the command itself has set before is at no revision yet."""
+        return revision if revision <= self.revision else None
 
     def _set(self, after: dict[str, Held], command: Command) -> None:
         self._put(after, command["key"], command["value"])
@@ -152,7 +156,7 @@ class Model:
         targets = {to + name[len(key) :]: after[name].value for name in moved}
         taken = sorted(target for target in targets if target in after)
         if taken and not command.get("replace"):
-            raise RefusedError("conflict", after[taken[0]].revision)
+            raise RefusedError("conflict", self._told(after[taken[0]].revision))
         for name in moved:
             if name not in targets:
                 del after[name]

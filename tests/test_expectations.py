@@ -95,6 +95,19 @@ def test_later_members_of_a_batch_see_earlier_ones() -> None:
     assert found == {"a.x": None, "b.x": 3, "b.y": 1}
 
 
+def test_a_conflict_names_no_revision_that_the_batch_itself_would_make() -> None:
+    for last in (
+        {"type": "set", "key": "k", "value": 3, "expect": {"revision": 3}},
+        {"type": "set", "key": "k", "value": 3, "expect": "absent"},
+        {"type": "rename", "key": "other", "to": "k"},
+    ):
+        members = [{"type": "set", "key": "k", "value": 2}, last]
+        error = refused(Conflict, {"k": 1, "other": 1}, type="batch", commands=members)
+        assert error.revision is None
+        assert "8" not in error.message
+        assert "earlier command of the batch" in error.message
+
+
 def test_only_the_net_effect_of_a_batch_counts() -> None:
     assert (
         batch(
