@@ -90,8 +90,8 @@ def test_what_is_exported_for_a_shell_comes_back_equal(
     plain = shared.get("export", match="*").body
     for key in state:
         shared.send("delete", key=key)
-    summary = load(shared, exported, format="env")[-1]
-    assert (summary["status"], summary["rejected"]) == ("accepted", 0)
+    summary = load(shared, exported)[-1]
+    assert (summary["status"], summary["rejected"], summary["format"]) == ("accepted", 0, "env")
     assert shared.get("export", match="*").body == plain
 
 

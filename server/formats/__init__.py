@@ -1,5 +1,6 @@
 """The formats that an import reads. Pure: pieces of a file in, its commands out, line by line."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -17,6 +18,8 @@ READERS: Final[dict[str, Read]] = {
     "lines": pairs.read,
 }
 _ENDINGS: Final = {"jsonl": "ndjson", "tsv": "csv", "txt": "lines", "conf": "lines"}
+_VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s))")
+"""How a first line shows `.env`. With blanks around the sign it is one of `key = value`."""
 
 
 class File:
@@ -43,9 +46,10 @@ class File:
 
 
 def by_name(name: str) -> str | None:
-    """The format that a file's name tells; `.env`, `.env.local` and `prod.env` are all alike."""
+    """The format that a file's name tells; `.env`, `.env.local`, `prod.env.bak` are alike."""
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    if base in (".env", ".envrc") or base.startswith(".env."):
+    _, *endings = base.split(".")
+    if "env" in endings or base == ".envrc":
         return "env"
     ending = base.rpartition(".")[2]
     return ending if ending in READERS else _ENDINGS.get(ending)
@@ -56,10 +60,8 @@ def by_content(start: bytes) -> str:
     first = start.lstrip().split(b"\n", 1)[0].rstrip()
     if not first:
         raise Malformed(f"The file is empty; {EXPECTED}.")
-    if first.startswith((b"#", b"export ")):
-        return "env"
     if first.startswith(b"{"):
         return "ndjson" if ndjson.is_command(first) else "json"
     if csv_rows.is_header(first.decode(errors="replace")):
         return "csv"
-    return "lines"
+    return "env" if _VARIABLE.match(first) else "lines"

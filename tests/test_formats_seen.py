@@ -1,0 +1,51 @@
+"""Of which format a file is, by its name and by what stands in it, and where its lines end."""
+
+import pytest
+
+from server import formats
+from test_formats import read, rows_of
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        ("NAME=1\n", "env"),
+        ("\n\n_a9='x y'\n", "env"),
+        ("EMPTY=\n", "env"),
+        ('\ufeffTEXT="two\nlines"\n', "env"),
+        ("export\tA=1\n", "env"),
+        ("kernel = Linux\n", "lines"),
+        ("name= value\n", "lines"),
+        ("name =value\n", "lines"),
+        ("vm.swappiness=60\n", "lines"),
+        ("9=1\n", "lines"),
+        ("key,value\nNAME=1,2\n", "csv"),
+    ],
+)
+def test_a_first_line_without_blanks_around_the_sign_is_env(start: str, kind: str) -> None:
+    assert rows_of(start, None, 0)[1].format == kind
+
+
+def test_what_env_quotes_is_read_so_without_its_name() -> None:
+    text = "A_B='two words'\nC='1'\nD=\"[1,\\\"x\\\"]\"\nE=true\nF='a\nb'\n"
+    assert read(text, None) == (
+        {"A_B": "two words", "C": "1", "D": [1, "x"], "E": True, "F": "a\nb"},
+        [],
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("app.env.local", "env"),
+        ("C:\\etc\\Prod.ENV.bak", "env"),
+        (".env.x.csv", "env"),
+        ("a.env/b.csv", "csv"),
+        ("env.json", "json"),
+        ("environment", None),
+        ("a.environment.csv", "csv"),
+    ],
+)
+def test_a_name_with_env_between_its_dots_is_env(name: str, kind: str | None) -> None:
+    assert formats.by_name(name) == kind
