@@ -49,3 +49,16 @@ def test_what_env_quotes_is_read_so_without_its_name() -> None:
 )
 def test_a_name_with_env_between_its_dots_is_env(name: str, kind: str | None) -> None:
     assert formats.by_name(name) == kind
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", ["C=", "export C=", "  C = "])
+def test_a_forgotten_quote_swallows_no_name_with_one_in_its_comment(quote: str, name: str) -> None:
+    text = f"A={quote}abc\nB=2\n{name}{quote} # {quote}\nD=4\n"
+    assert read(text, "env") == ({"B": 2, "C": " # ", "D": 4}, [1], None)
+
+
+@pytest.mark.parametrize("last", ['abc=" # the key', 'x y=" # a "quote"', 'C="'])
+def test_a_value_of_several_lines_may_end_as_a_name_does(last: str) -> None:
+    value = "a\n" + last.partition('"')[0]
+    assert read(f'A="a\n{last}\nB=2\n', "env") == ({"A": value, "B": 2}, [], None)

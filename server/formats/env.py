@@ -22,6 +22,8 @@ _UNTIL: Final = {
 }
 """From a quote on: what is within, and the closing quote if it is in this line."""
 _ESCAPED: Final = re.compile(r'\\(?:([\\"$`])|\r?\n|\r)')
+_OPENS: Final = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\s*=\s*(['\"])")
+"""The beginning of a line that sets another name."""
 _BARE: Final = re.compile(r"(?:[^\s'\"\\]|\\.)++", re.DOTALL)
 
 
@@ -98,7 +100,7 @@ class _Word:
                 at = self._bare(text, at)
         if not self._quote:
             self.is_over = True
-            _check_comment(text[at:].strip())
+            self._check_rest(text[:at], text[at:].strip())
 
     def _within(self, text: str, at: int) -> int:
         found = _UNTIL[self._quote].match(text, at)
@@ -112,14 +114,21 @@ class _Word:
         found = _BARE.match(text, at)
         if found is None or (self._lines > 1 and text[at] != "\\"):
             # Behind several lines it is likelier that a quote was forgotten than that one is meant.
-            raise Malformed("The quote of this value is not closed before another one begins.")
+            raise _not_closed()
         self._parts.append(re.sub(r"\\(.)", r"\1", found[0], flags=re.DOTALL))
         return found.end()
 
+    def _check_rest(self, before: str, rest: str) -> None:
+        """Of the last line. A comment with a quote may be the value of the name before it."""
+        if rest and not rest.startswith("#"):
+            raise Malformed(f"Behind the quoted value stands {quoted(rest)}; allowed is a comment.")
+        opens = _OPENS.fullmatch(before) if self._lines > 1 else None
+        if opens is not None and opens[1] in rest:
+            raise _not_closed()
 
-def _check_comment(rest: str) -> None:
-    if rest and not rest.startswith("#"):
-        raise Malformed(f"Behind the quoted value stands {quoted(rest)}; allowed is a comment.")
+
+def _not_closed() -> Malformed:
+    return Malformed("The quote of this value is not closed before another one begins.")
 
 
 def _as_written(text: str) -> Any:
