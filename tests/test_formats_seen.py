@@ -51,6 +51,25 @@ def test_a_name_with_env_between_its_dots_is_env(name: str, kind: str | None) ->
     assert formats.by_name(name) == kind
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize("told", ["sep={}", '"sep={}"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("kind", [None, "csv"])
+def test_what_excel_is_told_stands_before_the_names(
+    sign: str, told: str, end: str, kind: str | None
+) -> None:
+    lines = [told.format(sign), f"key{sign}value", f"a.one{sign}1", f"a.two{sign}2{sign}3"]
+    text = "\ufeff" + end.join(lines)
+    assert read(text, kind) == ({"a.one": 1}, [4], None)
+
+
+@pytest.mark.parametrize("text", ["sep=;", "sep=;\n\n", "sep=;\na;b\n", "sep=|\nkey|value\na|1\n"])
+def test_csv_without_names_behind_what_excel_is_told_is_refused(text: str) -> None:
+    found, refused, trouble = read(text, None)
+    assert (found, refused) == ({}, [])
+    assert ("Line 2" if text.strip() != "sep=;" else "is empty") in trouble
+
+
 @pytest.mark.parametrize("quote", ["'", '"'])
 @pytest.mark.parametrize("name", ["C=", "export C=", "  C = "])
 def test_a_forgotten_quote_swallows_no_name_with_one_in_its_comment(quote: str, name: str) -> None:

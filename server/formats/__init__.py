@@ -18,7 +18,7 @@ READERS: Final[dict[str, Read]] = {
     "lines": pairs.read,
 }
 _ENDINGS: Final = {"jsonl": "ndjson", "tsv": "csv", "txt": "lines", "conf": "lines"}
-_VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s))")
+_VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s+\S))")
 """How a first line shows `.env`. With blanks around the sign it is one of `key = value`."""
 
 
@@ -57,7 +57,7 @@ def by_name(name: str) -> str | None:
 
 def by_content(start: bytes) -> str:
     """The format that a file's first bytes show. Raises `Malformed` where there are none."""
-    first = start.lstrip().split(b"\n", 1)[0].rstrip()
+    first = start.lstrip().split(b"\n", 1)[0].rstrip(b"\r ")
     if not first:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.startswith(b"{"):

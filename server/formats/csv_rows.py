@@ -14,6 +14,8 @@ MAX_CELL: Final = 2 * MAX_LINE
 """Characters of a cell: more than a row can have. Python would refuse from 131,072."""
 _SPREADSHEETS: Final = {"TRUE": True, "FALSE": False}
 """How spreadsheets write what was true and false."""
+_TOLD: Final = re.compile(r'("?)sep=[,;\t|]\1')
+"""The line before that of the names with which Excel is told what separates."""
 _GUARDED: Final = re.compile(r"'+[=+\-@]")
 """What an export protects from being run as a formula."""
 
@@ -44,8 +46,8 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 def is_header(text: str) -> bool:
-    """Whether a line names the columns."""
-    return _named(text) is not None
+    """Whether a line names the columns, or stands before the one that does."""
+    return _is_told(text) or _named(text) is not None
 
 
 def guarded(text: str) -> str:
@@ -60,7 +62,10 @@ def unguarded(cell: str) -> str:
 
 def _header(taken: Taken) -> _Header:
     taken.begin()
-    first = next((line for line in taken if line.text.strip()), None)
+    told = (line for line in taken if line.text.strip())
+    first = next(told, None)
+    if first is not None and _is_told(first.text):
+        first = next(told, None)
     if first is None:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.fault is not None:
@@ -71,6 +76,10 @@ def _header(taken: Taken) -> _Header:
         f"Line {first.number} is {quoted(first.text.strip())}; the first line of a CSV file names "
         "the columns key and value, with a comma, a semicolon or a tab between them."
     )
+
+
+def _is_told(text: str) -> bool:
+    return _TOLD.fullmatch(text.strip("\r\n ")) is not None
 
 
 def _named(text: str) -> _Header | None:
