@@ -1,8 +1,11 @@
 """Of which format a file is, by its name and by what stands in it, and where its lines end."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from server import formats
+from server.formats.text import opened
 from test_formats import read, rows_of
 
 
@@ -81,3 +84,54 @@ def test_a_forgotten_quote_swallows_no_name_with_one_in_its_comment(quote: str, 
 def test_a_value_of_several_lines_may_end_as_a_name_does(last: str) -> None:
     value = "a\n" + last.partition('"')[0]
     assert read(f'A="a\n{last}\nB=2\n', "env") == ({"A": value, "B": 2}, [], None)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("cuts", [0, 1, 3])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("csv", ["key,value", "a,1", "a,2,3", "b,2"]),
+        ("env", ["# told", "a=1", "none", "b=2"]),
+        ("lines", ["a = 1", "", "none", "b = 2"]),
+        (
+            "ndjson",
+            [
+                '{"type":"set","key":"a","value":1}',
+                "",
+                '{"type":"none"}',
+                '{"type":"set","key":"b","value":2}',
+            ],
+        ),
+        ("json", ["{", '"a": 1,', '"c": none,', '"b": 2}']),
+    ],
+)
+def test_lines_of_every_format_may_end_with_cr(
+    end: str, cuts: int, named: bool, kind: str, lines: list[str]
+) -> None:
+    text = end.join(lines) + end
+    assert rows_of(text, None, cuts)[1].format == kind
+    assert read(text, kind if named else None, cuts) == ({"a": 1, "b": 2}, [3], None)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("cuts", [0, 1])
+def test_the_lines_of_an_object_are_counted_whatever_ends_them(end: str, cuts: int) -> None:
+    long = "[" + f"1,{end}" * 600_000 + "1]" if cuts == 0 else "[1]"
+    count = long.count(end)
+    text = f'{{{end}{end}"a": 1,{end}"long": {long},{end}"c": none,{end}"b": 2}}{end}{end}more'
+    found, refused, trouble = read(text, "json", cuts)
+    assert ({key: found[key] for key in "ab"}, refused) == (
+        {"a": 1, "b": 2},
+        [*([4] if count else []), count + 5],
+    )
+    assert f"Line {count + 8} has something behind the end" in trouble
+
+
+def test_a_first_line_that_ends_with_cr_is_known_before_more_has_come() -> None:
+    def blocks() -> Iterator[bytes]:
+        yield b"a = 1\r"
+        raise AssertionError("asked for more than the first line")
+
+    assert opened(blocks(), "utf-8")[0] == b"a = 1\r"

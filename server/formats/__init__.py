@@ -6,7 +6,7 @@ from typing import Final
 
 from server.errors import Malformed, SignalboxError
 from server.formats import csv_rows, env, json_object, ndjson, pairs
-from server.formats.text import EXPECTED, Row, opened
+from server.formats.text import EXPECTED, Row, first_line, opened
 
 Read = Callable[[Iterator[bytes]], Iterator[list[Row]]]
 
@@ -57,7 +57,7 @@ def by_name(name: str) -> str | None:
 
 def by_content(start: bytes) -> str:
     """The format that a file's first bytes show. Raises `Malformed` where there are none."""
-    first = start.lstrip().split(b"\n", 1)[0].rstrip(b"\r ")
+    first = first_line(start)
     if not first:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.startswith(b"{"):

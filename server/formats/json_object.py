@@ -7,7 +7,7 @@ from typing import Final
 from server import values
 from server.commands import Command, setting
 from server.errors import Malformed, SignalboxError, TooLarge, quoted
-from server.formats.text import EXPECTED, MAX_LINE, Row
+from server.formats.text import EXPECTED, MAX_LINE, Row, with_line_feeds
 
 BLANK: Final = b" \t\r\n"
 _STRING: Final = rb'"(?:[^"\\\r\n]++|\\[^\r\n])*+(?:(")|\\?(?=[\r\n]))|"'
@@ -21,7 +21,7 @@ _BRACKETS: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     """Its members. Raises `Malformed` where there is no such object, or behind its end."""
     scanner = _Scanner()
-    for block in blocks:
+    for block in with_line_feeds(blocks):
         for row in scanner.feed(block):
             yield [row]
     scanner.end()

@@ -7,7 +7,7 @@ from typing import Final
 from server import values
 from server.commands import TYPES
 from server.errors import SignalboxError
-from server.formats.text import MAX_LINE, Row
+from server.formats.text import MAX_LINE, Row, with_line_feeds
 
 MAX_RECORD: Final = 24 * 1024 * 1024
 """Of a line that is a whole transaction: its keys and values, and what stands around them."""
@@ -18,7 +18,7 @@ RECORD: Final = b'{"revision"'
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     """Whole lines as they come; of a line that is too long only the beginning is kept."""
     numbers, line = count(1), bytearray()
-    for block in blocks:
+    for block in with_line_feeds(blocks):
         first, *others = block.split(b"\n")
         line += first
         del line[_most(line) + 1 :]

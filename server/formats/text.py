@@ -1,6 +1,7 @@
 """What all formats share: rows, the lines of a text file, and what is no text at all."""
 
 import codecs
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,8 @@ _BINARY: Final = {
     b"%PDF": "a PDF",
 }
 _SCALARS: Final = frozenset("-0123456789tfn")
+_ENDED: Final = re.compile(rb"\s*+[^\r\n]++[\r\n]")
+"""A beginning that has its first line that is not blank."""
 _WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -60,12 +63,26 @@ def opened(blocks: Iterator[bytes], encoding: str) -> tuple[bytes, Iterator[byte
     Raises `Malformed` where it is no text.
     """
     start = b""
-    while len(start) < LOOKED_AT and b"\n" not in start.lstrip() and (block := next(blocks, b"")):
+    while len(start) < LOOKED_AT and not _ENDED.match(start) and (block := next(blocks, b"")):
         start += block
-    _refuse_binary(start.lstrip()[:LOOKED_AT].split(b"\n", 1)[0], encoding)
+    _refuse_binary(first_line(start)[:LOOKED_AT], encoding)
     pieces = _utf8(chain([start], blocks), encoding)
     first = next(pieces, b"").removeprefix(codecs.BOM_UTF8)
     return first, chain([first], pieces)
+
+
+def first_line(start: bytes) -> bytes:
+    """The first that is not blank, without its end; none is empty."""
+    return next(iter(start.lstrip().splitlines()), b"")
+
+
+def with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """LF for CR and CRLF, for a format in which no value has a CR as it stands."""
+    is_behind_cr = False
+    for block in blocks:
+        rest = block.removeprefix(b"\n") if is_behind_cr else block
+        is_behind_cr = block.endswith(b"\r") or (is_behind_cr and not block)
+        yield rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _refuse_binary(start: bytes, encoding: str) -> None:
