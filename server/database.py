@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import leftovers
+from server import leftovers, storefile
 from server.checksums import of_row
 from server.errors import StoreError, Unavailable, UnknownVersion
 from server.failures import DAMAGED, damaged, reason
@@ -200,6 +200,8 @@ class Database:
             leftovers.forget_served(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
+            if path:
+                storefile.check_owner(path, self.writer)
             if path and not self.writer.pragma("user_version"):
                 leftovers.check_new(path)
             _prepare(self.writer)

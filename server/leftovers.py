@@ -49,6 +49,11 @@ def check_new(path: Path) -> None:
         raise StoreError(_lost(path, "has no table", f"{_log(path).name} cannot be read"))
 
 
+def has_log(path: Path) -> bool:
+    """Whether there is anything in its write-ahead log."""
+    return bool(_size(_log(path)))
+
+
 def _log(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import horizons, keysat, leftovers, log
+from server import horizons, keysat, leftovers, log, storefile
 from server.app import STORE_FILE, own
 from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
 from server.errors import DamagedStore, StoreError
@@ -248,6 +248,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection.set_busy_timeout(5_000)
             # A damaged definition of one table keeps nobody from reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
+            storefile.check_owner(path, connection)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:

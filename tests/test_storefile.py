@@ -1,0 +1,75 @@
+"""What lies in a store's place and can be none is refused, in words, and left as it is."""
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from server import maintenance
+from server.database import Database
+from server.errors import StoreError
+from shell import Shell
+
+NAME = "signalbox.db"
+COMMANDS = [["get", "a"], ["set", "a", "1"], ["verify"], ["rebuild"], ["backup", "copy"], ["token"]]
+THEIRS = {
+    "tables": "CREATE TABLE bills (n INTEGER); INSERT INTO bills VALUES (7)",
+    "a table named as ours": "CREATE TABLE meta (name TEXT, value TEXT)",
+    "tables and a version": "CREATE TABLE bills (n INTEGER); PRAGMA user_version = 1",
+    "tables and our version": "CREATE TABLE bills (n INTEGER); PRAGMA user_version = 3",
+    "a mark": "CREATE TABLE bills (n INTEGER); PRAGMA application_id = 1196444487",
+    "a mark and no table": "PRAGMA application_id = 1196444487",
+    "a write-ahead log": "PRAGMA journal_mode = WAL; CREATE TABLE bills (n INTEGER)",
+}
+
+
+def database(folder: Path, sql: str) -> Path:
+    folder.mkdir()
+    with closing(apsw.Connection(str(folder / NAME))) as connection:
+        connection.execute(sql).fetchall()
+    return folder / NAME
+
+
+@pytest.mark.parametrize("sql", THEIRS.values(), ids=list(THEIRS))
+def test_another_programs_database_is_left_as_it_is(tmp_path: Path, sql: str) -> None:
+    path = database(tmp_path / "store", sql)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"another program's database .* nothing was changed"):
+        Database(path)
+    assert {path.name: before} == {one.name: one.read_bytes() for one in path.parent.iterdir()}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: words[0])
+def test_every_command_says_that_it_is_another_programs(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    path = database(tmp_path / "store", THEIRS["tables"])
+    before = path.read_bytes()
+    done = Shell(path.parent)(*arguments)
+    assert (done.status, done.out) == (4, "")
+    assert f"{path} is another program's database" in done.err
+    assert done.err.count("\n") == 1
+    assert path.read_bytes() == before
+
+
+def test_the_write_ahead_log_of_another_program_stays(tmp_path: Path) -> None:
+    path = database(tmp_path / "whole", THEIRS["a write-ahead log"])
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("INSERT INTO bills VALUES (7)")
+        left = tmp_path / "left"
+        left.mkdir()
+        for file in (path, path.with_name(f"{NAME}-wal")):
+            (left / file.name).write_bytes(file.read_bytes())
+    before = {file: file.read_bytes() for file in left.iterdir()}
+    with pytest.raises(StoreError, match="another program's database"):
+        Database(left / NAME)
+    assert before == {file: file.read_bytes() for file in before}
+
+
+def test_a_store_whose_mark_is_damaged_is_still_ours(tmp_path: Path) -> None:
+    Database(tmp_path / NAME).close()
+    with closing(apsw.Connection(str(tmp_path / NAME))) as connection:
+        connection.pragma("application_id", 1)
+    Database(tmp_path / NAME).close()
+    assert maintenance.verify(tmp_path)["ok"]
