@@ -196,6 +196,7 @@ class Database:
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
         if path:
+            storefile.check_kind(path)
             leftovers.check(path)
             leftovers.forget_served(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)

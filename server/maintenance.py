@@ -277,6 +277,7 @@ def _path(data_dir: Path) -> Path:
     path = data_dir / STORE_FILE
     if not path.exists():
         raise StoreError(f"There is no store in {data_dir}.")
+    storefile.check_kind(path)
     leftovers.check(path)
     if leftovers.is_unmade(path):
         raise StoreError(f"There is no store in {data_dir} yet. Its next start makes one.")

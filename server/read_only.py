@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
+from server import storefile
 from server.errors import StoreError
 from server.failures import reason
 
@@ -24,6 +25,7 @@ def copied(store: Path) -> Iterator[Path]:
     Of both files: what an open that takes the store for immutable leaves out stands in the second.
     Raises `StoreError` where there is no room for it.
     """
+    storefile.check_kind(store)
     with ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-")))

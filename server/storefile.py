@@ -1,5 +1,6 @@
-"""Whether the database in a store's place is one, and no other program's."""
+"""Whether what lies in a store's place can be one: a file, and no other program's database."""
 
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,17 @@ from server.errors import StoreError
 
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
+
+
+def check_kind(path: Path) -> None:
+    """Raises `StoreError` for what is no file: who reads a pipe or a device may wait forever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # there is none, or opening it says why
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
 
 
 def check_owner(path: Path, connection: apsw.Connection) -> None:

@@ -1,15 +1,20 @@
 """What lies in a store's place and can be none is refused, in words, and left as it is."""
 
+import os
+import socket
+import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
 
+from harness import SECONDS
 from server import maintenance
 from server.database import Database
 from server.errors import StoreError
-from shell import Shell
+from shell import PROGRAM, Shell
 
 NAME = "signalbox.db"
 COMMANDS = [["get", "a"], ["set", "a", "1"], ["verify"], ["rebuild"], ["backup", "copy"], ["token"]]
@@ -73,3 +78,31 @@ def test_a_store_whose_mark_is_damaged_is_still_ours(tmp_path: Path) -> None:
         connection.pragma("application_id", 1)
     Database(tmp_path / NAME).close()
     assert maintenance.verify(tmp_path)["ok"]
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild", "ls"])
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(os.mkdir, "a folder"), (os.mkfifo, "a pipe"), (a_socket, "a socket")],
+    ids=["folder", "pipe", "socket"],
+)
+def test_what_is_no_file_is_told_at_once(
+    tmp_path: Path, make: Callable[[Path], None], what: str, command: str
+) -> None:
+    """A process of its own, since one that waits for a pipe could not be ended otherwise."""
+    make(tmp_path / NAME)
+    done = subprocess.run(
+        [*PROGRAM, "--data-dir", str(tmp_path), command],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"{tmp_path / NAME} cannot be opened as a Signalbox store: it is " in done.stderr
+    assert what in done.stderr
