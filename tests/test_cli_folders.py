@@ -95,3 +95,18 @@ def test_writing_makes_the_folder_that_a_variable_names(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "new")
     shell.ok("set", "a", "1")
     assert shell.ok("get", "a") == "1\n"
+
+
+def test_a_stretch_is_of_a_store_that_is_there(tmp_path: Path) -> None:
+    """Neither its own folder is made nor that which it would be sent to."""
+    shell, into = Shell(tmp_path / "typo"), str(tmp_path / "into")
+    for words in (["--data-dir", str(tmp_path / "named")], []):
+        done = shell(*words, "replay", "--from", "0", "--into", into)
+        assert (done.status, done.err) == none_in(Path(words[-1]) if words else shell.data_dir)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_may_be_sent_to_a_new_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    Shell(tmp_path / "unused").ok("replay", str(tmp_path / "file"), "--into", str(tmp_path / "new"))
+    assert [one.name for one in sorted(tmp_path.iterdir())] == ["file", "new"]

@@ -61,6 +61,24 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+def check_store(folder: Path) -> None:
+    """Raises `NotRunning` where there is none; one in memory has no file, but a server."""
+    try:
+        is_there = (folder / "signalbox.db").exists()
+    except OSError as error:
+        raise signalbox.NotRunning(places.unusable(error)) from error
+    if not is_there and signalbox.find(folder) is None:
+        raise signalbox.NotRunning(f"There is no store in {folder}.")
+
+
+def made(given: str | None) -> Path:
+    """The folder, which is made where there is none. Raises `NotRunning`."""
+    try:
+        return places.data_dir(given)
+    except OSError as error:
+        raise signalbox.NotRunning(places.unusable(error)) from error
+
+
 def connect(
     data_dir: Path, *, actor: str | None = None, name: str = "cli", start: bool = True
 ) -> signalbox.Box:
@@ -183,7 +201,7 @@ def _where(context: click.Context, option: click.Parameter, given: str | None) -
 
 def _file_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
     folder = _where(context, option, given)
-    _check_store(folder)
+    check_store(folder)
     return folder
 
 
@@ -195,20 +213,7 @@ def _read_dir(context: click.Context, option: click.Parameter, given: str | None
 
 
 def _data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    try:
-        return places.data_dir(not_empty(context, option, given) or context.obj)
-    except OSError as error:
-        raise signalbox.NotRunning(places.unusable(error)) from error
-
-
-def _check_store(folder: Path) -> None:
-    """Raises `NotRunning` where there is none; one in memory has no file, but a server."""
-    try:
-        is_there = (folder / "signalbox.db").exists()
-    except OSError as error:
-        raise signalbox.NotRunning(places.unusable(error)) from error
-    if not is_there and signalbox.find(folder) is None:
-        raise signalbox.NotRunning(f"There is no store in {folder}.")
+    return made(not_empty(context, option, given) or context.obj)
 
 
 def _nests_deeper(level: list[Any], limit: int) -> bool:

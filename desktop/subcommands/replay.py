@@ -14,16 +14,18 @@ from urllib.parse import urlencode
 import click
 
 import signalbox
-from desktop import places
+from desktop import engine
 from desktop.subcommands import (
     attempt,
+    check_store,
     connect,
-    data_dir_option,
     dumped,
     json_option,
+    made,
     print_json,
     say,
     strictly_parsed,
+    where_option,
 )
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.progress import Bar
@@ -84,7 +86,7 @@ class Recorded(NamedTuple):
 )
 @click.option("--into", metavar="DIR", help="Folder of the store that it is sent to.")
 @json_option
-@data_dir_option
+@where_option
 def replay(
     file: BinaryIO | None,
     since: str | None,
@@ -98,11 +100,13 @@ def replay(
     is_stretch = since is not None or until is not None
     if (file is None) != is_stretch or (is_stretch and into is None):
         raise click.UsageError("Needed is FILE, or --into with --from, --to or both.")
+    if is_stretch and not engine.is_wished():  # a shared log may be read by a new node
+        check_store(data_dir)
     with ExitStack() as stack:
-        target = stack.enter_context(connect(data_dir if into is None else places.data_dir(into)))
+        target = stack.enter_context(connect(made(str(data_dir) if into is None else into)))
         after = 0
         if file is None:
-            source = stack.enter_context(connect(data_dir))
+            source = stack.enter_context(connect(made(str(data_dir))))
             file = stack.enter_context(TemporaryFile())
             after = _record(source, since or "0", until or NOW, file)
         run = _Run(target, speed)
