@@ -121,8 +121,12 @@ class NatsCluster:
                 link.hold("server")
 
     def wait_for_leader(self) -> None:
-        """Return once the servers have found each other."""
-        self._until(lambda: any("streams" in one.told("INFO") for one in self.servers))
+        """Return once the servers have found each other, and each can be given a copy."""
+        wanted = {"name": "found", "subjects": ["found"], "num_replicas": len(self.servers)}
+        asked = self.servers[0].told
+        # A leader that has not heard of all of them yet refuses to place so many copies.
+        self._until(lambda: "config" in asked("STREAM.CREATE.found", wanted))
+        self._until(lambda: "error" in asked("STREAM.DELETE.found"))
 
     def lead(self, number: int, stream: str) -> None:
         """Let that server decide on what is appended to the stream."""

@@ -43,7 +43,10 @@ def thinned(data_dir: Path) -> None:
         assert client.load(lines(*made))[-1]["status"] == "accepted"
         client.send("add", key="n", id="new", actor="tester")
         client.send("undo", of="new", actor="tester")
-        assert client.ask("POST", "/commands/compact").json()["transactions"] == 3
+        assert client.ask("POST", "/commands/compact").status == 200
+        # The server may have begun by itself: what is gone counts, not who has removed it.
+        kept = client.get("export", history=1).body.splitlines()
+        assert len(kept) == len(made) + 2 - 3
         client.send("add", key="n", actor="tester")
 
 
