@@ -187,7 +187,9 @@ def test_what_retention_has_removed_since_is_not_missed(server: StartServer) -> 
     ]
     with Client(server()) as client:
         assert summary(client, lines(*made))["accepted"] == 6
-        assert client.ask("POST", "/commands/compact").json()["transactions"] == 3
+        assert client.ask("POST", "/commands/compact").status == 200
+        # The server may have begun by itself: what is gone counts, not who has removed it.
+        assert len(client.get("export", history=1).body.splitlines()) == 3
         assert "Signalbox-Compacted" not in client.get("export", history=1, after=6).headers
         made.append(made[0] | {"revision": 7, "id": "new"})
         done = summary(client, lines(*made))
