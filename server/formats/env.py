@@ -12,7 +12,7 @@ from typing import Any, Final
 from server import values
 from server.commands import Command
 from server.errors import Malformed, SignalboxError, quoted
-from server.formats.text import Line, Row, Taken, as_printed, lines, made, strictly
+from server.formats.text import Line, Row, Taken, as_printed, lines, made, unambiguous
 
 QUOTES: Final = ("'", '"')
 _COMMENT: Final = re.compile(r"\s#.*", re.DOTALL)
@@ -135,8 +135,4 @@ def _as_written(text: str) -> Any:
     """The array, the object or the text with U+0000 that `written` puts in double quotes."""
     if text[:1] not in ("{", "[", '"') or (text[0] == '"' and "\\u0000" not in text):
         return text
-    try:
-        value = strictly(text)
-    except SignalboxError:
-        return text
-    return value if values.encode(value) == text else text
+    return unambiguous(text)

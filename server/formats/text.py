@@ -206,8 +206,11 @@ def made(key: str, value: Any) -> Command | SignalboxError:
 
 def as_printed(text: str) -> Any:
     """The number, true, false or null that is printed as exactly this text, else the text."""
-    if text[:1] not in _SCALARS:
-        return text
+    return unambiguous(text) if text[:1] in _SCALARS else text
+
+
+def unambiguous(text: str) -> Any:
+    """The JSON value that is written as exactly this text, else the text."""
     try:
         value = strictly(text)
     except SignalboxError:
