@@ -188,11 +188,12 @@ _MIGRATIONS: Final = {
 class Database:
     """One store's file. `path` None keeps it in memory, shared by this object's connections.
 
-    Raises `StoreError` where the file is no store, `UnknownVersion` where it is newer than we are.
+    `called` is what errors call a copy: the file that it was made of. Raises `StoreError` where the
+    file is no store, `UnknownVersion` where it is newer than we are.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, called: Path | None = None) -> None:
+        self.path, self._called = path, called or path or Path()
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
         if path:
@@ -202,7 +203,8 @@ class Database:
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             if path:
-                storefile.check_owner(path, self.writer)
+                storefile.check_alone(path)
+                storefile.check_owner(self._called, self.writer)
             if path and not self.writer.pragma("user_version"):
                 leftovers.check_new(path)
             _prepare(self.writer)
@@ -211,12 +213,14 @@ class Database:
             raise
         except DAMAGED as error:
             self.writer.close()
-            raise damaged(path or Path()) from error
+            raise damaged(self._called) from error
         except apsw.Error as error:
             self.writer.close()
             raise StoreError(
-                f"{path} cannot be opened as a Signalbox store: {reason(error)}."
+                f"{self._called} cannot be opened as a Signalbox store: {reason(error)}."
             ) from error
+        if path:
+            leftovers.remember(path, self.meta("store") or "")
         self.presence = Presence(path)
 
     def reader(self) -> apsw.Connection:
@@ -355,13 +359,15 @@ class Database:
 
     def close(self) -> None:
         self.writer.close()
+        if self.path:
+            leftovers.forget(self.path)
 
     def _open(self, flags: int) -> apsw.Connection:
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
             raise StoreError(
-                f"{self.path} cannot be opened as a Signalbox store: {reason(error)}."
+                f"{self._called} cannot be opened as a Signalbox store: {reason(error)}."
             ) from error
         connection.set_busy_timeout(5_000)
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import horizons, keysat, leftovers, log, storefile
+from server import horizons, keysat, log, storefile
 from server.app import STORE_FILE, own
 from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
 from server.errors import DamagedStore, StoreError
@@ -119,11 +119,11 @@ def tokens(data_dir: Path) -> dict[str, str]:
 
 def rotate_tokens(data_dir: Path) -> None:
     """New tokens for the store; every script and window must log in anew. Raises `StoreInUse`."""
+    path = _path(data_dir)
     lock = own(data_dir)
     try:
-        database = Database(data_dir / STORE_FILE)
-        Tokens.of(database, rotate=True)
-        database.close()
+        with closing(Database(path)) as database:
+            Tokens.of(database, rotate=True)
     finally:
         lock.release()
 
@@ -275,12 +275,7 @@ def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
 
 def _path(data_dir: Path) -> Path:
     path = data_dir / STORE_FILE
-    if not path.exists():
-        raise StoreError(f"There is no store in {data_dir}.")
-    storefile.check_kind(path)
-    leftovers.check(path)
-    if leftovers.is_unmade(path):
-        raise StoreError(f"There is no store in {data_dir} yet. Its next start makes one.")
+    storefile.check_there(path)
     return path
 
 

@@ -1,6 +1,10 @@
-"""Whether what lies in a store's place can be one: a file, and no other program's database."""
+"""Whether what lies in a store's place can be one: a file, no other program's database, and none
+that another server writes to.
+"""
 
+import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +28,16 @@ def check_kind(path: Path) -> None:
         raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
 
 
+def check_there(path: Path) -> None:
+    """Raises `StoreError` where there is no store at `path`, or none yet."""
+    check_kind(path)
+    leftovers.check(path)
+    if not path.exists():
+        raise StoreError(f"There is no store in {path.parent}.")
+    if leftovers.is_unmade(path):
+        raise StoreError(f"There is no store in {path.parent} yet. Its next start makes one.")
+
+
 def check_owner(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where the database is another program's, and leaves it as it is.
 
@@ -39,3 +53,38 @@ def check_owner(path: Path, connection: apsw.Connection) -> None:
         f"{path} is another program's database and no Signalbox store: nothing was changed; move "
         "it away, or choose another folder with --data-dir."
     )
+
+
+def check_alone(path: Path) -> None:
+    """Raises `StoreError` where another process has a file of this store open, to write to it.
+
+    With a hard link of the file in another folder it may: each folder has a lock of its own. Only
+    Linux tells of it, and only of processes of this user (proc(5)).
+    """
+    linked = set()
+    for file in (path, leftovers.log_of(path)):
+        with suppress(OSError):  # there may be no log
+            found = file.stat()
+            linked |= {(found.st_dev, found.st_ino)} if found.st_nlink > 1 else set()
+    if linked and (pid := _writer_of(linked)) is not None:
+        raise StoreError(
+            f"{path} is a hard link of a file that the process {pid} has open, by another name, to "
+            "write to it: two servers of one file would destroy it. End that one, or make a copy "
+            "of its store with `signalbox backup`."
+        )
+
+
+def _writer_of(files: set[tuple[int, int]]) -> int | None:
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        pid = int(opened.parts[2])
+        with suppress(OSError):  # it has ended or closed the file, or is another user's
+            one = opened.stat()
+            if (one.st_dev, one.st_ino) in files and pid != os.getpid() and _writes(opened):
+                return pid
+    return None
+
+
+def _writes(opened: Path) -> bool:
+    lines = (opened.parents[1] / "fdinfo" / opened.name).read_text().splitlines()
+    flags = next(line.split()[1] for line in lines if line.startswith("flags:"))
+    return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))

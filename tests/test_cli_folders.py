@@ -110,3 +110,18 @@ def test_a_recording_may_be_sent_to_a_new_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     Shell(tmp_path / "unused").ok("replay", str(tmp_path / "file"), "--into", str(tmp_path / "new"))
     assert [one.name for one in sorted(tmp_path.iterdir())] == ["file", "new"]
+
+
+def test_a_store_that_is_moved_is_one_that_is_there(tmp_path: Path) -> None:
+    """Neither its folder is made nor one that has no store gets a lock."""
+    shell, typo = Shell(tmp_path / "typo"), tmp_path / "none"
+    done = shell("migrate", "--to", f"sqlite:{tmp_path / 'new'}")
+    assert (done.status, done.err) == none_in(shell.data_dir)
+    done = shell("migrate", "--from", f"sqlite:{typo}", "--to", f"sqlite:{tmp_path / 'new'}")
+    assert (done.status, done.err) == none_in(typo)
+    done = shell("migrate", "--from", f"sqlite:{typo}", "--to", "sqlite")
+    assert (done.status, done.err) == none_in(typo)
+    assert list(tmp_path.iterdir()) == []
+    typo.mkdir()
+    assert shell("--data-dir", str(typo), "migrate", "--to", "redis://127.0.0.1:1").status == 4
+    assert list(typo.iterdir()) == []

@@ -19,7 +19,7 @@ from shell import Shell
 from store import Store
 
 NAME = "signalbox.db"
-WAL = NAME + "-wal"
+WAL, SIGN = NAME + "-wal", NAME + "-made"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,75 @@ def test_with_an_empty_file(young: Path) -> None:
     assert_refused(young, f"{NAME} is empty", f"{NAME} (0 bytes) and {WAL}")
     (young / WAL).unlink()
     assert_refused(young, f"{NAME} is empty")
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Path:
+    """A store whose server has ended in order: all of it is in its file."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with Store(folder / NAME) as store:
+        store.set(a=1)
+    assert sorted(contents(folder)) == [NAME, SIGN]
+    return folder
+
+
+@pytest.mark.parametrize("what", ["empty", "missing"])
+def test_a_lost_file_is_not_replaced_by_an_empty_store(ended: Path, what: str) -> None:
+    (ended / NAME).write_bytes(b"") if what == "empty" else (ended / NAME).unlink()
+    assert_refused(ended, f"{NAME} is {what}", f"{SIGN} (")
+    for work in (maintenance.verify, maintenance.rebuild, maintenance.rotate_tokens):
+        with pytest.raises(StoreError, match=f"is {what}"):
+            work(ended)
+    for words in (["get", "a"], ["migrate", "--to", "sqlite:other"]):
+        done = Shell(ended)(*words)
+        assert (done.status, done.out, f"is {what}" in done.err) == (4, "", True)
+    for file in ended.iterdir():
+        if file.name.startswith(NAME):
+            file.unlink()
+    with Store(ended / NAME) as store:
+        assert store.readmodel.keys() == 0
+
+
+@pytest.mark.parametrize("size", [1, 50, 100, 512, 4095, 4096, 8192, -4096])
+def test_a_file_that_was_cut_is_refused_and_stays(ended: Path, size: int) -> None:
+    whole = (ended / NAME).read_bytes()
+    (ended / NAME).write_bytes(cut := whole[:size])
+    with pytest.raises(StoreError, match="has no table: what" if size == 1 else "damaged"):
+        Database(ended / NAME)
+    assert not maintenance.verify(ended)["ok"]
+    assert (ended / NAME).read_bytes() == cut
+
+
+def test_a_file_of_zeros_is_refused_and_stays(ended: Path) -> None:
+    (ended / NAME).write_bytes(zeros := bytes((ended / NAME).stat().st_size))
+    with pytest.raises(StoreError, match="damaged"):
+        Database(ended / NAME)
+    assert (ended / NAME).read_bytes() == zeros
+
+
+def test_a_store_from_before_such_signs_gets_one_and_a_backup_its_own(
+    ended: Path, tmp_path: Path
+) -> None:
+    sign = (ended / SIGN).read_bytes()
+    (ended / SIGN).unlink()
+    Database(ended / NAME).close()
+    assert (ended / SIGN).read_bytes() == sign
+    with Store(tmp_path / NAME) as other:
+        other.set(b=1)
+    shutil.copy(tmp_path / NAME, ended / NAME)
+    Database(ended / NAME).close()
+    assert (ended / SIGN).read_bytes() == (tmp_path / SIGN).read_bytes() != sign
+
+
+def test_what_was_removed_while_it_was_open_was_told_and_is_begun_anew(ended: Path) -> None:
+    database = Database(ended / NAME)
+    (ended / NAME).unlink()
+    assert "begin" in (database.presence.problem() or "")
+    database.close()
+    (ended / WAL).unlink(missing_ok=True)
+    with Store(ended / NAME) as store:
+        assert store.readmodel.keys() == 0
 
 
 def test_where_nothing_was_a_store_is_made(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What lies in a store's place and can be none is refused, in words, and left as it is."""
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from conftest import StartServer
 from harness import SECONDS
 from server import maintenance
 from server.database import Database
@@ -106,3 +109,28 @@ def test_what_is_no_file_is_told_at_once(
     assert (done.returncode, done.stdout) == (4, "")
     assert f"{tmp_path / NAME} cannot be opened as a Signalbox store: it is " in done.stderr
     assert what in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells")
+@pytest.mark.parametrize("linked", [(NAME,), (f"{NAME}-wal",), (NAME, f"{NAME}-wal")])
+def test_two_servers_never_write_to_one_file_by_two_names(
+    server: StartServer, tmp_path: Path, linked: tuple[str, ...]
+) -> None:
+    first, folder = server(data_dir=tmp_path / "first"), tmp_path / "second"
+    first.set("a", 1)
+    folder.mkdir()
+    for name in (NAME, f"{NAME}-wal"):
+        (os.link if name in linked else shutil.copy)(first.data_dir / name, folder / name)
+    with pytest.raises(StoreError, match=f"hard link .* process {first.pid} has open"):
+        Database(folder / NAME)
+    first.set("a", 2)
+    assert first.stop() == 0
+    assert maintenance.verify(first.data_dir)["revision"] == 2
+
+
+def test_a_hard_link_that_nobody_else_writes_to_is_a_store(tmp_path: Path) -> None:
+    Database(tmp_path / NAME).close()
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / NAME).hardlink_to(tmp_path / NAME)
+    with (tmp_path / NAME).open("rb"), closing(Database(tmp_path / "snapshot" / NAME)) as database:
+        assert database.meta("store")

@@ -19,6 +19,8 @@ from ui import hidden
 REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
 CANNOT_OPEN: Final = signalbox.CANNOT_OPEN
+PARTS: Final = ("", "-wal", "-made")
+"""Endings of the files that a store leaves behind."""
 MAX_DEPTH: Final = 100
 """Levels of a value."""
 ENVELOPE: Final = 3
@@ -62,9 +64,12 @@ def json_option(function: Function) -> Function:
 
 
 def check_store(folder: Path) -> None:
-    """Raises `NotRunning` where there is none; one in memory has no file, but a server."""
+    """Raises `NotRunning` where there is none; one in memory has no file, but a server.
+
+    Where only a part of one is left, whoever opens it says so.
+    """
     try:
-        is_there = (folder / "signalbox.db").exists()
+        is_there = any((folder / f"signalbox.db{part}").exists() for part in PARTS)
     except OSError as error:
         raise signalbox.NotRunning(places.unusable(error)) from error
     if not is_there and signalbox.find(folder) is None:

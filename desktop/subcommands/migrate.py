@@ -10,10 +10,10 @@ from desktop.subcommands import (
     CANNOT_OPEN,
     REJECTED,
     complain,
-    data_dir_option,
     json_option,
     print_json,
     say,
+    where_option,
 )
 from desktop.subcommands.progress import Bar
 
@@ -27,7 +27,7 @@ SQLITE: Final = "sqlite"
 @click.option("--to", "target", required=True, metavar="URL", help="Where the store goes.")
 @click.option("--from", "source", metavar="URL", help="Where it is; where this one has its log.")
 @json_option
-@data_dir_option
+@where_option
 def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> int:
     """Copy the store with its whole history to another engine, and use it there from then on."""
     from server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs

@@ -13,6 +13,7 @@ from server.migration.comparing import differences
 from server.migration.copying import Progress, copy, measure
 from server.migration.places import File, Log, Place, Remote, read_place
 from server.settings import command_line
+from server.storefile import check_there
 
 
 class Moved(NamedTuple):
@@ -36,7 +37,10 @@ class Moved(NamedTuple):
 
 
 class Migration:
-    """In a `with` block: `measure`, `copy`, `compare`, `settle`. Holds the folder's lock."""
+    """In a `with` block: `measure`, `copy`, `compare`, `settle`.
+
+    Holds the lock of a folder that has a store, or is to have one.
+    """
 
     def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
         """Raises `AddressError`."""
@@ -51,8 +55,13 @@ class Migration:
     def __enter__(self) -> Self:
         """Raises `StoreInUse`, `StoreError`, `Unavailable`."""
         with ExitStack() as stack:
-            stack.callback(own(self._data_dir).release)
-            if (self._data_dir / STORE_FILE).exists():
+            source = self._given.folder if self._given else self._data_dir
+            if source is not None:  # else a mistyped one would be made
+                check_there(source / STORE_FILE)
+            has_store = (self._data_dir / STORE_FILE).exists()
+            if has_store or self._is_target:
+                stack.callback(own(self._data_dir).release)
+            if has_store:
                 self._home = File(self._data_dir, None, "sqlite")
                 stack.callback(self._home.close)
             self.source = self._given or read_place(self._followed or "sqlite", self._data_dir)

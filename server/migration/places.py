@@ -142,13 +142,11 @@ class File:
     """A log in a SQLite file, whose state follows what is appended."""
 
     def __init__(self, folder: Path, foundation: Foundation | None, shown: str) -> None:
-        """Makes the file where there is none and a `foundation` is given. Raises `StoreError`.
+        """Makes the file where there is none: a source must have been seen. Raises `StoreError`.
 
         Whoever opens it holds the folder's lock.
         """
         path = folder / STORE_FILE
-        if foundation is None and not path.exists():
-            raise StoreError(f"There is no store in {folder}.")
         self.shown = shown
         self.max_bytes = None
         self.database = Database(path)
