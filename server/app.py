@@ -119,7 +119,7 @@ class App:
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
-        database = Database(None if in_memory else file)
+        database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
             database.settle(self.data_dir)
         return database

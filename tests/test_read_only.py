@@ -1,19 +1,24 @@
 """A store where nothing can be written is read, verified and exported; writes are refused."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from time import time
 
+import apsw
 import pytest
 
 from harness import Server
 from robust import Client, lines, serving
 from server import maintenance
+from server.app import App
 from server.errors import StoreError
+from server.settings import read_settings
 from shell import Shell
 from store import Store, Ticks
 
@@ -131,3 +136,87 @@ def test_without_room_for_the_copy_that_is_what_is_told(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(StoreError, match=r"no such file or folder.*TMPDIR"):
         maintenance.verify(store)
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Path]]:
+    """A store that is read-only for whoever reads it; its owner writes on."""
+    (tmp_path / "theirs").mkdir()
+    monkeypatch.setattr(maintenance, "is_read_only", lambda _: True)
+    with Store(tmp_path / "theirs" / "signalbox.db") as store:
+        store.set(n=0)
+        yield store, tmp_path / "theirs"
+
+
+def between(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> list[str]:
+    """Have `work` done after each store's file that is copied; the names of all that are."""
+    names: list[str] = []
+
+    def copy(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        names.append(source.name)
+        if source.suffix == ".db":
+            work()
+
+    copyfile = shutil.copyfile
+    monkeypatch.setattr("server.read_only.shutil.copyfile", copy)
+    return names
+
+
+def begin_anew(store: Store) -> None:
+    """Its log."""
+    store.database.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    store.set(n=store.readmodel.revision)
+
+
+def test_a_copy_beside_somebody_who_writes_is_of_one_moment(
+    written: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = written
+
+    def write() -> None:
+        store.set(n=1, more="x" * 9_000)
+        store.set(n=2)
+        store.database.checkpoint()
+
+    between(monkeypatch, write)
+    found = maintenance.verify(folder)
+    assert (found["ok"], found["revision"]) == (True, 3)
+
+
+def test_a_copy_whose_log_began_anew_meanwhile_is_made_again(
+    written: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = written
+
+    def write() -> None:
+        if len(names) == 1:
+            begin_anew(store)
+
+    names = between(monkeypatch, write)
+    found = maintenance.verify(folder)
+    assert (found["ok"], found["revision"]) == (True, 2)
+    assert names == ["signalbox.db", "signalbox.db-wal"] * 2
+
+
+def test_a_copy_that_is_never_of_one_moment_is_not_used(
+    written: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = written
+    between(monkeypatch, lambda: begin_anew(store))
+    with pytest.raises(StoreError, match=r"another program writes to it while it is copied: end"):
+        maintenance.verify(folder)
+
+
+def test_what_is_no_store_is_called_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.app.is_read_only", lambda _: True)
+    path = tmp_path / "signalbox.db"
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("CREATE TABLE bills (n INTEGER)")
+    with pytest.raises(StoreError, match=re.escape(f"{path} is another program's database")):
+        App(read_settings({"data_dir": str(tmp_path)}))
+    path.write_bytes(b"no database" * 1_000)
+    with pytest.raises(StoreError, match=re.escape(f"The store {path} is damaged")):
+        App(read_settings({"data_dir": str(tmp_path)}))
