@@ -168,7 +168,7 @@ def test_a_node_that_may_write_and_not_follow_says_so_and_never_seems_current(
     guarded: str, server: StartServer
 ) -> None:
     node = server("--engine", f"nats://kim:k@{guarded}/Log")
-    until(lambda: "consumer.create.log" in (standing(node)["problem"] or ""))
+    until(lambda: "CONSUMER.CREATE.Log" in (standing(node)["problem"] or ""))
     assert node.set("k", 1)["revision"] == 1
     assert not standing(node)["connected"]
 

@@ -123,6 +123,12 @@ def _place(scheme: str, text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
     if not found or int(found[2] or 1) not in range(1, 65536):
         raise AddressError("a host of the engine's address is neither HOST nor HOST:PORT")
+    try:
+        found[1].encode("idna")
+    except UnicodeError:
+        raise AddressError(
+            "a host of the engine's address is no name: allowed are 1 to 63 characters between dots"
+        ) from None
     return found[1], int(found[2] or PORTS[scheme])
 
 

@@ -13,9 +13,15 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.selectors import GeventSelector
 
+from server.failures import Told
+
 Result = TypeVar("Result")
 
 _ATTRIBUTE: Final = "_signalbox_asyncio"
+
+
+class GivenUp(Told, OSError):
+    """The loop has ended before what was to be done on it."""
 
 
 class _Selector(GeventSelector):
@@ -74,7 +80,7 @@ class AsyncioGreenlet:
         finally:
             self._waiting.discard(done)
         if task is None or task.cancelled():
-            raise OSError("the connection was given up")
+            raise GivenUp("the connection was given up")
         return task.result()
 
     def close(self) -> None:

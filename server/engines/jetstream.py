@@ -19,12 +19,13 @@ from server.engines.asyncio_greenlet import AsyncioGreenlet
 from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
 from server.engines.hosts import CutOff, Hosts
 from server.engines.jetstream_api import GONE, Answer, ask, closed, opened
-from server.engines.jetstream_appending import Appender, Sent, said
+from server.engines.jetstream_appending import Appender, Sent
 from server.engines.jetstream_connection import Connection
 from server.engines.jetstream_quorum import check_majority, confirmed
 from server.engines.jetstream_reading import Pull, direct, one_by_one
 from server.errors import Unavailable
 from server.events import Transaction, decode_all
+from server.failures import reason
 
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
@@ -73,14 +74,14 @@ class JetStreamLog:
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if len(transactions) > LARGEST_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
-        self._check_connected().complaint = ""
+        self._check_connected().forget_complaint()
         try:
             assert self._appender is not None
             answers = self._run(self._appender.send(transactions, expected))
         except Unavailable:
             raise  # nothing was sent, or not the end of it
         except Exception as error:
-            raise Unsettled(f"{self.address} has not answered: {said(error)}.") from error
+            raise Unsettled(f"{self.address} has not answered: {reason(error)}.") from error
         self._settle(answers, transactions, expected)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
@@ -176,7 +177,7 @@ class JetStreamLog:
         try:
             return self._run(self._join(one, foundation))
         except GONE as error:
-            raise Unavailable(f"{self._place} cannot be reached: {said(error)}.") from error
+            raise Unavailable(f"{self._place} cannot be reached: {reason(error)}.") from error
 
     async def _join(self, one: Address, foundation: Foundation | None) -> Standing:
         client = await opened(one)
@@ -236,7 +237,7 @@ class JetStreamLog:
         try:
             return self._run(work)
         except GONE as error:
-            raise Unavailable(f"{self.address} does not answer: {said(error)}.") from error
+            raise Unavailable(f"{self.address} does not answer: {reason(error)}.") from error
 
     def _settle(
         self,
@@ -259,7 +260,7 @@ class JetStreamLog:
         for one in answers:
             if isinstance(one, Exception):
                 self._check_permitted()
-                raise Unsettled(f"{self.address} has not answered: {said(one)}.")
+                raise Unsettled(f"{self.address} has not answered: {reason(one)}.")
         assert isinstance(first, Answer)
         if first.is_conflict:
             raise LogConflict(self._end(expected))
@@ -267,8 +268,11 @@ class JetStreamLog:
 
     def _check_permitted(self) -> None:
         """What a user may not publish is not answered; the server complains, and stores nothing."""
-        if self._client and (complaint := self._client.complaint_about(self._subject)):
-            raise Unavailable(f"{self.address} does not let this user write: {complaint}.")
+        if self._client and self._client.lacks_permission(self._subject):
+            raise Unavailable(
+                f"{self.address} does not let this user write: it lacks the permission to publish "
+                f"to {self._subject}."
+            )
 
     def _end(self, expected: int) -> int:
         """Where the log ends, which is not at `expected`, or not for long."""

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from server.engines.address import Address
 from server.engines.base import Foundation, Standing, weakness
 from server.engines.hosts import CutOff
-from server.engines.jetstream_connection import Connection
+from server.engines.jetstream_connection import Connection, Gone, decoded
 from server.errors import StoreError
 from server.failures import reason
 
@@ -30,6 +30,27 @@ NO_STREAM: Final = 10059
 TAKEN: Final = 10058
 IMPOSSIBLE: Final = (10065, 10074, 10039, 10076)
 """Its subject is another stream's, no cluster, no JetStream for this account or at all."""
+_NO_ROOM: Final = "its storage is full, or used up for this account"
+_NO_CLUSTER: Final = "it is one server without a cluster, which keeps no replicas"
+_REFUSALS: Final = {
+    10002: _NO_ROOM,
+    10004: "too few of its servers reach each other",
+    10005: "it has too few servers for so many replicas",
+    10008: "JetStream is not ready there yet",
+    10009: "it leads nothing, and the one that leads does not answer",
+    10023: _NO_ROOM,
+    10028: _NO_ROOM,
+    10039: "JetStream is not enabled for this account",
+    10047: _NO_ROOM,
+    10054: "the message is larger than the stream takes",
+    10058: "there is another stream of that name",
+    10059: "there is no such stream",
+    10065: "another stream has a subject that overlaps with the log's",
+    10074: _NO_CLUSTER,
+    10076: "JetStream is not enabled there",
+    10077: "the stream has as many messages or bytes as it may",
+}
+"""What JetStream's numbers mean (`errors.json` of nats-server)."""
 NAME: Final = "signalbox.foundation"
 MINUTES: Final = 60 * 10**9
 OLDEST: Final = (2, 11)
@@ -41,10 +62,15 @@ ASIDE_SECONDS: Final = 0.5
 """For what is good to know."""
 
 
+_CREDENTIALS: Final = ("uthoriz", "uthentic")
+"""What a server says who does not let somebody in, however it begins."""
+
+
 class Answer(msgspec.Struct):
     """Of the API, or of a publish; what it does not tell is as it is here."""
 
     seq: int = 0
+    name: str = ""
     error_: dict[str, Any] = msgspec.field(default_factory=dict, name="error")
     config: dict[str, Any] = {}
     state: dict[str, Any] = {}
@@ -52,14 +78,14 @@ class Answer(msgspec.Struct):
 
     @property
     def error(self) -> str:
-        """Empty where it went well."""
+        """Why it went wrong, as a part of a sentence; empty where it went well."""
         if not self.error_:
             return ""
-        return str(self.error_.get("description", self.error_))
+        return _REFUSALS.get(self.code, f"it refuses with error {self.code}")
 
     @property
     def code(self) -> int:
-        return int(self.error_.get("err_code", 0))
+        return int(self.error_.get("err_code") or self.error_.get("code") or 0)
 
     @property
     def is_conflict(self) -> bool:
@@ -106,14 +132,21 @@ async def opened(address: Address) -> Connection:
     except ssl.SSLError as error:
         await closed(client)
         raise StoreError(
-            f"{address.shown} is not to be trusted: {error}. See the options ca, cert and key."
+            f"{address.shown} is not to be trusted: {reason(error)}. See the options ca, cert and "
+            "key."
         ) from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
-        # Where no server is left, the one before says why.
         problem = client.last_error or error
+        if isinstance(problem, nats.errors.NoServersError):
+            problem = client.trouble or problem
         await closed(client)
-        if "uthoriz" in str(problem) or "uthentic" in str(problem):
-            raise StoreError(f"{address.shown} refuses these credentials.") from error
+        if any(word in str(problem) for word in _CREDENTIALS):
+            raise StoreError(
+                f"{address.shown} refuses these credentials: check the user and the password in "
+                "its address, or the file that creds names."
+            ) from error
+        if "onnections exceeded" in str(problem):
+            raise Gone("it has as many connections as it allows") from error
         raise problem from error
     except BaseException:
         await closed(client)
@@ -195,7 +228,7 @@ async def ask(client: Client, what: str, body: Any = None) -> Answer:
     """One question to the API."""
     data = b"" if body is None else msgspec.json.encode(body)
     message = await client.request(f"$JS.API.{what}", data, timeout=SECONDS)
-    return msgspec.json.decode(message.data, type=Answer)
+    return decoded(message.data, Answer)
 
 
 def subject(address: Address, store: str) -> str:
@@ -204,7 +237,10 @@ def subject(address: Address, store: str) -> str:
 
 
 async def found(
-    client: Client, address: Address, foundation: Foundation | None, requires_durable: bool = False
+    client: Connection,
+    address: Address,
+    foundation: Foundation | None,
+    requires_durable: bool = False,
 ) -> Answer:
     """What the stream tells of itself; where there is none, it is made with `foundation`.
 
@@ -227,10 +263,12 @@ async def found(
             f"{address.shown} has no JetStream: start nats-server with -js."
         ) from error
     except nats.errors.TimeoutError as error:
-        if "ermissions" not in str(client.last_error):
+        if not client.lacks_permission():
             raise CutOff(f"{address.shown} answers, but knows nobody who leads the log.") from error
+        asked = [f"$JS.API.STREAM.{what}.{address.stream}" for what in ("INFO", "CREATE")]
+        lacking = next(filter(client.lacks_permission, asked), "_INBOX.>")
         raise StoreError(
-            f"{address.shown} does not let this user in: {client.last_error}."
+            f"{address.shown} does not let this user in: it lacks the permission for {lacking}."
         ) from error
     if answer.code == NO_STREAM:
         raise StoreError(f"There is no log at {address.shown} any more.")
@@ -314,10 +352,10 @@ async def _is_flushed(client: Client, answer: Answer) -> bool | None:
         asked["server_name"] = name
     try:
         message = await client.request(JSZ, msgspec.json.encode(asked), timeout=ASIDE_SECONDS)
-        config = msgspec.json.decode(message.data)["data"]["config"]
-    except (nats.errors.Error, TimeoutError, msgspec.MsgspecError, KeyError):
+        config = decoded(message.data, dict[str, Any])["data"]["config"]
+        return bool(config.get("sync_always"))
+    except (nats.errors.Error, TimeoutError, LookupError, TypeError, AttributeError):
         return None
-    return bool(config.get("sync_always"))
 
 
 def durability(config: dict[str, Any], is_flushed: bool | None) -> tuple[str, bool]:

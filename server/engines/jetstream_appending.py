@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from secrets import token_hex
 from typing import Final
 
-import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
 from server.engines.jetstream_api import GONE, Answer
-from server.engines.jetstream_connection import Arrivals, Connection
+from server.engines.jetstream_connection import Arrivals, Connection, Gone, decoded
 from server.errors import Unavailable
 from server.events import Transaction, encode
+from server.failures import reason
 
 SECONDS: Final = 3.0
 """For each answer."""
@@ -74,7 +74,7 @@ class Appender:
                     await self._connection.publish(self._subject, payload, headers=headers)
                 except GONE as error:
                     # The server forgets a batch whose last message does not come.
-                    raise Unavailable(f"The server is away: {said(error)}.") from error
+                    raise Unavailable(f"The server is away: {reason(error)}.") from error
         headers["Nats-Batch-Commit"] = "1"
         return await self._publish(payloads[-1], headers, _seconds(payloads))
 
@@ -94,7 +94,7 @@ class Appender:
                 await self._connection.publish(self._subject, payloads[place], reply, headers)
             answers = self._acknowledged(len(transactions))
             return await asyncio.wait_for(answers, _seconds(payloads))
-        except (*GONE, msgspec.MsgspecError) as error:
+        except GONE as error:
             return [_as_exception(error)]
 
     async def _in_turn(self, transactions: Sequence[Transaction], expected: int) -> Sequence[Sent]:
@@ -122,24 +122,19 @@ class Appender:
             message: Msg = await self._connection.request(
                 self._subject, payload, timeout=seconds, headers=headers
             )
-            return msgspec.json.decode(message.data, type=Answer)
-        except (*GONE, msgspec.MsgspecError) as error:
+            return decoded(message.data, Answer)
+        except GONE as error:
             return _as_exception(error)
-
-
-def said(error: BaseException) -> str:
-    """As nats-py tells it."""
-    return str(error).removeprefix("nats: ").rstrip(".") or type(error).__name__
 
 
 def _answer(message: Msg) -> Sent:
     if (message.headers or {}).get("Status") == "503":
         return nats.errors.NoRespondersError()
-    return msgspec.json.decode(message.data, type=Answer)
+    return decoded(message.data, Answer)
 
 
 def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else Exception(said(error))
+    return error if isinstance(error, Exception) else Gone(reason(error))
 
 
 def _seconds(payloads: Sequence[bytes]) -> float:

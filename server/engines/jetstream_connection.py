@@ -2,12 +2,30 @@
 
 import asyncio
 from collections import deque
+from typing import TypeVar
 from weakref import WeakSet
 
+import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+
+from server.failures import Told
+
+Answered = TypeVar("Answered")
+
+
+class Gone(Told, nats.errors.Error):
+    """What was asked or read from is not there any more, does not answer, or not as NATS does."""
+
+
+def decoded(data: bytes, kind: type[Answered]) -> Answered:
+    """The JSON that a server has sent. Raises `Gone` where nobody understands it."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Gone("it answers in a form that Signalbox does not know") from error
 
 
 class Connection(Client):
@@ -16,8 +34,10 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._listeners: WeakSet[Arrivals] = WeakSet()
-        self.complaint = ""
+        self._complaint = ""
         """What the server said last that was no answer to anything, such as a permission."""
+        self.trouble: Exception | None = None
+        """Why no server could be reached: nats-py raises only that there is none."""
 
     async def listen(self, subject: str, most: int | None = None) -> "Arrivals":
         """Keep what comes to `subject` for the one who waits for it, the newest `most`."""
@@ -26,14 +46,17 @@ class Connection(Client):
         await arrivals.begin(subject)
         return arrivals
 
-    def complaint_about(self, subject: str) -> str:
-        """What the server said last, where that was that the user may not publish there."""
-        is_about = "permissions" in self.complaint and subject.lower() in self.complaint
-        return self.complaint if is_about else ""
+    def forget_complaint(self) -> None:
+        """What it said so far is not about what is asked next."""
+        self._complaint = ""
+
+    def lacks_permission(self, subject: str = "") -> bool:
+        """Whether what the server said last was that the user may not publish there."""
+        return "permissions violation" in self._complaint and subject.lower() in self._complaint
 
     async def has_complained(self, error: Exception) -> None:
         """A callback, to be given on connecting. Whoever asks is told by what that raises."""
-        self.complaint = str(error).removeprefix("nats: ").lower()
+        self.trouble, self._complaint = error, str(error).lower()
 
     async def has_closed(self) -> None:
         """A callback, to be given on connecting."""

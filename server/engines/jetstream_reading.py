@@ -1,14 +1,15 @@
 """Reading a JetStream stream: once from a place on, and on and on as it grows."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from server.engines.jetstream_connection import Arrivals, Connection
+from server.engines.jetstream_api import Answer
+from server.engines.jetstream_connection import Arrivals, Connection, Gone, decoded
 
 SECONDS: Final = 3.0
 CREATE_SECONDS: Final = (1.0, 1.0, SECONDS)
@@ -20,10 +21,6 @@ NANOSECONDS: Final = 10**9
 
 Found = list[tuple[int, bytes]]
 """Sequences and what was stored there."""
-
-
-class Gone(nats.errors.Error):
-    """What was read from is not there any more, or does not answer."""
 
 
 async def direct(client: Connection, stream: str, after: int, limit: int) -> tuple[Found, bool]:
@@ -46,7 +43,7 @@ async def direct(client: Connection, stream: str, after: int, limit: int) -> tup
                 if status in ("204", "404"):
                     pending = (message.headers or {}).get("Nats-Num-Pending", "0")
                     return found, pending == "0"
-                raise Gone(f"{status} {message.headers}")
+                raise _ended(status)
             found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
     finally:
         await answers.end()
@@ -61,9 +58,9 @@ async def one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> F
             break
         asked = msgspec.json.encode({"seq": sequence})
         message = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=SECONDS)
-        answer = msgspec.json.decode(message.data, type=_Got)
+        answer = decoded(message.data, _Got)
         if answer.message is None:
-            raise Gone(f"message {sequence} is not there")
+            raise Gone(f"its message {sequence} is not there")
         found.append((answer.message.seq, answer.message.data))
         size += len(answer.message.data)
     return found
@@ -123,11 +120,11 @@ class Pull:
         }
         asked = msgspec.json.encode({"stream_name": self._stream, "config": config})
         answer = await self._created(asked)
-        if "name" not in answer:
-            raise Gone(str(answer.get("error", answer)))
-        self._name = answer["name"]
+        if answer.error:
+            raise Gone(answer.error)
+        self._name = answer.name
 
-    async def _created(self, asked: bytes) -> dict[str, Any]:
+    async def _created(self, asked: bytes) -> Answer:
         """The answer to the question for a consumer.
 
         A cluster places it on any server, for a while also on one that it does not reach any more:
@@ -139,11 +136,10 @@ class Pull:
                 message = await self._client.request(subject, asked, timeout=seconds)
             except nats.errors.TimeoutError:
                 # What a user may not ask the server complains about, and does not answer.
-                if complaint := self._client.complaint_about(subject):
-                    raise Gone(complaint) from None
+                if self._client.lacks_permission(subject):
+                    raise Gone(f"this user lacks the permission to publish to {subject}") from None
             else:
-                answer: dict[str, Any] = msgspec.json.decode(message.data)
-                return answer
+                return decoded(message.data, Answer)
         raise Gone("no server reads for it")
 
     async def _ask(self) -> None:
@@ -187,7 +183,11 @@ class Pull:
         if status == "408" or "Exceed" in said or "Batch Completed" in said:
             self._left = 0
             return True
-        raise Gone(said)
+        raise _ended(status)
+
+
+def _ended(status: str) -> Gone:
+    return Gone(f"it has ended what was read (status {status})")
 
 
 def _status(message: Msg) -> str:

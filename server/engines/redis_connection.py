@@ -1,5 +1,6 @@
 """Connections to Redis, and what its errors mean for the log."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,15 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as Unreachable,
 )
+from redis.exceptions import (
+    TimeoutError as TimedOut,
+)
 from redis.retry import Retry
 
 from server.engines.address import Address
 from server.engines.base import Unsettled
 from server.errors import StoreError, Unavailable
+from server.failures import Told, reason
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
@@ -45,6 +50,9 @@ REPLACED: Final = "REPLACED"
 """What they say where the log is not the one that this node has connected to."""
 _REFUSED: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 _CODES: Final = {
+    NoPermissionError: "NOPERM",
+    AuthenticationError: "WRONGPASS",
+    AuthorizationError: "NOPERM",
     AskError: "MOVED",  # MovedError is one as well
     BusyLoadingError: "LOADING",
     ClusterDownError: "CLUSTERDOWN",
@@ -68,6 +76,18 @@ _PASSING: Final = {
     "TRYAGAIN": "its Redis Cluster is moving the log",
 }
 """What refusals mean that another server, or the same one later, would not give."""
+_KNOWN: Final = _PASSING | {
+    "NOPERM": "this user lacks permissions for commands, keys or channels of the log",
+    "UNBLOCKED": "it has become a replica",
+    "WRONGPASS": "the user or the password is wrong, or missing",
+    "WRONGTYPE": "what is there is no log",
+    "max": "it has as many connections as it allows",
+}
+_CODE: Final = re.compile("[A-Z]{2,20}")
+
+
+class Broken(Told, Unreachable):
+    """A connection that we give up."""
 
 
 class SameRun:
@@ -83,7 +103,7 @@ class SameRun:
         if self.run:
             connection.send_command("INFO", "server")
             if f"run_id:{self.run}".encode() not in connection.read_response():
-                raise Unreachable("it was started anew")
+                raise Broken("it was started anew")
 
 
 def opened(address: Address) -> tuple[Any, SameRun]:
@@ -119,7 +139,7 @@ def unless_closed() -> Iterator[None]:
     try:
         yield
     except (AttributeError, ValueError) as error:
-        raise Unreachable("the connection was closed meanwhile") from error
+        raise Broken("the connection was closed meanwhile") from error
 
 
 def ask(connection: Any, *command: object) -> Any:
@@ -169,19 +189,21 @@ def connecting(where: str) -> Iterator[None]:
         yield
     except _REFUSED as error:
         raise StoreError(
-            f"{where} refuses these credentials: {_said(error)}. Check the user and the password "
+            f"{where} refuses these credentials: {said(error)}. Check the user and the password "
             "in its address, and what that user may do."
         ) from error
     except ResponseError as error:
         if _code(error) in _PASSING:
-            raise Unavailable(f"{where} takes no writes: {_said(error)}.") from error
+            raise Unavailable(f"{where} takes no writes: {said(error)}.") from error
         if _code(error) in (FOREIGN, "WRONGTYPE"):
             raise StoreError(
                 f"What is at {where} is no log of Signalbox. Choose another ?stream=NAME."
             ) from error
-        raise StoreError(f"{where} cannot hold the log: {_said(error)}.") from error
+        raise StoreError(f"{where} cannot hold the log: {said(error)}.") from error
     except (RedisError, OSError) as error:
-        raise Unavailable(f"{where} cannot be reached: {_said(error)}.") from error
+        is_silent = isinstance(error, TimedOut) and where.startswith("rediss:")
+        hint = " If it does not encrypt, say redis://." if is_silent else ""
+        raise Unavailable(f"{where} cannot be reached: {said(error)}.{hint}") from error
 
 
 @contextmanager
@@ -201,15 +223,15 @@ def appending(where: str) -> Iterator[None]:
     except (ResponseError, BusyLoadingError, *_REFUSED) as error:
         raise _unavailable(where, error) from error
     except (RedisError, OSError) as error:
-        raise Unsettled(f"{where} has not answered: {_said(error)}.") from error
+        raise Unsettled(f"{where} has not answered: {said(error)}.") from error
 
 
 def _unavailable(where: str, error: Exception) -> Unavailable:
     if _code(error) == REPLACED:
         return Unavailable(f"The log at {where} was removed or replaced.")
     if isinstance(error, ResponseError | BusyLoadingError | AuthenticationError):
-        return Unavailable(f"{where} refuses: {_said(error)}.")
-    return Unavailable(f"{where} does not answer: {_said(error)}.")
+        return Unavailable(f"{where} refuses: {said(error)}.")
+    return Unavailable(f"{where} does not answer: {said(error)}.")
 
 
 def _code(error: Exception) -> str:
@@ -218,8 +240,11 @@ def _code(error: Exception) -> str:
     return next(known, None) or str(error).partition(" ")[0]
 
 
-def _said(error: Exception) -> str:
-    """In our words where it is known; else as it is, without the place in our script."""
-    if words := _PASSING.get(_code(error)):
+def said(error: Exception) -> str:
+    """What an error means, as a part of a sentence: of the server, or on the way to it."""
+    code = _code(error)
+    if words := _KNOWN.get(code):
         return words
-    return str(error).partition(" script: ")[0].rstrip(".") or type(error).__name__
+    if isinstance(error, ResponseError):
+        return f"it answers with the error {code if _CODE.fullmatch(code) else 'ERR'}"
+    return reason(error)

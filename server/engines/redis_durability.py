@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from server.engines.redis_connection import setting
+from server.engines.redis_connection import said, setting
 from server.errors import StoreError
 
 _SYNCS: Final = {
@@ -47,7 +47,7 @@ def _check_can_wait(client: Any, wait: tuple[int, int], sync: str, address: str)
         is_old = "unknown command" in str(error)
         raise StoreError(
             f"{address} cannot do wait={local},{replicas}: "
-            + ("that takes Redis 7.2 or Valkey." if is_old else f"{error}")
+            + ("that takes Redis 7.2 or Valkey." if is_old else f"{said(error)}.")
         ) from error
     if local and sync == "no":
         raise StoreError(

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as TimedOut
 
 from server.engines import redis_durability, redis_replication
 from server.engines.address import Address
@@ -29,6 +28,7 @@ from server.engines.redis_connection import (
     FOREIGN,
     REPLACED,
     SECONDS,
+    Broken,
     appending,
     ask,
     asking,
@@ -360,4 +360,4 @@ def _check_gapless(piece: list[Transaction], after: int) -> None:
 
 def _check_heard(last: float) -> None:
     if monotonic() > last + SECONDS:
-        raise TimedOut("nothing came any more")
+        raise Broken("nothing came any more")
