@@ -9,6 +9,10 @@ SHOWN: Final = 80
 """Characters of a given value that a message repeats."""
 JOINERS: Final = "\u200c\u200d"
 """Whole scripts and emoji are written with them: they hide nothing."""
+BLANK: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Marks, letters and a symbol that show as nothing: Unicode's `Default_Ignorable_Code_Point` of
+these categories but for variation selectors, with which emoji and scripts are written, and the
+Braille pattern without dots."""
 DETAILS: Final = ("key", "keys", "of", "revision", "limit")
 """What an error may tell besides its code and its message."""
 
@@ -25,10 +29,14 @@ def quoted(value: Any) -> str:
             if len(text) > SHOWN:
                 break
     shown = "".join(
-        char if char.isprintable() or char in JOINERS else json.dumps(char)[1:-1]
+        char if _is_seen(char) or char in JOINERS else json.dumps(char)[1:-1]
         for char in text[: SHOWN + 1]
     )
     return shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
+
+
+def _is_seen(char: str) -> bool:
+    return char.isprintable() and char not in BLANK
 
 
 class SignalboxError(Exception):
@@ -118,6 +126,15 @@ class Compacted(SignalboxError):
 
 class MediaType(SignalboxError):
     code, status = "media_type", 415
+
+
+class ContentCoding(MediaType):
+    """A body that is compressed; `Accept-Encoding` of its answer says what is taken."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"The Content-Encoding is {quoted(given)}; allowed is none: send the body as it is."
+        )
 
 
 # While it is read and decided.

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Any, Final, NamedTuple
 
-from server.errors import JOINERS, SHOWN, Invalid, quoted
+from server.errors import BLANK, JOINERS, SHOWN, Invalid, quoted
 
 MAX_LENGTH: Final = 256
 """Characters; as UTF-8 has at most four bytes for each, also at most 1,024 bytes."""
@@ -49,7 +49,8 @@ pattern follows it, and what does not is none."""
 
 def is_key(key: str) -> bool:
     """Whether a log may hold such a key. Characters that this Unicode does not know yet may be in
-    it: another node, with a newer Python, can have made it.
+    it: another node, with a newer Python, can have made it; and those of `BLANK`, which earlier
+    versions took.
     """
     return _SHAPE.fullmatch(key) is not None and _is_text(key)
 
@@ -61,7 +62,9 @@ def check_key(key: str, field: str = "key") -> None:
 
 
 def check_new_key(key: str, field: str = "key") -> None:
-    """As `check_key`, for one that is about to be made: this node knows all its characters."""
+    """As `check_key`, for one that is about to be made: this node knows all its characters, and
+    each of them shows as something or changes another one.
+    """
     check_key(key, field)
     _check_known(key, field)
 
@@ -87,12 +90,18 @@ def check_new_prefix(prefix: str, field: str = "prefix") -> None:
 
 
 def _check_known(text: str, field: str) -> None:
-    unknown = (char for char in text if unicodedata.category(char) == _UNASSIGNED)
-    if not text.isascii() and (first := next(unknown, None)):
-        raise Invalid(
-            f"The field {field} is {quoted(text)} with {_named(first)}, which is no character in "
-            f"Unicode {unicodedata.unidata_version}; {_ALLOWED}."
-        )
+    if text.isascii():
+        return
+    for char in text:
+        why = ""
+        if char in BLANK:
+            why = "which shows as nothing"
+        elif unicodedata.category(char) == _UNASSIGNED:
+            why = f"which is no character in Unicode {unicodedata.unidata_version}"
+        if why:
+            raise Invalid(
+                f"The field {field} is {quoted(text)} with {_named(char)}, {why}; {_ALLOWED}."
+            )
 
 
 def _is_text(text: str) -> bool:

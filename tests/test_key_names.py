@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import signalbox
 from harness import Server
 from robust import Client, lines, serving, values
-from server.errors import JOINERS, Invalid
+from server.errors import BLANK, JOINERS, Invalid, quoted
+from server.http.records import read_record
 from server.keys import (
     KEY_SCHEMA,
     MATCH_SCHEMA,
@@ -28,6 +29,7 @@ from server.keys import (
     is_key,
 )
 from shell import Shell
+from ui import hidden
 
 NAMES = [
     "Küche.Licht",
@@ -94,7 +96,10 @@ def filled(client: Client) -> Client:
 def follows_the_grammar(text: str) -> bool:
     """What the contract says, character by character."""
     sound = all(
-        unicodedata.category(char)[0] in ALLOWED or char == " " or char in JOINERS for char in text
+        (unicodedata.category(char)[0] in ALLOWED and char not in BLANK)
+        or char == " "
+        or char in JOINERS
+        for char in text
     )
     return (
         sound
@@ -148,6 +153,53 @@ def test_a_character_that_no_key_has_is_named(key: str, name: str) -> None:
     with pytest.raises(Invalid, match="256") as caught:
         check_key(key)
     assert f"with {name};" in str(caught.value).replace(" ;", ";")
+
+
+SELECTORS = [*range(0xFE00, 0xFE10), *range(0x180B, 0x180E), 0x180F, *range(0xE0100, 0xE01F0)]
+IGNORABLE = [
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, 0x3164, 0xFEFF, 0xFFA0),
+    *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
+    *(*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B)),
+    *range(0xE0000, 0xE1000),
+    *SELECTORS,
+]
+"""Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt)."""
+
+
+def test_of_what_shows_as_nothing_a_new_key_takes_what_scripts_and_emoji_are_written_with() -> None:
+    taken = {*SELECTORS, *map(ord, JOINERS)}
+    for code in (*IGNORABLE, *map(ord, BLANK)):
+        if code in taken:
+            check_new_key(f"a{chr(code)}b")
+            continue
+        with pytest.raises(Invalid, match=f"with U.{code:04X}") as refused:
+            check_new_key(f"a{chr(code)}b")
+        assert chr(code) not in refused.value.message
+    for emoji in ("☀️", "❤︎", "1️⃣", "👩‍🔬", "葛󠄀", "ᠠ᠋"):
+        check_new_key(emoji)
+
+
+def test_what_shows_as_nothing_is_marked_wherever_it_is_repeated() -> None:
+    assert {*map(ord, BLANK)} - {0x2800} <= hidden.CODES  # Braille has its blank, in pictures too
+    assert quoted(BLANK).isascii()
+
+
+@pytest.mark.parametrize("blank", BLANK)
+def test_a_key_with_a_blank_is_never_made_but_always_read(client: Client, blank: str) -> None:
+    """Earlier versions took it: such keys are brought by their history."""
+    key = f"a{blank}"
+    assert client.send("set", key=key, value=1).status == 422
+    assert client.send("delete_prefix", prefix=f"{key}.").json()["changed"] is False
+    assert client.get(f"history/{quote(key)}").status == 200
+    record = {
+        "revision": 1,
+        "id": "i",
+        "actor": "a",
+        "at": "2026-01-01T00:00:00.000Z",
+        "type": "set",
+        "changes": [{"key": key, "value": 1}],
+    }
+    assert read_record(json.dumps(record).encode()).changes[0].key == key
 
 
 def test_what_this_unicode_does_not_know_is_never_made_but_always_read(client: Client) -> None:
