@@ -89,15 +89,77 @@ def test_a_request_without_host_is_malformed(box: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["GET /queries/status", "GET", "GET / HTTP/1.1 x", "GET / HTTP/2.0", "GET / http/1.1"]
+    "line", ["GET /queries/status", "GET", "GET / HTTP/1.1 x", "GET / http/1.1", "GET / HTTP/x"]
 )
 def test_a_first_line_of_another_protocol_is_answered_at_once(box: Server, line: str) -> None:
     with plain_socket(box) as plain:
         plain.sendall(f"{line}\r\n".encode())
-        if line.endswith(("2.0", "/1.1")):
+        if line.endswith("/1.1"):
             plain.sendall(f"Host: 127.0.0.1:{box.port}\r\n\r\n".encode())
         answer = read_answer(plain)
     assert (answer.status, answer.json()["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/0.9", "HTTP/10.1"])
+@pytest.mark.parametrize("request_", ["GET /queries/status", "PRI *"])
+def test_another_major_version_of_http_is_refused_as_such(
+    box: Server, request_: str, version: str
+) -> None:
+    """RFC 9110, 15.6.6."""
+    answer = bare(box, f"{request_} {version}\r\nHost: {{host}}\r\n{{token}}\r\n\r\n")
+    assert (answer.status, answer.json()["code"]) == (505, "malformed")
+    assert answer.headers["connection"] == "close"
+    said = f'The version is "{version}"; allowed are HTTP/1.1 and HTTP/1.0.'
+    assert answer.json()["message"] == said
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("get", STATUS, "GET, HEAD"),
+        ("Get", "/queries/state/k", "GET, HEAD"),
+        ("head", "/", "GET, HEAD"),
+        ("get", "/hello", "GET, HEAD"),
+        ("get", "/openapi.json", "GET, HEAD"),
+        ("get", "/queries/stream", "GET, HEAD"),
+        ("get", "/queries/page", "GET, HEAD"),
+        ("post", "/redeem", "POST"),
+        ("post", "/login", "POST"),
+        ("post", "/commands", "POST"),
+        ("Post", "/commands/import", "POST"),
+        ("post", "/commands/compact", "POST"),
+    ],
+)
+def test_methods_are_told_apart_by_case(box: Server, method: str, path: str, allowed: str) -> None:
+    """RFC 9110, 9.1: `get` is a method that no route knows."""
+    answer = exchange(box, head(box, f"{method} {path}", "Content-Length: 0"))
+    assert (answer.status, answer.json()["code"]) == (405, "method")
+    assert set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+    assert method in answer.json()["message"]
+    assert exchange(box, head(box, f"{method} /none", "Content-Length: 0")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/commands", "/commands/import", "/redeem"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP", "aws-chunked"])
+def test_a_compressed_body_is_refused_with_what_is_taken(
+    box: Server, path: str, coding: str
+) -> None:
+    """RFC 9110, 12.5.3 and 15.5.16; nothing is done with it."""
+    before = box.value("k")
+    body = b'{"type":"set","key":"k","value":99}'
+    lines = (JSON, f"Content-Encoding: {coding}", f"Content-Length: {len(body)}")
+    answer = exchange(box, head(box, f"POST {path}", *lines) + body)
+    assert (answer.status, answer.json()["code"]) == (415, "media_type")
+    assert answer.headers["accept-encoding"] == "identity"
+    said = f'The Content-Encoding is "{coding}"; allowed is none: send the body as it is.'
+    assert answer.json()["message"] == said
+    assert box.value("k") == before
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_that_is_said_to_be_as_it_is_is_taken(box: Server, coding: str) -> None:
+    lines = (JSON, f"Content-Encoding: {coding}", f"Content-Length: {len(COMMAND)}")
+    assert exchange(box, head(box, "POST /commands", *lines) + COMMAND).status == 200
 
 
 def test_what_is_too_long_is_named_with_its_limit(box: Server) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import MethodNotAllowed, SignalboxError, TornBody
+from server.errors import ContentCoding, MethodNotAllowed, SignalboxError, TornBody
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -53,6 +53,8 @@ def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -
     headers = []
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allowed))
+    if isinstance(error, ContentCoding):
+        headers.append(("Accept-Encoding", "identity"))  # RFC 9110, 12.5.3
     if error.status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
     if isinstance(error, TornBody):

@@ -7,7 +7,15 @@ from typing import Any, Final
 from server import values
 from server.commands import read_attempt
 from server.decide import judged
-from server.errors import Busy, Malformed, MediaType, SignalboxError, TooLarge, TornBody
+from server.errors import (
+    Busy,
+    ContentCoding,
+    Malformed,
+    MediaType,
+    SignalboxError,
+    TooLarge,
+    TornBody,
+)
 from server.http.answers import StartResponse, answer, refuse
 from server.outcomes import Outcome
 from server.waiting import Waiting
@@ -129,13 +137,16 @@ def _pieces(body: Any, share: Share) -> Iterator[bytes]:
 
 
 def check_media_type(environ: Environ, *wanted: str) -> str:
-    """The media type of the body, one of `wanted`. Raises `MediaType`."""
+    """The media type of the body, one of `wanted`. Raises `MediaType`, also where it is coded."""
     given = environ.get("CONTENT_TYPE") or ""
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if (kind := kind.strip().lower()) not in wanted or charset not in ("", "utf-8", "utf8"):
         are = "allowed is" if len(wanted) == 1 else "allowed are"
         raise MediaType(f"The Content-Type is {given[:80]!r}; {are} {', '.join(wanted)}.")
+    coding = environ.get("HTTP_CONTENT_ENCODING", "")
+    if coding.strip().lower() not in ("", "identity"):
+        raise ContentCoding(coding)
     return kind
 
 

@@ -9,7 +9,7 @@ import bottle
 
 from server.clock import Clock
 from server.compactor import Compactor
-from server.errors import Malformed, MethodNotAllowed, NoSuchThing, SignalboxError
+from server.errors import Malformed, MethodNotAllowed, NoSuchThing, SignalboxError, quoted
 from server.feed import Feed
 from server.http import exports, queries
 from server.http.answers import HEADERS, StartResponse, answer, refuse
@@ -67,7 +67,7 @@ def application(
             if path == "/queries/stream":
                 _demand(method, "GET", path)
                 return streams.route(environ, start_response)
-            _check_path(path)
+            _prepare(environ)
             result: Iterable[bytes] = reads(environ, start_response)
             return result
         except SignalboxError as error:
@@ -95,10 +95,16 @@ def _queries(
     return app
 
 
-def _check_path(path: str) -> None:
-    """WSGI gives its bytes as Latin-1 (PEP 3333); bottle would leave out what is not UTF-8."""
+def _prepare(environ: Environ) -> None:
+    """For bottle, which would leave out what is not UTF-8, and take a method in any case.
+
+    WSGI gives a path's bytes as Latin-1 (PEP 3333); methods are told apart by case (RFC 9110, 9.1).
+    """
+    method = environ["REQUEST_METHOD"]
+    if method != method.upper():
+        environ["REQUEST_METHOD"] = quoted(method)
     try:
-        path.encode("latin-1").decode()
+        environ["PATH_INFO"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"The path is not UTF-8: byte {error.start} is not.") from error
 
@@ -121,13 +127,14 @@ def _other_method(method: str, path: str, allowed: list[str]) -> MethodNotAllowe
 def _as_json(error: bottle.HTTPError) -> bytes:
     """Bottle's own refusals (no such route, other method) in the form of all others."""
     request, allowed = bottle.request, error.headers.get("Allow", "")
+    method = request.environ["REQUEST_METHOD"]  # as it was given
     refusal: SignalboxError
     if allowed:
-        refusal = _other_method(request.method, request.path, _methods(allowed))
+        refusal = _other_method(method, request.path, _methods(allowed))
         error.headers["Allow"] = refusal.allowed
     else:
         refusal = NoSuchThing(
-            f"There is no {request.method[:20]} {request.path[:200]} here; see /openapi.json."
+            f"There is no {method[:20]} {request.path[:200]} here; see /openapi.json."
         )
     error.status = refusal.status
     error.headers.update(dict(HEADERS))

@@ -31,6 +31,16 @@ ABSOLUTE: Final = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
 """An absolute-form target (RFC 9112, 3.2.2): its authority, and path with query."""
 
 
+VERSION: Final = re.compile(r"HTTP/[0-9]+(\.[0-9]+)?")
+
+
+class _OtherVersion(Malformed):
+    """A major version of HTTP that is not spoken here (RFC 9110, 15.6.6)."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"The version is {quoted(given)}; allowed are HTTP/1.1 and HTTP/1.0.")
+
+
 class Handler(WSGIHandler):
     """One connection. `environ["signalbox.handler"]` leads a route here.
 
@@ -64,8 +74,10 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> Any:
         """Raises `Malformed` or `TooLarge` for what is no request (RFC 9112)."""
-        if len(raw_requestline.split()) != 3:
+        if len(words := raw_requestline.split()) != 3:
             raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
+        if VERSION.fullmatch(words[2]) and not words[2].startswith("HTTP/1."):
+            raise _OtherVersion(words[2])
         super().read_request(raw_requestline)
         self.authority, self.path = _target(self.path or "")
         named = tokens(self.headers.get("connection", ""))
@@ -161,6 +173,8 @@ class Handler(WSGIHandler):
         """What is not understood, told to its sender: pywsgi would print a traceback for some."""
         if isinstance(error, TooLarge):
             return "431", _raw(error, 431)
+        if isinstance(error, _OtherVersion):
+            return "505", _raw(error, 505)
         if not isinstance(error, Malformed):
             error = Malformed("This is no HTTP/1.1 request.")
         return "400", _raw(error)
