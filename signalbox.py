@@ -282,9 +282,16 @@ def start_server(
             return _endpoint(line), process
         status = process.wait()
         if status != CANNOT_OPEN or IN_USE not in said or time.monotonic() > end:
-            raise NotRunning(said or f"The server ended with status {status}.")
+            raise NotRunning(_last_words(said, status))
         with contextlib.suppress(NotRunning):  # the other one may just be ending
             return await_endpoint(data_dir, GLANCE), None
+
+
+def _last_words(said: str, status: int) -> str:
+    """Why a server did not start: in its words, unless these are for whoever mends it."""
+    if said and "Traceback (most recent call last)" not in said:
+        return said
+    return f"The server ended with status {status}: `signalbox serve` shows what it said."
 
 
 def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes], bytes, str]:
@@ -995,4 +1002,7 @@ def _refusal(response: HTTPResponse) -> dict[str, Any]:
     try:
         return dict(decoded(body))
     except (NotRunning, ValueError, TypeError):
-        return {"code": "internal", "message": body[:200].decode(errors="replace")}
+        return {
+            "code": "internal",
+            "message": f"What answered with status {response.status} is no Signalbox.",
+        }

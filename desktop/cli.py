@@ -83,11 +83,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if (why := streams.why_lost(error)) is None:
-            raise
+            complain(_unusable(error))
+            return CANNOT_OPEN
         streams.forget_output()
         complain(why)
         return REJECTED
     return status
+
+
+def _unusable(error: OSError) -> str:
+    from server.failures import reason  # noqa: PLC0415 - for this alone
+
+    return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
 
 
 def _run(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -66,10 +67,18 @@ def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
             ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
         raise CannotShow(
-            f"Qt cannot show a window: {error}. "
+            f"Qt cannot show a window: {_missing(error)}. "
             f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES} "
             "(newer releases have libasound2t64 for libasound2)"
         ) from error
+
+
+def _missing(error: ImportError | OSError) -> str:
+    """Which library it is; the loader says so within a text of its own."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"the Python package {error.name.partition('.')[0]} is missing"
+    named = re.search(r"[\w.+-]+\.so[\w.]*", str(error))
+    return f"the library {named[0]} is missing" if named else "a library of it does not load"
 
 
 def needs_x11(environ: Mapping[str, str]) -> bool:

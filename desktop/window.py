@@ -292,4 +292,6 @@ def _telling_why() -> Iterator[None]:
     try:
         yield
     except WebViewException as error:
-        raise CannotShow(f"The web view does not start: {error}.") from error
+        raise CannotShow(
+            "The web view does not start: no web engine works here, or a library of it is missing."
+        ) from error

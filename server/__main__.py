@@ -36,9 +36,8 @@ def run(as_json: bool, **given: Any) -> int:
     except StoreError as error:
         click.echo(f"signalbox: {error}", err=True)
         return status
-    except DAMAGED as error:
-        where = f" ({type(error).__name__} on opening it)"
-        click.echo(f"signalbox: {damaged(settings.data_dir / STORE_FILE, where)}", err=True)
+    except DAMAGED:
+        click.echo(f"signalbox: {damaged(settings.data_dir / STORE_FILE)}", err=True)
         return status
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

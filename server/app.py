@@ -328,7 +328,7 @@ def _write_private(path: Path, text: str) -> None:
             path.write_text(text)
         except OSError:
             print(
-                f"{path} cannot be written ({error.strerror}): who looks for this server there "
+                f"{path} cannot be written ({reason(error)}): who looks for this server there "
                 "does not find it.",
                 file=sys.stderr,
             )

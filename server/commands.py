@@ -214,7 +214,7 @@ def read_command(fields: dict[str, Any]) -> Command:
         # For the union of all types msgspec would build its table anew at each call.
         command: Command = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        why = next(complaints(fields, TYPES), f"The command is not valid: {error}.")
+        why = next(complaints(fields, TYPES), "The command has a field that is not as it must be.")
         raise Invalid(why) from error
     _check(command)
     return command

@@ -137,6 +137,14 @@ class Told(Exception):
     """A base of errors that a library expects and that say in our words what has happened."""
 
 
+def sentence(error: BaseException) -> str:
+    """What is told of an error that may be one of ours."""
+    if isinstance(error, Told | SignalboxError | StoreError):
+        return str(error)
+    words = reason(error)
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def reason(error: BaseException) -> str:
     """Why it failed, as a part of a sentence without its full stop; "it" is the file or the other
     side.

@@ -21,6 +21,7 @@ from server.engines.replicated import Replicated
 from server.engines.sqlite import SqliteEngine
 from server.errors import SignalboxError, StoreError, Unavailable
 from server.events import Transaction
+from server.failures import sentence
 from server.feed import Feed
 from server.nodewriter import NodeWriter
 from server.outcomes import Outcome
@@ -224,7 +225,7 @@ class Node:
         return standing.durability != before
 
     def _lose(self, error: Exception) -> None:
-        self.problem = str(error) or type(error).__name__
+        self.problem = sentence(error)
         if self.problem != self._said:
             what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
             print(f"The log at {self.address} {what}: {self.problem}", file=sys.stderr)
@@ -341,8 +342,8 @@ class Node:
         """What nobody here understands, such as what a newer Signalbox tells, is passed over."""
         try:
             self._heard(msgspec.msgpack.decode(message, type=Told))
-        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError) as error:
-            print(f"What another node tells is not understood: {error!r}", file=sys.stderr)
+        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError):
+            print("What another node tells is not understood: is it newer?", file=sys.stderr)
 
     def _heard(self, told: Told) -> None:
         if told.node == self.id:

@@ -19,6 +19,7 @@ from server.engines.base import LogConflict, Unsettled
 from server.engines.replicated import Replicated
 from server.errors import SignalboxError, StoreError, Unavailable, Unknown
 from server.events import Transaction
+from server.failures import sentence
 from server.feed import Feed
 from server.group import Group
 from server.outcomes import Outcome
@@ -286,7 +287,7 @@ class NodeWriter(Writer):
             return
         except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
             self._readmodel.abandoned()
-            self.doubt = f"What became of an append is not known: {error}"
+            self.doubt = f"What became of an append is not known: {sentence(error)}"
             self._wake_later()
             return
         self._unsettled = None

@@ -37,6 +37,10 @@ _SPACED: Final = re.compile(rb"\s:")
 """A name that does not end directly before its colon."""
 
 
+class NotJSON(ValueError):
+    """What decoders take though RFC 8259 does not; in our words."""
+
+
 def decode(body: bytes, what: str = "The body") -> Any:
     """The JSON value in `body` (UTF-8); integers beyond `MAX_FLOAT_DIGITS` as `msgspec.Raw`.
 
@@ -90,7 +94,7 @@ def _decode_slowly(body: bytes, what: str) -> Any:
         raise _too_deep() from None
     except json.JSONDecodeError as error:
         raise Malformed(f"{what} is not JSON: {_place(error)}.") from error
-    except ValueError as error:
+    except NotJSON as error:
         raise Malformed(f"{what} is not JSON: {error}.") from error
 
 
@@ -114,7 +118,7 @@ def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded:
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Malformed(f"{error}") from error
+        raise Malformed("It is not as its fields must be.") from error
 
 
 def encode(value: Any) -> str:
@@ -225,7 +229,7 @@ def _refuse_surrogates(value: Any) -> None:
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
-        raise ValueError("a string holds half of a surrogate pair") from None
+        raise NotJSON("a string holds half of a surrogate pair") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -233,12 +237,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the name {json.dumps(twice)} stands twice in one object")
+        raise NotJSON(f"the name {json.dumps(twice)} stands twice in one object")
     return result
 
 
 def _constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON value")
+    raise NotJSON(f"{text} is not a JSON value")
 
 
 _NAMES: Final = msgspec.json.Encoder()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import signalbox
@@ -68,6 +69,7 @@ def test_a_key_may_begin_with_a_dash_but_a_mistyped_option_is_told(
         done = shell(*arguments)
         assert done.status == 2
         assert "There is no option --" in done.err
+        assert "; allowed are --" in done.err
 
 
 def test_what_is_no_number_is_refused_and_not_taken_for_help(shell: Shell, client: Client) -> None:
@@ -90,6 +92,9 @@ def test_every_subcommand_still_helps(shell: Shell, name: str) -> None:
         (["job", "--data-dir", "D", "git", "log", "--", "x"], "job", ["git", "log", "--", "x"]),
         (["--data-dir=D", "job", "--", "--", "x"], "job", ["--", "x"]),
         (["--", "-job", "x", "--data-dir", "E"], "-job", ["x", "--data-dir", "E"]),
+        (["--", "--job", "--data-dir", "E"], "--job", ["--data-dir", "E"]),
+        (["--", "job", "--", "--x", "y"], "job", ["--x", "y"]),
+        (["-job", "--", "--x"], "-job", ["--x"]),
     ],
 )
 def test_from_its_first_word_on_all_words_are_the_programs(
@@ -98,6 +103,32 @@ def test_from_its_first_word_on_all_words_are_the_programs(
     assert isinstance(run, Program)
     context = run.make_context("run", list(words), resilient_parsing=True)
     assert (context.params["name"], context.params["program"]) == (name, tuple(program))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "x"],
+        ["--jsno=1", "x", "ls"],
+        ["--data-dir", "D", "--json", "x", "ls"],
+        ["job", "--json", "ls"],
+        ["job", "--data-dir=D", "--json", "ls"],
+    ],
+)
+def test_an_option_that_run_does_not_know_is_refused(words: list[str]) -> None:
+    name = next(word for word in words if word.startswith("--js")).partition("=")[0]
+    with pytest.raises(click.UsageError) as refused:
+        run.make_context("run", list(words))
+    assert refused.value.message == (
+        f"There is no option {name}; allowed are --data-dir, --help; what begins with - stands "
+        "behind --."
+    )
+
+
+def test_then_nothing_runs(shell: Shell, client: Client) -> None:
+    before = client.get("status").json()["revision"]
+    assert shell("run", "--json", "x").status == 2
+    assert client.get("status").json()["revision"] == before
 
 
 def test_undo_after_run_undoes_what_the_person_did(shell: Shell, client: Client) -> None:

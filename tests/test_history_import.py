@@ -138,7 +138,7 @@ WRONG = {
     "too large a value": (changed(3, changes=[{"key": "a", "value": "x" * 300_000}]), "bytes"),
     "reversing what comes later": (changed(5, reverses=[7]), "reverses"),
     "reversing by a set": (changed(3, reverses=[1]), "reverses"),
-    "no fingerprint": (changed(3, fingerprint="xyz"), "fromhex"),
+    "no fingerprint": (changed(3, fingerprint="xyz"), "hexadecimal"),
 }
 
 

@@ -135,6 +135,18 @@ def strictly_parsed(text: str) -> Any:
     return value
 
 
+def why_no_json(text: str, what: str) -> str:
+    """One sentence on a text that `strictly_parsed` does not take; `what` is its subject."""
+    from server import values  # noqa: PLC0415 - only for what was refused
+    from server.errors import SignalboxError  # noqa: PLC0415 - as above
+
+    try:
+        values.decode(text.encode(errors="surrogateescape"), what)
+    except SignalboxError as error:
+        return error.message
+    return f"{what} has a number beyond what a 64-bit float can hold."
+
+
 def dumped(value: Any) -> str:
     """`value` as one line of JSON."""
     return json.dumps(value, ensure_ascii=False)

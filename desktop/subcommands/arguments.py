@@ -1,9 +1,25 @@
 """How words on the command line are read: only the long options that we name are ours."""
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
+
+
+def input_file(value: str) -> BinaryIO:
+    """FILE, to read bytes from; `-` is stdin."""
+    if value == "-":
+        return sys.stdin.buffer
+    try:
+        file = Path(value).open("rb")  # noqa: SIM115 - closed with the subcommand
+    except OSError as error:
+        from server.failures import reason  # noqa: PLC0415 - for this alone
+
+        raise click.UsageError(f"FILE is {value!r}: {reason(error)}.") from error
+    click.get_current_context().call_on_close(file.close)
+    return file
 
 
 class Literal(click.Command):
@@ -25,19 +41,21 @@ class Literal(click.Command):
         if not self._any_value:
             for name, is_ours in _options(self, ctx, args):
                 if not is_ours:
-                    raise click.UsageError(
-                        f"There is no option {name}; what begins with - stands behind --.", ctx
-                    )
+                    raise _unknown(self, ctx, name)
         return super().parse_args(ctx, args)
 
 
 class Program(Literal):
-    """`[options] NAME [options] [--] CMD…`: from its first word on, all words are the program's."""
+    """`[options] NAME [options] [--] CMD…`: from its first word on, all words are the program's.
+
+    A word before that which looks like a long option but is none of ours is refused.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ours, rest = self._begin(ctx, args)
+        is_literal = len(ours) + len(rest) < len(args)  # `--` stood before the name
         name, rest = rest[:1], rest[1:]
-        more, program = self._begin(ctx, rest)
+        more, program = ([], _behind(rest)) if is_literal else self._begin(ctx, rest)
         return click.Command.parse_args(self, ctx, [*ours, *more, "--", *name, *program])
 
     def _begin(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
@@ -46,7 +64,22 @@ class Program(Literal):
         while at < len(args) and (name := args[at].partition("=")[0]) in takes:
             at += 2 if takes[name] and "=" not in args[at] else 1
         rest = args[at:]
-        return args[:at], rest[1:] if rest[:1] == ["--"] else rest
+        if rest and rest[0] != "--" and rest[0].startswith("--"):
+            raise _unknown(self, ctx, rest[0].partition("=")[0])
+        return args[:at], _behind(rest)
+
+
+def _behind(words: list[str]) -> list[str]:
+    """What stands behind a `--` that may be there."""
+    return words[1:] if words[:1] == ["--"] else words
+
+
+def _unknown(command: click.Command, ctx: click.Context, name: str) -> click.UsageError:
+    allowed = ", ".join(one for one in _takes_value(command, ctx) if one.startswith("--"))
+    return click.UsageError(
+        f"There is no option {name}; allowed are {allowed}; what begins with - stands behind --.",
+        ctx,
+    )
 
 
 def _options(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[Any]:

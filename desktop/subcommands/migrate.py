@@ -41,8 +41,8 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
     except (StoreError, Unavailable) as error:
         complain(str(error))
         return CANNOT_OPEN
-    except DAMAGED as error:
-        complain(f"A store is damaged ({type(error).__name__}): `signalbox verify` says what.")
+    except DAMAGED:
+        complain("A store is damaged: `signalbox verify` says what is affected.")
         return CANNOT_OPEN
     except SignalboxError as error:
         complain(error.message)

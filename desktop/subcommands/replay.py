@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,6 +27,7 @@ from desktop.subcommands import (
     strictly_parsed,
     where_option,
 )
+from desktop.subcommands.arguments import input_file
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
@@ -39,7 +40,6 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 
 OWN: Final = "_signalbox."
 """Settings of the app are those of a store: they are not sent to another."""
-KINDS: Final = {"id": str, "revision": int, "actor": str}
 
 
 class Recorded(NamedTuple):
@@ -74,7 +74,7 @@ class Recorded(NamedTuple):
 
 
 @click.command("replay")
-@click.argument("file", type=click.File("rb"), required=False)
+@click.argument("file", type=input_file, required=False)
 @click.option("--from", "since", type=MOMENT, metavar="A", help="Revision or time; the start.")
 @click.option("--to", "until", type=MOMENT, metavar="B", help="Revision or time; now.")
 @click.option(
@@ -204,23 +204,48 @@ def _read(file: IO[bytes], bar: Bar) -> Iterator[Recorded]:
 
 
 def _recorded(number: int, line: bytes) -> Recorded:
-    try:
-        transaction = _parsed(line)
-        _ = transaction.time, list(transaction.commands)  # they can be had
-    except (ValueError, TypeError, LookupError) as error:
+    found: Any = None
+    with suppress(ValueError):  # what is no JSON has no fields
+        found = strictly_parsed(line.decode())
+    wrong = [name for name, is_sound in SOUND.items() if not _is_sound(found, name, is_sound)]
+    if wrong:
         raise click.UsageError(
-            f"Line {number} is no transaction of an export --history: {error!r}."
-        ) from error
-    return transaction
+            f"Line {number} is no transaction of an export --history: it needs to be a JSON object "
+            f"with {', '.join(SOUND)}, and {' and '.join(wrong)} cannot be read."
+        )
+    changes = [one for one in found["changes"] if not one["key"].startswith(OWN)]
+    fields = {name: found[name] for name in SOUND}
+    return Recorded(**(fields | {"changes": changes}), size=len(line))
 
 
-def _parsed(line: bytes) -> Recorded:
-    found = strictly_parsed(line.decode())
-    fields = {name: found[name] for name in Recorded._fields if name != "size"}
-    fields["changes"] = [one for one in fields["changes"] if not one["key"].startswith(OWN)]
-    if wrong := [name for name, kind in KINDS.items() if not isinstance(fields[name], kind)]:
-        raise TypeError(wrong)
-    return Recorded(**fields, size=len(line))
+def _is_sound(found: Any, name: str, is_sound: Callable[[Any], bool]) -> bool:
+    return isinstance(found, dict) and name in found and is_sound(found[name])
+
+
+def _is_time(given: Any) -> bool:
+    try:
+        return isinstance(given, str) and datetime.fromisoformat(given).timestamp() >= 0
+    except (ValueError, OverflowError):
+        return False
+
+
+def _are_changes(given: Any) -> bool:
+    return isinstance(given, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("key"), str)
+        and (one.get("deleted") is True or "value" in one)
+        for one in given
+    )
+
+
+SOUND: Final[dict[str, Callable[[Any], bool]]] = {
+    "id": lambda given: isinstance(given, str),
+    "revision": lambda given: isinstance(given, int),
+    "actor": lambda given: isinstance(given, str),
+    "at": _is_time,
+    "changes": _are_changes,
+}
+"""The fields that are sent again, and whether they can be."""
 
 
 def _tell(run: _Run, as_json: bool) -> None:

@@ -83,7 +83,7 @@ class _Report:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
-            self._line = f"{program[0]}: {error.strerror}"
+            self._line = f"{program[0]} cannot be started: {_why(error)}."
             complain(self._line)
             status = NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
             self._tell(status)
@@ -166,6 +166,14 @@ class _Report:
 
     def _seconds(self) -> float:
         return round(monotonic() - self._started, 1)
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such program"
+    from server.failures import reason  # noqa: PLC0415 - for this alone
+
+    return reason(error)
 
 
 def _pass_signals_on(process: subprocess.Popen[bytes]) -> dict[int, Any]:

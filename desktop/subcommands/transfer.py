@@ -23,7 +23,7 @@ from desktop.subcommands import (
     print_json,
     read_dir_option,
 )
-from desktop.subcommands.arguments import Literal
+from desktop.subcommands.arguments import Literal, input_file
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
@@ -61,7 +61,7 @@ COUNTS: Final = {
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=input_file)
 @click.option("--format", "kind", type=click.Choice(list(MEDIA_TYPES)), help="How FILE is written.")
 @click.option(
     "--encoding", type=click.Choice(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given."
@@ -117,7 +117,9 @@ def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from parts
     except (OSError, HTTPException) as error:
-        raise signalbox.NotRunning(f"The server broke off its answer: {error!r}") from error
+        raise signalbox.NotRunning(
+            "The server broke off its answer: it has ended, or the connection to it."
+        ) from error
 
 
 def _blocks_of(file: BinaryIO, bar: Bar) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from desktop.subcommands import (
     shown,
     strictly_parsed,
     visible,
+    why_no_json,
 )
 from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import at_option
@@ -127,7 +128,7 @@ def _json(text: str) -> Any:
     try:
         return strictly_parsed(text)
     except ValueError as error:
-        raise click.UsageError(f"{text[:80]!r} is not JSON: {error}") from error
+        raise click.UsageError(why_no_json(text, repr(text[:80]))) from error
 
 
 def _expectation(text: str | None) -> Any:

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from server.events import Transaction
+from server.failures import Told
 
 
 class LogConflict(Exception):
@@ -16,7 +17,7 @@ class LogConflict(Exception):
         self.actual = actual
 
 
-class Unsettled(Exception):
+class Unsettled(Told):
     """What was to be appended may be in the log or may not: the answer did not come."""
 
 

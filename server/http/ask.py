@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from server.errors import quoted
 from server.keys import is_pattern
 from server.readmodel import ReadModel
 from server.search import Filter
@@ -92,3 +93,19 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
         if "*" in text and " * " not in text and is_pattern(pattern):
             return Filter(pattern, kind)
         return Filter(f"{self.prefix}**", kind, text or None)
+
+
+def wrong(signals: dict[str, Any]) -> str:
+    """Which of a window's parameters is not as it must be, with JSON Schema of what is allowed."""
+    for field in msgspec.structs.fields(Ask):
+        name = field.encode_name
+        try:
+            if name in signals:
+                msgspec.convert(signals[name], field.type)
+        except msgspec.ValidationError:
+            allowed = msgspec.json.encode(msgspec.json.schema(field.type)).decode()
+            return (
+                f"The field {name} of the parameter datastar is {quoted(signals[name])}; allowed "
+                f"is {allowed}."
+            )
+    return "The parameter datastar is none that a window sends."

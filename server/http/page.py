@@ -19,7 +19,7 @@ from server.charts import Charts
 from server.clock import Clock
 from server.errors import Invalid, SignalboxError
 from server.feed import Feed, Subscription
-from server.http.ask import Ask
+from server.http.ask import Ask, wrong
 from server.http.connection import watch_eof
 from server.http.regions import Regions
 from server.readmodel import ReadModel
@@ -56,7 +56,7 @@ def page(
     try:
         ask = msgspec.convert(signals, Ask)
     except msgspec.ValidationError as error:
-        raise Invalid(f"The parameter datastar cannot be used: {error}.") from error
+        raise Invalid(wrong(signals)) from error
     if environ["REQUEST_METHOD"] == "HEAD":
         return iter((b"\n",))  # bottle leaves the body out, and its length with it
     # What is sent again after a failure carries the parameters of its first try: too old to trust.

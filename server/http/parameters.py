@@ -10,6 +10,7 @@ from server.keys import MATCH_SCHEMA, PREFIX_SCHEMA
 from server.search import MAX_SEARCH, SORTS
 from server.values import TYPES
 
+MAX_PARAMETERS: Final = 50
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
 STATUSES: Final = ("accepted", "rejected")
@@ -158,10 +159,13 @@ def limit(given: Parameters) -> int:
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
+    if (given := query.count("&") + 1) > MAX_PARAMETERS:
+        raise Invalid(f"The query has {given} parameters; allowed are {MAX_PARAMETERS}.")
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=50)
-    except ValueError as error:
-        raise Invalid(f"The query is not percent-encoded UTF-8: {error}.") from error
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise Invalid(f"The query is not percent-encoded UTF-8: a byte is {byte:#04x}.") from error
 
 
 def _check(name: str, value: str, schema: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """One line of a recorded history as the transaction that it tells of, checked as commands are."""
 
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,6 +20,7 @@ from server.turns import breathe
 SLICE: Final = 1_000
 """Changes checked before others get a turn."""
 MAX_TYPE: Final = 64
+_NO_RECORD: Final = "This is no transaction of a history that this Signalbox knows"
 MAX_FINGERPRINT: Final = 64
 
 
@@ -42,6 +43,21 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True):
     reverses: list[int] = []
     compacted: int = 0
     checksum: str | None = None
+
+
+_ALLOWED: Final = {
+    "revision": "an integer",
+    "id": "a text",
+    "actor": "a text",
+    "at": "a time in ISO 8601 with its zone, such as 2026-11-23T10:00:00.000Z",
+    "changes": 'a list of {"key": …, "value": …} and {"key": …, "deleted": true}',
+    "type": "a text",
+    "fingerprint": "a text of hexadecimal digits, two for each byte",
+    "reverses": "a list of integers",
+    "compacted": "an integer",
+    "checksum": "null or a text of hexadecimal digits",
+}
+"""Of each field of a transaction."""
 
 
 class _Glance(msgspec.Struct):
@@ -71,8 +87,7 @@ def read_record(line: bytes) -> Transaction:
         at = milliseconds(record.at)
         checksum = None if record.checksum is None else int(record.checksum, 16)
     except (Malformed, ValueError) as error:
-        why = f"This is no transaction of a history that this Signalbox knows: {error}."
-        raise Malformed(why) from error
+        raise Malformed(f"{_NO_RECORD}: {_complaint(line)}") from error
     check_id(record.id)
     check_actor(record.actor)
     if record.compacted:
@@ -81,7 +96,11 @@ def read_record(line: bytes) -> Transaction:
             "`signalbox migrate` copies a store that has been thinned out."
         )
     if not 0 < len(record.type) <= MAX_TYPE or len(fingerprint) > MAX_FINGERPRINT:
-        raise Invalid(f"The field type or fingerprint of revision {record.revision} is too long.")
+        raise Invalid(
+            f"The field type or fingerprint of revision {record.revision} is too long: a type has "
+            f"1 to {MAX_TYPE} characters, and this one {len(record.type)}; a fingerprint has at "
+            f"most {MAX_FINGERPRINT} bytes, and this one {len(fingerprint)}."
+        )
     return Transaction(
         record.revision,
         record.id,
@@ -93,6 +112,43 @@ def read_record(line: bytes) -> Transaction:
         of=_reversed(record),
         checksum=checksum,
     )
+
+
+def _complaint(line: bytes) -> str:
+    """What is wrong with a transaction, in one sentence: the first field that is."""
+    try:
+        found = values.decode(line, "the line")
+    except SignalboxError as error:
+        return error.message
+    if not isinstance(found, dict):
+        return "the line is JSON, but no object."
+    for name in found:
+        if name not in _ALLOWED:
+            return f"the field {quoted(name)} is unknown; it has {', '.join(_ALLOWED)}."
+    for field in msgspec.structs.fields(_Record):
+        if field.name in found and not _is_as_must_be(field, found[field.name]):
+            given, allowed = quoted(found[field.name]), _ALLOWED[field.name]
+            return f"the field {field.name} is {given}; allowed is {allowed}."
+        if field.required and field.name not in found:
+            return f"the field {field.name} is missing; it has {', '.join(_ALLOWED)}."
+    return "a field is not as it must be."
+
+
+def _is_as_must_be(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+    try:
+        msgspec.convert(given, Any if field.name == "changes" else field.type)
+        if field.name == "at":
+            milliseconds(given)
+        elif field.name == "changes":
+            msgspec.convert(given, list[dict[str, Any]])
+            values.decode_as(_CHANGES, msgspec.json.encode(given))
+        elif field.name == "fingerprint":
+            bytes.fromhex(given)
+        elif field.name == "checksum" and given is not None:
+            int(given, 16)
+    except (msgspec.ValidationError, Malformed, ValueError):
+        return False
+    return True
 
 
 def _reversed(record: _Record) -> tuple[int, ...]:
@@ -141,4 +197,5 @@ def _raw(change: _Change) -> str | None:
 
 
 _DECODER: Final = msgspec.json.Decoder(_Record)
+_CHANGES: Final = msgspec.json.Decoder(list[_Change])
 _GLANCE: Final = msgspec.json.Decoder(_Glance)

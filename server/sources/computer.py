@@ -14,6 +14,7 @@ from gevent.threadpool import ThreadPool
 
 from server.commands import Attempt, Batch, Set
 from server.events import Transaction
+from server.failures import reason
 from server.feed import Feed
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
@@ -124,8 +125,10 @@ class Faults:
     def tell(self, what: str, error: Exception) -> None:
         if what not in self._told:
             self._told.add(what)
-            reason = f"{type(error).__name__}: {error}"
-            print(f"{what} could not be measured and is tried again: {reason}", file=sys.stderr)
+            print(
+                f"{what} could not be measured and is tried again: {reason(error)}.",
+                file=sys.stderr,
+            )
 
 
 class Measurement:
