@@ -32,6 +32,7 @@ class Child:
         self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._keeping = threading.Lock()
+        self._launching = threading.Lock()
         self.closed = threading.Event()
 
     def start(self) -> None:
@@ -70,15 +71,19 @@ class Child:
     def close(self) -> None:
         """Let go of the server: it ends as soon as nobody else uses it."""
         self.closed.set()
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        self._let_go()
 
     def stop(self) -> None:
         """End the server, if it is ours, and wait until it has gone."""
         self.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        with self._launching:  # one may just be starting
+            if self._process is not None:
+                self._process.terminate()
+                self._process.wait()
+
+    def _let_go(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _keep(self, back: Callable[[bool], None]) -> None:
         ends: list[float] = []
@@ -111,9 +116,11 @@ class Child:
         back(self.endpoint._replace(pid=before.pid) == before)
 
     def _launch(self) -> signalbox.Endpoint:
-        with open_log(self.log) as stderr:
+        with self._launching, open_log(self.log) as stderr:
             endpoint, process = signalbox.start_server(self.data_dir, stderr)
-        self._process = process or self._process
+            self._process = process or self._process
+        if self.closed.is_set():
+            self._let_go()
         return endpoint
 
 

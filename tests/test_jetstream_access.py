@@ -15,7 +15,7 @@ from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_par
 from nats_credentials import Claims
 from nats_server import NatsServer
 from nodes import standing, until
-from redis_server import free_port
+from ports import free_port
 from server.engines import jetstream_api
 from server.engines.base import Foundation, Unsettled
 from server.errors import StoreError, Unavailable

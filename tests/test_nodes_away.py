@@ -31,7 +31,7 @@ from nodes import (
     status,
     whole,
 )
-from redis_server import free_port
+from ports import free_port
 from robust import Client, assert_sound
 from server.engines.address import read_address
 from server.engines.base import Foundation, SharedLog

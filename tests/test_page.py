@@ -230,8 +230,7 @@ def test_sorted_by_last_change_the_newest_stands_first(window: Window) -> None:
 
 
 def test_pause_holds_the_picture_and_counts_what_waits(window: Window) -> None:
-    window.press("p")
-    expect(window["#pause"]).to_have_text("Paused")
+    window.pause()
     window.server.set("train.epoch", 119)
     window.server.set("train.epoch", 120)
     fill(window.server, [("new.a", 1), ("new.b", 2)])

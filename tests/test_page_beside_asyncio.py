@@ -10,7 +10,7 @@ from page_window import OpenWindow
 from server.engines.asyncio_greenlet import AsyncioGreenlet
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)  # before the browser, which is the file's as well
 def left() -> Iterator[AsyncioGreenlet]:
     """A loop that runs already when the browser is wanted, and still afterwards."""
     loop = AsyncioGreenlet.of_hub()
@@ -20,7 +20,7 @@ def left() -> Iterator[AsyncioGreenlet]:
     loop.close()
 
 
-def test_a_window_opens(left: AsyncioGreenlet, box: Server, open_window: OpenWindow) -> None:
+def test_a_window_opens(box: Server, open_window: OpenWindow) -> None:
     window = open_window(box)
     box.set("k", 1)
     window.value("k").wait_for()

@@ -37,8 +37,7 @@ def test_a_switch_in_a_row_sets_what_it_shows_with_the_revision_it_shows(window:
 
 
 def test_a_switch_never_flips_what_somebody_else_just_flipped(window: Window) -> None:
-    window.press("p")
-    expect(window["#pause"]).to_have_text("Paused")
+    window.pause()
     window.server.set("lamp.on", True, actor="hand.py")
     expect(window["#pause"]).to_have_text("Paused, 1 change waiting")
     window.row("lamp.on").get_by_role("switch").click()

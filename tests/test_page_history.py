@@ -133,8 +133,7 @@ def test_a_deletion_is_said_and_restored_and_a_deleted_key_comes_back(window: Wi
 
 def test_restoring_overwrites_nobody_who_was_faster(window: Window) -> None:
     window.choose("train.lr")
-    window.press("p")
-    expect(window["#pause"]).to_have_text("Paused")
+    window.pause()
     window.server.set("train.lr", 7)
     expect(window["#pause"]).to_have_text("Paused, 1 change waiting")
     act(window, 2, "restore-version")

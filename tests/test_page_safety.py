@@ -87,8 +87,7 @@ def test_a_key_that_is_held_down_acts_once(window: Window) -> None:
 
 def test_a_held_picture_goes_on_counting_while_one_looks_around(window: Window) -> None:
     window.choose("lamp.on")
-    window.press("p")
-    expect(window["#pause"]).to_have_text("Paused")
+    window.pause()
     for number in range(5):
         window.server.set("train.lr", number)
     expect(window["#pause"]).to_have_text("Paused, 5 changes waiting")
@@ -99,8 +98,7 @@ def test_a_held_picture_goes_on_counting_while_one_looks_around(window: Window) 
     expect(window["#draft"]).to_have_value("0.01")  # as it was when the picture was held
     window.press("p")
     expect(window["#pause"]).to_have_text("Live")
-    window.press("p")
-    expect(window["#pause"]).to_have_text("Paused")
+    window.pause()
 
 
 def test_a_commands_words_are_not_searched_for(window: Window) -> None:

@@ -273,8 +273,7 @@ def test_the_moment_can_be_saved_as_a_file(window: Window, tmp_path: Path) -> No
 
 
 def test_a_held_picture_is_one_moment_however_one_looks_around(window: Window, box: Server) -> None:
-    window.press("p")
-    expect(window["#pause"]).to_contain_text("Paused")
+    window.pause()
     box.set("train.epoch", 6)
     box.set("train.aaa", 1)
     expect(window["#pause"]).to_contain_text("2 changes waiting")

@@ -50,8 +50,12 @@ def delete_prefix(window: Window, prefix: str) -> None:
 
 def actor(page: Page) -> str:
     """Whose commands those of the window are, once it knows."""
-    asked = "import('/static/picture.js').then(({ $ }) => $.actor)"
-    return str(page.wait_for_function(asked).json_value())
+    known = """async () => {
+        const { $ } = await import("/static/picture.js");
+        while (!$.actor) await new Promise(requestAnimationFrame);
+        return $.actor;
+    }"""
+    return str(page.evaluate(known))
 
 
 def test_a_set_is_undone_and_redone_by_keys(window: Window) -> None:

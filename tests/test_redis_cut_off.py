@@ -22,8 +22,9 @@ from nodes import (
     status,
     until,
 )
+from ports import free_port
 from redis_logs import OURS, admin, joined, log_at, transaction
-from redis_server import AT_ONCE, RedisServer, free_port
+from redis_server import AT_ONCE, RedisServer
 from server.errors import StoreError, Unavailable
 from ui import views
 

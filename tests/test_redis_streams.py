@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import pytest
 
+from ports import free_port
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
-from redis_server import RedisServer, free_port
+from redis_server import RedisServer
 from server.engines.base import Foundation, LogConflict, nothing_known
 from server.engines.redis_streams import PIECE_BYTES, RedisLog
 from server.errors import StoreError, Unavailable

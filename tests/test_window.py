@@ -6,8 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from desk import Desk, Shown, desk, display, free_port, is_running, page_of, until
+from desk import Desk, Shown, desk, display, is_running, page_of, until
 from harness import SECONDS, Server
+from ports import free_port
 
 __all__ = ["desk", "display"]
 
@@ -130,9 +131,7 @@ def test_download_asks_where_to_and_arrives(desk: Desk, tmp_path: Path) -> None:
     desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})
     with page_of(port) as page:
         page.evaluate("import('/static/transfer.js').then(({exportAs}) => exportAs('json'))")
-        shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Save")
-        shown.xdotool("type", str(tmp_path / "saved.json"))
-        shown.xdotool("key", "Return")
         saved = tmp_path / "saved.json"
+        shown.answer("Save", saved)
         until(lambda: saved.exists() and saved.read_text(), "the file is written")
     assert json.loads(saved.read_text()) == {"hello": "world"}

@@ -61,6 +61,17 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
     until(lambda: not desk.servers(), "the server has gone")
 
 
+def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> None:
+    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Open http://127.0.0.1:")
+    os.kill(desk.endpoint()["pid"], signal.SIGKILL)
+    until(lambda: desk.servers() != [], "another server is starting")
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    assert desk.servers() == []
+
+
 def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "qtpy.py").write_text("raise ImportError('it is broken')")

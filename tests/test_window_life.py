@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import expect
 
 import signalbox
-from desk import Desk, Shown, desk, display, free_port, is_running, page_of, screen, until
+from desk import Desk, Shown, desk, display, is_running, page_of, screen, until
 from freezing import freeze, thaw
 from harness import AFRESH, SECONDS, Server
+from ports import free_port
 
 __all__ = ["desk", "display"]
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from desk import Desk, Shown, desk, display, free_port, page_of, until
+from desk import Desk, Shown, desk, display, page_of, until
 from desktop import menus
 from desktop.menus import Entry, Menu
+from ports import free_port
 
 __all__ = ["desk", "display"]
 
+Opened = tuple[Desk, Shown, Page]
 MENUS = menus.bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])
 
 
@@ -35,19 +37,31 @@ def choose(shown: Shown, menu: str, label: str) -> None:
     shown.press(f"alt+{menu[0].lower()}", *steps(found, label))
 
 
-@pytest.fixture
-def opened(desk: Desk) -> Iterator[tuple[Desk, Shown, Page]]:
-    """A window with a key, and its page."""
-    desk.command("set", "lamp.on", "false")
-    desk.command("set", "lamp.name", "desk")
+@pytest.fixture(scope="module")
+def one_window(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """The same for all tests of this file that neither end it nor change its environment."""
+    desk = Desk(tmp_path_factory.mktemp("menu") / "data", display)
     port = free_port()
-    shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
-    with page_of(port) as page:
-        expect(page.get_by_role("switch").first).to_be_visible()
-        yield desk, shown, page
+    try:
+        shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
+        with page_of(port) as page:
+            yield desk, shown, page
+    finally:
+        desk.end()
 
 
-Opened = tuple[Desk, Shown, Page]
+@pytest.fixture
+def opened(one_window: Opened) -> Opened:
+    """A window with two keys, and its page as if it had just been opened."""
+    desk, _, page = one_window
+    keys = [item["key"] for item in desk.ask("/queries/state")["items"]]
+    deleted = [{"type": "delete", "key": key} for key in keys]
+    lamp = {"lamp.on": False, "lamp.name": "desk"}
+    made = [{"type": "set", "key": key, "value": value} for key, value in lamp.items()]
+    assert desk.ask("/commands", {"type": "batch", "commands": [*deleted, *made]})
+    page.reload()
+    expect(page.get_by_role("switch").first).to_be_visible()
+    return one_window
 
 
 def test_title_is_what_is_selected(opened: Opened) -> None:
@@ -71,12 +85,13 @@ def test_undo_and_redo_of_the_menu_are_those_of_the_page(opened: Opened) -> None
 
 def test_undo_of_the_menu_in_a_text_that_is_written_is_that_texts(opened: Opened) -> None:
     desk, shown, page = opened
+    before = desk.ask("/queries/status")["revision"]
     page.locator("#query").click()
     page.keyboard.type("x")
     expect(page.locator("#query")).to_have_value("x")
     choose(shown, "Edit", "Undo")
     expect(page.locator("#query")).to_have_value("")
-    assert desk.ask("/queries/status")["revision"] == 2
+    assert desk.ask("/queries/status")["revision"] == before
 
 
 def test_find_of_the_menu_leads_to_the_search(opened: Opened) -> None:
@@ -103,8 +118,8 @@ def test_zoom_changes_how_large_the_page_is_by_menu_and_keys(opened: Opened) -> 
 
 
 @pytest.mark.parametrize("ending", ["Quit", "Close window"])
-def test_quit_and_close_end_the_app(opened: Opened, ending: str) -> None:
-    desk, shown, _ = opened
+def test_quit_and_close_end_the_app(desk: Desk, ending: str) -> None:
+    shown = desk.open()
     choose(shown, "File", ending)
     assert shown.process.wait(20) == 0
     until(lambda: not desk.servers(), "the server has gone")
@@ -113,9 +128,7 @@ def test_quit_and_close_end_the_app(opened: Opened, ending: str) -> None:
 def import_by(ask: Callable[[Shown], object], opened: Opened, path: Path) -> None:
     _, shown, page = opened
     ask(shown)
-    shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Open")
-    shown.xdotool("type", str(path))
-    shown.xdotool("key", "Return")
+    shown.answer("Open", path)
     page.locator("#import-confirm").click()  # what it would do is shown first
     expect(page.locator("#done")).to_contain_text("Imported")
 
@@ -144,10 +157,8 @@ def test_import_by_its_key_takes_commands(opened: Opened, tmp_path: Path) -> Non
 def test_export_asks_for_a_place(opened: Opened, tmp_path: Path) -> None:
     _, shown, _ = opened
     choose(shown, "File", "JSON…")
-    shown.xdotool("search", "--sync", "--onlyvisible", "--name", "Save")
     saved = tmp_path / "saved.json"
-    shown.xdotool("type", str(saved))
-    shown.xdotool("key", "Return")
+    shown.answer("Save", saved)
     until(lambda: saved.exists() and saved.read_text(), "the file is written")
     assert json.loads(saved.read_text()) == {"lamp.name": "desk", "lamp.on": False}
 

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
-from desk import Desk, Shown, desk, display, free_port, pages_of, press_close, until
+from desk import Desk, Shown, desk, display, pages_of, press_close, until
 from freezing import freeze, thaw
 from harness import SECONDS, Server
+from ports import free_port
 
 __all__ = ["desk", "display"]
 
