@@ -37,7 +37,7 @@ from server.joining import join
 from server.keys import MAX_LENGTH
 from server.log import last_time
 from server.native import NativeThread, aside
-from server.nodewriter import NodeWriter
+from server.nodewriter import PATIENCE_SECONDS, NodeWriter
 from server.presence import PresenceWatch
 from server.read_only import copied, is_read_only
 from server.readmodel import ReadModel
@@ -142,7 +142,9 @@ class App:
         last_at = last_time(self.database.writer)
         if self.node is None:
             return Writer(self.engine, self.readmodel, self.feed, clock, last_at)
-        writer = NodeWriter(self.node.engine, self.readmodel, self.feed, clock, last_at)
+        writer = NodeWriter(
+            self.node.engine, self.readmodel, self.feed, clock, last_at, PATIENCE_SECONDS
+        )
         self.node.run(writer, self.feed)
         return writer
 

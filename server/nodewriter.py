@@ -55,8 +55,8 @@ class NodeWriter(Writer):
         readmodel: ReadModel,
         feed: Feed,
         clock: Callable[[], float],
-        last_at: int = 0,
-        patience: float = PATIENCE_SECONDS,
+        last_at: int,
+        patience: float,
     ) -> None:
         self._log = engine
         self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()

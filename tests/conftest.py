@@ -47,7 +47,7 @@ def engine(request: pytest.FixtureRequest) -> brokers.Options:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts real servers: `server(*options, data_dir=…, env=…)`; all are ended after the test.
+    """Starts real servers: `server(*options, data_dir=…, env=…, limits=…)`; all end after the test.
 
     Each call without `data_dir` makes a store of its own.
     """
@@ -55,10 +55,13 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
     numbers = itertools.count(1)
 
     def start(
-        *options: str, data_dir: Path | None = None, env: Mapping[str, str] | None = None
+        *options: str,
+        data_dir: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> Server:
         folder = data_dir or tmp_path / f"store-{next(numbers)}"
-        started.append(Server(folder, *options, env=env))
+        started.append(Server(folder, *options, env=env, limits=limits))
         return started[-1]
 
     yield start

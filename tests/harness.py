@@ -45,9 +45,11 @@ def started_afresh(
     arguments: Sequence[str],
     env: Mapping[str, str],
     stderr: IO[bytes],
+    limits: Mapping[str, float],
     program: Sequence[str] = AFRESH,
 ) -> subprocess.Popen[bytes]:
-    """`python -m server` as anybody starts it."""
+    """`python -m server` as anybody starts it, with the limits that everybody has."""
+    assert not limits
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=ROOT,
@@ -70,9 +72,11 @@ class Server:
         *options: str,
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = (),
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         """Start it on `data_dir` and wait until it accepts connections.
 
+        `limits` are seconds that no test lives through, by the names of the program's constants.
         `program` is what Python runs instead of the server as it is. Raises `AssertionError` with
         what it wrote to stderr where it ends instead.
         """
@@ -83,9 +87,9 @@ class Server:
             environ = {**os.environ, **(env or {})}
             self.process: subprocess.Popen[bytes] | Forked
             if program:
-                self.process = started_afresh(arguments, environ, stderr, program)
+                self.process = started_afresh(arguments, environ, stderr, limits or {}, program)
             else:
-                self.process = type(self).launch(arguments, environ, stderr)
+                self.process = type(self).launch(arguments, environ, stderr, limits or {})
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -46,6 +46,9 @@ TOO_LARGE: Final = {"type": "merge", "key": "large", "value": {"b": "x" * 200_00
 LOST: Final = (OSError, HTTPException)
 """What a client sees whose node dies while it waits."""
 
+IMPATIENT: Final = {"server.app.PATIENCE_SECONDS": 3.0}
+"""Limits of a node that soon answers that it does not know."""
+
 Broker = NatsServer | RedisServer
 Found = TypeVar("Found")
 
@@ -68,6 +71,8 @@ class Site:
     def __init__(self, folder: Path, kind: str = "", address: str = "") -> None:
         """On the tests' common server of that kind, or at `address`."""
         self.folder = folder
+        self.limits: Mapping[str, float] = {}
+        """Of the nodes that are started from now on, see `Server`."""
         self.address = address or new_log(kind)
         self._numbers = count(1)
         self._started: list[Server] = []
@@ -77,8 +82,7 @@ class Site:
     def node(self, *options: str, folder: Path | None = None, address: str = "") -> Server:
         """A node with a new data directory or `folder`; `address` leads to the log another way."""
         where = folder or self.folder / f"node-{next(self._numbers)}"
-        self._started.append(Server(where, "--engine", address or self.address, *options))
-        return self._started[-1]
+        return self._start(where, "--engine", address or self.address, *options)
 
     def nodes(self, number: int) -> list[Server]:
         return [self.node() for _ in range(number)]
@@ -91,7 +95,10 @@ class Site:
 
     def again(self, node: Server) -> Server:
         """A node that has ended, started on what it left, to follow what it followed."""
-        self._started.append(Server(node.data_dir))
+        return self._start(node.data_dir)
+
+    def _start(self, folder: Path, *options: str) -> Server:
+        self._started.append(Server(folder, *options, limits=self.limits))
         return self._started[-1]
 
     def log(self) -> SharedLog:

@@ -13,6 +13,7 @@ from freezing import freeze, thaw
 from nodes import (
     BOUND,
     HALF,
+    IMPATIENT,
     KINDS,
     TOO_LARGE,
     Broker,
@@ -199,6 +200,7 @@ def test_a_replica_that_has_more_than_the_log_it_is_to_follow_says_how_to_bring_
 def test_an_import_whose_outcome_is_not_known_says_so_and_can_be_sent_again(
     own_engine: Broker, own_site: Site
 ) -> None:
+    own_site.limits = IMPATIENT
     node = own_site.node()
     node.set("n", 1)
     freeze(own_engine.process.pid)

@@ -8,6 +8,7 @@ import pytest
 from harness import Server
 from nodes import (
     BOUND,
+    IMPATIENT,
     LOST,
     Site,
     Watcher,
@@ -83,6 +84,7 @@ def test_an_answer_that_is_lost_is_told_as_unknown_and_settled_by_the_commands_i
     site: Site,
 ) -> None:
     """At one node the log's answer is swallowed, at the other what was sent to the log."""
+    site.limits = IMPATIENT
     (one, answers), (other, questions) = site.remote(), site.remote()
     one.set("k", 1)
     reach(1, other)

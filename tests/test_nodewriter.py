@@ -96,7 +96,7 @@ def sited(log: Log, folder: Path, patience: float = 10.0) -> Iterator[Site[Log]]
     log.connect(Foundation(database.meta("store") or ""))
     readmodel, seconds = ReadModel(database), count(1_000_000_000)
     engine = Replicated(log, SqliteEngine(database), lambda: None)
-    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), patience=patience)
+    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), 0, patience)
     yield Site(log, writer, database)
     writer.close()
     readmodel.close()

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from conftest import StartServer
 from nats_server import NatsServer
+from nodes import IMPATIENT
 from page_window import OpenWindow, Window, browser, open_window
 from redis_server import RedisServer
 from tcp_proxy import Proxy
@@ -188,7 +189,8 @@ def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(
 ) -> None:
     """The engine's answer is lost, and comes again only after the server has given up waiting."""
     proxy = Proxy(engine.port)
-    node = server("--engine", engine.url.replace(f":{engine.port}", f":{proxy.port}"))
+    address = engine.url.replace(f":{engine.port}", f":{proxy.port}")
+    node = server("--engine", address, limits=IMPATIENT)
     node.set("lamp.on", False)
     window = open_window(node)
     proxy.hold("client")

@@ -21,12 +21,19 @@ ROOT: Final = PRELOADER.parent.parent.parent
 class Forked:
     """What `subprocess.Popen` is for a process that was started afresh."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], stderr: IO[bytes]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        stderr: IO[bytes],
+        limits: Mapping[str, float],
+    ) -> None:
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         self._told, told = os.pipe()
         given = [theirs_in, theirs_out, stderr.fileno(), told]
-        text = json.dumps({"arguments": list(arguments), "env": dict(env)}).encode()
+        wanted = {"arguments": list(arguments), "env": dict(env), "limits": dict(limits)}
+        text = json.dumps(wanted).encode()
         socket.send_fds(_preloader(), [text], given)
         for one in (theirs_in, theirs_out, told):
             os.close(one)

@@ -2,7 +2,8 @@
 
 `python preloader.py FD`: on the socket FD come arguments, environment and four descriptors: the new
 server's stdin, stdout and stderr, and a pipe on which its pid and in the end its exit status are
-told. What a start costs is loading the program, for the most part; nothing else is shared.
+told. What a start costs is loading the program, for the most part; nothing else is shared. Limits
+of the program can be given as well, by their names, such as {"server.app.PATIENCE_SECONDS": 1.0}.
 """
 
 # As in `server.__main__`, of which this is the beginning.
@@ -56,6 +57,10 @@ def begin(wanted: dict[str, Any], given: list[int]) -> list[str]:
         close(one)
     os.environ.clear()
     os.environ.update(wanted["env"])
+    for name, value in wanted["limits"].items():
+        module, _, limit = name.rpartition(".")
+        assert isinstance(getattr(sys.modules[module], limit), float), name
+        setattr(sys.modules[module], limit, value)
     arguments: list[str] = wanted["arguments"]
     return arguments
 
