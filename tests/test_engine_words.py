@@ -18,7 +18,8 @@ import trustme
 
 import brokers
 from nats_server import NatsServer
-from redis_server import RedisServer, free_port
+from ports import free_port
+from redis_server import RedisServer
 from server.engines import redis_connection
 from server.engines.address import AddressError, read_address
 from server.engines.base import Foundation
