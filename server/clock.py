@@ -27,7 +27,10 @@ def steady() -> float:
 
 
 class Trial(NamedTuple):
-    """A leap at a start that is believed, but has not been seen for a day of running."""
+    """A leap that is believed, but has not been seen for a day of running.
+
+    At a start, or to where the clock was before it was set back.
+    """
 
     before: float
     """What could be believed last without it, in seconds since 1970."""
@@ -49,8 +52,9 @@ class Clock:
     `trial` is one that was not over then; it goes on where the clock still says the same.
     `wall` is the computer's clock; `passing` counts seconds steadily. A wall clock that has leapt
     too far ahead is not believed until it is right again or somebody confirms it: time goes on
-    from what was believed before. One that is set back is believed: whoever stamps what happens
-    sees to it that stamps never decrease.
+    from what was believed before. One that is set back is believed, and shows that it was ahead
+    before, or that it is behind now: whoever stamps what happens sees to it that stamps never
+    decrease, and its return is believed as a leap at a start is.
     """
 
     def __init__(
@@ -64,15 +68,17 @@ class Clock:
         self._known, self._since = last_run or max(wall(), EARLIEST), passing()
         """What was true at which count of the steady clock."""
         self._allowed = AFTER_A_START if last_run else inf
+        self._highest = -inf
+        """What was true before the clock was set back, at count 0 of the steady clock."""
         self._leap: tuple[float, float] | None = None
         self._trial: tuple[float, float] | None = None
         """What was believed before, and at which count of the steady clock it began."""
         if trial:
-            self._go_on(trial, last_run)
+            self._go_on(trial)
 
     def __call__(self) -> float:
         wall, held = self.wall(), self._known + self.passing() - self._since
-        if wall > held + self._allowed:
+        if wall > max(held + self._allowed, self._returned() + WHILE_RUNNING):
             self._leap = self._leap or (wall, held)
             if self.trial():
                 self._try_anew(held)  # the clock does not say any more what is on trial
@@ -99,6 +105,7 @@ class Clock:
     def confirm(self) -> None:
         """Somebody knows that the computer's clock is right."""
         self._leap = self._trial = None
+        self._highest = -inf
         self._believe(self.wall())
 
     def behind(self) -> float:
@@ -117,28 +124,39 @@ class Clock:
             "go on from where they were, and nothing is removed from the history for its age."
         )
 
-    def _go_on(self, trial: Trial, last_run: float) -> None:
+    def _go_on(self, trial: Trial) -> None:
         """With a trial of an earlier run, unless the clock says less by now, or far too much."""
         later = self.wall() - trial.shown
         if -WHILE_RUNNING <= later <= AFTER_A_START:
             self._trial = (trial.before, self._since - trial.watched)
             self._known = trial.shown
         else:
-            self._known = max(last_run, trial.before + trial.watched)
+            self._known = trial.before + trial.watched
 
     def _learn(self, wall: float, held: float) -> None:
         """What may be believed from now on, where `wall` is believed and `held` would have been."""
         trial = self.trial()
         if wall > held + WHILE_RUNNING:
             self._try_anew(held)
-            self._believe(wall)
-        elif trial and wall < held - WHILE_RUNNING:
-            self._try_anew(held)
-            self._trial = self._trial if wall > trial.latest else None
-            self._believe(wall)
+            self._believe(min(wall, max(self._returned(), held + self._allowed)))
+        elif wall < held - WHILE_RUNNING:
+            self._set_back(trial, wall, held)
         elif wall >= self._known and (self._allowed > WHILE_RUNNING or held >= self._known + DAY):
             self._believe(wall)
         self._allowed = WHILE_RUNNING
+
+    def _set_back(self, trial: Trial | None, wall: float, held: float) -> None:
+        """A leap that was on trial was wrong; of anything else nobody knows which of the two is."""
+        if trial:
+            self._try_anew(held)
+            self._trial = self._trial if wall > trial.latest else None
+        else:
+            self._highest = max(self._highest, held - self.passing())
+        self._believe(wall)
+
+    def _returned(self) -> float:
+        """What a clock says now that was set back and is set as it was before."""
+        return self._highest + self.passing()
 
     def _try_anew(self, held: float) -> None:
         trial = self.trial()

@@ -55,10 +55,11 @@ def trial(connection: apsw.Connection) -> Trial | None:
 def is_due(connection: apsw.Connection, now: int, under_way: Trial | None) -> bool:
     """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
     noted = trial(connection)
-    if (noted is None) is not (under_way is None):
+    if (noted is None) is not (under_way is None) or is_ahead(connection, now):
         return True
-    known = int(noted.shown * 1000) if noted else int(_meta(connection, LAST_RUN) or 0)
-    return now - max(known, int(EARLIEST * 1000)) >= HOUR_MS or is_ahead(connection, now)
+    if noted and under_way:
+        return abs(under_way.shown - noted.shown) >= HOUR_MS / 1000
+    return _is_set(now) and abs(now - int(_meta(connection, LAST_RUN) or 0)) >= HOUR_MS
 
 
 def note(
@@ -66,11 +67,12 @@ def note(
 ) -> None:
     """Remember what is there `now`, `passed` ms after the last time, in the open transaction.
 
-    While a trial is under way it is not known that the store is in use at that time.
+    While a trial is under way it is not known that the store is in use at that time. A time that is
+    earlier than what was known is believed: else a clock that was ahead once would be for good.
     """
     if under_way:
         _keep(connection, TRIAL, msgspec.json.encode(under_way).decode())
-    elif now > max(int(_meta(connection, LAST_RUN) or 0), EARLIEST * 1000):
+    elif _is_set(now):
         confirm(connection, now)
     else:
         _forget(connection, TRIAL)
@@ -104,6 +106,11 @@ def _thinned(seen: Seen) -> list[tuple[int, int]]:
         if not kept or (since - kept[-1][1]) * PARTS >= seen.watched - since:
             kept.append((revision, since))
     return kept
+
+
+def _is_set(now: int) -> bool:
+    """Whether that can be the time of a clock that somebody has set."""
+    return now > EARLIEST * 1000
 
 
 def _meta(connection: apsw.Connection, name: str) -> str | None:

@@ -197,6 +197,43 @@ def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: Comput
     assert clock() == clock.for_retention() == NOW
 
 
+def test_a_clock_that_was_set_back_returns_on_trial(computer: Computer) -> None:
+    clock = computer.clock(NOW)
+    computer.leap(390 * DAY)
+    clock()
+    computer.wait(DAY)
+    assert clock.for_retention() == clock() == computer.says  # seen for a day, though wrong
+    computer.leap(-390 * DAY)
+    right = clock()
+    assert clock.for_retention() == right == computer.says
+    computer.leap(390 * DAY)
+    assert (clock(), clock.for_retention()) == (computer.says, right + DAY)
+
+
+def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    for _ in range(3):
+        computer.leap(-100 * DAY)
+        assert clock() == NOW - 100 * DAY
+        computer.leap(102 * DAY)
+        assert clock() == clock.for_retention() == NOW - 100 * DAY
+        computer.leap(-DAY - HOUR)  # nearly as it was before: a day ahead of that at most
+        assert clock() == NOW + 23 * HOUR
+        computer.leap(-23 * HOUR)
+
+
+def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(computer: Computer) -> None:
+    clock = computer.clock()
+    clock()
+    computer.leap(-100 * DAY)
+    clock()
+    clock.confirm()
+    computer.leap(100 * DAY)
+    assert clock() == NOW - 100 * DAY
+    assert clock.problem() is not None
+
+
 def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: Computer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     clock()

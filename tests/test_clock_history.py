@@ -142,6 +142,33 @@ def test_starts_with_a_wrong_clock_erase_nothing_however_many(
         assert run.times.for_retention() == computer.says
 
 
+@pytest.mark.parametrize("is_confirmed", [False, True])
+def test_what_is_believed_comes_down_again_with_the_clock(
+    tmp_path: Path, computer: Computer, is_confirmed: bool
+) -> None:
+    """Once it was believed wrongly: in a new store, or since somebody confirmed it."""
+    if is_confirmed:
+        with running(tmp_path, computer) as run:
+            run.compact()
+    computer.leap(399 * DAY)
+    with running(tmp_path, computer) as run:
+        assert run.compact(confirm=is_confirmed)["clock"]["problem"] is None
+        run.set(a=1)
+        newest = run.stamp()
+    computer.leap(-399 * DAY)
+    for further in (798, 1197, 1596):
+        with running(tmp_path, computer) as run:
+            assert run.compact()["clock"]["time"][:4] == "2026"
+        computer.leap(further * DAY)
+        with running(tmp_path, computer) as run:
+            told = run.compact()["clock"]
+            assert "has leapt" in told["problem"]
+            assert (told["time"][:4], run.times.for_retention()) == ("2026", NOW)
+            run.set(a=further)
+            assert run.stamp() == newest
+        computer.leap(-further * DAY)
+
+
 def test_days_of_eight_hours_are_one_trial_and_then_none(
     tmp_path: Path, computer: Computer
 ) -> None:
@@ -288,8 +315,9 @@ def test_many_sightings_are_few(tmp_path: Path, computer: Computer) -> None:
         run.set(a=1)
         ahead(run, 1)
         database = run.database.writer
-        for number in range(5000):
-            sightings.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
+        with database:
+            for number in range(5000):
+                sightings.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
         seen = sightings.read(database)
         assert 20 < len(seen.revisions) < 200
         for earlier, later in zip(seen.revisions, seen.revisions[1:], strict=False):

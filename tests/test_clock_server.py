@@ -127,6 +127,22 @@ def test_starts_a_year_ahead_erase_nothing_until_somebody_confirms(tmp_path: Pat
             server.kill()
 
 
+def test_starts_further_and_further_ahead_creep_nowhere(tmp_path: Path) -> None:
+    told, stamps = [], []
+    for ahead in (399 * DAY, 0.0, 798 * DAY):
+        server = LeapingServer(tmp_path / "store", ahead=ahead)
+        try:
+            server.set("a", ahead)
+            assert compacted(server)["changes"] == 0
+            told.append(status(server)["clock"])
+            stamps.append(server.get("/queries/state/a").json()["at"])
+        finally:
+            server.kill()
+    assert stamps == stamps[:1] * 3
+    assert told[2]["time"][:10] == told[1]["time"][:10] < told[0]["time"][:10]
+    assert "has leapt" in told[2]["problem"]
+
+
 def test_the_window_says_it_and_goes_on(wrong: LeapingServer, open_window: OpenWindow) -> None:
     window = open_window(wrong)
     window.page.evaluate(SAME_COMPUTER, 500 * DAY * 1000)

@@ -1,0 +1,77 @@
+"""Whatever a clock says from start to start: no horizon follows what was not watched for a day."""
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+
+import apsw
+
+from server import sightings
+from server.clock import DAY
+from server.database import Database
+from test_clock import HOUR, NOW, Computer
+
+AHEAD = [0, 0, 0, 200, 399, 798, 1197, -100, -300]
+"""Days."""
+LASTS = [60.0, HOUR, 8 * HOUR, 30 * HOUR]
+STEPS = 25
+
+
+class Starts(Computer):
+    """A store that is opened again and again on a computer whose clock says what it likes."""
+
+    def __init__(self, database: apsw.Connection) -> None:
+        super().__init__()
+        self._database, self._began = database, self.passed
+        self.watched = 0.0
+        """For how many seconds it ran while its clock was ahead, since that was seen to be right."""
+        self.start()
+        self.look(is_noted=True)
+
+    @property
+    def right(self) -> float:
+        return NOW + self.passed - self._began
+
+    def show(self, days: float) -> None:
+        self.says = self.right + days * DAY
+
+    def start(self) -> None:
+        known = sightings.last_run(self._database, self.says), sightings.trial(self._database)
+        self.believed = self.clock(*known)
+
+    def lasts(self, seconds: float) -> None:
+        self.watched += seconds if self.says > self.right + HOUR else 0
+        self.wait(seconds)
+
+    def look(self, is_noted: bool) -> None:
+        now, trial = int(self.believed() * 1000), self.believed.trial()
+        if is_noted and sightings.is_due(self._database, now, trial):
+            sightings.note(self._database, now, 0, trial)
+        if is_noted and self.says <= self.right + HOUR:
+            self.watched = 0
+
+
+def steps(dice: random.Random, computer: Starts) -> Iterator[str]:
+    """What happens one after another, each done when it is named."""
+    for _ in range(STEPS):
+        what = dice.choice(("shows", "lasts", "starts"))
+        if what == "lasts":
+            computer.lasts(seconds := dice.choice(LASTS))
+            yield f"lasts {seconds / HOUR:.1f} hours"
+            continue
+        computer.show(days := dice.choice(AHEAD))
+        if what == "starts":
+            computer.start()
+        computer.look(is_noted := dice.random() < 0.9)
+        yield f"{what} {days} days, {is_noted}"
+
+
+def test_retention_goes_by_no_time_that_was_not_watched_for_a_day() -> None:
+    for seed in range(300):
+        done = []
+        with closing(Database(None)) as database:
+            computer = Starts(database.writer)
+            for step in steps(random.Random(seed), computer):
+                done.append(step)
+                beyond = computer.believed.for_retention() - computer.right
+                assert beyond <= DAY + HOUR or computer.watched >= DAY, (seed, beyond / DAY, done)
