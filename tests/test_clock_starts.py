@@ -24,7 +24,7 @@ class Starts(Computer):
         super().__init__()
         self._database, self._began = database, self.passed
         self.watched = 0.0
-        """For how many seconds it ran while its clock was ahead, since that was seen to be right."""
+        """How many seconds it ran while its clock was ahead, since that was seen to be right."""
         self.start()
         self.look(is_noted=True)
 

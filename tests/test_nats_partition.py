@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from harness import Server
 from nats_server import NatsCluster
-from nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, standing, until
+from nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, until
 
 NOTICED = 6.0
 """Seconds: three without a majority, and what it takes to ask."""
@@ -26,6 +27,21 @@ def at_each(site: Site, cluster: NatsCluster, *numbers: int) -> list[Server]:
     return [
         site.node(address=f"{cluster.servers[number].url}/store?replicas=3") for number in numbers
     ]
+
+
+def confirmed(node: Server, type: str, **fields: Any) -> dict[str, Any]:
+    """The answer, once it is one.
+
+    Where all are slow, the two that are left answer too late for being believed, or elect again.
+    """
+
+    def answer() -> dict[str, Any] | None:
+        told = post(node, type, **fields)
+        return None if told.get("code") == "unavailable" else told
+
+    told = until(answer, 60)
+    assert told
+    return told
 
 
 def test_nothing_is_told_of_a_log_whose_leader_is_cut_off(
@@ -72,13 +88,13 @@ def test_while_one_server_is_away_refusals_are_confirmed_by_the_others(
         cluster.lead(0, "store")
         node.set("x", 1)
         cluster.servers[2].kill()
-        told = post(node, "set", key="x", value=2, expect="absent")
+        told = confirmed(node, "set", key="x", value=2, expect="absent")
         assert (told["code"], told["revision"]) == ("conflict", 1)
         until(lambda: min(cluster.heard("store")) > NOTICED, 30)
-        assert node.set("x", 1)["changed"] is False
-        told = post(node, "set", key="x", value=2, expect="absent")
+        assert confirmed(node, "set", key="x", value=1)["changed"] is False
+        told = confirmed(node, "set", key="x", value=2, expect="absent")
         assert (told["code"], told["revision"]) == ("conflict", 1)
-        assert standing(node)["connected"] is True
+        regained(node)
 
 
 def test_a_new_node_passes_over_a_server_that_is_cut_off(

@@ -104,6 +104,14 @@ def test_dragging_to_the_right_end_returns_to_live(window: Window) -> None:
     expect(frame(window)).not_to_have_class(AMBER)
 
 
+def test_the_right_end_is_now_however_long_ago_the_slider_was_drawn(window: Window) -> None:
+    drag(window, 0.0)
+    expect(frame(window)).to_have_class(AMBER)
+    window.page.evaluate("() => { const drawn = Date.now; Date.now = () => drawn() + 60_000; }")
+    drag(window, 1.0)
+    expect(frame(window)).not_to_have_class(AMBER)
+
+
 def test_the_past_shows_nothing_later_and_everything_that_was(window: Window, box: Server) -> None:
     step(window, ",")
     expect(window.value("train.epoch")).to_have_text("4")

@@ -87,7 +87,8 @@ function slide(value) {
   stop();
   slider.value = value;
   dress();
-  if (at(value) > now() - NOW_MS) return live();
+  // Its end is now, also where what it covers is shown anew only in a moment.
+  if (value === STEPS || at(value) > now() - NOW_MS) return live();
   askSoon(at(value));
 }
 
