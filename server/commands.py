@@ -178,7 +178,8 @@ class Attempt(NamedTuple):
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
     """The attempt in a decoded JSON object. Never raises: a refusal is part of the attempt.
 
-    The fingerprint covers the payload with defaults filled in, without `id` (16 bytes, BLAKE2b).
+    The fingerprint covers the payload with defaults filled in, without `id` and `dry_run`: 16 bytes
+    of BLAKE2b. So a dry run is told what that command would be.
     """
     rest = dict(body)
     chosen = rest.pop("id", None)
@@ -190,7 +191,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         command = read_command(rest)
         payload = _PAYLOAD.encode((actor, command))
     except SignalboxError as error:
-        refusal, payload = error, _PAYLOAD.encode(body | {"id": None})
+        refusal, payload = error, _PAYLOAD.encode(_as_sent(body))
     return Attempt(
         id=chosen if _fits(_ID, chosen) else new_id,
         actor=actor if _fits(_ACTOR, actor) else default_actor,
@@ -202,6 +203,14 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         chosen_id=_fits(_ID, chosen),
         key=getattr(command, "key", getattr(command, "prefix", None)),
     )
+
+
+def _as_sent(body: dict[str, Any]) -> dict[str, Any]:
+    """What the fingerprint of a refused command covers."""
+    is_dry = isinstance(body.get("dry_run"), bool)
+    return {name: value for name, value in body.items() if not (is_dry and name == "dry_run")} | {
+        "id": None
+    }
 
 
 def read_command(fields: dict[str, Any]) -> Command:

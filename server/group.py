@@ -114,7 +114,7 @@ class Group:
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
         """What the same command was answered before. Raises `IdReused` for another command."""
-        if attempt.dry_run or not attempt.chosen_id:
+        if not attempt.chosen_id:
             return None
         found = self._earlier(attempt.id) or self._readmodel.first_outcome(attempt.id)
         if found is None:

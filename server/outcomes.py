@@ -64,7 +64,8 @@ class Outcome(NamedTuple):
         """The acknowledgement as the POST gets it."""
         if self.duplicate:
             first = {name: value for name, value in self.duplicate.items() if name != "http_status"}
-            return first | {"duplicate": True}
+            dry = self.attempt.dry_run and first["status"] == "accepted"
+            return first | {"duplicate": True} | ({"dry_run": True} if dry else {})
         if self.error:
             return {"id": self.attempt.id, "status": self.error.verdict, **self.error.fields()}
         answer = accepted(self.attempt.id, self.revision, self.changes)

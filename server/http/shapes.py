@@ -36,7 +36,7 @@ class Refusal(Shape):
 
 
 class Accepted(Shape, tag_field="status", tag="accepted"):
-    """`revision` is null in a dry run, the store's where nothing changed."""
+    """`revision` is null in a dry run of what is new, the store's where nothing changed."""
 
     id: str
     revision: int | None
