@@ -29,7 +29,10 @@ CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 DUE_PAGES: Final = 2_000
 """8 MB of it are brought beside the writer: all would wait for a commit that brings 64."""
-
+PATIENTLY: Final = 5_000
+"""In ms: for another process that has the store open."""
+BRIEFLY: Final = 200
+"""In ms: for whoever reads, while everybody who writes waits."""
 READER_CACHE: Final = 12_000
 """In KiB for each connection that reads: what the past is made of lies scattered."""
 
@@ -340,15 +343,37 @@ class Database:
             self._is_in_checkpoint = False
 
     def reserve(self) -> int:
-        """The bytes that are free in the file, less those that its write-ahead log will bring."""
-        pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        free = self.writer.pragma("freelist_count") - (pages - there)
-        return int(free) * int(self.writer.pragma("page_size"))
+        """The bytes that are free in the file, less those by which its write-ahead log will let it
+        grow.
+        """
+        if self.path is None:
+            return 0
+        size = int(self.writer.pragma("page_size"))
+        taken = int(self.writer.pragma("page_count")) - int(self.writer.pragma("freelist_count"))
+        return self.path.stat().st_size - taken * size
+
+    def log_bytes(self) -> int:
+        """The length of the write-ahead log, also of what is in the file already."""
+        return leftovers.log_size(self.path) if self.path else 0
 
     def shorten(self) -> None:
-        """Bring the write-ahead log to the file as far as can be, so that it need not grow."""
-        with suppress(apsw.Error):
-            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        """Bring the write-ahead log to the file and give back what it takes of the disk.
+
+        Where somebody reads what is in it alone, as much is brought as can be.
+        """
+        self._bring(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def restart_log(self) -> None:
+        """As `shorten`, but keep the log's length, for the next commit."""
+        self._bring(apsw.SQLITE_CHECKPOINT_RESTART)
+
+    def _bring(self, mode: int) -> None:
+        self.writer.set_busy_timeout(BRIEFLY)
+        try:
+            with suppress(apsw.Error):
+                self.writer.wal_checkpoint(mode=mode)
+        finally:
+            self.writer.set_busy_timeout(PATIENTLY)
 
     def bytes_used(self) -> int:
         """The size on disk, write-ahead log included, in bytes; in memory the database's own."""
@@ -369,7 +394,7 @@ class Database:
             raise StoreError(
                 f"{self._called} cannot be opened as a Signalbox store: {reason(error)}."
             ) from error
-        connection.set_busy_timeout(5_000)
+        connection.set_busy_timeout(PATIENTLY)
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
         connection.create_scalar_function("row_checksum", of_row, deterministic=True)
         return connection

@@ -175,6 +175,10 @@ class Unavailable(SignalboxError):
     code, status = "unavailable", 503
 
 
+class NoRoom(Unavailable):
+    """The rest of the disk is kept: what is deleted beside these may still be done."""
+
+
 class Unknown(Unavailable):
     """Whether it was written is not known yet: the outcome comes later, under the command's id."""
 

@@ -64,13 +64,13 @@ def forget_served(path: Path) -> None:
 def check_new(path: Path) -> None:
     """As `check`, for a file that SQLite has opened and found no table in."""
     if _size(path) and (_was_made(path) or _was_served(path)):
-        unread = (f"{log_of(path).name} cannot be read",) if has_log(path) else ()
+        unread = (f"{log_of(path).name} cannot be read",) if log_size(path) else ()
         raise StoreError(_lost(path, "has no table", *unread))
 
 
-def has_log(path: Path) -> bool:
-    """Whether there is anything in its write-ahead log."""
-    return bool(_size(log_of(path)))
+def log_size(path: Path) -> int:
+    """The bytes of its write-ahead log; 0 where there is none."""
+    return _size(log_of(path)) or 0
 
 
 def log_of(path: Path) -> Path:

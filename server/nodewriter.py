@@ -17,7 +17,7 @@ from gevent.event import AsyncResult, Event
 from server.commands import Attempt
 from server.engines.base import LogConflict, Unsettled
 from server.engines.replicated import Replicated
-from server.errors import SignalboxError, StoreError, Unavailable, Unknown
+from server.errors import NoRoom, SignalboxError, StoreError, Unavailable, Unknown
 from server.events import Transaction
 from server.failures import sentence
 from server.feed import Feed
@@ -415,7 +415,8 @@ class NodeWriter(Writer):
 
 def _untouched(error: SignalboxError) -> SignalboxError:
     """Says so, where the engine was away."""
-    if isinstance(error, Unavailable) and not error.message.endswith(_UNWRITTEN):
+    is_told = isinstance(error, NoRoom) or error.message.endswith(_UNWRITTEN)
+    if isinstance(error, Unavailable) and not is_told:
         return Unavailable(f"{error.message} {_UNWRITTEN}")
     return error
 

@@ -47,7 +47,7 @@ def check_owner(path: Path, connection: apsw.Connection) -> None:
     mark = connection.pragma("application_id")
     if mark == leftovers.MARK or names >= OURS or not (names or mark):
         return
-    if leftovers.has_log(path):  # which closing would bring to the file
+    if leftovers.log_size(path):  # which closing would bring to the file
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     raise StoreError(
         f"{path} is another program's database and no Signalbox store: nothing was changed; move "

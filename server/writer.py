@@ -14,7 +14,7 @@ from gevent.event import AsyncResult, Event
 
 from server.commands import Attempt, Timed
 from server.engines.base import Engine, LogConflict
-from server.errors import Busy, Conflict, SignalboxError
+from server.errors import Busy, Conflict, NoRoom, SignalboxError
 from server.events import Transaction
 from server.feed import Feed
 from server.group import Group, as_refusal
@@ -197,7 +197,8 @@ class Writer:
             self._tell(group.transactions, group.outcomes, waiting)
 
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
-        if len(waiting) > 1 and not isinstance(error, SignalboxError):
+        is_of_one = isinstance(error, NoRoom) or not isinstance(error, SignalboxError)
+        if len(waiting) > 1 and is_of_one:
             self._finish_apart(waiting)
         else:
             self._tell([], self._without(group, waiting, as_refusal(error)), waiting)

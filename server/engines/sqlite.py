@@ -1,17 +1,17 @@
 """The event log in the read model's own SQLite file: both in one durable commit."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import apsw
 
-from server import log, room
+from server import log
 from server.database import Database
 from server.engines.base import LogConflict
 from server.errors import Unavailable
 from server.events import Transaction
 from server.failures import reason
+from server.room import Room, is_deleting
 
 INLINE_CHANGES: Final = 500
 """Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes
@@ -57,8 +57,7 @@ class SqliteEngine:
         self._connection = database.writer
         self._blocking = blocking
         self._aside = aside
-        self._is_full = False
-        """Whether the last append found no room."""
+        self._room = Room(database, blocking)
         self.durability = "on disk before acknowledged" if database.path else "in memory only"
 
     def append(
@@ -79,8 +78,9 @@ class SqliteEngine:
                 log.insert(self._connection, transactions)
             also()
 
-        self._make_room(transactions)
         try:
+            if transactions or not takes_long:  # else it is maintenance
+                self._room.make(transactions, expected)
             changes = sum(len(transaction.changes) for transaction in transactions)
             is_large = takes_long or changes > INLINE_CHANGES
             at_once = not is_large and self._database.commits_at_once(changes)
@@ -96,13 +96,15 @@ class SqliteEngine:
             else:
                 self._blocking(self._commit)
         except _NOTHING_WRITTEN as error:
-            self._found_no_room()
-            why = f"The store cannot be written: {reason(error)}. Nothing was changed."
+            self._rollback()
+            self._room.failed()
+            less = ", or delete fewer keys at once" if is_deleting(transactions) else ""
+            why = f"The store cannot be written: {reason(error)}{less}. Nothing was changed."
             raise Unavailable(why) from error
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        self._committed()
+            self._rollback()
+        self._room.committed()
+        self._database.checkpoint_when_due(self._aside)
 
     def forget(self, identity: str) -> None:
         """Let the command id be used again."""
@@ -114,38 +116,9 @@ class SqliteEngine:
     def last_revision(self) -> int:
         return log.last_revision(self._connection)
 
-    def _make_room(self, transactions: Sequence[Transaction]) -> None:
-        """Raises `Unavailable` where these would take the last room, which deleting needs."""
-        path = self._database.path
-        if path is None or room.makes_room(transactions) or room.free(path) is None:
-            return
-        needed = room.KEPT + room.wanted(transactions)
-        if self._left(path) < needed:
-            self._blocking(self._database.shorten)
-        if (left := self._left(path)) < needed:
-            raise Unavailable(
-                f"The store cannot be written: its disk is full but for {max(left, 0):,} bytes, "
-                f"and {room.KEPT:,} are kept for deleting. Nothing was changed."
-            )
-
-    def _committed(self) -> None:
-        if self._is_full:  # what was deleted may be written to again
-            self._is_full = False
-            self._blocking(self._database.shorten)
-        self._database.checkpoint_when_due(self._aside)
-
-    def _found_no_room(self) -> None:
-        """Twice in a row, as where a quota ends: the write-ahead log must not grow any more."""
+    def _rollback(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        if self._is_full:
-            self._blocking(self._database.shorten)
-        self._is_full = True
-
-    def _left(self, path: Path) -> int:
-        """What is free once all of the write-ahead log has been brought to the file, and in it."""
-        free = room.free(path)
-        return room.PLENTY if free is None else free + self._database.reserve()
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
