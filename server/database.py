@@ -208,8 +208,10 @@ class Database:
             if path:
                 storefile.check_alone(path)
                 storefile.check_owner(self._called, self.writer)
-            if path and not self.writer.pragma("user_version"):
-                leftovers.check_new(path)
+                if self.writer.pragma("user_version"):
+                    storefile.check_log(self._called, self.writer)
+                else:
+                    leftovers.check_new(path)
             _prepare(self.writer)
         except StoreError:
             self.writer.close()

@@ -53,8 +53,9 @@ def verify(data_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(names)
     try:
         with _reading(data_dir) as given, _of_today(given) as connection:
+            lost = storefile.lost_commits(given)
             connection.execute("BEGIN")
-            found |= _checked(connection)
+            found |= _checked(connection, lost)
     except DamagedStore:
         found |= {"problems": [_UNREADABLE.format(_path(data_dir))], "advice": RESTORE, "notes": []}
     return found | {"ok": not found["problems"]}
@@ -128,9 +129,12 @@ def rotate_tokens(data_dir: Path) -> None:
         lock.release()
 
 
-def _checked(connection: apsw.Connection) -> dict[str, Any]:
+def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
+    """`lost` are the commits behind damage in the write-ahead log."""
     found: dict[str, Any]
     damage = list(_first(_damage(connection)))
+    if lost:
+        damage.append(f"The write-ahead log is damaged; {lost} commits behind that are not read.")
     if damage:
         found = {"problems": damage, "advice": RESTORE, "notes": []}
     else:

@@ -12,6 +12,7 @@ import apsw
 
 from server import leftovers
 from server.errors import StoreError
+from server.walfile import hidden_commits
 
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
@@ -53,6 +54,23 @@ def check_owner(path: Path, connection: apsw.Connection) -> None:
         f"{path} is another program's database and no Signalbox store: nothing was changed; move "
         "it away, or choose another folder with --data-dir."
     )
+
+
+def check_log(path: Path, connection: apsw.Connection) -> None:
+    """Raises `StoreError` where a start would lose commits for good, and leaves all as it is."""
+    if hidden := lost_commits(connection):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        raise StoreError(
+            f"{leftovers.log_of(path)} is damaged: the last {hidden} commits to the store stand "
+            "behind the damage and would be lost. Nothing was changed. Replace the store by a "
+            "backup; `signalbox backup FILE` copies it as it was before them."
+        )
+
+
+def lost_commits(connection: apsw.Connection) -> int:
+    """Commits behind damage in the write-ahead log; a replica reads them from its log again."""
+    is_replica = connection.execute("SELECT 1 FROM meta WHERE name = 'engine'").get
+    return 0 if is_replica else hidden_commits(connection)
 
 
 def check_alone(path: Path) -> None:

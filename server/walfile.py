@@ -1,0 +1,92 @@
+"""The write-ahead log as a file: whether commits lie behind damage, where SQLite sees none.
+
+SQLite reads it up to the first frame that does not fit its checksum, and takes what is behind for
+a commit that a power failure has interrupted (https://sqlite.org/fileformat2.html#walformat). One
+such commit there may be, which nobody was told of; others were on the disk before it began.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from struct import unpack
+from typing import BinaryIO, Final
+
+import apsw
+
+HEADER: Final = 32
+FRAME: Final = 24
+"""Bytes before the page of a frame."""
+_SALTS: Final = slice(16, 24)
+"""In the header; every frame that was written since has them too."""
+_MASK: Final = 0xFFFFFFFF
+
+Sums = tuple[int, int]
+
+
+def hidden_commits(connection: apsw.Connection) -> int:
+    """How many commits of its log this connection does not read, where they are more than one.
+
+    Also beside whoever writes meanwhile. The connection must have read something, and be in no
+    transaction.
+    """
+    size = FRAME + int(connection.pragma("page_size"))
+    try:
+        with Path(f"{connection.filename}-wal").open("rb") as file:
+            header = file.read(HEADER)
+            found = list(_commits(file, header[_SALTS], size, _read(connection)))
+            read = _read(connection)
+            hidden = sum(number > read for number in found)
+            if hidden < 2 or not _is_broken(file, header, size, read):
+                return 0
+            file.seek(0)
+            return hidden if file.read(HEADER) == header else 0
+    except OSError:
+        return 0  # there is no log
+
+
+def _read(connection: apsw.Connection) -> int:
+    """The frames that are read: up to the last commit that fits."""
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    return max(frames, 0)
+
+
+def _commits(file: BinaryIO, salts: bytes, size: int, read: int) -> Iterator[int]:
+    """The numbers of frames behind the first `read` that end a commit, counted from 1."""
+    number = read
+    while True:
+        file.seek(HEADER + number * size)
+        number += 1
+        if len(start := file.read(FRAME)) < FRAME:
+            return
+        if start[8:16] == salts and any(start[4:8]):
+            yield number
+
+
+def _is_broken(file: BinaryIO, header: bytes, size: int, read: int) -> bool:
+    """Whether a frame that does not fit stands before the next commit that does.
+
+    Else that is only not read yet, or not any more.
+    """
+    order = ">" if header[3] & 1 else "<"
+    sums = _sums(header[:24], (0, 0), order)
+    if sums != unpack(">2I", header[24:]):
+        return True
+    if read:
+        file.seek(HEADER + (read - 1) * size)
+        sums = unpack(">2I", file.read(FRAME)[16:])
+    file.seek(HEADER + read * size)
+    while len(frame := file.read(size)) == size:
+        sums = _sums(frame[:8] + frame[FRAME:], sums, order)
+        if frame[8:16] != header[_SALTS] or sums != unpack(">2I", frame[16:FRAME]):
+            return True
+        if any(frame[4:8]):
+            return False
+    return False
+
+
+def _sums(data: bytes, before: Sums, order: str) -> Sums:
+    one, other = before
+    words = iter(unpack(f"{order}{len(data) // 4}I", data))
+    for first, second in zip(words, words, strict=True):
+        one = (one + first + other) & _MASK
+        other = (other + second + one) & _MASK
+    return one, other
