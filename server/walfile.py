@@ -1,8 +1,8 @@
 """The write-ahead log as a file: whether commits lie behind damage, where SQLite sees none.
 
 SQLite reads it up to the first frame that does not fit its checksum, and takes what is behind for
-a commit that a power failure has interrupted (https://sqlite.org/fileformat2.html#walformat). One
-such commit there may be, which nobody was told of; others were on the disk before it began.
+a commit that a power failure has interrupted (SQLite's "Database File Format", section 4). One such
+commit there may be, which nobody was told of; others were on the disk before it began.
 """
 
 from collections.abc import Iterator
