@@ -66,6 +66,10 @@ class State(Protocol):
         """Every key that begins with `prefix`."""
         ...
 
+    def count(self, prefix: str) -> int:
+        """How many that are, without looking at them."""
+        ...
+
 
 class Layer:
     """A state with changes on top of it, as the next command will see them."""
@@ -96,6 +100,14 @@ class Layer:
         for key, raw in list(self.changes.items()):
             if raw is not None and key.startswith(prefix):
                 yield key, Entry(raw, self._revisions[key])
+
+    def count(self, prefix: str) -> int:
+        news = [
+            (raw is not None) - (self._base.get(key) is not None)
+            for key, raw in self.changes.items()
+            if key.startswith(prefix)
+        ]
+        return self._base.count(prefix) + sum(news)
 
 
 class Draft(Layer):
@@ -157,7 +169,8 @@ def decide(state: State, command: Command | Put) -> Changes:
     for member in command.commands if isinstance(command, Batch) else (command,):
         draft.add(_member(draft, member))
         if len(draft.changes) > MAX_CHANGES:
-            break
+            is_batch = isinstance(command, Batch)  # what others in it would make is not known
+            raise too_many(len(draft.changes), "at least " if is_batch else "")
     check_size(draft.changes)
     return draft.changes
 
@@ -181,7 +194,7 @@ def _delete(state: State, command: Delete) -> Changes:
 
 
 def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
-    return {key: None for key, _ in _scan(state, command.prefix)}
+    return {key: None for key, _ in _scan(state, command.prefix, 1)}
 
 
 def _add(state: State, command: Add) -> Changes:
@@ -238,7 +251,7 @@ def _rename(state: State, command: Rename) -> Changes:
 
 def _to_move(state: State, command: Rename) -> dict[str, Entry]:
     if command.key.endswith("."):
-        moved = dict(_scan(state, command.key))
+        moved = dict(_scan(state, command.key, 2))
     else:
         entry = state.get(command.key)
         moved = {command.key: entry} if entry else {}
@@ -286,16 +299,19 @@ def _check_setting(key: str, raw: str) -> None:
         check_setting(key, values.decode(raw.encode()))
 
 
-def _scan(state: State, prefix: str) -> Iterator[tuple[str, Entry]]:
+def _scan(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
+    """Every key below `prefix`, of which each is to make so many changes."""
     for count, found in enumerate(state.scan(prefix), start=1):
         if count > MAX_CHANGES:
-            raise _too_many(prefix)
+            raise too_many(state.count(prefix) * changes)
         yield found
 
 
-def _too_many(what: str) -> TooLarge:
+def too_many(changes: int, least: str = "") -> TooLarge:
+    """The refusal of so many changes; `least` where there may be more."""
     return TooLarge(
-        f"{what} would make more than {MAX_CHANGES} changes in one transaction.", limit=MAX_CHANGES
+        f"That would make {least}{changes} changes; one transaction holds {MAX_CHANGES}.",
+        limit=MAX_CHANGES,
     )
 
 
@@ -304,7 +320,7 @@ def check_size(changes: Changes) -> None:
     if len(changes) <= FEW:
         return
     if len(changes) > MAX_CHANGES:
-        raise _too_many("The command")
+        raise too_many(len(changes))
     size = sum(values.size(key) + values.size(raw) for key, raw in changes.items() if raw)
     if size > MAX_TRANSACTION_BYTES:
         raise TooLarge(

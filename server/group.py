@@ -9,6 +9,7 @@ from server.commands import Attempt, Timed
 from server.decide import Changes, Entry, Layer, decide
 from server.errors import IdReused, Internal, Invalid, SignalboxError
 from server.events import Change, Transaction, check_bytes
+from server.failures import reason
 from server.outcomes import Outcome
 from server.readmodel import ReadModel
 from server.turns import breathe
@@ -45,6 +46,9 @@ class _Base:
             yield key, entry
             if count % SCAN_SLICE == 0:
                 breathe()
+
+    def count(self, prefix: str) -> int:
+        return self._readmodel.below(prefix)
 
 
 class Group:
@@ -190,6 +194,4 @@ def as_refusal(error: Exception) -> SignalboxError:
     if isinstance(error, SignalboxError):
         return error
     traceback.print_exception(error)
-    return Internal(
-        f"The command could not be written: {type(error).__name__}. Nothing was changed."
-    )
+    return Internal(f"The command could not be written: {reason(error)}. Nothing was changed.")

@@ -38,6 +38,7 @@ DIGITS: Final = 10**10
 """Beyond every checksum. Eleven digits stand before each value: two members for each change would
 cost more."""
 _INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
+_HAS_ID: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
 _FORGET: Final = """
 UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
 """
@@ -62,6 +63,11 @@ SELECT revision, checksum, (
     SELECT json_group_array(c.checksum ORDER BY c.key) FROM changes c WHERE c.revision = t.revision
 ) FROM transactions t WHERE revision BETWEEN ? AND ? AND checksum IS NOT NULL
 """
+
+
+def has_id(connection: apsw.Connection, identity: str) -> bool:
+    """Whether a transaction has this id."""
+    return connection.execute(_HAS_ID, (identity,)).get is not None
 
 
 def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:

@@ -104,6 +104,10 @@ class ReadModel(LogQuestions):
         """As `entry`, for every key that begins with `prefix`, in key order."""
         return state.entries(self._writer, prefix)
 
+    def below(self, prefix: str) -> int:
+        """How many keys begin with `prefix`."""
+        return self._present.visible(self._writer, prefix, after_prefix(prefix))
+
     def reversal(self, command: Timed, actor: str) -> tuple[Changes, tuple[int, ...]]:
         """What restore, undo or redo changes, and which revisions it reverses, by the last commit.
 

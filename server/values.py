@@ -4,6 +4,7 @@ import json
 import math
 import re
 from decimal import Context, Decimal
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -33,6 +34,7 @@ TYPES: Final = {
 _EXACT: Final = Context(prec=2 * MAX_BYTES)
 _SIMPLE: Final = (str, int, type(None), msgspec.Raw)
 _LONG: Final = re.compile(rf"\d{{{MAX_FLOAT_DIGITS + 1}}}")
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SPACED: Final = re.compile(rb"\s:")
 """A name that does not end directly before its colon."""
 
@@ -82,7 +84,7 @@ def _decode_slowly(body: bytes, what: str) -> Any:
         if text.count("[") + text.count("{") > MAX_DEPTH and _nests_deeper(
             value, MAX_DEPTH + ENVELOPE
         ):
-            raise _too_deep()
+            raise _too_deep(_depth(value))
         if "\\u" in text:
             _refuse_surrogates(value)
         return value
@@ -91,7 +93,7 @@ def _decode_slowly(body: bytes, what: str) -> Any:
             f"{what} is not UTF-8: byte {error.start} is {body[error.start]:#04x}."
         ) from error
     except RecursionError:
-        raise _too_deep() from None
+        raise _unending(text) from None
     except json.JSONDecodeError as error:
         raise Malformed(f"{what} is not JSON: {_place(error)}.") from error
     except NotJSON as error:
@@ -116,7 +118,7 @@ def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded:
     try:
         return decoder.decode(text)
     except RecursionError:
-        raise _too_deep() from None
+        raise _unending(text.decode(errors="replace")) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Malformed("It is not as its fields must be.") from error
 
@@ -167,7 +169,7 @@ def check(value: Any, key: str) -> None:
                 f"A number in the value of {key} is beyond what a 64-bit float can hold.", key=key
             )
         if depth == MAX_DEPTH and any(isinstance(inner, dict | list) for inner in level):
-            raise _too_deep()
+            raise _too_deep(_depth(value))
         level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
 
 
@@ -184,8 +186,25 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _too_deep() -> TooLarge:
-    return TooLarge(f"The JSON nests deeper than {MAX_DEPTH} levels.", limit=MAX_DEPTH)
+def _depth(value: Any) -> int:
+    """How many arrays and objects of a decoded value lie in each other."""
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
+    return depth
+
+
+def _unending(text: str) -> TooLarge:
+    """The refusal of a text that no decoder follows to its end, and we no further than a value."""
+    signs = _STRING.sub("", text[:MAX_BYTES])
+    steps = ((sign in "[{") - (sign in "]}") for sign in signs)
+    return _too_deep(max(accumulate(steps)), "at least " if len(text) > MAX_BYTES else "")
+
+
+def _too_deep(depth: int, least: str = "") -> TooLarge:
+    return TooLarge(
+        f"The JSON nests deeper than {MAX_DEPTH} levels: it has {least}{depth}.", limit=MAX_DEPTH
+    )
 
 
 def is_number(value: Any) -> bool:

@@ -27,6 +27,9 @@ class DictState:
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         return ((key, self.held[key]) for key in sorted(self.held) if key.startswith(prefix))
 
+    def count(self, prefix: str) -> int:
+        return sum(key.startswith(prefix) for key in self.held)
+
     def apply(self, changes: Changes) -> None:
         self.revision += bool(changes)
         for key, raw in changes.items():

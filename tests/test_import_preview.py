@@ -101,6 +101,7 @@ def test_an_atomic_one_is_refused_with_its_first_bad_line(client: Client) -> Non
     many = b"".join(b"t.%d = 1\n" % number for number in range(100_001))
     summary = load(client, many, format="lines", dry_run=1, atomic=1)[-1]
     assert (summary["status"], summary["limit"]) == ("rejected", 100_000)
+    assert "100001 changes" in summary["message"]
 
 
 def test_a_history_is_counted(client: Client) -> None:

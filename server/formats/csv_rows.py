@@ -108,11 +108,13 @@ def _command(cells: list[str], header: _Header) -> Command | SignalboxError | No
 
 def _open(taken: Taken) -> SignalboxError:
     """What is wrong is the first line's fault: the others are read as lines of their own."""
-    is_long = taken.is_full
+    is_long, size = taken.is_full, taken.size
     taken.give_back()
     if is_long:
         return TooLarge(
-            f"A quote opens in this line and is not closed within {MAX_LINE} bytes.", limit=MAX_LINE
+            f"A quote opens in this line and is not closed within {size} characters; allowed are "
+            f"{MAX_LINE} bytes.",
+            limit=MAX_LINE,
         )
     return Malformed(
         "A quote opens in this line that is not closed as CSV needs it; one within a quoted cell "

@@ -7,7 +7,7 @@ from typing import Final
 from server import values
 from server.commands import Command, setting
 from server.errors import Malformed, SignalboxError, TooLarge, quoted
-from server.formats.text import EXPECTED, MAX_LINE, Row, with_line_feeds
+from server.formats.text import EXPECTED, MAX_LINE, Row, too_long, with_line_feeds
 
 BLANK: Final = b" \t\r\n"
 _STRING: Final = rb'"(?:[^"\\\r\n]++|\\[^\r\n])*+(?:(")|\\?(?=[\r\n]))|"'
@@ -45,6 +45,8 @@ class _Scanner:
         self._fault: SignalboxError | None = fault
         self._number: int | None = None
         self._name_at, self._has_colon = at, False
+        self._cut_off = 0
+        """Bytes of it that are not kept."""
 
     def feed(self, block: bytes) -> Iterator[Row]:
         """The members that end in this piece."""
@@ -119,7 +121,8 @@ class _Scanner:
     def _row(self, end: int) -> Row:
         number = self._line_of(self._start) if self._number is None else self._number
         if isinstance(self._fault, TooLarge) or end - self._start > MAX_LINE:
-            return Row(number, b"", _too_long())
+            size = end - self._start + self._cut_off
+            return Row(number, b"", too_long(size, what="member"))
         text = self._text[self._start : end].strip(BLANK)
         return Row(number, text, self._fault or self._command(text))
 
@@ -152,11 +155,12 @@ class _Scanner:
     def _cut(self) -> None:
         if self._number is None:
             self._number = self._line_of(self._start)
-        self._fault = _too_long()
+        self._fault = too_long(self._at - self._start, what="member")
         self._line += self._text.count(b"\n", 0, self._at)
         rest = self._text[self._at :]  # of a text whose end has not come; how it ends decides
         slashes = len(rest) - len(rest.rstrip(b"\\"))
         self._text = rest[:1] + b"\\" * (slashes % 2)
+        self._cut_off += self._at - self._start + len(rest) - len(self._text)
         self._at = self._start = self._name_at = 0
 
     def _check_begins(self, token: bytes, at: int) -> None:
@@ -181,7 +185,3 @@ class _Scanner:
         rest = self._text[at:]
         at += len(rest) - len(rest.lstrip(BLANK))
         return self._line + self._text.count(b"\n", 0, at)
-
-
-def _too_long() -> TooLarge:
-    return TooLarge(f"The member has more than {MAX_LINE} bytes.", limit=MAX_LINE)

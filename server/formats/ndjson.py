@@ -7,7 +7,7 @@ from typing import Final
 from server import values
 from server.commands import TYPES
 from server.errors import SignalboxError
-from server.formats.text import MAX_LINE, Row, with_line_feeds
+from server.formats.text import MAX_LINE, Row, too_long, with_line_feeds
 
 MAX_RECORD: Final = 24 * 1024 * 1024
 """Of a line that is a whole transaction: its keys and values, and what stands around them."""
@@ -17,16 +17,23 @@ RECORD: Final = b'{"revision"'
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     """Whole lines as they come; of a line that is too long only the beginning is kept."""
-    numbers, line = count(1), bytearray()
+    numbers, line, size = count(1), bytearray(), 0
     for block in with_line_feeds(blocks):
         first, *others = block.split(b"\n")
         line += first
+        size += len(first)
         del line[_most(line) + 1 :]
         if others:
-            yield [Row(next(numbers), text) for text in (bytes(line), *others[:-1])]
-            line = bytearray(others[-1])
+            ended = _row(next(numbers), line, size)
+            yield [ended, *(Row(next(numbers), text) for text in others[:-1])]
+            line, size = bytearray(others[-1]), len(others[-1])
     if line:
-        yield [Row(next(numbers), bytes(line))]
+        yield [_row(next(numbers), line, size)]
+
+
+def _row(number: int, line: bytearray, size: int) -> Row:
+    fault = None if size <= (most := _most(line)) else too_long(size, most, _what(line))
+    return Row(number, bytes(line), fault)
 
 
 def is_command(line: bytes) -> bool:
@@ -38,6 +45,10 @@ def is_command(line: bytes) -> bool:
     except SignalboxError:
         return line.startswith(b'{"type"')
     return isinstance(found, dict) and found.get("type") in TYPES
+
+
+def _what(line: bytearray) -> str:
+    return "transaction" if line.startswith(RECORD) else "line"
 
 
 def _most(line: bytearray) -> int:

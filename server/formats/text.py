@@ -111,24 +111,33 @@ def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def lines(blocks: Iterator[bytes]) -> Iterator[Line]:
     """The lines of a text, which end with LF, CR or CRLF; of a long one only the beginning."""
-    for number, raw in enumerate(_ended(blocks), start=1):
-        yield _line(number, raw)
+    for number, (raw, size) in enumerate(_ended(blocks), start=1):
+        yield _line(number, raw, size)
 
 
-def _ended(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
+def _ended(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Each line, of a long one its beginning, and how many bytes it has."""
+    rest, cut = b"", 0
     for block in blocks:
         found = (rest + block).splitlines(keepends=True)
         # The last one may go on, also behind a CR.
         rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
-        yield from found
+        for line in found:
+            yield line, len(line) + cut
+            cut = 0
         if len(rest) > MAX_LINE:
+            cut += len(rest) - MAX_LINE - 1
             rest = rest[: MAX_LINE + 1]
     if rest:
-        yield rest
+        yield rest, len(rest) + cut
 
 
-def _line(number: int, raw: bytes) -> Line:
+def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
+    """The refusal of what has so many bytes."""
+    return TooLarge(f"The {what} has {size} bytes; allowed are {most}.", limit=most)
+
+
+def _line(number: int, raw: bytes, size: int) -> Line:
     fault: SignalboxError | None = None
     try:
         text = raw.decode()
@@ -137,7 +146,7 @@ def _line(number: int, raw: bytes) -> Line:
         fault = not_utf8(error.start, raw[error.start])
     if len(raw) > MAX_LINE:
         text = text[: MAX_LINE + 1]
-        fault = TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
+        fault = too_long(size)
     elif "\0" in text:
         fault = fault or Malformed(
             f"Byte {raw.index(0) + 1} of the line is 0x00; no text has that."
@@ -159,17 +168,18 @@ class Taken:
     def __init__(self, source: Iterator[Line]) -> None:
         self._source = source
         self._again: list[Line] = []
-        self._size = 0
+        self.size = 0
+        """Characters of what was taken."""
         self.lines: list[Line] = []
 
     def begin(self) -> None:
         """What is taken from here on is the next row."""
-        self.lines, self._size = [], 0
+        self.lines, self.size = [], 0
 
     @property
     def is_full(self) -> bool:
         """No row has more: then there are no more lines for it."""
-        return self._size > MAX_LINE
+        return self.size > MAX_LINE
 
     def __iter__(self) -> "Taken":
         return self
@@ -179,7 +189,7 @@ class Taken:
             raise StopIteration
         line = self._again.pop() if self._again else next(self._source)
         self.lines.append(line)
-        self._size += len(line.text)
+        self.size += len(line.text)
         return line
 
     def give_back(self) -> None:

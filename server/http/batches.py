@@ -11,6 +11,7 @@ from server.decide import (
     Draft,
     State,
     decide,
+    too_many,
 )
 from server.errors import SignalboxError, TooLarge
 from server.turns import breathe
@@ -52,16 +53,19 @@ class Batch:
         for count, (number, command) in enumerate(self._lines, start=1):
             try:
                 made = decide(draft, command)
+                grown = size
                 for key, raw in made.items():
-                    size += values.size(key) + (values.size(raw) if raw else 0)
-                if size > self._room.content or len(draft.changes) + len(made) > MAX_CHANGES:
-                    raise too_much(size, self._room)
+                    grown += values.size(key) + (values.size(raw) if raw else 0)
+                changes = len(draft.changes) + len(made)
+                if grown > self._room.content or changes > MAX_CHANGES:
+                    raise self._room.refusal(grown, changes, self._atomic)
             except SignalboxError as error:
                 if self._atomic:
                     raise located(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
                 draft.take(made)
+                size = grown
             if count % SLICE == 0:
                 breathe()
         return draft.changes
@@ -75,6 +79,10 @@ class Room(NamedTuple):
     most: int
     content: int
 
+    def refusal(self, size: int, changes: int, atomic: bool) -> TooLarge:
+        """Of so many bytes, or else of so many changes, in one transaction."""
+        return too_much(size, self, atomic) if size > self.content else too_many(changes)
+
 
 def room(engine_takes: int | None) -> Room:
     """In an engine's message every change takes some bytes more than it has."""
@@ -85,12 +93,12 @@ def room(engine_takes: int | None) -> Room:
     return Room(lines, size, most, most - lines * CHANGE_BYTES)
 
 
-def too_much(size: int, room: Room) -> TooLarge:
-    """Of bytes, or else of changes, for one transaction."""
-    if size <= room.content:
-        return TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
+def too_much(size: int, room: Room, atomic: bool) -> TooLarge:
+    """The refusal of so many bytes, or more, in one transaction."""
+    hint = "; import without atomic=1" if atomic else ""
     return TooLarge(
-        f"One transaction holds {room.most} bytes; import without atomic=1.",
+        f"That would be {size} bytes or more; one transaction holds {room.most}, of them "
+        f"{room.content} of keys and values{hint}.",
         limit=room.most,
     )
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 
 from server.commands import Attempt, Command, Put, Timed, check_actor, read_line
 from server.decide import MAX_TRANSACTION_BYTES, prepared
-from server.errors import Invalid, SignalboxError, TooLarge, TornBody, Unavailable
+from server.errors import Invalid, SignalboxError, TornBody, Unavailable
 from server.formats import File
-from server.formats.text import ENCODINGS, MAX_LINE, Row
+from server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
 from server.http.answers import HEADERS, StartResponse, refuse
 from server.http.batches import SLICE, Batch, Line, Rejection, located, room, too_much
 from server.http.commands import DEFAULT_ACTORS, check_media_type
@@ -128,7 +128,7 @@ class Import:
         self._digest.update(gathered)
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
-            self.failure = self.failure or too_much(self._bytes, self._room)
+            self.failure = self.failure or too_much(self._bytes, self._room, atomic=True)
         if self.failure:
             self._lines.clear()
 
@@ -296,7 +296,7 @@ def command_of(row: Row) -> Command | Put | SignalboxError:
 
 def _read(line: bytes) -> Command:
     if len(line) > MAX_LINE:
-        raise TooLarge(f"The line has more than {MAX_LINE} bytes.", limit=MAX_LINE)
+        raise too_long(len(line))
     command = read_line(line)
     if isinstance(command, Timed):
         kind = command.__struct_config__.tag

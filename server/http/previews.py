@@ -14,18 +14,18 @@ import apsw
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from server import log, state
+from server import log, state, values
 from server.commands import Command, Put
-from server.decide import MAX_CHANGES, Changes, Entry, decide
-from server.errors import SignalboxError, TooLarge, Unavailable
+from server.decide import MAX_CHANGES, Changes, Entry, decide, too_many
+from server.errors import SignalboxError, Unavailable
 from server.events import Transaction
 from server.formats import File
 from server.formats.text import Row
-from server.http.batches import located
+from server.http.batches import located, room
 from server.http.continuation import Comparison, not_atomic, twice, with_news
 from server.http.imports import IDLE_SECONDS, PROGRESS_SECONDS, SPOOLED, command_of, trouble
 from server.http.lines import BLOCK, RowReader
-from server.http.records import is_record, read_record
+from server.http.records import is_record, record_of
 from server.readmodel import ReadModel
 from server.writer import Writer
 
@@ -94,6 +94,7 @@ class _Preview:
         self._kept, self._id, self._atomic = kept, identity, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
         self._max_bytes = max_bytes
+        self._batch = _Batch(max_bytes, atomic)
         self._is_history: bool | None = None
         self._started = monotonic()
         self.failure: SignalboxError | None = None
@@ -113,6 +114,7 @@ class _Preview:
                     return
                 if row.command is not None or row.text.strip():
                     self._row(row, draft)
+                self._batch.end(row)
             self.failure = self.failure or self._kept.trouble
             self._count(draft)
         finally:
@@ -127,15 +129,15 @@ class _Preview:
         self.counts["lines"] += 1
         try:
             if self._is_history:
-                self._record(row.text, draft)
+                self._record(row, draft)
             else:
-                draft.do(command_of(row))
+                draft.do(command_of(row), self._batch)
                 self.counts["accepted"] += 1
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
 
-    def _record(self, line: bytes, draft: "_Draft") -> None:
-        if (one := draft.taken(read_record(line))) is None:
+    def _record(self, row: Row, draft: "_Draft") -> None:
+        if (one := draft.taken(record_of(row))) is None:
             self.counts["duplicates"] += 1
             return
         self.counts["accepted"] += 1
@@ -157,9 +159,7 @@ class _Preview:
         changes = sum(self._found[name] for name in ("new", "changed", "deleted"))
         self.counts["changes"] = changes
         if self._atomic and changes > MAX_CHANGES and self.failure is None:
-            self.failure = TooLarge(
-                f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES
-            )
+            self.failure = too_many(changes)
 
     def progress(self) -> bytes:
         return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
@@ -176,6 +176,32 @@ class _Preview:
         if self.failure:
             about |= {"status": self.failure.verdict} | self.failure.fields()
         return about | self.counts | {"dry_run": True} | self._found
+
+
+class _Batch:
+    """What lines that an import would gather take of one transaction, where they come at once."""
+
+    def __init__(self, max_bytes: int | None, atomic: bool) -> None:
+        self._room, self._atomic = room(max_bytes), atomic
+        self._rows = self._text = self._size = 0
+        self._keys = set[str]()
+
+    def take(self, made: Changes) -> None:
+        """Raises `TooLarge` where these changes are too many for the transaction."""
+        sizes = (values.size(key) + values.size(raw or "") for key, raw in made.items())
+        grown, changes = self._size + sum(sizes), len(self._keys) + len(made)
+        if grown > self._room.content or changes > MAX_CHANGES:
+            raise self._room.refusal(grown, changes, self._atomic)
+        self._size = grown
+        self._keys.update(made)
+
+    def end(self, row: Row) -> None:
+        """Behind that row another transaction may begin."""
+        self._rows, self._text = self._rows + 1, self._text + len(row.text) + 1
+        is_full = self._rows >= self._room.lines or self._text >= self._room.bytes
+        if is_full and not self._atomic:
+            self._rows = self._text = self._size = 0
+            self._keys.clear()
 
 
 class _Draft:
@@ -205,11 +231,15 @@ class _Draft:
         for key, raw in list(self._touched.execute(_BELOW, (prefix, len(prefix)))):
             yield key, Entry(raw, self.revision + 1)
 
-    def do(self, command: Command | Put | SignalboxError) -> None:
-        """Raises as `decide`."""
+    def count(self, prefix: str) -> int:
+        return sum(1 for _ in self.scan(prefix))
+
+    def do(self, command: Command | Put | SignalboxError, batch: _Batch) -> None:
+        """Raises as `decide`, and as `batch` does."""
         if isinstance(command, SignalboxError):
             raise command
         made: Changes = decide(self, command)
+        batch.take(made)
         for key, raw in made.items():
             self._touch(key, raw)
         named = getattr(command, "key", None)
@@ -220,7 +250,7 @@ class _Draft:
         """A transaction of a history; None where the store has it. Raises as an import would."""
         if self._comparison.is_there(one):
             return None
-        if list(self._connection.execute(_KNOWN, (one.id,))):
+        if log.has_id(self._connection, one.id):
             raise twice(one.id)
         try:
             self._touched.execute("INSERT INTO taken VALUES (?)", (one.id,))
@@ -244,7 +274,6 @@ _TABLE: Final = """
 CREATE TABLE touched (key TEXT PRIMARY KEY, before TEXT, now TEXT) WITHOUT ROWID;
 CREATE TABLE taken (id TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN
 """
-_KNOWN: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
 _NOW: Final = "SELECT now FROM touched WHERE key = ?"
 _BELOW: Final = "SELECT key, now FROM touched WHERE substr(key, 1, ?2) = ?1 AND now IS NOT NULL"
 _TOUCH: Final = """

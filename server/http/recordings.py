@@ -7,14 +7,15 @@ from typing import Final
 
 import apsw
 
-from server import state
+from server import log, state
 from server.engines.base import Unsettled
-from server.errors import Invalid, SignalboxError, Unavailable
+from server.errors import SignalboxError, Unavailable
 from server.events import Transaction
+from server.formats.text import Row
 from server.http.batches import located
 from server.http.continuation import COMPARED, Comparison, not_atomic, twice, with_news
 from server.http.lines import RowReader
-from server.http.records import read_record
+from server.http.records import record_of
 from server.readmodel import ReadModel
 from server.turns import breathe
 from server.writer import MAX_GROUP, Writer
@@ -63,7 +64,7 @@ class Recording:
                 raise not_atomic()
             while not reader.is_stopping and (rows := reader.take(IDLE_SECONDS)) is not None:
                 for row in rows:
-                    self._take(row.text)
+                    self._take(row)
                 if not rows:
                     self._append()
                 yield from self._progress()
@@ -73,7 +74,8 @@ class Recording:
             self.failure = error
         yield self._summary()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, row: Row) -> None:
+        line = row.text
         self._number += 1
         if self._number % SLICE == 0:
             breathe()
@@ -81,7 +83,7 @@ class Recording:
             return
         self.counts["lines"] += 1
         try:
-            one = read_record(line)
+            one = record_of(row)
             if self._comparison.is_there(one):
                 self.counts["duplicates"] += 1
                 return
@@ -99,32 +101,48 @@ class Recording:
     def _append(self) -> None:
         if not self._piece:
             return
-        transactions = self._with_news()
+        piece, self._piece, self._bytes = self._piece, [], 0
+        self._ids.clear()
+        transactions, failure = self._with_news(piece)
+        try:
+            self._adopt(transactions)
+        except apsw.ConstraintError:
+            place = self._repeated(transactions)
+            failure = located(twice(transactions[place].id), piece[place][0])
+            self._adopt(transactions[:place])
+        if failure is not None:
+            raise failure
+
+    def _adopt(self, transactions: list[Transaction]) -> None:
+        """Raises `apsw.ConstraintError` where an id is another's; then none is written."""
+        if not transactions:
+            return
         try:
             self._writer.adopt(transactions)
-        except apsw.ConstraintError as error:
-            raise self._repeated() from error
         except Unsettled as error:
             raise Unavailable("Whether all was written is not known. Send it again.") from error
         self.counts["accepted"] += len(transactions)
         self.counts["changes"] += sum(len(one.changes) for one in transactions)
         self.counts["batches"] += 1
         self.counts["revision"] = transactions[-1].revision
-        self._piece, self._bytes = [], 0
-        self._ids.clear()
 
-    def _with_news(self) -> list[Transaction]:
-        """The piece, its changes with whether their key did not exist before."""
-        exist = self._existing({change.key for _, one in self._piece for change in one.changes})
+    def _with_news(
+        self, piece: list[tuple[int, Transaction]]
+    ) -> tuple[list[Transaction], SignalboxError | None]:
+        """The piece, its changes with whether their key did not exist before.
+
+        Up to the first that cannot be taken, and why that cannot.
+        """
+        exist = self._existing({change.key for _, one in piece for change in one.changes})
         found: list[Transaction] = []
-        for number, one in self._piece:
+        for number, one in piece:
             try:
                 found.append(with_news(one, exist.__contains__))
             except SignalboxError as error:
-                raise located(error, number) from error
+                return found, located(error, number)
             exist |= {change.key for change in one.changes if change.raw is not None}
             exist -= {change.key for change in one.changes if change.raw is None}
-        return found
+        return found, None
 
     def _existing(self, keys: set[str]) -> set[str]:
         ordered, found = sorted(keys), set[str]()
@@ -134,12 +152,11 @@ class Recording:
             breathe()
         return found
 
-    def _repeated(self) -> SignalboxError:
-        """Which line has an id that another transaction has already."""
-        for number, one in self._piece:
-            if self._writer.fingerprint(one.id) is not None:
-                return located(twice(one.id), number)
-        return Invalid("An id stands there twice.")
+    def _repeated(self, transactions: list[Transaction]) -> int:
+        """The place of the first whose id another transaction has already."""
+        with self._readmodel.snapshot() as connection:
+            known = [log.has_id(connection, one.id) for one in transactions]
+        return known.index(True)
 
     def _progress(self) -> Iterator[bytes]:
         if monotonic() - self._told > PROGRESS_SECONDS:

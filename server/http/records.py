@@ -12,6 +12,7 @@ from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
 from server.errors import Invalid, Malformed, SignalboxError, TooLarge, quoted
 from server.events import REVERSING, Change, Transaction
 from server.formats.ndjson import MAX_RECORD, RECORD
+from server.formats.text import Row, too_long
 from server.keys import check_key
 from server.reserved import check_setting
 from server.times import milliseconds
@@ -74,13 +75,20 @@ def is_record(line: bytes) -> bool:
     return True
 
 
+def record_of(row: Row) -> Transaction:
+    """As `read_record`, of a row that may be none."""
+    if isinstance(row.command, SignalboxError):
+        raise row.command.with_traceback(None)
+    return read_record(row.text)
+
+
 def read_record(line: bytes) -> Transaction:
     """Whether each key is new is left open, and so is whether its checksum fits.
 
     Raises `Invalid`, `Malformed` or `TooLarge`.
     """
     if len(line) > MAX_RECORD:
-        raise TooLarge(f"The transaction has more than {MAX_RECORD} bytes.", limit=MAX_RECORD)
+        raise too_long(len(line), MAX_RECORD, "transaction")
     try:
         record = values.decode_as(_DECODER, line)
         fingerprint = bytes.fromhex(record.fingerprint)
@@ -164,7 +172,10 @@ def _reversed(record: _Record) -> tuple[int, ...]:
 
 def _changes(changes: list[_Change]) -> list[Change]:
     if len(changes) > MAX_CHANGES:
-        raise TooLarge(f"One transaction holds {MAX_CHANGES} changes.", limit=MAX_CHANGES)
+        raise TooLarge(
+            f"The transaction has {len(changes)} changes; allowed are {MAX_CHANGES}.",
+            limit=MAX_CHANGES,
+        )
     found: list[Change] = []
     size = 0
     for count, change in enumerate(changes, start=1):
@@ -176,7 +187,9 @@ def _changes(changes: list[_Change]) -> list[Change]:
             breathe()
     if size > MAX_TRANSACTION_BYTES:
         raise TooLarge(
-            f"One transaction holds {MAX_TRANSACTION_BYTES} bytes.", limit=MAX_TRANSACTION_BYTES
+            f"The transaction has {size} bytes of keys and values; allowed are "
+            f"{MAX_TRANSACTION_BYTES}.",
+            limit=MAX_TRANSACTION_BYTES,
         )
     if any(one.key >= other.key for one, other in pairwise(found)):
         raise Invalid("The keys of a transaction are in order, each of them once.")
