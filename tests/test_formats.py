@@ -362,6 +362,16 @@ def test_the_format_is_seen_from_name_or_content(name: str, start: str, kind: st
     assert file.format == kind
 
 
+def test_comments_among_lines_are_passed_over_and_counted_as_lines() -> None:
+    """As in sysctl.conf(5): a setting that is commented out is none."""
+    text = "# net.x = 1\n\n  ; net.y = 2\n#\nkernel.a = 3 # as it stands\nno pair\nb#;c=4\n;"
+    for cuts in (0, 7):
+        found, refused, trouble = read(text, None, cuts, name="etc/my.conf")
+        assert (found, refused, trouble) == ({"kernel.a": "3 # as it stands", "b#;c": 4}, [6], None)
+    found, refused, _ = read(b"# \xff\na = 1\n", "lines")
+    assert (found, refused) == ({"a": 1}, [1])  # what is no text may be no comment
+
+
 # What is written is read again.
 
 TEXT = st.text(

@@ -1,20 +1,24 @@
-"""Lines of `key = value`, as `sysctl -a` prints them."""
+"""Lines of `key = value`, as `sysctl -a` prints them and `sysctl.conf` has them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from server import values
 from server.commands import Command
 from server.errors import Malformed, SignalboxError, quoted
 from server.formats.text import Row, as_printed, lines, made
 
+COMMENTS: Final = ("#", ";")
+"""How a line begins that says nothing: see sysctl.conf(5)."""
+
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """A number that prints back identically is a number, all else text."""
+    """A number that prints back identically is a number, all else text. Comments are no rows."""
     for line in lines(blocks):
+        text = line.text.strip()
         if line.fault is not None:
             yield [Row(line.number, line.bytes, line.fault)]
-        elif line.text.strip():
+        elif text and not text.startswith(COMMENTS):
             yield [Row(line.number, line.bytes, _command(line.text))]
 
 
