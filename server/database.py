@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import leftovers, storefile
+from server import ballast, leftovers, storefile
 from server.checksums import of_row
 from server.errors import StoreError, Unavailable, UnknownVersion
 from server.failures import DAMAGED, damaged, reason
@@ -203,6 +203,7 @@ class Database:
             storefile.check_kind(path)
             leftovers.check(path)
             leftovers.forget_served(path)
+            ballast.drop_where_full(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             if path:

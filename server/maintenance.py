@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-from server import horizons, keysat, log, storefile
+from server import ballast, horizons, keysat, log, storefile
 from server.app import STORE_FILE, own
 from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
 from server.errors import DamagedStore, StoreError
@@ -247,6 +247,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
     try:
         with ExitStack() as stack:
             file = stack.enter_context(copied(path)) if is_read_only(path) else path
+            ballast.drop_where_full(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
             connection.set_busy_timeout(5_000)

@@ -1,23 +1,20 @@
 """Room on the disk: the last of it is kept for deleting, and for the next start."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from server import ballast
+from server.ballast import free
 from server.database import Database
 from server.errors import NoRoom
 from server.events import Transaction
 
-KEPT: Final = 256 * 1024
-"""Bytes that are left for what makes room, beside what deleting every key takes."""
 MOST: Final = 64 * 1024 * 1024
 """Bytes that are left for deleting every key, at most: for all that one command may delete, where
 they are short.
 """
-PLENTY: Final = 256 * 1024 * 1024
-"""With more than this nothing need be measured: no transaction takes as much."""
 PAGES: Final = 40 * 1024
 """Bytes of pages that any commit changes beside what it brings, or nearly so."""
 CHANGE: Final = 200
@@ -44,6 +41,9 @@ class Room:
         """What deleting every key takes, at most."""
         self._counted_at = -1
         """The revision at which that was counted."""
+        self._has_ballast = False
+        if database.path and free(database.path) is not None:
+            self._has_ballast = ballast.hold(database.path)
 
     def make(self, transactions: Sequence[Transaction], revision: int) -> None:
         """Have room for these behind `revision`. Raises `NoRoom` where they would take the last.
@@ -55,12 +55,15 @@ class Room:
             return
         if is_deleting(transactions):
             if self._is_full or self._lacks(path, deleting(transactions)):
+                self._drop_ballast(path)
                 self._blocking(self._database.restart_log)
         elif free(path) is None:
             self._deleting = MOST
         else:
             if self._lacks(path, wanted(transactions) + self._kept()):
                 self._blocking(lambda: self._look(path, wanted(transactions), revision))
+            elif not self._has_ballast:
+                self._has_ballast = ballast.hold(path)
             self._deleting += deleting(transactions)
 
     def committed(self) -> None:
@@ -90,7 +93,12 @@ class Room:
             )
 
     def _kept(self) -> int:
-        return KEPT + min(self._deleting, MOST)
+        """Bytes that are to be left on the disk."""
+        return ballast.BYTES + min(self._deleting, MOST)
+
+    def _drop_ballast(self, path: Path) -> None:
+        ballast.drop(path)
+        self._has_ballast = False
 
     def _lacks(self, path: Path, needed: int) -> bool:
         """Whether less is free, on the disk and in the file; a file that is gone lacks nothing."""
@@ -98,15 +106,6 @@ class Room:
         with suppress(OSError):
             return left is not None and left + self._database.reserve() < needed
         return False
-
-
-def free(path: Path) -> int | None:
-    """The bytes that are left where `path` lies; None where that is plenty, or not known."""
-    try:
-        disk = shutil.disk_usage(path.parent)
-    except OSError:
-        return None
-    return disk.free if disk.total and disk.free < PLENTY else None
 
 
 def is_deleting(transactions: Sequence[Transaction]) -> bool:

@@ -1,0 +1,55 @@
+"""A file that takes a little of a disk which fills up, so that others cannot: without it there is
+room for the next start, and for deleting.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+BYTES: Final = 256 * 1024
+PLENTY: Final = 256 * 1024 * 1024
+"""With more than this nothing need be measured: no transaction takes as much."""
+
+
+def hold(path: Path) -> bool:
+    """Have a ballast beside the store at `path`, where there is room; whether there is one."""
+    file = _file(path)
+    try:
+        if _size(file) != BYTES:
+            file.write_bytes(os.urandom(BYTES))  # some file systems keep no zeros
+    except OSError:
+        drop(path)
+    return _size(file) == BYTES
+
+
+def drop(path: Path) -> None:
+    """Give back what it takes."""
+    with suppress(OSError):
+        _file(path).unlink(missing_ok=True)
+
+
+def drop_where_full(path: Path) -> None:
+    """As `drop`, where opening the store may need it: its files take a little."""
+    if (left := free(path)) is not None and left < BYTES:
+        drop(path)
+
+
+def free(path: Path) -> int | None:
+    """The bytes that are left where `path` lies; None where that is plenty, or not known."""
+    try:
+        disk = shutil.disk_usage(path.parent)
+    except OSError:
+        return None
+    return disk.free if disk.total and disk.free < PLENTY else None
+
+
+def _file(path: Path) -> Path:
+    return path.with_name(f"{path.name}-ballast")
+
+
+def _size(file: Path) -> int | None:
+    with suppress(OSError):
+        return file.stat().st_size
+    return None
