@@ -60,6 +60,17 @@ def ground(theme: str) -> str:
     return GROUND[("dark" if system.is_dark() else "light") if theme == "system" else theme]
 
 
+def reachable(url: str) -> str:
+    """A page's address as the web view finds it: a Mac's knows no names under localhost.
+
+    That the name is new matters less there, since the view has nothing that it kept from before.
+    """
+    if sys.platform != "darwin":
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
+
+
 def run() -> None:
     """Show the window that was opened and those that will be, until the last one is closed.
 
@@ -84,20 +95,19 @@ def close_all() -> None:
 class Window:
     """`open` it before `run` on the main thread, or later on another; the rest on any thread.
 
-    `home` is the server's address, which the window never leaves. `moved` is called whenever it may
-    stand elsewhere than before, `lost` when it has no page to show, `closed` when it has gone.
+    It never leaves the address that it was told last. `moved` is called whenever it may stand
+    elsewhere than before, `lost` when it has no page to show, `closed` when it has gone.
     """
 
     def __init__(
         self,
-        home: Callable[[], str],
         place: Geometry,
         theme: str,
         moved: Callable[[], None],
         lost: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
-        self._home = home
+        self._home = ""
         self._place = place
         self._theme = theme
         self._ground = ground(theme)
@@ -114,10 +124,11 @@ class Window:
     def open(self, url: str, bar: Sequence[menus.Menu]) -> None:
         """Open at `url` with these menus."""
         self._menus = bar
+        self._home = reachable(url)
         main = screens()[0]
         self._window = webview.create_window(
             TITLE,
-            url,
+            self._home,
             width=self._place.width,
             height=self._place.height,
             x=self._place.x - main.x,
@@ -138,7 +149,8 @@ class Window:
 
     def go(self, url: str) -> None:
         """Show another address of the server."""
-        self._there().load_url(url)
+        self._home = reachable(url)
+        self._there().load_url(self._home)
 
     def say(self, text: str) -> None:
         """Show a text in the title, for good."""
@@ -220,7 +232,7 @@ class Window:
         if self._is_there.is_set():
             return
         window = self._window
-        system.fit(window, self._ground, self._menus, self._home, self._lost, self._name)
+        system.fit(window, self._ground, self._menus, lambda: self._home, self._lost, self._name)
         system.set_theme(window, self._theme)
         self._is_there.set()
 
@@ -232,8 +244,8 @@ class Window:
     def _return(self) -> None:
         """Where pywebview cannot refuse to leave, come back."""
         url = self._window.get_current_url()
-        if url is None or urlsplit(url).netloc != urlsplit(self._home()).netloc:
-            self.go(self._home())
+        if url is None or urlsplit(url).netloc != urlsplit(self._home).netloc:
+            self.go(self._home)
 
     def _close(self) -> None:
         self._look()

@@ -68,7 +68,6 @@ class Windows:
             known, theme = self._child.ask(partial(_wishes, seat))
             memory = Memory(self._child, seat.key, placed(known).fitted(window.screens()))
             opened = Window(
-                home=lambda: self._child.endpoint.url,
                 place=memory.known,
                 theme=theme,
                 moved=memory.moved,

@@ -58,7 +58,7 @@ def announce(app: App, as_json: bool) -> None:
     else:
         text = (
             f"Signalbox serves {app.data_dir} ({app.engine.name}, {app.engine.durability}).\n"
-            f"Open {app.url}/#code={app.guard.new_code()}"
+            f"Open {app.guard.login_address()}"
         )
     click.echo(text)
     sys.stdout.flush()

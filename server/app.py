@@ -51,6 +51,8 @@ SWITCH_SECONDS: Final = 0.0005
 GARBAGE: Final = 50_000
 """Objects between two collections: an import makes thousands that all stay until its commit."""
 FILES: Final = 65_536
+PORTS: Final = 10
+"""Free ports of 127.0.0.1 that are tried until one is free on ::1 as well."""
 ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 
@@ -252,14 +254,18 @@ class App:
     def _bind(self, serve: Any) -> Server:
         """The wanted port, else the last one, else any."""
         wanted, last = self._settings.port, int(self.database.meta("port") or 0)
-        for port in [wanted] if wanted else [last, 0]:
+        for port in [wanted] if wanted else [last, *[0] * PORTS]:
             server = Server(port, serve, self._settings.max_connections)
             try:
                 server.init_socket()
             except OSError:
                 continue
             return server
-        raise StoreError(f"The port {wanted} on 127.0.0.1 is taken; choose another or 0.")
+        raise StoreError(
+            f"The port {wanted} is taken on 127.0.0.1 or ::1; choose another or 0."
+            if wanted
+            else "No port is free on both 127.0.0.1 and ::1."
+        )
 
 
 LIMITS: Final = {

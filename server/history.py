@@ -205,6 +205,12 @@ def first_time(connection: apsw.Connection) -> int:
     return int(found or 0)
 
 
+def actors(connection: apsw.Connection, prefix: str) -> list[str]:
+    """Whose names begin with `prefix`, which ends with a dot; who wrote last first."""
+    bounds = (prefix, f"{prefix[:-1]}/")  # "/" follows "."
+    return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
+
+
 def ticks(connection: apsw.Connection, start: int, end: int, count: int) -> list[int]:
     """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
     width = (end - start) / count
@@ -251,4 +257,15 @@ _FROM: Final = """
 SELECT revision, at FROM transactions WHERE revision >= ? AND at <= ? ORDER BY revision LIMIT 1
 """
 _LAST: Final = "SELECT revision FROM transactions WHERE at <= ? ORDER BY revision DESC LIMIT 1"
+_ACTORS: Final = """
+WITH RECURSIVE found (actor) AS (
+    SELECT (SELECT min(actor) FROM transactions WHERE actor > ?1 AND actor < ?2)
+    UNION ALL
+    SELECT (SELECT min(actor) FROM transactions WHERE actor > found.actor AND actor < ?2)
+    FROM found WHERE found.actor IS NOT NULL
+)
+SELECT actor, (SELECT max(revision) FROM transactions AS t WHERE t.actor = found.actor) AS last
+FROM found WHERE actor IS NOT NULL ORDER BY last DESC
+"""
+"""From each one to the next by the index, past all that each has written."""
 _MADE: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"

@@ -84,6 +84,11 @@ class LogQuestions(ABC):
         with self.snapshot() as connection:
             return history.first_time(connection)
 
+    def actors(self, prefix: str) -> list[str]:
+        """Whose names begin with `prefix`, up to a dot, who wrote last first."""
+        with self.snapshot() as connection:
+            return history.actors(connection, prefix)
+
     def ticks(self, start: int, end: int, count: int) -> list[int]:
         """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
         with self.snapshot() as connection:

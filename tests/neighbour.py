@@ -51,7 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in self.server.headers:
             self.send_header(name, value)
         text = b"" if self.command == "HEAD" else self.server.answer_with(self.path).encode()
-        self.send_header("Content-Type", "text/html")
+        kind = "javascript" if self.path.endswith(".js") else "html"
+        self.send_header("Content-Type", f"text/{kind}")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

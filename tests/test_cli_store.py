@@ -14,7 +14,7 @@ from desk import until
 from harness import Server
 from robust import Client, lines, serving
 from shell import Shell
-from window_key import redeem
+from window_key import home, redeem
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_login_address_is_of_the_running_server(used: Shell) -> None:
     with serving(used.data_dir) as server:
         url = used.ok("token", "--login").strip()
         address, code = url.split("/#code=")
-        assert address == server.url
+        assert address == home(server)
         assert redeem(server, code).status == 200
 
 

@@ -14,7 +14,6 @@ OPEN = [("GET", "/"), ("GET", "/static/base.css"), ("GET", "/hello"), ("POST", "
 """What everybody may ask: there is nothing of the store in it."""
 READS = [
     "/openapi.json",
-    "/queries/window",
     "/queries/state",
     "/queries/state/a",
     "/queries/tree",
@@ -68,6 +67,10 @@ HOSTS = [
     "localhost:{port}.evil.example",
     "[::1]:{port}",
     "0.0.0.0:{port}",
+    "evil.localhost:{port}",
+    "0123456789abcdef0123456789abcdef.localhost",
+    "x.0123456789abcdef0123456789abcdef.localhost:{port}",
+    "0123456789abcdef0123456789abcdef.evil.example:{port}",
     "127.0.0.1:{port},evil.example",
     "",
 ]
@@ -83,8 +86,9 @@ def test_a_foreign_host_is_forbidden_everywhere(box: Server, host: str) -> None:
         assert given[:40] in message
 
 
-def test_both_names_of_this_computer_are_its_own(box: Server) -> None:
-    for name in ("127.0.0.1", "localhost"):
+def test_the_names_of_this_computer_are_its_own_and_those_of_runs(box: Server) -> None:
+    """A window that was opened in an earlier run goes on under its name."""
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", f"{'0a' * 16}.localhost"):
         answer = ask(box, "GET", "/queries/status", {"Host": f"{name}:{box.port}"})
         assert answer.status == 200
 
@@ -107,6 +111,7 @@ ORIGINS = [
     "http://localhost:{port}.evil.example",
     "http://127.0.0.1:{port}/",
     "http://[::1]:{port}",
+    "http://evil.localhost:{port}",
     "file://",
     "null",
     "",
@@ -286,7 +291,6 @@ ALLOWED = {
     "/commands/import": "POST",
     "/commands/compact": "POST",
     "/openapi.json": "GET,HEAD",
-    "/queries/window": "GET,HEAD",
     "/queries/page": "GET,HEAD",
     "/queries/stream": "GET,HEAD",
     "/queries/state": "GET,HEAD",

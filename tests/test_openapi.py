@@ -122,7 +122,6 @@ QUERIES = [
     ("/queries/page", "/queries/page?datastar=x"),
     ("/openapi.json", "/openapi.json"),
     ("/", "/"),
-    ("/queries/window", "/queries/window"),
     ("/hello", "/hello?nonce=0123456789abcdef"),
     ("/hello", "/hello?nonce=x"),
 ]
@@ -210,7 +209,7 @@ def test_a_revision_that_the_reader_has_is_answered_as_described(
 def test_the_way_in_is_described(document: dict[str, Any], box: Server, client: Client) -> None:
     answer = client.ask("POST", "/login")
     assert_fits(document, "POST /login", answer)
-    code = answer.json()["url"].removeprefix(f"{box.url}/#code=")
+    code = answer.json()["url"].partition("#code=")[2]
     body = json.dumps({"code": code}).encode()
     for status in (200, 401):
         redeemed = box.request("POST", "/redeem", body, JSON, token=None)

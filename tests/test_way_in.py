@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from harness import ROOT, Server
 from neighbour import Neighbour, neighbour
 from page_window import OpenWindow, Window, box, browser, one_server, open_window
+from window_key import home
 
 __all__ = ["box", "browser", "one_server", "open_window"]
 
@@ -26,7 +27,7 @@ ATTACK: Final = """async (home) => {
     const json = {"Content-Type": "application/json"};
     const said = [];
     for (const mode of ["cors", "no-cors"]) {
-        for (const path of ["/", "/queries/state", "/queries/export", "/queries/window"]) {
+        for (const path of ["/", "/queries/state", "/queries/export", "/queries/page"]) {
             said.push(await ask(path, {mode}));
         }
         for (const path of ["/commands", "/login", "/redeem", "/commands/import"]) {
@@ -68,8 +69,9 @@ def address(box: Server) -> str:
     return found
 
 
-def secret(page: Page) -> str:
-    found: str = page.evaluate("sessionStorage.getItem('secret')")
+def kept(page: Page) -> str:
+    """What opens the page when its tab is loaded again."""
+    found: str = page.evaluate("sessionStorage.getItem('again')")
     assert len(found) > 30
     return found
 
@@ -77,18 +79,19 @@ def secret(page: Page) -> str:
 def test_another_port_reads_nothing_writes_nothing_and_the_page_goes_on(
     window: Window, browser: BrowserContext, beside: Neighbour
 ) -> None:
-    box, kept = window.server, secret(window.page)
+    box, code = window.server, kept(window.page)
     names = ["signalbox", f"signalbox_{box.store[:8]}", "secret", "session"]
     beside.headers = [("Set-Cookie", f"{name}=mine; Path=/; HttpOnly") for name in names]
     page = browser.new_page()
     page.goto(beside.url)
     page.goto(beside.url)  # with its own cookies, and whatever else the browser has for 127.0.0.1
     before = box.get("/queries/status").json()["revision"]
-    said: list[Any] = page.evaluate(ATTACK, box.url)
-    assert set(said) <= {"refused", "opaque"}
+    for address in (box.url, home(box)):
+        said: list[Any] = page.evaluate(ATTACK, address)
+        assert set(said) <= {"refused", "opaque"}
     page.close()
     seen = "\n".join(beside.seen)
-    assert kept not in seen
+    assert code not in seen
     assert "signalbox_" not in seen.replace(f"{names[1]}=mine", "")
     assert "authorization" not in seen.lower()
     assert box.get("/queries/status").json()["revision"] == before
@@ -96,7 +99,7 @@ def test_another_port_reads_nothing_writes_nothing_and_the_page_goes_on(
     expect(window.value("lamp.level")).to_have_text("71")
     window.page.reload()
     expect(window.value("lamp.level")).to_have_text("71")
-    assert secret(window.page) == kept
+    assert kept(window.page) == code
 
 
 def test_nothing_of_the_way_in_stays_in_address_history_or_cookies(
@@ -106,9 +109,9 @@ def test_nothing_of_the_way_in_stays_in_address_history_or_cookies(
     try:
         page.goto(address(box))
         expect(page.locator("#pause")).to_contain_text("Live")
-        assert page.url == f"{box.url}/"
+        assert page.url == f"{home(box)}/"
         assert page.evaluate("document.cookie") == ""
-        assert secret(page) not in json.dumps(browser.cookies())
+        assert kept(page) not in json.dumps(browser.cookies())
         assert page.evaluate("history.length") <= 2  # the empty tab and this
     finally:
         page.close()
@@ -120,7 +123,7 @@ def test_a_new_address_in_the_tab_of_a_window_opens_it_anew(window: Window) -> N
     window.page.goto(address(window.server) + "&window=app")
     window.wait_for("() => !window.stayed && document.getElementById('pause')")
     expect(window["#pause"]).to_contain_text("Live")
-    assert window.page.url == f"{window.server.url}/#app"
+    assert window.page.url == f"{home(window.server)}/#app"
 
 
 def test_an_address_opens_one_window_and_a_used_one_says_how_to_get_another(
@@ -136,9 +139,9 @@ def test_an_address_opens_one_window_and_a_used_one_says_how_to_get_another(
 
 
 def test_a_used_address_in_the_tab_of_a_window_leaves_the_window(window: Window) -> None:
-    window.page.goto(f"{window.server.url}/#code=used-before")
+    window.page.goto(f"{home(window.server)}/#code=used-before")
     expect(window["#pause"]).to_contain_text("Live")
-    assert window.page.url == f"{window.server.url}/"
+    assert window.page.url == f"{home(window.server)}/"
 
 
 def test_a_file_is_saved_whole_and_a_refusal_is_said(window: Window) -> None:

@@ -19,11 +19,17 @@ def hello(box: Server, nonce: str = NONCE) -> dict[str, Any]:
     return told
 
 
+def home(box: Server) -> str:
+    """The origin of pages that are opened in this run of the server."""
+    return f"http://{hello(box)['run']}.localhost:{box.port}"
+
+
 def new_code(box: Server) -> str:
     """The fragment of a one-time address."""
     address: str = box.request("POST", "/login").json()["url"]
-    assert address.startswith(f"{box.url}/#code=")
-    return address.removeprefix(f"{box.url}/#code=")
+    page, _, code = address.partition("/#code=")
+    assert page == home(box)
+    return code
 
 
 def redeem(box: Server, code: Any) -> Answer:
@@ -32,7 +38,7 @@ def redeem(box: Server, code: Any) -> Answer:
 
 
 def window_secret(box: Server) -> str:
-    """What a page keeps."""
+    """What a page has in its memory."""
     answer = redeem(box, new_code(box))
     assert answer.status == 200
     secret: str = answer.json()["secret"]

@@ -39,6 +39,14 @@ class Tokens(NamedTuple):
         return cls(*found)
 
 
+class Admitted(NamedTuple):
+    """The window's secret, and the code `again` for when its page is loaded again in this run."""
+
+    secret: str
+    again: str
+    is_new: bool
+
+
 class Guard:
     """`store` is its id, `directory` names its place; `clock` gives seconds."""
 
@@ -50,25 +58,26 @@ class Guard:
         self._clock = clock
         self._codes: dict[str, float] = {}
         self._run = secrets.token_hex(16)
-        self._address = ""
-        self._window = ""
+        self._address = self._home = ""
+        self._window = self._again = ""
         self._opens: dict[Role, str] = {}
-        self._hosts: frozenset[str] = frozenset()
-        self._origins: frozenset[str] = frozenset()
+        self._own = re.compile("")
 
     def listen_on(self, port: int) -> None:
-        """Requests must name one of these hosts: a page elsewhere cannot (DNS rebinding).
+        """Requests must name this port of a host that is ours: a page elsewhere cannot (DNS
+        rebinding). Windows that were opened in an earlier run go on under its name.
 
-        A window's secret is good at this port alone, since a stranger who has the port after us has
-        the page's origin as well. It is never sent: what is sent is good for this run alone.
+        A window's secret is good at this port alone. It is never sent: what is sent, and what a tab
+        keeps, is good for this run alone, since a stranger who has the port after us has the page's
+        origin as well.
         """
-        self._address = f"127.0.0.1:{port}"
+        self._address, self._home = f"127.0.0.1:{port}", f"{self._run}.localhost:{port}"
         place = f"signalbox window\n{self._address}\n{self._store}\n{self._directory}"
         self._window = mac(self._tokens.window, place)
+        self._again = mac(self._window, f"signalbox again\n{self._run}")
         key = mac(self._window, f"signalbox run\n{self._run}")
         self._opens = {"write": self._tokens.write, "window": key, "read": self._tokens.read}
-        self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
-        self._origins = frozenset(f"http://{host}" for host in self._hosts)
+        self._own = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
 
     def check(self, environ: dict[str, Any]) -> Role | None:
         """The role of the request's sender, None for what is open to everybody (`is_public`).
@@ -96,33 +105,39 @@ class Guard:
         if role not in ("write", "window"):
             raise Forbidden("This token may only read; commands need the write token.")
 
-    def new_code(self) -> str:
-        """A one-time code for `redeem`, good for `CODE_SECONDS`."""
+    def login_address(self) -> str:
+        """A one-time address of the page, with a code for `redeem`, good for `CODE_SECONDS`.
+
+        Its host is named by this run, so that its origin is a new one: whatever had this port
+        before, and may have left a page or a service worker in the browser, is of another.
+        """
         now = self._clock()
         self._codes = {code: end for code, end in self._codes.items() if end > now}
         while len(self._codes) >= MAX_CODES:
             del self._codes[next(iter(self._codes))]
         code = secrets.token_urlsafe(24)
         self._codes[code] = now + CODE_SECONDS
-        return code
+        return f"http://{self._home}/#code={code}"
 
-    def redeem(self, code: str) -> str:
-        """The window's secret for a code.
+    def redeem(self, code: str) -> Admitted:
+        """What lets a window in, for a code.
 
         Raises `Unauthenticated` for one that is unknown, used or too old.
         """
+        if _equal(code, self._again):
+            return Admitted(self._window, self._again, is_new=False)
         known = next((known for known in self._codes if _equal(code, known)), None)
         if known is None or self._codes.pop(known) <= self._clock():
             raise Unauthenticated(
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return self._window
+        return Admitted(self._window, self._again, is_new=True)
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""
         for one in (host, host if authority is None else authority):
-            if one is None or one.lower() not in self._hosts:
+            if one is None or not self._own.fullmatch(one.lower()):
                 raise Forbidden(f"The Host {_shown(one)} is not this server's.")
         if authority is not None and authority.lower() != (host or "").lower():
             raise Malformed(
@@ -132,7 +147,7 @@ class Guard:
 
     def _check_origin(self, environ: dict[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")
-        if origin is not None and origin not in self._origins:
+        if origin is not None and not self._is_own(origin):
             raise Forbidden(f"The Origin {_shown(origin)} is not this server's.")
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site in (None, "same-origin"):
@@ -142,6 +157,10 @@ class Guard:
             raise Forbidden(
                 f"The request comes from another site (Sec-Fetch-Site: {_shown(site)})."
             )
+
+    def _is_own(self, origin: str) -> bool:
+        scheme, _, host = origin.partition("://")
+        return scheme == "http" and self._own.fullmatch(host) is not None
 
     def _role(self, environ: dict[str, Any]) -> Role:
         authorization = environ.get("HTTP_AUTHORIZATION")

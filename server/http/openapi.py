@@ -282,7 +282,7 @@ _ROUTES: Final[dict[str, Route]] = {
     ),
     "POST /redeem": Route(
         "redeem",
-        "Exchanges a one-time code for the window's secret.",
+        "Exchanges a code for the window's secret.",
         _json(Admission),
         body=_json(Redemption),
         tokens=(),
@@ -296,9 +296,6 @@ _ROUTES: Final[dict[str, Route]] = {
         "A file of the page.",
         {**_text("text/javascript"), **_text("text/css"), **_text("image/svg+xml")},
         tokens=(),
-    ),
-    "GET /queries/window": Route(
-        "get_window", "What is in the window's page, as HTML.", _text("text/html")
     ),
     "GET /queries/state/{key}": Route(
         "get_key",

@@ -63,7 +63,7 @@ def application(
             if path == "/login":
                 _demand(method, "POST", path)
                 guard.demand_write(role)
-                return answer(start_response, 200, {"url": f"{url()}/#code={guard.new_code()}"})
+                return answer(start_response, 200, {"url": guard.login_address()})
             if path == "/queries/stream":
                 _demand(method, "GET", path)
                 return streams.route(environ, start_response)

@@ -296,9 +296,13 @@ class Redemption(Shape, forbid_unknown_fields=True):
 
 
 class Admission(Shape):
-    """The window's secret, and the page's inside as HTML."""
+    """The window's secret, and the page's inside as HTML.
+
+    `again` is a code for when the page is loaded again, good for as long as the server runs.
+    """
 
     secret: str
+    again: str
     page: str
 
 

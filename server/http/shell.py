@@ -26,6 +26,7 @@ from server.http.queries import given_to, json_answer
 from server.http.regions import Regions
 from server.http.shapes import Admission, Redemption
 from server.http.streams import Streams
+from server.http.window_names import WindowNames
 from server.readmodel import ReadModel
 from server.settings import command_line
 from ui.views import door, shell
@@ -60,13 +61,13 @@ class Shell:
         self._data_dir = data_dir
         self._clock = clock
         self._charts = Charts()
+        self._names = WindowNames(readmodel)
 
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
         app.get("/static/<name>", callback=self.static)
         app.get("/hello", callback=self.hello)
         app.post("/redeem", callback=self.redeem)
-        app.get("/queries/window", callback=self.window)
         app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
@@ -82,26 +83,28 @@ class Shell:
         return json_answer(self._guard.hello(given_to("/hello").get("nonce", "")))
 
     def redeem(self) -> bottle.HTTPResponse:
-        """The secret for a one-time code, and at once what else would be asked for with it."""
-        secret = self._guard.redeem(_code(bottle.request.environ))
-        return json_answer(Admission(secret=secret, page=self._inside()))
+        """The secret for a code, and at once what else would be asked for with it."""
+        admitted = self._guard.redeem(_code(bottle.request.environ))
+        window = self._names.give(self._node()) if admitted.is_new else token_hex(4)
+        page = self._inside(window)
+        return json_answer(Admission(secret=admitted.secret, again=admitted.again, page=page))
 
-    def window(self) -> bottle.HTTPResponse:
-        return _answer(self._inside(), "text/html; charset=utf-8")
-
-    def _inside(self) -> str:
+    def _inside(self, window: str) -> str:
         return shell(
             store=self._readmodel.store,
             version=__version__,
             theme=_theme(self._readmodel),
             shell_line=_line(self._data_dir),
-            window=token_hex(4),
-            node=(self._engine()["log"] or {}).get("node", ""),
+            window=window,
+            node=self._node(),
             data_dir=str(self._data_dir),
             encodings=ENCODINGS,
             regions=self._regions(),
             has_keys=self._readmodel.keys() > 0,
         )
+
+    def _node(self) -> str:
+        return str((self._engine()["log"] or {}).get("node", ""))
 
     def _regions(self) -> dict[str, str]:
         """So that a window shows its rows before it has loaded a script and opened its stream."""
@@ -125,6 +128,7 @@ class Shell:
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
         signals = _signals(bottle.request.query.get("datastar"))
+        self._names.take(str(signals.get("actor")))
         frames = page(
             environ,
             self._readmodel,

@@ -196,7 +196,7 @@ class Handler(WSGIHandler):
 
 
 class Server(WSGIServer):
-    """Listens on 127.0.0.1 only."""
+    """Listens on 127.0.0.1 only, and leaves nobody else the same port of ::1."""
 
     def __init__(self, port: int, application: Any, max_connections: int) -> None:
         super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
@@ -206,6 +206,17 @@ class Server(WSGIServer):
         self.last_busy = monotonic()
         """When a request or stream was last open."""
         self._reaper: gevent.Greenlet[[], None] | None = None
+        self._beside: socket.socket | None = None
+
+    def init_socket(self) -> None:
+        """Take the port. Raises `OSError` where it is taken, or that of ::1 is."""
+        super().init_socket()
+        if self._beside is None:
+            try:
+                self._beside = beside(int(self.server_port or 0))
+            except OSError:
+                self.socket.close()
+                raise
 
     def start(self) -> None:
         super().start()
@@ -221,6 +232,8 @@ class Server(WSGIServer):
         """Listen no more and let open requests end, for `timeout` seconds at most."""
         self.stopping = True
         super().stop(timeout)
+        if self._beside is not None:
+            self._beside.close()
         end = monotonic() + (timeout or 0)
         while self.is_busy() and monotonic() < end:
             gevent.sleep(0.01)
@@ -238,6 +251,25 @@ class Server(WSGIServer):
             for handler in list(self.connections):
                 if handler.deadline is not None and handler.deadline < now:
                     handler.drop()
+
+
+def beside(port: int) -> socket.socket | None:
+    """Hold a port of ::1, where nobody then listens; None where there is no ::1.
+
+    Browsers try that first for a name under localhost. Raises `OSError` where it is taken.
+    """
+    try:
+        held = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        held.bind(("::1", port))
+    except OSError as error:
+        held.close()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        return None
+    return held
 
 
 def refuse_connection(sock: Any, limit: int) -> None:

@@ -1,9 +1,11 @@
-// The way in: a one-time code in the address becomes this window's secret, which lives as long as
-// its tab and signs every request in. A cookie would go to every port of this computer.
+// The way in: a one-time code in the address becomes this window's secret, which signs every request
+// in. It lives in this page's memory alone: what a tab keeps, whoever has the port after a crash can
+// read, so that is a code that opens nothing in another run of the server. A cookie would go to every
+// port of this computer.
 
 import "./early.js";
 
-const KEPT = "secret";
+const KEPT = "again";
 const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
 const RETRY_MS = 500;
 const PROOF_MS = 10_000; // a stranger may say nothing at all
@@ -32,11 +34,20 @@ window.fetch = async (address, options = {}) => {
   const key = await proving;
   const headers = new Headers(options.headers);
   headers.set("Authorization", `Bearer ${key}`);
+  refuseReader();
   return plain(address, { ...options, headers });
 };
 
+/** We have no service worker: a stranger's, from when the port was his, would read what is sent. */
+function refuseReader() {
+  if (!navigator.serviceWorker?.controller) return;
+  stranger = STRANGE;
+  throw new Error(stranger);
+}
+
 /** The key that opens this run of the server; what follows a crash cannot use it. */
 async function prove() {
+  refuseReader();
   const nonce = hexadecimal(crypto.getRandomValues(new Uint8Array(16)));
   stranger = "";
   const answer = await plain(`/hello?nonce=${nonce}`, { cache: "no-store", signal: AbortSignal.timeout(PROOF_MS) });
@@ -60,40 +71,33 @@ const hexadecimal = (bytes) => [...bytes].map((byte) => byte.toString(16).padSta
 /** The page's inside as HTML; null where nobody may see it. */
 async function inside() {
   const given = new URLSearchParams(location.hash.slice(1));
-  if (given.has("code")) {
-    // Used up in a moment, and nothing for the history; a window's name stays in its address.
-    history.replaceState(null, "", given.has("window") ? `#${given.get("window")}` : location.pathname);
-    const admitted = await redeemed(given.get("code"));
+  // Used up in a moment, and nothing for the history; a window's name stays in its address.
+  if (given.has("code")) history.replaceState(null, "", given.has("window") ? `#${given.get("window")}` : location.pathname);
+  for (const code of [given.get("code"), sessionStorage.getItem(KEPT)]) {
+    const admitted = code && (await redeemed(code));
     if (admitted) return admitted;
   }
-  secret = sessionStorage.getItem(KEPT) ?? "";
-  return secret && reopened();
+  return null;
 }
 
 async function redeemed(code) {
-  const headers = { "Content-Type": "application/json" };
-  const asked = plain("/redeem", { method: "POST", headers, body: JSON.stringify({ code }) });
+  const asked = redeem(code);
   preload();
   const answer = await asked;
   if (!answer.ok) return null;
   const admission = await answer.json();
   secret = admission.secret;
-  sessionStorage.setItem(KEPT, secret);
+  sessionStorage.setItem(KEPT, admission.again);
   return admission.page;
 }
 
-/** What a page that is loaded again had; the server may be starting just now. */
-async function reopened() {
+/** The answer to a code, once there is one: the server may be starting or busy just now. */
+async function redeem(code) {
+  const asking = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) };
   for (;;) {
-    try {
-      const asked = fetch("/queries/window");
-      await proving.then(preload, () => {}); // by then it is on its way
-      const answer = await asked;
-      return answer.ok ? await answer.text() : null;
-    } catch {
-      if (stranger) return null;
-      await new Promise((go) => setTimeout(go, RETRY_MS));
-    }
+    const answer = await plain("/redeem", asking).catch(() => ({ status: BUSY }));
+    if (answer.status !== BUSY) return answer;
+    await new Promise((go) => setTimeout(go, RETRY_MS));
   }
 }
 
