@@ -5,6 +5,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
+from secrets import token_hex
 from time import monotonic
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ class Told(msgspec.Struct, array_like=True):
     revision: int
     error: dict[str, Any] | None
     duplicate: dict[str, Any] | None
+    process: str = ""
+    """Of that node; an earlier Signalbox does not tell it."""
 
 
 class Node:
@@ -84,6 +87,9 @@ class Node:
         self._has_untold = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
         self.id = database.own_id()
+        self._process = token_hex(8)
+        self._double: str | None = None
+        """What is to be said of a node that has the same id."""
         self.address = shared.address
         self.engine = Replicated(shared, replica, self._wait_for_log)
         self.problem: str | None = None
@@ -115,7 +121,7 @@ class Node:
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": iso(int(self.stale_since * 1000)) if self.stale_since else None,
-            "problem": self.problem or self._weakness or self._writer.doubt,
+            "problem": self.problem or self._weakness or self._writer.doubt or self._double,
             "durable": self.is_durable,
             "requires_durable": self._log.requires_durable,
             "conflicts": self._writer.conflicts,
@@ -316,6 +322,7 @@ class Node:
             one.revision,
             error,
             one.duplicate,
+            self._process,
         )
 
     def _tell(self) -> None:
@@ -347,10 +354,21 @@ class Node:
 
     def _heard(self, told: Told) -> None:
         if told.node == self.id:
-            return
+            if told.process == self._process:
+                return
+            self._give_up_id()
         attempt = Attempt(told.id, told.actor, told.type, b"", None, key=told.key)
         error = errors.rebuilt(told.error) if told.error else None
         outcome = Outcome(
             attempt, told.at, told.revision, 0, error, told.duplicate, is_foreign=True
         )
         self._feed.publish((), (outcome,))
+
+    def _give_up_id(self) -> None:
+        """Where a copy of this data directory is a node that could not tell that it is one."""
+        if self._double is None:
+            self._writer.between(lambda _: self._database.forget_meta("node"))
+            self._double = (
+                f"Another node is called {self.id} as well, from a copy of this data directory: "
+                "each of them gets a name of its own when it is started again."
+            )
