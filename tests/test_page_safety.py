@@ -174,7 +174,9 @@ def test_a_count_that_a_later_one_overtakes_does_not_lose_the_next_key(window: W
         asked.append(route)
         if len(asked) == 2:
             for each in asked:
-                each.fulfill(response=each.fetch())
+                # Playwright resolves names by itself, and does not know those under localhost.
+                url = f"{window.server.url}/commands"
+                each.fulfill(response=each.fetch(url=url))
         elif len(asked) > 2:
             route.continue_()
 
