@@ -6,9 +6,10 @@ commit there may be, which nobody was told of; others were on the disk before it
 """
 
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from struct import unpack
-from typing import BinaryIO, Final
+from typing import Final
 
 import apsw
 
@@ -30,7 +31,7 @@ def hidden_commits(connection: apsw.Connection) -> int:
     """
     size = FRAME + int(connection.pragma("page_size"))
     try:
-        with Path(f"{connection.filename}-wal").open("rb") as file:
+        with Path(f"{connection.filename}-wal").open("rb", buffering=0) as file:
             header = file.read(HEADER)
             found = list(_commits(file, header[_SALTS], size, _read(connection)))
             read = _read(connection)
@@ -49,7 +50,7 @@ def _read(connection: apsw.Connection) -> int:
     return max(frames, 0)
 
 
-def _commits(file: BinaryIO, salts: bytes, size: int, read: int) -> Iterator[int]:
+def _commits(file: FileIO, salts: bytes, size: int, read: int) -> Iterator[int]:
     """The numbers of frames behind the first `read` that end a commit, counted from 1."""
     number = read
     while True:
@@ -61,7 +62,7 @@ def _commits(file: BinaryIO, salts: bytes, size: int, read: int) -> Iterator[int
             yield number
 
 
-def _is_broken(file: BinaryIO, header: bytes, size: int, read: int) -> bool:
+def _is_broken(file: FileIO, header: bytes, size: int, read: int) -> bool:
     """Whether a frame that does not fit stands before the next commit that does.
 
     Else that is only not read yet, or not any more.

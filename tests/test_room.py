@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from any_engine import ENGINES, any_store
 from robust import assert_sound
 from server.outcomes import Outcome
 from store import Store
@@ -65,11 +66,12 @@ def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path | None) 
     assert_sound(disk)
 
 
-def test_what_is_kept_goes_to_deletions_alone(disk: Path | None) -> None:
+@pytest.mark.parametrize("kind", ENGINES)
+def test_what_is_kept_goes_to_deletions_alone(disk: Path | None, kind: str) -> None:
     """Also where they share a commit with what is refused, and were refused for it."""
     if disk is None:
         return
-    with Store(disk / NAME) as store:
+    with any_store(kind, disk / NAME) as store:
         fill(store)
         conflict = {"type": "set", "key": "small.0.0", "value": BIG, "expect": "absent"}
         while refusal(store.run(**conflict)) == "conflict":
