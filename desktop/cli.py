@@ -29,6 +29,7 @@ from desktop.subcommands import (
     values,
     watch,
 )
+from server.usage import in_our_words
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
@@ -102,7 +103,7 @@ def _run(arguments: list[str]) -> int:
         return int(command().main(arguments, "signalbox", standalone_mode=False) or 0)
     except click.ClickException as error:
         with suppress(OSError):  # stderr may be full
-            error.show()
+            in_our_words(error).show()
         return error.exit_code
     except click.Abort:
         return INTERRUPTED

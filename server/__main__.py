@@ -20,6 +20,7 @@ from server.app import STORE_FILE, App  # noqa: E402
 from server.errors import StoreError  # noqa: E402
 from server.failures import DAMAGED, damaged  # noqa: E402
 from server.settings import TABLE, read_settings  # noqa: E402
+from server.usage import in_our_words  # noqa: E402
 
 USAGE = 2
 CANNOT_OPEN = 4
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         result = command().main(arguments, prog_name="signalbox serve", standalone_mode=False)
         return int(result or 0)
     except click.ClickException as error:
-        error.show()
+        in_our_words(error).show()
         return error.exit_code
 
 

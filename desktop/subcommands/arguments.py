@@ -7,6 +7,8 @@ from typing import Any, BinaryIO
 
 import click
 
+from server.usage import unknown_option
+
 
 def input_file(value: str) -> BinaryIO:
     """FILE, to read bytes from; `-` is stdin."""
@@ -41,7 +43,7 @@ class Literal(click.Command):
         if not self._any_value:
             for name, is_ours in _options(self, ctx, args):
                 if not is_ours:
-                    raise _unknown(self, ctx, name)
+                    raise unknown_option(self, ctx, name)
         return super().parse_args(ctx, args)
 
 
@@ -65,21 +67,13 @@ class Program(Literal):
             at += 2 if takes[name] and "=" not in args[at] else 1
         rest = args[at:]
         if rest and rest[0] != "--" and rest[0].startswith("--"):
-            raise _unknown(self, ctx, rest[0].partition("=")[0])
+            raise unknown_option(self, ctx, rest[0].partition("=")[0])
         return args[:at], _behind(rest)
 
 
 def _behind(words: list[str]) -> list[str]:
     """What stands behind a `--` that may be there."""
     return words[1:] if words[:1] == ["--"] else words
-
-
-def _unknown(command: click.Command, ctx: click.Context, name: str) -> click.UsageError:
-    allowed = ", ".join(one for one in _takes_value(command, ctx) if one.startswith("--"))
-    return click.UsageError(
-        f"There is no option {name}; allowed are {allowed}; what begins with - stands behind --.",
-        ctx,
-    )
 
 
 def _options(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[Any]:

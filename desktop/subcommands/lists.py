@@ -10,16 +10,17 @@ from desktop.subcommands import connect, json_option, one_line, print_json, read
 from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.tables import items, print_lines, print_rows
+from server.usage import OneOf, whole
 
 TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
-COUNT: Final = click.IntRange(min=1)
+COUNT: Final = whole(1)
 
 
 @click.command("ls", cls=Literal)
 @click.argument("match", default="**")
 @click.option("--search", metavar="TEXT", help="Only where TEXT is in key or value.")
-@click.option("--type", "type_", type=click.Choice(TYPES), help="Only values of this type.")
-@click.option("--sort", type=click.Choice(["key", "changed"]), help="By key, or newest first.")
+@click.option("--type", "type_", type=OneOf(TYPES), help="Only values of this type.")
+@click.option("--sort", type=OneOf(["key", "changed"]), help="By key, or newest first.")
 @click.option("--limit", type=COUNT, help="So many at most.")
 @at_option
 @json_option
@@ -73,7 +74,7 @@ def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
 
 @click.command("log")
 @click.option("--actor", metavar="NAME", help="Only attempts of this actor.")
-@click.option("--status", "outcome", type=click.Choice(["accepted", "rejected"]))
+@click.option("--status", "outcome", type=OneOf(["accepted", "rejected"]))
 @click.option("--limit", type=COUNT, default=100, help="So many at most; 100 unless given.")
 @json_option
 @read_dir_option

@@ -6,27 +6,24 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from server.usage import Checked
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NOW: Final = "now"
 
 
-class _Moment(click.ParamType[str]):
-    """A revision, an ISO 8601 time (without a zone that of this computer), or `now`."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if text == NOW or (text.isascii() and text.isdigit()):
-            return text
-        try:
-            return datetime.fromisoformat(text).astimezone().isoformat()
-        except (ValueError, OverflowError):
-            self.fail(f"{text!r} is no revision, no ISO 8601 time and not now.", param, ctx)
+def _moment(text: str) -> str:
+    """Raises `ValueError`. A time without a zone is of that of this computer."""
+    if text == NOW or (text.isascii() and text.isdigit()):
+        return text
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except OverflowError:
+        raise ValueError from None
 
 
-MOMENT: Final = _Moment()
+MOMENT: Final = Checked("moment", _moment, "allowed are a revision, a time in ISO 8601 and now")
 
 
 def at_option(function: Function) -> Function:

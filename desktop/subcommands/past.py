@@ -23,6 +23,7 @@ from desktop.subcommands import (
 from desktop.subcommands.arguments import Literal
 from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.tables import items, pages, print_lines, print_rows
+from server.usage import whole
 
 DELETED: Final = "(deleted)"
 SUMMARY: Final = ("from", "to", "total", "compacted")
@@ -31,8 +32,8 @@ TITLES: Final = ("revision", "at", "by", "value", "difference")
 
 @click.command("history", cls=Literal)
 @click.argument("key")
-@click.option("--before", type=click.IntRange(min=1), metavar="REV", help="Only older changes.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many at most.")
+@click.option("--before", type=whole(1), metavar="REV", help="Only older changes.")
+@click.option("--limit", type=whole(1), metavar="N", help="So many at most.")
 @json_option
 @read_dir_option
 def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> None:

@@ -32,7 +32,16 @@ from desktop.subcommands.moments import MOMENT, NOW
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
 from desktop.subcommands.transfer import NDJSON, blocks, whole
+from server.usage import Checked
 
+
+def _speed(text: str) -> float:
+    if not 0 <= (speed := float(text)) < 1e9:
+        raise ValueError
+    return speed
+
+
+SPEED: Final = Checked("number", _speed, "allowed are 0 and numbers above it")
 BATCH_COMMANDS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of a recorded line: what is longer might, escaped, not fit into the body of one request."""
@@ -79,7 +88,7 @@ class Recorded(NamedTuple):
 @click.option("--to", "until", type=MOMENT, metavar="B", help="Revision or time; now.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=SPEED,
     default=1.0,
     metavar="N",
     help="So many times as fast as it was; 0 is as fast as possible.",

@@ -27,6 +27,7 @@ from desktop.subcommands.arguments import Literal, input_file
 from desktop.subcommands.moments import at_option
 from desktop.subcommands.progress import Bar
 from desktop.subcommands.tables import tell_compacted
+from server.usage import OneOf
 
 BLOCK: Final = 64 * 1024
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
@@ -62,10 +63,8 @@ COUNTS: Final = {
 
 @click.command("import")
 @click.argument("file", type=input_file)
-@click.option("--format", "kind", type=click.Choice(list(MEDIA_TYPES)), help="How FILE is written.")
-@click.option(
-    "--encoding", type=click.Choice(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given."
-)
+@click.option("--format", "kind", type=OneOf(list(MEDIA_TYPES)), help="How FILE is written.")
+@click.option("--encoding", type=OneOf(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @json_option
 @data_dir_option
@@ -87,7 +86,7 @@ def import_(
 
 @click.command("export", cls=Literal)
 @click.argument("match", required=False)
-@click.option("--format", "kind", type=click.Choice(["ndjson", "json", "csv", "env"]))
+@click.option("--format", "kind", type=OneOf(["ndjson", "json", "csv", "env"]))
 @click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
 @at_option
 @read_dir_option

@@ -20,13 +20,14 @@ from desktop.subcommands import (
     shown,
 )
 from desktop.subcommands.arguments import Literal
+from server.usage import whole
 
 
 @click.command("watch", cls=Literal)
 @click.argument("match", default="**")
 @click.option("--after", metavar="REV", help="Only what came after this revision.")
 @click.option("--until", metavar="JSON", help="End when a value equals this.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many lines.")
+@click.option("--count", type=whole(1), help="End after so many lines.")
 @click.option("--exec", "program", metavar="CMD", help="Run CMD with each change on its stdin.")
 @json_option
 @read_dir_option

@@ -1,0 +1,63 @@
+"""Words on the command line that are not taken: which, and what is allowed, in our words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import ROOT
+from shell import Shell
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("get", "KEY is missing."),
+        ("set k", "VALUE is missing."),
+        ("run", "NAME is missing."),
+        ("rm", "KEY|PREFIX. is missing."),
+        ("get --at", "The option --at takes a value behind it."),
+        ("export --history=1", "The option --history takes no value."),
+        ("path x y", "'x y' is too much; allowed are options alone."),
+        ("toggle a b", "'b' is too much; allowed are KEY."),
+        ("nothing", "There is no subcommand nothing; there are add, backup, compact, diff,"),
+        (
+            "--jsno",
+            "There is no option --jsno; allowed are --data-dir, --engine,",
+        ),
+        (
+            "import --jsno x",
+            "There is no option --jsno; allowed are --format, --encoding,",
+        ),
+        ("watch --count x", "--count is 'x'; allowed is an integer from 1."),
+        ("watch --count 0", "--count is '0'; allowed is an integer from 1."),
+        ("log --limit -1", "--limit is '-1'; allowed is an integer from 1."),
+        ("log --limit ²", "--limit is '²'; allowed is an integer from 1."),
+        ("log --status foo", "--status is 'foo'; allowed are accepted, rejected."),
+        ("ls --type text", "--type is 'text'; allowed are null, boolean, number, string, array,"),
+        ("import --format xml x", "--format is 'xml'; allowed are ndjson, json, csv, env, lines."),
+        ("replay --speed fast x", "--speed is 'fast'; allowed are 0 and numbers above it."),
+        ("replay --speed nan x", "--speed is 'nan'; allowed are 0 and numbers above it."),
+        ("get --at noon k", "--at is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
+        ("diff 1 noon", "TO is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
+    ],
+)
+def test_what_is_not_taken_is_told_with_what_is(tmp_path: Path, words: str, told: str) -> None:
+    done = Shell(tmp_path / "store")(*words.split())
+    assert (done.status, done.out) == (2, "")
+    assert f"Error: {told}" in done.err, done.err
+
+
+def test_so_does_the_server(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "serve", "--jsno"],
+        cwd=ROOT,
+        env={**os.environ, "SIGNALBOX_DATA_DIR": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no option --jsno; allowed are --data-dir, --port, --engine," in done.stderr
