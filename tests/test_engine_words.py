@@ -18,6 +18,7 @@ import trustme
 
 import brokers
 from nats_server import NatsServer
+from nodes import KINDS, Site, address_at, broker, lost, post, refused_start, until
 from ports import free_port
 from redis_server import RedisServer
 from server.engines import redis_connection
@@ -28,6 +29,7 @@ from server.engines.redis_connection import said
 from server.errors import StoreError, Unavailable
 from server.failures import reason
 from server.joining import shared_log
+from shell import Shell
 from tcp_proxy import Proxy
 
 FOREIGN: Final = (
@@ -185,6 +187,33 @@ def test_a_certificate_that_cannot_be_trusted(
     assert "certificate is not of an authority that is trusted" in told(address)
     known = f"{address}?ca={papers / 'ca.pem'}"
     assert "certificate is for another name" in told(known)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_says_in_its_status_why_the_log_is_away(kind: str, tmp_path: Path) -> None:
+    with (
+        broker(kind, tmp_path / kind) as engine,
+        Site(tmp_path, address=address_at(engine.url)) as site,
+    ):
+        node = site.node()
+        engine.kill()
+        until(lambda: "nobody listens there" in (lost(node)["problem"] or ""))
+        told = [lost(node)["problem"], post(node, "set", key="k", value=1)["message"]]
+        told += node.stderr.read_text().splitlines()
+    assert not [word for word in FOREIGN for text in told if word in text], told
+
+
+@pytest.mark.parametrize("address", ["nats://127.0.0.1:{}/log", "redis://127.0.0.1:{}/0"])
+def test_a_start_and_a_move_say_why_they_cannot_be(address: str, tmp_path: Path) -> None:
+    where = address.format(free_port())
+    said = refused_start(tmp_path / "new", "--engine", where)
+    assert "cannot be reached: nobody listens there. This new data directory waits" in said
+    shell = Shell(tmp_path / "old")
+    shell.ok("set", "k", "1")
+    done = shell("migrate", "--to", where)
+    assert (done.status, done.out) == (4, "")
+    assert "cannot be reached: nobody listens there." in done.err
+    assert not [word for word in FOREIGN if word in said + done.err]
 
 
 def exceptions(module: Any) -> list[type[Exception]]:
