@@ -23,7 +23,7 @@ from desktop.log import MOST_BYTES, open_log, rotate
 from desktop.memory import Seat
 from desktop.menus import parts
 from desktop.qt_menus import COLOURS, NAMES
-from desktop.window import GROUND
+from desktop.window import GROUND, reachable
 from harness import ROOT
 from server.errors import Invalid
 from server.reserved import check_setting
@@ -201,6 +201,15 @@ def test_other_programs_get_their_own_libraries(monkeypatch: pytest.MonkeyPatch)
     assert environment({"LD_LIBRARY_PATH": "/bundle"}) == {}
     monkeypatch.delattr("sys.frozen")
     assert environment({"LD_LIBRARY_PATH": "/mine"}) == {"LD_LIBRARY_PATH": "/mine"}
+
+
+@pytest.mark.parametrize(("system", "host"), [("linux", "0a.localhost"), ("darwin", "127.0.0.1")])
+def test_page_is_found_where_names_under_localhost_are_not_known(
+    monkeypatch: pytest.MonkeyPatch, system: str, host: str
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    rest = ":8080/#code=a-b_c&window=app-2"
+    assert reachable(f"http://0a.localhost{rest}") == f"http://{host}{rest}"
 
 
 def test_keys_of_the_menus_read_as_the_platforms_have_them() -> None:
