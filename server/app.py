@@ -39,6 +39,7 @@ from server.log import last_time
 from server.native import NativeThread, aside
 from server.nodewriter import PATIENCE_SECONDS, NodeWriter
 from server.presence import PresenceWatch
+from server.promises import end_promises
 from server.read_only import copied, is_read_only
 from server.readmodel import ReadModel
 from server.settings import Settings
@@ -143,7 +144,10 @@ class App:
     def _writer(self, clock: Clock) -> Writer:
         last_at = last_time(self.database.writer)
         if self.node is None:
-            return Writer(self.engine, self.readmodel, self.feed, clock, last_at)
+            plain = Writer(self.engine, self.readmodel, self.feed, clock, last_at)
+            if self.database.meta("node") and not self.is_read_only:
+                end_promises(self.readmodel, self.feed, plain)
+            return plain
         writer = NodeWriter(
             self.node.engine, self.readmodel, self.feed, clock, last_at, PATIENCE_SECONDS
         )

@@ -5,7 +5,7 @@ somebody else was first, the node catches up and decides again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import random
 from time import monotonic
 from typing import Final
@@ -23,6 +23,7 @@ from server.failures import sentence
 from server.feed import Feed
 from server.group import Group
 from server.outcomes import Outcome
+from server.promises import IN_DOUBT, UNWRITTEN, Promises
 from server.readmodel import ReadModel
 from server.waiting import Patience, Waiting
 from server.writer import Writer
@@ -39,6 +40,8 @@ CONTENDED_SECONDS: Final = 0.1
 TURN_SECONDS: Final = 0.004
 """How long they are waited for."""
 RETRY_SECONDS: Final = 1.0
+KEEPING_SECONDS: Final = 0.1
+"""How often a sender looks who waits for longer until it can be told something."""
 JUDGED_SECONDS: Final = 1.0
 """How long a sender waits whose command is refused whatever the engine says."""
 
@@ -76,13 +79,13 @@ class NodeWriter(Writer):
         self._short_patience = Patience(min(patience, JUDGED_SECONDS), self._give_up)
         self._asked = -patience
         """When the engine was asked last, in seconds of `monotonic`."""
-        self._unkept: list[Outcome] = []
-        """What is to be kept because its sender was promised it."""
-        self._promised = set[str]()
-        """The ids of those among them, or kept, of which nothing is known yet."""
-        self._left_behind = readmodel.in_doubt()
-        """What an earlier process of this node did not know when it ended."""
+        self._is_asking = False
+        """Whether an append has been sent for the first time, and its promises are not kept yet."""
+        self._promises = Promises(readmodel, feed)
+        self._is_left_due = bool(self._promises.left)
         super().__init__(engine, readmodel, feed, clock, last_at)
+        if self._is_left_due:
+            self._work.set()
 
     def receive(self, transactions: Sequence[Transaction]) -> None:
         """Bring what follows in the log to the replica; return when it is there.
@@ -108,19 +111,23 @@ class NodeWriter(Writer):
     def _has_work(self) -> bool:
         if self._unsettled:
             return bool(self._is_due or self._chores or self._arrived)
-        return bool(super()._has_work() or self._arrived)
+        return bool(super()._has_work() or self._arrived or self._is_left_due)
 
     def _write(self) -> None:
         while self._arrived:
             self._take_in(*self._arrived.popleft())
         if self._unsettled:
             self._settle(*self._unsettled)
-        elif self._queue:
-            self._give_way()
+        else:
+            self._settle_left()
+            if self._queue:
+                self._give_way()
         if not self._unsettled:
             super()._write()
-        self._clear_up()
         self._keep_promised()
+        self._is_asking = False
+        if self._is_closing and self._unsettled:
+            self._let_go(self._unsettled[1])
 
     def _give_way(self) -> None:
         """Where others write as well, whoever wrote last lets somebody else be next.
@@ -190,7 +197,7 @@ class NodeWriter(Writer):
 
     def _commit(self, group: Group) -> None:
         if not self._unsettled:
-            self._asked = monotonic()
+            self._asked, self._is_asking = monotonic(), True
         if not group.transactions and any(one.rests_on_state for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
@@ -211,7 +218,7 @@ class NodeWriter(Writer):
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
         if isinstance(error, Unsettled):
             self._unsettled = (group, waiting)
-            self._promise(group)
+            self._promises.make(group)
             self._wake_later(0)
         elif isinstance(error, LogConflict):
             self._decide_again(waiting, error.actual)
@@ -274,13 +281,13 @@ class NodeWriter(Writer):
         self._is_due = False
         try:
             self._catch_up(self._log.last_revision())
-            if rest := self._rest_of(group):
-                self._write_down(rest, self._log.append)
-            elif self.revision == group.expected:
+            if self.revision == group.expected:
                 self._commit(group)
                 self._unsettled = self.doubt = None
                 self._tell(group.transactions, group.outcomes, waiting)
                 return
+            if rest := self._rest_of(group.transactions):
+                self._write_down(rest, self._log.append)
         except LogConflict:
             self._readmodel.abandoned()
             self._wake_later(0)  # now the log has something behind the group's revision
@@ -294,14 +301,33 @@ class NodeWriter(Writer):
         self.doubt = None
         self._sort_out(group, waiting)
 
-    def _rest_of(self, group: Group) -> list[Transaction]:
-        """What the log lacks where it ends within the group."""
-        arrived = self.revision - group.expected
-        if not 0 < arrived < len(group.transactions):
-            return []
-        found = self._readmodel.transactions(group.expected, arrived)
-        is_of_group = found[-1].id == group.transactions[arrived - 1].id
-        return group.transactions[arrived:] if is_of_group else []
+    def _rest_of(self, sent: Sequence[Transaction]) -> Sequence[Transaction]:
+        """What the log lacks of what was sent, where it ends within that or directly before it."""
+        arrived = self.revision - sent[0].revision + 1 if sent else -1
+        if not 0 <= arrived < len(sent):
+            return ()
+        last = self._readmodel.transactions(self.revision - 1, 1) if arrived else ()
+        return sent[arrived:] if all(one.id == sent[arrived - 1].id for one in last) else ()
+
+    def _settle_left(self) -> None:
+        """As `_settle`, for what an earlier process of this node had sent when it ended."""
+        if self._is_left_due and not self._promises.has_gone_by(self.revision):
+            try:
+                self._catch_up(self._log.last_revision())
+                if rest := self._rest_of(self._promises.sent_before()):
+                    self._write_down(rest, self._log.append)
+            except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
+                self._readmodel.abandoned()
+                self._is_left_due = isinstance(error, LogConflict)
+                if not self._is_left_due:
+                    gevent.spawn_later(RETRY_SECONDS, self._left_is_due)
+                return
+        self._is_left_due = False
+        self._promises.settle_left(self.revision)
+
+    def _left_is_due(self) -> None:
+        self._is_left_due = True
+        self._work.set()
 
     def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:
         """Tell those whose transaction is in the log; decide the others again."""
@@ -311,15 +337,13 @@ class NodeWriter(Writer):
         for one, outcome in zip(waiting, group.outcomes, strict=True):
             if outcome.is_logged and (outcome.revision, outcome.attempt.id) in there:
                 one.settle(outcome)
-                self._settled([(one, outcome)])
+                self._promises.meet([(one, outcome)])
             else:
                 left.append(one)
         self._requeue(left)
 
     def _wake_later(self, seconds: float = RETRY_SECONDS) -> None:
         gevent.spawn_later(seconds, self._settle_soon)
-        if self._is_closing and self._unsettled:
-            self._let_go(self._unsettled[1])
 
     def _settle_soon(self) -> None:
         self._is_due = True
@@ -330,7 +354,8 @@ class NodeWriter(Writer):
         self._unsettled = None
         for one in waiting:
             one.settle(self._give_up(one))
-        self._refuse_all(Unavailable("The server is ending. Nothing was written."))
+        self._refuse_all(Unavailable(f"The server is ending. {UNWRITTEN}"))
+        self._keep_promised()
 
     # What senders are told that have waited for long enough, and what is owed to them then.
 
@@ -338,10 +363,15 @@ class NodeWriter(Writer):
         """What is refused whatever the engine says need not wait for it."""
         return self._short_patience if attempt.refusal else self._patience
 
-    def _patience_left(self) -> float:
-        """The engine is waited for, not this computer: what takes long to decide may do so."""
+    def _patience_left(self, waiting: Waiting) -> float:
+        """The engine is waited for, not this computer: what takes long to decide may do so.
+
+        And nobody is promised an outcome before that promise is kept: the engine's answer to what
+        is large may take longer.
+        """
         seconds = self._patience.seconds
-        return seconds if self._is_deciding else self._asked + seconds - monotonic()
+        left = seconds if self._is_deciding else self._asked + seconds - monotonic()
+        return max(left, KEEPING_SECONDS) if self._is_asking and waiting.is_taken else left
 
     def _give_up(self, waiting: Waiting) -> Outcome:
         attempt = waiting.attempt.without_payload()
@@ -349,7 +379,7 @@ class NodeWriter(Writer):
         if attempt.refusal:
             error = attempt.refusal
         elif waiting.is_taken and not attempt.dry_run:
-            error = Unknown(_IN_DOUBT.format(attempt.id))
+            error = Unknown(IN_DOUBT.format(attempt.id))
         else:
             outcome = outcome._replace(error=Unavailable(_UNTRIED))
             self._feed.publish((), (outcome,))
@@ -365,68 +395,24 @@ class NodeWriter(Writer):
         outcomes: Sequence[Outcome],
         waiting: Sequence[Waiting],
     ) -> None:
-        super()._tell(transactions, outcomes, waiting)
-        self._settled(zip(waiting, outcomes, strict=True))
-
-    def _settled(self, told: Iterable[tuple[Waiting, Outcome]]) -> None:
-        """What was promised, and is not kept with the commit, is kept behind it."""
-        for one, outcome in told:
-            if one.attempt.id in self._promised or (one.is_owed and not outcome.needs_commit):
-                self._unkept.append(outcome._replace(is_owed=one.is_owed))
-                self._promised.discard(one.attempt.id)
-
-    def _promise(self, group: Group) -> None:
-        """Keep who may be told that the outcome comes later: this process may end before."""
-        for one in group.outcomes:
-            if one.needs_commit:
-                error = Unknown(_IN_DOUBT.format(one.attempt.id))
-                doubt = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
-                self._unkept.append(doubt)
-                self._promised.add(one.attempt.id)
-
-    def _clear_up(self) -> None:
-        """What an earlier process left in doubt has its outcome once the log has gone on.
-
-        Until then it may still arrive.
-        """
-        if not any(one.revision < self.revision for one in self._left_behind):
-            return
-        settled = [one for one in self._left_behind if one.revision < self.revision]
-        self._left_behind = [one for one in self._left_behind if one.revision >= self.revision]
-        for one in settled:
-            outcome = one._replace(revision=self.revision, is_logged=True)
-            if self._readmodel.first_outcome(one.attempt.id) is None:
-                outcome = one._replace(error=Unavailable(_NEVER_WRITTEN), is_owed=True)
-                self._feed.publish((), (outcome,))
-            self._unkept.append(outcome)
+        told = list(zip(waiting, outcomes, strict=True))
+        now = [(one, outcome) for one, outcome in told if not Promises.is_late(one, outcome)]
+        super()._tell(transactions, [outcome for _, outcome in now], [one for one, _ in now])
+        self._promises.meet(told)
 
     def _keep_promised(self) -> None:
-        if not self._unkept:
-            return
-        kept = self._unkept[:]
         try:
-            self._log.append((), self.revision, lambda: self._readmodel.settle(kept))
+            self._promises.keep(lambda work: self._log.append((), self.revision, work))
         except Exception:  # noqa: BLE001 - as on a full disk: it is tried again
-            self._readmodel.abandoned()
             gevent.spawn_later(RETRY_SECONDS, self._work.set)
-        else:
-            del self._unkept[: len(kept)]
 
 
 def _untouched(error: SignalboxError) -> SignalboxError:
     """Says so, where the engine was away."""
-    is_told = isinstance(error, NoRoom) or error.message.endswith(_UNWRITTEN)
+    is_told = isinstance(error, NoRoom) or error.message.endswith(UNWRITTEN)
     if isinstance(error, Unavailable) and not is_told:
-        return Unavailable(f"{error.message} {_UNWRITTEN}")
+        return Unavailable(f"{error.message} {UNWRITTEN}")
     return error
 
 
-_UNWRITTEN: Final = "Nothing was written."
-_IN_DOUBT: Final = (
-    "The engine has not answered: whether it was written is told later, as attempt {}; "
-    "sent again under the same id it is never written twice."
-)
-_NEVER_WRITTEN: Final = (
-    f"The server ended before the engine had answered; it was not written there. {_UNWRITTEN}"
-)
-_UNTRIED: Final = f"The engine has not answered those before. {_UNWRITTEN}"
+_UNTRIED: Final = f"The engine has not answered those before. {UNWRITTEN}"

@@ -1,6 +1,7 @@
 """What became of an attempt: the answer its sender gets, and what is kept of it."""
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
@@ -8,8 +9,8 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from server.commands import Attempt
-from server.errors import IdReused, SignalboxError, is_remembered
-from server.events import REVERSING, Transaction
+from server.errors import IdReused, SignalboxError, StoreError, is_remembered
+from server.events import REVERSING, Transaction, decode, encode
 
 KEPT: Final = 100_000
 """How many rejected and unchanged outcomes are remembered."""
@@ -30,6 +31,8 @@ class Outcome(NamedTuple):
     """Whether another node has decided it."""
     is_owed: bool = False
     """Whether its sender was told that it comes later: then it is kept whatever it is."""
+    sent: Transaction | None = None
+    """What was sent to the log, where it is not known what became of that."""
 
     @property
     def http_status(self) -> int:
@@ -139,12 +142,22 @@ def in_doubt(connection: apsw.Connection) -> list[Outcome]:
     """Those of whose attempts it was not known when they were kept what became of them."""
     found = []
     for identity, fingerprint, revision, details in connection.execute(_IN_DOUBT):
-        record = json.loads(details)["record"]
+        known = json.loads(details)
+        record = known["record"]
         attempt = Attempt(
             identity, record["actor"], record["type"], fingerprint, None, key=record.get("key")
         )
-        found.append(Outcome(attempt, record["at"], revision))
+        sent = _sent(**known["sent"]) if "sent" in known else None
+        found.append(Outcome(attempt, record["at"], revision, sent=sent))
     return found
+
+
+def _sent(revision: int, event: str) -> Transaction | None:
+    """As `_row` has kept it; None where this program does not understand it."""
+    try:
+        return decode(b64decode(event), revision)
+    except (StoreError, ValueError):
+        return None
 
 
 def listed(
@@ -220,6 +233,9 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
     attempt = outcome.attempt
     answer = outcome.answer()
     details = {"answer": answer | {"http_status": outcome.http_status}, "record": outcome.record()}
+    if sent := outcome.sent:
+        event = b64encode(encode(sent)).decode()
+        details["sent"] = {"revision": sent.revision, "event": event}
     return (
         attempt.id,
         attempt.fingerprint,

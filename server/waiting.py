@@ -12,12 +12,12 @@ from server.outcomes import Outcome
 class Patience(NamedTuple):
     """For how many seconds senders wait at least, and what they are told then.
 
-    `left` tells for how many more they wait once those are over.
+    `left` tells for how many more each waits once those are over.
     """
 
     seconds: float
     answer: Callable[["Waiting"], Outcome]
-    left: Callable[[], float] = lambda: 0.0
+    left: Callable[["Waiting"], float] = lambda _: 0.0
 
 
 class Waiting:
@@ -41,7 +41,7 @@ class Waiting:
             seconds = self._patience.seconds
             while self._outcome is None and seconds > 0:
                 gevent.with_timeout(seconds, self._settled, timeout_value=None)
-                seconds = self._patience.left()
+                seconds = self._patience.left(self)
             self.gave_up = self._outcome is None
             return self._outcome or self._patience.answer(self)
         finally:

@@ -1,7 +1,6 @@
 """What was told `unknown` gets an outcome, whatever it becomes; and what need not be, is not."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ from any_engine import NodeStore, full
 from brokers import new_log
 from server.commands import Attempt, read_attempt, read_line
 from server.decide import Changes, State, judged, prepared
-from server.engines.address import read_address
-from server.engines.base import Unsettled
 from server.errors import Unavailable, Unknown
-from server.events import Change, Transaction
+from server.events import Transaction
 from server.http.batches import Batch, room
-from server.joining import shared_log
-from server.outcomes import Outcome
-from server.waiting import Waiting
-
-PATIENCE = 0.2
+from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 
 @pytest.fixture(params=["nats", "redis"])
@@ -35,32 +28,9 @@ def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
         yield made
 
 
-class Silence:
-    """Nothing that is sent meanwhile arrives, and nothing is answered."""
-
-    def __init__(self, store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._patch = monkeypatch
-        self._log = store.log
-        self.real = store.log.append, store.log.last_revision
-        self.sent: list[Transaction] = []
-        monkeypatch.setattr(self._log, "append", self._append)
-        monkeypatch.setattr(self._log, "last_revision", self._unanswered)
-
-    def end(self, append: Callable[..., None] | None = None) -> None:
-        """From now on it answers; appends by `append`, if that is given."""
-        self._patch.setattr(self._log, "append", append or self.real[0])
-        self._patch.setattr(self._log, "last_revision", self.real[1])
-
-    def deliver(self) -> None:
-        """What was sent arrives late."""
-        self.real[0](self.sent, self.sent[0].revision - 1)
-
-    def _append(self, transactions: Sequence[Transaction], _expected: int) -> None:
-        self.sent = list(transactions)
-        raise Unsettled("nobody answers")
-
-    def _unanswered(self) -> int:
-        raise Unavailable("nobody answers.")
+@pytest.fixture
+def announced(store: NodeStore) -> Announced:
+    return Announced(store)
 
 
 @pytest.fixture
@@ -72,53 +42,28 @@ def refusing(_transactions: Sequence[Transaction], _expected: int) -> None:
     raise Unavailable("The server takes nothing.")
 
 
-def sent(store: NodeStore, identity: str, **command: Any) -> Waiting:
-    body = {"type": "set", "key": "k", "value": 1} | command | {"id": identity}
-    return store.writer.enqueue(judged(read_attempt(body, "me", "unused")))
-
-
-def told_unknown(store: NodeStore, identity: str, **command: Any) -> None:
-    assert isinstance(sent(store, identity, **command).wait().error, Unknown)
-    assert store.readmodel.attempt(identity) is None
-
-
-def somebody_else_writes(address: str, revision: int = 1) -> None:
-    with closing(shared_log(read_address(address))) as other:
-        other.connect(None)
-        change = Change("z", str(revision), revision == 1)
-        made = Transaction(revision, f"other-{revision}", "you", revision, "set", b"f", [change])
-        other.append([made], revision - 1)
-
-
-def outcome(store: NodeStore, identity: str) -> dict[str, Any]:
-    with gevent.Timeout(20):
-        while (record := store.readmodel.attempt(identity)) is None:
-            gevent.sleep(0.01)
-    return record
-
-
 def test_what_is_refused_in_the_end_is_found_as_refused(
-    store: NodeStore, silence: Silence, address: str
+    store: NodeStore, silence: Silence, announced: Announced, address: str
 ) -> None:
-    announced: list[Outcome] = []
-    store.feed.listen(lambda _, outcomes: announced.extend(outcomes))
     told_unknown(store, "doubt")
     somebody_else_writes(address)
     silence.end(refusing)
-    record = outcome(store, "doubt")
+    record = announced.outcome("doubt")
     assert (record["status"], record["code"]) == ("rejected", "unavailable")
     assert record["message"].endswith("Nothing was written.")
-    assert [one.answer()["code"] for one in announced if one.attempt.id == "doubt"] == [
-        "unavailable"
-    ]
+    assert announced.codes("doubt") == ["unavailable"]
     silence.end()
     again = sent(store, "doubt").wait()  # it was never written: a new attempt
     assert (again.error, again.answer()["duplicate"]) == (None, False)
-    assert outcome(store, "doubt")["status"] == "accepted"
+    assert announced.outcome("doubt")["status"] == "accepted"
 
 
 def test_what_is_refused_because_the_log_cannot_be_followed_is_found(
-    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+    store: NodeStore,
+    silence: Silence,
+    announced: Announced,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told_unknown(store, "doubt")
     somebody_else_writes(address)
@@ -131,21 +76,23 @@ def test_what_is_refused_because_the_log_cannot_be_followed_is_found(
 
     real = silence.real[0]
     silence.end(overtaken)
-    assert outcome(store, "doubt")["code"] == "unavailable"
+    assert announced.outcome("doubt")["code"] == "unavailable"
 
 
-def test_what_is_written_in_the_end_has_one_outcome(store: NodeStore, silence: Silence) -> None:
+def test_what_is_written_in_the_end_has_one_outcome(
+    store: NodeStore, silence: Silence, announced: Announced
+) -> None:
     told_unknown(store, "doubt")
     silence.deliver()
     silence.end()
-    assert outcome(store, "doubt")["status"] == "accepted"
+    assert announced.outcome("doubt")["status"] == "accepted"
     records, _ = store.readmodel.attempts()
     assert [one["id"] for one in records] == ["doubt"]
     assert store.readmodel.in_doubt() == []
 
 
 def test_while_the_disk_is_full_the_outcome_waits_for_room(
-    store: NodeStore, silence: Silence, address: str
+    store: NodeStore, silence: Silence, announced: Announced, address: str
 ) -> None:
     told_unknown(store, "doubt")
     with full(store):
@@ -153,36 +100,7 @@ def test_while_the_disk_is_full_the_outcome_waits_for_room(
         silence.end(refusing)
         waiting = sent(store, "large", value="x" * 200_000).wait()
         assert waiting.answer()["code"] == "unavailable"
-    assert outcome(store, "doubt")["code"] == "unavailable"
-
-
-@pytest.mark.parametrize("arrives", [True, False])
-def test_it_has_its_outcome_also_where_the_server_has_ended_meanwhile(
-    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, arrives: bool
-) -> None:
-    with NodeStore(tmp_path / "signalbox.db", address, PATIENCE) as store:
-        silence = Silence(store, monkeypatch)
-        told_unknown(store, "doubt")
-        if arrives:
-            silence.deliver()
-        store.log.close()
-    with NodeStore(tmp_path / "signalbox.db", address) as store:
-        assert store.readmodel.attempt("doubt") is None
-        store.node.receive(store.log.read(0, 10) or written(address))
-        if arrives:
-            assert outcome(store, "doubt")["status"] == "accepted"
-        else:
-            assert outcome(store, "doubt")["code"] == "unavailable"
-            assert store.run(type="set", key="k", value=1, id="doubt", actor="me").error is None
-    with NodeStore(tmp_path / "signalbox.db", address) as store:
-        assert store.readmodel.in_doubt() == []
-
-
-def written(address: str) -> list[Transaction]:
-    somebody_else_writes(address)
-    with closing(shared_log(read_address(address))) as log:
-        log.connect(None)
-        return log.read(0, 10)
+    assert announced.outcome("doubt")["code"] == "unavailable"
 
 
 # What is never unknown.
@@ -211,7 +129,7 @@ def test_a_dry_run_is_never_in_doubt(store: NodeStore, silence: Silence) -> None
     ],
 )
 def test_what_no_state_could_take_is_refused_while_the_engine_is_silent_and_kept(
-    store: NodeStore, silence: Silence, command: dict[str, Any], code: str
+    store: NodeStore, silence: Silence, announced: Announced, command: dict[str, Any], code: str
 ) -> None:
     doubt = sent(store, "doubt")
     gevent.idle()
@@ -224,7 +142,7 @@ def test_what_no_state_could_take_is_refused_while_the_engine_is_silent_and_kept
     assert bad.wait().answer()["code"] == code
     assert isinstance(doubt.wait().error, Unknown)
     silence.end()
-    assert outcome(store, "bad")["code"] == code
+    assert announced.outcome("bad")["code"] == code
 
 
 def test_a_value_that_is_too_large_never_reaches_the_writer() -> None:
