@@ -44,6 +44,7 @@ from server.read_only import copied, is_read_only
 from server.readmodel import ReadModel
 from server.settings import Settings
 from server.sources.computer import ComputerSource
+from server.storefile import real
 from server.writer import Writer
 
 STORE_FILE: Final = "signalbox.db"
@@ -67,7 +68,7 @@ class App:
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
         self.data_dir = settings.data_dir
-        in_memory, store = settings.engine == "memory", settings.data_dir / STORE_FILE
+        in_memory, store = settings.engine == "memory", real(settings.data_dir / STORE_FILE)
         self.is_read_only = not in_memory and is_read_only(store)
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
@@ -287,12 +288,13 @@ LIMITS: Final = {
 def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
 
-    For so long another one may still hold it: that of a command just typed is about to end.
+    Its lock lies beside the store's file, also where a symbolic link leads there. For so long
+    another one may still hold it: that of a command just typed is about to end.
     """
     os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(data_dir / "server.lock")
+        lock = FileLock(real(data_dir / STORE_FILE).with_name("server.lock"))
         lock.acquire(timeout=seconds)
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None

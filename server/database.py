@@ -196,7 +196,8 @@ class Database:
     """
 
     def __init__(self, path: Path | None, called: Path | None = None) -> None:
-        self.path, self._called = path, called or path or Path()
+        self._called = called or path or Path()
+        self.path = path = storefile.real(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
         if path:

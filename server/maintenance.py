@@ -279,7 +279,7 @@ def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
 
 
 def _path(data_dir: Path) -> Path:
-    path = data_dir / STORE_FILE
+    path = storefile.real(data_dir / STORE_FILE)
     storefile.check_there(path)
     return path
 

@@ -18,6 +18,11 @@ OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
 
 
+def real(path: Path) -> Path:
+    """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def check_kind(path: Path) -> None:
     """Raises `StoreError` for what is no file: who reads a pipe or a device may wait forever."""
     try:
@@ -31,6 +36,7 @@ def check_kind(path: Path) -> None:
 
 def check_there(path: Path) -> None:
     """Raises `StoreError` where there is no store at `path`, or none yet."""
+    path = real(path)
     check_kind(path)
     leftovers.check(path)
     if not path.exists():

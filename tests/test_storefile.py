@@ -16,7 +16,7 @@ from conftest import StartServer
 from harness import SECONDS
 from server import maintenance
 from server.database import Database
-from server.errors import StoreError
+from server.errors import StoreError, StoreInUse
 from shell import PROGRAM, Shell
 
 NAME = "signalbox.db"
@@ -134,3 +134,22 @@ def test_a_hard_link_that_nobody_else_writes_to_is_a_store(tmp_path: Path) -> No
     (tmp_path / "snapshot" / NAME).hardlink_to(tmp_path / NAME)
     with (tmp_path / NAME).open("rb"), closing(Database(tmp_path / "snapshot" / NAME)) as database:
         assert database.meta("store")
+
+
+def test_a_symbolic_link_to_a_store_is_that_store(server: StartServer, tmp_path: Path) -> None:
+    """It has one server, by whatever name; its log, its lock and its sign are beside the file."""
+    first, folder = server(data_dir=tmp_path / "first"), tmp_path / "second"
+    first.set("a", 1)
+    folder.mkdir()
+    (folder / NAME).symlink_to(first.data_dir / NAME)
+    assert maintenance.verify(folder)["revision"] == 1
+    with pytest.raises(StoreInUse):
+        maintenance.rotate_tokens(folder)
+    assert first.kill() < 0
+    second = server(data_dir=folder)
+    second.set("a", 2)
+    with pytest.raises(StoreInUse):
+        maintenance.rotate_tokens(first.data_dir)
+    assert second.stop() == 0
+    assert maintenance.verify(first.data_dir)["revision"] == 2
+    assert [file.name for file in folder.iterdir()] == [NAME]
