@@ -247,7 +247,7 @@ def read_line(line: bytes) -> Command:
 
 
 def _read_line_slowly(line: bytes) -> Command:
-    fields = values.decode(line)
+    fields = values.decode(line, "The line")
     if not isinstance(fields, dict):
         raise Malformed("The line is JSON, but no object; a command is an object with a type.")
     return read_command(fields)

@@ -362,6 +362,19 @@ def test_the_format_is_seen_from_name_or_content(name: str, start: str, kind: st
     assert file.format == kind
 
 
+@pytest.mark.parametrize("kind", ["lines", "env", "csv", "json", "ndjson"])
+@pytest.mark.parametrize("wrong", [b"\0", b"\x00\xd8", b"\x00\xdc\x00\xdc"])
+def test_half_a_character_of_utf_16_is_told_and_nothing_is_swallowed(
+    kind: str, wrong: bytes
+) -> None:
+    text = {"lines": "a = 1\n", "env": "a=1\n", "csv": "key,value\na,1\n", "json": '{"a":1,'}
+    begin = text.get(kind, '{"type":"set","key":"a","value":1}\n').encode("utf-16") + wrong
+    for cuts in (0, 1, 7):
+        _, _, trouble = read(begin, kind, cuts, encoding="utf-16")
+        assert trouble is not None
+        assert "is not UTF-16: it has a part of a character alone" in trouble
+
+
 def test_comments_among_lines_are_passed_over_and_counted_as_lines() -> None:
     """As in sysctl.conf(5): a setting that is commented out is none."""
     text = "# net.x = 1\n\n  ; net.y = 2\n#\nkernel.a = 3 # as it stands\nno pair\nb#;c=4\n;"

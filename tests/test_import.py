@@ -5,14 +5,19 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from brokers import Options
 from conftest import StartServer
-from harness import Server
+from harness import SECONDS, Server
 from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
+from server.formats import File
+from server.formats.text import Row
+from server.http.imports import trouble
+from server.http.lines import RowReader
 
 MIB = 1024 * 1024
 
@@ -270,3 +275,27 @@ def test_an_export_is_imported_into_another_store_and_is_equal(
         summary = there.load(exported)[-1]
         assert (summary["rejected"], summary["status"]) == (0, "accepted")
         assert there.get("export").body == exported
+
+
+class Breaking(File):
+    """One whose reader fails behind its first row, as only a fault of ours could make it."""
+
+    def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+        del blocks
+        yield [Row(1, b"{}")]
+        raise KeyError("xyz")
+
+
+def test_a_file_of_which_not_all_was_read_is_never_taken_for_whole(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    handler = SimpleNamespace(server=SimpleNamespace(stopping=False), close_connection=False)
+    reader = RowReader({"wsgi.input": None, "signalbox.handler": handler}, Breaking("ndjson"))
+    assert reader.take(SECONDS) == [Row(1, b"{}")]
+    assert reader.take(SECONDS) is None
+    error = trouble(reader)
+    assert error is not None
+    assert (error.code, handler.close_connection) == ("internal", True)
+    assert "not read to its end" in error.message
+    assert "xyz" not in error.message
+    assert "xyz" in capfd.readouterr().err  # for whoever mends it

@@ -228,8 +228,17 @@ def test_json_is_checked_while_one_types_and_keeps_every_digit(window: Window) -
         '{\n  "n": 123456789012345678901234567890,\n  "f": 1.0\n}'
     )
     window["#draft"].fill('{"n": 123456789012345678901234567891,}')
-    expect(window["#wrong"]).to_contain_text("This is not JSON")
+    expect(window["#wrong"]).to_have_text(
+        "This is not JSON: its character 38, }, cannot stand there."
+    )
     expect(window["#set"]).to_be_disabled()
+    window["#draft"].fill('{"n": [1')
+    expect(window["#wrong"]).to_have_text("This is not JSON: it ends where more is needed.")
+    window["#draft"].fill("plain")
+    expect(window["#wrong"]).to_have_text(
+        "This is not JSON: names and texts stand in double quotes, with one comma between two "
+        "members."
+    )
     window["#draft"].fill('{"n": 123456789012345678901234567891}')
     expect(window["#wrong"]).to_be_empty()
     window.press("Control+Enter")

@@ -65,6 +65,23 @@ def test_what_would_change_nothing_or_cannot_be_read_is_not_offered(
     assert window.server.get("/queries/state/i.new").status == 404
 
 
+def test_what_a_browser_says_of_a_lost_server_is_not_passed_on(
+    window: Window, tmp_path: Path
+) -> None:
+    for name in ("a.env", "b.env"):
+        (tmp_path / name).write_text("I_NEW=1")
+    said = "The server did not answer to the end: it is away, or the file cannot be read any more."
+    window.page.route("**/commands/import?*dry_run*", lambda route: route.abort())
+    choose(window, tmp_path / "a.env")
+    expect(window["#import-count"]).to_have_text(said)
+    window.press("Escape")
+    window.page.unroute("**/commands/import?*dry_run*")
+    window.page.route("**/commands/import?*id=*", lambda route: route.fulfill(body="<html>"))
+    choose(window, tmp_path / "b.env")
+    window["#import-confirm"].click()
+    expect(window["#done"]).to_contain_text(f"b.env: {said} Activity lists what was imported.")
+
+
 def test_two_equal_names_are_told_and_a_mark_at_the_beginning_costs_nothing(
     window: Window, tmp_path: Path
 ) -> None:

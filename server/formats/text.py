@@ -104,9 +104,15 @@ def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
         yield from blocks
         return
     decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
-    for block in blocks:
-        yield decoder.decode(block).encode(errors="surrogateescape")
-    yield decoder.decode(b"", final=True).encode(errors="surrogateescape")
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode(errors="surrogateescape")
+        yield decoder.decode(b"", final=True).encode(errors="surrogateescape")
+    except UnicodeError as error:
+        raise Malformed(
+            f"The file is not {encoding.upper()}: it has a part of a character alone. Nothing "
+            "behind that was read."
+        ) from error
 
 
 def lines(blocks: Iterator[bytes]) -> Iterator[Line]:

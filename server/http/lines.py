@@ -1,11 +1,14 @@
 """Reads a file in a request's body row by row, ahead of whoever takes the rows."""
 
+import traceback
 from collections.abc import Iterator
 from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 
+from server.errors import Internal
+from server.failures import reason
 from server.formats import File
 from server.formats.text import Row
 from server.turns import rest
@@ -74,6 +77,10 @@ class RowReader:
         except OSError as error:
             self.error = error
             self._handler.close_connection = True  # where another request begins cannot be known
+        except Exception as error:  # noqa: BLE001 - told; else what was read would pass for all
+            traceback.print_exception(error)
+            self._handler.close_connection = True
+            self.file.trouble = Internal(f"The file was not read to its end: {reason(error)}.")
         finally:
             self._ended = True
             self._arrived.set()

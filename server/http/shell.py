@@ -156,9 +156,9 @@ def _code(environ: dict[str, Any]) -> str:
 def _signals(text: str | None) -> dict[str, Any]:
     try:
         # Bottle gives the bytes of a parameter as characters.
-        signals = values.decode((text or "{}").encode("latin-1"))
+        signals = values.decode((text or "{}").encode("latin-1"), "The parameter datastar")
     except SignalboxError as error:
-        raise Invalid(f"The parameter datastar cannot be read: {error.message}") from error
+        raise Invalid(error.message) from error
     if not isinstance(signals, dict):
         raise Invalid("The parameter datastar is not a JSON object.")
     return signals

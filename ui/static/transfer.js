@@ -1,11 +1,13 @@
 // Files: keys to a file that the system asks a place for, and what the server reads from one.
 
+import { strange } from "./access.js";
 import { $, byId } from "./picture.js";
 import { isPast } from "./past.js";
 import { save } from "./save.js";
 import { tell, undo } from "./undo.js";
 import { escaped } from "./values.js";
 
+const BROKEN = "The server did not answer to the end: it is away, or the file cannot be read any more.";
 const NAMED = 8; // rejected lines that the preview names
 
 const input = byId("import");
@@ -47,8 +49,8 @@ async function preview() {
   let lines;
   try {
     lines = await sent({ dry_run: "1" });
-  } catch (error) {
-    lines = [{ status: "rejected", message: error.message }];
+  } catch {
+    lines = [{ status: "rejected", message: strange() || BROKEN }];
   }
   if (mine !== asking) return;
   const { status, message, changes = 0 } = lines.at(-1);
@@ -81,8 +83,8 @@ confirm.addEventListener("click", async () => {
   const id = crypto.randomUUID();
   try {
     report(name, id, await sent({ id }));
-  } catch (error) {
-    tell(`${name} was not imported. ${error.message}`);
+  } catch {
+    tell(`${name}: ${strange() || BROKEN} Activity lists what was imported.`);
   }
 });
 

@@ -31,8 +31,16 @@ export function rawOf(text, kind) {
     JSON.parse(trimmed);
     return { raw: trimmed };
   } catch (error) {
-    return { wrong: trimmed === "" ? "JSON is needed here." : `This is not JSON: ${error.message}` };
+    return { wrong: trimmed === "" ? "JSON is needed here." : `This is not JSON: ${whyNot(trimmed, error.message)}.` };
   }
+}
+
+/** Where a text stops being JSON: browsers tell the place, some of them, in words of their own. */
+function whyNot(text, said) {
+  const at = Number(/position (\d+)/.exec(said)?.[1] ?? NaN);
+  if (/end of|unterminated/i.test(said) || at >= text.length) return "it ends where more is needed";
+  if (at >= 0) return `its character ${at + 1}, ${String.fromCodePoint(text.codePointAt(at))}, cannot stand there`;
+  return "names and texts stand in double quotes, with one comma between two members";
 }
 
 /** A new key's value as people type it: JSON where it parses, else text. */
