@@ -159,6 +159,9 @@ class Conflict(SignalboxError):
 class IdReused(SignalboxError):
     code, status = "id_reused", 409
 
+    def __init__(self, identity: str) -> None:
+        super().__init__(f"The id {identity} was used before, for another command.")
+
 
 class NothingToUndo(SignalboxError):
     code, status, remembered = "nothing_to_undo", 409, True
@@ -209,7 +212,7 @@ class StoreInUse(StoreError):
 
 
 def rebuilt(fields: dict[str, Any]) -> SignalboxError:
-    """The refusal that `SignalboxError.fields` tells of, as another node has sent it."""
+    """The refusal that `SignalboxError.fields` tells of, as another node or an answer has it."""
     kinds = {kind.code: kind for kind in SignalboxError.__subclasses__()}
     kind = kinds.get(fields.get("code", ""), Internal)
     error = kind.__new__(kind)

@@ -125,7 +125,7 @@ class Group:
             return None
         fingerprint, answer = found
         if fingerprint != attempt.fingerprint:
-            raise IdReused(f"The id {attempt.id} was used before, for another command.")
+            raise IdReused(attempt.id)
         return answer
 
     def _earlier(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:

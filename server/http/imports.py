@@ -1,6 +1,5 @@
 """`POST /commands/import`: commands line by line, applied in batches while the body is read."""
 
-import hashlib
 import json
 import re
 from bisect import bisect_left
@@ -13,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from server.commands import Attempt, Command, Put, Timed, check_actor, read_line
 from server.decide import MAX_TRANSACTION_BYTES, prepared
-from server.errors import Invalid, SignalboxError, TornBody, Unavailable
+from server.errors import Invalid, SignalboxError, TornBody, Unavailable, rebuilt
 from server.formats import File
 from server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
 from server.http.answers import HEADERS, StartResponse, refuse
@@ -22,6 +21,7 @@ from server.http.commands import DEFAULT_ACTORS, check_media_type
 from server.http.lines import RowReader
 from server.http.parameters import parameters
 from server.http.records import is_record
+from server.http.repeats import Rows, rows_in
 from server.outcomes import Outcome
 from server.turns import rest
 from server.waiting import Waiting
@@ -50,12 +50,11 @@ class Import:
     def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
         self._writer = writer
         self._id, self._actor, self._atomic = identity, actor, atomic
-        self._number = self._bytes = 0
+        self._so_far, self._bytes = Rows(), 0
         self._batch = 1
         self._room = room(writer.max_bytes)
         self._batch_ends = self._end_of_batch()
         self._lines: list[Line] = []
-        self._digest = hashlib.blake2b(digest_size=8)
         self._flying: tuple[Waiting, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
         self._told = self._since = 0.0
@@ -102,20 +101,19 @@ class Import:
             fitting = self._fitting(rows)
             self._read(rows[:fitting])
             rows = rows[fitting:]
-            if self._number >= self._batch_ends or self._bytes >= self._room.bytes:
+            if self._so_far.number >= self._batch_ends or self._bytes >= self._room.bytes:
                 self._submit()
 
     def _fitting(self, rows: list[Row]) -> int:
         """How many of the rows end the batch, or do not fill it; however they arrived."""
         lengths = accumulate(len(row.text) + 1 for row in rows)
         filling = bisect_left(list(lengths), self._room.bytes - self._bytes) + 1
-        return max(min(filling, self._batch_ends - self._number), 1)
+        return max(min(filling, self._batch_ends - self._so_far.number), 1)
 
     def _read(self, rows: list[Row]) -> None:
         if not self._lines:
             self._since = monotonic()
         for row in rows:
-            self._number += 1
             if row.command is None and (not row.text or row.text.isspace()):
                 continue
             self.counts["lines"] += 1
@@ -125,7 +123,7 @@ class Import:
             else:
                 self._lines.append((row.number, command))
         gathered = b"\n".join([*(row.text for row in rows), b""])
-        self._digest.update(gathered)
+        self._so_far.add(gathered, len(rows))
         self._bytes += len(gathered)
         if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
             self.failure = self.failure or too_much(self._bytes, self._room, atomic=True)
@@ -156,7 +154,7 @@ class Import:
             id=f"{self._id}-{self._batch}",
             actor=self._actor,
             type="import",
-            fingerprint=self._number.to_bytes(8) + self._digest.digest(),
+            fingerprint=self._so_far.fingerprint,
             command=None,
             **fields,
         )
@@ -179,9 +177,11 @@ class Import:
         sender had paused, so that each is recognised and none is applied twice.
         """
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
-        end = 0 if known is None else int.from_bytes(known[:8])
-        self._may_end_early = not self._atomic and end <= self._number
-        return self._number + self._room.lines if self._may_end_early or self._atomic else end
+        end = 0 if known is None else rows_in(known)
+        self._may_end_early = not self._atomic and end <= self._so_far.number
+        return (
+            self._so_far.number + self._room.lines if self._may_end_early or self._atomic else end
+        )
 
     def _land(self) -> None:
         if self._flying is None:
@@ -190,7 +190,7 @@ class Import:
         outcome: Outcome = waiting.wait()
         answer = outcome.answer()
         if answer["status"] != "accepted":
-            self.failure = outcome.error or Invalid(answer["message"])
+            self.failure = outcome.error or rebuilt(answer)
             return
         for rejection in batch.rejections:
             self._reject(rejection)

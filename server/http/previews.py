@@ -4,7 +4,7 @@ The file is kept until all of it is there, and is then read in a native thread a
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from time import monotonic
@@ -14,10 +14,10 @@ import apsw
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from server import log, state, values
+from server import log, outcomes, state, values
 from server.commands import Command, Put
 from server.decide import MAX_CHANGES, Changes, Entry, decide, too_many
-from server.errors import SignalboxError, Unavailable
+from server.errors import IdReused, SignalboxError, Unavailable
 from server.events import Transaction
 from server.formats import File
 from server.formats.text import Row
@@ -26,6 +26,7 @@ from server.http.continuation import Comparison, not_atomic, twice, with_news
 from server.http.imports import IDLE_SECONDS, PROGRESS_SECONDS, SPOOLED, command_of, trouble
 from server.http.lines import BLOCK, RowReader
 from server.http.records import is_record, record_of
+from server.http.repeats import Repeats
 from server.readmodel import ReadModel
 from server.writer import Writer
 
@@ -108,19 +109,37 @@ class _Preview:
         """Read every row as an import would; in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
         draft = _Draft(connection, self.counts["revision"], self._max_bytes)
+        repeats = Repeats(self._id, self._atomic, partial(outcomes.find, connection))
         try:
             for row in self._kept.rows():
-                if self.is_over or self.failure:
+                if self.is_over or not self._goes_on(repeats):
                     return
                 if row.command is not None or row.text.strip():
-                    self._row(row, draft)
+                    self._row(row, draft, repeats)
                 self._batch.end(row)
+                self._known(partial(repeats.end, row))
             self.failure = self.failure or self._kept.trouble
+            self._known(repeats.finish)
             self._count(draft)
         finally:
             draft.close()
 
-    def _row(self, row: Row, draft: "_Draft") -> None:
+    def _goes_on(self, repeats: Repeats) -> bool:
+        """A remembered refusal of all is told only where its id was not used for another file."""
+        is_kept = self._atomic and self.failure is not None and self.failure.remembered
+        return self.failure is None or (is_kept and repeats.is_known)
+
+    def _known(self, end: Callable[[], int]) -> None:
+        """What an import under the same id has done before is not done again."""
+        if self._is_history:
+            return
+        try:
+            self.counts["duplicates"] += end()
+        except SignalboxError as error:
+            if self.failure is None or isinstance(error, IdReused):
+                self.failure = error.with_traceback(None)
+
+    def _row(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
         if self._is_history is None:
             self._is_history = is_record(row.text)
             if self._is_history and self._atomic:
@@ -131,10 +150,18 @@ class _Preview:
             if self._is_history:
                 self._record(row, draft)
             else:
-                draft.do(command_of(row), self._batch)
-                self.counts["accepted"] += 1
+                self._command(command_of(row), draft, repeats)
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
+
+    def _command(
+        self, command: Command | Put | SignalboxError, draft: "_Draft", repeats: Repeats
+    ) -> None:
+        if repeats.is_known and not isinstance(command, SignalboxError):
+            repeats.take()
+            return
+        draft.do(command, self._batch)
+        self.counts["accepted"] += 1
 
     def _record(self, row: Row, draft: "_Draft") -> None:
         if (one := draft.taken(record_of(row))) is None:
