@@ -216,6 +216,31 @@ def test_a_start_and_a_move_say_why_they_cannot_be(address: str, tmp_path: Path)
     assert not [word for word in FOREIGN if word in said + done.err]
 
 
+@pytest.mark.parametrize("scheme", ["tls", "rediss"])
+def test_files_of_an_address_that_cannot_be_read_are_named(scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "junk").write_text("junk")
+    address, none, junk = (
+        f"{scheme}://127.0.0.1:{free_port()}",
+        tmp_path / "none",
+        tmp_path / "junk",
+    )
+    missing, broken = "there is no such file or folder", "needed are PEM files that belong together"
+    for options, text in (
+        (f"ca={none}", f"The option ca, {none}, cannot be read: {missing}."),
+        (f"ca={junk}", f"The option ca, {junk}, cannot be read: {broken}."),
+        (
+            f"cert={junk}&key={none}",
+            f"The options cert and key, {junk} and {none}, cannot be read: {broken}.",
+        ),
+    ):
+        assert told(f"{address}?{options}") == text
+
+
+def test_a_database_that_redis_does_not_have() -> None:
+    text = told(f"redis://127.0.0.1:{brokers.redis().port}/999")
+    assert "cannot hold the log: it has no database of that number." in text
+
+
 def exceptions(module: Any) -> list[type[Exception]]:
     found = [one for one in vars(module).values() if inspect.isclass(one)]
     return [one for one in found if issubclass(one, Exception)]

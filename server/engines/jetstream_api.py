@@ -13,6 +13,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from server.engines import certificates
 from server.engines.address import Address
 from server.engines.base import Foundation, Standing, weakness
 from server.engines.hosts import CutOff
@@ -163,17 +164,10 @@ def _context(address: Address) -> _Context | None:
     """Raises `StoreError` where its files cannot be read."""
     if not address.is_encrypted:
         return None
-    given, context = address.options, _Context(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if "ca" in given:
-            context.load_verify_locations(given["ca"])
-        else:
-            context.load_default_certs()
-        if "cert" in given:
-            context.load_cert_chain(given["cert"], given["key"])
-    except OSError as error:
-        why = "they are no PEM files" if isinstance(error, ssl.SSLError) else reason(error)
-        raise StoreError(f"The options ca, cert and key cannot be read: {why}.") from error
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    if "ca" not in address.options:
+        context.load_default_certs()
+    certificates.load(context, address.options)
     return context
 
 

@@ -30,6 +30,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from server.engines import certificates
 from server.engines.address import Address
 from server.engines.base import Unsettled
 from server.errors import StoreError, Unavailable
@@ -81,6 +82,7 @@ _KNOWN: Final = _PASSING | {
     "UNBLOCKED": "it has become a replica",
     "WRONGPASS": "the user or the password is wrong, or missing",
     "WRONGTYPE": "what is there is no log",
+    "DB": "it has no database of that number",
     "max": "it has as many connections as it allows",
 }
 _CODE: Final = re.compile("[A-Z]{2,20}")
@@ -107,7 +109,10 @@ class SameRun:
 
 
 def opened(address: Address) -> tuple[Any, SameRun]:
-    """A client of its one host, which connects when it is used, and tries nothing twice."""
+    """A client of its one host, which connects when it is used, and tries nothing twice.
+
+    Raises `StoreError` where its files cannot be read.
+    """
     begin, ((host, port),) = SameRun(), address.hosts
     options: dict[str, Any] = {
         "host": host.strip("[]"),
@@ -123,6 +128,7 @@ def opened(address: Address) -> tuple[Any, SameRun]:
         "redis_connect_func": begin,
     }
     if address.is_encrypted:
+        certificates.load(ssl.create_default_context(), address.options)  # the client says less
         options |= {
             "ssl": True,
             "ssl_ca_certs": address.options.get("ca"),
@@ -246,5 +252,6 @@ def said(error: Exception) -> str:
     if words := _KNOWN.get(code):
         return words
     if isinstance(error, ResponseError):
+        code = getattr(error, "status_code", None) or code  # where the client took it away
         return f"it answers with the error {code if _CODE.fullmatch(code) else 'ERR'}"
     return reason(error)
