@@ -91,8 +91,9 @@ class Promises:
         if not self._unkept:
             return
         kept = self._unkept[:]
+        last = {outcome.attempt.id: outcome for outcome, _ in kept}  # known by now: no doubt
         try:
-            write(lambda: self._readmodel.settle([outcome for outcome, _ in kept]))
+            write(lambda: self._readmodel.settle(list(last.values())))
         except BaseException:
             self._readmodel.abandoned()
             raise

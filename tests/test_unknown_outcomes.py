@@ -38,7 +38,7 @@ def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> Silence:
     return Silence(store, monkeypatch)
 
 
-def refusing(_transactions: Sequence[Transaction], _expected: int) -> None:
+def refusing(_transactions: Sequence[Any], _expected: int = 0) -> None:
     raise Unavailable("The server takes nothing.")
 
 
@@ -101,6 +101,19 @@ def test_while_the_disk_is_full_the_outcome_waits_for_room(
         waiting = sent(store, "large", value="x" * 200_000).wait()
         assert waiting.answer()["code"] == "unavailable"
     assert announced.outcome("doubt")["code"] == "unavailable"
+
+
+def test_a_promise_that_could_not_be_kept_before_it_was_met_is_none(
+    store: NodeStore, silence: Silence, announced: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(store.readmodel, "settle", refusing)
+        told_unknown(store, "doubt")
+        silence.deliver()
+        silence.end()
+        assert announced.outcome("doubt")["status"] == "accepted"
+    store.writer.between(lambda _: None)
+    assert store.readmodel.in_doubt() == []
 
 
 # What is never unknown.
