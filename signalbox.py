@@ -158,8 +158,16 @@ def connect(
         box = Box(url, token or "", actor)
         box.query("status")
         return box
-    folder = Path(data_dir).expanduser().absolute() if data_dir else default_data_dir()
+    folder = at_home(data_dir) if data_dir else default_data_dir()
     return Box("", "", actor, _Source(folder, start))
+
+
+def at_home(folder: str | os.PathLike[str]) -> Path:
+    """The path of a folder, in which `~` is a home. Raises `NotRunning` where nobody has that."""
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError:
+        raise NotRunning(f"The data directory {folder} is in the home of nobody here.") from None
 
 
 def default_data_dir() -> Path:
@@ -168,7 +176,7 @@ def default_data_dir() -> Path:
     Raises `NotRunning` where the variable is empty: a script that has not set it means another one.
     """
     if given := os.environ.get("SIGNALBOX_DATA_DIR"):
-        return Path(given).expanduser().absolute()
+        return at_home(given)
     if given == "":
         raise NotRunning("SIGNALBOX_DATA_DIR is empty; it is the folder of the store.")
     if sys.platform == "win32":

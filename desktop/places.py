@@ -14,7 +14,7 @@ def data_dir(given: str | None = None) -> Path:
 
 def chosen(given: str | None = None) -> Path:
     """As `data_dir`, but not made. Raises `NotRunning` where the variable is empty."""
-    return Path(given).expanduser().absolute() if given else signalbox.default_data_dir()
+    return signalbox.at_home(given) if given else signalbox.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:

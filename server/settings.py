@@ -122,6 +122,16 @@ TABLE: Final = (
 )
 
 
+_ALLOWED: Final = {
+    "data_dir": "is a folder; ~name is the home of a user who is here",
+    "port": "are 0 to 65535; 0 takes the last one again, or any free one",
+    "require_durable": "are 0, 1, false, true, no and yes",
+    "linger": "are seconds from 0 on",
+    "max_connections": "is an integer from 1",
+}
+"""Of each setting whose text may be none of them."""
+
+
 def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """What was `given` (by name, None where not), else the environment, else the default.
 
@@ -143,5 +153,6 @@ def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
         return setting.parse(text)
     except AddressError as error:
         raise StoreError(f"The setting {setting.name}: {error}.") from None
-    except ValueError:
-        raise StoreError(f"The setting {setting.name} is {text!r}: {setting.help}") from None
+    except (ValueError, RuntimeError):  # the latter where nobody has the home ~name
+        told = f"The setting {setting.name} is {text[:80]!r}"
+        raise StoreError(f"{told}; allowed {_ALLOWED[setting.name]}.") from None

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
+from server.errors import StoreError
+from server.settings import TABLE, read_settings
 from shell import Shell
 
 
@@ -61,3 +63,35 @@ def test_so_does_the_server(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no option --jsno; allowed are --data-dir, --port, --engine," in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("port", "x", "are 0 to 65535; 0 takes"),
+        ("port", "70000", "are 0 to 65535; 0 takes"),
+        ("require_durable", "maybe", "are 0, 1, false, true, no and yes"),
+        ("linger", "-1", "are seconds from 0 on"),
+        ("linger", "nan", "are seconds from 0 on"),
+        ("max_connections", "0", "is an integer from 1"),
+        ("data_dir", "~nobody-of-that-name/x", "is a folder; ~name is the home of a user"),
+    ],
+)
+def test_a_setting_is_told_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(StoreError) as refused:
+        read_settings({}, {f"SIGNALBOX_{name.upper()}": value})
+    assert str(refused.value).startswith(f"The setting {name} is {value!r}; allowed {allowed}")
+
+
+def test_a_home_that_nobody_has_is_told_so() -> None:
+    shell = Shell(Path("~nobody-of-that-name/x"))
+    for words in (["get", "k"], ["path"], ["--data-dir", "~nobody-of-that-name", "path"]):
+        done = shell(*words)
+        assert (done.status, done.out) == (4, "")
+        assert "is in the home of nobody here." in done.err
+
+
+def test_every_setting_that_can_be_wrong_says_what_is_allowed() -> None:
+    for setting in TABLE:
+        with pytest.raises(StoreError, match=rf"^The setting {setting.name}[ :].*\.$"):
+            read_settings({setting.name: "\0" if setting.name != "data_dir" else ""}, {})

@@ -40,7 +40,10 @@ def read_place(text: str, data_dir: Path) -> Place:
         raise AddressError("the engine memory is gone with its server and cannot be moved")
     if text == "sqlite" or text.startswith("sqlite:"):
         given = text.removeprefix("sqlite").removeprefix(":")
-        folder = Path(given).expanduser().absolute() if given else data_dir
+        try:
+            folder = Path(given).expanduser().absolute() if given else data_dir
+        except RuntimeError:
+            raise AddressError(f"the folder {given} is in the home of nobody here") from None
         return Place(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
     address = read_address(text)
     return Place(text, address.shown, None, address)
