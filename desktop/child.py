@@ -117,6 +117,8 @@ class Child:
 
     def _launch(self) -> signalbox.Endpoint:
         with self._launching, open_log(self.log) as stderr:
+            if self.closed.is_set():
+                raise signalbox.NotRunning("The window is closed.")
             endpoint, process = signalbox.start_server(self.data_dir, stderr)
             self._process = process or self._process
         if self.closed.is_set():

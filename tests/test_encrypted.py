@@ -19,6 +19,8 @@ from server.joining import shared_log
 from tcp_proxy import Proxy
 
 SECRET: Final = "s3cret-word"
+USER: Final = "lovelace"
+"""No number in hexadecimal has it."""
 WRONG: Final = "wr0ng-word"
 
 
@@ -48,7 +50,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[s
     tls = (
         f'tls {{ cert_file: "{papers.server}", key_file: "{papers.server}", '
         f'ca_file: "{papers.authority}", verify: true }}\n'
-        f'authorization {{ user: "ada", password: "{SECRET}" }}'
+        f'authorization {{ user: "{USER}", password: "{SECRET}" }}'
     )
     with NatsServer(tmp_path_factory.mktemp("nats"), tls) as server:
         yield f"127.0.0.1:{server.port}/safe"
@@ -57,7 +59,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[s
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("redis")
-    (folder / "users").write_text(f"user ada on >{SECRET} ~* &* +@all\nuser default off\n")
+    (folder / "users").write_text(f"user {USER} on >{SECRET} ~* &* +@all\nuser default off\n")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=papers.authority)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(papers.server)
@@ -84,7 +86,7 @@ def options(papers: Papers, *names: str) -> str:
 def test_a_node_writes_and_follows_over_an_encrypted_connection(
     place: str, papers: Papers, tmp_path: Path
 ) -> None:
-    address = place.format(f"ada:{SECRET}") + options(papers, "ca", "cert", "key")
+    address = place.format(f"{USER}:{SECRET}") + options(papers, "ca", "cert", "key")
     with (
         serving(tmp_path / "one", "--engine", address) as one,
         serving(tmp_path / "two", "--engine", address) as two,
@@ -97,16 +99,16 @@ def test_a_node_writes_and_follows_over_an_encrypted_connection(
         assert event.data["changes"] == [{"key": "k", "value": "over there"}]
         shown = client.get("status").body.decode()
         assert SECRET not in shown
-        assert "ada" not in shown
+        assert USER not in shown
 
 
 @pytest.mark.parametrize(
     ("user", "names", "expected"),
     [
-        (f"ada:{WRONG}", ("ca", "cert", "key"), StoreError),
+        (f"{USER}:{WRONG}", ("ca", "cert", "key"), StoreError),
         (f"eve:{SECRET}", ("ca", "cert", "key"), StoreError),
-        (f"ada:{SECRET}", (), (StoreError, Unavailable)),
-        (f"ada:{SECRET}", ("ca",), (StoreError, Unavailable)),
+        (f"{USER}:{SECRET}", (), (StoreError, Unavailable)),
+        (f"{USER}:{SECRET}", ("ca",), (StoreError, Unavailable)),
     ],
     ids=["wrong password", "unknown user", "unknown authority", "no certificate"],
 )
@@ -124,7 +126,7 @@ def test_who_is_not_known_is_not_let_in_and_no_secret_is_told(
 def test_a_start_with_wrong_credentials_ends_with_one_line_and_exit_4(
     place: str, papers: Papers, tmp_path: Path
 ) -> None:
-    address = place.format(f"ada:{WRONG}") + options(papers, "ca", "cert", "key")
+    address = place.format(f"{USER}:{WRONG}") + options(papers, "ca", "cert", "key")
     with pytest.raises(AssertionError) as caught, serving(tmp_path / "s", "--engine", address):
         pass
     said = str(caught.value)

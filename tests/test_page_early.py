@@ -59,9 +59,20 @@ def it_is_edited(page: Page, _: Server) -> None:
     expect(page.locator("#draft")).to_be_focused()
 
 
+def choose_find_in_the_menu(page: Page) -> None:
+    told = "new CustomEvent('signalbox-menu', { detail: { command: 'Find' } })"
+    page.evaluate(f"document.dispatchEvent({told})")
+
+
+def search_is_open(page: Page, _: Server) -> None:
+    expect(page.locator("#query")).to_be_focused()
+    expect(page.locator("#palette")).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("act", "see"),
     [
+        (choose_find_in_the_menu, search_is_open),
         (click_row, row_is_chosen),
         (click_switch, it_is_on),
         (type_search, it_is_found),

@@ -1,6 +1,6 @@
 // What somebody does while the page is seen but its scripts are not here yet: kept, and done then.
 
-const KINDS = ["click", "dblclick", "keydown", "input", "change"];
+const KINDS = ["click", "dblclick", "keydown", "input", "change", "signalbox-menu"];
 let kept = []; // { event, target, wasField }
 
 /** Whether letters go into the element. */
