@@ -30,7 +30,7 @@ def is_wished() -> bool:
 
 def problem() -> str | None:
     """Why no server would take the settings."""
-    from server.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's
+    from server.model.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's
     from server.settings import read_settings  # noqa: PLC0415
 
     try:

@@ -17,8 +17,8 @@ import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
 from server.app import STORE_FILE, App  # noqa: E402
-from server.errors import StoreError  # noqa: E402
-from server.failures import DAMAGED, damaged  # noqa: E402
+from server.model.errors import StoreError  # noqa: E402
+from server.runtime.failures import DAMAGED, damaged  # noqa: E402
 from server.settings import TABLE, read_settings  # noqa: E402
 from server.usage import in_our_words  # noqa: E402
 

@@ -13,39 +13,41 @@ from typing import Any, Final
 import apsw
 from filelock import FileLock, Timeout
 
-from server import __version__, sightings, values
-from server.clock import Clock, steady
+from server import __version__
 from server.clock_status import ClockStatus
-from server.commands import MAX_BATCH
-from server.compactor import Compactor, standing
-from server.database import Database
-from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from server.cluster.joining import join
+from server.cluster.node_writer import PATIENCE_SECONDS, NodeWriter
+from server.cluster.unknown_outcomes import end_promises
 from server.engines.base import Engine
 from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
-from server.errors import StoreError, StoreInUse
-from server.failures import reason
 from server.feed import Feed
 from server.formats.text import MAX_LINE
-from server.http.commands import MAX_BODY
-from server.http.guard import Guard, Tokens
-from server.http.proof import directory_of
+from server.http.api.streams import Streams
+from server.http.commands.single import MAX_BODY
 from server.http.routes import application
-from server.http.streams import Streams
-from server.http.wsgi import Server
-from server.joining import join
-from server.keys import MAX_LENGTH
-from server.log import last_time
-from server.native import NativeThread, aside
-from server.nodewriter import PATIENCE_SECONDS, NodeWriter
-from server.presence import PresenceWatch
-from server.promises import end_promises
-from server.read_only import copied, is_read_only
-from server.readmodel import ReadModel
+from server.http.wire.guard import Guard, Tokens
+from server.http.wire.proof import directory_of
+from server.http.wire.wsgi import Server
+from server.model import values
+from server.model.commands import MAX_BATCH
+from server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from server.model.errors import StoreError, StoreInUse
+from server.model.keys import MAX_LENGTH
+from server.read.read_model import ReadModel
+from server.runtime.clock import Clock, steady
+from server.runtime.failures import reason
+from server.runtime.threads import NativeThread, aside
 from server.settings import Settings
 from server.sources.computer import ComputerSource
-from server.storefile import real
-from server.writer import Writer
+from server.store import last_use
+from server.store.database import Database
+from server.store.file_watch import PresenceWatch
+from server.store.log import last_time
+from server.store.read_only import copied, is_read_only
+from server.store.store_file import real
+from server.write.compactor import Compactor, standing
+from server.write.writer import Writer
 
 STORE_FILE: Final = "signalbox.db"
 SWITCH_SECONDS: Final = 0.0005
@@ -73,8 +75,8 @@ class App:
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
         self._native = NativeThread()
-        last_run = sightings.last_run(self.database.writer, wall())
-        clock = Clock(last_run, wall, trial=sightings.trial(self.database.writer))
+        last_run = last_use.last_run(self.database.writer, wall())
+        clock = Clock(last_run, wall, trial=last_use.trial(self.database.writer))
         self.node = (
             None if self.is_read_only else join(settings, self.database, self._native.run, clock)
         )

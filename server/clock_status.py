@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from server.clock import WHILE_RUNNING, Clock
 from server.feed import Feed
-from server.readmodel import ReadModel
+from server.model.times import iso
+from server.read.read_model import ReadModel
+from server.runtime.clock import WHILE_RUNNING, Clock
 from server.settings import command_line
-from server.times import iso
 
 
 class ClockStatus:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from gevent.event import Event
 
-from server.events import Transaction
-from server.outcomes import Outcome
+from server.model.events import Transaction
+from server.model.outcomes import Outcome
 
 RECENT: Final = 100
 """Outcomes kept in memory for each actor."""

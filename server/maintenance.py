@@ -10,16 +10,32 @@ from typing import Any, Final
 
 import apsw
 
-from server import ballast, horizons, keysat, log, storefile
 from server.app import STORE_FILE, own
-from server.database import SCHEMA_VERSION, STATE_INDEXES, Database, newer_schema
-from server.errors import DamagedStore, StoreError
-from server.failures import DAMAGED, damaged, reason
-from server.http.guard import Tokens
-from server.index import KeyIndex
-from server.read_only import copied, is_read_only
-from server.soundness import checksum_problems, guarded, schema_problems, without_checksum
-from server.state import fold
+from server.http.wire.guard import Tokens
+from server.model import horizons
+from server.model.errors import DamagedStore, StoreError
+from server.runtime.failures import DAMAGED, damaged, reason
+from server.store import (
+    ballast,
+    key_counts,
+    log,
+    store_file,
+)
+from server.store.database import (
+    SCHEMA_VERSION,
+    STATE_INDEXES,
+    Database,
+    newer_schema,
+)
+from server.store.integrity import (
+    checksum_problems,
+    guarded,
+    schema_problems,
+    without_checksum,
+)
+from server.store.key_index import KeyIndex
+from server.store.read_only import copied, is_read_only
+from server.store.state import fold
 
 RESTORE: Final = (
     "Replace the store by a backup; without one, save with `signalbox export` what can still be "
@@ -53,7 +69,7 @@ def verify(data_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(names)
     try:
         with _reading(data_dir) as given, _of_today(given) as connection:
-            lost = storefile.lost_commits(given)
+            lost = store_file.lost_commits(given)
             connection.execute("BEGIN")
             found |= _checked(connection, lost)
     except DamagedStore:
@@ -228,7 +244,7 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
         while done < total:
             last = connection.execute(_STEP_END, (done, STEP)).get or total
             fold(connection, done, int(last))
-            keysat.count_on(connection, keys, done, int(last))
+            key_counts.count_on(connection, keys, done, int(last))
             done = int(last)
             if progress is not None:
                 progress(done, total)
@@ -253,7 +269,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection.set_busy_timeout(5_000)
             # A damaged definition of one table keeps nobody from reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
-            storefile.check_owner(path, connection)
+            store_file.check_owner(path, connection)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:
@@ -279,8 +295,8 @@ def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
 
 
 def _path(data_dir: Path) -> Path:
-    path = storefile.real(data_dir / STORE_FILE)
-    storefile.check_there(path)
+    path = store_file.real(data_dir / STORE_FILE)
+    store_file.check_there(path)
     return path
 
 

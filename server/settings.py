@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 
 from server.engines.address import AddressError, read_address
-from server.errors import StoreError
+from server.model.errors import StoreError
 
 
 class Setting(NamedTuple):

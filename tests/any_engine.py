@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from brokers import new_log
+from server.cluster.joining import shared_log
+from server.cluster.node_writer import NodeWriter
 from server.engines.address import read_address
 from server.engines.base import Foundation, SharedLog
 from server.engines.replicated import Replicated
 from server.engines.sqlite import SqliteEngine
-from server.joining import shared_log
-from server.log import last_time
-from server.nodewriter import NodeWriter
+from server.store.log import last_time
 from store import Store
 
 ENGINES: Final = ("sqlite", "nats", "redis")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from server.commands import read_command
-from server.decide import Changes, Entry, decide
-from server.errors import SignalboxError
+from server.model.commands import read_command
+from server.model.decide import Changes, Entry, decide
+from server.model.errors import SignalboxError
 
 
 class DictState:

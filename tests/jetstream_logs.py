@@ -11,8 +11,8 @@ from gevent.server import StreamServer
 
 from server.engines.address import read_address
 from server.engines.base import Foundation, Standing, nothing_known
-from server.engines.jetstream import JetStreamLog
-from server.events import Change, Transaction
+from server.engines.jetstream.log import JetStreamLog
+from server.model.events import Change, Transaction
 
 FOUNDATION: Final = Foundation("store-a", (("lamp.", 3, 1_000),))
 METADATA: Final = {"signalbox.foundation": '{"store":"store-a"}'}

@@ -20,10 +20,10 @@ from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client
 from server.app import STORE_FILE
+from server.cluster.joining import shared_log
 from server.engines.address import read_address
 from server.engines.base import SharedLog
-from server.events import Change, Transaction
-from server.joining import shared_log
+from server.model.events import Change, Transaction
 from tcp_proxy import Proxy
 
 KINDS: Final = ["nats", "redis"]

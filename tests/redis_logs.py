@@ -10,8 +10,8 @@ import redis
 from redis_server import RedisServer
 from server.engines.address import read_address
 from server.engines.base import Foundation
-from server.engines.redis_streams import RedisLog
-from server.events import Change, Transaction
+from server.engines.redis.log import RedisLog
+from server.model.events import Change, Transaction
 
 T = TypeVar("T")
 

@@ -9,15 +9,15 @@ import pytest
 from gevent.event import Event
 
 from any_engine import NodeStore
-from server.commands import read_attempt
-from server.decide import judged
+from server.cluster.joining import shared_log
 from server.engines.address import read_address
 from server.engines.base import LogConflict, Unsettled
-from server.errors import Unavailable, Unknown
-from server.events import Change, Transaction
-from server.joining import shared_log
-from server.outcomes import Outcome
-from server.waiting import Waiting
+from server.model.commands import read_attempt
+from server.model.decide import judged
+from server.model.errors import Unavailable, Unknown
+from server.model.events import Change, Transaction
+from server.model.outcomes import Outcome
+from server.write.pending import Waiting
 
 PATIENCE: Final = 0.2
 SECONDS: Final = 20.0

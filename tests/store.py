@@ -5,16 +5,16 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Self
 
-from server.commands import read_attempt
-from server.database import Database
 from server.engines.base import Engine
 from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
 from server.feed import Feed
-from server.log import last_time
-from server.outcomes import Outcome
-from server.readmodel import ReadModel
-from server.writer import Writer
+from server.model.commands import read_attempt
+from server.model.outcomes import Outcome
+from server.read.read_model import ReadModel
+from server.store.database import Database
+from server.store.log import last_time
+from server.write.writer import Writer
 
 
 class Ticks:

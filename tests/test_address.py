@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.engines.address import AddressError, read_address
-from server.errors import StoreError
+from server.model.errors import StoreError
 from server.settings import read_settings
 from shell import Shell
 

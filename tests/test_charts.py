@@ -14,10 +14,23 @@ from playwright.sync_api import expect
 
 from conftest import StartServer
 from page_window import OpenWindow, Window, browser, open_window
-from server.charts import COLUMNS, LOOKED, SPANS, Chart, Wanted, is_drawn, read
-from server.database import Database
-from server.search import Item
-from server.trends import POINTS, REMEMBERED, STATES, Trends
+from server.read.charts import (
+    COLUMNS,
+    LOOKED,
+    SPANS,
+    Chart,
+    Wanted,
+    is_drawn,
+    read,
+)
+from server.read.search import Item
+from server.read.sparklines import (
+    POINTS,
+    REMEMBERED,
+    STATES,
+    Trends,
+)
+from server.store.database import Database
 from ui import charts as drawn
 from ui import words
 

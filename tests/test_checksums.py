@@ -13,10 +13,13 @@ import pytest
 
 from conftest import StartServer
 from robust import Client, lines
-from server import events, log, maintenance, retention
-from server.errors import StoreError, UnknownVersion
-from server.events import Change, Transaction
+from server import maintenance
 from server.migration.moving import Migration
+from server.model import events
+from server.model.errors import StoreError, UnknownVersion
+from server.model.events import Change, Transaction
+from server.store import log
+from server.write import retention
 from store import Store
 
 FLIPS: Final = 300

@@ -10,9 +10,9 @@ import pytest
 from brokers import new_log
 from harness import ROOT
 from robust import serving
+from server.cluster.joining import LOGS, shared_log
 from server.engines.address import read_address
-from server.errors import StoreError
-from server.joining import LOGS, shared_log
+from server.model.errors import StoreError
 from shell import Shell
 
 USAGE, CANNOT_OPEN = 2, 4

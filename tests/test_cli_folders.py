@@ -6,7 +6,7 @@ import pytest
 
 import signalbox
 from harness import Server
-from server.errors import StoreError
+from server.model.errors import StoreError
 from server.settings import read_settings
 from shell import Shell
 

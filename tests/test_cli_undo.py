@@ -8,7 +8,7 @@ import pytest
 
 from harness import Server
 from robust import Client, lines, serving
-from server.decide import MAX_TRANSACTION_BYTES
+from server.model.decide import MAX_TRANSACTION_BYTES
 from shell import Shell
 
 

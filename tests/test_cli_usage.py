@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from server.errors import StoreError
+from server.model.errors import StoreError
 from server.settings import TABLE, read_settings
 from shell import Shell
 

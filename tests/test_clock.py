@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.clock import DAY, EARLIEST, Clock, Trial
+from server.runtime.clock import (
+    DAY,
+    EARLIEST,
+    Clock,
+    Trial,
+)
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from server import maintenance, sightings
-from server.clock import DAY, Clock
+from server import maintenance
 from server.clock_status import ClockStatus
-from server.compactor import Compactor, Report
-from server.log import last_time
+from server.runtime.clock import DAY, Clock
+from server.store import last_use
+from server.store.log import last_time
+from server.write.compactor import Compactor, Report
 from store import Store
 from test_clock import NOW, Computer
 
@@ -22,8 +23,8 @@ class Run(Store):
 
     def __init__(self, path: Path, computer: Computer) -> None:
         with_file = Store(path)  # as the server does: what the file knows comes first
-        last_run = sightings.last_run(with_file.database.writer, computer.says)
-        trial = sightings.trial(with_file.database.writer)
+        last_run = last_use.last_run(with_file.database.writer, computer.says)
+        trial = last_use.trial(with_file.database.writer)
         with_file.close()
         super().__init__(path, times := computer.clock(last_run, trial))
         self.times: Clock = times
@@ -225,7 +226,7 @@ def ahead(run: Run, *revisions: int) -> None:
 
 def forget_that_it_ran(run: Run) -> None:
     """As in a store of a Signalbox that did not remember it."""
-    run.database.forget_meta(sightings.LAST_RUN)
+    run.database.forget_meta(last_use.LAST_RUN)
 
 
 def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(
@@ -317,8 +318,8 @@ def test_many_sightings_are_few(tmp_path: Path, computer: Computer) -> None:
         database = run.database.writer
         with database:
             for number in range(5000):
-                sightings.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
-        seen = sightings.read(database)
+                last_use.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
+        seen = last_use.read(database)
         assert 20 < len(seen.revisions) < 200
         for earlier, later in zip(seen.revisions, seen.revisions[1:], strict=False):
             assert later[1] - earlier[1] <= max(420_000, (seen.watched - earlier[1]) / 4)

@@ -13,7 +13,7 @@ import brokers
 from harness import ROOT, Server
 from nodes import Site, reach, status, until
 from page_window import OpenWindow, browser, open_window
-from server.clock import DAY
+from server.runtime.clock import DAY
 from shell import Shell
 from window_key import new_code, redeem
 

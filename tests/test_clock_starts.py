@@ -6,9 +6,9 @@ from contextlib import closing
 
 import apsw
 
-from server import sightings
-from server.clock import DAY
-from server.database import Database
+from server.runtime.clock import DAY
+from server.store import last_use
+from server.store.database import Database
 from test_clock import HOUR, NOW, Computer
 
 AHEAD = [0, 0, 0, 200, 399, 798, 1197, -100, -300]
@@ -36,7 +36,7 @@ class Starts(Computer):
         self.says = self.right + days * DAY
 
     def start(self) -> None:
-        known = sightings.last_run(self._database, self.says), sightings.trial(self._database)
+        known = last_use.last_run(self._database, self.says), last_use.trial(self._database)
         self.believed = self.clock(*known)
 
     def lasts(self, seconds: float) -> None:
@@ -45,8 +45,8 @@ class Starts(Computer):
 
     def look(self, is_noted: bool) -> None:
         now, trial = int(self.believed() * 1000), self.believed.trial()
-        if is_noted and sightings.is_due(self._database, now, trial):
-            sightings.note(self._database, now, 0, trial)
+        if is_noted and last_use.is_due(self._database, now, trial):
+            last_use.note(self._database, now, 0, trial)
         if is_noted and self.says <= self.right + HOUR:
             self.watched = 0
 

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokers import new_log
-from server.database import Database, checkpoint_every
+from server.cluster.joining import shared_log
+from server.cluster.node import Node
 from server.engines.address import read_address
 from server.engines.base import Engine, LogConflict
 from server.engines.memory import MemoryEngine
 from server.engines.sqlite import SqliteEngine
-from server.events import Change, Transaction
-from server.joining import shared_log
-from server.node import Node
+from server.model.events import Change, Transaction
+from server.store.database import Database, checkpoint_every
 
 
 def nothing() -> None:

@@ -1,6 +1,6 @@
 """Slow clients are cut off by deadlines, each step having one; fast ones are not.
 
-The server of `server.http.wsgi` runs in this process, with deadlines short enough to wait for.
+The server of `server.http.wire.wsgi` runs in this process, with deadlines short enough to wait for.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from server.http import connection, wsgi
+from server.http.wire import connection, wsgi
 
 SHORT = 0.4
 GRACE = 3.0

@@ -5,10 +5,16 @@ from typing import Any
 import pytest
 
 from deciding import DictState, changes, refused
-from server import values
-from server.commands import read_command
-from server.decide import decide
-from server.errors import Conflict, Invalid, NoSuchThing, TooLarge, WrongType
+from server.model import values
+from server.model.commands import read_command
+from server.model.decide import decide
+from server.model.errors import (
+    Conflict,
+    Invalid,
+    NoSuchThing,
+    TooLarge,
+    WrongType,
+)
 
 
 def test_set_changes_one_key() -> None:

@@ -11,9 +11,9 @@ import pytest
 import signalbox
 from harness import Server
 from robust import Client, serving
-from server import events
-from server.errors import SignalboxError, StoreError
-from server.http.records import is_record, read_record
+from server.http.commands.history_line import is_record, read_record
+from server.model import events
+from server.model.errors import SignalboxError, StoreError
 from shell import Shell
 
 DEEP = "[" * 2_000 + "]" * 2_000

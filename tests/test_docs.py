@@ -10,13 +10,15 @@ import pytest
 import signalbox
 from desktop import cli
 from harness import ROOT
-from server import app, errors, settings
-from server.commands import TYPES
-from server.http import exports, queries, shell
-from server.http.openapi import describe
-from server.http.parameters import EXPORT_FORMATS, ROUTES
-from server.reserved import SETTINGS
-from server.values import TYPES as VALUE_TYPES
+from server import app, settings
+from server.http.api import exports, queries
+from server.http.api.openapi import describe
+from server.http.api.parameters import EXPORT_FORMATS, ROUTES
+from server.http.window import shell
+from server.model import errors
+from server.model.app_settings import SETTINGS
+from server.model.commands import TYPES
+from server.model.values import TYPES as VALUE_TYPES
 
 REFERENCE: Final = (ROOT / "docs" / "reference.md").read_text()
 WORDS: Final = set(re.findall(r"`([^`\n]+)`", REFERENCE))

@@ -21,14 +21,14 @@ from nats_server import NatsServer
 from nodes import KINDS, Site, address_at, broker, lost, post, refused_start, until
 from ports import free_port
 from redis_server import RedisServer
-from server.engines import redis_connection
+from server.cluster.joining import shared_log
 from server.engines.address import AddressError, read_address
 from server.engines.base import Foundation
-from server.engines.jetstream_api import Answer
-from server.engines.redis_connection import said
-from server.errors import StoreError, Unavailable
-from server.failures import reason
-from server.joining import shared_log
+from server.engines.jetstream.api import Answer
+from server.engines.redis import connection
+from server.engines.redis.connection import said
+from server.model.errors import StoreError, Unavailable
+from server.runtime.failures import reason
 from shell import Shell
 from tcp_proxy import Proxy
 
@@ -163,7 +163,7 @@ def test_a_wrong_password(tmp_path: Path) -> None:
 
 
 def test_tls_to_a_port_that_does_not_encrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_connection, "SECONDS", 0.3)  # it waits for the end of a line
+    monkeypatch.setattr(connection, "SECONDS", 0.3)  # it waits for the end of a line
     assert "does not encrypt" in told(brokers.nats().url.replace("nats://", "tls://"))
     assert "If it does not encrypt, say redis://." in told(
         f"rediss://127.0.0.1:{brokers.redis().port}"

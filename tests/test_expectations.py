@@ -6,10 +6,20 @@ import pytest
 
 from deciding import DictState, batch, changes, refused
 from model import Command
-from server import values
-from server.commands import read_command
-from server.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES, Entry, decide
-from server.errors import Conflict, Invalid, TooLarge, WrongType
+from server.model import values
+from server.model.commands import read_command
+from server.model.decide import (
+    MAX_CHANGES,
+    MAX_TRANSACTION_BYTES,
+    Entry,
+    decide,
+)
+from server.model.errors import (
+    Conflict,
+    Invalid,
+    TooLarge,
+    WrongType,
+)
 
 EXPECTATIONS = [
     ("any", True, True),

@@ -17,9 +17,9 @@ import pytest
 import signalbox
 from harness import ROOT
 from server import maintenance
-from server.errors import Invalid, StoreError
-from server.failures import reason
-from server.search import MAX_SEARCH, Filter, Question
+from server.model.errors import Invalid, StoreError
+from server.read.search import MAX_SEARCH, Filter, Question
+from server.runtime.failures import reason
 from store import Store
 
 FILE: Final = "signalbox.db"

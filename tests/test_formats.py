@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server import formats
-from server.commands import Set, read_line
-from server.errors import SignalboxError
 from server.formats import File, csv_rows, env
 from server.formats.text import MAX_LINE, Row
+from server.model.commands import Set, read_line
+from server.model.errors import SignalboxError
 
 
 def read(text: str | bytes, kind: str | None, cuts: int = 0, **more: Any) -> tuple[Any, Any, Any]:

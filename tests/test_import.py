@@ -16,8 +16,8 @@ from harness import SECONDS, Server
 from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
 from server.formats import File
 from server.formats.text import Row
-from server.http.imports import trouble
-from server.http.lines import RowReader
+from server.http.commands.imports import trouble
+from server.http.commands.line_reader import RowReader
 
 MIB = 1024 * 1024
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import Server
 from robust import Client, memory, serving
-from server.values import MAX_BYTES
+from server.model.values import MAX_BYTES
 from test_formats import VALUE
 
 OCTETS = "application/octet-stream"

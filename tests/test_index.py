@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import index, tree
-from server.index import BUCKET, KeyIndex
-from server.keys import LAST, is_key
+from server.model.keys import LAST, is_key
+from server.read import tree
+from server.store import key_index
+from server.store.key_index import BUCKET, KeyIndex
 
 
 class SortedKeys:
@@ -76,7 +77,7 @@ def test_the_index_stays_exact_through_any_changes(
     begin: set[int], steps: list[tuple[set[int], set[int]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(index, "BUCKET", 4)  # so that four hundred keys make many buckets
+        patched.setattr(key_index, "BUCKET", 4)  # so that four hundred keys make many buckets
         present = set(begin)
         found = KeyIndex(sorted(map(name, present)))
         for adding, removing in steps:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.commands import Attempt, read_attempt
-from server.decide import Changes, State
+from server.model.commands import Attempt, read_attempt
+from server.model.decide import Changes, State
 from store import Store
 
 

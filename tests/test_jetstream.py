@@ -22,11 +22,11 @@ from jetstream_logs import (
 )
 from nats_server import NatsServer
 from server.engines.address import read_address
-from server.engines.asyncio_greenlet import AsyncioGreenlet
 from server.engines.base import LogConflict, Unsettled
-from server.engines.jetstream import JetStreamLog
-from server.engines.jetstream_api import opened
-from server.errors import Unavailable
+from server.engines.jetstream.api import opened
+from server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from server.engines.jetstream.log import JetStreamLog
+from server.model.errors import Unavailable
 from tcp_proxy import Proxy
 
 SIZES = [1, 3, 200]

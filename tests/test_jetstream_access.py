@@ -16,9 +16,9 @@ from nats_credentials import Claims
 from nats_server import NatsServer
 from nodes import standing, until
 from ports import free_port
-from server.engines import jetstream_api
 from server.engines.base import Foundation, Unsettled
-from server.errors import StoreError, Unavailable
+from server.engines.jetstream import api
+from server.model.errors import StoreError, Unavailable
 
 PASSWORD = "open-sesame"
 USERS = f"""
@@ -322,4 +322,4 @@ def test_a_log_in_memory_is_not_durable(logs: Logs) -> None:
     ],
 )
 def test_a_quorum_of_disks_is_durable(config: dict[str, Any], is_durable: bool) -> None:
-    assert jetstream_api.durability(config, None)[1] is is_durable
+    assert api.durability(config, None)[1] is is_durable

@@ -19,8 +19,8 @@ from nodes import standing, until
 from robust import serving
 from server.engines.address import read_address
 from server.engines.base import Unsettled
-from server.engines.jetstream import JetStreamLog
-from server.errors import StoreError, Unavailable
+from server.engines.jetstream.log import JetStreamLog
+from server.model.errors import StoreError, Unavailable
 
 DEEP: Final = b"[" * 100_000
 DEEP_ERROR: Final = b'{"error":' + b'{"a":' * 50_000

@@ -17,9 +17,14 @@ from hypothesis import strategies as st
 import signalbox
 from harness import Server
 from robust import Client, lines, serving, values
-from server.errors import BLANK, JOINERS, Invalid, quoted
-from server.http.records import read_record
-from server.keys import (
+from server.http.commands.history_line import read_record
+from server.model.errors import (
+    BLANK,
+    JOINERS,
+    Invalid,
+    quoted,
+)
+from server.model.keys import (
     KEY_SCHEMA,
     MATCH_SCHEMA,
     PREFIX_SCHEMA,

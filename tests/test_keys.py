@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import Invalid, quoted
-from server.keys import RESERVED, after_prefix, check_key, check_prefix, compile_pattern, is_key
+from server.model.errors import Invalid, quoted
+from server.model.keys import (
+    RESERVED,
+    after_prefix,
+    check_key,
+    check_prefix,
+    compile_pattern,
+    is_key,
+)
 
 KEYS = [
     "a",

@@ -13,8 +13,8 @@ import pytest
 from conftest import StartServer
 from robust import Client
 from server import maintenance
-from server.database import Database
-from server.errors import StoreError
+from server.model.errors import StoreError
+from server.store.database import Database
 from shell import Shell
 from store import Store
 

@@ -18,12 +18,12 @@ from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client, assert_sound, lines, serving
 from server.app import STORE_FILE
+from server.cluster.joining import shared_log
 from server.engines.base import Foundation
-from server.errors import StoreError
-from server.events import Change, Transaction
-from server.joining import shared_log
 from server.migration.moving import Migration
 from server.migration.places import Remote, read_place
+from server.model.errors import StoreError
+from server.model.events import Change, Transaction
 from shell import Shell
 from test_history_import import live
 

@@ -10,9 +10,9 @@ from brokers import new_log
 from moves import asked, history, migrated
 from robust import Client, assert_sound, lines, serving
 from server.app import STORE_FILE
+from server.cluster.joining import shared_log
 from server.engines.address import read_address
-from server.errors import StoreError, Unavailable
-from server.joining import shared_log
+from server.model.errors import StoreError, Unavailable
 from shell import Shell
 
 

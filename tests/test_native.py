@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from server.native import NativeThread
+from server.runtime.threads import NativeThread
 
 
 @pytest.fixture

@@ -11,20 +11,20 @@ import gevent
 import pytest
 
 from brokers import new_log
-from server import log
-from server.commands import read_attempt
-from server.database import Database
+from server.cluster.node_writer import NodeWriter
 from server.engines.address import read_address
 from server.engines.base import Foundation, Unsettled
-from server.engines.jetstream import JetStreamLog
+from server.engines.jetstream.log import JetStreamLog
 from server.engines.replicated import Replicated
 from server.engines.sqlite import SqliteEngine
-from server.errors import Unavailable, Unknown
-from server.events import Change, Transaction
 from server.feed import Feed
-from server.nodewriter import NodeWriter
-from server.readmodel import ReadModel
-from server.waiting import Waiting
+from server.model.commands import read_attempt
+from server.model.errors import Unavailable, Unknown
+from server.model.events import Change, Transaction
+from server.read.read_model import ReadModel
+from server.store import log
+from server.store.database import Database
+from server.write.pending import Waiting
 
 
 class Late(JetStreamLog):

@@ -15,19 +15,19 @@ import pytest
 from desktop import display
 from harness import ROOT, Server
 from robust import Client, serving
-from server.errors import Invalid, Malformed
-from server.failures import reason, sentence
-from server.http.ask import wrong
-from server.http.records import read_record
+from server.http.commands.history_line import read_record
+from server.http.window.window_query import wrong
+from server.model.errors import Invalid, Malformed
+from server.runtime.failures import reason, sentence
 from shell import Shell
 from test_tidy import module_of, own_modules
 
-WORDS: Final = ("server.failures", "server.usage")
+WORDS: Final = ("server.runtime.failures", "server.usage")
 """Where what others say becomes what we say."""
 READS: Final = {
-    ("server.engines.redis_connection", "_code"),
-    ("server.engines.jetstream_connection", "has_complained"),
-    ("server.values", "_place"),
+    ("server.engines.redis.connection", "_code"),
+    ("server.engines.jetstream.connection", "has_complained"),
+    ("server.model.values", "_place"),
     ("desktop.display", "_missing"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server import index, keysat, maintenance
-from server.keys import compile_pattern
-from server.readmodel import ReadModel
-from server.search import Filter
+from server import maintenance
+from server.model.keys import compile_pattern
+from server.read.read_model import ReadModel
+from server.read.search import Filter
+from server.store import key_counts, key_index
 from store import Store
 from test_index import naive_children
 from time_model import ACTORS, COMMANDS, PREFIXES, History, state_of, visible
@@ -32,10 +33,10 @@ RELAXED = settings(
 def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys are listed; for a store as small as these to count them, buckets are tiny."""
     if request.param == "counted":
-        monkeypatch.setattr(keysat, "FEW", 2)
-        monkeypatch.setattr(keysat, "EVERY", 3)
-        monkeypatch.setattr(keysat, "BUCKETS", 2)
-        monkeypatch.setattr(index, "BUCKET", 2)
+        monkeypatch.setattr(key_counts, "FEW", 2)
+        monkeypatch.setattr(key_counts, "EVERY", 3)
+        monkeypatch.setattr(key_counts, "BUCKETS", 2)
+        monkeypatch.setattr(key_index, "BUCKET", 2)
 
 
 def write(store: Store, groups: list[list[dict[str, object]]]) -> History:

@@ -7,10 +7,11 @@ import pytest
 
 from desktop.subcommands import transfer
 from harness import Server
-from server import formats, values
-from server.errors import Malformed
+from server import formats
 from server.formats import text
-from server.http import imports
+from server.http.commands import imports
+from server.model import values
+from server.model.errors import Malformed
 from shell import Shell
 
 

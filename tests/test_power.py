@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from power import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
-from server import database, outcomes
 from server.app import STORE_FILE
-from server.database import Database
-from server.errors import StoreError
 from server.maintenance import verify
+from server.model import outcomes
+from server.model.errors import StoreError
+from server.store import database
+from server.store.database import Database
 from store import Store
 
 State = dict[str, str]

@@ -15,10 +15,10 @@ from any_engine import NodeStore
 from brokers import new_log
 from harness import Server
 from nodes import KINDS, LOST, Site, post, until
-from server import nodewriter
 from server.app import STORE_FILE
+from server.cluster import node_writer
 from server.engines.base import Unsettled
-from server.events import Transaction
+from server.model.events import Transaction
 from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 NEW = count(1)
@@ -131,7 +131,7 @@ def test_where_the_log_is_away_it_waits_for_that(
     store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    monkeypatch.setattr(nodewriter, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(node_writer, "RETRY_SECONDS", 0.01)
     told_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
         away = Silence(again, monkeypatch)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from server.engines import hosts, jetstream_quorum
+from server.engines import hosts
 from server.engines.address import Address, read_address
 from server.engines.base import Foundation, Standing
 from server.engines.hosts import CutOff, Hosts
-from server.engines.jetstream_api import Answer
-from server.engines.jetstream_quorum import check_majority, confirmed
-from server.errors import Unavailable
+from server.engines.jetstream import quorum
+from server.engines.jetstream.api import Answer
+from server.engines.jetstream.quorum import check_majority, confirmed
+from server.model.errors import Unavailable
 
 SECOND = 10**9
 
@@ -84,7 +85,7 @@ def test_where_one_is_away_another_must_answer_two_heartbeats_more() -> None:
 def test_what_was_held_up_and_comes_at_once_confirms_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jetstream_quorum, "LONGEST_SECONDS", 1.2)
+    monkeypatch.setattr(quorum, "LONGEST_SECONDS", 1.2)
     leader = Leader(told(0.1, 60), [0, 0.3, 0.31, 0.32], [])
     with pytest.raises(CutOff, match="too few of its servers answer"):
         asyncio.run(confirmed(leader.ask, "there"))

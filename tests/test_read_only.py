@@ -17,7 +17,7 @@ from harness import Server
 from robust import Client, lines, serving
 from server import maintenance
 from server.app import App
-from server.errors import StoreError
+from server.model.errors import StoreError
 from server.settings import read_settings
 from shell import Shell
 from store import Store, Ticks
@@ -159,7 +159,7 @@ def between(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> list[s
             work()
 
     copyfile = shutil.copyfile
-    monkeypatch.setattr("server.read_only.shutil.copyfile", copy)
+    monkeypatch.setattr("server.store.read_only.shutil.copyfile", copy)
     return names
 
 

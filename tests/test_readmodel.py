@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import index, search
-from server.errors import Invalid
-from server.keys import compile_pattern
-from server.search import Filter, Item
-from server.values import TYPES, type_of
+from server.model.errors import Invalid
+from server.model.keys import compile_pattern
+from server.model.values import TYPES, type_of
+from server.read import search
+from server.read.search import Filter, Item
+from server.store import key_index
 from store import Store
 
 WORDS = ["a", "a.x", "a.y", "a-b", "a-b.x", "a.b.c", "b", "b.x", "c/d", "Ab.x", "_signalboxes"]
@@ -53,7 +54,7 @@ MATCHES = st.sampled_from(
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few dozen keys make many buckets and steps, and a few changes are too many."""
-    monkeypatch.setattr(index, "BUCKET", 3)
+    monkeypatch.setattr(key_index, "BUCKET", 3)
     monkeypatch.setattr(search, "STEP", 5)
     monkeypatch.setattr(search, "NEAR", 4)
 

@@ -21,9 +21,9 @@ from redis_logs import (
 )
 from redis_server import RedisServer
 from server.engines.base import LogConflict, Unsettled
-from server.engines.redis_connection import SECONDS
-from server.engines.redis_streams import RedisLog
-from server.errors import StoreError, Unavailable
+from server.engines.redis.connection import SECONDS
+from server.engines.redis.log import RedisLog
+from server.model.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
 
 ALWAYS: Final = ("--appendonly", "yes", "--appendfsync", "always")

@@ -12,7 +12,7 @@ import trustme
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
 from redis_server import AT_ONCE, RedisServer
 from server.engines.base import LogConflict, Unsettled
-from server.errors import StoreError, Unavailable
+from server.model.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
 
 FILE: Final = ("--appendonly", "yes")

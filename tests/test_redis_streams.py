@@ -13,9 +13,9 @@ from ports import free_port
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
 from redis_server import RedisServer
 from server.engines.base import Foundation, LogConflict, nothing_known
-from server.engines.redis_streams import PIECE_BYTES, RedisLog
-from server.errors import StoreError, Unavailable
-from server.events import encode
+from server.engines.redis.log import PIECE_BYTES, RedisLog
+from server.model.errors import StoreError, Unavailable
+from server.model.events import encode
 
 NAMES: Final = (f"s{number}" for number in count())
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from server import horizons, index, keysat, maintenance, retention
-from server.errors import Compacted
-from server.search import Filter
+from server import maintenance
+from server.model import horizons
+from server.model.errors import Compacted
+from server.read.search import Filter
+from server.store import key_counts, key_index
+from server.write import retention
 from store import Store
 from time_model import KEYS, History, state_of, value_for, visible
 
@@ -19,9 +22,9 @@ SEEDS = range(4)
 @pytest.fixture(params=["listed", "counted"], autouse=True)
 def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "counted":
-        monkeypatch.setattr(keysat, "FEW", 2)
-        monkeypatch.setattr(keysat, "EVERY", 5)
-        monkeypatch.setattr(index, "BUCKET", 3)
+        monkeypatch.setattr(key_counts, "FEW", 2)
+        monkeypatch.setattr(key_counts, "EVERY", 5)
+        monkeypatch.setattr(key_index, "BUCKET", 3)
 
 
 class Past:

@@ -15,8 +15,8 @@ import pytest
 from conftest import StartServer
 from harness import SECONDS
 from server import maintenance
-from server.database import Database
-from server.errors import StoreError, StoreInUse
+from server.model.errors import StoreError, StoreInUse
+from server.store.database import Database
 from shell import PROGRAM, Shell
 
 NAME = "signalbox.db"

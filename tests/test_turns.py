@@ -7,9 +7,9 @@ import apsw
 import gevent
 import pytest
 
-from server import search
-from server.errors import Unavailable
-from server.search import Filter, Item
+from server.model.errors import Unavailable
+from server.read import search
+from server.read.search import Filter, Item
 from store import Store
 
 

@@ -10,10 +10,10 @@ import pytest
 from any_engine import NodeStore
 from brokers import new_log
 from nodes import HALF, TOO_LARGE
-from server.commands import read_attempt
-from server.decide import judged
 from server.engines.hosts import CutOff
-from server.outcomes import Outcome
+from server.model.commands import read_attempt
+from server.model.decide import judged
+from server.model.outcomes import Outcome
 
 FIRST = {"type": "set", "key": "k", "value": 1, "id": "first"}
 

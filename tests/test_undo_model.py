@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import Conflict, NothingToUndo
-from server.keys import compile_pattern
-from server.outcomes import Outcome
+from server.model.errors import Conflict, NothingToUndo
+from server.model.keys import compile_pattern
+from server.model.outcomes import Outcome
 from store import Store
 from time_model import ACTORS, COMMANDS, History, state_of
 

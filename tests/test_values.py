@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import values
-from server.errors import Invalid, Malformed, TooLarge
+from server.model import values
+from server.model.errors import Invalid, Malformed, TooLarge
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = (

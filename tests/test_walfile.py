@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from server import maintenance
-from server.database import Database
-from server.errors import StoreError
+from server.model.errors import StoreError
+from server.store.database import Database
 from store import Store
 
 NAME = "signalbox.db"

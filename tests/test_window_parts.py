@@ -25,8 +25,8 @@ from desktop.menus import parts
 from desktop.qt_menus import COLOURS, NAMES
 from desktop.window import GROUND, reachable
 from harness import ROOT
-from server.errors import Invalid
-from server.reserved import check_setting
+from server.model.app_settings import check_setting
+from server.model.errors import Invalid
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
 

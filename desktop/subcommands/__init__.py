@@ -137,8 +137,8 @@ def strictly_parsed(text: str) -> Any:
 
 def why_no_json(text: str, what: str) -> str:
     """One sentence on a text that `strictly_parsed` does not take; `what` is its subject."""
-    from server import values  # noqa: PLC0415 - only for what was refused
-    from server.errors import SignalboxError  # noqa: PLC0415 - as above
+    from server.model import values  # noqa: PLC0415 - only for what was refused
+    from server.model.errors import SignalboxError  # noqa: PLC0415 - as above
 
     try:
         values.decode(text.encode(errors="surrogateescape"), what)

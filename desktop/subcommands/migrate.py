@@ -31,8 +31,8 @@ SQLITE: Final = "sqlite"
 def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> int:
     """Copy the store with its whole history to another engine, and use it there from then on."""
     from server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
-    from server.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
-    from server.failures import DAMAGED  # noqa: PLC0415 - as above
+    from server.model.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
+    from server.runtime.failures import DAMAGED  # noqa: PLC0415 - as above
 
     try:
         return _tell(_moved(data_dir, target, source), data_dir, as_json)

@@ -171,7 +171,7 @@ class _Report:
 def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
-    from server.failures import reason  # noqa: PLC0415 - for this alone
+    from server.runtime.failures import reason  # noqa: PLC0415 - for this alone
 
     return reason(error)
 

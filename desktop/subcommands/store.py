@@ -163,7 +163,7 @@ def _report(report: dict[str, Any], as_json: bool) -> int:
 
 
 def _with_store(work: Callable[[], int]) -> int:
-    from server.errors import StoreError  # noqa: PLC0415 - as above
+    from server.model.errors import StoreError  # noqa: PLC0415 - as above
 
     try:
         return work()

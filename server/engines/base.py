@@ -5,8 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from server.events import Transaction
-from server.failures import Told
+from server.model.events import Transaction
+from server.runtime.failures import Told
 
 
 class LogConflict(Exception):

@@ -6,7 +6,7 @@ from typing import Final
 
 from server.engines.address import Address
 from server.engines.base import Standing
-from server.errors import Unavailable
+from server.model.errors import Unavailable
 
 CUT_OFF_SECONDS: Final = 30.0
 """So long a server that answers, but is cut off, is asked again before another one is joined: it

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from server.engines.base import LogConflict
-from server.events import Transaction
+from server.model.events import Transaction
 
 
 class MemoryEngine:

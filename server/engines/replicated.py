@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from server.engines.base import LogConflict, SharedLog, Unsettled
 from server.engines.sqlite import SqliteEngine
-from server.events import Transaction
+from server.model.events import Transaction
 
 
 class Replicated:

@@ -5,13 +5,13 @@ from typing import Final
 
 import apsw
 
-from server import log
-from server.database import Database
 from server.engines.base import LogConflict
-from server.errors import Unavailable
-from server.events import Transaction
-from server.failures import reason
-from server.room import Room, is_deleting
+from server.model.errors import Unavailable
+from server.model.events import Transaction
+from server.runtime.failures import reason
+from server.store import log
+from server.store.database import Database
+from server.store.disk_reserve import Room, is_deleting
 
 INLINE_CHANGES: Final = 500
 """Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes

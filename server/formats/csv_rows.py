@@ -5,9 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from server.commands import Command
-from server.errors import Malformed, SignalboxError, TooLarge, quoted
 from server.formats.text import EXPECTED, MAX_LINE, Line, Row, Taken, lines, made, strictly
+from server.model.commands import Command
+from server.model.errors import (
+    Malformed,
+    SignalboxError,
+    TooLarge,
+    quoted,
+)
 
 SEPARATORS: Final = ",;\t"
 MAX_CELL: Final = 2 * MAX_LINE

@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from server import values
-from server.commands import Command
-from server.errors import Malformed, SignalboxError, quoted
 from server.formats.text import Line, Row, Taken, as_printed, lines, made, unambiguous
+from server.model import values
+from server.model.commands import Command
+from server.model.errors import Malformed, SignalboxError, quoted
 
 QUOTES: Final = ("'", '"')
 _COMMENT: Final = re.compile(r"\s#.*", re.DOTALL)

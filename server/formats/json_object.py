@@ -4,10 +4,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from server import values
-from server.commands import Command, setting
-from server.errors import Malformed, SignalboxError, TooLarge, quoted
 from server.formats.text import EXPECTED, MAX_LINE, Row, too_long, with_line_feeds
+from server.model import values
+from server.model.commands import Command, setting
+from server.model.errors import (
+    Malformed,
+    SignalboxError,
+    TooLarge,
+    quoted,
+)
 
 BLANK: Final = b" \t\r\n"
 _STRING: Final = rb'"(?:[^"\\\r\n]++|\\[^\r\n])*+(?:(")|\\?(?=[\r\n]))|"'

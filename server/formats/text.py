@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from server import values
-from server.commands import Command, setting
-from server.errors import Malformed, SignalboxError, TooLarge
+from server.model import values
+from server.model.commands import Command, setting
+from server.model.errors import Malformed, SignalboxError, TooLarge
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of a line, and of what stands in several lines and belongs together."""

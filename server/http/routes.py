@@ -7,23 +7,34 @@ from typing import Any
 
 import bottle
 
-from server.clock import Clock
-from server.compactor import Compactor
-from server.errors import Malformed, MethodNotAllowed, NoSuchThing, SignalboxError, quoted
 from server.feed import Feed
-from server.http import exports, queries
-from server.http.answers import HEADERS, StartResponse, answer, refuse
-from server.http.commands import Commands
-from server.http.compaction import compaction
-from server.http.guard import Guard
-from server.http.imports import imports
-from server.http.openapi import describe
-from server.http.previews import Kept, Previews
-from server.http.recordings import Recording
-from server.http.shell import Shell
-from server.http.streams import Streams
-from server.readmodel import ReadModel
-from server.writer import Writer
+from server.http.api import exports, queries
+from server.http.api.openapi import describe
+from server.http.api.streams import Streams
+from server.http.commands.compaction import compaction
+from server.http.commands.history_import import Recording
+from server.http.commands.import_preview import Kept, Previews
+from server.http.commands.imports import imports
+from server.http.commands.single import Commands
+from server.http.window.shell import Shell
+from server.http.wire.guard import Guard
+from server.http.wire.responses import (
+    HEADERS,
+    StartResponse,
+    answer,
+    refuse,
+)
+from server.model.errors import (
+    Malformed,
+    MethodNotAllowed,
+    NoSuchThing,
+    SignalboxError,
+    quoted,
+)
+from server.read.read_model import ReadModel
+from server.runtime.clock import Clock
+from server.write.compactor import Compactor
+from server.write.writer import Writer
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]

@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from server import log, state
-from server.database import Database, transaction
 from server.engines.base import Foundation
-from server.events import Transaction
 from server.migration.copying import Progress
 from server.migration.places import PIECE, File, Log
+from server.model.events import Transaction
+from server.store import log, state
+from server.store.database import Database, transaction
 
 MAX_DIFFERENCES: Final = 20
 CACHE: Final = 64_000

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from server.engines.base import LogConflict
-from server.errors import Conflict, TooLarge
-from server.events import COMPACTED, Transaction, check_bytes, encode
 from server.migration.places import PIECE, Log
+from server.model.errors import Conflict, TooLarge
+from server.model.events import (
+    COMPACTED,
+    Transaction,
+    check_bytes,
+    encode,
+)
 from server.settings import command_line
 
 FILLER: Final = "signalbox"

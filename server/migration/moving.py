@@ -6,14 +6,14 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 from server.app import STORE_FILE, own
+from server.cluster.joining import shared_log
 from server.engines.base import Foundation
-from server.errors import StoreError, Unavailable
-from server.joining import shared_log
 from server.migration.comparing import differences
 from server.migration.copying import Progress, copy, measure
 from server.migration.places import File, Log, Place, Remote, read_place
+from server.model.errors import StoreError, Unavailable
 from server.settings import command_line
-from server.storefile import check_there
+from server.store.store_file import check_there
 
 
 class Moved(NamedTuple):

@@ -6,15 +6,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from server import horizons, log
 from server.app import STORE_FILE
-from server.database import Database
 from server.engines.address import Address, AddressError, read_address
 from server.engines.base import Foundation, SharedLog, Unsettled
 from server.engines.sqlite import SqliteEngine
-from server.errors import StoreError, Unavailable
-from server.events import COMPACTED, Transaction, checksum
-from server.readmodel import ReadModel
+from server.model import horizons
+from server.model.errors import StoreError, Unavailable
+from server.model.events import COMPACTED, Transaction, checksum
+from server.read.read_model import ReadModel
+from server.store import log
+from server.store.database import Database
 
 PATIENCE_SECONDS: Final = 30.0
 """For a server that is away."""

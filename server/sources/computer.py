@@ -12,14 +12,14 @@ import psutil
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
-from server.commands import Attempt, Batch, Set
-from server.events import Transaction
-from server.failures import reason
 from server.feed import Feed
-from server.outcomes import Outcome
-from server.readmodel import ReadModel
-from server.reserved import COMPUTER, RETENTION, ComputerSetting
-from server.writer import Writer
+from server.model.app_settings import COMPUTER, RETENTION, ComputerSetting
+from server.model.commands import Attempt, Batch, Set
+from server.model.events import Transaction
+from server.model.outcomes import Outcome
+from server.read.read_model import ReadModel
+from server.runtime.failures import reason
+from server.write.writer import Writer
 
 ACTOR: Final = "computer"
 KEPT: Final = f"{RETENTION}.computer"

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from server.database import Database
+from server.store.database import Database
 
 EACH: Final = 100
 """Changes in a transaction."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import perf_counter
 
 from ndjson import key, value
-from server.database import Database
-from server.http.batches import BATCH_LINES
+from server.http.commands.import_batches import BATCH_LINES
+from server.store.database import Database
 
 
 def main() -> None:

@@ -1,0 +1,424 @@
+"""The writer of a node: others append to the same log, and the log may be away.
+
+Every command is decided against this node's replica at revision N and appended behind N. Where
+somebody else was first, the node catches up and decides again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import random
+from time import monotonic
+from typing import Final
+
+import apsw
+import gevent
+from gevent.event import AsyncResult, Event
+
+from server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, Promises
+from server.engines.base import LogConflict, Unsettled
+from server.engines.replicated import Replicated
+from server.feed import Feed
+from server.model.commands import Attempt
+from server.model.errors import (
+    NoRoom,
+    SignalboxError,
+    StoreError,
+    Unavailable,
+    Unknown,
+)
+from server.model.events import Transaction
+from server.model.outcomes import Outcome
+from server.read.read_model import ReadModel
+from server.runtime.failures import sentence
+from server.write.group_commit import Group
+from server.write.pending import Patience, Waiting
+from server.write.writer import Writer
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long a sender waits for an outcome."""
+PIECE: Final = 1_000
+"""Transactions read from the log at once."""
+PAUSE_SECONDS: Final = 0.001
+"""Before deciding again, at most, after the first conflict; twice as long after each other one."""
+LONGEST_PAUSE: Final = 0.016
+CONTENDED_SECONDS: Final = 0.1
+"""Others count as writing for so long after they did."""
+TURN_SECONDS: Final = 0.004
+"""How long they are waited for."""
+RETRY_SECONDS: Final = 1.0
+KEEPING_SECONDS: Final = 0.1
+"""How often a sender looks who waits for longer until it can be told something."""
+JUDGED_SECONDS: Final = 1.0
+"""How long a sender waits whose command is refused whatever the engine says."""
+
+
+class NodeWriter(Writer):
+    """See `Writer`. `receive` brings what the log has from other nodes.
+
+    `patience` is for how many seconds a sender waits.
+    """
+
+    def __init__(
+        self,
+        engine: Replicated,
+        readmodel: ReadModel,
+        feed: Feed,
+        clock: Callable[[], float],
+        last_at: int,
+        patience: float,
+    ) -> None:
+        self._log = engine
+        self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()
+        self._unsettled: tuple[Group, list[Waiting]] | None = None
+        self._is_due = False
+        self._conflicts = 0
+        self._wrote_last = False
+        self._others_wrote = -CONTENDED_SECONDS
+        self._turn = Event()
+        self._at_rest = Event()
+        self._at_rest.set()
+        self.doubt: str | None = None
+        """Why an append is unsettled, while one is."""
+        self.conflicts = 0
+        """Appends that came second, since the start."""
+        self._patience = Patience(patience, self._give_up, self._patience_left)
+        self._short_patience = Patience(min(patience, JUDGED_SECONDS), self._give_up)
+        self._asked = -patience
+        """When the engine was asked last, in seconds of `monotonic`."""
+        self._is_asking = False
+        """Whether an append has been sent for the first time, and its promises are not kept yet."""
+        self._promises = Promises(readmodel, feed)
+        self._is_left_due = bool(self._promises.left)
+        super().__init__(engine, readmodel, feed, clock, last_at)
+        if self._is_left_due:
+            self._work.set()
+
+    def receive(self, transactions: Sequence[Transaction]) -> None:
+        """Bring what follows in the log to the replica; return when it is there.
+
+        What is there already is left out. Raises `Unavailable` for a gap, or where the replica
+        cannot be written.
+        """
+        done: AsyncResult[None] = AsyncResult()
+        self._arrived.append((transactions, done))
+        self._work.set()
+        if transactions[-1].revision > self.revision:
+            self._turn.set()
+        done.get()
+
+    def known(self) -> int:
+        """The revision up to which all is here; an append that is under way is waited for.
+
+        So what this node has appended need not be read from the log again.
+        """
+        self._at_rest.wait()
+        return self.revision
+
+    def _has_work(self) -> bool:
+        if self._unsettled:
+            return bool(self._is_due or self._chores or self._arrived)
+        return bool(super()._has_work() or self._arrived or self._is_left_due)
+
+    def _write(self) -> None:
+        while self._arrived:
+            self._take_in(*self._arrived.popleft())
+        if self._unsettled:
+            self._settle(*self._unsettled)
+        else:
+            self._settle_left()
+            if self._queue:
+                self._give_way()
+        if not self._unsettled:
+            super()._write()
+        self._keep_promised()
+        self._is_asking = False
+        if self._is_closing and self._unsettled:
+            self._let_go(self._unsettled[1])
+
+    def _give_way(self) -> None:
+        """Where others write as well, whoever wrote last lets somebody else be next.
+
+        The writer would win again and again otherwise: the others still have to catch up.
+        """
+        others_write = monotonic() - self._others_wrote < CONTENDED_SECONDS
+        if self._wrote_last and others_write and not self._arrived:
+            self._turn.clear()
+            self._turn.wait(TURN_SECONDS)
+        while self._arrived:
+            self._take_in(*self._arrived.popleft())
+
+    def _take_in(self, transactions: Sequence[Transaction], done: "AsyncResult[None]") -> None:
+        try:
+            self._absorb(transactions)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            done.set_exception(error)
+        else:
+            done.set(None)
+
+    def _absorb(self, transactions: Sequence[Transaction]) -> None:
+        """Write what the replica lacks, and tell of it."""
+        fresh = [one for one in transactions if one.revision > self.revision]
+        if not fresh:
+            return
+        if fresh[0].revision != self.revision + 1:
+            raise Unavailable(
+                f"The log gave revision {fresh[0].revision} where {self.revision + 1} was next."
+            )
+        try:
+            self._receive(fresh)
+        except BaseException:
+            self._readmodel.abandoned()
+            raise
+        self._wrote_last, self._others_wrote = False, monotonic()
+
+    def _receive(self, transactions: Sequence[Transaction]) -> None:
+        try:
+            self._write_down(transactions, self._log.receive)
+        except apsw.ConstraintError:
+            # Retention thins out each replica in its own time: an id may be new elsewhere.
+            self._readmodel.abandoned()
+            for one in transactions:
+                self._log.forget(one.id)
+                self._write_down([one], self._log.receive)
+
+    def _catch_up(self, end: int) -> None:
+        """Bring the replica to the log's `end`. Raises `Unavailable`."""
+        if end < self.revision:
+            raise Unavailable(f"The log ends at revision {end}; this replica has {self.revision}.")
+        try:
+            while self.revision < end:
+                self._absorb(self._next_piece())
+        except StoreError as error:
+            raise Unavailable(str(error)) from error
+
+    def _next_piece(self) -> list[Transaction]:
+        """What follows in the log, which must still be the one that the replica follows."""
+        ours = self._readmodel.transactions(self.revision - 1, 1)
+        piece = self._log.read(self.revision - len(ours), PIECE)
+        if ours and (not piece or (piece[0].id, piece[0].at) != (ours[0].id, ours[0].at)):
+            raise Unavailable(f"The log has lost or replaced revision {self.revision}.")
+        if len(piece) <= len(ours):
+            raise Unavailable(f"The log does not give what is behind revision {self.revision}.")
+        return piece
+
+    def _commit(self, group: Group) -> None:
+        if not self._unsettled:
+            self._asked, self._is_asking = monotonic(), True
+        if not group.transactions and any(one.rests_on_state for one in group.outcomes):
+            self._log.confirm(group.expected)
+        self._at_rest.clear()
+        try:
+            super()._commit(group)
+        finally:
+            self._at_rest.set()
+        self._conflicts = 0
+        self._wrote_last = self._wrote_last or bool(group.transactions)
+
+    def _finish_apart(self, waiting: list[Waiting]) -> None:
+        for place, one in enumerate(waiting):
+            if self._unsettled:
+                self._requeue(waiting[place:])
+                return
+            super()._finish_apart([one])
+
+    def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
+        if isinstance(error, Unsettled):
+            self._unsettled = (group, waiting)
+            self._promises.make(group)
+            self._wake_later(0)
+        elif isinstance(error, LogConflict):
+            self._decide_again(waiting, error.actual)
+        else:
+            known = _untouched(error) if isinstance(error, SignalboxError) else error
+            super()._failed(group, waiting, known)
+
+    def _without(
+        self, group: Group, waiting: Sequence[Waiting], error: SignalboxError
+    ) -> list[Outcome]:
+        """What needs no commit rests on this replica, which may be behind the log by now."""
+        outcomes = super()._without(group, waiting, error)
+        resting = [one.rests_on_state and one.error is not error for one in outcomes]
+        # Where nothing was to be appended, the log was asked just now.
+        if not any(resting) or (group.transactions and self._is_at_end()):
+            return outcomes
+        return [
+            one._replace(changes=0, error=error) if rests else one
+            for one, rests in zip(outcomes, resting, strict=True)
+        ]
+
+    def _is_at_end(self) -> bool:
+        """Whether the log confirms that it ends where this replica does."""
+        try:
+            self._log.confirm(self.revision)
+        except (SignalboxError, StoreError, LogConflict):
+            return False
+        return True
+
+    def _decide_again(self, waiting: list[Waiting], end: int) -> None:
+        """Somebody else was first: catch up, and let chance say who is next."""
+        self.conflicts += 1
+        self._conflicts += 1
+        self._requeue(waiting)
+        gevent.sleep(random() * min(PAUSE_SECONDS * 2**self._conflicts, LONGEST_PAUSE))  # noqa: S311 - no secret
+        try:
+            self._catch_up(end)
+        except SignalboxError as error:
+            self._refuse_all(error)
+
+    def _requeue(self, waiting: list[Waiting]) -> None:
+        """Back to the front of the queue, also for those who gave up: they are owed an outcome."""
+        for one in waiting:
+            one.is_taken = False
+        self._queue.extendleft(reversed(waiting))
+
+    def _refuse_all(self, error: SignalboxError) -> None:
+        while self._queue:
+            one = self._queue.popleft()
+            if one.is_owed or not one.gave_up:  # else it was told already
+                self.refuse(one, _untouched(error))
+
+    def _settle(self, group: Group, waiting: list[Waiting]) -> None:
+        """Find out what became of an append whose answer did not come.
+
+        What of the group the log has, it has right behind the group's revision. While nothing
+        else stands behind that, the rest may still arrive and is appended again; once something
+        does, it never can.
+        """
+        self._is_due = False
+        try:
+            self._catch_up(self._log.last_revision())
+            if self.revision == group.expected:
+                self._commit(group)
+                self._unsettled = self.doubt = None
+                self._tell(group.transactions, group.outcomes, waiting)
+                return
+            if rest := self._rest_of(group.transactions):
+                self._write_down(rest, self._log.append)
+        except LogConflict:
+            self._readmodel.abandoned()
+            self._wake_later(0)  # now the log has something behind the group's revision
+            return
+        except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
+            self._readmodel.abandoned()
+            self.doubt = f"What became of an append is not known: {sentence(error)}"
+            self._wake_later()
+            return
+        self._unsettled = None
+        self.doubt = None
+        self._sort_out(group, waiting)
+
+    def _rest_of(self, sent: Sequence[Transaction]) -> Sequence[Transaction]:
+        """What the log lacks of what was sent, where it ends within that or directly before it."""
+        arrived = self.revision - sent[0].revision + 1 if sent else -1
+        if not 0 <= arrived < len(sent):
+            return ()
+        last = self._readmodel.transactions(self.revision - 1, 1) if arrived else ()
+        return sent[arrived:] if all(one.id == sent[arrived - 1].id for one in last) else ()
+
+    def _settle_left(self) -> None:
+        """As `_settle`, for what an earlier process of this node had sent when it ended."""
+        if self._is_left_due and not self._promises.has_gone_by(self.revision):
+            try:
+                self._catch_up(self._log.last_revision())
+                if rest := self._rest_of(self._promises.sent_before()):
+                    self._write_down(rest, self._log.append)
+            except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
+                self._readmodel.abandoned()
+                self._is_left_due = isinstance(error, LogConflict)
+                if not self._is_left_due:
+                    gevent.spawn_later(RETRY_SECONDS, self._left_is_due)
+                return
+        self._is_left_due = False
+        self._promises.settle_left(self.revision)
+
+    def _left_is_due(self) -> None:
+        self._is_left_due = True
+        self._work.set()
+
+    def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:
+        """Tell those whose transaction is in the log; decide the others again."""
+        found = self._readmodel.transactions(group.expected, len(group.transactions))
+        there = {(one.revision, one.id) for one in found}
+        left = []
+        for one, outcome in zip(waiting, group.outcomes, strict=True):
+            if outcome.is_logged and (outcome.revision, outcome.attempt.id) in there:
+                one.settle(outcome)
+                self._promises.meet([(one, outcome)])
+            else:
+                left.append(one)
+        self._requeue(left)
+
+    def _wake_later(self, seconds: float = RETRY_SECONDS) -> None:
+        gevent.spawn_later(seconds, self._settle_soon)
+
+    def _settle_soon(self) -> None:
+        self._is_due = True
+        self._work.set()
+
+    def _let_go(self, waiting: list[Waiting]) -> None:
+        """The server ends: what is in doubt stays so until a node reads the log."""
+        self._unsettled = None
+        for one in waiting:
+            one.settle(self._give_up(one))
+        self._refuse_all(Unavailable(f"The server is ending. {UNWRITTEN}"))
+        self._keep_promised()
+
+    # What senders are told that have waited for long enough, and what is owed to them then.
+
+    def _patience_with(self, attempt: Attempt) -> Patience:
+        """What is refused whatever the engine says need not wait for it."""
+        return self._short_patience if attempt.refusal else self._patience
+
+    def _patience_left(self, waiting: Waiting) -> float:
+        """The engine is waited for, not this computer: what takes long to decide may do so.
+
+        And nobody is promised an outcome before that promise is kept: the engine's answer to what
+        is large may take longer.
+        """
+        seconds = self._patience.seconds
+        left = seconds if self._is_deciding else self._asked + seconds - monotonic()
+        return max(left, KEEPING_SECONDS) if self._is_asking and waiting.is_taken else left
+
+    def _give_up(self, waiting: Waiting) -> Outcome:
+        attempt = waiting.attempt.without_payload()
+        outcome = Outcome(attempt, self._now(), self.revision)
+        if attempt.refusal:
+            error = attempt.refusal
+        elif waiting.is_taken and not attempt.dry_run:
+            error = Unknown(IN_DOUBT.format(attempt.id))
+        else:
+            outcome = outcome._replace(error=Unavailable(_UNTRIED))
+            self._feed.publish((), (outcome,))
+            return outcome
+        waiting.is_owed = True
+        outcome = outcome._replace(error=error)
+        self._feed.note(outcome)
+        return outcome
+
+    def _tell(
+        self,
+        transactions: Sequence[Transaction],
+        outcomes: Sequence[Outcome],
+        waiting: Sequence[Waiting],
+    ) -> None:
+        told = list(zip(waiting, outcomes, strict=True))
+        now = [(one, outcome) for one, outcome in told if not Promises.is_late(one, outcome)]
+        super()._tell(transactions, [outcome for _, outcome in now], [one for one, _ in now])
+        self._promises.meet(told)
+
+    def _keep_promised(self) -> None:
+        try:
+            self._promises.keep(lambda work: self._log.append((), self.revision, work))
+        except Exception:  # noqa: BLE001 - as on a full disk: it is tried again
+            gevent.spawn_later(RETRY_SECONDS, self._work.set)
+
+
+def _untouched(error: SignalboxError) -> SignalboxError:
+    """Says so, where the engine was away."""
+    is_told = isinstance(error, NoRoom) or error.message.endswith(UNWRITTEN)
+    if isinstance(error, Unavailable) and not is_told:
+        return Unavailable(f"{error.message} {UNWRITTEN}")
+    return error
+
+
+_UNTRIED: Final = f"The engine has not answered those before. {UNWRITTEN}"

@@ -1,0 +1,108 @@
+"""An asyncio loop in a greenlet, and other greenlets that wait for what it does.
+
+Its selector waits as gevent does, so that it shares the thread with everything else: a thread of
+its own would cost two changes of threads, and waits for the interpreter, for each answer.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from selectors import SelectorKey
+from typing import Any, Final, TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.selectors import GeventSelector
+
+from server.runtime.failures import Told
+
+Result = TypeVar("Result")
+
+_ATTRIBUTE: Final = "_signalbox_asyncio"
+
+
+class GivenUp(Told, OSError):
+    """The loop has ended before what was to be done on it."""
+
+
+class _Selector(GeventSelector):
+    """Where asyncio only has a look because it has more to do, there is nothing to wait for."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return []
+        found: list[tuple[SelectorKey, int]] = super().select(timeout)
+        return found
+
+
+class AsyncioGreenlet:
+    """Belongs to the gevent hub of the thread that makes it, in a patched process or not."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._waiting: set[AsyncResult[Any]] = set()
+        self._loop = asyncio.SelectorEventLoop(_Selector())
+        self._greenlet = gevent.spawn(self._serve)
+
+    @staticmethod
+    def of_hub() -> "AsyncioGreenlet":
+        """The one that runs already, or a new one: a thread has one asyncio loop at a time."""
+        hub = gevent.get_hub()
+        running: AsyncioGreenlet | None = getattr(hub, _ATTRIBUTE, None)
+        if running is None:
+            running = AsyncioGreenlet()
+            setattr(hub, _ATTRIBUTE, running)
+        running._users += 1
+        return running
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do `work` on the loop; only the calling greenlet waits. What it raises is raised here.
+
+        A greenlet that is killed while it waits cancels it. Raises `OSError` where the loop ends
+        before the work does.
+        """
+        done: AsyncResult[Any] = AsyncResult()
+        tasks: list[asyncio.Task[Result]] = []
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(work))
+            tasks[0].add_done_callback(done.set)
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        self._loop.call_soon_threadsafe(begin)
+        self._waiting.add(done)
+        try:
+            task: asyncio.Task[Result] | None = done.get()
+        except BaseException:
+            self._loop.call_soon_threadsafe(cancel)
+            raise
+        finally:
+            self._waiting.discard(done)
+        if task is None or task.cancelled():
+            raise GivenUp("the connection was given up")
+        return task.result()
+
+    def close(self) -> None:
+        """Let go of it. The last one ends the loop; what still runs on it is cancelled."""
+        self._users -= 1
+        if self._users:
+            return
+        delattr(gevent.get_hub(), _ATTRIBUTE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._greenlet.join()
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
+        finally:
+            self._loop.close()
+            for one in self._waiting:
+                one.set(None)
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

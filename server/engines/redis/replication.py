@@ -1,0 +1,62 @@
+"""Whether a Redis server is the one that decides: a master with the replicas that are asked for."""
+
+from collections.abc import Mapping
+from time import monotonic, sleep
+from typing import Any, Final
+
+from server.engines.hosts import CutOff
+from server.engines.redis.connection import setting
+from server.model.errors import StoreError, Unavailable
+
+HEARD_SECONDS: Final = 3
+"""Replicas answer their master once a second; one that is silent for longer does not count."""
+JOINING_SECONDS: Final = 8.0
+"""Within which replicas that were just started have joined: `repl-diskless-sync-delay` is 5."""
+LOOK_SECONDS: Final = 0.1
+
+
+def check_store(server: Mapping[str, Any], where: str) -> None:
+    """Raises `StoreError` where `INFO server` is that of a Sentinel, which holds no data."""
+    if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):
+        raise StoreError(
+            f"{where} is a Sentinel, which holds no data. Name the Redis servers that it watches "
+            "instead, all of them: redis://HOST:PORT,HOST:PORT/DB?stream=NAME. Nodes find the "
+            "master among them."
+        )
+
+
+def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> None:
+    """Raises `Unavailable` where it takes no writes, `CutOff` where others may take them by now.
+
+    `wanted` replicas must have answered lately, or as many as its own `min-replicas-to-write`.
+    Those that are missing are waited for, so many seconds.
+    """
+    end = monotonic() + seconds
+    while missing := _missing(client, wanted, where):
+        if monotonic() > end:
+            raise CutOff(missing)
+        sleep(LOOK_SECONDS)
+
+
+def _missing(client: Any, wanted: int, where: str) -> str:
+    """What is wrong with its replicas. Raises `Unavailable` where it is one itself."""
+    info = client.info("replication")
+    if info["role"] != "master":
+        raise Unavailable(f"{where} is a replica, which takes no writes.")
+    if "min_slaves_good_slaves" in info:
+        wanted = max(wanted, int(setting(client, "min-replicas-to-write") or 0))
+    heard = sum(_is_heard(one) for name, one in info.items() if _is_replica(name))
+    if heard >= wanted:
+        return ""
+    return (
+        f"{where} may be cut off: {heard} replicas have answered it within {HEARD_SECONDS} "
+        f"seconds, and {wanted} must have what is accepted."
+    )
+
+
+def _is_replica(name: str) -> bool:
+    return name.removeprefix("slave").isdecimal()
+
+
+def _is_heard(replica: Mapping[str, Any]) -> bool:
+    return replica["state"] == "online" and int(replica["lag"]) <= HEARD_SECONDS

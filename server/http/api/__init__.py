@@ -1,0 +1,1 @@
+"""What programs ask: queries, streams, exports, and their description as OpenAPI."""

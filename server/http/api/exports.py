@@ -1,0 +1,155 @@
+"""`GET /queries/export`: the state of one revision, streamed in a format of the reader's choice."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+import bottle
+import msgspec
+
+from server.formats.csv_rows import guarded
+from server.formats.env import written
+from server.http.api import history_export
+from server.http.api.queries import given_to, left_out, revision_behind
+from server.http.wire.responses import HEADERS
+from server.model import horizons
+from server.model.errors import Conflict, Invalid
+from server.model.keys import compile_pattern
+from server.model.times import iso
+from server.model.values import type_of
+from server.read.read_model import ReadModel
+from server.read.search import (
+    Filter,
+    Item,
+    Question,
+    env_collision,
+    variable,
+)
+
+_IN_HEADER: Final = "/:@=*"
+"""What a prefix in a header keeps; a comma would end it there, and headers are Latin-1 alone."""
+
+Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
+
+
+def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
+    """Add the route to `app`."""
+    app.get("/queries/export", callback=lambda: _export(readmodel))
+
+
+def _export(readmodel: ReadModel) -> Iterator[bytes]:
+    given = given_to("/queries/export")
+    match, name = given.get("match", "**"), given.get("format", "ndjson")
+    pattern = compile_pattern(match)
+    at = readmodel.moment(given["at"]) if "at" in given else None
+    revision = readmodel.revision if at is None else at
+    media_type, encode = FORMATS[name]
+    if given.get("history") == "1":
+        if name != "ndjson":
+            raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
+        needed = revision_behind(given.get("after"), "after") or 0
+        wanted = pattern if "match" in given else None  # else what is left out would be a gap
+        body = history_export.lines(readmodel, needed, revision, wanted)
+    elif "after" in given:
+        raise Invalid("The parameter after is allowed with history=1 only.")
+    else:
+        pages = partial(_pages, readmodel, match, at, revision)
+        if name == "env":
+            _refuse_collision(readmodel, match, pages if at is not None else None)
+        needed, body = revision, encode(pages())
+    unknown = horizons.unknown(readmodel.horizons(), needed, pattern.low, pattern.high)
+    left_out(given, unknown, needed)
+    headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
+    if unknown:
+        headers["Signalbox-Compacted"] = ", ".join(
+            quote(one or "**", _IN_HEADER) for one in unknown
+        )
+    bottle.response.headers.update(dict(HEADERS) | headers)
+    return body
+
+
+def _pages(readmodel: ReadModel, match: str, at: int | None, revision: int) -> Iterator[list[Item]]:
+    if at is not None:
+        return readmodel.pages_at(match, at)
+    return readmodel.snapshot_pages(revision, match)
+
+
+def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    for items in pages:
+        yield b"".join(
+            msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n"
+            for item in items
+        )
+
+
+def _json(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    before = b"{\n"
+    for items in pages:
+        lines = [json.dumps(item.key).encode() + b": " + item.raw.encode() for item in items]
+        yield before + b",\n".join(lines)
+        before = b",\n"
+    yield b"{}\n" if before == b"{\n" else b"\n}\n"
+
+
+def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    yield b"key,value,type,revision,at,actor\r\n"
+    for items in pages:
+        text = io.StringIO()
+        rows = csv.writer(text)
+        for item in items:
+            rows.writerow(
+                [
+                    guarded(item.key),
+                    item.raw,
+                    type_of(item.raw),
+                    item.revision,
+                    iso(item.at),
+                    guarded(item.actor),
+                ]
+            )
+        yield text.getvalue().encode()
+
+
+def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    for items in pages:
+        yield "".join(f"{variable(item.key)}={written(item.raw)}\n" for item in items).encode()
+
+
+def _refuse_collision(
+    readmodel: ReadModel, match: str, pages: Callable[[], Iterator[list[Item]]] | None
+) -> None:
+    """`pages` are those of the past; what is there now can be asked of SQL."""
+    if pages is not None:
+        keys = _collision(pages())
+    else:
+        question = Question(Filter(match), "key", None, 0, 0)
+        keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
+    if keys:
+        raise Conflict(
+            f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys
+        )
+
+
+def _collision(pages: Iterator[list[Item]]) -> list[str]:
+    named: dict[str, str] = {}
+    for items in pages:
+        for item in items:
+            if (first := named.setdefault(variable(item.key), item.key)) != item.key:
+                return [first, item.key]
+    return []
+
+
+def _raw(item: Item) -> msgspec.Raw:
+    return msgspec.Raw(item.raw.encode())
+
+
+FORMATS: Final[dict[str, tuple[str, Format]]] = {
+    "ndjson": ("application/x-ndjson", _ndjson),
+    "json": ("application/json", _json),
+    "csv": ("text/csv; charset=utf-8", _csv),
+    "env": ("text/plain; charset=utf-8", _env),
+}

@@ -1,0 +1,57 @@
+"""An export of the history: one transaction a line, as `/queries/export?history=1` streams it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from server.http.api import schemas
+from server.http.api.sse import change_of
+from server.model.events import COMPACTED, Transaction
+from server.model.keys import Pattern
+from server.model.times import iso
+from server.read.read_model import ReadModel
+from server.runtime.scheduling import breathe
+
+TRANSACTIONS: Final = 500
+
+
+def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
+    """What transactions behind one revision, up to another, did to the keys that match.
+
+    None matches everything, also the app's own keys.
+    """
+    with readmodel.holding(behind):
+        yield from _lines(readmodel, behind, last, pattern)
+
+
+def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
+    while found := readmodel.transactions(after, TRANSACTIONS):
+        after = found[-1].revision
+        checksums = readmodel.checksums(found[0].revision, after)
+        wanted = (one for one in found if one.revision <= last)
+        if piece := b"".join(_line(one, pattern, checksums.get(one.revision)) for one in wanted):
+            yield piece
+        if after >= last:
+            return
+        breathe()
+
+
+def _line(one: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:
+    if one.type == COMPACTED:
+        return b""
+    matching = (each for each in one.changes if pattern is None or pattern.matches(each.key))
+    changes = [change_of(change) for change in matching]
+    if one.changes and not changes:
+        return b""
+    recorded = schemas.Recorded(
+        one.revision, one.id, one.actor, iso(one.at), changes, type=one.type
+    )
+    recorded.fingerprint = one.fingerprint.hex()
+    if one.of:
+        recorded.reverses = list(one.of)
+    if one.compacted:
+        recorded.compacted = one.compacted
+    if checksum is not None and len(changes) == len(one.changes):
+        recorded.checksum = f"{checksum:08x}"
+    return msgspec.json.encode(recorded) + b"\n"

@@ -1,0 +1,397 @@
+"""`/openapi.json`: the contract as OpenAPI 3.1, generated from the types that the server uses."""
+
+import re
+from inspect import isclass
+from typing import Any, Final, NamedTuple, get_args
+
+import msgspec
+
+from server import __version__
+from server.http.api import schemas, status_schemas
+from server.http.api.parameters import (
+    ACTOR,
+    FORMS,
+    ID,
+    PARAMETERS,
+    ROUTES,
+)
+from server.http.api.schemas import (
+    EVENTS,
+    Accepted,
+    AcceptedAttempt,
+    Admission,
+    Attempts,
+    Compaction,
+    Diff,
+    Hello,
+    History,
+    Item,
+    LoginAddress,
+    Page,
+    Progress,
+    Recorded,
+    Redemption,
+    Refusal,
+    Rejected,
+    RejectedAttempt,
+    RejectedLine,
+    Summary,
+    Tree,
+    Unknown,
+)
+from server.http.api.status_schemas import Status
+from server.http.commands.imports import MEDIA_TYPES
+from server.model.commands import TYPES, Command
+from server.model.keys import KEY_SCHEMA
+
+Schema = dict[str, Any]
+
+_SCHEMAS: Final = "#/components/schemas/"
+_TEXT: Final = {"type": "string"}
+_FILE: Final = {"type": "string", "format": "binary"}
+_ANY_OBJECT: Final = {"type": "object", "additionalProperties": True}
+_ID: Final = {"type": "string", "pattern": ID}
+_ENVELOPE: Final[Schema] = {
+    "id": _ID,
+    "actor": {"type": "string", "pattern": ACTOR},
+    "dry_run": {"type": "boolean", "default": False},
+}
+_TOKENS: Final = {
+    "read": {"type": "http", "scheme": "bearer", "description": "Opens queries."},
+    "write": {"type": "http", "scheme": "bearer", "description": "Opens everything."},
+    "window": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What `POST /redeem` gives a browser. Opens everything.",
+    },
+}
+_WRITERS: Final = ("write", "window")
+_NONE: Final[Schema] = {}
+_IN_PATH: Final[Schema] = {
+    "key": KEY_SCHEMA,
+    "id": _ID,
+    "file": {"type": "string", "pattern": "^[^/]+$"},
+}
+_TAGS: Final = {
+    "commands": ("/commands", "What changes the state."),
+    "queries": ("/queries", "What changes nothing."),
+    "window": ("/", "The window's page, and this description."),
+}
+"""What the operations are grouped by, with the beginning of their paths."""
+
+
+class Route(NamedTuple):
+    """`name` is the operation's id, `content` that of the answer 200; `more` are other answers that
+    are no refusals. `leads` are links: what of this answer is which parameter of another operation.
+
+    `asks` are parameters that stand in no table, `takes` headers of the request and `gives` those
+    of the answer, each with its meaning.
+    """
+
+    name: str
+    summary: str
+    content: Schema
+    more: Schema = _NONE
+    body: Schema | None = None
+    tokens: tuple[str, ...] = ("read", *_WRITERS)
+    asks: Schema = _NONE
+    takes: Schema = _NONE
+    gives: Schema = _NONE
+    leads: Schema = _NONE
+
+
+def describe(url: str = "http://127.0.0.1") -> dict[str, Any]:
+    """The whole document; `url` is where the server listens."""
+    paths: dict[str, Schema] = {}
+    for name, route in _ROUTES.items():
+        method, path = name.split(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(path, route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Signalbox",
+            "version": __version__,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": url}],
+        "tags": [{"name": name, "description": text} for name, (_, text) in _TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": _TOKENS},
+    }
+
+
+def _as_booleans(node: Any) -> Any:
+    """`Literal[True]` as generators of clients know it: they take no `enum` of booleans."""
+    if isinstance(node, list):
+        return [_as_booleans(one) for one in node]
+    if node == {"enum": [True]}:
+        return {"type": "boolean", "const": True}
+    return {k: _as_booleans(v) for k, v in node.items()} if isinstance(node, dict) else node
+
+
+def _schemas() -> Schema:
+    named = vars(schemas) | vars(status_schemas)
+    kinds = [kind for kind in named.values() if isclass(kind)]
+    answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
+    _, known = msgspec.json.schema_components([Command, *answers], ref_template=_SCHEMAS + "{name}")
+    known["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}
+    for kind in TYPES.values():
+        properties = known[kind.__name__]["properties"] | _ENVELOPE
+        name = f"{kind.__name__}Command"
+        known[name] = known[kind.__name__] | {"title": name, "properties": properties}
+    del known[schemas.Counts.__name__]  # only what others have in common
+    described: Schema = _as_booleans(known)
+    return described
+
+
+def _operation(path: str, route: Route) -> Schema:
+    queries = [_in_query(name, path) for name in ROUTES.get(path, ())]
+    operation: Schema = {
+        "operationId": route.name,
+        "tags": [next(tag for tag, (start, _) in _TAGS.items() if path.startswith(start))],
+        "summary": route.summary,
+        "security": [{token: []} for token in route.tokens],
+        "parameters": [
+            *_in_path(path),
+            *queries,
+            *_named("query", route.asks),
+            *_named("header", route.takes),
+        ],
+        "responses": _responses(route),
+    }
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": route.body}
+    return operation
+
+
+def _in_path(path: str) -> list[Schema]:
+    names = re.findall(r"{(\w+)}", path)
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]} for name in names
+    ]
+
+
+def _in_query(name: str, path: str) -> Schema:
+    found = FORMS.get((path, name)) or PARAMETERS[name]
+    return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
+
+
+def _named(place: str, texts: Schema) -> list[Schema]:
+    return [
+        {"name": name, "in": place, "description": text, "schema": _TEXT}
+        for name, text in texts.items()
+    ]
+
+
+def _responses(route: Route) -> Schema:
+    done: Schema = {"description": "Done.", "content": route.content}
+    if route.gives:
+        done["headers"] = {
+            name: {"description": text, "schema": _TEXT} for name, text in route.gives.items()
+        }
+    if route.leads:
+        done["links"] = {
+            name: {"operationId": operation, "parameters": {parameter: f"$response.body#{where}"}}
+            for name, (operation, parameter, where) in route.leads.items()
+        }
+    refused = _json(Rejected, Unknown, Refusal) if route.body else _json(Refusal)
+    answers = {"200": done} if route.content else {}
+    return answers | route.more | {"default": {"description": "Refused.", "content": refused}}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": _SCHEMAS + name}
+
+
+def _any_of(kinds: tuple[Any, ...]) -> Schema:
+    found = [_ref(kind.__name__) for kind in kinds]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _json(*kinds: Any) -> Schema:
+    return {"application/json": {"schema": _any_of(kinds)}}
+
+
+def _lines(*kinds: Any) -> Schema:
+    """OpenAPI 3.1 has no word for what each line is."""
+    return {"application/x-ndjson": {"schema": _TEXT, "x-line": _any_of(kinds)}}
+
+
+def _octets(*kinds: Any) -> Schema:
+    """What can be imported: generators of clients take a file, or the one object of a JSON file."""
+    bodies: Schema = {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
+    bodies["application/x-ndjson"]["x-line"] = _any_of(kinds)
+    bodies["application/json"]["schema"] = _ANY_OBJECT
+    return bodies
+
+
+def _events() -> Schema:
+    events = {name: _any_of(kinds) for name, kinds in EVENTS.items()}
+    return {"text/event-stream": {"schema": _TEXT, "x-events": events}}
+
+
+def _text(media_type: str) -> Schema:
+    return {media_type: {"schema": _TEXT}}
+
+
+def _command() -> Schema:
+    options = {tag: _ref(f"{kind.__name__}Command") for tag, kind in TYPES.items()}
+    mapping = {tag: option["$ref"] for tag, option in options.items()}
+    discriminator = {"propertyName": "type", "mapping": mapping}
+    return {"oneOf": list(options.values()), "discriminator": discriminator}
+
+
+def _export() -> Schema:
+    return {
+        "application/x-ndjson": {
+            "schema": _TEXT,
+            "x-line": {"anyOf": [_ref("Set"), _ref("Recorded")]},
+        },
+        "application/json": {"schema": _ANY_OBJECT},
+        **_text("text/csv"),
+        **_text("text/plain"),
+    }
+
+
+_PAGE_STREAM: Final = "The window's own stream of HTML (Datastar); not a stable interface."
+_ROUTES: Final[dict[str, Route]] = {
+    "POST /commands": Route(
+        "send_command",
+        "One command; the answer is its acknowledgement.",
+        _json(Accepted),
+        {"204": {"description": "Decided; its outcome shows in the page."}},
+        body={"application/json": {"schema": _command()}},
+        tokens=_WRITERS,
+        takes={"Datastar-Request": "From the window's page: the answer has no body."},
+        leads={
+            "outcome": ("get_attempt", "id", "/id"),
+            "stateThen": ("list_keys", "at", "/revision"),
+        },
+    ),
+    "POST /commands/import": Route(
+        "import_commands",
+        "A file of commands, or of keys and values, applied while it is read.",
+        _lines(Progress, RejectedLine, Summary),
+        body=_octets(*get_args(Command), Recorded),
+        tokens=_WRITERS,
+    ),
+    "POST /commands/compact": Route(
+        "compact",
+        "Removes what is older than the retention settings say.",
+        _json(Compaction),
+        tokens=_WRITERS,
+    ),
+    "POST /login": Route(
+        "new_login_address", "A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS
+    ),
+    "POST /redeem": Route(
+        "redeem",
+        "Exchanges a code for the window's secret.",
+        _json(Admission),
+        body=_json(Redemption),
+        tokens=(),
+    ),
+    "GET /hello": Route(
+        "greet", "Proves that this server knows its secrets.", _json(Hello), tokens=()
+    ),
+    "GET /": Route("open_window", "The window's page, empty.", _text("text/html"), tokens=()),
+    "GET /static/{file}": Route(
+        "get_file",
+        "A file of the page.",
+        {**_text("text/javascript"), **_text("text/css"), **_text("image/svg+xml")},
+        tokens=(),
+    ),
+    "GET /queries/state/{key}": Route(
+        "get_key",
+        "One key.",
+        _json(Item),
+        {"304": {"description": "The key is still at that revision."}},
+        takes={"If-None-Match": "ETags of the revisions that the reader has, or *."},
+        gives={"ETag": "The key's revision in quotes."},
+        leads={
+            "history": ("get_history", "key", "/key"),
+            "stateThen": ("list_keys", "at", "/revision"),
+        },
+    ),
+    "GET /queries/state": Route(
+        "list_keys",
+        "A page of keys with the exact number of all that match.",
+        _json(Page),
+        leads={
+            "next": ("list_keys", "after", "/next"),
+            "first": ("get_key", "key", "/items/0/key"),
+            "history": ("get_history", "key", "/items/0/key"),
+        },
+    ),
+    "GET /queries/tree": Route(
+        "list_tree",
+        "The next segments below a prefix with exact numbers of keys.",
+        _json(Tree),
+        leads={
+            "next": ("list_tree", "after", "/next"),
+            "below": ("list_tree", "prefix", "/children/0/prefix"),
+            "key": ("get_key", "key", "/children/0/key"),
+        },
+    ),
+    "GET /queries/history/{key}": Route(
+        "get_history",
+        "What a key was, newest first.",
+        _json(History),
+        leads={
+            "next": ("get_history", "before", "/next"),
+            "attempt": ("get_attempt", "id", "/items/0/id"),
+        },
+    ),
+    "GET /queries/diff": Route(
+        "compare",
+        "What differs between two moments, key by key.",
+        _json(Diff),
+        leads={"next": ("compare", "after", "/next")},
+    ),
+    "GET /queries/attempts": Route(
+        "list_attempts",
+        "Outcomes of attempts, newest first.",
+        _json(Attempts),
+        leads={
+            "next": ("list_attempts", "before", "/next"),
+            "first": ("get_attempt", "id", "/items/0/id"),
+        },
+    ),
+    "GET /queries/attempts/{id}": Route(
+        "get_attempt", "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
+    ),
+    "GET /queries/export": Route(
+        "export_state",
+        "The state of one revision, streamed.",
+        _export(),
+        gives={
+            "Signalbox-Revision": "The revision that all of it is of.",
+            "Signalbox-Compacted": "Prefixes that are left out: their past is not kept so long.",
+        },
+    ),
+    "GET /queries/status": Route(
+        "get_status",
+        "What the server is and does.",
+        _json(Status),
+        leads={
+            "stateThen": ("list_keys", "at", "/revision"),
+            "changes": ("follow", "after", "/revision"),
+        },
+    ),
+    "GET /queries/metrics": Route(
+        "get_metrics", "The numbers of the status as Prometheus text.", _text("text/plain")
+    ),
+    "GET /queries/stream": Route(
+        "follow",
+        "What is true now, then every change (server-sent events).",
+        _events(),
+        takes={"Last-Event-ID": "The position to go on behind; wins over `after`."},
+    ),
+    "GET /queries/page": Route(
+        "follow_page",
+        _PAGE_STREAM,
+        _text("text/event-stream"),
+        asks={"datastar": "The page's signals as JSON."},
+    ),
+    "GET /openapi.json": Route("describe", "This description.", {"application/json": {}}),
+}

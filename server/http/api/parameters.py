@@ -1,0 +1,179 @@
+"""The parameters of every route that has some: names, forms and meaning, in one table."""
+
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from server.formats import READERS
+from server.formats.text import ENCODINGS
+from server.model.errors import Invalid, quoted
+from server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
+from server.model.values import TYPES
+from server.read.search import MAX_SEARCH, SORTS
+
+MAX_PARAMETERS: Final = 50
+MAX_LIMIT: Final = 1_000
+DEFAULT_LIMIT: Final = 100
+STATUSES: Final = ("accepted", "rejected")
+EXPORT_FORMATS: Final = ("ndjson", "json", "csv", "env")
+
+ID: Final = "^[A-Za-z0-9_-]{1,64}$"
+ACTOR: Final = "^[A-Za-z0-9_.@-]{1,64}$"
+
+Parameters = dict[str, str]
+
+
+class Parameter(NamedTuple):
+    """`schema` is JSON Schema; `help` one sentence."""
+
+    schema: dict[str, Any]
+    help: str
+
+
+def _text(**more: Any) -> dict[str, Any]:
+    return {"type": "string"} | more
+
+
+_REVISION: Final = _text(pattern="^[0-9]{1,18}$")
+_MOMENT: Final = _text(pattern="^([0-9]{1,18}|[0-9]{4}-?W?[0-9]{2}.*)$")
+
+
+PARAMETERS: Final[dict[str, Parameter]] = {
+    "match": Parameter(
+        MATCH_SCHEMA | {"default": "**"},
+        "Pattern of keys: * within a segment, ** across segments.",
+    ),
+    "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
+    "search": Parameter(
+        _text(maxLength=MAX_SEARCH),
+        "Only where this text is in key or value, without regard to case.",
+    ),
+    "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
+    "after": Parameter(
+        _text(),
+        "Continue behind this: the next of an earlier page; of a stream a position; of an export "
+        "of the history a revision.",
+    ),
+    "limit": Parameter(
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "Items at most.",
+    ),
+    "prefix": Parameter(
+        PREFIX_SCHEMA | {"default": ""},
+        "Whole segments with a dot at the end; empty for the root.",
+    ),
+    "actor": Parameter(_text(pattern=ACTOR), "Attempts of this actor; of an import, who sends it."),
+    "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),
+    "before": Parameter(_text(), "Continue behind this: the next of an earlier page."),
+    "format": Parameter(
+        _text(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."
+    ),
+    "acks": Parameter(
+        _text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
+    ),
+    "at": Parameter(
+        _MOMENT, "As it was at a revision, or at an ISO 8601 time: the last revision not later."
+    ),
+    "strict": Parameter(
+        _text(enum=["0", "1"], default="0"),
+        "1: refused with 410 where retention has removed what the moment needs.",
+    ),
+    "from": Parameter(_MOMENT, "One moment: a revision or an ISO 8601 time."),
+    "to": Parameter(_MOMENT, "The other moment, before or behind the first; by default now."),
+    "history": Parameter(
+        _text(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
+    ),
+    "dry_run": Parameter(_text(enum=["0", "1"], default="0"), "1: only say what would be done."),
+    "confirm": Parameter(
+        _text(enum=["0", "1"], default="0"),
+        "1: the computer's clock is right from now on, however far it has leapt.",
+    ),
+    "encoding": Parameter(
+        _text(enum=list(ENCODINGS), default=ENCODINGS[0]), "Of the file; nothing is guessed."
+    ),
+    "name": Parameter(
+        _text(), "The file's name: its ending tells the format where nothing else does."
+    ),
+    "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
+    "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
+    "nonce": Parameter(
+        _text(pattern="^[A-Za-z0-9_-]{16,128}$"), "Random, never used before; the proofs are of it."
+    ),
+}
+
+FORMS: Final[dict[tuple[str, str], Parameter]] = {
+    ("/queries/stream", "after"): Parameter(
+        _text(pattern="^([^:]*:)?[0-9]{1,18}$"),
+        "A position: a revision, or store:revision; exclusive.",
+    ),
+    ("/queries/export", "after"): Parameter(_REVISION, "With history=1: only what came after."),
+    ("/commands/import", "format"): Parameter(
+        _text(enum=list(READERS)),
+        "How the file is written; by default as its media type, name or beginning says.",
+    ),
+    ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
+}
+"""Parameters that a route takes in a form of its own."""
+
+ROUTES: Final[dict[str, tuple[str, ...]]] = {
+    "/commands/import": ("format", "encoding", "name", "dry_run", "id", "atomic", "actor"),
+    "/commands/compact": ("dry_run", "confirm"),
+    "/queries/state/{key}": ("at",),
+    "/queries/state": (
+        *("match", "type", "search", "sort", "after", "limit"),
+        *("at", "strict"),
+    ),
+    "/queries/tree": ("prefix", "after", "limit", "at", "strict"),
+    "/queries/history/{key}": ("before", "limit", "strict"),
+    "/queries/diff": ("from", "to", "match", "after", "limit", "strict"),
+    "/queries/attempts": ("actor", "status", "before", "limit"),
+    "/queries/attempts/{id}": (),
+    "/queries/export": ("format", "match", "history", "after", "at", "strict"),
+    "/queries/status": (),
+    "/queries/metrics": (),
+    "/queries/stream": ("match", "after", "acks"),
+    "/openapi.json": (),
+    "/hello": ("nonce",),
+}
+
+
+def parameters(environ: dict[str, Any], route: str) -> Parameters:
+    """The query's parameters by name.
+
+    Raises `Invalid` for one that is unknown, repeated, not UTF-8 or outside its schema.
+    """
+    allowed = ROUTES[route]
+    found: Parameters = {}
+    for name, value in _pairs(environ.get("QUERY_STRING", "")):
+        if name not in allowed:
+            names = ", ".join(allowed) or "none"
+            raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
+        if name in found:
+            raise Invalid(f"The parameter {name} is given twice.")
+        _check(name, value, (FORMS.get((route, name)) or PARAMETERS[name]).schema)
+        found[name] = value
+    return found
+
+
+def limit(given: Parameters) -> int:
+    return int(given.get("limit", DEFAULT_LIMIT))
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    if (given := query.count("&") + 1) > MAX_PARAMETERS:
+        raise Invalid(f"The query has {given} parameters; allowed are {MAX_PARAMETERS}.")
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise Invalid(f"The query is not percent-encoded UTF-8: a byte is {byte:#04x}.") from error
+
+
+def _check(name: str, value: str, schema: dict[str, Any]) -> None:
+    if "enum" in schema and value not in schema["enum"]:
+        raise Invalid(
+            f"The parameter {name} is {quoted(value)}; allowed are {', '.join(schema['enum'])}."
+        )
+    if schema["type"] == "integer":
+        low, high = schema["minimum"], schema["maximum"]
+        if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
+            raise Invalid(f"The parameter {name} is {quoted(value)}; allowed are {low} to {high}.")

@@ -1,0 +1,246 @@
+"""`GET /queries/…`: every read that ends. Nothing here can write."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import bottle
+import msgspec
+
+from server.http.api import schemas
+from server.http.api.parameters import Parameters, limit, parameters
+from server.http.wire.responses import HEADERS, is_known
+from server.model import horizons
+from server.model.errors import Invalid, NoSuchThing, quoted
+from server.model.keys import check_key, check_prefix
+from server.model.times import iso
+from server.read.history import Difference, Version
+from server.read.read_model import ReadModel
+from server.read.search import Filter, Item
+from server.read.tree import Child
+
+
+def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes of this module to `app`."""
+    queries = _Queries(readmodel, status)
+    app.get("/queries/state/<key:path>", callback=queries.one)
+    app.get("/queries/state", callback=queries.state)
+    app.get("/queries/tree", callback=queries.tree)
+    app.get("/queries/history/<key:path>", callback=queries.history)
+    app.get("/queries/diff", callback=queries.diff)
+    app.get("/queries/attempts", callback=queries.attempts)
+    app.get("/queries/attempts/<identity>", callback=queries.attempt)
+    app.get("/queries/status", callback=queries.status)
+    app.get("/queries/metrics", callback=queries.metrics)
+
+
+class _Queries:
+    """One method a route."""
+
+    def __init__(self, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
+        self._readmodel = readmodel
+        self._status = status
+
+    def one(self, key: str) -> bottle.HTTPResponse:
+        given = given_to("/queries/state/{key}")
+        check_key(key)
+        item = self._readmodel.get(key, self._at(given))
+        if item is None:
+            raise NoSuchThing(f"There is no key {key}.", key=key)
+        etag = f'"{item.revision}"'
+        if is_known(bottle.request.environ, etag):
+            return bottle.HTTPResponse(status=304, headers={"ETag": etag})
+        return json_answer(shown(item), ETag=etag)
+
+    def state(self) -> bottle.HTTPResponse:
+        given = given_to("/queries/state")
+        page = self._readmodel.page(
+            Filter(given.get("match", "**"), given.get("type"), given.get("search")),
+            given.get("sort", "key"),
+            given.get("after"),
+            limit=limit(given),
+            at=self._at(given),
+        )
+        items = [shown(item) for item in page.items]
+        compacted = left_out(given, page.compacted, page.revision)
+        return json_answer(schemas.Page(page.revision, page.total, items, page.next, compacted))
+
+    def tree(self) -> bottle.HTTPResponse:
+        given = given_to("/queries/tree")
+        if prefix := given.get("prefix", ""):
+            check_prefix(prefix)
+        found = self._readmodel.tree(prefix, given.get("after"), limit(given), self._at(given))
+        children = [_child(child) for child in found.children]
+        compacted = left_out(given, found.compacted, found.revision)
+        return json_answer(
+            schemas.Tree(found.revision, found.total, children, found.next, compacted)
+        )
+
+    def history(self, key: str) -> bottle.HTTPResponse:
+        given = given_to("/queries/history/{key}")
+        check_key(key)
+        found = self._readmodel.history(
+            key, revision_behind(given.get("before"), "before"), limit(given)
+        )
+        compacted = left_out(given, found.compacted, 0)
+        items = [_version(version) for version in found.items]
+        return json_answer(schemas.History(key, items, found.next, compacted))
+
+    def diff(self) -> bottle.HTTPResponse:
+        given = given_to("/queries/diff")
+        if "from" not in given:
+            raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
+        since = self._readmodel.moment(given["from"], "from")
+        until = self._readmodel.revision
+        if "to" in given:
+            until = self._readmodel.moment(given["to"], "to")
+        found = self._readmodel.diff(
+            since, until, given.get("match", "**"), given.get("after"), limit(given)
+        )
+        compacted = left_out(given, found.compacted, min(since, until))
+        items = [_difference(one) for one in found.items]
+        return json_answer(schemas.Diff(since, until, found.total, items, found.next, compacted))
+
+    def attempts(self) -> bottle.HTTPResponse:
+        given = given_to("/queries/attempts")
+        records, position = self._readmodel.attempts(
+            given.get("actor"),
+            given.get("status"),
+            _position(given.get("before")),
+            limit(given),
+        )
+        following = "{}.{}".format(*position) if position else None
+        items = [dated(record) for record in records]
+        return json_answer({"items": items, "next": following})
+
+    def attempt(self, identity: str) -> bottle.HTTPResponse:
+        given_to("/queries/attempts/{id}")
+        record = self._readmodel.attempt(identity)
+        if record is None:
+            raise NoSuchThing(f"No attempt with the id {identity[:80]} is remembered.")
+        return json_answer(dated(record))
+
+    def status(self) -> bottle.HTTPResponse:
+        given_to("/queries/status")
+        return json_answer(self._status())
+
+    def _at(self, given: Parameters) -> int | None:
+        return self._readmodel.moment(given["at"]) if "at" in given else None
+
+    def metrics(self) -> str:
+        given_to("/queries/metrics")
+        return metrics(self._status())
+
+
+def given_to(route: str) -> Parameters:
+    """The parameters of the request that bottle is answering."""
+    return parameters(bottle.request.environ, route)
+
+
+def left_out(
+    given: Parameters, prefixes: Sequence[str], revision: int
+) -> list[str] | msgspec.UnsetType:
+    """What an answer says about the keys that it leaves out. Raises `Compacted` for strict=1."""
+    if prefixes and given.get("strict") == "1":
+        raise horizons.compacted(prefixes, revision)
+    return list(prefixes) or msgspec.UNSET
+
+
+def shown(item: Item) -> schemas.Item:
+    """An item as queries answer it."""
+    value = msgspec.Raw(item.raw.encode())
+    return schemas.Item(item.key, value, item.revision, iso(item.at), item.actor)
+
+
+def dated(record: dict[str, Any]) -> dict[str, Any]:
+    """An attempt's record with its time as text."""
+    return record | {"at": iso(record["at"])}
+
+
+def metrics(status: dict[str, Any]) -> str:
+    """The numbers of `status` as Prometheus text (exposition format 0.0.4)."""
+    bottle.response.headers.update(dict(HEADERS))
+    bottle.response.content_type = "text/plain; version=0.0.4; charset=utf-8"
+    numbers = status | status["rates"]
+    lines = []
+    known = list(_METRICS)
+    if log := status["log"]:
+        known += _METRICS_OF_LOG
+        numbers |= {f"log_{name}": int(log[name]) for name in ("connected", "durable", "conflicts")}
+    for name, kind, text in known:
+        lines += [f"# HELP signalbox_{name} {text}", f"# TYPE signalbox_{name} {kind}"]
+        lines.append(f"signalbox_{name} {numbers[name]}")
+    return "\n".join(lines) + "\n"
+
+
+_METRICS: Final = (
+    ("revision", "counter", "Transactions in the event log."),
+    ("keys", "gauge", "Keys in the state, the app's own left out."),
+    ("oldest_revision", "gauge", "The first revision from which on everything is kept."),
+    ("bytes", "gauge", "Bytes of the store on disk."),
+    ("free_bytes", "gauge", "Of these, what was removed and will be used again."),
+    ("streams", "gauge", "Open streams."),
+    ("connections", "gauge", "Open connections."),
+    ("changes_per_second", "gauge", "Changes per second over the last seconds."),
+)
+_METRICS_OF_LOG: Final = (
+    ("log_connected", "gauge", "1 while the shared log is followed and current, else 0."),
+    ("log_durable", "gauge", "1 where accepted means that a disk or a quorum has it, else 0."),
+    ("log_conflicts", "counter", "Appends to the shared log that came second."),
+)
+
+
+def encode(body: Any) -> bytes:
+    return msgspec.json.encode(body)
+
+
+def json_answer(body: Any, **headers: str) -> bottle.HTTPResponse:
+    """`body` as an answer of bottle's."""
+    return bottle.HTTPResponse(
+        encode(body),
+        headers={"Content-Type": "application/json", **dict(HEADERS), **headers},
+    )
+
+
+_POSITION: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
+
+
+def _position(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    if (found := _POSITION.fullmatch(text)) is None:
+        raise Invalid(f"The parameter before is {quoted(text)}; it is the next of an earlier page.")
+    return int(found[1]), int(found[2])
+
+
+def revision_behind(text: str | None, name: str) -> int | None:
+    """The revision in a parameter, None where it is not given. Raises `Invalid`."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid(f"The parameter {name} is {quoted(text)}; it is a revision.")
+    return int(text)
+
+
+def _version(one: Version) -> schemas.Version:
+    shown = schemas.Version(
+        revision=one.revision, at=iso(one.at), actor=one.actor, id=one.id, type=one.type
+    )
+    if one.raw is None:
+        shown.deleted = True
+    else:
+        shown.value = msgspec.Raw(one.raw.encode())
+    return shown
+
+
+def _difference(one: Difference) -> schemas.Difference:
+    return schemas.Difference(one.key, _side(one.before), _side(one.after))
+
+
+def _side(raw: str | None) -> Any:
+    return msgspec.UNSET if raw is None else msgspec.Raw(raw.encode())
+
+
+def _child(child: Child) -> schemas.Child:
+    key, prefix = child.key or msgspec.UNSET, child.prefix or msgspec.UNSET
+    return schemas.Child(segment=child.segment, key=key, prefix=prefix, keys=child.keys)

@@ -1,0 +1,65 @@
+"""Server-sent events as bytes (WHATWG HTML, section 9.2); pure."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from server.http.api import schemas
+from server.model.events import Change, Transaction
+from server.model.keys import Pattern
+from server.model.times import iso
+from server.read.search import Item
+
+
+def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
+    """The `change` event of a transaction, empty where none of its keys match."""
+    changes = [change_of(change) for change in transaction.changes if pattern.matches(change.key)]
+    if not changes:
+        return b""
+    body = schemas.Transaction(
+        transaction.revision, transaction.id, transaction.actor, iso(transaction.at), changes
+    )
+    return _event("change", body) + position(store, transaction.revision)
+
+
+def snapshot(revision: int, items: Sequence[Item]) -> bytes:
+    """One page of the state at `revision`."""
+    shown = [
+        schemas.StreamItem(item.key, msgspec.Raw(item.raw.encode()), item.revision)
+        for item in items
+    ]
+    return _event("snapshot", schemas.Snapshot(revision, shown)) + b"\n"
+
+
+def caught_up(store: str, revision: int) -> bytes:
+    return _event("caught-up", schemas.CaughtUp(revision)) + position(store, revision)
+
+
+def ack(event: dict[str, Any]) -> bytes:
+    return _event("ack", event) + b"\n"
+
+
+def reset(reason: Literal["other_store", "compacted"], oldest: int) -> bytes:
+    return _event("reset", schemas.Reset(reason, oldest)) + b"\n"
+
+
+def heartbeat(store: str, revision: int) -> bytes:
+    """A comment that also moves the position on, where nothing matches for long."""
+    return b": still here\n" + position(store, revision)
+
+
+def position(store: str, revision: int) -> bytes:
+    """The line that ends an event and says where to resume."""
+    return f"id: {store}:{revision}\n\n".encode()
+
+
+def _event(name: str, body: Any) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n"
+
+
+def change_of(change: Change) -> schemas.Change:
+    """A change as streams and exports carry it."""
+    if change.raw is None:
+        return schemas.Change(change.key, deleted=True)
+    return schemas.Change(change.key, msgspec.Raw(change.raw.encode()))

@@ -1,0 +1,1 @@
+"""The endpoints that write: single commands, imports, and compaction."""

@@ -1,0 +1,220 @@
+"""One line of a recorded history as the transaction that it tells of, checked as commands are."""
+
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from server.formats.ndjson import MAX_RECORD, RECORD
+from server.formats.text import Row, too_long
+from server.model import values
+from server.model.app_settings import check_setting
+from server.model.commands import check_actor, check_id
+from server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from server.model.errors import (
+    Invalid,
+    Malformed,
+    SignalboxError,
+    TooLarge,
+    quoted,
+)
+from server.model.events import REVERSING, Change, Transaction
+from server.model.keys import check_key
+from server.model.times import milliseconds
+from server.runtime.scheduling import breathe
+
+SLICE: Final = 1_000
+"""Changes checked before others get a turn."""
+MAX_TYPE: Final = 64
+_NO_RECORD: Final = "This is no transaction of a history that this Signalbox knows"
+MAX_FINGERPRINT: Final = 64
+
+
+class _Change(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    value: msgspec.Raw | UnsetType = UNSET
+    deleted: bool = False
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    """See `shapes.Recorded`; those of an earlier export have no fingerprint or no checksum."""
+
+    revision: int
+    id: str
+    actor: str
+    at: str
+    changes: list[_Change]
+    type: str
+    fingerprint: str = ""
+    reverses: list[int] = []
+    compacted: int = 0
+    checksum: str | None = None
+
+
+_ALLOWED: Final = {
+    "revision": "an integer",
+    "id": "a text",
+    "actor": "a text",
+    "at": "a time in ISO 8601 with its zone, such as 2026-11-23T10:00:00.000Z",
+    "changes": 'a list of {"key": …, "value": …} and {"key": …, "deleted": true}',
+    "type": "a text",
+    "fingerprint": "a text of hexadecimal digits, two for each byte",
+    "reverses": "a list of integers",
+    "compacted": "an integer",
+    "checksum": "null or a text of hexadecimal digits",
+}
+"""Of each field of a transaction."""
+
+
+class _Glance(msgspec.Struct):
+    revision: int
+    changes: msgspec.Raw
+
+
+def is_record(line: bytes) -> bool:
+    """Whether a line of an import is a transaction, not a command."""
+    try:
+        values.decode_as(_GLANCE, line)
+    except SignalboxError:
+        return line.startswith(RECORD)
+    return True
+
+
+def record_of(row: Row) -> Transaction:
+    """As `read_record`, of a row that may be none."""
+    if isinstance(row.command, SignalboxError):
+        raise row.command.with_traceback(None)
+    return read_record(row.text)
+
+
+def read_record(line: bytes) -> Transaction:
+    """Whether each key is new is left open, and so is whether its checksum fits.
+
+    Raises `Invalid`, `Malformed` or `TooLarge`.
+    """
+    if len(line) > MAX_RECORD:
+        raise too_long(len(line), MAX_RECORD, "transaction")
+    try:
+        record = values.decode_as(_DECODER, line)
+        fingerprint = bytes.fromhex(record.fingerprint)
+        at = milliseconds(record.at)
+        checksum = None if record.checksum is None else int(record.checksum, 16)
+    except (Malformed, ValueError) as error:
+        raise Malformed(f"{_NO_RECORD}: {_complaint(line)}") from error
+    check_id(record.id)
+    check_actor(record.actor)
+    if record.compacted:
+        raise Invalid(
+            f"Retention had removed {record.compacted} changes of revision {record.revision}; "
+            "`signalbox migrate` copies a store that has been thinned out."
+        )
+    if not 0 < len(record.type) <= MAX_TYPE or len(fingerprint) > MAX_FINGERPRINT:
+        raise Invalid(
+            f"The field type or fingerprint of revision {record.revision} is too long: a type has "
+            f"1 to {MAX_TYPE} characters, and this one {len(record.type)}; a fingerprint has at "
+            f"most {MAX_FINGERPRINT} bytes, and this one {len(fingerprint)}."
+        )
+    return Transaction(
+        record.revision,
+        record.id,
+        record.actor,
+        at,
+        record.type,
+        fingerprint,
+        _changes(record.changes),
+        of=_reversed(record),
+        checksum=checksum,
+    )
+
+
+def _complaint(line: bytes) -> str:
+    """What is wrong with a transaction, in one sentence: the first field that is."""
+    try:
+        found = values.decode(line, "the line")
+    except SignalboxError as error:
+        return error.message
+    if not isinstance(found, dict):
+        return "the line is JSON, but no object."
+    for name in found:
+        if name not in _ALLOWED:
+            return f"the field {quoted(name)} is unknown; it has {', '.join(_ALLOWED)}."
+    for field in msgspec.structs.fields(_Record):
+        if field.name in found and not _is_as_must_be(field, found[field.name]):
+            given, allowed = quoted(found[field.name]), _ALLOWED[field.name]
+            return f"the field {field.name} is {given}; allowed is {allowed}."
+        if field.required and field.name not in found:
+            return f"the field {field.name} is missing; it has {', '.join(_ALLOWED)}."
+    return "a field is not as it must be."
+
+
+def _is_as_must_be(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+    try:
+        msgspec.convert(given, Any if field.name == "changes" else field.type)
+        if field.name == "at":
+            milliseconds(given)
+        elif field.name == "changes":
+            msgspec.convert(given, list[dict[str, Any]])
+            values.decode_as(_CHANGES, msgspec.json.encode(given))
+        elif field.name == "fingerprint":
+            bytes.fromhex(given)
+        elif field.name == "checksum" and given is not None:
+            int(given, 16)
+    except (msgspec.ValidationError, Malformed, ValueError):
+        return False
+    return True
+
+
+def _reversed(record: _Record) -> tuple[int, ...]:
+    of = tuple(record.reverses)
+    is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
+    if not is_sound or (of and record.type not in REVERSING):
+        raise Invalid(
+            f"The field reverses is {quoted(record.reverses)}; an undo or redo has the earlier "
+            "revisions that it reverses, in order."
+        )
+    return of
+
+
+def _changes(changes: list[_Change]) -> list[Change]:
+    if len(changes) > MAX_CHANGES:
+        raise TooLarge(
+            f"The transaction has {len(changes)} changes; allowed are {MAX_CHANGES}.",
+            limit=MAX_CHANGES,
+        )
+    found: list[Change] = []
+    size = 0
+    for count, change in enumerate(changes, start=1):
+        check_key(change.key)
+        raw = _raw(change)
+        size += values.size(change.key) + values.size(raw or "")
+        found.append(Change(change.key, raw))
+        if count % SLICE == 0:
+            breathe()
+    if size > MAX_TRANSACTION_BYTES:
+        raise TooLarge(
+            f"The transaction has {size} bytes of keys and values; allowed are "
+            f"{MAX_TRANSACTION_BYTES}.",
+            limit=MAX_TRANSACTION_BYTES,
+        )
+    if any(one.key >= other.key for one, other in pairwise(found)):
+        raise Invalid("The keys of a transaction are in order, each of them once.")
+    return found
+
+
+def _raw(change: _Change) -> str | None:
+    if change.deleted == isinstance(change.value, msgspec.Raw):
+        raise Invalid(f"The change of {change.key} has either a value or deleted: true.")
+    if not isinstance(change.value, msgspec.Raw):
+        return None
+    value = values.decode(bytes(change.value))
+    values.check(value, change.key)
+    check_setting(change.key, value)
+    raw = values.encode(value)
+    values.check_size(raw, change.key)
+    return raw
+
+
+_DECODER: Final = msgspec.json.Decoder(_Record)
+_CHANGES: Final = msgspec.json.Decoder(list[_Change])
+_GLANCE: Final = msgspec.json.Decoder(_Glance)

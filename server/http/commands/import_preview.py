@@ -1,0 +1,333 @@
+"""`POST /commands/import?dry_run=1`: what an import would do, at one revision. Nothing is written.
+
+The file is kept until all of it is there, and is then read in a native thread against one snapshot.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from time import monotonic
+from typing import IO, Any, Final
+
+import apsw
+import gevent
+from gevent.lock import BoundedSemaphore
+
+from server.formats import File
+from server.formats.text import Row
+from server.http.commands.continuation import (
+    Comparison,
+    not_atomic,
+    twice,
+    with_news,
+)
+from server.http.commands.history_line import is_record, record_of
+from server.http.commands.import_batches import located, room
+from server.http.commands.import_repeats import Repeats
+from server.http.commands.imports import (
+    IDLE_SECONDS,
+    PROGRESS_SECONDS,
+    SPOOLED,
+    command_of,
+    trouble,
+)
+from server.http.commands.line_reader import BLOCK, RowReader
+from server.model import outcomes, values
+from server.model.commands import Command, Put
+from server.model.decide import (
+    MAX_CHANGES,
+    Changes,
+    Entry,
+    decide,
+    too_many,
+)
+from server.model.errors import IdReused, SignalboxError, Unavailable
+from server.model.events import Transaction
+from server.read.read_model import ReadModel
+from server.store import log, state
+from server.write.writer import Writer
+
+
+class Kept(File):
+    """A file that is put aside first."""
+
+    def __init__(self, format: str | None, name: str, encoding: str) -> None:
+        super().__init__(format, name, encoding)
+        self.copy: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by who shows the preview
+
+    def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
+        """No rows: they are read later, by `rows`."""
+        for block in blocks:
+            self._put(block)
+            yield []
+
+    def _put(self, block: bytes) -> None:
+        try:
+            if self.trouble is None:
+                self.copy.write(block)
+        except OSError:
+            self.trouble = Unavailable(
+                "The folder for temporary files has no room for a preview of this file."
+            )
+
+    def rows(self) -> Iterator[Row]:
+        """What has been put aside."""
+        self.copy.seek(0)
+        for rows in super().read(iter(lambda: self.copy.read(BLOCK), b"")):
+            yield from rows
+
+
+class Previews:
+    """One at a time: each takes a thread that searches need as well."""
+
+    def __init__(self, writer: Writer, readmodel: ReadModel) -> None:
+        self._writer, self._readmodel = writer, readmodel
+        self._turn = BoundedSemaphore(1)
+
+    def run(self, reader: RowReader, kept: Kept, identity: str, atomic: bool) -> Iterator[bytes]:
+        """Answer lines as those of an import: progress, what would be rejected, the summary."""
+        preview = _Preview(kept, identity, atomic, self._writer.max_bytes)
+        job = gevent.spawn(self._judge, reader, preview)
+        try:
+            while not job.ready():
+                job.join(PROGRESS_SECONDS)
+                yield preview.progress()
+            job.get()
+            yield from preview.answer()
+        finally:
+            preview.is_over = True
+            job.kill(block=False)
+
+    def _judge(self, reader: RowReader, preview: "_Preview") -> None:
+        while not reader.is_stopping and reader.take(IDLE_SECONDS) is not None:
+            pass
+        preview.failure = trouble(reader)
+        if preview.failure is None:
+            with self._turn:
+                self._readmodel.in_thread(preview.judge)
+
+
+class _Preview:
+    def __init__(self, kept: Kept, identity: str, atomic: bool, max_bytes: int | None) -> None:
+        self._kept, self._id, self._atomic = kept, identity, atomic
+        self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
+        self._max_bytes = max_bytes
+        self._batch = _Batch(max_bytes, atomic)
+        self._is_history: bool | None = None
+        self._started = monotonic()
+        self.failure: SignalboxError | None = None
+        self.is_over = False
+        self.counts = dict.fromkeys(
+            ("lines", "accepted", "rejected", "changes", "batches", "duplicates", "revision"), 0
+        )
+        self._found = dict.fromkeys(("new", "changed", "equal", "deleted"), 0)
+
+    def judge(self, connection: apsw.Connection) -> None:
+        """Read every row as an import would; in a native thread."""
+        self.counts["revision"] = log.last_revision(connection)
+        draft = _Draft(connection, self.counts["revision"], self._max_bytes)
+        repeats = Repeats(self._id, self._atomic, partial(outcomes.find, connection))
+        try:
+            for row in self._kept.rows():
+                if self.is_over or not self._goes_on(repeats):
+                    return
+                if row.command is not None or row.text.strip():
+                    self._row(row, draft, repeats)
+                self._batch.end(row)
+                self._known(partial(repeats.end, row))
+            self.failure = self.failure or self._kept.trouble
+            self._known(repeats.finish)
+            self._count(draft)
+        finally:
+            draft.close()
+
+    def _goes_on(self, repeats: Repeats) -> bool:
+        """A remembered refusal of all is told only where its id was not used for another file."""
+        is_kept = self._atomic and self.failure is not None and self.failure.remembered
+        return self.failure is None or (is_kept and repeats.is_known)
+
+    def _known(self, end: Callable[[], int]) -> None:
+        """What an import under the same id has done before is not done again."""
+        if self._is_history:
+            return
+        try:
+            self.counts["duplicates"] += end()
+        except SignalboxError as error:
+            if self.failure is None or isinstance(error, IdReused):
+                self.failure = error.with_traceback(None)
+
+    def _row(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
+        if self._is_history is None:
+            self._is_history = is_record(row.text)
+            if self._is_history and self._atomic:
+                self.failure = not_atomic()
+                return
+        self.counts["lines"] += 1
+        try:
+            if self._is_history:
+                self._record(row, draft)
+            else:
+                self._command(command_of(row), draft, repeats)
+        except SignalboxError as error:
+            self._reject(row.number, error.with_traceback(None))
+
+    def _command(
+        self, command: Command | Put | SignalboxError, draft: "_Draft", repeats: Repeats
+    ) -> None:
+        if repeats.is_known and not isinstance(command, SignalboxError):
+            repeats.take()
+            return
+        draft.do(command, self._batch)
+        self.counts["accepted"] += 1
+
+    def _record(self, row: Row, draft: "_Draft") -> None:
+        if (one := draft.taken(record_of(row))) is None:
+            self.counts["duplicates"] += 1
+            return
+        self.counts["accepted"] += 1
+        self.counts["changes"] += len(one.changes)
+
+    def _reject(self, number: int, error: SignalboxError) -> None:
+        if self._atomic or self._is_history:
+            self.failure = located(error, number)
+        if self._is_history:  # it ends there, and the summary says why
+            return
+        self.counts["rejected"] += 1
+        line = {"type": "rejected", "line": number} | error.fields()
+        self._rejected.write(json.dumps(line).encode() + b"\n")
+
+    def _count(self, draft: "_Draft") -> None:
+        self._found = draft.found()
+        if self._is_history:
+            return
+        changes = sum(self._found[name] for name in ("new", "changed", "deleted"))
+        self.counts["changes"] = changes
+        if self._atomic and changes > MAX_CHANGES and self.failure is None:
+            self.failure = too_many(changes)
+
+    def progress(self) -> bytes:
+        return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
+
+    def answer(self) -> Iterator[bytes]:
+        with self._rejected, self._kept.copy:
+            self._rejected.seek(0)
+            yield from self._rejected
+            yield json.dumps(self._summary()).encode() + b"\n"
+
+    def _summary(self) -> dict[str, Any]:
+        kind = "history" if self._is_history else self._kept.format
+        about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
+        if self.failure:
+            about |= {"status": self.failure.verdict} | self.failure.fields()
+        return about | self.counts | {"dry_run": True} | self._found
+
+
+class _Batch:
+    """What lines that an import would gather take of one transaction, where they come at once."""
+
+    def __init__(self, max_bytes: int | None, atomic: bool) -> None:
+        self._room, self._atomic = room(max_bytes), atomic
+        self._rows = self._text = self._size = 0
+        self._keys = set[str]()
+
+    def take(self, made: Changes) -> None:
+        """Raises `TooLarge` where these changes are too many for the transaction."""
+        sizes = (values.size(key) + values.size(raw or "") for key, raw in made.items())
+        grown, changes = self._size + sum(sizes), len(self._keys) + len(made)
+        if grown > self._room.content or changes > MAX_CHANGES:
+            raise self._room.refusal(grown, changes, self._atomic)
+        self._size = grown
+        self._keys.update(made)
+
+    def end(self, row: Row) -> None:
+        """Behind that row another transaction may begin."""
+        self._rows, self._text = self._rows + 1, self._text + len(row.text) + 1
+        is_full = self._rows >= self._room.lines or self._text >= self._room.bytes
+        if is_full and not self._atomic:
+            self._rows = self._text = self._size = 0
+            self._keys.clear()
+
+
+class _Draft:
+    """The state of one revision with changes on top, which may be more than fit in memory."""
+
+    def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
+        self._connection, self.revision = connection, revision
+        self._comparison = Comparison(revision, partial(log.read, connection), max_bytes)
+        self._touched = apsw.Connection("")  # a private file, once it is larger than its cache
+        self._touched.execute(_TABLE)
+
+    def close(self) -> None:
+        self._touched.close()
+
+    def get(self, key: str) -> Entry | None:
+        for (raw,) in self._touched.execute(_NOW, (key,)):
+            return None if raw is None else Entry(raw, self.revision + 1)
+        return state.entry(self._connection, key)
+
+    def look_up(self, keys: Any) -> None:
+        """One by one is fast enough here."""
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for key, entry in state.entries(self._connection, prefix):
+            if not list(self._touched.execute(_NOW, (key,))):
+                yield key, entry
+        for key, raw in list(self._touched.execute(_BELOW, (prefix, len(prefix)))):
+            yield key, Entry(raw, self.revision + 1)
+
+    def count(self, prefix: str) -> int:
+        return sum(1 for _ in self.scan(prefix))
+
+    def do(self, command: Command | Put | SignalboxError, batch: _Batch) -> None:
+        """Raises as `decide`, and as `batch` does."""
+        if isinstance(command, SignalboxError):
+            raise command
+        made: Changes = decide(self, command)
+        batch.take(made)
+        for key, raw in made.items():
+            self._touch(key, raw)
+        named = getattr(command, "key", None)
+        if not made and named and (entry := self.get(named)) is not None:
+            self._touch(named, entry.raw)
+
+    def taken(self, one: Transaction) -> Transaction | None:
+        """A transaction of a history; None where the store has it. Raises as an import would."""
+        if self._comparison.is_there(one):
+            return None
+        if log.has_id(self._connection, one.id):
+            raise twice(one.id)
+        try:
+            self._touched.execute("INSERT INTO taken VALUES (?)", (one.id,))
+        except apsw.ConstraintError:
+            raise twice(one.id) from None
+        for change in with_news(one, lambda key: self.get(key) is not None).changes:
+            self._touch(change.key, change.raw)
+        return one
+
+    def _touch(self, key: str, raw: str | None) -> None:
+        before = state.entry(self._connection, key)
+        self._touched.execute(_TOUCH, (key, before and before.raw, raw))
+
+    def found(self) -> dict[str, int]:
+        """How many keys are new, have another value, the one that they had, or are gone."""
+        (row,) = self._touched.execute(_FOUND)
+        return dict(zip(("new", "changed", "equal", "deleted"), row, strict=True))
+
+
+_TABLE: Final = """
+CREATE TABLE touched (key TEXT PRIMARY KEY, before TEXT, now TEXT) WITHOUT ROWID;
+CREATE TABLE taken (id TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN
+"""
+_NOW: Final = "SELECT now FROM touched WHERE key = ?"
+_BELOW: Final = "SELECT key, now FROM touched WHERE substr(key, 1, ?2) = ?1 AND now IS NOT NULL"
+_TOUCH: Final = """
+INSERT INTO touched VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET now = excluded.now
+"""
+_FOUND: Final = """
+SELECT count(*) FILTER (WHERE before IS NULL AND now IS NOT NULL),
+    count(*) FILTER (WHERE before <> now),
+    count(*) FILTER (WHERE before = now),
+    count(*) FILTER (WHERE before IS NOT NULL AND now IS NULL)
+FROM touched
+"""

@@ -1,0 +1,332 @@
+"""`POST /commands/import`: commands line by line, applied in batches while the body is read."""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from secrets import token_hex
+from tempfile import SpooledTemporaryFile
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from server.formats import File
+from server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
+from server.http.api.parameters import parameters
+from server.http.commands.history_line import is_record
+from server.http.commands.import_batches import (
+    SLICE,
+    Batch,
+    Line,
+    Rejection,
+    located,
+    room,
+    too_much,
+)
+from server.http.commands.import_repeats import Rows, rows_in
+from server.http.commands.line_reader import RowReader
+from server.http.commands.single import DEFAULT_ACTORS, check_media_type
+from server.http.wire.responses import HEADERS, StartResponse, refuse
+from server.model.commands import (
+    Attempt,
+    Command,
+    Put,
+    Timed,
+    check_actor,
+    read_line,
+)
+from server.model.decide import MAX_TRANSACTION_BYTES, prepared
+from server.model.errors import (
+    Invalid,
+    SignalboxError,
+    TornBody,
+    Unavailable,
+    rebuilt,
+)
+from server.model.outcomes import Outcome
+from server.runtime.scheduling import rest
+from server.write.pending import Waiting
+from server.write.writer import Writer
+
+IDLE_SECONDS: Final = 0.5
+"""A sender that pauses for so long has its lines applied."""
+PROGRESS_SECONDS: Final = 0.25
+SPOOLED: Final = 256 * 1024
+
+MEDIA_TYPES: Final = {
+    "application/x-ndjson": "ndjson",
+    "application/json": "json",
+    "text/csv": "csv",
+    "application/octet-stream": None,
+}
+"""Each with the format that it says; the others have none of their own, but for text/plain, which
+any page could send without being asked."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
+
+
+class Import:
+    """One request: reads, batches, submits, reports."""
+
+    def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
+        self._writer = writer
+        self._id, self._actor, self._atomic = identity, actor, atomic
+        self._so_far, self._bytes = Rows(), 0
+        self._batch = 1
+        self._room = room(writer.max_bytes)
+        self._batch_ends = self._end_of_batch()
+        self._lines: list[Line] = []
+        self._flying: tuple[Waiting, Batch, int] | None = None
+        self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
+        self._told = self._since = 0.0
+        self.counts = {
+            "lines": 0,
+            "accepted": 0,
+            "rejected": 0,
+            "changes": 0,
+            "batches": 0,
+            "duplicates": 0,
+            "revision": writer.revision,
+        }
+        self.failure: SignalboxError | None = None
+
+    def run(self, reader: RowReader) -> Iterator[bytes]:
+        """Answer lines: progress as it goes, then what was rejected, then the summary."""
+        try:
+            while self._goes_on(reader) and (rows := reader.take(IDLE_SECONDS)) is not None:
+                self._take(rows)
+                yield from self._progress()
+            self._finish(trouble(reader))
+            self._rejected.seek(0)
+            yield from self._rejected
+            yield self._summary(reader.file.format)
+        finally:
+            self._rejected.close()
+
+    def _goes_on(self, reader: RowReader) -> bool:
+        """An atomic one that has failed is read to its end all the same: its id stands for all."""
+        return not reader.is_stopping and (self._atomic or self.failure is None)
+
+    def _take(self, rows: list[Row]) -> None:
+        for start in range(0, len(rows), SLICE):
+            self._add(rows[start : start + SLICE])
+            rest()
+        if self._lines and self._may_end_early and monotonic() - self._since > IDLE_SECONDS:
+            self._submit()
+
+    def _add(self, rows: list[Row]) -> None:
+        if self._atomic:
+            self._read(rows)
+            return
+        while rows and self.failure is None:
+            fitting = self._fitting(rows)
+            self._read(rows[:fitting])
+            rows = rows[fitting:]
+            if self._so_far.number >= self._batch_ends or self._bytes >= self._room.bytes:
+                self._submit()
+
+    def _fitting(self, rows: list[Row]) -> int:
+        """How many of the rows end the batch, or do not fill it; however they arrived."""
+        lengths = accumulate(len(row.text) + 1 for row in rows)
+        filling = bisect_left(list(lengths), self._room.bytes - self._bytes) + 1
+        return max(min(filling, self._batch_ends - self._so_far.number), 1)
+
+    def _read(self, rows: list[Row]) -> None:
+        if not self._lines:
+            self._since = monotonic()
+        for row in rows:
+            if row.command is None and (not row.text or row.text.isspace()):
+                continue
+            self.counts["lines"] += 1
+            command = command_of(row)
+            if isinstance(command, SignalboxError):
+                self._reject(Rejection(row.number, command))
+            else:
+                self._lines.append((row.number, command))
+        gathered = b"\n".join([*(row.text for row in rows), b""])
+        self._so_far.add(gathered, len(rows))
+        self._bytes += len(gathered)
+        if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
+            self.failure = self.failure or too_much(self._bytes, self._room, atomic=True)
+        if self.failure:
+            self._lines.clear()
+
+    def _finish(self, trouble: SignalboxError | None) -> None:
+        """Write what is gathered, unless it was to be everything or nothing."""
+        if self._atomic:
+            self.failure = self.failure or trouble
+            if self.failure:
+                self._announce(self.failure)
+        self._submit()
+        self._land()
+        self.failure = self.failure or trouble
+
+    def _announce(self, failure: SignalboxError) -> None:
+        """The refusal of a whole import is the outcome of an attempt, as any other."""
+        attempt = self._attempt(refusal=failure)
+        if failure.remembered:
+            self.failure = self._writer.submit(attempt).error or failure
+        else:
+            self._writer.refuse(Waiting(attempt), failure)
+
+    def _attempt(self, **fields: Any) -> Attempt:
+        """All lines so far say whether it is the same again."""
+        return Attempt(
+            id=f"{self._id}-{self._batch}",
+            actor=self._actor,
+            type="import",
+            fingerprint=self._so_far.fingerprint,
+            command=None,
+            **fields,
+        )
+
+    def _submit(self) -> None:
+        """Send the gathered lines once the batch before them has landed."""
+        self._land()
+        if self._lines and self.failure is None:
+            batch = Batch(self._lines, self._atomic, self._room)
+            attempt = self._attempt(decide=batch.decide, touches=batch.keys)
+            self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
+            self._batch += 1
+        self._lines, self._bytes = [], 0
+        self._batch_ends = self._end_of_batch()
+
+    def _end_of_batch(self) -> int:
+        """The number of the next batch's last line.
+
+        An import that is sent again meets its own batches: they end where they ended, wherever the
+        sender had paused, so that each is recognised and none is applied twice.
+        """
+        known = self._writer.fingerprint(f"{self._id}-{self._batch}")
+        end = 0 if known is None else rows_in(known)
+        self._may_end_early = not self._atomic and end <= self._so_far.number
+        return (
+            self._so_far.number + self._room.lines if self._may_end_early or self._atomic else end
+        )
+
+    def _land(self) -> None:
+        if self._flying is None:
+            return
+        (waiting, batch, lines), self._flying = self._flying, None
+        outcome: Outcome = waiting.wait()
+        answer = outcome.answer()
+        if answer["status"] != "accepted":
+            self.failure = outcome.error or rebuilt(answer)
+            return
+        for rejection in batch.rejections:
+            self._reject(rejection)
+        if answer["duplicate"]:
+            self.counts["duplicates"] += lines
+        else:
+            self.counts["accepted"] += lines - len(batch.rejections)
+        self.counts["batches"] += 1
+        self.counts["changes"] += answer["changes"]
+        self.counts["revision"] = answer["revision"]
+
+    def _reject(self, rejection: Rejection) -> None:
+        self.counts["rejected"] += 1
+        if self._atomic:
+            self.failure = self.failure or located(rejection.error, rejection.number)
+        line = {"type": "rejected", "line": rejection.number} | rejection.error.fields()
+        self._rejected.write(json.dumps(line).encode() + b"\n")
+
+    def _progress(self) -> Iterator[bytes]:
+        if monotonic() - self._told > PROGRESS_SECONDS:
+            self._told = monotonic()
+            yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
+
+    def _summary(self, format: str | None) -> bytes:
+        about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
+        if self.failure:
+            about |= {"status": self.failure.verdict} | self.failure.fields()
+        return json.dumps(about | self.counts).encode() + b"\n"
+
+
+class History(Protocol):
+    """An import of transactions instead of commands; see `server.http.commands.history_import`."""
+
+    def run(
+        self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
+    ) -> Iterator[bytes]: ...
+
+
+class Preview(Protocol):
+    """What an import would do; see `server.http.commands.import_preview`."""
+
+    def __call__(
+        self, reader: RowReader, kept: Any, identity: str, atomic: bool
+    ) -> Iterator[bytes]: ...
+
+
+def imports(
+    writer: Writer, history: Callable[[str, bool], History], kept: type[File], preview: Preview
+) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
+    """The route; `role` is the sender's. `kept` is a file for a `preview`."""
+
+    def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+        try:
+            if isinstance(reader.file, kept):
+                yield from preview(reader, reader.file, identity, atomic)
+            elif is_record(reader.first()):
+                yield from history(identity, atomic).run(reader, lambda: trouble(reader))
+            else:
+                yield from Import(writer, identity, actor, atomic).run(reader)
+        finally:
+            reader.close()
+
+    def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
+        try:
+            kind = check_media_type(environ, *MEDIA_TYPES)
+            given = parameters(environ, "/commands/import")
+            identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
+            actor = given.get("actor", DEFAULT_ACTORS[role])
+            check_actor(actor)
+            _check_id(identity)
+        except SignalboxError as error:
+            return refuse(start_response, error, id=None, status="rejected")
+        start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
+        form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
+        file = (kept if given.get("dry_run") == "1" else File)(
+            form, name, given.get("encoding", ENCODINGS[0])
+        )
+        return run(RowReader(environ, file), identity, actor, atomic == "1")
+
+    return route
+
+
+def trouble(reader: RowReader) -> SignalboxError | None:
+    """Why the body, or the file in it, was not read to its end."""
+    if reader.error:
+        return TornBody()
+    if reader.file.trouble:
+        return reader.file.trouble
+    if reader.is_stopping:
+        return Unavailable("The server is ending. Send it again under the same id to go on.")
+    return None
+
+
+def command_of(row: Row) -> Command | Put | SignalboxError:
+    """What a row means, or why it means nothing."""
+    if isinstance(row.command, SignalboxError):
+        return row.command  # not raised: its traceback would hold the row, and the row holds it
+    try:
+        return prepared(row.command or _read(row.text))
+    except SignalboxError as error:
+        return error
+
+
+def _read(line: bytes) -> Command:
+    if len(line) > MAX_LINE:
+        raise too_long(len(line))
+    command = read_line(line)
+    if isinstance(command, Timed):
+        kind = command.__struct_config__.tag
+        raise Invalid(f'The field type is "{kind}"; that cannot be a line of an import.')
+    return command
+
+
+def _check_id(identity: str) -> None:
+    if not _ID.fullmatch(identity):
+        raise Invalid(
+            f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."
+        )

@@ -1,0 +1,188 @@
+"""The window: an empty page, its files, what is inside for whoever may see it, and the stream."""
+
+import sys
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+import bottle
+import msgspec
+
+import ui
+from server import __version__
+from server.feed import Feed
+from server.formats.text import ENCODINGS
+from server.http.api.queries import given_to, json_answer
+from server.http.api.schemas import Admission, Redemption
+from server.http.api.streams import Streams
+from server.http.commands.single import Bodies, Share, read_body
+from server.http.window.page import page
+from server.http.window.regions import Regions
+from server.http.window.window_names import WindowNames
+from server.http.window.window_query import Ask
+from server.http.wire.guard import Guard
+from server.http.wire.responses import HEADERS, is_known
+from server.model import values
+from server.model.errors import Invalid, NoSuchThing, SignalboxError
+from server.read.charts import Charts
+from server.read.read_model import ReadModel
+from server.runtime.clock import Clock
+from server.settings import command_line
+from ui.views import door, shell
+
+STATIC: Final = Path(ui.__file__).parent / "static"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
+
+
+class Shell:
+    """The routes; `mount` adds them to an application."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        readmodel: ReadModel,
+        feed: Feed,
+        streams: Streams,
+        engine: Callable[[], dict[str, Any]],
+        data_dir: Path,
+        clock: Clock,
+    ) -> None:
+        self._guard = guard
+        self._readmodel = readmodel
+        self._feed = feed
+        self._streams = streams
+        self._engine = engine
+        self._data_dir = data_dir
+        self._clock = clock
+        self._charts = Charts()
+        self._names = WindowNames(readmodel)
+
+    def mount(self, app: bottle.Bottle) -> None:
+        app.get("/", callback=self.index)
+        app.get("/static/<name>", callback=self.static)
+        app.get("/hello", callback=self.hello)
+        app.post("/redeem", callback=self.redeem)
+        app.get("/queries/page", callback=self.page)
+
+    def index(self) -> bottle.HTTPResponse:
+        request = bottle.request
+        if request.environ["HTTP_HOST"].lower().startswith("localhost:"):
+            # That name may lead to ::1, where we do not listen: the page would trust a stranger.
+            port = request.environ["HTTP_HOST"].partition(":")[2]
+            headers = {"Location": f"http://127.0.0.1:{port}/", **dict(HEADERS)}
+            return bottle.HTTPResponse(status=307, headers=headers)
+        return _answer(door(), "text/html; charset=utf-8")
+
+    def hello(self) -> bottle.HTTPResponse:
+        return json_answer(self._guard.hello(given_to("/hello").get("nonce", "")))
+
+    def redeem(self) -> bottle.HTTPResponse:
+        """The secret for a code, and at once what else would be asked for with it."""
+        admitted = self._guard.redeem(_code(bottle.request.environ))
+        window = self._names.give(self._node()) if admitted.is_new else token_hex(4)
+        page = self._inside(window)
+        return json_answer(Admission(secret=admitted.secret, again=admitted.again, page=page))
+
+    def _inside(self, window: str) -> str:
+        return shell(
+            store=self._readmodel.store,
+            version=__version__,
+            theme=_theme(self._readmodel),
+            shell_line=_line(self._data_dir),
+            window=window,
+            node=self._node(),
+            data_dir=str(self._data_dir),
+            encodings=ENCODINGS,
+            regions=self._regions(),
+            has_keys=self._readmodel.keys() > 0,
+        )
+
+    def _node(self) -> str:
+        return str((self._engine()["log"] or {}).get("node", ""))
+
+    def _regions(self) -> dict[str, str]:
+        """So that a window shows its rows before it has loaded a script and opened its stream."""
+        regions = Regions(Ask(), self._readmodel, self._feed, self._engine, self._charts)
+        return regions.first(int(self._clock() * 1000))
+
+    def static(self, name: str) -> bottle.HTTPResponse:
+        path, environ = STATIC / name, bottle.request.environ
+        if path.parent != STATIC or not path.is_file():
+            raise NoSuchThing(f"There is no file {name[:80]}.")
+        # Of the content: a later version's file may have the older date, so that goes for nothing.
+        etag = f'"{blake2b(path.read_bytes(), digest_size=8).hexdigest()}"'
+        environ.pop("HTTP_IF_MODIFIED_SINCE", None)
+        if is_known(environ, etag):
+            response = bottle.HTTPResponse(status=304, ETag=etag)
+        else:
+            response = bottle.static_file(name, root=str(STATIC), etag=etag)
+        response.headers.update({**dict(HEADERS), "Cache-Control": "no-cache"})
+        return response
+
+    def page(self) -> Iterator[bytes]:
+        environ = bottle.request.environ
+        signals = _signals(bottle.request.query.get("datastar"))
+        self._names.take(str(signals.get("actor")))
+        frames = page(
+            environ,
+            self._readmodel,
+            self._feed,
+            self._engine,
+            signals,
+            self._charts,
+            self._clock,
+        )
+        bottle.response.headers.update(dict(HEADERS))
+        bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        environ["signalbox.handler"].deadline = None
+        return self._streams.counted(frames)
+
+
+def _code(environ: dict[str, Any]) -> str:
+    """Raises `Invalid` where the body is no `{"code": …}`."""
+    body = values.decode(read_body(environ, Share(Bodies())))
+    try:
+        return msgspec.convert(body, Redemption).code
+    except msgspec.ValidationError as error:
+        raise Invalid('The body has to be {"code": …}, a text from a one-time address.') from error
+
+
+def _signals(text: str | None) -> dict[str, Any]:
+    try:
+        # Bottle gives the bytes of a parameter as characters.
+        signals = values.decode((text or "{}").encode("latin-1"), "The parameter datastar")
+    except SignalboxError as error:
+        raise Invalid(error.message) from error
+    if not isinstance(signals, dict):
+        raise Invalid("The parameter datastar is not a JSON object.")
+    return signals
+
+
+def _theme(readmodel: ReadModel) -> str:
+    item = readmodel.get("_signalbox.theme")
+    return str(values.decode(item.raw.encode())) if item else "system"
+
+
+def _line(data_dir: Path) -> str:
+    """What sets a key of this very store when it is pasted into a shell."""
+    return command_line(data_dir, "set", "hello", "world", program=_executable())
+
+
+def _executable() -> list[str]:
+    """How a shell starts this very installation."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    beside = Path(sys.executable).with_name("signalbox")
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "desktop"]
+
+
+def _answer(text: str, media_type: str) -> bottle.HTTPResponse:
+    headers = {"Content-Type": media_type, "Content-Security-Policy": POLICY, **dict(HEADERS)}
+    return bottle.HTTPResponse(text.encode(), headers=headers)

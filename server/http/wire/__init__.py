@@ -1,0 +1,1 @@
+"""Sockets, headers, who may ask, and the forms of answers."""

@@ -1,0 +1,195 @@
+"""Who may ask: Host, Origin, token or the window's secret. In front of every route."""
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+from server.http.api.schemas import Hello, Proofs
+from server.http.wire.proof import mac, proof
+from server.model.errors import (
+    Forbidden,
+    Invalid,
+    Malformed,
+    Unauthenticated,
+)
+from server.store.database import Database
+
+CODE_SECONDS: Final = 300
+MAX_CODES: Final = 100
+
+Role = Literal["read", "write", "window"]
+PUBLIC: Final = {"/", "/hello", "/redeem"}
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+class Tokens(NamedTuple):
+    """One secret for each role, kept in the store."""
+
+    read: str
+    write: str
+    window: str
+
+    @classmethod
+    def of(cls, database: Database, rotate: bool = False) -> "Tokens":
+        """The store's tokens, made at its first start, or anew."""
+        found = []
+        for name in cls._fields:
+            token = None if rotate else database.meta(f"token.{name}")
+            if token is None:
+                token = secrets.token_urlsafe(32)
+                database.set_meta(f"token.{name}", token)
+            found.append(token)
+        return cls(*found)
+
+
+class Admitted(NamedTuple):
+    """The window's secret, and the code `again` for when its page is loaded again in this run."""
+
+    secret: str
+    again: str
+    is_new: bool
+
+
+class Guard:
+    """`store` is its id, `directory` names its place; `clock` gives seconds."""
+
+    def __init__(
+        self, tokens: Tokens, store: str, directory: str, clock: Callable[[], float]
+    ) -> None:
+        self._tokens = tokens
+        self._store, self._directory = store, directory
+        self._clock = clock
+        self._codes: dict[str, float] = {}
+        self._run = secrets.token_hex(16)
+        self._address = self._home = ""
+        self._window = self._again = ""
+        self._opens: dict[Role, str] = {}
+        self._own = re.compile("")
+
+    def listen_on(self, port: int) -> None:
+        """Requests must name this port of a host that is ours: a page elsewhere cannot (DNS
+        rebinding). Windows that were opened in an earlier run go on under its name.
+
+        A window's secret is good at this port alone. It is never sent: what is sent, and what a tab
+        keeps, is good for this run alone, since a stranger who has the port after us has the page's
+        origin as well.
+        """
+        self._address, self._home = f"127.0.0.1:{port}", f"{self._run}.localhost:{port}"
+        place = f"signalbox window\n{self._address}\n{self._store}\n{self._directory}"
+        self._window = mac(self._tokens.window, place)
+        self._again = mac(self._window, f"signalbox again\n{self._run}")
+        key = mac(self._window, f"signalbox run\n{self._run}")
+        self._opens = {"write": self._tokens.write, "window": key, "read": self._tokens.read}
+        self._own = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
+
+    def check(self, environ: dict[str, Any]) -> Role | None:
+        """The role of the request's sender, None for what is open to everybody (`is_public`).
+
+        Raises `Forbidden` for a foreign Host, Origin or site, `Malformed` for two different hosts,
+        `Unauthenticated` without a token.
+        """
+        self._check_host(environ.get("HTTP_HOST"), environ.get("signalbox.authority"))
+        self._check_origin(environ)
+        return None if is_public(environ["PATH_INFO"]) else self._role(environ)
+
+    def hello(self, nonce: str) -> Hello:
+        """Proofs that this server knows its secrets, as `/hello` answers. Raises `Invalid`."""
+        if not _NONCE.fullmatch(nonce):
+            raise Invalid(
+                f"The parameter nonce is {_shown(nonce)}; needed are 16 to 128 of A-Z a-z 0-9 _ -."
+            )
+        asked = (nonce, self._address, self._store, self._directory)
+        known = {"read": self._tokens.read, "write": self._tokens.write, "window": self._window}
+        proofs = Proofs(**{name: proof(secret, *asked) for name, secret in known.items()})
+        return Hello(store=self._store, directory=self._directory, run=self._run, proofs=proofs)
+
+    def demand_write(self, role: Role | None) -> None:
+        """Raises `Forbidden` for a token that may only read."""
+        if role not in ("write", "window"):
+            raise Forbidden("This token may only read; commands need the write token.")
+
+    def login_address(self) -> str:
+        """A one-time address of the page, with a code for `redeem`, good for `CODE_SECONDS`.
+
+        Its host is named by this run, so that its origin is a new one: whatever had this port
+        before, and may have left a page or a service worker in the browser, is of another.
+        """
+        now = self._clock()
+        self._codes = {code: end for code, end in self._codes.items() if end > now}
+        while len(self._codes) >= MAX_CODES:
+            del self._codes[next(iter(self._codes))]
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = now + CODE_SECONDS
+        return f"http://{self._home}/#code={code}"
+
+    def redeem(self, code: str) -> Admitted:
+        """What lets a window in, for a code.
+
+        Raises `Unauthenticated` for one that is unknown, used or too old.
+        """
+        if _equal(code, self._again):
+            return Admitted(self._window, self._again, is_new=False)
+        known = next((known for known in self._codes if _equal(code, known)), None)
+        if known is None or self._codes.pop(known) <= self._clock():
+            raise Unauthenticated(
+                "This login address was used before or is too old; "
+                "`signalbox token --login` gives a new one."
+            )
+        return Admitted(self._window, self._again, is_new=True)
+
+    def _check_host(self, host: str | None, authority: str | None) -> None:
+        """`authority` is what an absolute-form target names; it must say what Host says."""
+        for one in (host, host if authority is None else authority):
+            if one is None or not self._own.fullmatch(one.lower()):
+                raise Forbidden(f"The Host {_shown(one)} is not this server's.")
+        if authority is not None and authority.lower() != (host or "").lower():
+            raise Malformed(
+                f"The target names {_shown(authority)} and the header Host {_shown(host)}; they "
+                "must be the same."
+            )
+
+    def _check_origin(self, environ: dict[str, Any]) -> None:
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None and not self._is_own(origin):
+            raise Forbidden(f"The Origin {_shown(origin)} is not this server's.")
+        site = environ.get("HTTP_SEC_FETCH_SITE")
+        if site in (None, "same-origin"):
+            return
+        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] == "/"
+        if not (arrives and environ["REQUEST_METHOD"] == "GET"):
+            raise Forbidden(
+                f"The request comes from another site (Sec-Fetch-Site: {_shown(site)})."
+            )
+
+    def _is_own(self, origin: str) -> bool:
+        scheme, _, host = origin.partition("://")
+        return scheme == "http" and self._own.fullmatch(host) is not None
+
+    def _role(self, environ: dict[str, Any]) -> Role:
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if authorization is None:
+            raise Unauthenticated(
+                "A token is needed: Authorization: Bearer …, see `signalbox token`; "
+                "for a browser `signalbox token --login`."
+            )
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            for role, known in self._opens.items():
+                if _equal(token.strip(), known):
+                    return role
+        raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
+
+
+def is_public(path: str) -> bool:
+    """Whether a path holds nothing of the store: the empty page, its files and the way in."""
+    return path in PUBLIC or path.startswith("/static/")
+
+
+def _equal(given: str, known: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
+
+
+def _shown(text: str | None) -> str:
+    return "(none)" if text is None else repr(text[:80])

@@ -1,0 +1,69 @@
+"""JSON answers and refusals in their one form."""
+
+import re
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from server.model.errors import (
+    ContentCoding,
+    MethodNotAllowed,
+    SignalboxError,
+    TornBody,
+)
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+_ETAG: Final = re.compile(r'"[^"]*"')
+
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+"""On every answer."""
+
+
+def raw_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Status line and header lines of an answer that goes straight to its socket."""
+    lines = [("Date", formatdate(usegmt=True)), *headers]  # Date: RFC 9110, 6.6.1
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
+    return f"HTTP/1.1 {STATUS_LINES[status]}\r\n{text}\r\n".encode()
+
+
+def answer(
+    start_response: StartResponse, status: int, body: Any, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    """`body` as JSON."""
+    encoded = msgspec.json.encode(body)
+    lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
+    start_response(STATUS_LINES[status], [*lines, *HEADERS, *headers])
+    return [encoded]
+
+
+def is_known(environ: dict[str, Any], etag: str) -> bool:
+    """Whether the reader has what `etag` (with its quotes) names already (RFC 9110, 13.1.2)."""
+    given = environ.get("HTTP_IF_NONE_MATCH", "")
+    return given.strip() == "*" or etag in _ETAG.findall(given)
+
+
+def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -> Iterable[bytes]:
+    """A refusal: `{"code", "message", …}` with what helps the sender to go on."""
+    headers = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", error.allowed))
+    if isinstance(error, ContentCoding):
+        headers.append(("Accept-Encoding", "identity"))  # RFC 9110, 12.5.3
+    if error.status == 401:
+        headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
+    if isinstance(error, TornBody):
+        headers.append(("Connection", "close"))
+    if error.status in (429, 503):
+        headers.append(("Retry-After", "1"))
+    return answer(start_response, error.status, extra | error.fields(), *headers)

@@ -1,0 +1,1 @@
+"""What may be asked and what happened. Pure: no I/O, no clock, no HTTP."""

@@ -1,0 +1,388 @@
+"""What may be asked: commands as one tagged union, read strictly from decoded JSON."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from server.model import values
+from server.model.errors import (
+    Invalid,
+    Malformed,
+    SignalboxError,
+    TooLarge,
+    quoted,
+)
+from server.model.keys import (
+    KEY_SCHEMA,
+    check_key,
+    check_new_key,
+    check_new_prefix,
+    check_prefix,
+    compile_pattern,
+)
+from server.model.validation import EXPECT, complaints
+
+MAX_BATCH: Final = 1_000
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+Revision = Annotated[int, Meta(ge=0)]
+Key = Annotated[str, Meta(extra_json_schema=KEY_SCHEMA)]
+"""Its pattern is for readers of the description; `check_key` says why a text is none."""
+Number = Annotated[Any, Meta(extra_json_schema={"type": "number"})]
+"""Checked by `values.is_number`: an integer may be too long to be decoded."""
+
+
+class ExpectRevision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Exactly one of the two: the key's revision (0: absent) or the store's."""
+
+    revision: Revision | UnsetType = UNSET
+    store_revision: Revision | UnsetType = UNSET
+
+
+Expect = Literal["any", "absent", "present"] | ExpectRevision
+
+
+class _Member(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="type",
+    kw_only=True,
+):
+    pass
+
+
+class Set(_Member, frozen=True, tag="set"):
+    key: Key
+    value: Any
+    expect: Expect = "any"
+
+
+class Delete(_Member, frozen=True, tag="delete"):
+    key: Key
+    expect: Expect = "any"
+
+
+class DeletePrefix(_Member, frozen=True, tag="delete_prefix"):
+    prefix: str
+    expect: Expect = "any"
+
+
+class Add(_Member, frozen=True, tag="add"):
+    key: Key
+    by: Number = 1
+    expect: Expect = "any"
+
+
+class Toggle(_Member, frozen=True, tag="toggle"):
+    key: Key
+    expect: Expect = "any"
+
+
+class Merge(_Member, frozen=True, tag="merge"):
+    """`value` is a JSON merge patch (RFC 7396)."""
+
+    key: Key
+    value: Any
+    expect: Expect = "any"
+
+
+class Rename(_Member, frozen=True, tag="rename"):
+    """A dot at the end of both `key` and `to` renames a prefix."""
+
+    key: str
+    to: str
+    replace: bool = False
+    expect: Expect = "any"
+
+
+Member = Set | Delete | DeletePrefix | Add | Toggle | Merge | Rename
+
+
+class Batch(_Member, frozen=True, tag="batch"):
+    """All or nothing; later members see the effects of earlier ones."""
+
+    commands: list[Member]
+
+
+class Restore(_Member, frozen=True, tag="restore"):
+    """Matching keys become what they were; those below the prefixes `without` stay as they are."""
+
+    to_revision: Revision
+    match: str = "**"
+    without: list[str] = []
+    expect: Expect = "any"
+
+
+class Undo(_Member, frozen=True, tag="undo"):
+    """`of` is a command's id, an import's for all its batches; by default the actor's newest.
+
+    Where somebody has changed a key since, `keep` leaves it as it is and `replace` overwrites it if
+    its last change is still the one of that revision.
+    """
+
+    of: str | None = None
+    keep: list[str] = []
+    replace: dict[str, Revision] = {}
+    expect: Expect = "any"
+
+
+class Redo(_Member, frozen=True, tag="redo"):
+    """`of` is the id of an undo, or of the command that was undone; by default the last undo."""
+
+    of: str | None = None
+    keep: list[str] = []
+    replace: dict[str, Revision] = {}
+    expect: Expect = "any"
+
+
+Timed = Restore | Undo | Redo
+"""What is decided by what the log has."""
+Command = Member | Batch | Timed
+TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A `set` whose value has been checked and encoded: what can be done without the state."""
+
+    key: str
+    raw: str
+    expect: Expect
+
+
+class Attempt(NamedTuple):
+    """One try to write: the command, or the reason why it is none."""
+
+    id: str
+    actor: str
+    type: str
+    fingerprint: bytes
+    command: Command | Put | None
+    refusal: SignalboxError | None = None
+    dry_run: bool = False
+    chosen_id: bool = True
+    """Whether the sender chose the id: only then can it have been seen before."""
+    decide: Callable[[Any], dict[str, str | None]] | None = None
+    """How an import's batch is decided, which leaves out the lines that are refused."""
+    touches: Sequence[str] = ()
+    """Keys that are worth looking up together."""
+    key: str | None = None
+    """The key or prefix that the command names."""
+
+    def without_payload(self) -> "Attempt":
+        """What is worth keeping once it is decided."""
+        return self._replace(command=None, decide=None, touches=())
+
+
+def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
+    """The attempt in a decoded JSON object. Never raises: a refusal is part of the attempt.
+
+    The fingerprint covers the payload with defaults filled in, without `id` and `dry_run`: 16 bytes
+    of BLAKE2b. So a dry run is told what that command would be.
+    """
+    rest = dict(body)
+    chosen = rest.pop("id", None)
+    actor, dry_run = rest.pop("actor", default_actor), rest.pop("dry_run", False)
+    command: Command | None = None
+    refusal: SignalboxError | None = None
+    try:
+        _check_envelope(chosen, actor, dry_run)
+        command = read_command(rest)
+        payload = _PAYLOAD.encode((actor, command))
+    except SignalboxError as error:
+        refusal, payload = error, _PAYLOAD.encode(_as_sent(body))
+    return Attempt(
+        id=chosen if _fits(_ID, chosen) else new_id,
+        actor=actor if _fits(_ACTOR, actor) else default_actor,
+        type=_type_of(rest),
+        fingerprint=hashlib.blake2b(payload, digest_size=16).digest(),
+        command=command,
+        refusal=refusal,
+        dry_run=dry_run is True,
+        chosen_id=_fits(_ID, chosen),
+        key=getattr(command, "key", getattr(command, "prefix", None)),
+    )
+
+
+def _as_sent(body: dict[str, Any]) -> dict[str, Any]:
+    """What the fingerprint of a refused command covers."""
+    is_dry = isinstance(body.get("dry_run"), bool)
+    return {name: value for name, value in body.items() if not (is_dry and name == "dry_run")} | {
+        "id": None
+    }
+
+
+def read_command(fields: dict[str, Any]) -> Command:
+    """Raises `Invalid` or `TooLarge`, naming the field, what was given and what is allowed."""
+    kind = TYPES.get(_type_of(fields))
+    if kind is None:
+        raise Invalid(next(complaints(fields, TYPES)))
+    _check_batch_size(fields)
+    try:
+        # For the union of all types msgspec would build its table anew at each call.
+        command: Command = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        why = next(complaints(fields, TYPES), "The command has a field that is not as it must be.")
+        raise Invalid(why) from error
+    _check(command)
+    return command
+
+
+def read_line(line: bytes) -> Command:
+    """The command in one line of an import. Raises as `values.decode` and `read_command` do.
+
+    Decoding straight into the type is several times faster than by way of a dict.
+    """
+    if not values.is_plain(line):
+        return _read_line_slowly(line)
+    try:
+        command: Command = _LINE.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _read_line_slowly(line)
+    if not values.names_once(line, command):
+        return _read_line_slowly(line)
+    _check(command)
+    return command
+
+
+def _read_line_slowly(line: bytes) -> Command:
+    fields = values.decode(line, "The line")
+    if not isinstance(fields, dict):
+        raise Malformed("The line is JSON, but no object; a command is an object with a type.")
+    return read_command(fields)
+
+
+def setting(key: str, value: Any) -> Set:
+    """A `set` of a decoded value, checked as one that was sent. Raises `Invalid`."""
+    command = Set(key=key, value=value)
+    _check(command)
+    return command
+
+
+def check_actor(actor: Any) -> None:
+    if not _fits(_ACTOR, actor):
+        raise Invalid(
+            f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
+        )
+
+
+def check_id(identity: Any) -> None:
+    if not _fits(_ID, identity):
+        raise Invalid(
+            f"The field id is {quoted(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
+        )
+
+
+def _check_envelope(chosen: Any, actor: Any, dry_run: Any) -> None:
+    if chosen is not None:
+        check_id(chosen)
+    check_actor(actor)
+    if not isinstance(dry_run, bool):
+        raise Invalid(f"The field dry_run is {quoted(dry_run)}; allowed are true and false.")
+
+
+def _check_batch_size(fields: dict[str, Any]) -> None:
+    members = fields.get("commands")
+    if isinstance(members, list) and len(members) > MAX_BATCH:
+        raise TooLarge(
+            f"The field commands has {len(members)} members; allowed are {MAX_BATCH}.",
+            limit=MAX_BATCH,
+        )
+
+
+def _check(command: Command, where: str = "") -> None:
+    """What types cannot say; `where` leads to the command within its batch."""
+    if isinstance(command, Batch):
+        for number, member in enumerate(command.commands):
+            _check(member, f"commands[{number}].")
+        return
+    if isinstance(command, Timed):
+        _check_timed(command)
+    elif isinstance(command, DeletePrefix):
+        check_prefix(command.prefix, where + "prefix")
+    elif isinstance(command, Rename):
+        _check_rename(command, where)
+    else:
+        check = check_key if isinstance(command, Delete) else check_new_key
+        check(command.key, where + "key")
+        if isinstance(command, Add):
+            _check_by(command, where)
+    if command.expect != "any":
+        _check_expect(command, command.expect, where)
+
+
+def _check_timed(command: Timed) -> None:
+    if isinstance(command, Restore):
+        compile_pattern(command.match)
+        for prefix in command.without:
+            check_prefix(prefix, "without")
+        return
+    if command.of is not None and not _fits(_ID, command.of):
+        raise Invalid(f"The field of is {quoted(command.of)}; it is the id of a command.")
+    for name, keys in (("keep", command.keep), ("replace", command.replace)):
+        for key in keys:
+            check_key(key, name)
+    if both := set(command.keep) & set(command.replace):
+        raise Invalid(f"The key {min(both)} is named in keep and in replace; only one can be.")
+
+
+def _check_by(command: Add, where: str) -> None:
+    if not values.is_number(command.by):
+        raise Invalid(f"The field {where}by is {quoted(command.by)}; allowed is a number.")
+    values.check(command.by, command.key)
+    values.check_size(values.encode(command.by), command.key, where + "by")
+
+
+def _check_rename(command: Rename, where: str) -> None:
+    key, to = command.key, command.to
+    if key.endswith(".") != to.endswith("."):
+        raise Invalid(
+            f"The fields {where}key and {where}to are {quoted(key)} and {quoted(to)}; "
+            "either both end with a dot (prefixes) or neither does (keys)."
+        )
+    if key.endswith("."):
+        check_prefix(key, where + "key")
+        check_new_prefix(to, where + "to")
+    else:
+        check_key(key, where + "key")
+        check_new_key(to, where + "to")
+    if to == key or (key.endswith(".") and to.startswith(key)):
+        raise Invalid(
+            f"The field {where}to is {quoted(to)}; allowed is what does not lie inside "
+            f"{where}key, {quoted(key)}."
+        )
+
+
+def _check_expect(command: Member | Timed, expect: Expect, where: str) -> None:
+    given = msgspec.to_builtins(expect)
+    if isinstance(given, dict) and len(given) != 1:
+        raise Invalid(f"The field {where}expect is {quoted(given)}; allowed are {EXPECT}.")
+    about_many = isinstance(command, DeletePrefix | Timed) or (
+        isinstance(command, Rename) and command.key[-1] == "."
+    )
+    if about_many and "store_revision" not in given:
+        what = "this command" if isinstance(command, Timed) else "a prefix"
+        raise Invalid(
+            f"The field {where}expect is {quoted(given)}; "
+            f'for {what} "any" and {{"store_revision": n}} are allowed.'
+        )
+
+
+def _type_of(fields: dict[str, Any]) -> str:
+    kind = fields.get("type")
+    return kind[:64] if isinstance(kind, str) else ""
+
+
+def _fits(form: re.Pattern[str], text: Any) -> bool:
+    return isinstance(text, str) and form.fullmatch(text) is not None
+
+
+_PAYLOAD: Final = msgspec.json.Encoder(order="deterministic")
+_LINE: Final = msgspec.json.Decoder(Command)

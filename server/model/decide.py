@@ -1,0 +1,386 @@
+"""Pure: what a command changes in a state, or why it is refused. No I/O, no clock."""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from server.model import values
+from server.model.app_settings import check_setting
+from server.model.commands import (
+    Add,
+    Attempt,
+    Batch,
+    Command,
+    Delete,
+    DeletePrefix,
+    Expect,
+    ExpectRevision,
+    Member,
+    Merge,
+    Put,
+    Rename,
+    Set,
+    Toggle,
+)
+from server.model.errors import (
+    Conflict,
+    Invalid,
+    NoSuchThing,
+    SignalboxError,
+    TooLarge,
+    WrongType,
+)
+from server.model.keys import RESERVED, check_key
+
+MAX_CHANGES: Final = 100_000
+MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
+FEW: Final = MAX_TRANSACTION_BYTES // (values.MAX_BYTES + 256)
+"""So many changes cannot be too large together."""
+MAX_NAMED: Final = 100
+"""How many keys a refusal names at most."""
+
+Changes = dict[str, str | None]
+"""From key to its new value as compact JSON text, None for a deletion."""
+
+
+class Entry(NamedTuple):
+    raw: str
+    revision: int
+
+
+class State(Protocol):
+    """What deciding may ask of the state that the command will commit against."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def get(self, key: str) -> Entry | None: ...
+
+    def look_up(self, keys: Collection[str]) -> None:
+        """Many of these will be asked for: the answers may be fetched together."""
+        ...
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`."""
+        ...
+
+    def count(self, prefix: str) -> int:
+        """How many that are, without looking at them."""
+        ...
+
+
+class Layer:
+    """A state with changes on top of it, as the next command will see them."""
+
+    def __init__(self, base: State) -> None:
+        self._base = base
+        self._revisions: dict[str, int] = {}
+        self.changes: Changes = {}
+        self.revision = base.revision
+
+    def put(self, changes: Changes, revision: int) -> None:
+        self.changes |= changes
+        self._revisions |= dict.fromkeys(changes, revision)
+
+    def get(self, key: str) -> Entry | None:
+        if key not in self.changes:
+            return self._base.get(key)
+        raw = self.changes[key]
+        return None if raw is None else Entry(raw, self._revisions[key])
+
+    def look_up(self, keys: Collection[str]) -> None:
+        self._base.look_up([key for key in keys if key not in self.changes])
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for key, entry in self._base.scan(prefix):
+            if key not in self.changes:
+                yield key, entry
+        for key, raw in list(self.changes.items()):
+            if raw is not None and key.startswith(prefix):
+                yield key, Entry(raw, self._revisions[key])
+
+    def count(self, prefix: str) -> int:
+        news = [
+            (raw is not None) - (self._base.get(key) is not None)
+            for key, raw in self.changes.items()
+            if key.startswith(prefix)
+        ]
+        return self._base.count(prefix) + sum(news)
+
+
+class Draft(Layer):
+    """The changes of one transaction, whatever they are composed of: net at any time.
+
+    So none deletes a key that is not there, or sets one to what it is.
+    """
+
+    def add(self, changes: Changes) -> None:
+        """What is equal already keeps its revision."""
+        for key, raw in changes.items():
+            if not _equal(self.get(key), raw):
+                self._set(key, raw)
+
+    def take(self, made: Changes) -> None:
+        """As `add`, for what `decide` has made of this draft, which is net."""
+        for key, raw in made.items():
+            self._set(key, raw)
+
+    def _set(self, key: str, raw: str | None) -> None:
+        if key in self.changes and _equal(self._base.get(key), raw):
+            del self.changes[key], self._revisions[key]
+        else:
+            self.changes[key] = raw
+            self._revisions[key] = self.revision + 1
+
+
+def judged(attempt: Attempt) -> Attempt:
+    """With its command `prepared`, or with the refusal that no state could spare it."""
+    if attempt.command is None or isinstance(attempt.command, Put):
+        return attempt
+    try:
+        return attempt._replace(command=prepared(attempt.command))
+    except SignalboxError as error:
+        return attempt._replace(command=None, refusal=error)
+
+
+def prepared(command: Command) -> Command | Put:
+    """`command` with everything done that does not depend on the state.
+
+    Raises `Invalid` or `TooLarge` for a value that no state could take.
+    """
+    if isinstance(command, Batch):
+        members: list[Any] = [prepared(member) for member in command.commands]
+        return msgspec.structs.replace(command, commands=members)
+    if isinstance(command, Set):
+        return Put(command.key, _encoded(command.key, command.value), command.expect)
+    return command
+
+
+def decide(state: State, command: Command | Put) -> Changes:
+    """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
+
+    What restores, undoes or redoes is decided by the log, in `server.model.reversal`.
+
+    Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
+    """
+    draft = Draft(state)
+    for member in command.commands if isinstance(command, Batch) else (command,):
+        draft.add(_member(draft, member))
+        if len(draft.changes) > MAX_CHANGES:
+            is_batch = isinstance(command, Batch)  # what others in it would make is not known
+            raise too_many(len(draft.changes), "at least " if is_batch else "")
+    check_size(draft.changes)
+    return draft.changes
+
+
+def _member(state: State, member: Any) -> Changes:
+    if member.expect != "any":
+        _meet_expectation(state, member)
+    return _DECIDERS[type(member)](state, member)
+
+
+def _put(_: State, command: Put) -> Changes:
+    return {command.key: command.raw}
+
+
+def _set(_: State, command: Set) -> Changes:
+    return {command.key: _encoded(command.key, command.value)}
+
+
+def _delete(state: State, command: Delete) -> Changes:
+    return {command.key: None} if state.get(command.key) else {}
+
+
+def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
+    return {key: None for key, _ in _scan(state, command.prefix, 1)}
+
+
+def _add(state: State, command: Add) -> Changes:
+    entry = state.get(command.key)
+    before = values.decode(entry.raw.encode()) if entry else 0
+    if not values.is_number(before):
+        raise _wrong_type(command.key, entry, "number")
+    total = values.total(before, command.by)
+    if isinstance(total, float) and not math.isfinite(total):
+        raise Invalid(
+            f"The sum for {command.key} is beyond what a 64-bit float can hold; "
+            f"by is {values.encode(command.by):.40}.",
+            key=command.key,
+        )
+    return {command.key: _encoded(command.key, total)}
+
+
+def _toggle(state: State, command: Toggle) -> Changes:
+    entry = state.get(command.key)
+    if entry and entry.raw not in ("true", "false"):
+        raise _wrong_type(command.key, entry, "boolean")
+    return {command.key: _encoded(command.key, not (entry and entry.raw == "true"))}
+
+
+def _merge(state: State, command: Merge) -> Changes:
+    entry = state.get(command.key)
+    before = values.decode(entry.raw.encode()) if entry else None
+    return {command.key: _encoded(command.key, _merged(before, command.value))}
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merged(result.get(name), value)
+    return result
+
+
+def _rename(state: State, command: Rename) -> Changes:
+    moved = _to_move(state, command)
+    targets = {command.to + key[len(command.key) :]: entry.raw for key, entry in moved.items()}
+    for target, raw in targets.items():
+        check_key(target, "to")
+        _check_setting(target, raw)
+    state.look_up(targets)
+    if not command.replace:
+        _refuse_overwriting(state, targets)
+    return dict.fromkeys(moved) | targets
+
+
+def _to_move(state: State, command: Rename) -> dict[str, Entry]:
+    if command.key.endswith("."):
+        moved = dict(_scan(state, command.key, 2))
+    else:
+        entry = state.get(command.key)
+        moved = {command.key: entry} if entry else {}
+    if not moved:
+        raise NoSuchThing(f"There is no key {command.key} to rename.", key=command.key)
+    return moved
+
+
+def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
+    taken = {key: entry for key in targets if (entry := state.get(key))}
+    if taken:
+        first = min(taken)
+        known = _told(state, taken[first].revision)
+        raise Conflict(
+            f"{len(taken)} of the target keys exist already, the first is {first} {_where(known)}; "
+            "replace: true overwrites them.",
+            key=first,
+            keys=sorted(taken)[:MAX_NAMED],
+            revision=known,
+        )
+
+
+_DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
+    Put: _put,
+    Set: _set,
+    Delete: _delete,
+    DeletePrefix: _delete_prefix,
+    Add: _add,
+    Toggle: _toggle,
+    Merge: _merge,
+    Rename: _rename,
+}
+
+
+def _encoded(key: str, value: Any) -> str:
+    raw = values.encode(value)
+    values.check_size(raw, key)  # first: what is small is soon looked through
+    values.check(value, key)
+    check_setting(key, value)
+    return raw
+
+
+def _check_setting(key: str, raw: str) -> None:
+    if key.startswith(RESERVED):
+        check_setting(key, values.decode(raw.encode()))
+
+
+def _scan(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
+    """Every key below `prefix`, of which each is to make so many changes."""
+    for count, found in enumerate(state.scan(prefix), start=1):
+        if count > MAX_CHANGES:
+            raise too_many(state.count(prefix) * changes)
+        yield found
+
+
+def too_many(changes: int, least: str = "") -> TooLarge:
+    """The refusal of so many changes; `least` where there may be more."""
+    return TooLarge(
+        f"That would make {least}{changes} changes; one transaction holds {MAX_CHANGES}.",
+        limit=MAX_CHANGES,
+    )
+
+
+def check_size(changes: Changes) -> None:
+    """Raises `TooLarge` for more than one transaction holds."""
+    if len(changes) <= FEW:
+        return
+    if len(changes) > MAX_CHANGES:
+        raise too_many(len(changes))
+    size = sum(values.size(key) + values.size(raw) for key, raw in changes.items() if raw)
+    if size > MAX_TRANSACTION_BYTES:
+        raise TooLarge(
+            f"The changes have {size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",
+            limit=MAX_TRANSACTION_BYTES,
+        )
+
+
+def _equal(entry: Entry | None, raw: str | None) -> bool:
+    if entry is None or raw is None:
+        return entry is None and raw is None
+    return values.same(entry.raw, raw)
+
+
+def _meet_expectation(state: State, command: Member | Put) -> None:
+    expect = command.expect
+    if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
+        check_store_revision(expect, state.revision)
+        return
+    key = command.prefix if isinstance(command, DeletePrefix) else command.key
+    actual = entry.revision if (entry := state.get(key)) else 0
+    if not _as_expected(expect, actual):
+        known = _told(state, actual)
+        raise Conflict(_unexpected(key, expect, known), key=key, revision=known)
+
+
+def check_store_revision(expect: Expect, actual: int) -> None:
+    """Raises `Conflict` where another revision of the store is expected."""
+    if not isinstance(expect, ExpectRevision) or expect.store_revision is msgspec.UNSET:
+        return
+    if expect.store_revision != actual:
+        raise Conflict(
+            f"The store is at revision {actual}, not {expect.store_revision}.", revision=actual
+        )
+
+
+def _as_expected(expect: Any, actual: int) -> bool:
+    if isinstance(expect, ExpectRevision):
+        return bool(expect.revision == actual)
+    return bool((actual > 0) == (expect == "present"))
+
+
+def _unexpected(key: str, expect: Any, actual: int | None) -> str:
+    found = "does not exist" if actual == 0 else f"is {_where(actual)}"
+    wanted = f"revision {expect.revision}" if isinstance(expect, ExpectRevision) else expect
+    return f"{key} {found}; expected was {wanted}."
+
+
+def _told(state: State, revision: int) -> int | None:
+    """What a refusal tells of a key's revision: None for what this transaction has set itself.
+
+    That is at no revision yet, and never will be where the transaction is refused.
+    """
+    return revision if revision <= state.revision else None
+
+
+def _where(revision: int | None) -> str:
+    return f"at revision {revision}" if revision else "set by an earlier command of the batch"
+
+
+def _wrong_type(key: str, entry: Entry | None, wanted: str) -> WrongType:
+    found = values.type_of(entry.raw) if entry else "nothing"
+    return WrongType(f"{key} is of type {found}; this command needs a {wanted}.", key=key)

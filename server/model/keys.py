@@ -1,0 +1,231 @@
+"""Keys and patterns: the grammar, ranges in key order, and what a pattern matches.
+
+Keys sort by their bytes in UTF-8, which is the order of their characters' numbers.
+"""
+
+import json
+import re
+import unicodedata
+from typing import Any, Final, NamedTuple
+
+from server.model.errors import (
+    BLANK,
+    JOINERS,
+    SHOWN,
+    Invalid,
+    quoted,
+)
+
+MAX_LENGTH: Final = 256
+"""Characters; as UTF-8 has at most four bytes for each, also at most 1,024 bytes."""
+MAX_PATTERN: Final = 512
+RESERVED: Final = "_signalbox."
+RESERVED_END: Final = "_signalbox/"
+"""The first key after every key that begins with `RESERVED` ('/' follows '.')."""
+LAST: Final = "\U0010ffff"
+"""Sorts after every key: Unicode never makes a character of it."""
+
+_SHAPE: Final = re.compile(
+    rf"(?![ .])(?!.*(?:\.\.|  |/\./))[^*]{{1,{MAX_LENGTH}}}(?<![ .])", re.DOTALL
+)
+_SURROGATES: Final = 0xD800
+_BEHIND_SURROGATES: Final = 0xE000
+_WITHOUT_JOINERS: Final = str.maketrans("", "", JOINERS)
+_UNASSIGNED: Final = "Cn"
+_ALLOWED: Final = (
+    f"a key has 1 to {MAX_LENGTH} letters, marks, digits, punctuation and symbols of Unicode but "
+    "*, and single spaces within, without a leading, trailing or doubled dot and without '.' "
+    "between slashes"
+)
+
+_PRINTABLE: Final = r"[^\x00-\x1f*\x7f-\xa0]"
+_EDGE: Final = r"[^\x00-\x20*.\x7f-\xa0]"
+_BEGIN: Final = rf"(?!.*(?:\.\.|  |/\./)){_EDGE}"
+_KEY: Final = rf"{_BEGIN}(?:{_PRINTABLE}{{0,{MAX_LENGTH - 2}}}{_EDGE})?"
+_PREFIX: Final = rf"{_BEGIN}{_PRINTABLE}{{0,{MAX_LENGTH - 2}}}\."
+KEY_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{_KEY}$"}
+PREFIX_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": f"^(?:{_PREFIX})?$"}
+MATCH_SCHEMA: Final[dict[str, Any]] = {
+    "type": "string",
+    "pattern": rf"^[^\x00-\x1f\x7f-\xa0]{{1,{MAX_PATTERN}}}$",
+}
+"""What JSON Schema can say of the grammar in words that all its readers know: every key, prefix and
+pattern follows it, and what does not is none."""
+
+
+def is_key(key: str) -> bool:
+    """Whether a log may hold such a key. Characters that this Unicode does not know yet may be in
+    it: another node, with a newer Python, can have made it; and those of `BLANK`, which earlier
+    versions took.
+    """
+    return _SHAPE.fullmatch(key) is not None and _is_text(key)
+
+
+def check_key(key: str, field: str = "key") -> None:
+    """Raises `Invalid` where `key` does not follow the grammar."""
+    if not is_key(key):
+        raise Invalid(f"The field {field} is {_why_none(key)}.")
+
+
+def check_new_key(key: str, field: str = "key") -> None:
+    """As `check_key`, for one that is about to be made: this node knows all its characters, and
+    each of them shows as something or changes another one.
+    """
+    check_key(key, field)
+    _check_known(key, field)
+
+
+def check_prefix(prefix: str, field: str = "prefix") -> None:
+    """Raises `Invalid` where `prefix` is not a key followed by a dot."""
+    if not prefix.endswith("."):
+        raise Invalid(
+            f"The field {field} is {quoted(prefix)}; "
+            "a prefix is whole segments with a dot at the end, such as build."
+        )
+    if not is_key(prefix + "_"):  # what may be below it
+        raise Invalid(
+            f"The field {field} is {_why_none(prefix)}; "
+            "a prefix is such whole segments with a dot at the end."
+        )
+
+
+def check_new_prefix(prefix: str, field: str = "prefix") -> None:
+    """As `check_prefix`, for one below which keys are about to be made."""
+    check_prefix(prefix, field)
+    _check_known(prefix, field)
+
+
+def _check_known(text: str, field: str) -> None:
+    if text.isascii():
+        return
+    for char in text:
+        why = ""
+        if char in BLANK:
+            why = "which shows as nothing"
+        elif unicodedata.category(char) == _UNASSIGNED:
+            why = f"which is no character in Unicode {unicodedata.unidata_version}"
+        if why:
+            raise Invalid(
+                f"The field {field} is {quoted(text)} with {_named(char)}, {why}; {_ALLOWED}."
+            )
+
+
+def _is_text(text: str) -> bool:
+    """Whether a key may have all these characters, but for `*`, and this form of them."""
+    if text.isascii():
+        return text.isprintable()
+    return _stranger(text) is None and unicodedata.is_normalized("NFC", text)
+
+
+def _stranger(text: str) -> str | None:
+    """The first character that no key can have: invisible, private, or another space than ' '."""
+    if (rest := text.translate(_WITHOUT_JOINERS)).isprintable():
+        return None
+    hidden = (char for char in rest if not char.isprintable())
+    return next((char for char in hidden if unicodedata.category(char) != _UNASSIGNED), None)
+
+
+def _why_none(text: str) -> str:
+    """What was given and what is allowed, of a text that is no key."""
+    if stranger := _stranger(text):
+        return f"{quoted(text)} with {_named(stranger)}; {_ALLOWED}"
+    composed = unicodedata.normalize("NFC", text)
+    if composed != text and len(text) <= MAX_LENGTH:
+        # Both look alike, so the one that was given shows its parts.
+        given = json.dumps(text)
+        given = given if len(given) <= SHOWN else given[: SHOWN - 3] + "..."
+        return f"{given}, not in NFC; its NFC form is {quoted(composed)}"
+    return f"{quoted(text)}; {_ALLOWED}"
+
+
+def _named(char: str) -> str:
+    return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
+
+
+def after_prefix(prefix: str) -> str:
+    """The first string after every string that begins with `prefix`."""
+    prefix = prefix.rstrip(LAST)
+    if not prefix:
+        return LAST
+    following = ord(prefix[-1]) + 1
+    # UTF-8 has no surrogates.
+    return prefix[:-1] + chr(_BEHIND_SURROGATES if following == _SURROGATES else following)
+
+
+class Pattern(NamedTuple):
+    """A compiled `match`: keys in [low, high), further filtered by `glob`, `dots` and `regex`.
+
+    Where all three are None, every key of the range matches. `glob` is a SQLite GLOB that no match
+    fails; with `dots` (the number of dots) it is exact, else `regex` decides.
+    """
+
+    text: str
+    low: str
+    high: str
+    glob: str | None
+    dots: int | None
+    regex: re.Pattern[str]
+    shows_reserved: bool
+
+    @property
+    def is_range(self) -> bool:
+        return self.glob is None
+
+    def matches(self, key: str) -> bool:
+        if not self.shows_reserved and key.startswith(RESERVED):
+            return False
+        return self.regex.fullmatch(key) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `compile_pattern` takes it."""
+    return 1 <= len(text) <= MAX_PATTERN and _is_text(text)
+
+
+def compile_pattern(text: str) -> Pattern:
+    """`*` matches within a segment, `**` across segments, the rest literally.
+
+    Raises `Invalid` for characters that no key can have.
+    """
+    if not is_pattern(text):
+        given = quoted(text) if not 1 <= len(text) <= MAX_PATTERN else _why_none(text)
+        raise Invalid(
+            f"The field match is {given}; "
+            f"a pattern has 1 to {MAX_PATTERN} of the characters of a key, * and **."
+        )
+    parts = re.split(r"(\*\*+|\*)", text)
+    head = parts[0]
+    is_range = len(parts) == 1 or (parts[1] != "*" and parts[2:] == [""])
+    return Pattern(
+        text=text,
+        low=head,
+        high=head + "\0" if len(parts) == 1 else after_prefix(head),
+        glob=None if is_range else _as_glob(text),
+        dots=None if "**" in text else text.count("."),
+        regex=re.compile(_as_regex(text)),
+        shows_reserved=text.startswith(RESERVED),
+    )
+
+
+def _as_glob(text: str) -> str:
+    """What SQLite's GLOB makes more of than a key means by it stands in brackets."""
+    return re.sub(r"[?\[]", r"[\g<0>]", re.sub(r"\*+", "*", text))
+
+
+def _as_regex(text: str) -> str:
+    """Without backtracking among stars, so that no pattern takes long: what stands behind a star is
+    taken where it first occurs (an atomic group), which leaves most for the stars behind it.
+    """
+    first, *others = re.split(r"\*\*+", text)
+    if not others:
+        return _within_segments(first, at_end=True)
+    between = "".join(f"(?>.*?{_within_segments(part, at_end=False)})" for part in others[:-1])
+    last = _within_segments(others[-1], at_end=True)
+    return f"{_within_segments(first, at_end=False)}{between}.*?{last}"
+
+
+def _within_segments(part: str, at_end: bool) -> str:
+    """A part without `**`; one that stands at the pattern's end must reach the key's end."""
+    head, *rest = map(re.escape, part.split("*"))
+    last = f"[^.]*{rest.pop()}" if at_end and rest else ""
+    return head + "".join(f"(?>[^.]*?{literal})" for literal in rest) + last

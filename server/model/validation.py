@@ -1,0 +1,72 @@
+"""Why a JSON object is no command: the field, what was given and what is allowed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from server.model.errors import quoted
+
+Kinds = Mapping[str, type[msgspec.Struct]]
+"""From the name of each type of command to its fields."""
+
+EXPECT: Final = (
+    '"any", "absent", "present", {"revision": n} and {"store_revision": n} with an integer from 0'
+)
+_ALONE: Final = ("batch", "restore", "undo", "redo")
+"""What cannot be a member of a batch."""
+_ALLOWED: Final = {
+    "key": "allowed is a text",
+    "to": "allowed is a text",
+    "prefix": "allowed is a text",
+    "replace": "allowed are true and false",
+    "to_revision": "allowed is a revision, an integer from 0",
+    "match": "allowed is a text, a pattern of keys",
+    "without": "allowed is a list of prefixes",
+    "of": "allowed is a text, the id of a command",
+    "keep": "allowed is a list of keys",
+    "expect": f"allowed are {EXPECT}",
+    "commands": "allowed is a list of commands",
+}
+
+
+def complaints(command: Any, kinds: Kinds, where: str = "") -> Iterator[str]:
+    """One sentence for each thing that is wrong; `where` leads to the command within its batch."""
+    if not isinstance(command, dict):
+        yield f"The field {where[:-1]} is {quoted(command)}; allowed is a command, an object."
+        return
+    tag = command.get("type")
+    if not isinstance(tag, str) or tag not in kinds:
+        found = f"is {quoted(tag)}" if "type" in command else "is missing"
+        yield f"The field {where}type {found}; allowed are {', '.join(kinds)}."
+        return
+    known = msgspec.structs.fields(kinds[tag])
+    names = ["type", *(field.name for field in known)]
+    for name in command:
+        if name not in names:
+            yield f"The field {where}{_shortened(name)} is unknown; {tag} has {', '.join(names)}."
+    for field in known:
+        if field.name in command:
+            yield from _about(field, command[field.name], kinds, where)
+        elif field.required:
+            yield f"The field {where}{field.name} is missing; {tag} has {', '.join(names)}."
+
+
+def _about(field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str) -> Iterator[str]:
+    if field.name == "commands" and isinstance(given, list):
+        members = {tag: kind for tag, kind in kinds.items() if tag not in _ALONE}
+        for number, member in enumerate(given):
+            yield from complaints(member, members, f"{where}commands[{number}].")
+        return
+    try:
+        msgspec.convert(given, field.type)
+    except msgspec.ValidationError:
+        allowed = _ALLOWED[field.name]
+        if field.name == "replace" and field.type is not bool:
+            allowed = "allowed is an object from key to the revision that it is at"
+        yield f"The field {where}{field.name} is {quoted(given)}; {allowed}."
+
+
+def _shortened(name: str) -> str:
+    """A name as JSON has it, without its quotes."""
+    return quoted(name)[1:-1] if len(name) <= 60 else quoted(name[:60])[1:-1] + "..."

@@ -1,0 +1,289 @@
+"""What a key was over a stretch of time, few enough columns to draw: any number of changes.
+
+Downsampling: one column of time is one pixel, and of the changes in it the first, the last, the
+lowest and the highest are kept, so that the line drawn is the one that all of them would draw. That
+is M4 (Jugel, Jerzak, Hackenbroich, Markl: "M4: A Visualization-Oriented Time Series Data
+Aggregation", PVLDB 7(10), 2014). SQL does it, in a native thread; a chart that is known is only
+extended by what came since.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from server.read import history, sparklines
+from server.read.sparklines import (
+    SHORT,
+    STATES,
+    Trends,
+    is_number,
+)
+
+COLUMNS: Final = 300
+"""Of a chart at most, and half as many at least where it spans all there is."""
+SPANS: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
+"""ms; any other name means all there is."""
+NARROWEST: Final = 8
+"""ms of a column at least."""
+RECENT: Final = 20
+"""Changes looked through for a value that tells how to draw the key, where it is deleted."""
+LOOKED: Final = 200
+"""Changes that tell whether a text has states."""
+LONGEST: Final = 320
+"""Characters of a number that is drawn."""
+REMEMBERED: Final = 16
+"""Charts that are only extended."""
+
+
+class Column(NamedTuple):
+    """The changes within one column, at `n` times its width since 1970.
+
+    Heights: of the `first`, the `last`, the `low`est and the `high`est, None where there was no
+    such value. `revision`, `at` and `raw` (None: deleted, or too long) are those of the last.
+    """
+
+    n: int
+    changes: int
+    low: float | None
+    high: float | None
+    first: float | None
+    last: float | None
+    revision: int
+    at: int
+    raw: str | None
+
+
+class Chart(NamedTuple):
+    """Times in ms since 1970 UTC; `width` is that of a column.
+
+    `before` is the height at the start. `states` are JSON texts from the lowest level upwards, None
+    for a chart of numbers. `end` is the first moment that is not drawn any more; nothing is known
+    of `revision` and later ones. `is_crowded`: more states than can be told apart, so no columns.
+    """
+
+    start: int
+    end: int
+    width: int
+    before: float | None
+    columns: list[Column]
+    states: list[str] | None
+    revision: int
+    is_crowded: bool = False
+
+
+class Wanted(NamedTuple):
+    """A key's chart: of the `span` that ends with the moment `until` (ms), up to a revision."""
+
+    key: str
+    span: str
+    until: int
+    revision: int
+
+
+class Charts:
+    """The trends and charts that are known, for all windows; trends of now and of the past."""
+
+    def __init__(self) -> None:
+        self.live, self.past = Trends(), Trends()
+        self._known: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
+
+    def known(self, wanted: Wanted, is_past: bool) -> Chart | None:
+        """The chart that was drawn last of this key and span."""
+        return self._known.get((wanted.key, wanted.span, is_past))
+
+    def keep(self, wanted: Wanted, is_past: bool, chart: Chart) -> None:
+        name = (wanted.key, wanted.span, is_past)
+        self._known[name] = chart
+        self._known.move_to_end(name)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def is_drawn(connection: apsw.Connection, key: str, revision: int) -> bool:
+    """Whether a key has a chart: a number, a boolean, or a text that is one of few."""
+    begins = _newest(connection, key, revision)
+    if begins != '"':
+        return begins is not None and begins not in "n[{"
+    bound = {"key": key, "high": revision, "limit": LOOKED, "short": SHORT}
+    found = [text for (text,) in connection.execute(_STATES_OF_LAST, bound)]
+    return None not in found and 2 <= len(found) <= STATES
+
+
+def read(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> Chart:
+    """The chart as wanted, extended from one that is `known` where that is possible."""
+    base = _base(connection, wanted, known)
+    states = _states(connection, wanted, base)
+    if states is not None and len(states) > STATES:
+        return base._replace(columns=[], states=states, revision=wanted.revision, is_crowded=True)
+    before = base.before
+    if not base.columns:
+        before = _height(connection, wanted.key, base.revision, states)
+    columns = _merged([*base.columns, *_columns(connection, wanted, base, states)])
+    gone = [column for column in columns if column.n * base.width < base.start]
+    return base._replace(
+        before=gone[-1].last if gone else before,
+        columns=columns[len(gone) :],
+        states=states,
+        revision=wanted.revision,
+    )
+
+
+def _base(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> Chart:
+    """A chart with the frame that is wanted, and in it what is known up to its revision."""
+    begins = _newest(connection, wanted.key, wanted.revision) or "n"
+    states = None if is_number(begins) else ["false", "true"] if begins in "tf" else []
+    width = _width(connection, wanted)
+    end = (wanted.until // width + 1) * width
+    start = end - COLUMNS * width
+    if wanted.span not in SPANS:
+        start = _first_time(connection, wanted) // width * width
+    if known and _leads_to(known, wanted, width, states):
+        factor = width // known.width
+        columns = [column._replace(n=column.n // factor) for column in known.columns]
+        return known._replace(start=start, end=end, width=width, columns=_merged(columns))
+    low = history.revision_at(connection, start - 1)
+    return Chart(start, end, width, None, [], states, low)
+
+
+def _leads_to(known: Chart, wanted: Wanted, width: int, states: list[str] | None) -> bool:
+    is_alike = (known.states is None) == (states is None) and not known.is_crowded
+    return is_alike and known.revision <= wanted.revision and known.width <= width
+
+
+def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
+    """What the last value begins with, a deletion left out; None where there is none."""
+    begins: str | None = connection.execute(_NEWEST, (key, revision, RECENT)).get
+    return begins
+
+
+def _first_time(connection: apsw.Connection, wanted: Wanted) -> int:
+    found = connection.execute(_FIRST, (wanted.key, wanted.revision)).get
+    return int(found or wanted.until)
+
+
+def _width(connection: apsw.Connection, wanted: Wanted) -> int:
+    """In ms. Of all there is a power of two: two columns are then one of the next larger width."""
+    if wanted.span in SPANS:
+        return SPANS[wanted.span] // COLUMNS
+    needed = (wanted.until - _first_time(connection, wanted)) // COLUMNS + 1
+    return max(NARROWEST, 1 << (needed - 1).bit_length())
+
+
+def _merged(columns: Sequence[Column]) -> list[Column]:
+    """One column for each `n`; they come in order."""
+    found: list[Column] = []
+    for column in columns:
+        if found and found[-1].n == column.n:
+            found.append(_both(found.pop(), column))
+        else:
+            found.append(column)
+    return found
+
+
+def _both(one: Column, other: Column) -> Column:
+    lows = [low for low in (one.low, other.low) if low is not None]
+    highs = [high for high in (one.high, other.high) if high is not None]
+    return other._replace(
+        changes=one.changes + other.changes,
+        low=min(lows, default=None),
+        high=max(highs, default=None),
+        first=one.first,
+    )
+
+
+def _states(connection: apsw.Connection, wanted: Wanted, base: Chart) -> list[str] | None:
+    """Every state within the chart, and what it begins with; one more than can be drawn at most."""
+    if base.states is None:
+        return None
+    bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "short": SHORT}
+    begins = [raw for (raw,) in connection.execute(_VALUE, bound)]
+    bound |= {"high": wanted.revision, "limit": STATES + 2}
+    news = [raw for (raw,) in connection.execute(_STATES, bound)]
+    return list(sparklines.levels([*base.states, *begins, *news]))
+
+
+def _columns(
+    connection: apsw.Connection, wanted: Wanted, base: Chart, states: list[str] | None
+) -> list[Column]:
+    """What came after what the base has."""
+    height, texts = _sql(states), _texts(states)
+    bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "width": base.width}
+    bound |= {"high": wanted.revision, **texts}
+    grouped = list(connection.execute(_GROUPED.format(height=height), bound))
+    edges = sorted({revision for row in grouped for revision in row[4:6]})
+    asked = {"key": wanted.key, "edges": msgspec.json.encode(edges).decode(), "short": SHORT}
+    rows = connection.execute(_EDGES.format(height=height), asked | texts)
+    known = {revision: (at, height, raw) for revision, at, height, raw in rows}
+    return [
+        Column(n, changes, least, most, known[first][1], known[last][1], last, *known[last][::2])
+        for n, changes, least, most, first, last in grouped
+    ]
+
+
+def _height(
+    connection: apsw.Connection, key: str, revision: int, states: list[str] | None
+) -> float | None:
+    """What the key was at a revision."""
+    sql = _HEIGHT.format(height=_sql(states))
+    found: float | None = connection.execute(sql, {"key": key, "at": revision} | _texts(states)).get
+    return found
+
+
+def _sql(states: list[str] | None) -> str:
+    """A value's height as an SQL expression."""
+    if states is None:
+        return _NUMBER
+    cases = (f"WHEN :state{level} THEN {float(level)}" for level in range(len(states)))
+    return f"CASE c.value {' '.join(cases)} END" if states else "NULL"
+
+
+def _texts(states: list[str] | None) -> dict[str, str]:
+    return {f"state{level}": state for level, state in enumerate(states or ())}
+
+
+_NUMBER: Final = f"""
+CASE WHEN octet_length(c.value) <= {LONGEST} AND c.value GLOB '[-0-9]*'
+    AND abs(CAST(c.value AS REAL)) <= {sparklines.LARGEST} THEN CAST(c.value AS REAL) END
+"""
+_GROUPED: Final = """
+SELECT t.at / :width AS n, count(*), min({height}), max({height}), min(c.revision), max(c.revision)
+FROM changes c CROSS JOIN transactions t ON t.revision = c.revision
+WHERE c.key = :key AND c.revision > :low AND c.revision <= :high
+GROUP BY n ORDER BY n
+"""
+_EDGES: Final = """
+SELECT c.revision, t.at, {height}, iif(octet_length(c.value) <= :short, c.value, NULL)
+FROM json_each(:edges) edge
+CROSS JOIN changes c ON c.key = :key AND c.revision = edge.value
+CROSS JOIN transactions t ON t.revision = c.revision
+"""
+_HEIGHT: Final = """
+SELECT {height} FROM changes c
+WHERE c.key = :key AND c.revision <= :at ORDER BY c.revision DESC LIMIT 1
+"""
+_VALUE: Final = """
+SELECT iif(octet_length(value) <= :short, value, NULL) FROM changes
+WHERE key = :key AND revision <= :low ORDER BY revision DESC LIMIT 1
+"""
+_STATES: Final = """
+SELECT DISTINCT iif(octet_length(value) <= :short, value, NULL) FROM changes
+WHERE key = :key AND revision > :low AND revision <= :high AND value IS NOT NULL LIMIT :limit
+"""
+_STATES_OF_LAST: Final = """
+SELECT DISTINCT iif(octet_length(value) <= :short, value, NULL) FROM (
+    SELECT value FROM changes WHERE key = :key AND revision <= :high
+    ORDER BY revision DESC LIMIT :limit
+) WHERE value IS NOT NULL
+"""
+_NEWEST: Final = """
+SELECT substr(value, 1, 1) FROM (
+    SELECT value FROM changes WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT ?
+) WHERE value IS NOT NULL LIMIT 1
+"""
+_FIRST: Final = """
+SELECT t.at FROM changes c CROSS JOIN transactions t ON t.revision = c.revision
+WHERE c.key = ? AND c.revision <= ? ORDER BY c.revision LIMIT 1
+"""

@@ -1,0 +1,271 @@
+"""Questions about the event log itself: a key's history, what differs, which revision was when."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice, pairwise
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from server.model import horizons, values
+from server.model.errors import Invalid, quoted
+from server.model.keys import Pattern, compile_pattern, is_key
+
+CHUNK: Final = 5_000
+WALKED: Final = 100_000
+"""So many changes are looked through for their keys; of more, the keys are asked when they changed
+last."""
+
+
+class Version(NamedTuple):
+    """What a transaction made of a key: compact JSON text, None for its deletion; `at` in ms."""
+
+    revision: int
+    at: int
+    actor: str
+    id: str
+    type: str
+    raw: str | None
+
+
+class History(NamedTuple):
+    """Newest first; `next` goes into `before`.
+
+    `compacted` names the prefix where older ones may have been removed.
+    """
+
+    items: list[Version]
+    next: int | None
+    compacted: list[str]
+
+
+class Difference(NamedTuple):
+    """A key's values at two revisions as compact JSON text, None where there was no such key."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+class Diff(NamedTuple):
+    """`total` counts every key that differs; `next` continues behind `items`."""
+
+    since: int
+    until: int
+    total: int
+    items: list[Difference]
+    next: str | None
+    compacted: list[str]
+
+
+def history(connection: apsw.Connection, key: str, before: int | None, limit: int) -> History:
+    """What the key was, newest first, below revision `before`."""
+    bound = (key, 2**62 if before is None else before, limit + 1)
+    items = [Version(*row) for row in connection.execute(_HISTORY, bound)]
+    if len(items) > limit:
+        return History(items[:limit], items[limit - 1].revision, [])
+    horizon = horizons.of(horizons.read(connection), key)
+    edge = items[-1].revision if items else before
+    is_cut = edge is not None and edge <= horizon.revision
+    return History(items, None, [horizon.prefix] if is_cut else [])
+
+
+def diff(
+    connection: apsw.Connection, since: int, until: int, match: str, after: str | None, limit: int
+) -> Diff:
+    """A page of what differs between two revisions, in either direction, in key order.
+
+    Its total is that of the page; `count_differences` has the whole.
+    """
+    pattern = compile_pattern(match)
+    if after is not None:
+        pattern = pattern._replace(low=max(pattern.low, after + "\0"))
+    items = list(islice(_differing(connection, since, until, pattern), limit + 1))
+    following = items[limit - 1].key if len(items) > limit else None
+    return Diff(since, until, len(items), items[:limit], following, [])
+
+
+def count_differences(
+    connection: apsw.Connection, since: int, until: int, match: str
+) -> tuple[int, list[str]]:
+    """How many keys differ, and the prefixes of those of which it is not known."""
+    pattern = compile_pattern(match)
+    kept = horizons.read(connection)
+    unknown = horizons.unknown(kept, min(since, until), pattern.low, pattern.high)
+    return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
+
+
+def _differing(
+    connection: apsw.Connection, since: int, until: int, pattern: Pattern
+) -> Iterator[Difference]:
+    low, high = sorted((since, until))
+    known = horizons.known(horizons.read(connection), low, pattern.low, pattern.high)
+    keys = (
+        key
+        for key in changed(connection, low, high, pattern)
+        if any(start <= key < end for start, end in known)
+    )
+    return _differences(connection, keys, since, until)
+
+
+def changed(connection: apsw.Connection, after: int, last: int, pattern: Pattern) -> Iterator[str]:
+    """In order, the keys that match and have changed above revision `after` up to `last`.
+
+    There may be more that have only changed behind `last`.
+    """
+    bound = {"after": after, "last": last, "low": pattern.low, "high": pattern.high}
+    is_short = connection.execute(_ARE_MANY, (after, last, WALKED)).get is None
+    for (key,) in connection.execute(_WALKED if is_short else _CHANGED, bound):
+        if pattern.matches(key):
+            yield key
+
+
+def _differences(
+    connection: apsw.Connection, keys: Iterable[str], since: int, until: int
+) -> Iterator[Difference]:
+    rest = iter(keys)
+    while chunk := list(islice(rest, CHUNK)):
+        bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}
+        for key, before, after in connection.execute(_DIFFER, bound):
+            if before is None or after is None or not values.same(before, after):
+                yield Difference(key, before, after)
+
+
+def values_at(
+    connection: apsw.Connection, keys: Sequence[str], revision: int
+) -> Iterator[tuple[str, str | None]]:
+    """Each key with what it was at a revision, None where it was not there."""
+    for start in range(0, len(keys), CHUNK):
+        asked = msgspec.json.encode(keys[start : start + CHUNK]).decode()
+        yield from connection.execute(_VALUES, {"keys": asked, "at": revision})
+
+
+def neighbour(connection: apsw.Connection, revision: int, forwards: bool, match: str) -> int | None:
+    """The next or previous revision that changed a matching key."""
+    order = _LATER if forwards else _EARLIER
+    if is_key(match):
+        rows = connection.execute(_OF_KEY + order + " LIMIT 1", (match, revision))
+        return next((row[0] for row in rows), None)
+    pattern = compile_pattern(match)
+    for found, key in connection.execute(_OF_ANY + order, (revision,)):
+        if pattern.matches(key):
+            return int(found)
+    return None
+
+
+def moment(connection: apsw.Connection, text: str, newest: int, name: str) -> int:
+    """The revision that a text names: a number, or an ISO 8601 time (local without a zone).
+
+    Raises `Invalid`.
+    """
+    if text.isascii() and text.isdigit():
+        if len(text) > 18 or int(text) > newest:
+            raise Invalid(
+                f"The parameter {name} is revision {text[:30]}; the store is at revision {newest}.",
+                revision=newest,
+            )
+        return int(text)
+    for form in (text, text.replace(" ", "+")):  # what a + in an address is decoded to
+        try:
+            at = datetime.fromisoformat(form).astimezone()
+        except (ValueError, OverflowError, OSError):
+            continue
+        return revision_at(connection, int(at.timestamp() * 1000))
+    raise Invalid(
+        f"The parameter {name} is {quoted(text)}; allowed are a revision and an ISO 8601 time "
+        "such as 2026-11-23T10:00:00Z."
+    )
+
+
+def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> int:
+    """The last revision not later than `at`, in ms since 1970 UTC; times never decrease.
+
+    What is stamped later than `latest` is wrong: it counts as made when the next one was that is
+    not, and where there is none, later than any time.
+    """
+    low, high = 0, int(connection.execute(_LAST, (latest,)).get or 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        revision, made = connection.execute(_FROM, (middle, latest)).get
+        low, high = (revision, high) if made <= at else (low, middle - 1)
+    # The transaction of a horizon may have been thinned out.
+    return max([low, *(one.revision for one in horizons.read(connection) if one.at <= at)])
+
+
+def time_of(connection: apsw.Connection, revision: int) -> int:
+    """When the last transaction that is kept up to `revision` was made, in ms; 0 before all."""
+    found = connection.execute(_MADE, (revision,)).get
+    return int(found or 0)
+
+
+def first_time(connection: apsw.Connection) -> int:
+    """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
+    found = connection.execute("SELECT at FROM transactions ORDER BY revision LIMIT 1").get
+    return int(found or 0)
+
+
+def actors(connection: apsw.Connection, prefix: str) -> list[str]:
+    """Whose names begin with `prefix`, which ends with a dot; who wrote last first."""
+    bounds = (prefix, f"{prefix[:-1]}/")  # "/" follows "."
+    return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
+
+
+def ticks(connection: apsw.Connection, start: int, end: int, count: int) -> list[int]:
+    """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
+    width = (end - start) / count
+    cuts = [revision_at(connection, int(start + width * n) - 1) for n in range(count + 1)]
+    return [later - earlier for earlier, later in pairwise(cuts)]
+
+
+_HISTORY: Final = """
+SELECT c.revision, t.at, t.actor, t.command_id, t.type, c.value
+FROM changes c JOIN transactions t ON t.revision = c.revision
+WHERE c.key = ? AND c.revision < ? ORDER BY c.revision DESC LIMIT ?
+"""
+_ARE_MANY: Final = "SELECT 1 FROM changes WHERE revision > ? AND revision <= ? LIMIT 1 OFFSET ?"
+_WALKED: Final = """
+SELECT DISTINCT key FROM changes
+WHERE revision > :after AND revision <= :last AND +key >= :low AND +key < :high ORDER BY key
+"""
+_CHANGED: Final = """
+SELECT key FROM state WHERE key >= :low AND key < :high AND +revision > :after
+UNION SELECT key FROM lives WHERE key >= :low AND key < :high AND +died > :after
+ORDER BY key
+"""
+_OF_KEY: Final = "SELECT revision, key FROM changes WHERE key = ? AND "
+_OF_ANY: Final = "SELECT revision, key FROM changes WHERE "
+_LATER: Final = "revision > ? ORDER BY revision"
+_EARLIER: Final = "revision < ? ORDER BY revision DESC"
+_DIFFER: Final = """
+SELECT asked.value, b.value, a.value FROM json_each(:keys) asked
+LEFT JOIN changes b ON b.key = asked.value AND b.revision = (
+    SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :since
+)
+LEFT JOIN changes a ON a.key = asked.value AND a.revision = (
+    SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :until
+)
+WHERE b.value IS NOT a.value
+"""
+_VALUES: Final = """
+SELECT asked.value, v.value FROM json_each(:keys) asked
+LEFT JOIN changes v ON v.key = asked.value AND v.revision = (
+    SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
+)
+"""
+_FROM: Final = """
+SELECT revision, at FROM transactions WHERE revision >= ? AND at <= ? ORDER BY revision LIMIT 1
+"""
+_LAST: Final = "SELECT revision FROM transactions WHERE at <= ? ORDER BY revision DESC LIMIT 1"
+_ACTORS: Final = """
+WITH RECURSIVE found (actor) AS (
+    SELECT (SELECT min(actor) FROM transactions WHERE actor > ?1 AND actor < ?2)
+    UNION ALL
+    SELECT (SELECT min(actor) FROM transactions WHERE actor > found.actor AND actor < ?2)
+    FROM found WHERE found.actor IS NOT NULL
+)
+SELECT actor, (SELECT max(revision) FROM transactions AS t WHERE t.actor = found.actor) AS last
+FROM found WHERE actor IS NOT NULL ORDER BY last DESC
+"""
+"""From each one to the next by the index, past all that each has written."""
+_MADE: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"

@@ -1,0 +1,1 @@
+"""The SQLite file of a data directory: its tables, its files, and whether they are sound."""

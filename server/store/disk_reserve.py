@@ -1,0 +1,130 @@
+"""Room on the disk: the last of it is kept for deleting, and for the next start."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from server.model.errors import NoRoom
+from server.model.events import Transaction
+from server.store import ballast
+from server.store.ballast import free
+from server.store.database import Database
+
+MOST: Final = 64 * 1024 * 1024
+"""Bytes that are left for deleting every key, at most: for all that one command may delete, where
+they are short.
+"""
+PAGES: Final = 40 * 1024
+"""Bytes of pages that any commit changes beside what it brings, or nearly so."""
+CHANGE: Final = 200
+_ALL: Final = """
+SELECT ifnull(sum(400 + 16 * octet_length(key) + min(octet_length(value), 1000)), 0)
+FROM (SELECT key, value FROM state LIMIT 170000)
+"""
+"""What deleting these takes, more of which would be beyond `MOST`: the deletions are written to the
+log, to the lives of keys and to the indexes of both, and all pages that they change to the
+write-ahead log first. As measured, and a third more.
+"""
+
+
+class Room:
+    """What one store's disk has left; `blocking` runs what waits for the disk."""
+
+    def __init__(
+        self, database: Database, blocking: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._database, self._blocking = database, blocking
+        self._is_full = False
+        """Whether the last commit found no room."""
+        self._deleting = MOST
+        """What deleting every key takes, at most."""
+        self._counted_at = -1
+        """The revision at which that was counted."""
+        self._has_ballast = False
+        if database.path and free(database.path) is not None:
+            self._has_ballast = ballast.hold(database.path)
+
+    def make(self, transactions: Sequence[Transaction], revision: int) -> None:
+        """Have room for these behind `revision`. Raises `NoRoom` where they would take the last.
+
+        What deletes takes of that; its write-ahead log begins anew rather than grow.
+        """
+        path = self._database.path
+        if path is None:
+            return
+        if is_deleting(transactions):
+            if self._is_full or self._lacks(path, deleting(transactions)):
+                self._drop_ballast(path)
+                self._blocking(self._database.restart_log)
+        elif free(path) is None:
+            self._deleting = MOST
+        else:
+            if self._lacks(path, wanted(transactions) + self._kept()):
+                self._blocking(lambda: self._look(path, wanted(transactions), revision))
+            elif not self._has_ballast:
+                self._has_ballast = ballast.hold(path)
+            self._deleting += deleting(transactions)
+
+    def committed(self) -> None:
+        """What was deleted where there was no room may be written to again."""
+        if self._is_full:
+            self._is_full = False
+            self._blocking(self._database.shorten)
+
+    def failed(self) -> None:
+        """Where nothing more could be written: what a commit took that has failed is given back."""
+        self._is_full = True
+        self._blocking(self._database.shorten)
+
+    def _look(self, path: Path, brought: int, revision: int) -> None:
+        """See what is really kept, and whether the write-ahead log gives back what is wanted."""
+        if self._counted_at != revision:
+            self._deleting = int(self._database.writer.execute(_ALL).get)
+            self._counted_at = revision
+        needed = brought + self._kept()
+        if self._lacks(path, needed) and not self._lacks(path, needed - self._database.log_bytes()):
+            self._database.shorten()
+        if self._lacks(path, needed):
+            self._database.restart_log()  # what it is to bring, others might take the room of
+            raise NoRoom(
+                f"The store cannot be written: its disk is full but for {free(path) or 0:,} bytes, "
+                f"and {self._kept():,} are kept for deleting. Nothing was changed."
+            )
+
+    def _kept(self) -> int:
+        """Bytes that are to be left on the disk."""
+        return ballast.BYTES + min(self._deleting, MOST)
+
+    def _drop_ballast(self, path: Path) -> None:
+        ballast.drop(path)
+        self._has_ballast = False
+
+    def _lacks(self, path: Path, needed: int) -> bool:
+        """Whether less is free, on the disk and in the file; a file that is gone lacks nothing."""
+        left = free(path)
+        with suppress(OSError):
+            return left is not None and left + self._database.reserve() < needed
+        return False
+
+
+def is_deleting(transactions: Sequence[Transaction]) -> bool:
+    """Whether they bring no value, nor an outcome alone."""
+    return bool(transactions) and all(
+        raw is None for one in transactions for _, raw, _ in one.changes
+    )
+
+
+def deleting(transactions: Sequence[Transaction]) -> int:
+    """The bytes that deleting what these change takes at most, or nearly so, as `_ALL` has it."""
+    changes = (change for one in transactions for change in one.changes)
+    return sum(400 + 16 * len(key) + min(len(raw or ""), 1000) for key, raw, _ in changes)
+
+
+def wanted(transactions: Sequence[Transaction]) -> int:
+    """The bytes that these take at most, or nearly so: in the log and in the table of the state,
+    and all of it in the write-ahead log first.
+    """
+    changes = (change for one in transactions for change in one.changes)
+    content = sum(len(key) + len(raw or "") + CHANGE for key, raw, _ in changes)
+    return 4 * content + PAGES

@@ -1,0 +1,142 @@
+"""Whether the rows of a store are those that were written: its schema and its checksums."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from server.model import checksums
+from server.model.events import VERSION, WITHOUT_CHECKSUM
+from server.runtime.failures import DAMAGED
+from server.store.database import SEALED, UNSEALED, Database
+
+SHOWN: Final = 60
+"""Characters of a value that a problem repeats."""
+
+
+def guarded(about: str, problems: Iterable[str]) -> Iterator[str]:
+    """The problems; where the file cannot be read on, that is the last of them."""
+    try:
+        yield from problems
+    except UnicodeDecodeError as error:
+        yield f"{about}: a text there is not UTF-8 ({shown(error.object)})."
+    except DAMAGED:
+        yield f"{about}: what is there cannot be read to its end."
+
+
+def schema_problems(connection: apsw.Connection) -> Iterator[str]:
+    """What differs from the tables and indexes of a new store. Nothing else is to be asked then."""
+    with closing(Database(None)) as new:
+        wanted = _definitions(new.writer)
+    found = _definitions(connection)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            yield f"The definition of {name} in the file is not the one that Signalbox has made."
+
+
+def checksum_problems(connection: apsw.Connection) -> Iterator[str]:
+    """Transactions, changes and what belongs to no replay, where they are not as written."""
+    yield from guarded("The table transactions", _head_problems(connection))
+    yield from guarded("The table changes", _change_problems(connection))
+    for table in SEALED:
+        yield from guarded(f"The table {table}", _sealed_problems(connection, table))
+
+
+def without_checksum(connection: apsw.Connection) -> int:
+    """How many transactions an older Signalbox has written, which did not make any."""
+    return int(
+        connection.execute(
+            "SELECT count(*) FROM transactions WHERE version = ?", (WITHOUT_CHECKSUM,)
+        ).get
+    )
+
+
+def shown(value: Any) -> str:
+    """Cut, with nothing that hides."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    cut = text[: SHOWN + 1]
+    clean = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
+    return clean if len(clean) <= SHOWN else clean[:SHOWN] + "…"
+
+
+def _definitions(connection: apsw.Connection) -> dict[str, str]:
+    """By kind and name, without differences of space: an older store got columns added."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+    return {
+        f"{kind} {name}": f"{table} {re.sub(_SPACE, '', sql or '')}"
+        for kind, name, table, sql in rows
+    }
+
+
+def _head_problems(connection: apsw.Connection) -> Iterator[str]:
+    for revision, version, *content, of, checksum in connection.execute(_HEADS):
+        texts = [_text(part) if isinstance(part, bytes) else part for part in content[:3]]
+        about = f"Transaction {revision} ({shown(texts[2])} by {shown(texts[1])})"
+        if version not in (WITHOUT_CHECKSUM, VERSION):
+            yield f"{about} says that its version is {shown(version)}."
+        elif version == WITHOUT_CHECKSUM:
+            if checksum is not None:
+                yield f"{about} says that it was written without a checksum, and has one."
+        elif checksum != _head(revision, texts, content[3:], of):
+            yield (
+                f"{about} is not as it was written: its id, actor, time, type, fingerprint, number "
+                "of changes or what it reverses was altered."
+            )
+
+
+def _head(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
+    """As `events.head_checksum`, of what stands in the row."""
+    (identity, actor, kind), (at, fingerprint, made) = texts, rest
+    known = str(identity).removesuffix(f"@{revision}")
+    return checksums.of_row(
+        revision, known, actor, at, kind, fingerprint, made, msgspec.json.decode(of)
+    )
+
+
+def _change_problems(connection: apsw.Connection) -> Iterator[str]:
+    for revision, key, value, is_new, checksum, version in connection.execute(_CHANGES):
+        about = f"The change of {shown(key)} in transaction {revision}"
+        if version is None:
+            yield f"{about} belongs to no transaction."
+        elif version == WITHOUT_CHECKSUM:
+            if checksum is not None or is_new not in (0, 1):
+                yield f"{about} is not as an older Signalbox has written it."
+        elif is_new not in (0, 1) or checksum != checksums.of_row(
+            _text(key), _text(value), bool(is_new)
+        ):
+            to = "a deletion" if value is None else shown(value)
+            yield f"{about} is not as it was written: its key or value was altered, now {to}."
+
+
+def _sealed_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
+    columns, unsealed = ", ".join(SEALED[table]), -1
+    if table == "key_counts":
+        unsealed = int(connection.execute(_UNSEALED, (UNSEALED,)).get or 0)
+    for *values, checksum in connection.execute(f"SELECT {columns}, checksum FROM {table}"):  # noqa: S608 - ours
+        is_older = checksum is None and table == "key_counts" and values[0] <= unsealed
+        if not is_older and checksum != checksums.of_row(*values):
+            yield f"The table {table}: the row {shown(values[0])!r} is not as it was written."
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+_UNSEALED: Final = "SELECT value FROM meta WHERE name = ?"
+_SPACE: Final = re.compile(r"\s+")
+_HEADS: Final = """
+SELECT revision, version, CAST(command_id AS BLOB), CAST(actor AS BLOB), CAST(type AS BLOB),
+    at, fingerprint, changes, iif(type IN ('undo', 'redo'), (
+        SELECT json_group_array(target ORDER BY target) FROM reversals r
+        WHERE r.revision = t.revision
+    ), '[]'), checksum
+FROM transactions t ORDER BY revision
+"""
+_CHANGES: Final = """
+SELECT c.revision, CAST(c.key AS BLOB), CAST(c.value AS BLOB), c.is_new, c.checksum, t.version
+FROM changes c LEFT JOIN transactions t ON t.revision = c.revision
+ORDER BY c.revision, c.key
+"""

@@ -1,0 +1,153 @@
+"""How many keys lie where: buckets of a sorted key set, exact, in memory, for any offset and range.
+
+A million keys take eight thousand buckets. Counting within a bucket is left to SQL, which walks at
+most one bucket.
+"""
+
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+from server.model.keys import LAST
+
+BUCKET: Final = 128
+
+CountRange = Callable[[str, str], int]
+"""Counts the keys in [low, high) by looking at them."""
+
+
+class KeyIndex:
+    """The first key and the number of keys of every bucket. `keys` come in order."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._firsts: list[str] = [""]
+        self._counts: list[int] = [0]
+        self._before: list[int] | None = None
+        self._is_uneven = False
+        for key in keys:
+            if self._counts[-1] == BUCKET:
+                self._firsts.append(key)
+                self._counts.append(0)
+            self._counts[-1] += 1
+
+    def __len__(self) -> int:
+        return self._sums()[-1]
+
+    def rank(self, key: str, count: CountRange, near: tuple[str, int] | None = None) -> int:
+        """How many keys sort before `key`; quicker where the rank of one `near` is known."""
+        bucket = bisect_right(self._firsts, key) - 1
+        if near and bisect_right(self._firsts, near[0]) - 1 == bucket and near[0] <= key:
+            return near[1] + (count(near[0], key) if self._counts[bucket] else 0)
+        first = self._firsts[bucket]
+        return self._sums()[bucket] + (
+            count(first, key) if first != key and self._counts[bucket] else 0
+        )
+
+    def at(self, offset: int) -> tuple[str, int]:
+        """Where the key at `offset` is found: start at this key and skip so many."""
+        sums = self._sums()
+        bucket = min(bisect_right(sums, offset) - 1, len(self._firsts) - 1)
+        return self._firsts[bucket], offset - sums[bucket]
+
+    def count(self, low: str, high: str, count: CountRange) -> int:
+        """How many keys lie in [low, high); only buckets that lie wholly within are trusted."""
+        one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
+        if one == other:
+            return count(low, high)
+        sums = self._sums()
+        begin, end = self._firsts[one + 1], self._firsts[other]
+        rest = count(end, high) if end != high else 0
+        return count(low, begin) + (sums[other] - sums[one + 1]) + rest
+
+    def seek(self, low: str, offset: int, count: CountRange) -> tuple[str, int]:
+        """Where the key at `offset` from `low` on is found: as `at`."""
+        bucket = bisect_right(self._firsts, low) - 1
+        if bucket + 1 == len(self._firsts):
+            return low, offset
+        before = count(low, self._firsts[bucket + 1])
+        if offset < before:
+            return low, offset
+        return self.at(offset - before + self._sums()[bucket + 1])
+
+    @property
+    def total(self) -> int:
+        """All keys; may be anything where keys were counted out that nobody may ask for."""
+        return self._sums()[-1]
+
+    @property
+    def buckets(self) -> int:
+        return len(self._firsts)
+
+    def copy(self, most: int) -> "KeyIndex":
+        """The same counts in at most `most` buckets, or a few more."""
+        step = -(-len(self._firsts) // most)
+        other = KeyIndex(())
+        if step == 1:
+            other._firsts, other._counts = self._firsts[:], self._counts[:]
+            return other
+        other._firsts = self._firsts[::step]
+        other._counts = [
+            sum(self._counts[start : start + step]) for start in range(0, len(self._counts), step)
+        ]
+        return other
+
+    def encode(self) -> bytes:
+        """Compact bytes for `decode`."""
+        return zlib.compress(msgspec.json.encode((self._firsts, self._counts)), 1)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "KeyIndex":
+        found = cls(())
+        found._firsts, found._counts = _BUCKETS.decode(zlib.decompress(encoded))
+        return found
+
+    def change(self, added: list[str], removed: list[str]) -> None:
+        """Count keys in and out; both lists are sorted."""
+        self._tally(added, 1)
+        self._tally(removed, -1)
+        if added or removed:
+            self._before = None
+
+    def balance(self, keys: Callable[[str, str], Iterable[str]]) -> None:
+        """Split full buckets and drop empty ones; `keys` lists those in [low, high) in order."""
+        if not self._is_uneven:
+            return
+        self._is_uneven = False
+        for bucket in range(len(self._counts) - 1, -1, -1):
+            if self._counts[bucket] > 2 * BUCKET:
+                self._split(bucket, keys)
+            elif not self._counts[bucket] and bucket:
+                del self._firsts[bucket], self._counts[bucket]
+                self._before = None
+
+    def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
+        low = self._firsts[bucket]
+        high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else LAST
+        parts = KeyIndex(keys(low, high))
+        self._firsts[bucket : bucket + 1] = [low, *parts._firsts[1:]]
+        self._counts[bucket : bucket + 1] = parts._counts
+        self._before = None
+
+    def _tally(self, keys: list[str], step: int) -> None:
+        start = 0
+        while start < len(keys):
+            bucket = bisect_right(self._firsts, keys[start]) - 1
+            end = len(keys)
+            if bucket + 1 < len(self._firsts):
+                end = bisect_left(keys, self._firsts[bucket + 1], start)
+            self._counts[bucket] += step * (end - start)
+            if not 0 < self._counts[bucket] <= 2 * BUCKET:
+                self._is_uneven = True
+            start = end
+
+    def _sums(self) -> list[int]:
+        if self._before is None:
+            self._before = list(accumulate(self._counts, initial=0))
+        return self._before
+
+
+_BUCKETS: Final = msgspec.json.Decoder(tuple[list[str], list[int]])

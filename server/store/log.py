@@ -1,0 +1,186 @@
+"""The event log's tables: insert, read in order, find by command id."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from server.model.events import (
+    REVERSING,
+    VERSION,
+    Change,
+    Transaction,
+    change_checksum,
+    check_version,
+    combined,
+    head_checksum,
+)
+
+_INSERT_TRANSACTIONS: Final = """
+INSERT INTO transactions
+    (revision, version, command_id, fingerprint, type, actor, at, changes, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_CHANGES: Final = """
+INSERT INTO changes (revision, key, value, is_new, checksum)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)
+"""
+_INSERT_MANY: Final = """
+INSERT INTO changes (revision, key, value, is_new, checksum)
+SELECT ?, key, nullif(substr(value, 12), ''), ?, CAST(substr(value, 2, 10) AS INTEGER)
+FROM json_each(?)
+"""
+DIGITS: Final = 10**10
+"""Beyond every checksum. Eleven digits stand before each value: two members for each change would
+cost more."""
+_INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
+_HAS_ID: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
+_FORGET: Final = """
+UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
+"""
+"""No id has such a sign."""
+MANY: Final = 50
+"""Changes of a transaction that is worth a statement of its own, which is the faster form."""
+READ_BYTES: Final = 1024 * 1024
+"""Characters after which one read ends."""
+ROW: Final = 100
+"""What a change weighs beside its key and value, roughly."""
+
+_READ: Final = """
+SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, t.changes,
+    c.key, c.value, c.is_new
+FROM (SELECT * FROM transactions WHERE revision > ? ORDER BY revision LIMIT ?) t
+LEFT JOIN changes c ON c.revision = t.revision
+ORDER BY t.revision, c.key
+"""
+
+_CHECKSUMS: Final = """
+SELECT revision, checksum, (
+    SELECT json_group_array(c.checksum ORDER BY c.key) FROM changes c WHERE c.revision = t.revision
+) FROM transactions t WHERE revision BETWEEN ? AND ? AND checksum IS NOT NULL
+"""
+
+
+def has_id(connection: apsw.Connection, identity: str) -> bool:
+    """Whether a transaction has this id."""
+    return connection.execute(_HAS_ID, (identity,)).get is not None
+
+
+def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
+    """Append the rows of `transactions` within the connection's open transaction."""
+    connection.executemany(_INSERT_TRANSACTIONS, map(_head, transactions))
+    # A statement takes the interpreter lock once, not once for every row.
+    for one in transactions:
+        if len(one.changes) > MANY:
+            _insert_many(connection, one)
+    small = (t for t in transactions if len(t.changes) <= MANY)
+    if rows := [
+        (t.revision, *change, change_checksum(change)) for t in small for change in t.changes
+    ]:
+        connection.execute(_INSERT_CHANGES, (_text(rows),))
+    if reversals := [(t.revision, target) for t in transactions for target in t.of]:
+        connection.executemany(_INSERT_REVERSALS, reversals)
+
+
+def _head(one: Transaction) -> tuple[Any, ...]:
+    return (
+        *(one.revision, VERSION, one.id, one.fingerprint, one.type, one.actor, one.at),
+        *(len(one.changes) + one.compacted, head_checksum(one)),
+    )
+
+
+def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
+    for is_new in (False, True):
+        if rows := {
+            change[0]: f"{DIGITS + change_checksum(change)}{change[1] or ''}"
+            for change in one.changes
+            if change[2] is is_new
+        }:
+            connection.execute(_INSERT_MANY, (one.revision, int(is_new), _text(rows)))
+
+
+def _text(rows: Any) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+def forget(connection: apsw.Connection, identity: str) -> None:
+    """Let the command id be used again."""
+    connection.execute(_FORGET, (identity,))
+
+
+def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
+    """At most `limit` transactions with a revision above `after`, in order.
+
+    Fewer where they are large: none behind the one that reaches `READ_BYTES`, so that a reader far
+    behind costs bounded memory.
+    """
+    found: list[Transaction] = []
+    size = 0
+    for transaction in _grouped(connection.execute(_READ, (after, limit))):
+        found.append(_with_reversals(connection, transaction))
+        size += sum(len(key) + len(raw or "") + ROW for key, raw, _ in transaction.changes)
+        if size >= READ_BYTES:
+            break
+    return found
+
+
+def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, int]:
+    """Of the transactions `first` to `last`, as `events.checksum` would give them, as they were
+    written; without those that an older program has written.
+    """
+    rows = connection.execute(_CHECKSUMS, (first, last))
+    return {revision: combined(head, json.loads(parts)) for revision, head, parts in rows}
+
+
+def last_revision(connection: apsw.Connection) -> int:
+    return int(connection.execute("SELECT ifnull(max(revision), 0) FROM transactions").get)
+
+
+def check_newest(connection: apsw.Connection) -> None:
+    """Raises `UnknownVersion` where a newer program has written to the log last."""
+    for version, revision in connection.execute(
+        "SELECT version, revision FROM transactions ORDER BY revision DESC LIMIT 1"
+    ):
+        check_version(version, revision)
+
+
+def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
+    for _, group in groupby(rows, key=itemgetter(0)):
+        lines = list(group)
+        revision, version, identity, fingerprint, kind, actor, at, made = lines[0][:8]
+        check_version(version, revision)
+        changes = [Change(key, raw, bool(new)) for *_, key, raw, new in lines if key is not None]
+        yield Transaction(
+            revision,
+            identity,
+            actor,
+            at,
+            kind,
+            fingerprint,
+            changes,
+            compacted=made - len(changes),
+        )
+
+
+def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
+    if one.type not in REVERSING:
+        return one
+    return one._replace(of=targets(connection, one.revision))
+
+
+def targets(connection: apsw.Connection, revision: int) -> tuple[int, ...]:
+    """The revisions that an undo or redo has reversed, in order."""
+    found = connection.execute(
+        "SELECT target FROM reversals WHERE revision = ? ORDER BY target", (revision,)
+    )
+    return tuple(target for (target,) in found)
+
+
+def last_time(connection: apsw.Connection) -> int:
+    """The newest transaction's time in ms, 0 where there is none."""
+    newest = connection.execute("SELECT at FROM transactions ORDER BY revision DESC LIMIT 1").get
+    return int(newest or 0)

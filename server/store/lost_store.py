@@ -1,0 +1,133 @@
+"""Whether a file without a store in it once had one: then none is made in its place.
+
+What tells it is a small file that lies beside every store from when it is made on. And a young
+store is in its write-ahead log alone: where that is lost, or the file beside it, SQLite sees a new
+file, and deletes what is left of the log. A power failure while a store is made leaves such a file
+as well; there nothing is lost, and the next start makes the store.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from server.model.errors import StoreError
+
+SIGN: Final = "-made"
+"""Ending of the name of the file that tells of a store."""
+HEADER: Final = 100
+"""Bytes at the beginning of every SQLite file."""
+MAGIC: Final = b"SQLite format 3\0"
+_SCHEMA_COOKIE: Final = slice(40, 44)
+"""Counts the changes of the schema; of a file without tables it is zero."""
+_APPLICATION_ID: Final = slice(68, 72)
+MARK: Final = int.from_bytes(b"SBOX")
+"""The file's `application_id` from when a write-ahead log beside it is on the disk for certain."""
+
+
+def check(path: Path) -> None:
+    """Raises `StoreError` where files beside `path` tell that it must have had a store."""
+    size, log = _size(path), _size(log_of(path))
+    if not size and (log or _was_made(path) or (size == 0 and _was_served(path))):
+        raise StoreError(_lost(path, "is empty" if size == 0 else "is missing"))
+    if size and not log and _is_marked_without_table(path):
+        raise StoreError(_lost(path, "has no table", f"{log_of(path).name} is missing or empty"))
+
+
+def is_unmade(path: Path) -> bool:
+    """Whether making a store has ended before there was one; the next start makes it."""
+    size, log = _size(path), _size(log_of(path))
+    return not log and (size == 0 or (bool(size) and _has_no_table(path)))
+
+
+def remember(path: Path, store: str) -> None:
+    """Let there be a sign of the store with this id; where none can be made, all goes on."""
+    text = f"{path.name} has the Signalbox store {store}.\n".encode()
+    with suppress(OSError):
+        if not _was_made(path) or _sign(path).read_bytes() != text:
+            _sign(path).write_bytes(text)
+
+
+def forget(path: Path) -> None:
+    """The store is gone, and that was told: the next start may make another."""
+    if _size(path) is None:
+        with suppress(OSError):
+            _sign(path).unlink(missing_ok=True)
+
+
+def forget_served(path: Path) -> None:
+    """Where there is nothing of a store: what says that one was served is of an earlier one."""
+    if _size(path) is None and _size(log_of(path)) is None:
+        with suppress(OSError):
+            _endpoint(path).unlink(missing_ok=True)
+
+
+def check_new(path: Path) -> None:
+    """As `check`, for a file that SQLite has opened and found no table in."""
+    if _size(path) and (_was_made(path) or _was_served(path)):
+        unread = (f"{log_of(path).name} cannot be read",) if log_size(path) else ()
+        raise StoreError(_lost(path, "has no table", *unread))
+
+
+def log_size(path: Path) -> int:
+    """The bytes of its write-ahead log; 0 where there is none."""
+    return _size(log_of(path)) or 0
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log beside it."""
+    return path.with_name(path.name + "-wal")
+
+
+def _sign(path: Path) -> Path:
+    return path.with_name(path.name + SIGN)
+
+
+def _was_made(path: Path) -> bool:
+    return _sign(path).exists()
+
+
+def _was_served(path: Path) -> bool:
+    """A server that ended in order has removed it."""
+    return _endpoint(path).exists()
+
+
+def _endpoint(path: Path) -> Path:
+    return path.with_name("endpoint.json")
+
+
+def _is_marked_without_table(path: Path) -> bool:
+    return _header(path)[_APPLICATION_ID] == MARK.to_bytes(4) and _has_no_table(path)
+
+
+def _has_no_table(path: Path) -> bool:
+    header = _header(path)
+    return header.startswith(MAGIC) and not any(header[_SCHEMA_COOKIE])
+
+
+def _header(path: Path) -> bytes:
+    """Empty where it cannot be read; opening it says why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER)
+    except OSError:
+        return b""
+
+
+def _lost(path: Path, *found: str) -> str:
+    there = [
+        f"{file.name} ({size:,} bytes)"
+        for file in (path, log_of(path), _sign(path))
+        if (size := _size(file)) is not None
+    ]
+    return (
+        f"The store {path} {', and '.join(found)}: what was written to it is lost or elsewhere. "
+        f"There is {' and '.join(there)}. Nothing was changed. Put back what is missing, or a "
+        "backup; to begin anew, move these away."
+    )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

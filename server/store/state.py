@@ -1,0 +1,90 @@
+"""The table of the state: what the writer looks up, and what the log makes of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from server.model.decide import Entry
+from server.model.keys import after_prefix
+
+
+def entry(connection: apsw.Connection, key: str) -> Entry | None:
+    """The value and revision of a key."""
+    for raw, revision in connection.execute(_ENTRY, (key,)):
+        return Entry(raw, revision)
+    return None
+
+
+def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, Entry]:
+    """Those of many keys that exist; fastest where they come in order."""
+    rows = connection.execute(_ENTRIES, _asked(keys))
+    return {key: Entry(raw, revision) for key, raw, revision in rows}
+
+
+def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of many keys that exist."""
+    return {key for (key,) in connection.execute(_EXISTING, _asked(keys))}
+
+
+def _asked(keys: Sequence[str]) -> tuple[str, str, str]:
+    return msgspec.json.encode(keys).decode(), min(keys, default=""), max(keys, default="")
+
+
+def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Entry]]:
+    """Every key that begins with `prefix`, in key order."""
+    for key, raw, revision in connection.execute(_BELOW, (prefix, after_prefix(prefix))):
+        yield key, Entry(raw, revision)
+
+
+def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool = True) -> None:
+    """Write what the transactions above `after`, up to `last`, make of `state` and `lives`.
+
+    Reads them from the log's tables, within the open transaction.
+    """
+    for statement in (_ENDED, _UPSERT, _DELETE) if has_deletions else (_UPSERT,):
+        connection.execute(statement, {"after": after, "last": last})
+
+
+_ENTRY: Final = "SELECT value, revision FROM state WHERE key = ?"
+_BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?"
+_AMONG: Final = """
+FROM json_each(?1) asked CROSS JOIN state s ON s.key = asked.value
+WHERE (SELECT 1 FROM state WHERE key BETWEEN ?2 AND ?3 LIMIT 1)
+"""
+"""Looking for a key reads the values that it meets on its way, which may be large; new keys mostly
+come together, where there are no others."""
+_ENTRIES: Final = "SELECT s.key, s.value, s.revision" + _AMONG
+_EXISTING: Final = "SELECT s.key" + _AMONG
+_ENDED: Final = """
+INSERT INTO lives (key, born, died)
+SELECT c.key, coalesce(
+    (SELECT max(b.revision) FROM changes b
+     WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
+    (SELECT born FROM state s WHERE s.key = c.key),
+    0
+), c.revision
+FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL AND (
+    SELECT p.value FROM changes p WHERE p.key = c.key AND p.revision < c.revision
+    ORDER BY p.revision DESC LIMIT 1
+) IS NOT NULL
+"""
+"""A key that went had come among these transactions, or is still in the table of the state. Where
+the log has been thinned out, it may be there without its beginning, or only its end is left: then
+nobody may ask for its life. A log may also delete a key that is not there, which ends nothing."""
+_UPSERT: Final = """
+INSERT INTO state (key, revision, born, value)
+SELECT key, revision, iif(is_new, revision, 0), value FROM changes
+WHERE revision > :after AND revision <= :last AND value IS NOT NULL ORDER BY revision
+ON CONFLICT (key) DO UPDATE SET
+    revision = excluded.revision, born = max(born, excluded.born), value = excluded.value
+"""
+_DELETE: Final = """
+DELETE FROM state WHERE key IN (
+    SELECT gone.key FROM changes gone JOIN state s ON s.key = gone.key
+    WHERE gone.value IS NULL AND gone.revision > :after AND gone.revision <= :last
+        AND gone.revision > s.revision
+)
+"""
+"""Behind the upserts: what came again after its deletion has the higher revision already."""

@@ -1,0 +1,114 @@
+"""Whether what lies in a store's place can be one: a file, no other program's database, and none
+that another server writes to.
+"""
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from server.model.errors import StoreError
+from server.store import lost_store
+from server.store.wal_file import hidden_commits
+
+OURS: Final = {"meta", "transactions", "changes", "state"}
+"""Tables that a store has had from the first schema on, before it was marked as ours."""
+
+
+def real(path: Path) -> Path:
+    """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def check_kind(path: Path) -> None:
+    """Raises `StoreError` for what is no file: who reads a pipe or a device may wait forever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # there is none, or opening it says why
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
+
+
+def check_there(path: Path) -> None:
+    """Raises `StoreError` where there is no store at `path`, or none yet."""
+    path = real(path)
+    check_kind(path)
+    lost_store.check(path)
+    if not path.exists():
+        raise StoreError(f"There is no store in {path.parent}.")
+    if lost_store.is_unmade(path):
+        raise StoreError(f"There is no store in {path.parent} yet. Its next start makes one.")
+
+
+def check_owner(path: Path, connection: apsw.Connection) -> None:
+    """Raises `StoreError` where the database is another program's, and leaves it as it is.
+
+    A store whose tables are damaged is ours by its mark, and one whose mark is by its tables.
+    """
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    mark = connection.pragma("application_id")
+    if mark == lost_store.MARK or names >= OURS or not (names or mark):
+        return
+    if lost_store.log_size(path):  # which closing would bring to the file
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    raise StoreError(
+        f"{path} is another program's database and no Signalbox store: nothing was changed; move "
+        "it away, or choose another folder with --data-dir."
+    )
+
+
+def check_log(path: Path, connection: apsw.Connection) -> None:
+    """Raises `StoreError` where a start would lose commits for good, and leaves all as it is."""
+    if hidden := lost_commits(connection):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        raise StoreError(
+            f"{lost_store.log_of(path)} is damaged: the last {hidden} commits to the store stand "
+            "behind the damage and would be lost. Nothing was changed. Replace the store by a "
+            "backup; `signalbox backup FILE` copies it as it was before them."
+        )
+
+
+def lost_commits(connection: apsw.Connection) -> int:
+    """Commits behind damage in the write-ahead log; a replica reads them from its log again."""
+    is_replica = connection.execute("SELECT 1 FROM meta WHERE name = 'engine'").get
+    return 0 if is_replica else hidden_commits(connection)
+
+
+def check_alone(path: Path) -> None:
+    """Raises `StoreError` where another process has a file of this store open, to write to it.
+
+    With a hard link of the file in another folder it may: each folder has a lock of its own. Only
+    Linux tells of it, and only of processes of this user (proc(5)).
+    """
+    linked = set()
+    for file in (path, lost_store.log_of(path)):
+        with suppress(OSError):  # there may be no log
+            found = file.stat()
+            linked |= {(found.st_dev, found.st_ino)} if found.st_nlink > 1 else set()
+    if linked and (pid := _writer_of(linked)) is not None:
+        raise StoreError(
+            f"{path} is a hard link of a file that the process {pid} has open, by another name, to "
+            "write to it: two servers of one file would destroy it. End that one, or make a copy "
+            "of its store with `signalbox backup`."
+        )
+
+
+def _writer_of(files: set[tuple[int, int]]) -> int | None:
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        pid = int(opened.parts[2])
+        with suppress(OSError):  # it has ended or closed the file, or is another user's
+            one = opened.stat()
+            if (one.st_dev, one.st_ino) in files and pid != os.getpid() and _writes(opened):
+                return pid
+    return None
+
+
+def _writes(opened: Path) -> bool:
+    lines = (opened.parents[1] / "fdinfo" / opened.name).read_text().splitlines()
+    flags = next(line.split()[1] for line in lines if line.startswith("flags:"))
+    return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))

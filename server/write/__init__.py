@@ -1,0 +1,1 @@
+"""The one writer: group commit, pending commands, retention and compaction."""

@@ -1,0 +1,207 @@
+"""Attempts that share a commit, decided one after another against the effects of those before."""
+
+import traceback
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+from server.model.commands import Attempt, Timed
+from server.model.decide import (
+    Changes,
+    Entry,
+    Layer,
+    decide,
+)
+from server.model.errors import (
+    IdReused,
+    Internal,
+    Invalid,
+    SignalboxError,
+)
+from server.model.events import Change, Transaction, check_bytes
+from server.model.outcomes import Outcome
+from server.read.read_model import ReadModel
+from server.runtime.failures import reason
+from server.runtime.scheduling import breathe
+
+SCAN_SLICE: Final = 500
+"""Keys visited before other greenlets get a turn."""
+
+
+class _Base:
+    """The state before a group, as the read model has it; remembers what it was asked."""
+
+    def __init__(self, readmodel: ReadModel) -> None:
+        self._readmodel = readmodel
+        self.revision = readmodel.revision
+        self.known: dict[str, Entry | None] = {}
+
+    def get(self, key: str) -> Entry | None:
+        if key not in self.known:
+            self.known[key] = self._readmodel.entry(key)
+        return self.known[key]
+
+    def look_up(self, keys: Collection[str]) -> None:
+        """Ask for many keys with few questions."""
+        ordered = sorted({key for key in keys if key not in self.known})
+        for start in range(0, len(ordered), SCAN_SLICE):
+            asked = ordered[start : start + SCAN_SLICE]
+            self.known |= dict.fromkeys(asked)
+            self.known |= self._readmodel.entries_of(asked)
+            breathe()
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        for count, (key, entry) in enumerate(self._readmodel.entries(prefix), start=1):
+            self.known[key] = entry
+            yield key, entry
+            if count % SCAN_SLICE == 0:
+                breathe()
+
+    def count(self, prefix: str) -> int:
+        return self._readmodel.below(prefix)
+
+
+class Group:
+    """Attempts decided one after another, each against the effects of those before it."""
+
+    def __init__(self, readmodel: ReadModel, at: int, max_bytes: int | None = None) -> None:
+        """`max_bytes` is the engine's limit for one encoded transaction, if it has any."""
+        self._readmodel = readmodel
+        self._max_bytes = max_bytes
+        self._base = _Base(readmodel)
+        self._layer = Layer(self._base)
+        self._at = at
+        self._ids: dict[str, Outcome] = {}
+        self.expected = self._base.revision
+        self.transactions: list[Transaction] = []
+        self.outcomes: list[Outcome] = []
+        self.changes = 0
+
+    def add(self, attempt: Attempt) -> None:
+        """Decide `attempt`; its rejection leaves nothing behind."""
+        kept = attempt.without_payload()
+        before = len(self.transactions)
+        try:
+            first = self._first_answer(attempt)
+            changes = 0 if first else self._decide(attempt)
+        except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
+            outcome = Outcome(kept, self._at, self._layer.revision, error=as_refusal(error))
+        else:
+            is_logged = len(self.transactions) > before
+            outcome = Outcome(
+                kept, self._at, self._layer.revision, changes, duplicate=first, is_logged=is_logged
+            )
+        self.outcomes.append(outcome)
+        if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
+            self._ids[attempt.id] = outcome
+
+    def comings_and_goings(self) -> tuple[list[str], list[str]]:
+        """The keys that exist only after the group, and only before it."""
+        was = self._base.known
+        final = self._layer.changes.items()
+        added = [key for key, raw in final if raw is not None and was[key] is None]
+        removed = [key for key, raw in final if raw is None and was[key] is not None]
+        return added, removed
+
+    def failed(self, attempts: Sequence[Attempt], error: SignalboxError) -> list[Outcome]:
+        """The outcomes where nothing of the group could be written.
+
+        What is told without a commit, such as a dry run, was decided against members that are not
+        there: it is decided again, alone. `attempts` are those of the group, in order.
+        """
+        return [
+            self._refused(outcome, error)
+            if outcome.needs_commit
+            else self._alone(attempt, outcome, error)
+            for attempt, outcome in zip(attempts, self.outcomes, strict=True)
+        ]
+
+    def _alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
+        group = Group(self._readmodel, self._at, self._max_bytes)
+        group.add(attempt)
+        outcome = group.outcomes[0]
+        return self._refused(decided, error) if outcome.needs_commit else outcome
+
+    def _refused(self, decided: Outcome, error: SignalboxError) -> Outcome:
+        revision = self._readmodel.revision
+        return Outcome(decided.attempt, self._at, revision, error=error)
+
+    def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
+        """What the same command was answered before. Raises `IdReused` for another command."""
+        if not attempt.chosen_id:
+            return None
+        found = self._earlier(attempt.id) or self._readmodel.first_outcome(attempt.id)
+        if found is None:
+            return None
+        fingerprint, answer = found
+        if fingerprint != attempt.fingerprint:
+            raise IdReused(attempt.id)
+        return answer
+
+    def _earlier(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """The outcome of the same id within this group, if it is one to be remembered."""
+        earlier = self._ids.get(identity)
+        if earlier is None or (earlier.error and not earlier.error.remembered):
+            return None
+        answer = earlier.answer() | {"http_status": earlier.http_status}
+        return earlier.attempt.fingerprint, answer
+
+    def _decide(self, attempt: Attempt) -> int:
+        """How many changes the attempt makes; they are part of the group from now on."""
+        of: tuple[int, ...] = ()
+        if attempt.decide is not None:
+            self._base.look_up(attempt.touches)
+            changes = attempt.decide(self._layer)
+        elif isinstance(attempt.command, Timed):
+            changes, of = self._readmodel.reversal(attempt.command, attempt.actor)
+            self._base.look_up(changes)
+        elif attempt.command is not None:
+            changes = decide(self._layer, attempt.command)
+        else:
+            raise attempt.refusal or Invalid("There is nothing to do.")
+        if changes or of:
+            # What was undone is settled, also where it left nothing to change.
+            self._accept(attempt, changes, of)
+        return len(changes)
+
+    def _accept(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
+        transaction = Transaction(
+            self._layer.revision + 1,
+            attempt.id,
+            attempt.actor,
+            self._at,
+            attempt.type,
+            attempt.fingerprint,
+            self._facts(changes),
+            of=of,
+        )
+        if self._max_bytes is not None:
+            check_bytes(transaction, self._max_bytes)
+        if attempt.dry_run:
+            return
+        self.transactions.append(transaction)
+        self._layer.put(changes, transaction.revision)
+        self._layer.revision = transaction.revision
+        self.changes += len(changes)
+
+    def _facts(self, changes: Changes) -> list[Change]:
+        """In key order. Whatever is changed has been asked for, so what it was is known.
+
+        Raises `ValueError` for a deletion of what is not there: no log may say so.
+        """
+        was, known = self._layer.changes, self._base.known
+        absent = {key for key in changes if (was[key] if key in was else known[key]) is None}
+        if any(changes[key] is None for key in absent):
+            raise ValueError("a deletion of a key that is not there")
+        return [_change((key, raw, key in absent)) for key, raw in sorted(changes.items())]
+
+
+_change: Final = partial(tuple.__new__, Change)
+"""As `Change(*three)`, without running Python for each of an import's lines."""
+
+
+def as_refusal(error: Exception) -> SignalboxError:
+    if isinstance(error, SignalboxError):
+        return error
+    traceback.print_exception(error)
+    return Internal(f"The command could not be written: {reason(error)}. Nothing was changed.")

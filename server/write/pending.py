@@ -1,0 +1,62 @@
+"""An attempt in the queue and the greenlet that waits for its outcome."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gevent
+
+from server.model.commands import Attempt
+from server.model.outcomes import Outcome
+
+
+class Patience(NamedTuple):
+    """For how many seconds senders wait at least, and what they are told then.
+
+    `left` tells for how many more each waits once those are over.
+    """
+
+    seconds: float
+    answer: Callable[["Waiting"], Outcome]
+    left: Callable[["Waiting"], float] = lambda _: 0.0
+
+
+class Waiting:
+    """`is_taken` while the writer is at it; `gave_up` once nobody waits any more.
+
+    `is_owed` where whoever gave up was told that the outcome comes later.
+    """
+
+    def __init__(self, attempt: Attempt, patience: Patience | None = None) -> None:
+        self.attempt = attempt
+        self.is_taken = self.gave_up = self.is_owed = False
+        self._patience = patience
+        self._outcome: Outcome | None = None
+        self._greenlet: Any = None
+
+    def wait(self) -> Outcome:
+        self._greenlet = gevent.getcurrent()
+        try:
+            if self._patience is None:
+                return self._settled()
+            seconds = self._patience.seconds
+            while self._outcome is None and seconds > 0:
+                gevent.with_timeout(seconds, self._settled, timeout_value=None)
+                seconds = self._patience.left(self)
+            self.gave_up = self._outcome is None
+            return self._outcome or self._patience.answer(self)
+        finally:
+            self._greenlet = None
+
+    def settle(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        if self._greenlet is not None:
+            gevent.get_hub().loop.run_callback(self._resume)
+
+    def _settled(self) -> Outcome:
+        while self._outcome is None:
+            gevent.get_hub().switch()
+        return self._outcome
+
+    def _resume(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.switch()
