@@ -10,12 +10,12 @@ def main() -> int:
     options, rest = _options(arguments)
     if rest[:1] == ["serve"]:
         # Before any other import: the server makes sockets and threads cooperative first.
-        from server.__main__ import main as serve  # noqa: PLC0415
+        from signalbox.server.__main__ import main as serve  # noqa: PLC0415
 
         return serve([*arguments[: len(arguments) - len(rest)], *rest[1:]])
     if not rest and "" not in options.values():
         return _open_window(options)
-    from desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
+    from signalbox.desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
 
     return command_line()
 
@@ -40,7 +40,7 @@ def _options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 def _open_window(options: dict[str, str]) -> int:
     # Until there is a window Ctrl-C simply ends the process; Qt's modules would lose an exception.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from desktop import app, engine  # noqa: PLC0415 - nor the command line any of this
+    from signalbox.desktop import app, engine  # noqa: PLC0415 - nor the command line any of this
 
     engine.wish(options.get("--engine"), "--require-durable" in options)
     return app.run(options.get("--data-dir"))

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from desktop import display, engine, headless, instance, log, message, places
-from desktop.child import Child
-from signalbox import NotRunning, Rejected
+from signalbox.client import NotRunning, Rejected
+from signalbox.desktop import display, engine, headless, instance, log, message, places
+from signalbox.desktop.child import Child
 
 if TYPE_CHECKING:
-    from desktop.windows import Windows
+    from signalbox.desktop.windows import Windows
 
 FAILED: Final = 4
 
@@ -69,7 +69,7 @@ class App:
             started = pool.submit(self._serve)  # takes as long as loading Qt does
             said = display.without_sandbox()
             display.require_libraries()
-            from desktop import window, windows  # noqa: PLC0415 - they can be loaded only now
+            from signalbox.desktop import window, windows  # noqa: PLC0415 - they can be loaded only now
 
             engine, _ = window.prepare(), window.screens()
             started.result()

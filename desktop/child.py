@@ -8,9 +8,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, TypeVar
 
-import signalbox
-from desktop import places
-from desktop.log import open_log
+from signalbox import client
+from signalbox.desktop import places
+from signalbox.desktop.log import open_log
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ class Child:
     """`start` it, let a thread `keep` it. However this process goes, its child goes as well."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.endpoint: signalbox.Endpoint
-        self.box: signalbox.Box
+        self.endpoint: client.Endpoint
+        self.box: client.Box
         self.log = places.log_file(data_dir)
         self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,25 +37,25 @@ class Child:
 
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with what it said last."""
-        end = monotonic() + signalbox.PATIENCE
+        end = monotonic() + client.PATIENCE
         while True:
-            endpoint = signalbox.find(self.data_dir) or self._launch()
+            endpoint = client.find(self.data_dir) or self._launch()
             try:
                 box = _box(endpoint)
-            except signalbox.NotRunning:  # it was about to end
+            except client.NotRunning:  # it was about to end
                 if monotonic() > end:
                     raise
             else:
                 self.endpoint, self.box = endpoint, box
                 return
 
-    def ask(self, question: Callable[[signalbox.Box], T]) -> T:
+    def ask(self, question: Callable[[client.Box], T]) -> T:
         """Its answer, also where the server ends meanwhile and `keep` brings another."""
         while True:
             box = self.box
             try:
                 return question(box)
-            except signalbox.NotRunning:
+            except client.NotRunning:
                 if box is self.box:
                     raise
 
@@ -91,7 +91,7 @@ class Child:
             now = monotonic()
             ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
             if len(ends) == MOST_ENDS:
-                raise signalbox.NotRunning(f"The server keeps ending; {self.log} says why.")
+                raise client.NotRunning(f"The server keeps ending; {self.log} says why.")
             self.closed.wait(_pause(len(ends)))
             self._restart(back)
 
@@ -108,28 +108,28 @@ class Child:
         before, box = self.endpoint, self.box
         try:
             self.start()
-        except signalbox.NotRunning as error:
+        except client.NotRunning as error:
             log.warning("The server did not come back: %s", error)
             return
         log.warning("The server %d ended; now it is %d.", before.pid, self.endpoint.pid)
         box.close()  # whoever waits on it takes the new one
         back(self.endpoint._replace(pid=before.pid) == before)
 
-    def _launch(self) -> signalbox.Endpoint:
+    def _launch(self) -> client.Endpoint:
         with self._launching, open_log(self.log) as stderr:
             if self.closed.is_set():
-                raise signalbox.NotRunning("The window is closed.")
-            endpoint, process = signalbox.start_server(self.data_dir, stderr)
+                raise client.NotRunning("The window is closed.")
+            endpoint, process = client.start_server(self.data_dir, stderr)
             self._process = process or self._process
         if self.closed.is_set():
             self._let_go()
         return endpoint
 
 
-def _box(endpoint: signalbox.Endpoint) -> signalbox.Box:
+def _box(endpoint: client.Endpoint) -> client.Box:
     """A client of this very server. Raises `NotRunning`."""
     url, token = endpoint.url, endpoint.write_token
-    box = signalbox.Box(url, token, ACTOR, directory=endpoint.directory)
+    box = client.Box(url, token, ACTOR, directory=endpoint.directory)
     box.query("status")
     return box
 

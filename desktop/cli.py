@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import click
 
-import signalbox
-from desktop import streams
-from desktop.engine import problem, wish
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop import streams
+from signalbox.desktop.engine import problem, wish
+from signalbox.desktop.subcommands import (
     CANNOT_OPEN,
     NO_SUCH_KEY,
     REJECTED,
@@ -29,7 +29,7 @@ from desktop.subcommands import (
     values,
     watch,
 )
-from server.usage import in_our_words
+from signalbox.server.usage import in_our_words
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unusable(error: OSError) -> str:
-    from server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
 
     return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
 
@@ -107,10 +107,10 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except signalbox.Rejected as error:
+    except client.Rejected as error:
         complain(error.message)
         return NO_SUCH_KEY if error.code == "not_found" else REJECTED
-    except signalbox.NotRunning as error:
+    except client.NotRunning as error:
         complain(str(error))
         return CANNOT_OPEN
 

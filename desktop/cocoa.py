@@ -6,8 +6,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
-from desktop.geometry import Geometry
-from desktop.menus import Entry, Menu, parts
+from signalbox.desktop.geometry import Geometry
+from signalbox.desktop.menus import Entry, Menu, parts
 
 APPEARANCES: Final = {
     "light": "NSAppearanceNameAqua",

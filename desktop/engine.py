@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import signalbox
+from signalbox import client
 
 ENGINE: Final = "SIGNALBOX_ENGINE"
 DURABLE: Final = "SIGNALBOX_REQUIRE_DURABLE"
@@ -30,8 +30,8 @@ def is_wished() -> bool:
 
 def problem() -> str | None:
     """Why no server would take the settings."""
-    from server.model.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's
-    from server.settings import read_settings  # noqa: PLC0415
+    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's
+    from signalbox.server.settings import read_settings  # noqa: PLC0415
 
     try:
         read_settings(_ANYWHERE)
@@ -40,7 +40,7 @@ def problem() -> str | None:
     return None
 
 
-def check(box: signalbox.Box) -> None:
+def check(box: client.Box) -> None:
     """Raises `NotRunning` where the server that runs is not what was wished for."""
     if os.environ.get(ENGINE) or os.environ.get(DURABLE):
         _check(box.query("status"))
@@ -50,26 +50,26 @@ def check_running(data_dir: Path) -> None:
     """As `check`, for the server of a data directory, if one runs."""
     if not (os.environ.get(ENGINE) or os.environ.get(DURABLE)):
         return
-    if (found := signalbox.find(data_dir)) is not None:
-        with signalbox.Box(found.url, found.read_token, directory=found.directory) as box:
+    if (found := client.find(data_dir)) is not None:
+        with client.Box(found.url, found.read_token, directory=found.directory) as box:
             check(box)
 
 
 def _check(status: dict[str, Any]) -> None:
-    from server.settings import read_settings  # noqa: PLC0415 - as above
+    from signalbox.server.settings import read_settings  # noqa: PLC0415 - as above
 
     if wrong := problem():
-        raise signalbox.NotRunning(wrong)
+        raise client.NotRunning(wrong)
     settings, runs = read_settings(_ANYWHERE), _shown(status)
     if settings.engine is not None and (wanted := _address(settings.engine)) != runs:
-        raise signalbox.NotRunning(
+        raise client.NotRunning(
             f"The server that runs uses the engine {runs}, not {wanted}. End it first; a store "
             "moves to another engine with signalbox migrate, given the same --data-dir."
         )
     log = status["log"]
     is_durable = log["durable"] if log else runs != "memory"
     if settings.require_durable and not is_durable:
-        raise signalbox.NotRunning(
+        raise client.NotRunning(
             f"The server that runs is not durable ({status['durability']}), which "
             "--require-durable demands."
         )
@@ -82,6 +82,6 @@ def _shown(status: dict[str, Any]) -> str:
 
 
 def _address(engine: str) -> str:
-    from server.engines.address import read_address  # noqa: PLC0415 - as above
+    from signalbox.server.engines.address import read_address  # noqa: PLC0415 - as above
 
     return read_address(engine).shown if "://" in engine else engine

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
-from desktop.child import Child
-from signalbox import NotRunning
+from signalbox.client import NotRunning
+from signalbox.desktop.child import Child
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 

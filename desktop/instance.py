@@ -8,8 +8,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-import signalbox
-from desktop.child import ACTOR, Child
+from signalbox import client
+from signalbox.desktop.child import ACTOR, Child
 
 RAISE: Final = "_signalbox.window.raise"
 THEME: Final = "_signalbox.theme"
@@ -46,9 +46,9 @@ def claim(
 def wish(data_dir: Path) -> bool:
     """Ask the window that is open to come to the front; False where no server answers."""
     try:
-        with signalbox.connect(ACTOR, data_dir=data_dir, start=False) as box:
+        with client.connect(ACTOR, data_dir=data_dir, start=False) as box:
             box.add(RAISE)
-    except signalbox.NotRunning:
+    except client.NotRunning:
         return False
     return True
 
@@ -57,7 +57,7 @@ def heed(child: Child, come: Callable[[], None], set_theme: Callable[[str], None
     """Call `come` for every wish of another start, `set_theme` with each theme, by any server."""
     while not child.closed.wait(PAUSE_SECONDS):
         # `child` brings the server back, or says that it does not come.
-        with suppress(signalbox.NotRunning, signalbox.Rejected):
+        with suppress(client.NotRunning, client.Rejected):
             for change in child.box.watch(OWN):
                 if change.key == RAISE and not change.is_current:
                     come()

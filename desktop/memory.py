@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final, NamedTuple, Self
 
-from desktop import geometry
-from desktop.child import Child
-from desktop.geometry import Geometry
-from signalbox import Box, NotRunning, Rejected
+from signalbox.client import Box, NotRunning, Rejected
+from signalbox.desktop import geometry
+from signalbox.desktop.child import Child
+from signalbox.desktop.geometry import Geometry
 
 log: Final = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Final
 
-from desktop import foreign
+from signalbox.desktop import foreign
 
 TITLE: Final = "Signalbox"
 BOXES: Final = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import platformdirs
 
-import signalbox
+from signalbox import client
 
 
 def data_dir(given: str | None = None) -> Path:
@@ -14,7 +14,7 @@ def data_dir(given: str | None = None) -> Path:
 
 def chosen(given: str | None = None) -> Path:
     """As `data_dir`, but not made. Raises `NotRunning` where the variable is empty."""
-    return signalbox.at_home(given) if given else signalbox.default_data_dir()
+    return client.at_home(given) if given else client.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:
@@ -26,7 +26,7 @@ def log_file(data_dir: Path) -> Path:
 
 def unusable(error: OSError) -> str:
     """Which folder cannot be made or used, and why, as a sentence."""
-    from server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
 
     where = f"The data directory {error.filename}" if error.filename else "The data directory"
     return f"{where} cannot be used: {reason(error)}."

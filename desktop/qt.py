@@ -18,10 +18,10 @@ from PySide6.QtWebEngineCore import (
 from PySide6.QtWebEngineWidgets import QWebEngineView
 from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 
-from desktop import qt_menus
-from desktop.geometry import Geometry
-from desktop.menus import Menu
-from desktop.qt_menus import is_dark
+from signalbox.desktop import qt_menus
+from signalbox.desktop.geometry import Geometry
+from signalbox.desktop.menus import Menu
+from signalbox.desktop.qt_menus import is_dark
 
 __all__ = ["is_dark"]
 

@@ -7,7 +7,7 @@ from PySide6.QtCore import QObject, Qt, Slot
 from PySide6.QtGui import QAction, QColor, QGuiApplication, QKeySequence, QPalette
 from PySide6.QtWidgets import QApplication, QMenu, QMenuBar
 
-from desktop.menus import Entry, Menu
+from signalbox.desktop.menus import Entry, Menu
 
 SCHEMES: Final = {
     "system": Qt.ColorScheme.Unknown,

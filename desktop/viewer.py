@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from desktop import foreign
+from signalbox.desktop import foreign
 
 SECONDS: Final = 5.0
 """A program that has not failed by then shows something."""

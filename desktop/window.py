@@ -16,16 +16,16 @@ import webview
 from webview.errors import WebViewException
 from webview.menu import Menu, MenuAction, MenuSeparator
 
-from desktop import menus
-from desktop.display import CannotShow
-from desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen
+from signalbox.desktop import menus
+from signalbox.desktop.display import CannotShow
+from signalbox.desktop.geometry import MIN_HEIGHT, MIN_WIDTH, Geometry, Screen
 
 if sys.platform == "linux":
-    from desktop import qt as system
+    from signalbox.desktop import qt as system
 elif sys.platform == "darwin":
-    from desktop import cocoa as system
+    from signalbox.desktop import cocoa as system
 else:
-    from desktop import winforms as system
+    from signalbox.desktop import winforms as system
 
 TITLE: Final = "Signalbox"
 EVENT: Final = "signalbox-menu"

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from desktop import geometry, menus, viewer, window
-from desktop.child import Child
-from desktop.geometry import Geometry
-from desktop.instance import THEME
-from desktop.memory import Memory, Seat
-from desktop.window import Window
-from signalbox import Box, NotRunning, Rejected
+from signalbox.client import Box, NotRunning, Rejected
+from signalbox.desktop import geometry, menus, viewer, window
+from signalbox.desktop.child import Child
+from signalbox.desktop.geometry import Geometry
+from signalbox.desktop.instance import THEME
+from signalbox.desktop.memory import Memory, Seat
+from signalbox.desktop.window import Window
 
 AGAIN_SECONDS: Final = 0.5
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
-from desktop.geometry import Geometry
-from desktop.menus import Entry, Menu, parts
+from signalbox.desktop.geometry import Geometry
+from signalbox.desktop.menus import Entry, Menu, parts
 
 PERSONAL: Final = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
 KEYS: Final = {"+": "Oemplus", "-": "OemMinus", "0": "D0", "Ctrl": "Control"}

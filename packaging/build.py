@@ -56,6 +56,10 @@ def _make_parts() -> None:
     icon.ico(MADE / identity.ICONS["win32"])
     icon.icns(MADE / identity.ICONS["darwin"])
     (MADE / "version.txt").write_text(identity.version_file(), encoding="utf-8")
+    site = MADE / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    installing = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", *installing, str(ROOT)], check=True)
 
 
 def _bundle() -> Path:

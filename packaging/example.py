@@ -6,7 +6,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 import signalbox
-from signalbox import Box
+from signalbox.client import Box
 
 TICK_SECONDS: Final = 0.2
 FIRST: Final[dict[str, dict[str, Any]]] = {

@@ -187,7 +187,7 @@ def _of_package(name: str) -> Licence:
 
 
 def _own() -> Licence:
-    ours = distribution("signalbox")
+    ours = distribution("signalbox-app")
     return Licence(f"Signalbox {ours.version}", "MIT", (ROOT / "LICENSE").read_text())
 
 

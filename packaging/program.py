@@ -2,6 +2,6 @@
 
 import sys
 
-from desktop.__main__ import main
+from signalbox.desktop.__main__ import main
 
 sys.exit(main())

@@ -9,6 +9,6 @@ Invariants: one writer; revisions without gaps; acknowledged means on disk; quer
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    __version__ = version("signalbox")
+    __version__ = version("signalbox-app")
 except PackageNotFoundError:  # run from a folder without being installed
     __version__ = "0"

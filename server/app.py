@@ -13,41 +13,41 @@ from typing import Any, Final
 import apsw
 from filelock import FileLock, Timeout
 
-from server import __version__
-from server.clock_status import ClockStatus
-from server.cluster.joining import join
-from server.cluster.node_writer import PATIENCE_SECONDS, NodeWriter
-from server.cluster.unknown_outcomes import end_promises
-from server.engines.base import Engine
-from server.engines.memory import MemoryEngine
-from server.engines.sqlite import SqliteEngine
-from server.feed import Feed
-from server.formats.text import MAX_LINE
-from server.http.api.streams import Streams
-from server.http.commands.single import MAX_BODY
-from server.http.routes import application
-from server.http.wire.guard import Guard, Tokens
-from server.http.wire.proof import directory_of
-from server.http.wire.wsgi import Server
-from server.model import values
-from server.model.commands import MAX_BATCH
-from server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
-from server.model.errors import StoreError, StoreInUse
-from server.model.keys import MAX_LENGTH
-from server.read.read_model import ReadModel
-from server.runtime.clock import Clock, steady
-from server.runtime.failures import reason
-from server.runtime.threads import NativeThread, aside
-from server.settings import Settings
-from server.sources.computer import ComputerSource
-from server.store import last_use
-from server.store.database import Database
-from server.store.file_watch import PresenceWatch
-from server.store.log import last_time
-from server.store.read_only import copied, is_read_only
-from server.store.store_file import real
-from server.write.compactor import Compactor, standing
-from server.write.writer import Writer
+from signalbox.server import __version__
+from signalbox.server.clock_status import ClockStatus
+from signalbox.server.cluster.joining import join
+from signalbox.server.cluster.node_writer import PATIENCE_SECONDS, NodeWriter
+from signalbox.server.cluster.unknown_outcomes import end_promises
+from signalbox.server.engines.base import Engine
+from signalbox.server.engines.memory import MemoryEngine
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.feed import Feed
+from signalbox.server.formats.text import MAX_LINE
+from signalbox.server.http.api.streams import Streams
+from signalbox.server.http.commands.single import MAX_BODY
+from signalbox.server.http.routes import application
+from signalbox.server.http.wire.guard import Guard, Tokens
+from signalbox.server.http.wire.proof import directory_of
+from signalbox.server.http.wire.wsgi import Server
+from signalbox.server.model import values
+from signalbox.server.model.commands import MAX_BATCH
+from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from signalbox.server.model.errors import StoreError, StoreInUse
+from signalbox.server.model.keys import MAX_LENGTH
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import Clock, steady
+from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.threads import NativeThread, aside
+from signalbox.server.settings import Settings
+from signalbox.server.sources.computer import ComputerSource
+from signalbox.server.store import last_use
+from signalbox.server.store.database import Database
+from signalbox.server.store.file_watch import PresenceWatch
+from signalbox.server.store.log import last_time
+from signalbox.server.store.read_only import copied, is_read_only
+from signalbox.server.store.store_file import real
+from signalbox.server.write.compactor import Compactor, standing
+from signalbox.server.write.writer import Writer
 
 STORE_FILE: Final = "signalbox.db"
 SWITCH_SECONDS: Final = 0.0005

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from server.feed import Feed
-from server.model.times import iso
-from server.read.read_model import ReadModel
-from server.runtime.clock import WHILE_RUNNING, Clock
-from server.settings import command_line
+from signalbox.server.feed import Feed
+from signalbox.server.model.times import iso
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import WHILE_RUNNING, Clock
+from signalbox.server.settings import command_line
 
 
 class ClockStatus:

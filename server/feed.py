@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from gevent.event import Event
 
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
 
 RECENT: Final = 100
 """Outcomes kept in memory for each actor."""

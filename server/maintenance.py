@@ -10,32 +10,32 @@ from typing import Any, Final
 
 import apsw
 
-from server.app import STORE_FILE, own
-from server.http.wire.guard import Tokens
-from server.model import horizons
-from server.model.errors import DamagedStore, StoreError
-from server.runtime.failures import DAMAGED, damaged, reason
-from server.store import (
+from signalbox.server.app import STORE_FILE, own
+from signalbox.server.http.wire.guard import Tokens
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import DamagedStore, StoreError
+from signalbox.server.runtime.failures import DAMAGED, damaged, reason
+from signalbox.server.store import (
     ballast,
     key_counts,
     log,
     store_file,
 )
-from server.store.database import (
+from signalbox.server.store.database import (
     SCHEMA_VERSION,
     STATE_INDEXES,
     Database,
     newer_schema,
 )
-from server.store.integrity import (
+from signalbox.server.store.integrity import (
     checksum_problems,
     guarded,
     schema_problems,
     without_checksum,
 )
-from server.store.key_index import KeyIndex
-from server.store.read_only import copied, is_read_only
-from server.store.state import fold
+from signalbox.server.store.key_index import KeyIndex
+from signalbox.server.store.read_only import copied, is_read_only
+from signalbox.server.store.state import fold
 
 RESTORE: Final = (
     "Replace the store by a backup; without one, save with `signalbox export` what can still be "

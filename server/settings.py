@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import platformdirs
 
-from server.engines.address import AddressError, read_address
-from server.model.errors import StoreError
+from signalbox.server.engines.address import AddressError, read_address
+from signalbox.server.model.errors import StoreError
 
 
 class Setting(NamedTuple):

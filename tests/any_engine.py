@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from brokers import new_log
-from server.cluster.joining import shared_log
-from server.cluster.node_writer import NodeWriter
-from server.engines.address import read_address
-from server.engines.base import Foundation, SharedLog
-from server.engines.replicated import Replicated
-from server.engines.sqlite import SqliteEngine
-from server.store.log import last_time
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.store.log import last_time
 from store import Store
 
 ENGINES: Final = ("sqlite", "nats", "redis")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from server.model.commands import read_command
-from server.model.decide import Changes, Entry, decide
-from server.model.errors import SignalboxError
+from signalbox.server.model.commands import read_command
+from signalbox.server.model.decide import Changes, Entry, decide
+from signalbox.server.model.errors import SignalboxError
 
 
 class DictState:

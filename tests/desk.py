@@ -162,7 +162,7 @@ class Desk:
             line = process.cmdline()
         except psutil.Error:  # gone meanwhile
             return False
-        is_one = "server" in line or "serve" in line
+        is_one = "signalbox.server" in line or "serve" in line
         return is_one and is_running(process) and str(self.data_dir) in line
 
     def end(self) -> None:

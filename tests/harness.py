@@ -18,7 +18,7 @@ SECONDS: Final = 20.0
 """How long any one answer or event may take before the test fails."""
 
 
-AFRESH: Final = ("-m", "server")
+AFRESH: Final = ("-m", "signalbox.server")
 """The program of a server which the process table shall show as anybody's."""
 
 
@@ -48,7 +48,7 @@ def started_afresh(
     limits: Mapping[str, float],
     program: Sequence[str] = AFRESH,
 ) -> subprocess.Popen[bytes]:
-    """`python -m server` as anybody starts it, with the limits that everybody has."""
+    """`python -m signalbox.server` as anybody starts it, with the limits that everybody has."""
     assert not limits
     return subprocess.Popen(
         [sys.executable, *program, *arguments],

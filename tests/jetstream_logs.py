@@ -9,10 +9,10 @@ from typing import Any, Final
 import gevent
 from gevent.server import StreamServer
 
-from server.engines.address import read_address
-from server.engines.base import Foundation, Standing, nothing_known
-from server.engines.jetstream.log import JetStreamLog
-from server.model.events import Change, Transaction
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, Standing, nothing_known
+from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.model.events import Change, Transaction
 
 FOUNDATION: Final = Foundation("store-a", (("lamp.", 3, 1_000),))
 METADATA: Final = {"signalbox.foundation": '{"store":"store-a"}'}

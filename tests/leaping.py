@@ -4,14 +4,14 @@ FILE has the seconds by which the clock is ahead, read at every look at it.
 """
 
 # Before any other import, as in the server itself.
-from server import __main__ as serving  # isort: skip
+from signalbox.server import __main__ as serving  # isort: skip
 
 import sys
 from pathlib import Path
 from time import time
 
-from server.app import App
-from server.settings import Settings
+from signalbox.server.app import App
+from signalbox.server.settings import Settings
 
 AHEAD = Path(sys.argv[1])
 

@@ -19,11 +19,11 @@ from harness import ROOT, SECONDS, Event, Server
 from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client
-from server.app import STORE_FILE
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import SharedLog
-from server.model.events import Change, Transaction
+from signalbox.server.app import STORE_FILE
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import SharedLog
+from signalbox.server.model.events import Change, Transaction
 from tcp_proxy import Proxy
 
 KINDS: Final = ["nats", "redis"]
@@ -46,7 +46,7 @@ TOO_LARGE: Final = {"type": "merge", "key": "large", "value": {"b": "x" * 200_00
 LOST: Final = (OSError, HTTPException)
 """What a client sees whose node dies while it waits."""
 
-IMPATIENT: Final = {"server.app.PATIENCE_SECONDS": 3.0}
+IMPATIENT: Final = {"signalbox.server.app.PATIENCE_SECONDS": 3.0}
 """Limits of a node that soon answers that it does not know."""
 
 Broker = NatsServer | RedisServer
@@ -263,7 +263,15 @@ def sets(first: int, number: int, at: int = 1_800_000_000_000) -> Sequence[Trans
 
 def refused_start(folder: Path, *options: str) -> str:
     """The one line with which a node refuses to start on `folder`."""
-    command = [sys.executable, "-m", "server", "serve", "--json", "--data-dir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "signalbox.server",
+        "serve",
+        "--json",
+        "--data-dir",
+        str(folder),
+    ]
     ended = subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -8,10 +8,10 @@ from typing import Any, Final, Generic, Self, TypeVar
 import redis
 
 from redis_server import RedisServer
-from server.engines.address import read_address
-from server.engines.base import Foundation
-from server.engines.redis.log import RedisLog
-from server.model.events import Change, Transaction
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.redis.log import RedisLog
+from signalbox.server.model.events import Change, Transaction
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from harness import SECONDS, Answer, Server, Stream
-from server import maintenance
+from signalbox.server import maintenance
 
 JSON: Final = {"Content-Type": "application/json"}
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from harness import Server
 from nodes import BOUND, LOST, reach, until, whole
 from robust import Client
-from server.engines.base import SharedLog
+from signalbox.server.engines.base import SharedLog
 
 
 class Sender(Thread):

@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple
 
-from desktop import cli
 from harness import ROOT, SECONDS
+from signalbox.desktop import cli
 
 PROGRAM: Final = (sys.executable, "-m", "desktop")
 TAKES_SIGNALS: Final = "run"

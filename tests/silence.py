@@ -9,15 +9,15 @@ import pytest
 from gevent.event import Event
 
 from any_engine import NodeStore
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import LogConflict, Unsettled
-from server.model.commands import read_attempt
-from server.model.decide import judged
-from server.model.errors import Unavailable, Unknown
-from server.model.events import Change, Transaction
-from server.model.outcomes import Outcome
-from server.write.pending import Waiting
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.decide import judged
+from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.write.pending import Waiting
 
 PATIENCE: Final = 0.2
 SECONDS: Final = 20.0

@@ -5,16 +5,16 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Self
 
-from server.engines.base import Engine
-from server.engines.memory import MemoryEngine
-from server.engines.sqlite import SqliteEngine
-from server.feed import Feed
-from server.model.commands import read_attempt
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
-from server.store.database import Database
-from server.store.log import last_time
-from server.write.writer import Writer
+from signalbox.server.engines.base import Engine
+from signalbox.server.engines.memory import MemoryEngine
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.feed import Feed
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.store.database import Database
+from signalbox.server.store.log import last_time
+from signalbox.server.write.writer import Writer
 
 
 class Ticks:

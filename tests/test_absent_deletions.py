@@ -14,20 +14,20 @@ from any_engine import ENGINES, NodeStore, any_store
 from brokers import new_log
 from harness import Server
 from robust import NDJSON
-from server import maintenance
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import Foundation, SharedLog
-from server.http.commands.import_batches import Batch, room
-from server.migration.copying import copy
-from server.migration.places import File, Remote
-from server.model.commands import Attempt, read_attempt, read_line
-from server.model.decide import Changes, State, prepared
-from server.model.events import Change, Transaction
-from server.model.outcomes import Outcome
-from server.model.values import same
-from server.read.search import Filter
-from server.store import log
+from signalbox.server import maintenance
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.http.commands.import_batches import Batch, room
+from signalbox.server.migration.copying import copy
+from signalbox.server.migration.places import File, Remote
+from signalbox.server.model.commands import Attempt, read_attempt, read_line
+from signalbox.server.model.decide import Changes, State, prepared
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.values import same
+from signalbox.server.read.search import Filter
+from signalbox.server.store import log
 from store import Store
 
 STORE = "signalbox.db"
@@ -246,7 +246,7 @@ def test_a_rebuild_in_small_steps_counts_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "STEP", 1)
-    monkeypatch.setattr("server.store.key_counts.FEW", 0)
+    monkeypatch.setattr("signalbox.server.store.key_counts.FEW", 0)
     damage(tmp_path / STORE)
     assert maintenance.rebuild(tmp_path)["ok"]
     with Store(tmp_path / STORE) as store:

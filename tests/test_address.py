@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from server.engines.address import AddressError, read_address
-from server.model.errors import StoreError
-from server.settings import read_settings
 from shell import Shell
+from signalbox.server.engines.address import AddressError, read_address
+from signalbox.server.model.errors import StoreError
+from signalbox.server.settings import read_settings
 
 SECRET = "geheim"
 USAGE = 2

@@ -31,7 +31,7 @@ def test_another_script_in_its_place_is_not_kept_and_offline_is_said(
         hatch_build.fetch(tmp_path)
 
 
-def test_the_wheel_has_the_three_packages_the_client_and_the_script(tmp_path: Path) -> None:
+def test_the_wheel_has_one_name_with_all_parts_and_the_script(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=ROOT,
@@ -41,11 +41,15 @@ def test_the_wheel_has_the_three_packages_the_client_and_the_script(tmp_path: Pa
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"server", "desktop", "ui", "signalbox.py"}
+    assert tops == {"signalbox"}
     assert {
-        "ui/static/datastar.js",
-        "ui/static/datastar.LICENSE",
-        "ui/templates/shell.html",
+        "signalbox/py.typed",
+        "signalbox/client.py",
+        "signalbox/server/app.py",
+        "signalbox/desktop/app.py",
+        "signalbox/ui/static/datastar.js",
+        "signalbox/ui/static/datastar.LICENSE",
+        "signalbox/ui/templates/shell.html",
     } <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from conftest import StartServer
 from page_window import OpenWindow, Window, browser, open_window
-from server.read.charts import (
+from signalbox.server.read.charts import (
     COLUMNS,
     LOOKED,
     SPANS,
@@ -23,16 +23,16 @@ from server.read.charts import (
     is_drawn,
     read,
 )
-from server.read.search import Item
-from server.read.sparklines import (
+from signalbox.server.read.search import Item
+from signalbox.server.read.sparklines import (
     POINTS,
     REMEMBERED,
     STATES,
     Trends,
 )
-from server.store.database import Database
-from ui import charts as drawn
-from ui import words
+from signalbox.server.store.database import Database
+from signalbox.ui import charts as drawn
+from signalbox.ui import words
 
 __all__ = ["browser", "open_window"]
 

@@ -13,13 +13,13 @@ import pytest
 
 from conftest import StartServer
 from robust import Client, lines
-from server import maintenance
-from server.migration.moving import Migration
-from server.model import events
-from server.model.errors import StoreError, UnknownVersion
-from server.model.events import Change, Transaction
-from server.store import log
-from server.write import retention
+from signalbox.server import maintenance
+from signalbox.server.migration.moving import Migration
+from signalbox.server.model import events
+from signalbox.server.model.errors import StoreError, UnknownVersion
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.store import log
+from signalbox.server.write import retention
 from store import Store
 
 FLIPS: Final = 300

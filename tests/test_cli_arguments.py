@@ -10,11 +10,11 @@ import click
 import pytest
 
 import signalbox
-from desktop.subcommands.arguments import Program
-from desktop.subcommands.run import run
 from harness import SECONDS, Server
 from robust import Client, serving
 from shell import PROGRAM, Shell
+from signalbox.desktop.subcommands.arguments import Program
+from signalbox.desktop.subcommands.run import run
 
 
 @pytest.fixture(scope="module")

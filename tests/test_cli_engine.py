@@ -10,10 +10,10 @@ import pytest
 from brokers import new_log
 from harness import ROOT
 from robust import serving
-from server.cluster.joining import LOGS, shared_log
-from server.engines.address import read_address
-from server.model.errors import StoreError
 from shell import Shell
+from signalbox.server.cluster.joining import LOGS, shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.model.errors import StoreError
 
 USAGE, CANNOT_OPEN = 2, 4
 

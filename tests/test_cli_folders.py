@@ -6,9 +6,9 @@ import pytest
 
 import signalbox
 from harness import Server
-from server.model.errors import StoreError
-from server.settings import read_settings
 from shell import Shell
+from signalbox.server.model.errors import StoreError
+from signalbox.server.settings import read_settings
 
 READS = [
     ["get", "a"], ["ls"], ["tree"], ["log"], ["status"], ["history", "a"], ["diff", "1", "now"],

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from desktop import cli
 from harness import Server
 from robust import serving
 from shell import Shell
+from signalbox.desktop import cli
 
 BESIDE_A_SERVER: Final = {
     "get": (["a"], "1\n"),

@@ -9,7 +9,7 @@ import signalbox
 from harness import Server
 from robust import serving
 from shell import Shell
-from signalbox import Box
+from signalbox.client import Box
 
 REMOVED = "signalbox: Retention has removed older changes below t.; what needs them is left out.\n"
 

@@ -8,8 +8,8 @@ import pytest
 
 from harness import Server
 from robust import Client, lines, serving
-from server.model.decide import MAX_TRANSACTION_BYTES
 from shell import Shell
+from signalbox.server.model.decide import MAX_TRANSACTION_BYTES
 
 
 @pytest.fixture

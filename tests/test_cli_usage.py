@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from server.model.errors import StoreError
-from server.settings import TABLE, read_settings
 from shell import Shell
+from signalbox.server.model.errors import StoreError
+from signalbox.server.settings import TABLE, read_settings
 
 
 @pytest.mark.parametrize(

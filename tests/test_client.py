@@ -11,7 +11,7 @@ import signalbox
 from brokers import Options
 from harness import Server
 from robust import serving
-from signalbox import Box
+from signalbox.client import Box
 
 
 @pytest.fixture(scope="module")

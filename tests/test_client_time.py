@@ -11,7 +11,7 @@ import pytest
 import signalbox
 from harness import Server
 from robust import serving
-from signalbox import Box, Difference, Moment
+from signalbox.client import Box, Difference, Moment
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import signalbox
 from harness import SECONDS, Server
 from robust import serving
-from signalbox import Box, Change
+from signalbox.client import Box, Change
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.runtime.clock import (
+from signalbox.server.runtime.clock import (
     DAY,
     EARLIEST,
     Clock,

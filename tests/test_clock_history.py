@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from server import maintenance
-from server.clock_status import ClockStatus
-from server.runtime.clock import DAY, Clock
-from server.store import last_use
-from server.store.log import last_time
-from server.write.compactor import Compactor, Report
+from signalbox.server import maintenance
+from signalbox.server.clock_status import ClockStatus
+from signalbox.server.runtime.clock import DAY, Clock
+from signalbox.server.store import last_use
+from signalbox.server.store.log import last_time
+from signalbox.server.write.compactor import Compactor, Report
 from store import Store
 from test_clock import NOW, Computer
 

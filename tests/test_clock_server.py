@@ -13,8 +13,8 @@ import brokers
 from harness import ROOT, Server
 from nodes import Site, reach, status, until
 from page_window import OpenWindow, browser, open_window
-from server.runtime.clock import DAY
 from shell import Shell
+from signalbox.server.runtime.clock import DAY
 from window_key import new_code, redeem
 
 SAME_COMPUTER = "ahead => { const right = Date.now; Date.now = () => right() + ahead; }"

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import apsw
 
-from server.runtime.clock import DAY
-from server.store import last_use
-from server.store.database import Database
+from signalbox.server.runtime.clock import DAY
+from signalbox.server.store import last_use
+from signalbox.server.store.database import Database
 from test_clock import HOUR, NOW, Computer
 
 AHEAD = [0, 0, 0, 200, 399, 798, 1197, -100, -300]

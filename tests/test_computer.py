@@ -9,7 +9,7 @@ import pytest
 
 from conftest import StartServer
 from harness import SECONDS, Event, Server
-from server.sources.computer import ComputerSource, Measurement
+from signalbox.server.sources.computer import ComputerSource, Measurement
 from store import Store
 
 SETTING = "_signalbox.sources.computer"

@@ -1,4 +1,4 @@
-"""One suite for every engine: what `server.engines.base` promises about the event log."""
+"""One suite for every engine: what `signalbox.server.engines.base` promises about the event log."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokers import new_log
-from server.cluster.joining import shared_log
-from server.cluster.node import Node
-from server.engines.address import read_address
-from server.engines.base import Engine, LogConflict
-from server.engines.memory import MemoryEngine
-from server.engines.sqlite import SqliteEngine
-from server.model.events import Change, Transaction
-from server.store.database import Database, checkpoint_every
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.cluster.node import Node
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Engine, LogConflict
+from signalbox.server.engines.memory import MemoryEngine
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.store.database import Database, checkpoint_every
 
 
 def nothing() -> None:

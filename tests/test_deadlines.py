@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from server.http.wire import connection, wsgi
+from signalbox.server.http.wire import connection, wsgi
 
 SHORT = 0.4
 GRACE = 3.0

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from deciding import DictState, changes, refused
-from server.model import values
-from server.model.commands import read_command
-from server.model.decide import decide
-from server.model.errors import (
+from signalbox.server.model import values
+from signalbox.server.model.commands import read_command
+from signalbox.server.model.decide import decide
+from signalbox.server.model.errors import (
     Conflict,
     Invalid,
     NoSuchThing,

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from deciding import DictState
 from model import Command, Model, RefusedError, same
-from server.model.commands import Timed, read_attempt, read_command
-from server.model.decide import Changes, decide
-from server.model.errors import SignalboxError
+from signalbox.server.model.commands import Timed, read_attempt, read_command
+from signalbox.server.model.decide import Changes, decide
+from signalbox.server.model.errors import SignalboxError
 from wishes import COMMAND, KEY, MEMBER, PREFIX
 
 

@@ -8,13 +8,13 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-import signalbox
+import signalbox.client
 from harness import Server
 from robust import Client, serving
-from server.http.commands.history_line import is_record, read_record
-from server.model import events
-from server.model.errors import SignalboxError, StoreError
 from shell import Shell
+from signalbox.server.http.commands.history_line import is_record, read_record
+from signalbox.server.model import events
+from signalbox.server.model.errors import SignalboxError, StoreError
 
 DEEP = "[" * 2_000 + "]" * 2_000
 HARD = [DEEP, '{"a":' * 2_000 + "1" + "}" * 2_000, "[" * 100_000, '"\\ud800"', "NaN", "1e999"]
@@ -91,7 +91,7 @@ def test_a_log_of_others_is_no_traceback() -> None:
 @pytest.mark.parametrize("text", [DEEP, "{" * 50_000, "no json", ""])
 def test_an_answer_of_somebody_else_is_said(text: str) -> None:
     with pytest.raises(signalbox.NotRunning, match="no Signalbox"):
-        signalbox.decoded(text)
+        signalbox.client.decoded(text)
 
 
 def test_an_endpoint_of_somebody_else_is_no_server(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.differences import CHANGED, CONTEXT, PATHS, Delta, Piece, delta
+from signalbox.ui.differences import CHANGED, CONTEXT, PATHS, Delta, Piece, delta
 
 MINUS = "\N{MINUS SIGN}"
 JSON = st.recursive(

@@ -211,7 +211,15 @@ def test_a_start_without_room_ends_with_one_line_and_exit_4(tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 
     ended = subprocess.run(
-        [sys.executable, "-m", "server", "serve", "--json", "--data-dir", tmp_path / "store"],
+        [
+            sys.executable,
+            "-m",
+            "signalbox.server",
+            "serve",
+            "--json",
+            "--data-dir",
+            tmp_path / "store",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,17 +8,17 @@ import click
 import pytest
 
 import signalbox
-from desktop import cli
 from harness import ROOT
-from server import app, settings
-from server.http.api import exports, queries
-from server.http.api.openapi import describe
-from server.http.api.parameters import EXPORT_FORMATS, ROUTES
-from server.http.window import shell
-from server.model import errors
-from server.model.app_settings import SETTINGS
-from server.model.commands import TYPES
-from server.model.values import TYPES as VALUE_TYPES
+from signalbox.desktop import cli
+from signalbox.server import app, settings
+from signalbox.server.http.api import exports, queries
+from signalbox.server.http.api.openapi import describe
+from signalbox.server.http.api.parameters import EXPORT_FORMATS, ROUTES
+from signalbox.server.http.window import shell
+from signalbox.server.model import errors
+from signalbox.server.model.app_settings import SETTINGS
+from signalbox.server.model.commands import TYPES
+from signalbox.server.model.values import TYPES as VALUE_TYPES
 
 REFERENCE: Final = (ROOT / "docs" / "reference.md").read_text()
 WORDS: Final = set(re.findall(r"`([^`\n]+)`", REFERENCE))

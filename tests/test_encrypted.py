@@ -12,10 +12,10 @@ import trustme
 from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client, serving
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import Foundation
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation
+from signalbox.server.model.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
 
 SECRET: Final = "s3cret-word"

@@ -21,15 +21,15 @@ from nats_server import NatsServer
 from nodes import KINDS, Site, address_at, broker, lost, post, refused_start, until
 from ports import free_port
 from redis_server import RedisServer
-from server.cluster.joining import shared_log
-from server.engines.address import AddressError, read_address
-from server.engines.base import Foundation
-from server.engines.jetstream.api import Answer
-from server.engines.redis import connection
-from server.engines.redis.connection import said
-from server.model.errors import StoreError, Unavailable
-from server.runtime.failures import reason
 from shell import Shell
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import AddressError, read_address
+from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.jetstream.api import Answer
+from signalbox.server.engines.redis import connection
+from signalbox.server.engines.redis.connection import said
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.runtime.failures import reason
 from tcp_proxy import Proxy
 
 FOREIGN: Final = (

@@ -6,15 +6,15 @@ import pytest
 
 from deciding import DictState, batch, changes, refused
 from model import Command
-from server.model import values
-from server.model.commands import read_command
-from server.model.decide import (
+from signalbox.server.model import values
+from signalbox.server.model.commands import read_command
+from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
     Entry,
     decide,
 )
-from server.model.errors import (
+from signalbox.server.model.errors import (
     Conflict,
     Invalid,
     TooLarge,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from any_engine import ENGINES, any_store, full
-from server.model.outcomes import Outcome
+from signalbox.server.model.outcomes import Outcome
 from store import Store
 
 BIG = "x" * 100_000

@@ -16,10 +16,10 @@ import pytest
 
 import signalbox
 from harness import ROOT
-from server import maintenance
-from server.model.errors import Invalid, StoreError
-from server.read.search import MAX_SEARCH, Filter, Question
-from server.runtime.failures import reason
+from signalbox.server import maintenance
+from signalbox.server.model.errors import Invalid, StoreError
+from signalbox.server.read.search import MAX_SEARCH, Filter, Question
+from signalbox.server.runtime.failures import reason
 from store import Store
 
 FILE: Final = "signalbox.db"
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_told_by_its_table_with_what_to_do(folder: Path, name:
     assert any(where in problem for problem in found["problems"]), found
     assert "backup" in found["advice"]
     served = subprocess.run(
-        [sys.executable, "-m", "server", "serve", "--json", "--data-dir", folder],
+        [sys.executable, "-m", "signalbox.server", "serve", "--json", "--data-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,

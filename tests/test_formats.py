@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server import formats
-from server.formats import File, csv_rows, env
-from server.formats.text import MAX_LINE, Row
-from server.model.commands import Set, read_line
-from server.model.errors import SignalboxError
+from signalbox.server import formats
+from signalbox.server.formats import File, csv_rows, env
+from signalbox.server.formats.text import MAX_LINE, Row
+from signalbox.server.model.commands import Set, read_line
+from signalbox.server.model.errors import SignalboxError
 
 
 def read(text: str | bytes, kind: str | None, cuts: int = 0, **more: Any) -> tuple[Any, Any, Any]:

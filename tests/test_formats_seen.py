@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server import formats
-from server.formats.text import opened
+from signalbox.server import formats
+from signalbox.server.formats.text import opened
 from test_formats import read, rows_of
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import StartServer
 from harness import Server
 from robust import Client, assert_sound
-from server import maintenance
+from signalbox.server import maintenance
 from test_disk_full import BIG, ROOM, Disk, filled, kinds, limited_process
 
 

@@ -14,10 +14,10 @@ from brokers import Options
 from conftest import StartServer
 from harness import SECONDS, Server
 from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
-from server.formats import File
-from server.formats.text import Row
-from server.http.commands.imports import trouble
-from server.http.commands.line_reader import RowReader
+from signalbox.server.formats import File
+from signalbox.server.formats.text import Row
+from signalbox.server.http.commands.imports import trouble
+from signalbox.server.http.commands.line_reader import RowReader
 
 MIB = 1024 * 1024
 

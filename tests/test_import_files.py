@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import Server
 from robust import Client, memory, serving
-from server.model.values import MAX_BYTES
+from signalbox.server.model.values import MAX_BYTES
 from test_formats import VALUE
 
 OCTETS = "application/octet-stream"

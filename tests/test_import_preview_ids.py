@@ -8,7 +8,7 @@ import pytest
 
 from harness import Server
 from robust import Client, serving
-from server.http.commands.import_batches import BATCH_LINES
+from signalbox.server.http.commands.import_batches import BATCH_LINES
 from test_import_files import load
 
 NUMBERS = count(1)

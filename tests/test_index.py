@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model.keys import LAST, is_key
-from server.read import tree
-from server.store import key_index
-from server.store.key_index import BUCKET, KeyIndex
+from signalbox.server.model.keys import LAST, is_key
+from signalbox.server.read import tree
+from signalbox.server.store import key_index
+from signalbox.server.store.key_index import BUCKET, KeyIndex
 
 
 class SortedKeys:

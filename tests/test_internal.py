@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.model.commands import Attempt, read_attempt
-from server.model.decide import Changes, State
+from signalbox.server.model.commands import Attempt, read_attempt
+from signalbox.server.model.decide import Changes, State
 from store import Store
 
 

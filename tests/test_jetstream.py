@@ -21,12 +21,12 @@ from jetstream_logs import (
     whole,
 )
 from nats_server import NatsServer
-from server.engines.address import read_address
-from server.engines.base import LogConflict, Unsettled
-from server.engines.jetstream.api import opened
-from server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
-from server.engines.jetstream.log import JetStreamLog
-from server.model.errors import Unavailable
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.jetstream.api import opened
+from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.model.errors import Unavailable
 from tcp_proxy import Proxy
 
 SIZES = [1, 3, 200]

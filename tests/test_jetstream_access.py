@@ -16,9 +16,9 @@ from nats_credentials import Claims
 from nats_server import NatsServer
 from nodes import standing, until
 from ports import free_port
-from server.engines.base import Foundation, Unsettled
-from server.engines.jetstream import api
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.engines.base import Foundation, Unsettled
+from signalbox.server.engines.jetstream import api
+from signalbox.server.model.errors import StoreError, Unavailable
 
 PASSWORD = "open-sesame"
 USERS = f"""

@@ -17,10 +17,10 @@ from brokers import new_log
 from jetstream_logs import FOUNDATION, METADATA, SECONDS, asked, made
 from nodes import standing, until
 from robust import serving
-from server.engines.address import read_address
-from server.engines.base import Unsettled
-from server.engines.jetstream.log import JetStreamLog
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Unsettled
+from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.model.errors import StoreError, Unavailable
 
 DEEP: Final = b"[" * 100_000
 DEEP_ERROR: Final = b'{"error":' + b'{"a":' * 50_000

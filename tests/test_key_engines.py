@@ -5,7 +5,7 @@ from pathlib import Path
 from brokers import Options
 from desk import until
 from robust import Client, assert_sound, lines, serving
-from server import maintenance
+from signalbox.server import maintenance
 from test_key_names import NAMES
 
 

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 import signalbox
 from harness import Server
 from robust import Client, lines, serving, values
-from server.http.commands.history_line import read_record
-from server.model.errors import (
+from shell import Shell
+from signalbox.server.http.commands.history_line import read_record
+from signalbox.server.model.errors import (
     BLANK,
     JOINERS,
     Invalid,
     quoted,
 )
-from server.model.keys import (
+from signalbox.server.model.keys import (
     KEY_SCHEMA,
     MATCH_SCHEMA,
     PREFIX_SCHEMA,
@@ -33,8 +34,7 @@ from server.model.keys import (
     compile_pattern,
     is_key,
 )
-from shell import Shell
-from ui import hidden
+from signalbox.ui import hidden
 
 NAMES = [
     "Küche.Licht",

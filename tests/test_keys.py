@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model.errors import Invalid, quoted
-from server.model.keys import (
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import (
     RESERVED,
     after_prefix,
     check_key,

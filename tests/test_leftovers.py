@@ -12,10 +12,10 @@ import pytest
 
 from conftest import StartServer
 from robust import Client
-from server import maintenance
-from server.model.errors import StoreError
-from server.store.database import Database
 from shell import Shell
+from signalbox.server import maintenance
+from signalbox.server.model.errors import StoreError
+from signalbox.server.store.database import Database
 from store import Store
 
 NAME = "signalbox.db"

@@ -28,7 +28,16 @@ def refused(
 ) -> str:
     """The one line of a `serve` that ends at once; nothing on stdout."""
     ended = subprocess.run(
-        [sys.executable, "-m", "server", "serve", "--json", "--data-dir", str(data_dir), *options],
+        [
+            sys.executable,
+            "-m",
+            "signalbox.server",
+            "serve",
+            "--json",
+            "--data-dir",
+            str(data_dir),
+            *options,
+        ],
         cwd=ROOT,
         env={**dict(environment()), **(env or {})},
         stdin=subprocess.DEVNULL,

@@ -11,14 +11,14 @@ import pytest
 from deciding import DictState, changes
 from nats_server import NatsServer
 from robust import Client, lines, serving
-from server.formats import File, ndjson
-from server.formats.text import MAX_LINE, Row
-from server.http.commands.history_line import read_record
-from server.http.commands.import_batches import Batch, Room
-from server.http.commands.imports import command_of
-from server.model import decide, values
-from server.model.commands import read_command, read_line
-from server.model.errors import SignalboxError, TooLarge
+from signalbox.server.formats import File, ndjson
+from signalbox.server.formats.text import MAX_LINE, Row
+from signalbox.server.http.commands.history_line import read_record
+from signalbox.server.http.commands.import_batches import Batch, Room
+from signalbox.server.http.commands.imports import command_of
+from signalbox.server.model import decide, values
+from signalbox.server.model.commands import read_command, read_line
+from signalbox.server.model.errors import SignalboxError, TooLarge
 from store import Store
 from test_formats import pieces
 

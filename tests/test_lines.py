@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.model import values
-from server.model.commands import Command, read_command, read_line
-from server.model.errors import Malformed, SignalboxError, TooLarge
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command, read_command, read_line
+from signalbox.server.model.errors import Malformed, SignalboxError, TooLarge
 
 SPACE = st.sampled_from(["", "", "", " ", "\t", "  "])
 NAME = st.sampled_from(["a", "b", 'a\\"', "é", "", "\\u0061", ":", 'x\\":', "type", "key"])

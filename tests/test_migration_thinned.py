@@ -9,11 +9,11 @@ import pytest
 from brokers import new_log
 from moves import asked, history, migrated
 from robust import Client, assert_sound, lines, serving
-from server.app import STORE_FILE
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.model.errors import StoreError, Unavailable
 from shell import Shell
+from signalbox.server.app import STORE_FILE
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.model.errors import StoreError, Unavailable
 
 
 def thinned(data_dir: Path) -> None:

@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from server.runtime.threads import NativeThread
+from signalbox.server.runtime.threads import NativeThread
 
 
 @pytest.fixture

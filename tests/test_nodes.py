@@ -27,9 +27,9 @@ from nodes import (
     whole,
 )
 from robust import Client, lines
-from server.engines.base import LogConflict
-from server.model import events
-from server.model.events import Change
+from signalbox.server.engines.base import LogConflict
+from signalbox.server.model import events
+from signalbox.server.model.events import Change
 
 WISHES: list[dict[str, Any]] = [
     {"type": "set", "key": "a.one", "value": 1},

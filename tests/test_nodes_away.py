@@ -34,9 +34,9 @@ from nodes import (
 )
 from ports import free_port
 from robust import Client, assert_sound
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import Foundation, SharedLog
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, SharedLog
 from tcp_proxy import Proxy
 
 

@@ -26,9 +26,9 @@ from nodes import (
 )
 from redis_server import RedisServer
 from robust import JSON, assert_sound
-from server.cluster.joining import shared_log
-from server.engines.address import read_address
-from server.engines.base import Foundation
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation
 
 
 def remove_log(engine: Broker) -> None:

@@ -11,20 +11,20 @@ import gevent
 import pytest
 
 from brokers import new_log
-from server.cluster.node_writer import NodeWriter
-from server.engines.address import read_address
-from server.engines.base import Foundation, Unsettled
-from server.engines.jetstream.log import JetStreamLog
-from server.engines.replicated import Replicated
-from server.engines.sqlite import SqliteEngine
-from server.feed import Feed
-from server.model.commands import read_attempt
-from server.model.errors import Unavailable, Unknown
-from server.model.events import Change, Transaction
-from server.read.read_model import ReadModel
-from server.store import log
-from server.store.database import Database
-from server.write.pending import Waiting
+from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, Unsettled
+from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.feed import Feed
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.store import log
+from signalbox.server.store.database import Database
+from signalbox.server.write.pending import Waiting
 
 
 class Late(JetStreamLog):

@@ -8,7 +8,7 @@ import pytest
 from harness import Server
 from older import make_store
 from robust import Client, serving, values
-from server import maintenance
+from signalbox.server import maintenance
 
 
 @pytest.fixture

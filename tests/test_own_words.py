@@ -12,23 +12,23 @@ from typing import Final
 
 import pytest
 
-from desktop import display
 from harness import ROOT, Server
 from robust import Client, serving
-from server.http.commands.history_line import read_record
-from server.http.window.window_query import wrong
-from server.model.errors import Invalid, Malformed
-from server.runtime.failures import reason, sentence
 from shell import Shell
+from signalbox.desktop import display
+from signalbox.server.http.commands.history_line import read_record
+from signalbox.server.http.window.window_query import wrong
+from signalbox.server.model.errors import Invalid, Malformed
+from signalbox.server.runtime.failures import reason, sentence
 from test_tidy import module_of, own_modules
 
-WORDS: Final = ("server.runtime.failures", "server.usage")
+WORDS: Final = ("signalbox.server.runtime.failures", "signalbox.server.usage")
 """Where what others say becomes what we say."""
 READS: Final = {
-    ("server.engines.redis.connection", "_code"),
-    ("server.engines.jetstream.connection", "has_complained"),
-    ("server.model.values", "_place"),
-    ("desktop.display", "_missing"),
+    ("signalbox.server.engines.redis.connection", "_code"),
+    ("signalbox.server.engines.jetstream.connection", "has_complained"),
+    ("signalbox.server.model.values", "_place"),
+    ("signalbox.desktop.display", "_missing"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""
 SAYING: Final = {"strerror", "args", "msg", "reason", "message"}
@@ -48,7 +48,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def sources() -> list[Path]:
-    return [*own_modules().values(), ROOT / "signalbox.py"]
+    return [*own_modules().values(), ROOT / "signalbox" / "client.py"]
 
 
 def named(kinds: ast.expr | None) -> set[str]:

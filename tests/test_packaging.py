@@ -110,7 +110,7 @@ class TestLicences:
 
 class TestIdentity:
     def test_the_version_is_that_of_the_project(self) -> None:
-        assert identity.version() == version("signalbox")
+        assert identity.version() == version("signalbox-app")
 
     def test_windows_reads_name_and_version(self) -> None:
         nodes = ast.walk(ast.parse(identity.version_file()))

@@ -7,7 +7,7 @@ import pytest
 
 from harness import Server
 from page_window import OpenWindow
-from server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
 
 
 @pytest.fixture(scope="module", autouse=True)  # before the browser, which is the file's as well

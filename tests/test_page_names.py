@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from harness import Server
 from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
-from ui import hidden
+from signalbox.ui import hidden
 
 __all__ = ["box", "browser", "one_server", "open_window"]
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server import maintenance
-from server.model.keys import compile_pattern
-from server.read.read_model import ReadModel
-from server.read.search import Filter
-from server.store import key_counts, key_index
+from signalbox.server import maintenance
+from signalbox.server.model.keys import compile_pattern
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.search import Filter
+from signalbox.server.store import key_counts, key_index
 from store import Store
 from test_index import naive_children
 from time_model import ACTORS, COMMANDS, PREFIXES, History, state_of, visible

@@ -5,14 +5,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from desktop.subcommands import transfer
 from harness import Server
-from server import formats
-from server.formats import text
-from server.http.commands import imports
-from server.model import values
-from server.model.errors import Malformed
 from shell import Shell
+from signalbox.desktop.subcommands import transfer
+from signalbox.server import formats
+from signalbox.server.formats import text
+from signalbox.server.http.commands import imports
+from signalbox.server.model import values
+from signalbox.server.model.errors import Malformed
 
 
 @pytest.mark.parametrize(

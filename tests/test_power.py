@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from power import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
-from server.app import STORE_FILE
-from server.maintenance import verify
-from server.model import outcomes
-from server.model.errors import StoreError
-from server.store import database
-from server.store.database import Database
+from signalbox.server.app import STORE_FILE
+from signalbox.server.maintenance import verify
+from signalbox.server.model import outcomes
+from signalbox.server.model.errors import StoreError
+from signalbox.server.store import database
+from signalbox.server.store.database import Database
 from store import Store
 
 State = dict[str, str]

@@ -11,8 +11,8 @@ import pytest
 from any_engine import ENGINES, any_store
 from conftest import StartServer
 from robust import Client, assert_sound
-from server.model.errors import Unavailable
-from server.store.file_watch import ENDINGS, PresenceWatch
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.store.file_watch import ENDINGS, PresenceWatch
 from store import Store
 
 NAME = "signalbox.db"
@@ -83,7 +83,7 @@ def test_a_link_elsewhere_does_not_keep_it_in_its_place(store: Store, tmp_path: 
 def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.store.file_watch.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
         watch = PresenceWatch(store.database.presence, woken.set)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from server.engines import hosts
-from server.engines.address import Address, read_address
-from server.engines.base import Foundation, Standing
-from server.engines.hosts import CutOff, Hosts
-from server.engines.jetstream import quorum
-from server.engines.jetstream.api import Answer
-from server.engines.jetstream.quorum import check_majority, confirmed
-from server.model.errors import Unavailable
+from signalbox.server.engines import hosts
+from signalbox.server.engines.address import Address, read_address
+from signalbox.server.engines.base import Foundation, Standing
+from signalbox.server.engines.hosts import CutOff, Hosts
+from signalbox.server.engines.jetstream import quorum
+from signalbox.server.engines.jetstream.api import Answer
+from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
+from signalbox.server.model.errors import Unavailable
 
 SECOND = 10**9
 

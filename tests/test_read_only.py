@@ -15,11 +15,11 @@ import pytest
 
 from harness import Server
 from robust import Client, lines, serving
-from server import maintenance
-from server.app import App
-from server.model.errors import StoreError
-from server.settings import read_settings
 from shell import Shell
+from signalbox.server import maintenance
+from signalbox.server.app import App
+from signalbox.server.model.errors import StoreError
+from signalbox.server.settings import read_settings
 from store import Store, Ticks
 
 LONG_AGO = time() - 380 * 86_400
@@ -159,7 +159,7 @@ def between(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> list[s
             work()
 
     copyfile = shutil.copyfile
-    monkeypatch.setattr("server.store.read_only.shutil.copyfile", copy)
+    monkeypatch.setattr("signalbox.server.store.read_only.shutil.copyfile", copy)
     return names
 
 
@@ -211,7 +211,7 @@ def test_a_copy_that_is_never_of_one_moment_is_not_used(
 def test_what_is_no_store_is_called_by_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.app.is_read_only", lambda _: True)
+    monkeypatch.setattr("signalbox.server.app.is_read_only", lambda _: True)
     path = tmp_path / "signalbox.db"
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("CREATE TABLE bills (n INTEGER)")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model.errors import Invalid
-from server.model.keys import compile_pattern
-from server.model.values import TYPES, type_of
-from server.read import search
-from server.read.search import Filter, Item
-from server.store import key_index
+from signalbox.server.model.errors import Invalid
+from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.values import TYPES, type_of
+from signalbox.server.read import search
+from signalbox.server.read.search import Filter, Item
+from signalbox.server.store import key_index
 from store import Store
 
 WORDS = ["a", "a.x", "a.y", "a-b", "a-b.x", "a.b.c", "b", "b.x", "c/d", "Ab.x", "_signalboxes"]

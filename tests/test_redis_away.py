@@ -20,10 +20,10 @@ from redis_logs import (
     transactions,
 )
 from redis_server import RedisServer
-from server.engines.base import LogConflict, Unsettled
-from server.engines.redis.connection import SECONDS
-from server.engines.redis.log import RedisLog
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.redis.connection import SECONDS
+from signalbox.server.engines.redis.log import RedisLog
+from signalbox.server.model.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
 
 ALWAYS: Final = ("--appendonly", "yes", "--appendfsync", "always")

@@ -25,8 +25,8 @@ from nodes import (
 from ports import free_port
 from redis_logs import OURS, admin, joined, log_at, transaction
 from redis_server import AT_ONCE, RedisServer
-from server.model.errors import StoreError, Unavailable
-from ui import views
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.ui import views
 
 FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
 

@@ -11,8 +11,8 @@ import trustme
 
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
 from redis_server import AT_ONCE, RedisServer
-from server.engines.base import LogConflict, Unsettled
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.model.errors import StoreError, Unavailable
 from tcp_proxy import Proxy
 
 FILE: Final = ("--appendonly", "yes")

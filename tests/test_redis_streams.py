@@ -12,10 +12,10 @@ import pytest
 from ports import free_port
 from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
 from redis_server import RedisServer
-from server.engines.base import Foundation, LogConflict, nothing_known
-from server.engines.redis.log import PIECE_BYTES, RedisLog
-from server.model.errors import StoreError, Unavailable
-from server.model.events import encode
+from signalbox.server.engines.base import Foundation, LogConflict, nothing_known
+from signalbox.server.engines.redis.log import PIECE_BYTES, RedisLog
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.model.events import encode
 
 NAMES: Final = (f"s{number}" for number in count())
 

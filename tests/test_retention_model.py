@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from server import maintenance
-from server.model import horizons
-from server.model.errors import Compacted
-from server.read.search import Filter
-from server.store import key_counts, key_index
-from server.write import retention
+from signalbox.server import maintenance
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import Compacted
+from signalbox.server.read.search import Filter
+from signalbox.server.store import key_counts, key_index
+from signalbox.server.write import retention
 from store import Store
 from time_model import KEYS, History, state_of, value_for, visible
 

@@ -11,7 +11,7 @@ import pytest
 from brokers import Options
 from harness import Server
 from robust import Client, lines, refusal, serving, values
-from server import maintenance
+from signalbox.server import maintenance
 
 
 @pytest.fixture

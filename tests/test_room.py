@@ -10,7 +10,7 @@ import pytest
 
 from any_engine import ENGINES, any_store
 from robust import assert_sound
-from server.model.outcomes import Outcome
+from signalbox.server.model.outcomes import Outcome
 from store import Store
 from test_disk_full import mount, small_disk
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from server.store import state
+from signalbox.server.store import state
 from store import Store
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from conftest import StartServer
 from harness import SECONDS
-from server import maintenance
-from server.model.errors import StoreError, StoreInUse
-from server.store.database import Database
 from shell import PROGRAM, Shell
+from signalbox.server import maintenance
+from signalbox.server.model.errors import StoreError, StoreInUse
+from signalbox.server.store.database import Database
 
 NAME = "signalbox.db"
 COMMANDS = [["get", "a"], ["set", "a", "1"], ["verify"], ["rebuild"], ["backup", "copy"], ["token"]]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import expect
 
-import signalbox
+import signalbox.client
 from desk import PROGRAM
 from harness import SECONDS, Server
 from neighbour import Neighbour, neighbour
@@ -68,7 +68,7 @@ ACTS: Final[dict[str, Callable[[signalbox.Box], Any]]] = {
 def test_a_client_sends_a_stranger_nothing(
     steady: Server, act: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signalbox, "PATIENCE", 0.0)
+    monkeypatch.setattr(signalbox.client, "PATIENCE", 0.0)
     token = {"read": steady.read_token, "write": steady.write_token}[role]
     with neighbour() as stranger, signalbox.Box(stranger.url, token) as box:
         with pytest.raises(signalbox.Stranger, match="Something else listens on") as got:
@@ -81,7 +81,7 @@ def test_a_client_sends_a_stranger_nothing(
 def test_a_connection_that_is_made_anew_is_proved_anew(
     box: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signalbox, "PATIENCE", 0.2)
+    monkeypatch.setattr(signalbox.client, "PATIENCE", 0.2)
     with signalbox.connect(url=box.url, token=box.write_token) as client:
         assert client["lamp.level"] == 70
         box.kill()

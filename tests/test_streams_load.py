@@ -15,7 +15,7 @@ import pytest
 from conftest import StartServer
 from harness import SECONDS, Server, Stream
 from robust import Block, Client, blocks, head, memory, plain_socket, serving
-from server.http.api.streams import HEARTBEAT_SECONDS
+from signalbox.server.http.api.streams import HEARTBEAT_SECONDS
 
 PROMISED_SECONDS = 15.0
 
@@ -204,7 +204,7 @@ def test_streams_opened_under_load_have_neither_gap_nor_repetition(box: Server) 
 def test_an_idle_stream_hears_a_comment_with_its_position(server: StartServer) -> None:
     """The position goes on where nothing matches, so that resuming does not read the log again."""
     assert HEARTBEAT_SECONDS < PROMISED_SECONDS
-    box = server(limits={"server.http.api.streams.HEARTBEAT_SECONDS": 0.5})
+    box = server(limits={"signalbox.server.http.api.streams.HEARTBEAT_SECONDS": 0.5})
     with box.stream(match="nothing") as quiet, Client(box) as client:
         quiet.until("caught-up")
         last = client.send("set", key="other", value=1).json()["revision"]

@@ -7,9 +7,9 @@ import apsw
 import gevent
 import pytest
 
-from server.model.errors import Unavailable
-from server.read import search
-from server.read.search import Filter, Item
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.read import search
+from signalbox.server.read.search import Filter, Item
 from store import Store
 
 

@@ -10,10 +10,10 @@ import pytest
 from any_engine import NodeStore
 from brokers import new_log
 from nodes import HALF, TOO_LARGE
-from server.engines.hosts import CutOff
-from server.model.commands import read_attempt
-from server.model.decide import judged
-from server.model.outcomes import Outcome
+from signalbox.server.engines.hosts import CutOff
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.decide import judged
+from signalbox.server.model.outcomes import Outcome
 
 FIRST = {"type": "set", "key": "k", "value": 1, "id": "first"}
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model.errors import Conflict, NothingToUndo
-from server.model.keys import compile_pattern
-from server.model.outcomes import Outcome
+from signalbox.server.model.errors import Conflict, NothingToUndo
+from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.outcomes import Outcome
 from store import Store
 from time_model import ACTORS, COMMANDS, History, state_of
 

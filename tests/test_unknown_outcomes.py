@@ -9,16 +9,16 @@ import pytest
 
 from any_engine import NodeStore, full
 from brokers import new_log
-from server.http.commands.import_batches import Batch, room
-from server.model.commands import Attempt, read_attempt, read_line
-from server.model.decide import (
+from signalbox.server.http.commands.import_batches import Batch, room
+from signalbox.server.model.commands import Attempt, read_attempt, read_line
+from signalbox.server.model.decide import (
     Changes,
     State,
     judged,
     prepared,
 )
-from server.model.errors import Unavailable, Unknown
-from server.model.events import Transaction
+from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.events import Transaction
 from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 

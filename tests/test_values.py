@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.model import values
-from server.model.errors import Invalid, Malformed, TooLarge
+from signalbox.server.model import values
+from signalbox.server.model.errors import Invalid, Malformed, TooLarge
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server import maintenance
-from server.model.errors import StoreError
-from server.store.database import Database
+from signalbox.server import maintenance
+from signalbox.server.model.errors import StoreError
+from signalbox.server.store.database import Database
 from store import Store
 
 NAME = "signalbox.db"

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from desk import Desk, Shown, desk, display, page_of, until
-from desktop import menus
-from desktop.menus import Entry, Menu
 from ports import free_port
+from signalbox.desktop import menus
+from signalbox.desktop.menus import Entry, Menu
 
 __all__ = ["desk", "display"]
 

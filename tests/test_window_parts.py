@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from desktop import instance, places
-from desktop.display import (
+from harness import ROOT
+from signalbox.desktop import instance, places
+from signalbox.desktop.display import (
     FLAGS,
     NO_SANDBOX,
     CannotShow,
@@ -17,16 +18,15 @@ from desktop.display import (
     require_display,
     without_sandbox,
 )
-from desktop.foreign import environment
-from desktop.geometry import KEY, MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, cascaded, first
-from desktop.log import MOST_BYTES, open_log, rotate
-from desktop.memory import Seat
-from desktop.menus import parts
-from desktop.qt_menus import COLOURS, NAMES
-from desktop.window import GROUND, reachable
-from harness import ROOT
-from server.model.app_settings import check_setting
-from server.model.errors import Invalid
+from signalbox.desktop.foreign import environment
+from signalbox.desktop.geometry import KEY, MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, cascaded, first
+from signalbox.desktop.log import MOST_BYTES, open_log, rotate
+from signalbox.desktop.memory import Seat
+from signalbox.desktop.menus import parts
+from signalbox.desktop.qt_menus import COLOURS, NAMES
+from signalbox.desktop.window import GROUND, reachable
+from signalbox.server.model.app_settings import check_setting
+from signalbox.server.model.errors import Invalid
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from server.read.search import Filter
+from signalbox.server.read.search import Filter
 from store import Store
 
 State = dict[str, Any]

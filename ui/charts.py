@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from markupsafe import Markup
 
-from ui import words
+from signalbox.ui import words
 
 WIDE: Final = 92
 """px of a trend, as the list's column; the last value of steps is held for `TAIL` of them."""

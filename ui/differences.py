@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ui import words
+from signalbox.ui import words
 
 LONGEST: Final = 16_000
 """Characters of JSON up to which it is compared by path."""

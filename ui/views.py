@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ui import hidden, timeline, words
-from ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
-from ui.differences import Delta
+from signalbox.ui import hidden, timeline, words
+from signalbox.ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
+from signalbox.ui.differences import Delta
 
 SPANS = {
     "15m": "the last 15 minutes",

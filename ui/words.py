@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from markupsafe import Markup
 
-from ui import hidden
+from signalbox.ui import hidden
 
 LONGEST: Final = 240
 """Characters of a value that a row shows; the editor has the rest."""

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 import click
 
-import signalbox
-from desktop import engine, places
-from ui import hidden
+from signalbox import client
+from signalbox.desktop import engine, places
+from signalbox.ui import hidden
 
 REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
-CANNOT_OPEN: Final = signalbox.CANNOT_OPEN
+CANNOT_OPEN: Final = client.CANNOT_OPEN
 PARTS: Final = ("", "-wal", "-made")
 """Endings of the files that a store leaves behind."""
 MAX_DEPTH: Final = 100
@@ -71,9 +71,9 @@ def check_store(folder: Path) -> None:
     try:
         is_there = any((folder / f"signalbox.db{part}").exists() for part in PARTS)
     except OSError as error:
-        raise signalbox.NotRunning(places.unusable(error)) from error
-    if not is_there and signalbox.find(folder) is None:
-        raise signalbox.NotRunning(f"There is no store in {folder}.")
+        raise client.NotRunning(places.unusable(error)) from error
+    if not is_there and client.find(folder) is None:
+        raise client.NotRunning(f"There is no store in {folder}.")
 
 
 def made(given: str | None) -> Path:
@@ -81,17 +81,17 @@ def made(given: str | None) -> Path:
     try:
         return places.data_dir(given)
     except OSError as error:
-        raise signalbox.NotRunning(places.unusable(error)) from error
+        raise client.NotRunning(places.unusable(error)) from error
 
 
 def connect(
     data_dir: Path, *, actor: str | None = None, name: str = "cli", start: bool = True
-) -> signalbox.Box:
+) -> client.Box:
     """The client of the running server, or of one that ends with us.
 
     Without `actor` it is that of this `name`: several nodes of a store have one each.
     """
-    box = signalbox.connect(actor, data_dir=data_dir, start=start)
+    box = client.connect(actor, data_dir=data_dir, start=start)
     try:
         engine.check(box)
     except BaseException:
@@ -101,11 +101,11 @@ def connect(
     return box
 
 
-def attempt(box: signalbox.Box, identity: str) -> dict[str, Any] | None:
+def attempt(box: client.Box, identity: str) -> dict[str, Any] | None:
     """What is kept of a command by its id."""
     try:
         record: dict[str, Any] = box.query(f"attempts/{quote(identity, safe='')}")
-    except signalbox.Rejected as error:
+    except client.Rejected as error:
         if error.code == "not_found":
             return None
         raise
@@ -137,8 +137,8 @@ def strictly_parsed(text: str) -> Any:
 
 def why_no_json(text: str, what: str) -> str:
     """One sentence on a text that `strictly_parsed` does not take; `what` is its subject."""
-    from server.model import values  # noqa: PLC0415 - only for what was refused
-    from server.model.errors import SignalboxError  # noqa: PLC0415 - as above
+    from signalbox.server.model import values  # noqa: PLC0415 - only for what was refused
+    from signalbox.server.model.errors import SignalboxError  # noqa: PLC0415 - as above
 
     try:
         values.decode(text.encode(errors="surrogateescape"), what)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-import signalbox
-from desktop.subcommands import attempt
-from desktop.subcommands.tables import pages
+from signalbox import client
+from signalbox.desktop.subcommands import attempt
+from signalbox.desktop.subcommands.tables import pages
 
 SHOWN: Final = 20
 """So many keys are looked at."""
@@ -25,7 +25,7 @@ class Wish(NamedTuple):
     actor: str
 
 
-def conflicts(box: signalbox.Box, keys: list[str], wish: Wish) -> Iterator[Record]:
+def conflicts(box: client.Box, keys: list[str], wish: Wish) -> Iterator[Record]:
     """Each as `{"key", "actor", "revision", "at", "now"?, "is_known", "back"?}`: the latest change,
     and what the key would be again.
 
@@ -43,7 +43,7 @@ def conflicts(box: signalbox.Box, keys: list[str], wish: Wish) -> Iterator[Recor
 class _Search:
     """Goes back through what became of a key to what the wish is about, and one further."""
 
-    def __init__(self, box: signalbox.Box, key: str, wish: Wish) -> None:
+    def __init__(self, box: client.Box, key: str, wish: Wish) -> None:
         self._box = box
         self._history = "history/" + quote(key, safe="")
         self._wish = wish

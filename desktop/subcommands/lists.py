@@ -6,11 +6,18 @@ from typing import Any, Final
 
 import click
 
-from desktop.subcommands import connect, json_option, one_line, print_json, read_dir_option, shown
-from desktop.subcommands.arguments import Literal
-from desktop.subcommands.moments import at_option
-from desktop.subcommands.tables import items, print_lines, print_rows
-from server.usage import OneOf, whole
+from signalbox.desktop.subcommands import (
+    connect,
+    json_option,
+    one_line,
+    print_json,
+    read_dir_option,
+    shown,
+)
+from signalbox.desktop.subcommands.arguments import Literal
+from signalbox.desktop.subcommands.moments import at_option
+from signalbox.desktop.subcommands.tables import items, print_lines, print_rows
+from signalbox.server.usage import OneOf, whole
 
 TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 COUNT: Final = whole(1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from desktop.subcommands import (
+from signalbox.desktop.subcommands import (
     CANNOT_OPEN,
     REJECTED,
     complain,
@@ -15,10 +15,10 @@ from desktop.subcommands import (
     say,
     where_option,
 )
-from desktop.subcommands.progress import Bar
+from signalbox.desktop.subcommands.progress import Bar
 
 if TYPE_CHECKING:
-    from server.migration.moving import Moved
+    from signalbox.server.migration.moving import Moved
 
 SQLITE: Final = "sqlite"
 
@@ -30,9 +30,9 @@ SQLITE: Final = "sqlite"
 @where_option
 def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> int:
     """Copy the store with its whole history to another engine, and use it there from then on."""
-    from server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
-    from server.model.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
-    from server.runtime.failures import DAMAGED  # noqa: PLC0415 - as above
+    from signalbox.server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
+    from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
+    from signalbox.server.runtime.failures import DAMAGED  # noqa: PLC0415 - as above
 
     try:
         return _tell(_moved(data_dir, target, source), data_dir, as_json)
@@ -50,7 +50,7 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
 
 
 def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":
-    from server.migration.moving import Migration  # noqa: PLC0415 - as above
+    from signalbox.server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
         with Bar("Measuring") as bar:
@@ -116,7 +116,7 @@ def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
 
 def _followers(moved: "Moved") -> Iterator[str]:
     """How those that the move has not led there come to follow the new log."""
-    from server.settings import command_line, typed  # noqa: PLC0415 - as above
+    from signalbox.server.settings import command_line, typed  # noqa: PLC0415 - as above
 
     folder = moved.source.removeprefix(f"{SQLITE}:")
     if "://" in moved.source:

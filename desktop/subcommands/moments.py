@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from server.usage import Checked
+from signalbox.server.usage import Checked
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

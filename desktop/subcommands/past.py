@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from desktop.subcommands import (
+from signalbox.desktop.subcommands import (
     connect,
     json_option,
     print_json,
@@ -20,10 +20,10 @@ from desktop.subcommands import (
     shown,
     visible,
 )
-from desktop.subcommands.arguments import Literal
-from desktop.subcommands.moments import MOMENT, NOW
-from desktop.subcommands.tables import items, pages, print_lines, print_rows
-from server.usage import whole
+from signalbox.desktop.subcommands.arguments import Literal
+from signalbox.desktop.subcommands.moments import MOMENT, NOW
+from signalbox.desktop.subcommands.tables import items, pages, print_lines, print_rows
+from signalbox.server.usage import whole
 
 DELETED: Final = "(deleted)"
 SUMMARY: Final = ("from", "to", "total", "compacted")

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 import click
 
-import signalbox
-from desktop import engine
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop import engine
+from signalbox.desktop.subcommands import (
     attempt,
     check_store,
     connect,
@@ -27,12 +27,12 @@ from desktop.subcommands import (
     strictly_parsed,
     where_option,
 )
-from desktop.subcommands.arguments import input_file
-from desktop.subcommands.moments import MOMENT, NOW
-from desktop.subcommands.progress import Bar
-from desktop.subcommands.tables import tell_compacted
-from desktop.subcommands.transfer import NDJSON, blocks, whole
-from server.usage import Checked
+from signalbox.desktop.subcommands.arguments import input_file
+from signalbox.desktop.subcommands.moments import MOMENT, NOW
+from signalbox.desktop.subcommands.progress import Bar
+from signalbox.desktop.subcommands.tables import tell_compacted
+from signalbox.desktop.subcommands.transfer import NDJSON, blocks, whole
+from signalbox.server.usage import Checked
 
 
 def _speed(text: str) -> float:
@@ -129,7 +129,7 @@ def replay(
 class _Run:
     """Sends one transaction after the other and counts."""
 
-    def __init__(self, box: signalbox.Box, speed: float) -> None:
+    def __init__(self, box: client.Box, speed: float) -> None:
         self._box = box
         self._speed = speed
         self._last: tuple[float, float] | None = None  # recorded at, sent at
@@ -173,13 +173,13 @@ class _Run:
         path = f"/commands/import?{urlencode(about)}"
         lines = (dumped(command).encode() + b"\n" for command in transaction.commands)
         answer = self._box.request("POST", path, lines, NDJSON)
-        *_, last = (signalbox.decoded(line) for line in whole(answer))
+        *_, last = (client.decoded(line) for line in whole(answer))
         if last.get("status") != "accepted":
-            raise signalbox.Rejected(answer.status, last)
+            raise client.Rejected(answer.status, last)
         return dict(last) | {"duplicate": last["duplicates"] > 0}
 
 
-def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> int:
+def _record(source: client.Box, since: str, until: str, file: IO[bytes]) -> int:
     """Copy what happened until then; the revision behind which it begins.
 
     It is sent slowly, and no server waits so long for one who reads.
@@ -190,13 +190,13 @@ def _record(source: signalbox.Box, since: str, until: str, file: IO[bytes]) -> i
         tell_compacted(thinned)
     at = None if until == NOW else until
     wanted = {"history": 1, "at": at, "match": "**"}
-    for block in blocks(source.request("GET", signalbox.address("export", wanted))):
+    for block in blocks(source.request("GET", client.address("export", wanted))):
         file.write(block)
     file.seek(0)
     return after
 
 
-def _check_other(box: signalbox.Box, transaction: Recorded) -> None:
+def _check_other(box: client.Box, transaction: Recorded) -> None:
     """A recording knows no store, but its own still has the transaction in its place."""
     known = attempt(box, transaction.id)
     if known and (known.get("revision"), known["at"]) == (transaction.revision, transaction.at):

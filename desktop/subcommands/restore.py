@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-import signalbox
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop.subcommands import (
     REJECTED,
     complain,
     connect,
@@ -19,9 +19,9 @@ from desktop.subcommands import (
     read_dir_option,
     say,
 )
-from desktop.subcommands.arguments import Literal
-from desktop.subcommands.moments import MOMENT, NOW
-from desktop.subcommands.past import differences, print_differences
+from signalbox.desktop.subcommands.arguments import Literal
+from signalbox.desktop.subcommands.moments import MOMENT, NOW
+from signalbox.desktop.subcommands.past import differences, print_differences
 
 SHOWN: Final = 20
 """So many keys are listed before it is asked."""
@@ -63,15 +63,13 @@ def restore(
     return 0
 
 
-def _tried(
-    box: signalbox.Box, revision: int, match: str, without: tuple[str, ...]
-) -> dict[str, Any]:
+def _tried(box: client.Box, revision: int, match: str, without: tuple[str, ...]) -> dict[str, Any]:
     """What would happen; where it is refused for what is not kept, how to do without."""
     try:
         return box.restore(revision, match, without=without, dry_run=True)
-    except signalbox.Rejected as error:
+    except client.Rejected as error:
         if error.code == "compacted" and all(error.keys):
-            from server.settings import typed  # noqa: PLC0415 - the server's, as rarely needed
+            from signalbox.server.settings import typed  # noqa: PLC0415 - the server's, as rarely needed
 
             options = (word for key in error.keys for word in ("--without", key))
             complain(f"To restore all else: {typed(*options)}")
@@ -79,7 +77,7 @@ def _tried(
 
 
 def _preview(
-    box: signalbox.Box, revision: int, match: str, without: tuple[str, ...]
+    box: client.Box, revision: int, match: str, without: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
     # What retention has removed makes restore refuse; there is no need to tell it twice.
     pages = differences(box, NOW, str(revision), match, tells=False)

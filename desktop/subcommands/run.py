@@ -12,10 +12,10 @@ from typing import IO, Any, Final
 
 import click
 
-import signalbox
-from desktop import foreign
-from desktop.subcommands import complain, connect, data_dir_option
-from desktop.subcommands.arguments import Program
+from signalbox import client
+from signalbox.desktop import foreign
+from signalbox.desktop.subcommands import complain, connect, data_dir_option
+from signalbox.desktop.subcommands.arguments import Program
 
 EVERY: Final = 1.0
 """Seconds between two reports of a program that says nothing."""
@@ -44,7 +44,7 @@ def run(name: str, program: tuple[str, ...], data_dir: Path) -> int:
 class _Report:
     """What is known of the program, told at most ten times a second."""
 
-    def __init__(self, box: signalbox.Box, name: str) -> None:
+    def __init__(self, box: client.Box, name: str) -> None:
         self._box = box
         self._name = name
         self._started = monotonic()
@@ -153,7 +153,7 @@ class _Report:
     def _try_to_set(self, fields: dict[str, Any]) -> None:
         try:
             self._set(**fields)
-        except (signalbox.NotRunning, signalbox.Rejected) as error:
+        except (client.NotRunning, client.Rejected) as error:
             # The program matters more than its report.
             if self._trouble != str(error):
                 self._trouble = str(error)
@@ -171,7 +171,7 @@ class _Report:
 def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
-    from server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
 
     return reason(error)
 

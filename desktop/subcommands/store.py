@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from desktop.subcommands import (
+from signalbox.desktop.subcommands import (
     CANNOT_OPEN,
     REJECTED,
     complain,
@@ -18,8 +18,8 @@ from desktop.subcommands import (
     visible,
     where_option,
 )
-from desktop.subcommands.progress import Bar
-from desktop.subcommands.tables import print_rows
+from signalbox.desktop.subcommands.progress import Bar
+from signalbox.desktop.subcommands.tables import print_rows
 
 
 @click.command("backup")
@@ -28,7 +28,7 @@ from desktop.subcommands.tables import print_rows
 @file_dir_option
 def backup(file: Path, as_json: bool, data_dir: Path) -> int:
     """Copy the store as it is at one moment to FILE."""
-    from server import maintenance  # noqa: PLC0415 - only what works on the file needs the server
+    from signalbox.server import maintenance  # noqa: PLC0415 - only what works on the file needs the server
 
     def copy() -> int:
         size = maintenance.backup(data_dir, file)
@@ -46,7 +46,7 @@ def backup(file: Path, as_json: bool, data_dir: Path) -> int:
 @file_dir_option
 def verify(as_json: bool, data_dir: Path) -> int:
     """Check that the file is sound and that replaying the log gives the state."""
-    from server import maintenance  # noqa: PLC0415 - as above
+    from signalbox.server import maintenance  # noqa: PLC0415 - as above
 
     return _with_store(lambda: _report(maintenance.verify(data_dir), as_json))
 
@@ -56,7 +56,7 @@ def verify(as_json: bool, data_dir: Path) -> int:
 @file_dir_option
 def rebuild(as_json: bool, data_dir: Path) -> int:
     """Make the state anew from the event log; not beside a running server."""
-    from server import maintenance  # noqa: PLC0415 - as above
+    from signalbox.server import maintenance  # noqa: PLC0415 - as above
 
     def work() -> int:
         with Bar("Replaying") as bar:
@@ -110,7 +110,7 @@ def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
             url = box.login()
         print_json({"url": url}) if as_json else click.echo(url)
         return 0
-    from server import maintenance  # noqa: PLC0415 - as above
+    from signalbox.server import maintenance  # noqa: PLC0415 - as above
 
     def show() -> int:
         if rotate:
@@ -135,7 +135,7 @@ def path(as_json: bool, data_dir: Path) -> None:
 
 
 def _serve() -> click.Command:
-    from server.settings import TABLE  # noqa: PLC0415 - as above
+    from signalbox.server.settings import TABLE  # noqa: PLC0415 - as above
 
     options = [click.Option([setting.option], help=setting.help) for setting in TABLE]
     options.append(click.Option(["--json"], is_flag=True, help="Print one JSON line when ready."))
@@ -163,7 +163,7 @@ def _report(report: dict[str, Any], as_json: bool) -> int:
 
 
 def _with_store(work: Callable[[], int]) -> int:
-    from server.model.errors import StoreError  # noqa: PLC0415 - as above
+    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - as above
 
     try:
         return work()

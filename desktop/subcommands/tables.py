@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from desktop.subcommands import complain, print_json, say, visible
+from signalbox.desktop.subcommands import complain, print_json, say, visible
 
 PAGE: Final = 1_000
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlencode
 
 import click
 
-import signalbox
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop.subcommands import (
     REJECTED,
     complain,
     connect,
@@ -23,11 +23,11 @@ from desktop.subcommands import (
     print_json,
     read_dir_option,
 )
-from desktop.subcommands.arguments import Literal, input_file
-from desktop.subcommands.moments import at_option
-from desktop.subcommands.progress import Bar
-from desktop.subcommands.tables import tell_compacted
-from server.usage import OneOf
+from signalbox.desktop.subcommands.arguments import Literal, input_file
+from signalbox.desktop.subcommands.moments import at_option
+from signalbox.desktop.subcommands.progress import Bar
+from signalbox.desktop.subcommands.tables import tell_compacted
+from signalbox.server.usage import OneOf
 
 BLOCK: Final = 64 * 1024
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
@@ -80,7 +80,7 @@ def import_(
         path = f"/commands/import?{urlencode(given)}"
         headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
         answer = box.request("POST", path, _blocks_of(file, bar), headers)
-        lines = [signalbox.decoded(line) for line in whole(answer)]
+        lines = [client.decoded(line) for line in whole(answer)]
     return _tell(lines, as_json)
 
 
@@ -98,7 +98,7 @@ def export(
         raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
     wanted = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
     with connect(data_dir) as box:
-        answer = box.request("GET", signalbox.address("export", wanted))
+        answer = box.request("GET", client.address("export", wanted))
         if compacted := answer.headers.get("Signalbox-Compacted"):
             tell_compacted([unquote(prefix) for prefix in compacted.split(", ")])
         for block in blocks(answer):
@@ -116,7 +116,7 @@ def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from parts
     except (OSError, HTTPException) as error:
-        raise signalbox.NotRunning(
+        raise client.NotRunning(
             "The server broke off its answer: it has ended, or the connection to it."
         ) from error
 

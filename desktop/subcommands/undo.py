@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import click
 
-import signalbox
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop.subcommands import (
     REJECTED,
     Function,
     attempt,
@@ -22,8 +22,8 @@ from desktop.subcommands import (
     shown,
     visible,
 )
-from desktop.subcommands.conflicts import SHOWN, Wish, conflicts
-from desktop.subcommands.past import DELETED
+from signalbox.desktop.subcommands.conflicts import SHOWN, Wish, conflicts
+from signalbox.desktop.subcommands.past import DELETED
 
 WORDS: Final = {"undo": "undone", "redo": "done again"}
 
@@ -83,7 +83,7 @@ def _reverse(
     with connect(data_dir, actor=actor) as box:
         try:
             acks = _send(box, type, of, keep, replace)
-        except signalbox.Rejected as error:
+        except client.Rejected as error:
             if error.code != "conflict" or not error.keys:
                 raise
             _tell_conflict(box, error, Wish(type, of, box.actor or ""), as_json)
@@ -96,13 +96,13 @@ def _reverse(
 
 
 def _send(
-    box: signalbox.Box, type: str, of: str | None, keep: tuple[str, ...], replace: dict[str, int]
+    box: client.Box, type: str, of: str | None, keep: tuple[str, ...], replace: dict[str, int]
 ) -> list[Record]:
     """As one transaction; an import that none can hold by its own ones, undone from the last."""
     command = box.undo if type == "undo" else box.redo
     try:
         return [command(of, keep=keep, replace=replace)]
-    except signalbox.Rejected as error:
+    except client.Rejected as error:
         batches = list(_batches(box, of)) if error.code == "too_large" and of else []
         if not batches:
             raise
@@ -114,13 +114,13 @@ def _send(
         replaced = {key: at for key, at in replace.items() if _touched(box, batch, key)}
         try:
             acks.append(command(batch["id"], keep=kept, replace=replaced))
-        except signalbox.Rejected as error:
+        except client.Rejected as error:
             if error.code != "nothing_to_undo":  # an earlier try came as far as this
                 raise
     return acks or [command(of, keep=keep, replace=replace)]
 
 
-def _batches(box: signalbox.Box, of: str) -> Iterator[Record]:
+def _batches(box: client.Box, of: str) -> Iterator[Record]:
     """Those of an import that have changed something, in order."""
     number = 1
     while (record := attempt(box, f"{of}-{number}")) is not None:
@@ -129,13 +129,13 @@ def _batches(box: signalbox.Box, of: str) -> Iterator[Record]:
         number += 1
 
 
-def _touched(box: signalbox.Box, batch: Record, key: str) -> bool:
+def _touched(box: client.Box, batch: Record, key: str) -> bool:
     history = "history/" + quote(key, safe="")
     items = box.query(history, before=batch["revision"] + 1, limit=1)["items"]
     return bool(items) and bool(items[0]["revision"] == batch["revision"])
 
 
-def _tell(box: signalbox.Box, type: str, identities: list[str]) -> None:
+def _tell(box: client.Box, type: str, identities: list[str]) -> None:
     """The commands that are undone or done again, by what is kept of them."""
     names = _reversed(box, identities)
     if type == "redo":  # what it reversed are undos, and nobody asked for those
@@ -148,14 +148,12 @@ def _tell(box: signalbox.Box, type: str, identities: list[str]) -> None:
         say(f"… and {len(names) - SHOWN:,} more")
 
 
-def _reversed(box: signalbox.Box, identities: list[str]) -> list[str]:
+def _reversed(box: client.Box, identities: list[str]) -> list[str]:
     records = [attempt(box, identity) or {} for identity in identities]
     return [name for record in records for name in record.get("of", [])]
 
 
-def _tell_conflict(
-    box: signalbox.Box, error: signalbox.Rejected, wish: Wish, as_json: bool
-) -> None:
+def _tell_conflict(box: client.Box, error: client.Rejected, wish: Wish, as_json: bool) -> None:
     """Each key with who changed it, what it is now, and what the wish would make of it."""
     found = conflicts(box, error.keys, wish)
     if as_json:

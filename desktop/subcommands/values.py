@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from desktop.subcommands import (
+from signalbox.desktop.subcommands import (
     NO_SUCH_KEY,
     complain,
     connect,
@@ -21,9 +21,9 @@ from desktop.subcommands import (
     visible,
     why_no_json,
 )
-from desktop.subcommands.arguments import Literal
-from desktop.subcommands.moments import at_option
-from ui import hidden
+from signalbox.desktop.subcommands.arguments import Literal
+from signalbox.desktop.subcommands.moments import at_option
+from signalbox.ui import hidden
 
 
 @click.command("get", cls=Literal)

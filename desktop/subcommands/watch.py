@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-import signalbox
-from desktop import foreign
-from desktop.subcommands import (
+from signalbox import client
+from signalbox.desktop import foreign
+from signalbox.desktop.subcommands import (
     connect,
     dumped,
     json_option,
@@ -19,8 +19,8 @@ from desktop.subcommands import (
     say,
     shown,
 )
-from desktop.subcommands.arguments import Literal
-from server.usage import whole
+from signalbox.desktop.subcommands.arguments import Literal
+from signalbox.server.usage import whole
 
 
 @click.command("watch", cls=Literal)
@@ -49,7 +49,7 @@ def watch(
                 return
 
 
-def _until(changes: Iterable[signalbox.Change], wanted: Any) -> Iterable[signalbox.Change]:
+def _until(changes: Iterable[client.Change], wanted: Any) -> Iterable[client.Change]:
     for change in changes:
         yield change
         if wanted is not None and not change.deleted and _canonical(change.value) == wanted:
@@ -65,7 +65,7 @@ def _canonical(value: Any) -> Any:
     return [_canonical(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _tell(change: signalbox.Change, as_json: bool, program: str | None) -> None:
+def _tell(change: client.Change, as_json: bool, program: str | None) -> None:
     fields = {name: value for name, value in change._asdict().items() if value is not None}
     fields = {"key": change.key, "value": change.value} | fields
     if change.deleted:

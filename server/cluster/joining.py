@@ -4,20 +4,20 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
-from server.cluster.node import Node
-from server.engines.address import Address, read_address
-from server.engines.base import SharedLog
-from server.engines.sqlite import SqliteEngine
-from server.model.errors import StoreError
-from server.runtime.threads import aside
-from server.settings import Settings
-from server.store.database import AWAITED, Database
+from signalbox.server.cluster.node import Node
+from signalbox.server.engines.address import Address, read_address
+from signalbox.server.engines.base import SharedLog
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.model.errors import StoreError
+from signalbox.server.runtime.threads import aside
+from signalbox.server.settings import Settings
+from signalbox.server.store.database import AWAITED, Database
 
 LOGS: Final = {
-    "nats": ("server.engines.jetstream.log", "JetStreamLog", "nats"),
-    "tls": ("server.engines.jetstream.log", "JetStreamLog", "nats"),
-    "redis": ("server.engines.redis.log", "RedisLog", "redis"),
-    "rediss": ("server.engines.redis.log", "RedisLog", "redis"),
+    "nats": ("signalbox.server.engines.jetstream.log", "JetStreamLog", "nats"),
+    "tls": ("signalbox.server.engines.jetstream.log", "JetStreamLog", "nats"),
+    "redis": ("signalbox.server.engines.redis.log", "RedisLog", "redis"),
+    "rediss": ("signalbox.server.engines.redis.log", "RedisLog", "redis"),
 }
 """Module, class, and what to install with us. Read in only where they are needed."""
 
@@ -58,7 +58,7 @@ def shared_log(address: Address) -> SharedLog:
     except ModuleNotFoundError as error:
         raise StoreError(
             f"The engine {address.scheme}:// needs the package {error.name}, which is not "
-            f"installed: pip install signalbox[{extra}]"
+            f"installed: pip install signalbox-app[{extra}]"
         ) from error
     log: SharedLog = made
     return log

@@ -13,22 +13,22 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from server.cluster.node_writer import NodeWriter
-from server.engines.address import Address
-from server.engines.base import Foundation, SharedLog, Standing, weakness
-from server.engines.replicated import Replicated
-from server.engines.sqlite import SqliteEngine
-from server.feed import Feed
-from server.model import errors
-from server.model.commands import Attempt
-from server.model.errors import SignalboxError, StoreError, Unavailable
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
-from server.model.times import iso
-from server.runtime.failures import sentence
-from server.settings import command_line
-from server.store import log
-from server.store.database import AWAITED, Database
+from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import Foundation, SharedLog, Standing, weakness
+from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.feed import Feed
+from signalbox.server.model import errors
+from signalbox.server.model.commands import Attempt
+from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.times import iso
+from signalbox.server.runtime.failures import sentence
+from signalbox.server.settings import command_line
+from signalbox.server.store import log
+from signalbox.server.store.database import AWAITED, Database
 
 GRACE_SECONDS: Final = 2.0
 """So long after losing the log commands wait for it; after that they are refused at once."""

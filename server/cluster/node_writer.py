@@ -14,25 +14,25 @@ import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
-from server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, Promises
-from server.engines.base import LogConflict, Unsettled
-from server.engines.replicated import Replicated
-from server.feed import Feed
-from server.model.commands import Attempt
-from server.model.errors import (
+from signalbox.server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, Promises
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.replicated import Replicated
+from signalbox.server.feed import Feed
+from signalbox.server.model.commands import Attempt
+from signalbox.server.model.errors import (
     NoRoom,
     SignalboxError,
     StoreError,
     Unavailable,
     Unknown,
 )
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
-from server.runtime.failures import sentence
-from server.write.group_commit import Group
-from server.write.pending import Patience, Waiting
-from server.write.writer import Writer
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.failures import sentence
+from signalbox.server.write.group_commit import Group
+from signalbox.server.write.pending import Patience, Waiting
+from signalbox.server.write.writer import Writer
 
 PATIENCE_SECONDS: Final = 10.0
 """How long a sender waits for an outcome."""

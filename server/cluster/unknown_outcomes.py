@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from server.feed import Feed
-from server.model.errors import Unavailable, Unknown
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
-from server.write.group_commit import Group
-from server.write.pending import Waiting
-from server.write.writer import Writer
+from signalbox.server.feed import Feed
+from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.write.group_commit import Group
+from signalbox.server.write.pending import Waiting
+from signalbox.server.write.writer import Writer
 
 UNWRITTEN: Final = "Nothing was written."
 IN_DOUBT: Final = (

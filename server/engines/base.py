@@ -5,8 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from server.model.events import Transaction
-from server.runtime.failures import Told
+from signalbox.server.model.events import Transaction
+from signalbox.server.runtime.failures import Told
 
 
 class LogConflict(Exception):

@@ -3,8 +3,8 @@
 import ssl
 from collections.abc import Mapping
 
-from server.model.errors import StoreError
-from server.runtime.failures import reason
+from signalbox.server.model.errors import StoreError
+from signalbox.server.runtime.failures import reason
 
 
 def load(context: ssl.SSLContext, given: Mapping[str, str]) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from server.engines.address import Address
-from server.engines.base import Standing
-from server.model.errors import Unavailable
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import Standing
+from signalbox.server.model.errors import Unavailable
 
 CUT_OFF_SECONDS: Final = 30.0
 """So long a server that answers, but is cut off, is asked again before another one is joined: it

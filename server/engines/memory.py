@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from server.engines.base import LogConflict
-from server.model.events import Transaction
+from signalbox.server.engines.base import LogConflict
+from signalbox.server.model.events import Transaction
 
 
 class MemoryEngine:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from server.engines.base import LogConflict, SharedLog, Unsettled
-from server.engines.sqlite import SqliteEngine
-from server.model.events import Transaction
+from signalbox.server.engines.base import LogConflict, SharedLog, Unsettled
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.model.events import Transaction
 
 
 class Replicated:

@@ -5,13 +5,13 @@ from typing import Final
 
 import apsw
 
-from server.engines.base import LogConflict
-from server.model.errors import Unavailable
-from server.model.events import Transaction
-from server.runtime.failures import reason
-from server.store import log
-from server.store.database import Database
-from server.store.disk_reserve import Room, is_deleting
+from signalbox.server.engines.base import LogConflict
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.events import Transaction
+from signalbox.server.runtime.failures import reason
+from signalbox.server.store import log
+from signalbox.server.store.database import Database
+from signalbox.server.store.disk_reserve import Room, is_deleting
 
 INLINE_CHANGES: Final = 500
 """Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from server.formats import csv_rows, env, json_object, ndjson, pairs
-from server.formats.text import EXPECTED, Row, first_line, opened
-from server.model.errors import Malformed, SignalboxError
+from signalbox.server.formats import csv_rows, env, json_object, ndjson, pairs
+from signalbox.server.formats.text import EXPECTED, Row, first_line, opened
+from signalbox.server.model.errors import Malformed, SignalboxError
 
 Read = Callable[[Iterator[bytes]], Iterator[list[Row]]]
 

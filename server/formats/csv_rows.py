@@ -5,9 +5,18 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from server.formats.text import EXPECTED, MAX_LINE, Line, Row, Taken, lines, made, strictly
-from server.model.commands import Command
-from server.model.errors import (
+from signalbox.server.formats.text import (
+    EXPECTED,
+    MAX_LINE,
+    Line,
+    Row,
+    Taken,
+    lines,
+    made,
+    strictly,
+)
+from signalbox.server.model.commands import Command
+from signalbox.server.model.errors import (
     Malformed,
     SignalboxError,
     TooLarge,

@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from server.formats.text import Line, Row, Taken, as_printed, lines, made, unambiguous
-from server.model import values
-from server.model.commands import Command
-from server.model.errors import Malformed, SignalboxError, quoted
+from signalbox.server.formats.text import Line, Row, Taken, as_printed, lines, made, unambiguous
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command
+from signalbox.server.model.errors import Malformed, SignalboxError, quoted
 
 QUOTES: Final = ("'", '"')
 _COMMENT: Final = re.compile(r"\s#.*", re.DOTALL)

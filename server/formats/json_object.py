@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from server.formats.text import EXPECTED, MAX_LINE, Row, too_long, with_line_feeds
-from server.model import values
-from server.model.commands import Command, setting
-from server.model.errors import (
+from signalbox.server.formats.text import EXPECTED, MAX_LINE, Row, too_long, with_line_feeds
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command, setting
+from signalbox.server.model.errors import (
     Malformed,
     SignalboxError,
     TooLarge,

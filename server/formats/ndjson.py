@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-from server.formats.text import MAX_LINE, Row, too_long, with_line_feeds
-from server.model import values
-from server.model.commands import TYPES
-from server.model.errors import SignalboxError
+from signalbox.server.formats.text import MAX_LINE, Row, too_long, with_line_feeds
+from signalbox.server.model import values
+from signalbox.server.model.commands import TYPES
+from signalbox.server.model.errors import SignalboxError
 
 MAX_RECORD: Final = 24 * 1024 * 1024
 """Of a line that is a whole transaction: its keys and values, and what stands around them."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from server.formats.text import Row, as_printed, lines, made
-from server.model import values
-from server.model.commands import Command
-from server.model.errors import Malformed, SignalboxError, quoted
+from signalbox.server.formats.text import Row, as_printed, lines, made
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command
+from signalbox.server.model.errors import Malformed, SignalboxError, quoted
 
 COMMENTS: Final = ("#", ";")
 """How a line begins that says nothing: see sysctl.conf(5)."""

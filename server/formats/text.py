@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from server.model import values
-from server.model.commands import Command, setting
-from server.model.errors import Malformed, SignalboxError, TooLarge
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command, setting
+from signalbox.server.model.errors import Malformed, SignalboxError, TooLarge
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of a line, and of what stands in several lines and belongs together."""

@@ -7,34 +7,34 @@ from typing import Any
 
 import bottle
 
-from server.feed import Feed
-from server.http.api import exports, queries
-from server.http.api.openapi import describe
-from server.http.api.streams import Streams
-from server.http.commands.compaction import compaction
-from server.http.commands.history_import import Recording
-from server.http.commands.import_preview import Kept, Previews
-from server.http.commands.imports import imports
-from server.http.commands.single import Commands
-from server.http.window.shell import Shell
-from server.http.wire.guard import Guard
-from server.http.wire.responses import (
+from signalbox.server.feed import Feed
+from signalbox.server.http.api import exports, queries
+from signalbox.server.http.api.openapi import describe
+from signalbox.server.http.api.streams import Streams
+from signalbox.server.http.commands.compaction import compaction
+from signalbox.server.http.commands.history_import import Recording
+from signalbox.server.http.commands.import_preview import Kept, Previews
+from signalbox.server.http.commands.imports import imports
+from signalbox.server.http.commands.single import Commands
+from signalbox.server.http.window.shell import Shell
+from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
     answer,
     refuse,
 )
-from server.model.errors import (
+from signalbox.server.model.errors import (
     Malformed,
     MethodNotAllowed,
     NoSuchThing,
     SignalboxError,
     quoted,
 )
-from server.read.read_model import ReadModel
-from server.runtime.clock import Clock
-from server.write.compactor import Compactor
-from server.write.writer import Writer
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import Clock
+from signalbox.server.write.compactor import Compactor
+from signalbox.server.write.writer import Writer
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]

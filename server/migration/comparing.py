@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from server.engines.base import Foundation
-from server.migration.copying import Progress
-from server.migration.places import PIECE, File, Log
-from server.model.events import Transaction
-from server.store import log, state
-from server.store.database import Database, transaction
+from signalbox.server.engines.base import Foundation
+from signalbox.server.migration.copying import Progress
+from signalbox.server.migration.places import PIECE, File, Log
+from signalbox.server.model.events import Transaction
+from signalbox.server.store import log, state
+from signalbox.server.store.database import Database, transaction
 
 MAX_DIFFERENCES: Final = 20
 CACHE: Final = 64_000

@@ -5,16 +5,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from server.engines.base import LogConflict
-from server.migration.places import PIECE, Log
-from server.model.errors import Conflict, TooLarge
-from server.model.events import (
+from signalbox.server.engines.base import LogConflict
+from signalbox.server.migration.places import PIECE, Log
+from signalbox.server.model.errors import Conflict, TooLarge
+from signalbox.server.model.events import (
     COMPACTED,
     Transaction,
     check_bytes,
     encode,
 )
-from server.settings import command_line
+from signalbox.server.settings import command_line
 
 FILLER: Final = "signalbox"
 """Who stands for what retention has removed."""

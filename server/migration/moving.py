@@ -5,15 +5,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
-from server.app import STORE_FILE, own
-from server.cluster.joining import shared_log
-from server.engines.base import Foundation
-from server.migration.comparing import differences
-from server.migration.copying import Progress, copy, measure
-from server.migration.places import File, Log, Place, Remote, read_place
-from server.model.errors import StoreError, Unavailable
-from server.settings import command_line
-from server.store.store_file import check_there
+from signalbox.server.app import STORE_FILE, own
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.base import Foundation
+from signalbox.server.migration.comparing import differences
+from signalbox.server.migration.copying import Progress, copy, measure
+from signalbox.server.migration.places import File, Log, Place, Remote, read_place
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.settings import command_line
+from signalbox.server.store.store_file import check_there
 
 
 class Moved(NamedTuple):

@@ -6,16 +6,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from server.app import STORE_FILE
-from server.engines.address import Address, AddressError, read_address
-from server.engines.base import Foundation, SharedLog, Unsettled
-from server.engines.sqlite import SqliteEngine
-from server.model import horizons
-from server.model.errors import StoreError, Unavailable
-from server.model.events import COMPACTED, Transaction, checksum
-from server.read.read_model import ReadModel
-from server.store import log
-from server.store.database import Database
+from signalbox.server.app import STORE_FILE
+from signalbox.server.engines.address import Address, AddressError, read_address
+from signalbox.server.engines.base import Foundation, SharedLog, Unsettled
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.model.events import COMPACTED, Transaction, checksum
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.store import log
+from signalbox.server.store.database import Database
 
 PATIENCE_SECONDS: Final = 30.0
 """For a server that is away."""
@@ -51,7 +51,7 @@ def read_place(text: str, data_dir: Path) -> Place:
 
 
 class Log(Protocol):
-    """What `server.engines.base.SharedLog` promises, as far as a migration needs it."""
+    """What `signalbox.server.engines.base.SharedLog` promises, as far as a migration needs it."""
 
     @property
     def shown(self) -> str: ...

@@ -5,8 +5,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from server.model.errors import Invalid, quoted
-from server.model.keys import RESERVED
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import RESERVED
 
 _UNITS: Final = {
     "s": 1_000,

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.model import values
-from server.model.errors import (
+from signalbox.server.model import values
+from signalbox.server.model.errors import (
     Invalid,
     Malformed,
     SignalboxError,
     TooLarge,
     quoted,
 )
-from server.model.keys import (
+from signalbox.server.model.keys import (
     KEY_SCHEMA,
     check_key,
     check_new_key,
@@ -24,7 +24,7 @@ from server.model.keys import (
     check_prefix,
     compile_pattern,
 )
-from server.model.validation import EXPECT, complaints
+from signalbox.server.model.validation import EXPECT, complaints
 
 MAX_BATCH: Final = 1_000
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from server.model import values
-from server.model.app_settings import check_setting
-from server.model.commands import (
+from signalbox.server.model import values
+from signalbox.server.model.app_settings import check_setting
+from signalbox.server.model.commands import (
     Add,
     Attempt,
     Batch,
@@ -24,7 +24,7 @@ from server.model.commands import (
     Set,
     Toggle,
 )
-from server.model.errors import (
+from signalbox.server.model.errors import (
     Conflict,
     Invalid,
     NoSuchThing,
@@ -32,7 +32,7 @@ from server.model.errors import (
     TooLarge,
     WrongType,
 )
-from server.model.keys import RESERVED, check_key
+from signalbox.server.model.keys import RESERVED, check_key
 
 MAX_CHANGES: Final = 100_000
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
@@ -161,7 +161,7 @@ def prepared(command: Command) -> Command | Put:
 def decide(state: State, command: Command | Put) -> Changes:
     """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
 
-    What restores, undoes or redoes is decided by the log, in `server.model.reversal`.
+    What restores, undoes or redoes is decided by the log, in `signalbox.server.model.reversal`.
 
     Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
     """

@@ -5,8 +5,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from server.model import checksums
-from server.model.errors import StoreError, TooLarge, UnknownVersion
+from signalbox.server.model import checksums
+from signalbox.server.model.errors import StoreError, TooLarge, UnknownVersion
 
 VERSION: Final = 2
 """The version of the events that this program writes: since the second they have a checksum."""

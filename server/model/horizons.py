@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from server.model.errors import Compacted
-from server.model.keys import (
+from signalbox.server.model.errors import Compacted
+from signalbox.server.model.keys import (
     LAST,
     RESERVED,
     RESERVED_END,

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Any, Final, NamedTuple
 
-from server.model.errors import (
+from signalbox.server.model.errors import (
     BLANK,
     JOINERS,
     SHOWN,

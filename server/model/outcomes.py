@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from server.model.commands import Attempt
-from server.model.errors import (
+from signalbox.server.model.commands import Attempt
+from signalbox.server.model.errors import (
     IdReused,
     SignalboxError,
     StoreError,
     is_remembered,
 )
-from server.model.events import (
+from signalbox.server.model.events import (
     REVERSING,
     Transaction,
     decode,

@@ -3,25 +3,25 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
-from server.model import horizons, values
-from server.model.commands import Redo, Restore, Undo
-from server.model.decide import (
+from signalbox.server.model import horizons, values
+from signalbox.server.model.commands import Redo, Restore, Undo
+from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_NAMED,
     Changes,
     check_size,
     check_store_revision,
 )
-from server.model.errors import (
+from signalbox.server.model.errors import (
     Compacted,
     Conflict,
     Invalid,
     NoSuchThing,
     NothingToUndo,
 )
-from server.model.events import REVERSING
-from server.model.horizons import Horizon
-from server.model.keys import compile_pattern
+from signalbox.server.model.events import REVERSING
+from signalbox.server.model.horizons import Horizon
+from signalbox.server.model.keys import compile_pattern
 
 NAMED: Final = 3
 """How many of the keys in the way a message tells about."""

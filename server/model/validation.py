@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.model.errors import quoted
+from signalbox.server.model.errors import quoted
 
 Kinds = Mapping[str, type[msgspec.Struct]]
 """From the name of each type of command to its fields."""

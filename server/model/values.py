@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from server.model.errors import Invalid, Malformed, TooLarge
+from signalbox.server.model.errors import Invalid, Malformed, TooLarge
 
 Decoded = TypeVar("Decoded")
 

@@ -12,19 +12,19 @@ from typing import Final, TypeVar
 import apsw
 import msgspec
 
-from server.model import horizons
-from server.model.horizons import Range
-from server.model.keys import LAST, RESERVED, after_prefix
-from server.read import search, tree
-from server.read.readers import Readers
-from server.read.search import (
+from signalbox.server.model import horizons
+from signalbox.server.model.horizons import Range
+from signalbox.server.model.keys import LAST, RESERVED, after_prefix
+from signalbox.server.read import search, tree
+from signalbox.server.read.readers import Readers
+from signalbox.server.read.search import (
     PAGE_BYTES,
     Filter,
     Item,
     Page,
     Question,
 )
-from server.store.key_counts import Counted, KeysAt
+from signalbox.server.store.key_counts import Counted, KeysAt
 
 Result = TypeVar("Result")
 

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from server.read import history, sparklines
-from server.read.sparklines import (
+from signalbox.server.read import history, sparklines
+from signalbox.server.read.sparklines import (
     SHORT,
     STATES,
     Trends,

@@ -5,12 +5,12 @@ from typing import Final
 
 import apsw
 
-from server.model.keys import LAST, RESERVED, RESERVED_END
-from server.read.search import Question
-from server.read.tree import Known
-from server.store import key_counts
-from server.store.key_counts import Counted
-from server.store.key_index import CountRange, KeyIndex
+from signalbox.server.model.keys import LAST, RESERVED, RESERVED_END
+from signalbox.server.read.search import Question
+from signalbox.server.read.tree import Known
+from signalbox.server.store import key_counts
+from signalbox.server.store.key_counts import Counted
+from signalbox.server.store.key_index import CountRange, KeyIndex
 
 
 class Present:

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from server.model import horizons, values
-from server.model.errors import Invalid, quoted
-from server.model.keys import Pattern, compile_pattern, is_key
+from signalbox.server.model import horizons, values
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import Pattern, compile_pattern, is_key
 
 CHUNK: Final = 5_000
 WALKED: Final = 100_000

@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 import apsw
 
-from server.model import horizons, reversal
-from server.model.horizons import Horizon
-from server.read import history
-from server.read.history import Diff, History
-from server.read.reversal_log import Logbook
+from signalbox.server.model import horizons, reversal
+from signalbox.server.model.horizons import Horizon
+from signalbox.server.read import history
+from signalbox.server.read.history import Diff, History
+from signalbox.server.read.reversal_log import Logbook
 
 Result = TypeVar("Result")
 

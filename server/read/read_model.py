@@ -10,22 +10,22 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from server.model import horizons, outcomes, reversal
-from server.model.commands import Timed
-from server.model.decide import Changes, Entry
-from server.model.events import Transaction, net_keys
-from server.model.keys import LAST, after_prefix, compile_pattern
-from server.model.outcomes import Outcome
-from server.read import search, tree
-from server.read.as_of import Past
-from server.read.current import Present
-from server.read.log_queries import LogQuestions
-from server.read.readers import Readers
-from server.read.reversal_log import Logbook
-from server.read.search import Filter, Item, Page
-from server.runtime.scheduling import breathe
-from server.store import log, state
-from server.store.database import Database, transaction
+from signalbox.server.model import horizons, outcomes, reversal
+from signalbox.server.model.commands import Timed
+from signalbox.server.model.decide import Changes, Entry
+from signalbox.server.model.events import Transaction, net_keys
+from signalbox.server.model.keys import LAST, after_prefix, compile_pattern
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read import search, tree
+from signalbox.server.read.as_of import Past
+from signalbox.server.read.current import Present
+from signalbox.server.read.log_queries import LogQuestions
+from signalbox.server.read.readers import Readers
+from signalbox.server.read.reversal_log import Logbook
+from signalbox.server.read.search import Filter, Item, Page
+from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.store import log, state
+from signalbox.server.store.database import Database, transaction
 
 Result = TypeVar("Result")
 

@@ -7,11 +7,11 @@ from weakref import WeakSet
 import apsw
 from gevent.threadpool import ThreadPool
 
-from server.model.errors import SignalboxError, Unavailable
-from server.read import search
-from server.runtime.failures import reason
-from server.store import log
-from server.store.database import Database
+from signalbox.server.model.errors import SignalboxError, Unavailable
+from signalbox.server.read import search
+from signalbox.server.runtime.failures import reason
+from signalbox.server.store import log
+from signalbox.server.store.database import Database
 
 Result = TypeVar("Result")
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from server.model import horizons
-from server.model.horizons import LAST_REVISION, Horizon
-from server.model.keys import RESERVED, RESERVED_END, compile_pattern
-from server.model.reversal import Done, Effect
-from server.read import history
-from server.store import log
+from signalbox.server.model import horizons
+from signalbox.server.model.horizons import LAST_REVISION, Horizon
+from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
+from signalbox.server.model.reversal import Done, Effect
+from signalbox.server.read import history
+from signalbox.server.store import log
 
 CHUNK: Final = 5_000
 

@@ -8,15 +8,15 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgspec
 
-from server.model.errors import Invalid, quoted
-from server.model.keys import (
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import (
     RESERVED,
     RESERVED_END,
     Pattern,
     compile_pattern,
     is_key,
 )
-from server.model.values import TYPES
+from signalbox.server.model.values import TYPES
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024

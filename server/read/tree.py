@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from server.model.keys import RESERVED, after_prefix
+from signalbox.server.model.keys import RESERVED, after_prefix
 
 Known = tuple[str, int]
 """A key and its rank."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple
 
-from server.model.times import iso
+from signalbox.server.model.times import iso
 
 DAY: Final = 86_400.0
 AFTER_A_START: Final = 400 * DAY

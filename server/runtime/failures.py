@@ -9,7 +9,7 @@ from typing import Final
 
 import apsw
 
-from server.model.errors import DamagedStore, SignalboxError, StoreError
+from signalbox.server.model.errors import DamagedStore, SignalboxError, StoreError
 
 DAMAGED: Final = (
     apsw.CorruptError,

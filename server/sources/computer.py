@@ -12,14 +12,14 @@ import psutil
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
-from server.feed import Feed
-from server.model.app_settings import COMPUTER, RETENTION, ComputerSetting
-from server.model.commands import Attempt, Batch, Set
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
-from server.runtime.failures import reason
-from server.write.writer import Writer
+from signalbox.server.feed import Feed
+from signalbox.server.model.app_settings import COMPUTER, RETENTION, ComputerSetting
+from signalbox.server.model.commands import Attempt, Batch, Set
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.failures import reason
+from signalbox.server.write.writer import Writer
 
 ACTOR: Final = "computer"
 KEPT: Final = f"{RETENTION}.computer"

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import apsw
 
-from server.model.checksums import of_row
-from server.model.errors import StoreError, Unavailable, UnknownVersion
-from server.runtime.failures import DAMAGED, damaged, reason
-from server.store import ballast, lost_store, store_file
-from server.store.file_watch import Presence
+from signalbox.server.model.checksums import of_row
+from signalbox.server.model.errors import StoreError, Unavailable, UnknownVersion
+from signalbox.server.runtime.failures import DAMAGED, damaged, reason
+from signalbox.server.store import ballast, lost_store, store_file
+from signalbox.server.store.file_watch import Presence
 
 SCHEMA_VERSION: Final = 3
 HOST: Final = 15

@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from server.model.errors import NoRoom
-from server.model.events import Transaction
-from server.store import ballast
-from server.store.ballast import free
-from server.store.database import Database
+from signalbox.server.model.errors import NoRoom
+from signalbox.server.model.events import Transaction
+from signalbox.server.store import ballast
+from signalbox.server.store.ballast import free
+from signalbox.server.store.database import Database
 
 MOST: Final = 64 * 1024 * 1024
 """Bytes that are left for deleting every key, at most: for all that one command may delete, where

@@ -8,10 +8,10 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from server.model import checksums
-from server.model.events import VERSION, WITHOUT_CHECKSUM
-from server.runtime.failures import DAMAGED
-from server.store.database import SEALED, UNSEALED, Database
+from signalbox.server.model import checksums
+from signalbox.server.model.events import VERSION, WITHOUT_CHECKSUM
+from signalbox.server.runtime.failures import DAMAGED
+from signalbox.server.store.database import SEALED, UNSEALED, Database
 
 SHOWN: Final = 60
 """Characters of a value that a problem repeats."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from server.store.key_index import CountRange, KeyIndex
+from signalbox.server.store.key_index import CountRange, KeyIndex
 
 EVERY: Final = 1_000
 """Keys that came or went between two revisions of which the counts are kept."""

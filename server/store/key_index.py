@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from server.model.keys import LAST
+from signalbox.server.model.keys import LAST
 
 BUCKET: Final = 128
 

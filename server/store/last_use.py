@@ -10,9 +10,9 @@ from typing import Final
 import apsw
 import msgspec
 
-from server.runtime.clock import DAY, EARLIEST, Trial
-from server.store import log
-from server.store.database import PUT_META
+from signalbox.server.runtime.clock import DAY, EARLIEST, Trial
+from signalbox.server.store import log
+from signalbox.server.store.database import PUT_META
 
 LAST_RUN: Final = "last_run"
 SEEN: Final = "seen"

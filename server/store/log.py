@@ -9,7 +9,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from server.model.events import (
+from signalbox.server.model.events import (
     REVERSING,
     VERSION,
     Change,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from server.model.errors import StoreError
+from signalbox.server.model.errors import StoreError
 
 SIGN: Final = "-made"
 """Ending of the name of the file that tells of a store."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Final
 
-from server.model.errors import StoreError
-from server.runtime.failures import reason
-from server.store import lost_store, store_file
+from signalbox.server.model.errors import StoreError
+from signalbox.server.runtime.failures import reason
+from signalbox.server.store import lost_store, store_file
 
 TRIES: Final = 5
 LOG_HEADER: Final = 32

@@ -6,8 +6,8 @@ from typing import Final
 import apsw
 import msgspec
 
-from server.model.decide import Entry
-from server.model.keys import after_prefix
+from signalbox.server.model.decide import Entry
+from signalbox.server.model.keys import after_prefix
 
 
 def entry(connection: apsw.Connection, key: str) -> Entry | None:

@@ -10,9 +10,9 @@ from typing import Final
 
 import apsw
 
-from server.model.errors import StoreError
-from server.store import lost_store
-from server.store.wal_file import hidden_commits
+from signalbox.server.model.errors import StoreError
+from signalbox.server.store import lost_store
+from signalbox.server.store.wal_file import hidden_commits
 
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""

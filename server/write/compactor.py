@@ -11,19 +11,19 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
-from server.feed import Feed
-from server.model.app_settings import RETENTION
-from server.model.events import Transaction
-from server.model.outcomes import Outcome
-from server.model.times import iso
-from server.read.read_model import ReadModel
-from server.runtime.clock import Clock
-from server.runtime.scheduling import breathe
-from server.store import last_use
-from server.store.database import CHECKPOINT_PAGES, checkpoint_every
-from server.write import retention
-from server.write.retention import Plan, Removed, Step
-from server.write.writer import Writer
+from signalbox.server.feed import Feed
+from signalbox.server.model.app_settings import RETENTION
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.times import iso
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import Clock
+from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.store import last_use
+from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
+from signalbox.server.write import retention
+from signalbox.server.write.retention import Plan, Removed, Step
+from signalbox.server.write.writer import Writer
 
 EVERY_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.01

@@ -5,24 +5,24 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from server.model.commands import Attempt, Timed
-from server.model.decide import (
+from signalbox.server.model.commands import Attempt, Timed
+from signalbox.server.model.decide import (
     Changes,
     Entry,
     Layer,
     decide,
 )
-from server.model.errors import (
+from signalbox.server.model.errors import (
     IdReused,
     Internal,
     Invalid,
     SignalboxError,
 )
-from server.model.events import Change, Transaction, check_bytes
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
-from server.runtime.failures import reason
-from server.runtime.scheduling import breathe
+from signalbox.server.model.events import Change, Transaction, check_bytes
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.scheduling import breathe
 
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""

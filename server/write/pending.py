@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import gevent
 
-from server.model.commands import Attempt
-from server.model.outcomes import Outcome
+from signalbox.server.model.commands import Attempt
+from signalbox.server.model.outcomes import Outcome
 
 
 class Patience(NamedTuple):

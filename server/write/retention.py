@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from server.model import horizons
-from server.model.app_settings import RETENTION, RetentionSetting, milliseconds
-from server.model.horizons import LAST_REVISION, Horizon
-from server.model.keys import after_prefix
-from server.read import history
-from server.store import last_use
-from server.store.database import seal
+from signalbox.server.model import horizons
+from signalbox.server.model.app_settings import RETENTION, RetentionSetting, milliseconds
+from signalbox.server.model.horizons import LAST_REVISION, Horizon
+from signalbox.server.model.keys import after_prefix
+from signalbox.server.read import history
+from signalbox.server.store import last_use
+from signalbox.server.store.database import seal
 
 DEFAULT: Final = RetentionSetting(max_age="365d")
 

@@ -12,21 +12,21 @@ import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
-from server.engines.base import Engine, LogConflict
-from server.feed import Feed
-from server.model.commands import Attempt, Timed
-from server.model.errors import (
+from signalbox.server.engines.base import Engine, LogConflict
+from signalbox.server.feed import Feed
+from signalbox.server.model.commands import Attempt, Timed
+from signalbox.server.model.errors import (
     Busy,
     Conflict,
     NoRoom,
     SignalboxError,
 )
-from server.model.events import Transaction
-from server.model.outcomes import Outcome, of_transaction
-from server.read.read_model import ReadModel
-from server.runtime.scheduling import rest
-from server.write.group_commit import Group, as_refusal
-from server.write.pending import Patience, Waiting
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.outcomes import Outcome, of_transaction
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.scheduling import rest
+from signalbox.server.write.group_commit import Group, as_refusal
+from signalbox.server.write.pending import Patience, Waiting
 
 MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from server.store.database import Database
+from signalbox.server.store.database import Database
 
 EACH: Final = 100
 """Changes in a transaction."""

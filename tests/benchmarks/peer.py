@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.store.database import Database
+from signalbox.server.store.database import Database
 
 TURNS = 3
 """Of the event loop before a commit: those who were just answered send again and share it."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import perf_counter
 
 from ndjson import key, value
-from server.http.commands.import_batches import BATCH_LINES
-from server.store.database import Database
+from signalbox.server.http.commands.import_batches import BATCH_LINES
+from signalbox.server.store.database import Database
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from server.store.database import Database, transaction
+from signalbox.server.store.database import Database, transaction
 
 
 def main() -> None:

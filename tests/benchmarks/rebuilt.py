@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from server import maintenance
+from signalbox.server import maintenance
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from programs import memory
-from server import maintenance
+from signalbox.server import maintenance
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 `python preloader.py FD`: on the socket FD come arguments, environment and four descriptors: the new
 server's stdin, stdout and stderr, and a pipe on which its pid and in the end its exit status are
 told. What a start costs is loading the program, for the most part; nothing else is shared. Limits
-of the program can be given as well, by their names, such as {"server.app.PATIENCE_SECONDS": 1.0}.
+of the program can be given as well, by the full names of its constants.
 """
 
-# As in `server.__main__`, of which this is the beginning.
+# As in `signalbox.server.__main__`, of which this is the beginning.
 from gevent import monkey
 
 monkey.patch_all()
@@ -21,7 +21,7 @@ from typing import Any  # noqa: E402
 
 import gevent.os  # noqa: E402
 
-from server.__main__ import main  # noqa: E402
+from signalbox.server.__main__ import main  # noqa: E402
 
 LARGEST = 1 << 20
 # Those of gevent would begin a hub, which is to begin in the server.

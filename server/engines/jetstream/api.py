@@ -13,13 +13,13 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from server.engines import certificates
-from server.engines.address import Address
-from server.engines.base import Foundation, Standing, weakness
-from server.engines.hosts import CutOff
-from server.engines.jetstream.connection import Connection, Gone, decoded
-from server.model.errors import StoreError
-from server.runtime.failures import reason
+from signalbox.server.engines import certificates
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import Foundation, Standing, weakness
+from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.jetstream.connection import Connection, Gone, decoded
+from signalbox.server.model.errors import StoreError
+from signalbox.server.runtime.failures import reason
 
 SECONDS: Final = 3.0
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)

@@ -8,16 +8,16 @@ from typing import Final
 import nats.errors
 from nats.aio.msg import Msg
 
-from server.engines.jetstream.api import GONE, Answer
-from server.engines.jetstream.connection import (
+from signalbox.server.engines.jetstream.api import GONE, Answer
+from signalbox.server.engines.jetstream.connection import (
     Arrivals,
     Connection,
     Gone,
     decoded,
 )
-from server.model.errors import Unavailable
-from server.model.events import Transaction, encode
-from server.runtime.failures import reason
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.events import Transaction, encode
+from signalbox.server.runtime.failures import reason
 
 SECONDS: Final = 3.0
 """For each answer."""

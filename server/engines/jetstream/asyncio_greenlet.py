@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.selectors import GeventSelector
 
-from server.runtime.failures import Told
+from signalbox.server.runtime.failures import Told
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from server.runtime.failures import Told
+from signalbox.server.runtime.failures import Told
 
 Answered = TypeVar("Answered")
 

@@ -13,25 +13,31 @@ from typing import Any, Final, TypeVar
 
 import nats.errors
 
-from server.engines.address import Address
-from server.engines.base import Foundation, LogConflict, Standing, Unsettled, nothing_known
-from server.engines.hosts import CutOff, Hosts
-from server.engines.jetstream import api
-from server.engines.jetstream.api import (
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import (
+    Foundation,
+    LogConflict,
+    Standing,
+    Unsettled,
+    nothing_known,
+)
+from signalbox.server.engines.hosts import CutOff, Hosts
+from signalbox.server.engines.jetstream import api
+from signalbox.server.engines.jetstream.api import (
     GONE,
     Answer,
     ask,
     closed,
     opened,
 )
-from server.engines.jetstream.append import Appender, Sent
-from server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
-from server.engines.jetstream.connection import Connection
-from server.engines.jetstream.quorum import check_majority, confirmed
-from server.engines.jetstream.read import Pull, direct, one_by_one
-from server.model.errors import Unavailable
-from server.model.events import Transaction, decode_all
-from server.runtime.failures import reason
+from signalbox.server.engines.jetstream.append import Appender, Sent
+from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from signalbox.server.engines.jetstream.connection import Connection
+from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
+from signalbox.server.engines.jetstream.read import Pull, direct, one_by_one
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.events import Transaction, decode_all
+from signalbox.server.runtime.failures import reason
 
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""

@@ -8,8 +8,8 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from server.engines.jetstream.api import Answer
-from server.engines.jetstream.connection import (
+from signalbox.server.engines.jetstream.api import Answer
+from signalbox.server.engines.jetstream.connection import (
     Arrivals,
     Connection,
     Gone,

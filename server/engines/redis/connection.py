@@ -30,11 +30,11 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from server.engines import certificates
-from server.engines.address import Address
-from server.engines.base import Unsettled
-from server.model.errors import StoreError, Unavailable
-from server.runtime.failures import Told, reason
+from signalbox.server.engines import certificates
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import Unsettled
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.runtime.failures import Told, reason
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""

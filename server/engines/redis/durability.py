@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from server.engines.redis.connection import said, setting
-from server.model.errors import StoreError
+from signalbox.server.engines.redis.connection import said, setting
+from signalbox.server.model.errors import StoreError
 
 _SYNCS: Final = {
     "always": ("on disk before acknowledged", True),

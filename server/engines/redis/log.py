@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from server.engines.address import Address
-from server.engines.base import (
+from signalbox.server.engines.address import Address
+from signalbox.server.engines.base import (
     Foundation,
     LogConflict,
     Standing,
@@ -22,9 +22,9 @@ from server.engines.base import (
     nothing_known,
     weakness,
 )
-from server.engines.hosts import Hosts
-from server.engines.redis import durability, replication
-from server.engines.redis.connection import (
+from signalbox.server.engines.hosts import Hosts
+from signalbox.server.engines.redis import durability, replication
+from signalbox.server.engines.redis.connection import (
     FOREIGN,
     REPLACED,
     SECONDS,
@@ -37,8 +37,8 @@ from server.engines.redis.connection import (
     opened,
     unless_closed,
 )
-from server.model.errors import StoreError, Unavailable
-from server.model.events import Transaction, decode_all, encode
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.model.events import Transaction, decode_all, encode
 
 BLOCK_MS: Final = 1_000
 PIECE: Final = 1_000

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import Any, Final
 
-from server.engines.hosts import CutOff
-from server.engines.redis.connection import setting
-from server.model.errors import StoreError, Unavailable
+from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.redis.connection import setting
+from signalbox.server.model.errors import StoreError, Unavailable
 
 HEARD_SECONDS: Final = 3
 """Replicas answer their master once a second; one that is silent for longer does not count."""

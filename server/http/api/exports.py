@@ -11,18 +11,18 @@ from urllib.parse import quote
 import bottle
 import msgspec
 
-from server.formats.csv_rows import guarded
-from server.formats.env import written
-from server.http.api import history_export
-from server.http.api.queries import given_to, left_out, revision_behind
-from server.http.wire.responses import HEADERS
-from server.model import horizons
-from server.model.errors import Conflict, Invalid
-from server.model.keys import compile_pattern
-from server.model.times import iso
-from server.model.values import type_of
-from server.read.read_model import ReadModel
-from server.read.search import (
+from signalbox.server.formats.csv_rows import guarded
+from signalbox.server.formats.env import written
+from signalbox.server.http.api import history_export
+from signalbox.server.http.api.queries import given_to, left_out, revision_behind
+from signalbox.server.http.wire.responses import HEADERS
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import Conflict, Invalid
+from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.times import iso
+from signalbox.server.model.values import type_of
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.search import (
     Filter,
     Item,
     Question,

@@ -5,13 +5,13 @@ from typing import Final
 
 import msgspec
 
-from server.http.api import schemas
-from server.http.api.sse import change_of
-from server.model.events import COMPACTED, Transaction
-from server.model.keys import Pattern
-from server.model.times import iso
-from server.read.read_model import ReadModel
-from server.runtime.scheduling import breathe
+from signalbox.server.http.api import schemas
+from signalbox.server.http.api.sse import change_of
+from signalbox.server.model.events import COMPACTED, Transaction
+from signalbox.server.model.keys import Pattern
+from signalbox.server.model.times import iso
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.scheduling import breathe
 
 TRANSACTIONS: Final = 500
 

@@ -6,16 +6,16 @@ from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
-from server import __version__
-from server.http.api import schemas, status_schemas
-from server.http.api.parameters import (
+from signalbox.server import __version__
+from signalbox.server.http.api import schemas, status_schemas
+from signalbox.server.http.api.parameters import (
     ACTOR,
     FORMS,
     ID,
     PARAMETERS,
     ROUTES,
 )
-from server.http.api.schemas import (
+from signalbox.server.http.api.schemas import (
     EVENTS,
     Accepted,
     AcceptedAttempt,
@@ -39,10 +39,10 @@ from server.http.api.schemas import (
     Tree,
     Unknown,
 )
-from server.http.api.status_schemas import Status
-from server.http.commands.imports import MEDIA_TYPES
-from server.model.commands import TYPES, Command
-from server.model.keys import KEY_SCHEMA
+from signalbox.server.http.api.status_schemas import Status
+from signalbox.server.http.commands.imports import MEDIA_TYPES
+from signalbox.server.model.commands import TYPES, Command
+from signalbox.server.model.keys import KEY_SCHEMA
 
 Schema = dict[str, Any]
 

@@ -3,12 +3,12 @@
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from server.formats import READERS
-from server.formats.text import ENCODINGS
-from server.model.errors import Invalid, quoted
-from server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
-from server.model.values import TYPES
-from server.read.search import MAX_SEARCH, SORTS
+from signalbox.server.formats import READERS
+from signalbox.server.formats.text import ENCODINGS
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
+from signalbox.server.model.values import TYPES
+from signalbox.server.read.search import MAX_SEARCH, SORTS
 
 MAX_PARAMETERS: Final = 50
 MAX_LIMIT: Final = 1_000

@@ -7,17 +7,17 @@ from typing import Any, Final
 import bottle
 import msgspec
 
-from server.http.api import schemas
-from server.http.api.parameters import Parameters, limit, parameters
-from server.http.wire.responses import HEADERS, is_known
-from server.model import horizons
-from server.model.errors import Invalid, NoSuchThing, quoted
-from server.model.keys import check_key, check_prefix
-from server.model.times import iso
-from server.read.history import Difference, Version
-from server.read.read_model import ReadModel
-from server.read.search import Filter, Item
-from server.read.tree import Child
+from signalbox.server.http.api import schemas
+from signalbox.server.http.api.parameters import Parameters, limit, parameters
+from signalbox.server.http.wire.responses import HEADERS, is_known
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import Invalid, NoSuchThing, quoted
+from signalbox.server.model.keys import check_key, check_prefix
+from signalbox.server.model.times import iso
+from signalbox.server.read.history import Difference, Version
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.search import Filter, Item
+from signalbox.server.read.tree import Child
 
 
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:

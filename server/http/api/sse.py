@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from server.http.api import schemas
-from server.model.events import Change, Transaction
-from server.model.keys import Pattern
-from server.model.times import iso
-from server.read.search import Item
+from signalbox.server.http.api import schemas
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.model.keys import Pattern
+from signalbox.server.model.times import iso
+from signalbox.server.read.search import Item
 
 
 def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:

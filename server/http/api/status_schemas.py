@@ -1,6 +1,6 @@
 """What `/queries/status` answers, from which its description is made."""
 
-from server.http.api.schemas import (
+from signalbox.server.http.api.schemas import (
     Clock,
     Retention,
     Shape,

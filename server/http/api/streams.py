@@ -12,22 +12,22 @@ from typing import Any, Final, NamedTuple
 import gevent
 from gevent.event import Event
 
-from server.feed import Feed
-from server.http.api import sse
-from server.http.api.parameters import parameters
-from server.http.wire.connection import on_end_of_file, send_all, send_now
-from server.http.wire.responses import (
+from signalbox.server.feed import Feed
+from signalbox.server.http.api import sse
+from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.wire.connection import on_end_of_file, send_all, send_now
+from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
     raw_head,
     refuse,
 )
-from server.model import horizons
-from server.model.errors import Invalid, SignalboxError
-from server.model.events import Transaction
-from server.model.keys import Pattern, compile_pattern
-from server.model.outcomes import Outcome
-from server.read.read_model import ReadModel
+from signalbox.server.model import horizons
+from signalbox.server.model.errors import Invalid, SignalboxError
+from signalbox.server.model.events import Transaction
+from signalbox.server.model.keys import Pattern, compile_pattern
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read.read_model import ReadModel
 
 HEARTBEAT_SECONDS: Final = 12.0
 LOG_TRANSACTIONS: Final = 200

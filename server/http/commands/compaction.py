@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from server.http.api.parameters import parameters
-from server.http.wire.responses import StartResponse, answer
-from server.write.compactor import Compactor
+from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.wire.responses import StartResponse, answer
+from signalbox.server.write.compactor import Compactor
 
 Route = Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from server.model.errors import Conflict, Invalid
-from server.model.events import (
+from signalbox.server.model.errors import Conflict, Invalid
+from signalbox.server.model.events import (
     COMPACTED,
     Change,
     Transaction,

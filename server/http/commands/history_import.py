@@ -7,24 +7,24 @@ from typing import Final
 
 import apsw
 
-from server.engines.base import Unsettled
-from server.formats.text import Row
-from server.http.commands.continuation import (
+from signalbox.server.engines.base import Unsettled
+from signalbox.server.formats.text import Row
+from signalbox.server.http.commands.continuation import (
     COMPARED,
     Comparison,
     not_atomic,
     twice,
     with_news,
 )
-from server.http.commands.history_line import record_of
-from server.http.commands.import_batches import located
-from server.http.commands.line_reader import RowReader
-from server.model.errors import SignalboxError, Unavailable
-from server.model.events import Transaction
-from server.read.read_model import ReadModel
-from server.runtime.scheduling import breathe
-from server.store import log, state
-from server.write.writer import MAX_GROUP, Writer
+from signalbox.server.http.commands.history_line import record_of
+from signalbox.server.http.commands.import_batches import located
+from signalbox.server.http.commands.line_reader import RowReader
+from signalbox.server.model.errors import SignalboxError, Unavailable
+from signalbox.server.model.events import Transaction
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.store import log, state
+from signalbox.server.write.writer import MAX_GROUP, Writer
 
 PIECE_BYTES: Final = 1024 * 1024
 """Of lines that are appended together."""

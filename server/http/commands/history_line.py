@@ -6,23 +6,23 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from server.formats.ndjson import MAX_RECORD, RECORD
-from server.formats.text import Row, too_long
-from server.model import values
-from server.model.app_settings import check_setting
-from server.model.commands import check_actor, check_id
-from server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
-from server.model.errors import (
+from signalbox.server.formats.ndjson import MAX_RECORD, RECORD
+from signalbox.server.formats.text import Row, too_long
+from signalbox.server.model import values
+from signalbox.server.model.app_settings import check_setting
+from signalbox.server.model.commands import check_actor, check_id
+from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
+from signalbox.server.model.errors import (
     Invalid,
     Malformed,
     SignalboxError,
     TooLarge,
     quoted,
 )
-from server.model.events import REVERSING, Change, Transaction
-from server.model.keys import check_key
-from server.model.times import milliseconds
-from server.runtime.scheduling import breathe
+from signalbox.server.model.events import REVERSING, Change, Transaction
+from signalbox.server.model.keys import check_key
+from signalbox.server.model.times import milliseconds
+from signalbox.server.runtime.scheduling import breathe
 
 SLICE: Final = 1_000
 """Changes checked before others get a turn."""

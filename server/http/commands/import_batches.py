@@ -2,9 +2,9 @@
 
 from typing import Final, NamedTuple
 
-from server.model import values
-from server.model.commands import Command, Put
-from server.model.decide import (
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command, Put
+from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
     Changes,
@@ -13,8 +13,8 @@ from server.model.decide import (
     decide,
     too_many,
 )
-from server.model.errors import SignalboxError, TooLarge
-from server.runtime.scheduling import breathe
+from signalbox.server.model.errors import SignalboxError, TooLarge
+from signalbox.server.runtime.scheduling import breathe
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024

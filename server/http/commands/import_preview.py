@@ -14,39 +14,39 @@ import apsw
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from server.formats import File
-from server.formats.text import Row
-from server.http.commands.continuation import (
+from signalbox.server.formats import File
+from signalbox.server.formats.text import Row
+from signalbox.server.http.commands.continuation import (
     Comparison,
     not_atomic,
     twice,
     with_news,
 )
-from server.http.commands.history_line import is_record, record_of
-from server.http.commands.import_batches import located, room
-from server.http.commands.import_repeats import Repeats
-from server.http.commands.imports import (
+from signalbox.server.http.commands.history_line import is_record, record_of
+from signalbox.server.http.commands.import_batches import located, room
+from signalbox.server.http.commands.import_repeats import Repeats
+from signalbox.server.http.commands.imports import (
     IDLE_SECONDS,
     PROGRESS_SECONDS,
     SPOOLED,
     command_of,
     trouble,
 )
-from server.http.commands.line_reader import BLOCK, RowReader
-from server.model import outcomes, values
-from server.model.commands import Command, Put
-from server.model.decide import (
+from signalbox.server.http.commands.line_reader import BLOCK, RowReader
+from signalbox.server.model import outcomes, values
+from signalbox.server.model.commands import Command, Put
+from signalbox.server.model.decide import (
     MAX_CHANGES,
     Changes,
     Entry,
     decide,
     too_many,
 )
-from server.model.errors import IdReused, SignalboxError, Unavailable
-from server.model.events import Transaction
-from server.read.read_model import ReadModel
-from server.store import log, state
-from server.write.writer import Writer
+from signalbox.server.model.errors import IdReused, SignalboxError, Unavailable
+from signalbox.server.model.events import Transaction
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.store import log, state
+from signalbox.server.write.writer import Writer
 
 
 class Kept(File):

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from server.formats.text import Row
-from server.model.errors import IdReused, rebuilt
+from signalbox.server.formats.text import Row
+from signalbox.server.model.errors import IdReused, rebuilt
 
 Find = Callable[[str], tuple[bytes, dict[str, Any]] | None]
 """The fingerprint and the first answer of a command id, where they are remembered."""

@@ -10,11 +10,11 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from server.formats import File
-from server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
-from server.http.api.parameters import parameters
-from server.http.commands.history_line import is_record
-from server.http.commands.import_batches import (
+from signalbox.server.formats import File
+from signalbox.server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
+from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.commands.history_line import is_record
+from signalbox.server.http.commands.import_batches import (
     SLICE,
     Batch,
     Line,
@@ -23,11 +23,11 @@ from server.http.commands.import_batches import (
     room,
     too_much,
 )
-from server.http.commands.import_repeats import Rows, rows_in
-from server.http.commands.line_reader import RowReader
-from server.http.commands.single import DEFAULT_ACTORS, check_media_type
-from server.http.wire.responses import HEADERS, StartResponse, refuse
-from server.model.commands import (
+from signalbox.server.http.commands.import_repeats import Rows, rows_in
+from signalbox.server.http.commands.line_reader import RowReader
+from signalbox.server.http.commands.single import DEFAULT_ACTORS, check_media_type
+from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
+from signalbox.server.model.commands import (
     Attempt,
     Command,
     Put,
@@ -35,18 +35,18 @@ from server.model.commands import (
     check_actor,
     read_line,
 )
-from server.model.decide import MAX_TRANSACTION_BYTES, prepared
-from server.model.errors import (
+from signalbox.server.model.decide import MAX_TRANSACTION_BYTES, prepared
+from signalbox.server.model.errors import (
     Invalid,
     SignalboxError,
     TornBody,
     Unavailable,
     rebuilt,
 )
-from server.model.outcomes import Outcome
-from server.runtime.scheduling import rest
-from server.write.pending import Waiting
-from server.write.writer import Writer
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.runtime.scheduling import rest
+from signalbox.server.write.pending import Waiting
+from signalbox.server.write.writer import Writer
 
 IDLE_SECONDS: Final = 0.5
 """A sender that pauses for so long has its lines applied."""
@@ -243,7 +243,7 @@ class Import:
 
 
 class History(Protocol):
-    """An import of transactions instead of commands; see `server.http.commands.history_import`."""
+    """An import of transactions instead of commands; see `history_import`."""
 
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
@@ -251,7 +251,7 @@ class History(Protocol):
 
 
 class Preview(Protocol):
-    """What an import would do; see `server.http.commands.import_preview`."""
+    """What an import would do; see `signalbox.server.http.commands.import_preview`."""
 
     def __call__(
         self, reader: RowReader, kept: Any, identity: str, atomic: bool

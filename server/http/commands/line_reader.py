@@ -7,11 +7,11 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from server.formats import File
-from server.formats.text import Row
-from server.model.errors import Internal
-from server.runtime.failures import reason
-from server.runtime.scheduling import rest
+from signalbox.server.formats import File
+from signalbox.server.formats.text import Row
+from signalbox.server.model.errors import Internal
+from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.scheduling import rest
 
 BLOCK: Final = 64 * 1024
 LOOK_SECONDS: Final = 0.5

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any, Final
 
-from server.http.wire.responses import StartResponse, answer, refuse
-from server.model import values
-from server.model.commands import read_attempt
-from server.model.decide import judged
-from server.model.errors import (
+from signalbox.server.http.wire.responses import StartResponse, answer, refuse
+from signalbox.server.model import values
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.decide import judged
+from signalbox.server.model.errors import (
     Busy,
     ContentCoding,
     Malformed,
@@ -17,9 +17,9 @@ from server.model.errors import (
     TooLarge,
     TornBody,
 )
-from server.model.outcomes import Outcome
-from server.write.pending import Waiting
-from server.write.writer import Writer
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.write.pending import Waiting
+from signalbox.server.write.writer import Writer
 
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_BODIES: Final = 4 * MAX_BODY

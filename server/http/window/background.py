@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import gevent
 
-from server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import breathe
 
 Each = TypeVar("Each")
 

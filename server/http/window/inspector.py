@@ -5,19 +5,19 @@ from itertools import pairwise
 
 import apsw
 
-from server.http.window.background import Aside, in_turns
-from server.http.window.window_query import Ask, Look, View
-from server.read.charts import (
+from signalbox.server.http.window.background import Aside, in_turns
+from signalbox.server.http.window.window_query import Ask, Look, View
+from signalbox.server.read.charts import (
     Chart,
     Charts,
     Wanted,
     is_drawn,
     read,
 )
-from server.read.history import Version
-from server.read.read_model import ReadModel
-from ui import views
-from ui.differences import delta
+from signalbox.server.read.history import Version
+from signalbox.server.read.read_model import ReadModel
+from signalbox.ui import views
+from signalbox.ui.differences import delta
 
 
 class Inspector:

@@ -15,14 +15,14 @@ import msgspec
 from datastar_py.sse import ServerSentEventGenerator as Event
 from msgspec.structs import replace
 
-from server.feed import Feed, Subscription
-from server.http.window.regions import Regions
-from server.http.window.window_query import Ask, wrong
-from server.http.wire.connection import watch_eof
-from server.model.errors import Invalid, SignalboxError
-from server.read.charts import Charts
-from server.read.read_model import ReadModel
-from server.runtime.clock import Clock
+from signalbox.server.feed import Feed, Subscription
+from signalbox.server.http.window.regions import Regions
+from signalbox.server.http.window.window_query import Ask, wrong
+from signalbox.server.http.wire.connection import watch_eof
+from signalbox.server.model.errors import Invalid, SignalboxError
+from signalbox.server.read.charts import Charts
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import Clock
 
 FRAME_SECONDS: Final = 1 / 30
 TICK_SECONDS: Final = 1.0

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from server.feed import Feed
-from server.http.window.comparison import Comparison
-from server.http.window.inspector import Inspector
-from server.http.window.timeline import Timeline
-from server.http.window.window_query import (
+from signalbox.server.feed import Feed
+from signalbox.server.http.window.comparison import Comparison
+from signalbox.server.http.window.inspector import Inspector
+from signalbox.server.http.window.timeline import Timeline
+from signalbox.server.http.window.window_query import (
     MOST_ATTEMPTS,
     Ask,
     Look,
     View,
 )
-from server.model import values
-from server.model.app_settings import COMPUTER
-from server.model.errors import Compacted
-from server.read.charts import Charts
-from server.read.read_model import ReadModel
-from server.read.search import Filter, Item, Question
-from server.sources import computer
-from ui import views
+from signalbox.server.model import values
+from signalbox.server.model.app_settings import COMPUTER
+from signalbox.server.model.errors import Compacted
+from signalbox.server.read.charts import Charts
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.search import Filter, Item, Question
+from signalbox.server.sources import computer
+from signalbox.ui import views
 
 BRANCHES: Final = 100
 """Children of a prefix that the tree lists until more are asked for."""

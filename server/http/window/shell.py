@@ -10,27 +10,27 @@ from typing import Any, Final
 import bottle
 import msgspec
 
-import ui
-from server import __version__
-from server.feed import Feed
-from server.formats.text import ENCODINGS
-from server.http.api.queries import given_to, json_answer
-from server.http.api.schemas import Admission, Redemption
-from server.http.api.streams import Streams
-from server.http.commands.single import Bodies, Share, read_body
-from server.http.window.page import page
-from server.http.window.regions import Regions
-from server.http.window.window_names import WindowNames
-from server.http.window.window_query import Ask
-from server.http.wire.guard import Guard
-from server.http.wire.responses import HEADERS, is_known
-from server.model import values
-from server.model.errors import Invalid, NoSuchThing, SignalboxError
-from server.read.charts import Charts
-from server.read.read_model import ReadModel
-from server.runtime.clock import Clock
-from server.settings import command_line
-from ui.views import door, shell
+from signalbox import ui
+from signalbox.server import __version__
+from signalbox.server.feed import Feed
+from signalbox.server.formats.text import ENCODINGS
+from signalbox.server.http.api.queries import given_to, json_answer
+from signalbox.server.http.api.schemas import Admission, Redemption
+from signalbox.server.http.api.streams import Streams
+from signalbox.server.http.commands.single import Bodies, Share, read_body
+from signalbox.server.http.window.page import page
+from signalbox.server.http.window.regions import Regions
+from signalbox.server.http.window.window_names import WindowNames
+from signalbox.server.http.window.window_query import Ask
+from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.responses import HEADERS, is_known
+from signalbox.server.model import values
+from signalbox.server.model.errors import Invalid, NoSuchThing, SignalboxError
+from signalbox.server.read.charts import Charts
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.clock import Clock
+from signalbox.server.settings import command_line
+from signalbox.ui.views import door, shell
 
 STATIC: Final = Path(ui.__file__).parent / "static"
 POLICY: Final = (

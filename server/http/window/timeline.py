@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from server.http.window.window_query import Ask, Look
-from server.model.keys import is_key
-from server.read import history
-from server.read.read_model import ReadModel
-from ui import views
+from signalbox.server.http.window.window_query import Ask, Look
+from signalbox.server.model.keys import is_key
+from signalbox.server.read import history
+from signalbox.server.read.read_model import ReadModel
+from signalbox.ui import views
 
 TICKS: Final = 70
 STRETCHES: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}

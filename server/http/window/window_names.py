@@ -5,7 +5,7 @@ from functools import cached_property
 from secrets import token_hex
 from typing import Final
 
-from server.read.read_model import ReadModel
+from signalbox.server.read.read_model import ReadModel
 
 ACTOR: Final = re.compile(r"window\.([0-9a-f]{8})(@.*)?")
 """Of a browser's window; those of the app have names of their own."""

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from server.model.errors import quoted
-from server.model.keys import is_pattern
-from server.read.read_model import ReadModel
-from server.read.search import Filter
+from signalbox.server.model.errors import quoted
+from signalbox.server.model.keys import is_pattern
+from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.search import Filter
 
 MOST_ATTEMPTS: Final = 1_000
 MOST_VERSIONS: Final = 500

@@ -6,15 +6,15 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from server.http.api.schemas import Hello, Proofs
-from server.http.wire.proof import mac, proof
-from server.model.errors import (
+from signalbox.server.http.api.schemas import Hello, Proofs
+from signalbox.server.http.wire.proof import mac, proof
+from signalbox.server.model.errors import (
     Forbidden,
     Invalid,
     Malformed,
     Unauthenticated,
 )
-from server.store.database import Database
+from signalbox.server.store.database import Database
 
 CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100

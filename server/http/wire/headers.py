@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from server.model.errors import Malformed, TooLarge, quoted
+from signalbox.server.model.errors import Malformed, TooLarge, quoted
 
 MAX_LINE: Final = 65_536
 MAX_LINES: Final = 100

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.model.errors import (
+from signalbox.server.model.errors import (
     ContentCoding,
     MethodNotAllowed,
     SignalboxError,

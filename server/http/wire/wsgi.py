@@ -12,10 +12,10 @@ import msgspec
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from server.http.wire.connection import send_all
-from server.http.wire.headers import Headers, tokens, variable
-from server.http.wire.responses import raw_head
-from server.model.errors import (
+from signalbox.server.http.wire.connection import send_all
+from signalbox.server.http.wire.headers import Headers, tokens, variable
+from signalbox.server.http.wire.responses import raw_head
+from signalbox.server.model.errors import (
     Busy,
     Internal,
     Malformed,

@@ -264,9 +264,9 @@ def serve_command(data_dir: Path) -> list[str]:
     """The command that starts a server which ends with whoever holds its stdin open."""
     if bundled := bundled_program():
         program = [str(bundled), "serve"]
-    elif (Path(__file__).parent / "server" / "__main__.py").exists():
-        # -P: a script's folder may hold a `server.py` of its own.
-        program = [sys.executable, "-P", "-m", "server"]
+    elif __name__ == "signalbox.client":  # and no copy of this file
+        # -P: a script's folder may hold a `signalbox.py`.
+        program = [sys.executable, "-P", "-m", "signalbox.server"]
     elif installed := shutil.which("signalbox"):
         program = [installed, "serve"]
     else:
