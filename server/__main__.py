@@ -16,10 +16,11 @@ import click  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
-from signalbox.server.app import STORE_FILE, App  # noqa: E402
+from signalbox.server.app import App  # noqa: E402
 from signalbox.server.model.errors import StoreError  # noqa: E402
 from signalbox.server.runtime.failures import DAMAGED, damaged  # noqa: E402
 from signalbox.server.settings import TABLE, read_settings  # noqa: E402
+from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
 from signalbox.server.usage import in_our_words  # noqa: E402
 
 USAGE = 2

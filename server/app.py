@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
-from filelock import FileLock, Timeout
 
 from signalbox.server import __version__
 from signalbox.server.clock_status import ClockStatus
@@ -26,13 +25,13 @@ from signalbox.server.formats.text import MAX_LINE
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.commands.single import MAX_BODY
 from signalbox.server.http.routes import application
-from signalbox.server.http.wire.guard import Guard, Tokens
+from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.proof import directory_of
 from signalbox.server.http.wire.wsgi import Server
 from signalbox.server.model import values
 from signalbox.server.model.commands import MAX_BATCH
 from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
-from signalbox.server.model.errors import StoreError, StoreInUse
+from signalbox.server.model.errors import StoreError
 from signalbox.server.model.keys import MAX_LENGTH
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock, steady
@@ -41,15 +40,16 @@ from signalbox.server.runtime.threads import NativeThread, aside
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import last_use
+from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, own
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_watch import PresenceWatch
 from signalbox.server.store.log import last_time
 from signalbox.server.store.read_only import copied, is_read_only
 from signalbox.server.store.store_file import real
+from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, standing
 from signalbox.server.write.writer import Writer
 
-STORE_FILE: Final = "signalbox.db"
 SWITCH_SECONDS: Final = 0.0005
 """How long a native thread may wait for the interpreter; the default of 5 ms would be felt."""
 GARBAGE: Final = 50_000
@@ -57,8 +57,6 @@ GARBAGE: Final = 50_000
 FILES: Final = 65_536
 PORTS: Final = 10
 """Free ports of 127.0.0.1 that are tried until one is free on ::1 as well."""
-ENDING_SECONDS: Final = 3.0
-"""A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 
 
 class App:
@@ -285,25 +283,6 @@ LIMITS: Final = {
     "transaction_changes": MAX_CHANGES,
     "transaction_bytes": MAX_TRANSACTION_BYTES,
 }
-
-
-def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
-    """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
-
-    Its lock lies beside the store's file, also where a symbolic link leads there. For so long
-    another one may still hold it: that of a command just typed is about to end.
-    """
-    os.umask(0o077)
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(real(data_dir / STORE_FILE).with_name("server.lock"))
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
-    except OSError as error:
-        why = reason(error)
-        raise StoreError(f"The data directory {data_dir} cannot be used: {why}.") from error
-    return lock
 
 
 def _prepare_process() -> None:

@@ -10,9 +10,6 @@ from typing import Any, Final
 
 import apsw
 
-from signalbox.server.app import STORE_FILE, own
-from signalbox.server.http.wire.guard import Tokens
-from signalbox.server.model import horizons
 from signalbox.server.model.errors import DamagedStore, StoreError
 from signalbox.server.runtime.failures import DAMAGED, damaged, reason
 from signalbox.server.store import (
@@ -21,12 +18,14 @@ from signalbox.server.store import (
     log,
     store_file,
 )
+from signalbox.server.store.data_dir import STORE_FILE, own
 from signalbox.server.store.database import (
     SCHEMA_VERSION,
     STATE_INDEXES,
     Database,
     newer_schema,
 )
+from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.integrity import (
     checksum_problems,
     guarded,
@@ -36,6 +35,7 @@ from signalbox.server.store.integrity import (
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.read_only import copied, is_read_only
 from signalbox.server.store.state import fold
+from signalbox.server.store.tokens import Tokens
 
 RESTORE: Final = (
     "Replace the store by a backup; without one, save with `signalbox export` what can still be "
@@ -229,7 +229,7 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
 
 def _oldest(connection: apsw.Connection) -> int:
     """Above this revision the log is whole."""
-    return max(one.revision for one in horizons.read(connection))
+    return max(one.revision for one in read_horizons(connection))
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:

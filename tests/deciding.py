@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from signalbox.server.model.commands import read_command
-from signalbox.server.model.decide import Changes, Entry, decide
+from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import SignalboxError
+from signalbox.server.model.events import Entry
 
 
 class DictState:

@@ -19,11 +19,11 @@ from harness import ROOT, SECONDS, Event, Server
 from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client
-from signalbox.server.app import STORE_FILE
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import SharedLog
 from signalbox.server.model.events import Change, Transaction
+from signalbox.server.store.data_dir import STORE_FILE
 from tcp_proxy import Proxy
 
 KINDS: Final = ["nats", "redis"]

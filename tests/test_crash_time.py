@@ -15,7 +15,7 @@ import pytest
 from conftest import StartServer
 from harness import ROOT, SECONDS, Server
 from robust import Client, assert_sound, lines
-from signalbox.server.app import STORE_FILE
+from signalbox.server.store.data_dir import STORE_FILE
 from test_crash import LOST
 
 KEYS: Final = 1_000

@@ -11,7 +11,6 @@ from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
-    Entry,
     decide,
 )
 from signalbox.server.model.errors import (
@@ -20,6 +19,7 @@ from signalbox.server.model.errors import (
     TooLarge,
     WrongType,
 )
+from signalbox.server.model.events import Entry
 
 EXPECTATIONS = [
     ("any", True, True),

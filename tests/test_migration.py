@@ -18,13 +18,13 @@ from nats_server import NatsServer
 from redis_server import RedisServer
 from robust import Client, assert_sound, lines, serving
 from shell import Shell
-from signalbox.server.app import STORE_FILE
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.base import Foundation
 from signalbox.server.migration.moving import Migration
 from signalbox.server.migration.places import Remote, read_place
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.events import Change, Transaction
+from signalbox.server.store.data_dir import STORE_FILE
 from test_history_import import live
 
 REJECTED, USAGE, CANNOT_OPEN = 1, 2, 4

@@ -10,10 +10,10 @@ from brokers import new_log
 from moves import asked, history, migrated
 from robust import Client, assert_sound, lines, serving
 from shell import Shell
-from signalbox.server.app import STORE_FILE
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.server.store.data_dir import STORE_FILE
 
 
 def thinned(data_dir: Path) -> None:

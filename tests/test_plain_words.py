@@ -10,7 +10,6 @@ from shell import Shell
 from signalbox.desktop.subcommands import transfer
 from signalbox.server import formats
 from signalbox.server.formats import text
-from signalbox.server.http.commands import imports
 from signalbox.server.model import values
 from signalbox.server.model.errors import Malformed
 
@@ -49,5 +48,5 @@ def test_the_command_line_offers_the_formats_and_encodings_that_the_server_reads
     assert transfer.ENCODINGS == text.ENCODINGS
     assert set(transfer.MEDIA_TYPES) == set(formats.READERS)
     for kind, media in transfer.MEDIA_TYPES.items():
-        assert imports.MEDIA_TYPES[media] in (kind, None)
-    assert imports.MEDIA_TYPES[transfer.UNKNOWN_TYPE] is None
+        assert formats.MEDIA_TYPES[media] in (kind, None)
+    assert formats.MEDIA_TYPES[transfer.UNKNOWN_TYPE] is None

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from power import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
-from signalbox.server.app import STORE_FILE
 from signalbox.server.maintenance import verify
-from signalbox.server.model import outcomes
 from signalbox.server.model.errors import StoreError
-from signalbox.server.store import database
+from signalbox.server.store import attempts, database
+from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
 from store import Store
 
@@ -94,7 +93,7 @@ def opened(image: Path, due: list[str]) -> tuple[State, list[str]]:
     store = Database(image / STORE_FILE)
     try:
         state = dict(store.writer.execute("SELECT key, value FROM state"))
-        gone = [identity for identity in due if outcomes.find(store.writer, identity) is None]
+        gone = [identity for identity in due if attempts.find(store.writer, identity) is None]
     finally:
         store.close()
     return state, gone

@@ -15,10 +15,10 @@ from any_engine import NodeStore
 from brokers import new_log
 from harness import Server
 from nodes import KINDS, LOST, Site, post, until
-from signalbox.server.app import STORE_FILE
 from signalbox.server.cluster import node_writer
 from signalbox.server.engines.base import Unsettled
 from signalbox.server.model.events import Transaction
+from signalbox.server.store.data_dir import STORE_FILE
 from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 NEW = count(1)

@@ -17,6 +17,13 @@ READERS: Final[dict[str, Read]] = {
     "env": env.read,
     "lines": pairs.read,
 }
+MEDIA_TYPES: Final[dict[str, str | None]] = {
+    "application/x-ndjson": "ndjson",
+    "application/json": "json",
+    "text/csv": "csv",
+    "application/octet-stream": None,
+}
+"""Which format a file of that media type has; None where its name or its content tells."""
 _ENDINGS: Final = {"jsonl": "ndjson", "tsv": "csv", "txt": "lines", "conf": "lines"}
 _VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s+\S))")
 """How a first line shows `.env`. With blanks around the sign it is one of `key = value`."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
-from signalbox.server.app import STORE_FILE, own
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.base import Foundation
 from signalbox.server.migration.comparing import differences
@@ -13,6 +12,7 @@ from signalbox.server.migration.copying import Progress, copy, measure
 from signalbox.server.migration.places import File, Log, Place, Remote, read_place
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.settings import command_line
+from signalbox.server.store.data_dir import STORE_FILE, own
 from signalbox.server.store.store_file import check_there
 
 

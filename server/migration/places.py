@@ -6,16 +6,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from signalbox.server.app import STORE_FILE
 from signalbox.server.engines.address import Address, AddressError, read_address
 from signalbox.server.engines.base import Foundation, SharedLog, Unsettled
 from signalbox.server.engines.sqlite import SqliteEngine
-from signalbox.server.model import horizons
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
+from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
+from signalbox.server.store.horizons import read_horizons
 
 PATIENCE_SECONDS: Final = 30.0
 """For a server that is away."""
@@ -166,7 +166,7 @@ class File:
 
     @property
     def foundation(self) -> Foundation:
-        kept = horizons.read(self.database.writer)
+        kept = read_horizons(self.database.writer)
         return Foundation(
             self.database.meta("store") or "",
             tuple((one.prefix, one.revision, one.at) for one in kept if one.revision or one.prefix),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -32,6 +32,7 @@ from signalbox.server.model.errors import (
     TooLarge,
     WrongType,
 )
+from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import RESERVED, check_key
 
 MAX_CHANGES: Final = 100_000
@@ -43,11 +44,6 @@ MAX_NAMED: Final = 100
 
 Changes = dict[str, str | None]
 """From key to its new value as compact JSON text, None for a deletion."""
-
-
-class Entry(NamedTuple):
-    raw: str
-    revision: int
 
 
 class State(Protocol):

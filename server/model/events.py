@@ -18,6 +18,13 @@ COMPACTED: Final = "compacted"
 was moved here: logs that nodes share have no gaps."""
 
 
+class Entry(NamedTuple):
+    """The value of a key as JSON text, and the revision that set it."""
+
+    raw: str
+    revision: int
+
+
 class Change(NamedTuple):
     """One key's new value as compact JSON text, or its deletion (`raw` is None).
 

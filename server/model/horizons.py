@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-import apsw
-
 from signalbox.server.model.errors import Compacted
 from signalbox.server.model.keys import (
     LAST,
@@ -30,12 +28,6 @@ class Horizon(NamedTuple):
     prefix: str
     revision: int
     at: int
-
-
-def read(connection: apsw.Connection) -> list[Horizon]:
-    """All of them, in the order of their prefixes; that of the root is always there."""
-    rows = connection.execute("SELECT prefix, revision, at FROM horizons ORDER BY prefix")
-    return [Horizon(*row) for row in rows]
 
 
 def of(horizons: Sequence[Horizon], key: str) -> Horizon:

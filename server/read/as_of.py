@@ -24,6 +24,7 @@ from signalbox.server.read.search import (
     Page,
     Question,
 )
+from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.key_counts import Counted, KeysAt
 
 Result = TypeVar("Result")
@@ -173,7 +174,7 @@ class Past:
             keys = known
             if isinstance(keys, Counted):
                 keys = self._remember(KeysAt(connection, at, keys))
-            kept = horizons.read(connection)
+            kept = read_horizons(connection)
             ranges = horizons.known(kept, at, *within)
             if not shows_reserved:
                 ranges = horizons.without_reserved(ranges)

@@ -11,6 +11,7 @@ import msgspec
 from signalbox.server.model import horizons, values
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import Pattern, compile_pattern, is_key
+from signalbox.server.store.horizons import read_horizons
 
 CHUNK: Final = 5_000
 WALKED: Final = 100_000
@@ -65,7 +66,7 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
     items = [Version(*row) for row in connection.execute(_HISTORY, bound)]
     if len(items) > limit:
         return History(items[:limit], items[limit - 1].revision, [])
-    horizon = horizons.of(horizons.read(connection), key)
+    horizon = horizons.of(read_horizons(connection), key)
     edge = items[-1].revision if items else before
     is_cut = edge is not None and edge <= horizon.revision
     return History(items, None, [horizon.prefix] if is_cut else [])
@@ -91,7 +92,7 @@ def count_differences(
 ) -> tuple[int, list[str]]:
     """How many keys differ, and the prefixes of those of which it is not known."""
     pattern = compile_pattern(match)
-    kept = horizons.read(connection)
+    kept = read_horizons(connection)
     unknown = horizons.unknown(kept, min(since, until), pattern.low, pattern.high)
     return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
 
@@ -100,7 +101,7 @@ def _differing(
     connection: apsw.Connection, since: int, until: int, pattern: Pattern
 ) -> Iterator[Difference]:
     low, high = sorted((since, until))
-    known = horizons.known(horizons.read(connection), low, pattern.low, pattern.high)
+    known = horizons.known(read_horizons(connection), low, pattern.low, pattern.high)
     keys = (
         key
         for key in changed(connection, low, high, pattern)
@@ -190,7 +191,7 @@ def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> in
         revision, made = connection.execute(_FROM, (middle, latest)).get
         low, high = (revision, high) if made <= at else (low, middle - 1)
     # The transaction of a horizon may have been thinned out.
-    return max([low, *(one.revision for one in horizons.read(connection) if one.at <= at)])
+    return max([low, *(one.revision for one in read_horizons(connection) if one.at <= at)])
 
 
 def time_of(connection: apsw.Connection, revision: int) -> int:

@@ -8,11 +8,12 @@ from typing import Final, TypeVar
 
 import apsw
 
-from signalbox.server.model import horizons, reversal
+from signalbox.server.model import reversal
 from signalbox.server.model.horizons import Horizon
 from signalbox.server.read import history
 from signalbox.server.read.history import Diff, History
 from signalbox.server.read.reversal_log import Logbook
+from signalbox.server.store.horizons import read_horizons
 
 Result = TypeVar("Result")
 
@@ -103,7 +104,7 @@ class LogQuestions(ABC):
     def horizons(self) -> list[Horizon]:
         """From which moment on which keys' past is whole."""
         with self.snapshot() as connection:
-            return horizons.read(connection)
+            return read_horizons(connection)
 
     def _count_differences(
         self, since: int, until: int, match: str, _: tuple[Horizon, ...]

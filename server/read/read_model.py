@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from signalbox.server.model import horizons, outcomes, reversal
+from signalbox.server.model import horizons, reversal
 from signalbox.server.model.commands import Timed
-from signalbox.server.model.decide import Changes, Entry
-from signalbox.server.model.events import Transaction, net_keys
+from signalbox.server.model.decide import Changes
+from signalbox.server.model.events import Entry, Transaction, net_keys
 from signalbox.server.model.keys import LAST, after_prefix, compile_pattern
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read import search, tree
@@ -24,7 +24,7 @@ from signalbox.server.read.readers import Readers
 from signalbox.server.read.reversal_log import Logbook
 from signalbox.server.read.search import Filter, Item, Page
 from signalbox.server.runtime.scheduling import breathe
-from signalbox.server.store import log, state
+from signalbox.server.store import attempts, log, state
 from signalbox.server.store.database import Database, transaction
 
 Result = TypeVar("Result")
@@ -73,7 +73,7 @@ class ReadModel(LogQuestions):
                 has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
                 state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
                 self._present.announce(last, added, removed)
-            outcomes.keep(self._writer, kept)
+            attempts.keep(self._writer, kept)
 
     def absorb(self, transactions: Sequence[Transaction]) -> None:
         """As `apply`, for transactions of another log, as they are."""
@@ -122,20 +122,20 @@ class ReadModel(LogQuestions):
 
     def settle(self, known: Sequence[Outcome]) -> None:
         """Write outcomes that were promised, within the open commit."""
-        outcomes.settle(self._writer, known)
+        attempts.settle(self._writer, known)
 
     def in_doubt(self) -> list[Outcome]:
         """Kept outcomes of attempts of which it was not known what became of them."""
-        return outcomes.in_doubt(self._writer)
+        return attempts.in_doubt(self._writer)
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
-        return outcomes.find(self._writer, identity)
+        return attempts.find(self._writer, identity)
 
     def committed_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """As `first_outcome`, for those that are not the writer, which may be at work."""
         with self.snapshot() as connection:
-            return outcomes.find(connection, identity)
+            return attempts.find(connection, identity)
 
     # Asked by queries; of a revision `at`, None for now.
 
@@ -238,7 +238,7 @@ class ReadModel(LogQuestions):
         def find(
             connection: apsw.Connection,
         ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-            rows = list(outcomes.listed(connection, actor, status, before, limit + 1, without))
+            rows = list(attempts.listed(connection, actor, status, before, limit + 1, without))
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
 
@@ -250,7 +250,7 @@ class ReadModel(LogQuestions):
     def attempt(self, identity: str) -> dict[str, Any] | None:
         """The record of one remembered attempt."""
         with self.snapshot() as connection:
-            return outcomes.one(connection, identity)
+            return attempts.one(connection, identity)
 
     def transactions(self, after: int, limit: int) -> list[Transaction]:
         """At most `limit` transactions above revision `after`, as streams resume with."""

@@ -8,12 +8,12 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from signalbox.server.model import horizons
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
 from signalbox.server.model.reversal import Done, Effect
 from signalbox.server.read import history
 from signalbox.server.store import log
+from signalbox.server.store.horizons import read_horizons
 
 CHUNK: Final = 5_000
 
@@ -26,7 +26,7 @@ class Logbook:
         self.revision = log.last_revision(connection)
 
     def horizons(self) -> list[Horizon]:
-        return horizons.read(self._connection)
+        return read_horizons(self._connection)
 
     def newest_of(self, actor: str) -> Iterator[Done]:
         for row in self._connection.execute(_OF_ACTOR, (actor,)):

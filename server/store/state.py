@@ -6,7 +6,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from signalbox.server.model.decide import Entry
+from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import after_prefix
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from signalbox.server.model.commands import Attempt, Timed
 from signalbox.server.model.decide import (
     Changes,
-    Entry,
     Layer,
     decide,
 )
@@ -18,7 +17,7 @@ from signalbox.server.model.errors import (
     Invalid,
     SignalboxError,
 )
-from signalbox.server.model.events import Change, Transaction, check_bytes
+from signalbox.server.model.events import Change, Entry, Transaction, check_bytes
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.failures import reason

@@ -18,6 +18,7 @@ from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import history
 from signalbox.server.store import last_use
 from signalbox.server.store.database import seal
+from signalbox.server.store.horizons import read_horizons
 
 DEFAULT: Final = RetentionSetting(max_age="365d")
 
@@ -59,7 +60,7 @@ def plans(
     beyond revision `held`, which somebody still needs.
     """
     rules = _rules(connection)
-    kept = {one.prefix: one for one in horizons.read(connection)}
+    kept = {one.prefix: one for one in read_horizons(connection)}
     aged = None if now is None else _Aged(connection, now, held)
     return [
         _plan(prefix, rules, horizons.of(list(kept.values()), prefix), aged)
@@ -104,7 +105,7 @@ def step(connection: apsw.Connection, prefix: str, size: int) -> Step:
     chunk: list[tuple[int, str]] = [(r, k) for r, k in connection.execute(_CHUNK, bound)]
     if not chunk:
         return Step(0, Removed())
-    others = (one.prefix for one in horizons.read(connection))
+    others = (one.prefix for one in read_horizons(connection))
     longer = tuple(one for one in others if one.startswith(prefix) and one != prefix)
     own = [(r, k) for r, k in chunk if k.startswith(prefix) and not k.startswith(longer)]
     removed = _thin_out(connection, own) if own else Removed()
@@ -121,7 +122,7 @@ def unfinished(connection: apsw.Connection) -> list[str]:
 def tidy(connection: apsw.Connection) -> None:
     """Forget horizons that tell nothing of their own, and counts that nobody may ask for."""
     settings = _rules(connection)
-    kept = horizons.read(connection)
+    kept = read_horizons(connection)
     for one in kept:
         shorter = [other for other in kept if other is not one]
         if not one.prefix or one.prefix in settings:

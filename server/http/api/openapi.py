@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 
 from signalbox.server import __version__
+from signalbox.server.formats import MEDIA_TYPES
 from signalbox.server.http.api import schemas, status_schemas
 from signalbox.server.http.api.parameters import (
     ACTOR,
@@ -40,7 +41,6 @@ from signalbox.server.http.api.schemas import (
     Unknown,
 )
 from signalbox.server.http.api.status_schemas import Status
-from signalbox.server.http.commands.imports import MEDIA_TYPES
 from signalbox.server.model.commands import TYPES, Command
 from signalbox.server.model.keys import KEY_SCHEMA
 

@@ -33,19 +33,18 @@ from signalbox.server.http.commands.imports import (
     trouble,
 )
 from signalbox.server.http.commands.line_reader import BLOCK, RowReader
-from signalbox.server.model import outcomes, values
+from signalbox.server.model import values
 from signalbox.server.model.commands import Command, Put
 from signalbox.server.model.decide import (
     MAX_CHANGES,
     Changes,
-    Entry,
     decide,
     too_many,
 )
 from signalbox.server.model.errors import IdReused, SignalboxError, Unavailable
-from signalbox.server.model.events import Transaction
+from signalbox.server.model.events import Entry, Transaction
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.store import log, state
+from signalbox.server.store import attempts, log, state
 from signalbox.server.write.writer import Writer
 
 
@@ -127,7 +126,7 @@ class _Preview:
         """Read every row as an import would; in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
         draft = _Draft(connection, self.counts["revision"], self._max_bytes)
-        repeats = Repeats(self._id, self._atomic, partial(outcomes.find, connection))
+        repeats = Repeats(self._id, self._atomic, partial(attempts.find, connection))
         try:
             for row in self._kept.rows():
                 if self.is_over or not self._goes_on(repeats):

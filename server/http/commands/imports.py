@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from signalbox.server.formats import File
+from signalbox.server.formats import MEDIA_TYPES, File
 from signalbox.server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
 from signalbox.server.http.api.parameters import parameters
 from signalbox.server.http.commands.history_line import is_record
@@ -53,12 +53,6 @@ IDLE_SECONDS: Final = 0.5
 PROGRESS_SECONDS: Final = 0.25
 SPOOLED: Final = 256 * 1024
 
-MEDIA_TYPES: Final = {
-    "application/x-ndjson": "ndjson",
-    "application/json": "json",
-    "text/csv": "csv",
-    "application/octet-stream": None,
-}
 """Each with the format that it says; the others have none of their own, but for text/plain, which
 any page could send without being asked."""
 

@@ -15,7 +15,7 @@ from signalbox.server import __version__
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text import ENCODINGS
 from signalbox.server.http.api.queries import given_to, json_answer
-from signalbox.server.http.api.schemas import Admission, Redemption
+from signalbox.server.http.api.schemas import Admission, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.commands.single import Bodies, Share, read_body
 from signalbox.server.http.window.page import page
@@ -81,7 +81,9 @@ class Shell:
         return _answer(door(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
-        return json_answer(self._guard.hello(given_to("/hello").get("nonce", "")))
+        return json_answer(
+            msgspec.convert(self._guard.hello(given_to("/hello").get("nonce", "")), Hello)
+        )
 
     def redeem(self) -> bottle.HTTPResponse:
         """The secret for a code, and at once what else would be asked for with it."""

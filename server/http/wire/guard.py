@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from signalbox.server.http.api.schemas import Hello, Proofs
 from signalbox.server.http.wire.proof import mac, proof
 from signalbox.server.model.errors import (
     Forbidden,
@@ -14,7 +13,7 @@ from signalbox.server.model.errors import (
     Malformed,
     Unauthenticated,
 )
-from signalbox.server.store.database import Database
+from signalbox.server.store.tokens import Tokens
 
 CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
@@ -22,26 +21,6 @@ MAX_CODES: Final = 100
 Role = Literal["read", "write", "window"]
 PUBLIC: Final = {"/", "/hello", "/redeem"}
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
-
-
-class Tokens(NamedTuple):
-    """One secret for each role, kept in the store."""
-
-    read: str
-    write: str
-    window: str
-
-    @classmethod
-    def of(cls, database: Database, rotate: bool = False) -> "Tokens":
-        """The store's tokens, made at its first start, or anew."""
-        found = []
-        for name in cls._fields:
-            token = None if rotate else database.meta(f"token.{name}")
-            if token is None:
-                token = secrets.token_urlsafe(32)
-                database.set_meta(f"token.{name}", token)
-            found.append(token)
-        return cls(*found)
 
 
 class Admitted(NamedTuple):
@@ -94,7 +73,7 @@ class Guard:
         self._check_origin(environ)
         return None if is_public(environ["PATH_INFO"]) else self._role(environ)
 
-    def hello(self, nonce: str) -> Hello:
+    def hello(self, nonce: str) -> dict[str, Any]:
         """Proofs that this server knows its secrets, as `/hello` answers. Raises `Invalid`."""
         if not _NONCE.fullmatch(nonce):
             raise Invalid(
@@ -102,8 +81,9 @@ class Guard:
             )
         asked = (nonce, self._address, self._store, self._directory)
         known = {"read": self._tokens.read, "write": self._tokens.write, "window": self._window}
-        proofs = Proofs(**{name: proof(secret, *asked) for name, secret in known.items()})
-        return Hello(store=self._store, directory=self._directory, run=self._run, proofs=proofs)
+        proofs = {name: proof(secret, *asked) for name, secret in known.items()}
+        place = {"store": self._store, "directory": self._directory, "run": self._run}
+        return {**place, "proofs": proofs}
 
     def demand_write(self, role: Role | None) -> None:
         """Raises `Forbidden` for a token that may only read."""

@@ -1,0 +1,220 @@
+"""The table of attempts: outcomes that the log does not hold, and what is found by a command id."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+
+from signalbox.server.model.commands import Attempt
+from signalbox.server.model.errors import (
+    StoreError,
+    is_remembered,
+)
+from signalbox.server.model.events import (
+    REVERSING,
+    Transaction,
+    decode,
+    encode,
+)
+from signalbox.server.model.outcomes import Outcome, accepted, common_prefix
+
+KEPT: Final = 100_000
+"""How many rejected and unchanged outcomes are remembered."""
+
+
+def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+    """Write the outcomes that the log does not hold, within the open transaction."""
+    rows = [_row(outcome) for outcome in outcomes if outcome.is_kept]
+    if rows:
+        connection.executemany(_KEEP, rows)
+        connection.execute(
+            "DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (KEPT,)
+        )
+
+
+def settle(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+    """As `keep`, for those of whose attempts nothing was known so far."""
+    connection.executemany(
+        "DELETE FROM attempts WHERE command_id = ? AND status = 'unknown'",
+        [(outcome.attempt.id,) for outcome in outcomes],
+    )
+    keep(connection, outcomes)
+
+
+def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+    """The fingerprint and the first answer (with its `http_status`) of a command id."""
+    for fingerprint, revision, changes in connection.execute(
+        "SELECT fingerprint, revision, changes FROM transactions WHERE command_id = ?", (identity,)
+    ):
+        return fingerprint, accepted(identity, revision, changes) | {"http_status": 200}
+    for fingerprint, details in connection.execute(
+        "SELECT fingerprint, details FROM attempts WHERE command_id = ?", (identity,)
+    ):
+        answer = json.loads(details)["answer"]
+        if answer["status"] == "accepted" or is_remembered(answer["code"]):
+            return fingerprint, answer
+    return None
+
+
+def in_doubt(connection: apsw.Connection) -> list[Outcome]:
+    """Those of whose attempts it was not known when they were kept what became of them."""
+    found = []
+    for identity, fingerprint, revision, details in connection.execute(_IN_DOUBT):
+        known = json.loads(details)
+        record = known["record"]
+        attempt = Attempt(
+            identity, record["actor"], record["type"], fingerprint, None, key=record.get("key")
+        )
+        sent = _sent(**known["sent"]) if "sent" in known else None
+        found.append(Outcome(attempt, record["at"], revision, sent=sent))
+    return found
+
+
+def _sent(revision: int, event: str) -> Transaction | None:
+    """As `_row` has kept it; None where this program does not understand it."""
+    try:
+        return decode(b64decode(event), revision)
+    except (StoreError, ValueError):
+        return None
+
+
+def listed(
+    connection: apsw.Connection,
+    actor: str | None,
+    status: str | None,
+    before: tuple[int, int] | None,
+    limit: int,
+    without: str | None = None,
+) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """Position and record of each remembered attempt but those of `without`, newest first."""
+    revision, n = before or (2**62, 2**62)
+    bound = {
+        "actor": actor,
+        "without": without,
+        "status": status,
+        "revision": revision,
+        "n": n,
+        "limit": limit,
+    }
+    wanted = _OF_ACTOR if actor else _WITHOUT_ACTOR if without else "TRUE"
+    for at_revision, number, details, *known in connection.execute(_LISTED.format(wanted), bound):
+        if details:
+            record = json.loads(details)["record"]
+        else:
+            record = _logged(connection, at_revision, *known)
+        yield (at_revision, number), record
+
+
+def one(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
+    """The record of one command id."""
+    for row in connection.execute(_ONE, (identity,)):
+        return _logged(connection, *row)
+    for (details,) in connection.execute(
+        "SELECT details FROM attempts WHERE command_id = ? AND status <> 'unknown'", (identity,)
+    ):
+        record: dict[str, Any] = json.loads(details)["record"]
+        return record
+    return None
+
+
+def _logged(
+    connection: apsw.Connection,
+    revision: int,
+    identity: str,
+    actor: str,
+    at: int,
+    kind: str,
+    changes: int,
+) -> dict[str, Any]:
+    """The record of a transaction. Its target is read off its changes: the log has nothing else."""
+    record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
+    if kind in REVERSING:
+        record["of"] = [one for (one,) in connection.execute(_TARGETS, (revision,))]
+    if kind != "rename":
+        first, last = connection.execute(_ENDS, (revision,)).get
+        return record | {"key": common_prefix(first, last), "touched": changes}
+    moved, *ends = connection.execute(_MOVED, (revision,)).get
+    gone, put = common_prefix(*ends[:2]), common_prefix(*ends[2:])
+    return record | {"key": gone, "to": put, "touched": moved}
+
+
+def _row(outcome: Outcome) -> tuple[Any, ...]:
+    attempt = outcome.attempt
+    answer = outcome.answer()
+    details = {"answer": answer | {"http_status": outcome.http_status}, "record": outcome.record()}
+    if sent := outcome.sent:
+        event = b64encode(encode(sent)).decode()
+        details["sent"] = {"revision": sent.revision, "event": event}
+    return (
+        attempt.id,
+        attempt.fingerprint,
+        attempt.actor,
+        outcome.at,
+        attempt.type,
+        answer["status"],
+        outcome.revision,
+        json.dumps(details),
+    )
+
+
+_KEEP: Final = """
+INSERT OR REPLACE INTO attempts SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+    row_checksum(n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+FROM (SELECT ifnull(max(n), 0) + 1 AS n FROM attempts)
+"""
+_IN_DOUBT: Final = """
+SELECT command_id, fingerprint, revision, details FROM attempts WHERE status = 'unknown' ORDER BY n
+"""
+_TARGETS: Final = """
+SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
+WHERE r.revision = ? AND t.type <> 'compacted' ORDER BY r.target
+"""
+"""What stands for transactions that are gone is nobody's attempt, here and below."""
+_ENDS: Final = """
+SELECT (SELECT min(key) FROM changes WHERE revision = ?1),
+    (SELECT max(key) FROM changes WHERE revision = ?1)
+"""
+_MOVED: Final = """
+SELECT count(*) FILTER (WHERE value IS NULL),
+    min(key) FILTER (WHERE value IS NULL), max(key) FILTER (WHERE value IS NULL),
+    min(key) FILTER (WHERE value NOT NULL), max(key) FILTER (WHERE value NOT NULL)
+FROM changes WHERE revision = ?
+"""
+_ONE: Final = """
+SELECT revision, command_id, actor, at, type, changes FROM transactions
+WHERE command_id = ? AND type <> 'compacted'
+"""
+_OF_ACTOR: Final = "actor = :actor"
+_WITHOUT_ACTOR: Final = """revision IN (
+    WITH RECURSIVE actors (actor) AS (
+        SELECT min(actor) FROM transactions
+        UNION ALL
+        SELECT (SELECT min(t.actor) FROM transactions t WHERE t.actor > actors.actor)
+        FROM actors WHERE actors.actor IS NOT NULL
+    )
+    SELECT t.revision FROM actors CROSS JOIN transactions t ON t.revision IN (
+        SELECT own.revision FROM transactions own
+        WHERE own.actor = actors.actor AND own.revision < :revision + (:n > 0)
+        ORDER BY own.revision DESC LIMIT :limit
+    )
+    WHERE actors.actor <> :without
+)"""
+"""The newest of every other actor: an actor that writes all the time is not walked through."""
+_LISTED: Final = """
+SELECT * FROM (
+    SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes
+    FROM transactions
+    WHERE {} AND ifnull(:status, 'accepted') = 'accepted' AND revision < :revision + (:n > 0)
+        AND type <> 'compacted'
+    ORDER BY revision DESC LIMIT :limit
+) UNION ALL SELECT * FROM (
+    SELECT revision, n, details, command_id, actor, at, type, 0
+    FROM attempts
+    WHERE (:actor IS NULL OR actor = :actor) AND actor IS NOT :without AND status <> 'unknown'
+        AND (:status IS NULL OR status = :status)
+        AND (revision, n) < (:revision, :n)
+    ORDER BY n DESC LIMIT :limit
+) ORDER BY revision DESC, n DESC LIMIT :limit
+"""

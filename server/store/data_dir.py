@@ -1,0 +1,34 @@
+"""The data directory: what its store is called, and which process owns it."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from signalbox.server.model.errors import StoreError, StoreInUse
+from signalbox.server.runtime.failures import reason
+from signalbox.server.store.store_file import real
+
+STORE_FILE: Final = "signalbox.db"
+ENDING_SECONDS: Final = 3.0
+"""A server that nobody uses any more takes a twentieth of a second to end, but not always."""
+
+
+def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
+    """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
+
+    Its lock lies beside the store's file, also where a symbolic link leads there. For so long
+    another one may still hold it: that of a command just typed is about to end.
+    """
+    os.umask(0o077)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(real(data_dir / STORE_FILE).with_name("server.lock"))
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
+    except OSError as error:
+        why = reason(error)
+        raise StoreError(f"The data directory {data_dir} cannot be used: {why}.") from error
+    return lock
