@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 test: $(INSTALLED)
 	@sh tests/system_packages.sh $(TEST_PACKAGES) \
 		$$($(PY) -c 'from desktop.display import DEBIAN_PACKAGES; print(DEBIAN_PACKAGES)')
-	$(PY) -m pytest -n 3 --dist loadfile -m "not serial" --durations=10; beside=$$?; \
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.

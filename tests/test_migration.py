@@ -27,6 +27,8 @@ from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.data_dir import STORE_FILE
 from test_history_import import live
 
+pytestmark = pytest.mark.long
+
 REJECTED, USAGE, CANNOT_OPEN = 1, 2, 4
 
 

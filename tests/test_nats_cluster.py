@@ -19,6 +19,8 @@ from nodes import (
 )
 from senders import assert_done_once, begin, end, go_on
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[NatsCluster]:

@@ -11,6 +11,8 @@ from harness import Server
 from nats_server import NatsCluster
 from nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, until
 
+pytestmark = pytest.mark.long
+
 NOTICED = 6.0
 """Seconds: three without a majority, and what it takes to ask."""
 

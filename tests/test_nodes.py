@@ -31,6 +31,8 @@ from signalbox.server.engines.base import LogConflict
 from signalbox.server.model import events
 from signalbox.server.model.events import Change
 
+pytestmark = pytest.mark.long
+
 WISHES: list[dict[str, Any]] = [
     {"type": "set", "key": "a.one", "value": 1},
     {"type": "set", "key": "a.two", "value": {"x": [1, "é\u2028", None]}},

@@ -30,6 +30,8 @@ from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Foundation
 
+pytestmark = pytest.mark.long
+
 
 def remove_log(engine: Broker) -> None:
     """As an operator does who takes the wrong one."""

@@ -16,6 +16,8 @@ from page_window import OpenWindow, Window, browser, open_window
 from redis_server import RedisServer
 from tcp_proxy import Proxy
 
+pytestmark = pytest.mark.long
+
 __all__ = ["browser", "open_window"]
 
 AWAY = "Not current since"

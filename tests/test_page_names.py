@@ -11,6 +11,8 @@ from harness import Server
 from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
 from signalbox.ui import hidden
 
+pytestmark = pytest.mark.long
+
 __all__ = ["box", "browser", "one_server", "open_window"]
 
 HOSTILE = [

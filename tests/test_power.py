@@ -16,6 +16,8 @@ from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
 from store import Store
 
+pytestmark = pytest.mark.long
+
 State = dict[str, str]
 
 

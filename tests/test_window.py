@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import expect
 
 from desk import Desk, Shown, desk, display, is_running, page_of, until
 from harness import SECONDS, Server
 from ports import free_port
+
+pytestmark = pytest.mark.long
 
 __all__ = ["desk", "display"]
 

@@ -14,6 +14,8 @@ from freezing import freeze, thaw
 from harness import AFRESH, SECONDS, Server
 from ports import free_port
 
+pytestmark = pytest.mark.long
+
 __all__ = ["desk", "display"]
 
 

@@ -13,6 +13,8 @@ from ports import free_port
 from signalbox.desktop import menus
 from signalbox.desktop.menus import Entry, Menu
 
+pytestmark = pytest.mark.long
+
 __all__ = ["desk", "display"]
 
 Opened = tuple[Desk, Shown, Page]

@@ -5,12 +5,15 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from desk import Desk, Shown, desk, display, pages_of, press_close, until
 from freezing import freeze, thaw
 from harness import SECONDS, Server
 from ports import free_port
+
+pytestmark = pytest.mark.long
 
 __all__ = ["desk", "display"]
 
