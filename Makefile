@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11
 	$(if $(shell $(name) -c 'import sys; print((3, 11) <= sys.version_info < (3, 15) or "")' 2>/dev/null),$(name))))
 PY := .venv/bin/python
 INSTALLED := .venv/installed
-TYPES := build/types/signalbox
+TYPES := .venv/types/signalbox
 TEST_PACKAGES := xvfb xdotool chromium-headless-shell imagemagick procps
 # The last two are what Qt's Wayland parts are linked with: the .deb depends on their packages.
 BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick libwayland-cursor0 libwayland-egl1
@@ -49,7 +49,7 @@ campaign: $(INSTALLED)
 
 lint: $(INSTALLED)
 	@mkdir -p $(TYPES)
-	@ln -sfn $(addprefix $(CURDIR)/,signalbox/__init__.py signalbox/client.py signalbox/py.typed server desktop ui) $(TYPES)
+	@ln -sfn $(addprefix $(CURDIR)/,signalbox/__init__.py signalbox/__main__.py signalbox/client.py signalbox/py.typed server desktop ui) $(TYPES)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy

@@ -1,6 +1,8 @@
-"""Build hook: fetches the pinned Datastar script into ui/static, where the window's page loads it.
+"""Build hook: one name for the wheel, and the pinned Datastar script for the window's page.
 
-Why from a wheel: docs/adr/006-datastar-js-from-a-wheel.md.
+A wheel has the parts of the program below `signalbox`; a checkout, as an editable install, has them
+beside that folder, where `signalbox/__init__.py` finds them. Why the script comes from a wheel:
+docs/adr/006-datastar-js-from-a-wheel.md.
 """
 
 import subprocess
@@ -54,13 +56,18 @@ Copyright © Star Federation
 """
 
 
-class DatastarHook(BuildHookInterface[Any]):
-    """Runs before a wheel, also an editable one, is built."""
+PARTS: Final = ("server", "desktop", "ui")
+
+
+class Hook(BuildHookInterface[Any]):
+    """Runs before a wheel, also an editable one, or a source distribution is built."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         fetch(Path(self.root, "ui", "static"))
+        if self.target_name == "wheel" and version != "editable":
+            build_data["force_include"].update({part: f"signalbox/{part}" for part in PARTS})
 
 
 def fetch(folder: Path) -> bool:

@@ -252,6 +252,16 @@ def await_endpoint(data_dir: Path, seconds: float = PATIENCE) -> Endpoint:
     return endpoint
 
 
+def main() -> int:
+    """What `signalbox` on the command line runs where a copy of this file hides the program."""
+    print(
+        f"signalbox: {__file__} is a copy of the client, and is found where the program should be. "
+        "Rename it, or take its folder off PYTHONPATH.",
+        file=sys.stderr,
+    )
+    return CANNOT_OPEN
+
+
 def bundled_program() -> Path | None:
     """The program with a console of the bundle that this runs in; None where it is none of ours."""
     program = Path(sys.executable)
