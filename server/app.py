@@ -18,7 +18,6 @@ from signalbox.server.cluster.joining import join
 from signalbox.server.cluster.node_writer import PATIENCE_SECONDS, NodeWriter
 from signalbox.server.cluster.unknown_outcomes import end_promises
 from signalbox.server.engines.base import Engine
-from signalbox.server.engines.memory import MemoryEngine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text import MAX_LINE
@@ -78,8 +77,8 @@ class App:
         self.node = (
             None if self.is_read_only else join(settings, self.database, self._native.run, clock)
         )
-        self.engine = self._engine(in_memory)
-        self.readmodel = ReadModel(self.database, replicates_log=in_memory)
+        self.engine = self._engine()
+        self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady)
         self._watch = PresenceWatch(self.database.presence, self.feed.wake)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
@@ -128,11 +127,9 @@ class App:
             database.settle(self.data_dir)
         return database
 
-    def _engine(self, in_memory: bool) -> Engine:
+    def _engine(self) -> Engine:
         if self.node:
             return self.node.engine
-        if in_memory:
-            return MemoryEngine()
         return SqliteEngine(self.database, self._native.run, aside)
 
     def _refuse_writes(self) -> None:

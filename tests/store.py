@@ -6,7 +6,6 @@ from secrets import token_hex
 from typing import Any, Self
 
 from signalbox.server.engines.base import Engine
-from signalbox.server.engines.memory import MemoryEngine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
@@ -29,12 +28,12 @@ class Ticks:
 
 
 class Store:
-    """`path` None keeps all in memory, with the memory engine."""
+    """`path` None keeps all in memory."""
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] | None = None) -> None:
         self.database = Database(path)
-        self.engine: Engine = SqliteEngine(self.database) if path else MemoryEngine()
-        self.readmodel = ReadModel(self.database, replicates_log=path is None)
+        self.engine: Engine = SqliteEngine(self.database)
+        self.readmodel = ReadModel(self.database)
         self.clock = clock or Ticks()
         self.feed = Feed(self.clock)
         self.writer = Writer(

@@ -14,7 +14,6 @@ from signalbox.server.cluster.joining import shared_log
 from signalbox.server.cluster.node import Node
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Engine, LogConflict
-from signalbox.server.engines.memory import MemoryEngine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.database import Database, checkpoint_every
@@ -24,22 +23,10 @@ def nothing() -> None:
     """Nothing belongs to the read model."""
 
 
-class MemoryCase:
-    """The engine and what its `also` can write beside the log."""
-
-    def __init__(self, _folder: Path) -> None:
-        self.engine: Engine = MemoryEngine()
-        self.noted: list[str] = []
-
-    def note(self) -> None:
-        self.noted.append("noted")
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 class SqliteCase:
-    """As `MemoryCase`, on a file; `also` writes to the same file."""
+    """The engine, and what its `also` writes beside the log: on a file."""
+
+    path: Path | None
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "signalbox.db"
@@ -59,6 +46,14 @@ class SqliteCase:
 
     def close(self) -> None:
         self.database.close()
+
+
+class MemoryCase(SqliteCase):
+    """As `SqliteCase`, in memory."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.path = None
+        self.open()
 
 
 class SharedCase(SqliteCase):

@@ -1,4 +1,4 @@
-"""The event log in the read model's own SQLite file: both in one durable commit."""
+"""The event log in the read model's own SQLite file, or in memory: both in one commit."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,6 +13,8 @@ from signalbox.server.store import log
 from signalbox.server.store.database import Database
 from signalbox.server.store.disk_reserve import Room, is_deleting
 
+IN_A_FILE: Final = "SQLite", "on disk before acknowledged"
+IN_MEMORY: Final = "Memory", "in memory only, gone when the server ends"
 INLINE_CHANGES: Final = 500
 """Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes
 through `blocking`: a native thread would take the interpreter lock once a statement, for less work
@@ -44,7 +46,6 @@ class SqliteEngine:
     nobody waits for.
     """
 
-    name = "SQLite"
     max_bytes = None
 
     def __init__(
@@ -58,7 +59,7 @@ class SqliteEngine:
         self._blocking = blocking
         self._aside = aside
         self._room = Room(database, blocking)
-        self.durability = "on disk before acknowledged" if database.path else "in memory only"
+        self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
 
     def append(
         self,

@@ -5,7 +5,7 @@ key go to a native thread with a connection of its own, while the calling greenl
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -25,7 +25,7 @@ from signalbox.server.read.reversal_log import Logbook
 from signalbox.server.read.search import Filter, Item, Page
 from signalbox.server.runtime.scheduling import breathe
 from signalbox.server.store import attempts, log, state
-from signalbox.server.store.database import Database, transaction
+from signalbox.server.store.database import Database
 
 Result = TypeVar("Result")
 
@@ -35,9 +35,8 @@ SNAPSHOT_ITEMS: Final = 500
 class ReadModel(LogQuestions):
     """Derived from the event log; written only by the writer, within the log's commit."""
 
-    def __init__(self, database: Database, replicates_log: bool = False) -> None:
+    def __init__(self, database: Database) -> None:
         self._writer = database.writer
-        self._replicates_log = replicates_log
         self._readers = Readers(database)
         self._for_writer = Readers(database, threads=1)
         self._held: list[int] = []
@@ -61,19 +60,16 @@ class ReadModel(LogQuestions):
         added: list[str],
         removed: list[str],
     ) -> None:
-        """Write what `transactions` make of the state, within the open commit if the log has one.
+        """Write what `transactions` make of the state, within the open commit.
 
         `added` and `removed` are the keys that come and go with all of them together.
         """
-        with transaction(self._writer) if self._replicates_log else nullcontext():
-            if self._replicates_log and transactions:
-                log.insert(self._writer, transactions)
-            if transactions:
-                last = transactions[-1].revision
-                has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
-                state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
-                self._present.announce(last, added, removed)
-            attempts.keep(self._writer, kept)
+        if transactions:
+            last = transactions[-1].revision
+            has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
+            state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
+            self._present.announce(last, added, removed)
+        attempts.keep(self._writer, kept)
 
     def absorb(self, transactions: Sequence[Transaction]) -> None:
         """As `apply`, for transactions of another log, as they are."""
@@ -81,9 +77,8 @@ class ReadModel(LogQuestions):
         self.apply(transactions, (), added, removed)
 
     def maintain(self, job: Callable[[apsw.Connection], None]) -> None:
-        """Do `job` on the writer's connection, within the open commit if the log has one."""
-        with transaction(self._writer) if self._replicates_log else nullcontext():
-            job(self._writer)
+        """Do `job` on the writer's connection, within the open commit."""
+        job(self._writer)
 
     def committed(self) -> None:
         """The commit is on disk: queries may be answered from it."""
