@@ -66,7 +66,7 @@ def command() -> click.Group:
     for module in modules:
         for subcommand in module.SUBCOMMANDS:
             group.add_command(subcommand)
-    return click.version_option(package_name="signalbox", prog_name="signalbox")(group)
+    return click.version_option(package_name="signalbox-app", prog_name="signalbox")(group)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
+import identity
 from desk import PROGRAM
 from harness import ROOT, SECONDS
 
@@ -86,6 +87,11 @@ def test_the_wheel_has_one_name_with_all_parts_and_the_script(site: Path) -> Non
         "signalbox/ui/templates/shell.html",
     } <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_tells_its_version(site: Path) -> None:
+    done = run(site, sys.executable, "-m", "signalbox", "--version", path=site)
+    assert (done.stdout, done.stderr) == (f"signalbox, version {identity.version()}\n", "")
 
 
 def test_a_source_distribution_makes_the_same_wheel_offline(site: Path, tmp_path: Path) -> None:
