@@ -60,6 +60,13 @@ INSERT INTO transactions VALUES
     (4, 1, 'c4', X'FE95C1C780A4A3C71397B5F392AE47C7', 'delete', 'tester', 6, 1),
     (5, 1, 'c5', X'9DCCC1D94A03E8DF80411B22D9A0E849', 'set', 'tester', 8, 1),
     (6, 1, 'c6', X'6A8B5A67A5AAF28E395289E98A1B1A12', 'add', 'tester', 10, 1);
+INSERT INTO attempts VALUES
+    (1, 'c7', X'7F51E03962E3F6571458F32A10C0DB0E', 'tester', 12, 'rename', 'rejected', 6,
+    '{"answer": {"id": "c7", "status": "rejected", "code": "not_found",
+        "message": "There is no key none to rename.", "key": "none", "http_status": 404},
+    "record": {"key": "none", "id": "c7", "actor": "tester", "status": "rejected",
+        "code": "not_found", "message": "There is no key none to rename.", "type": "rename",
+        "at": 12}}');
 """
 
 

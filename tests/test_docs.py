@@ -15,6 +15,7 @@ from signalbox.server.http.api import exports, queries
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.parameters import EXPORT_FORMATS, ROUTES
 from signalbox.server.http.window import shell
+from signalbox.server.http.wire.responses import STATUSES
 from signalbox.server.model import errors
 from signalbox.server.model.app_settings import SETTINGS
 from signalbox.server.model.commands import TYPES
@@ -71,7 +72,8 @@ def test_every_parameter_of_a_route_is_documented(route: str) -> None:
 
 def test_every_error_code_is_documented_with_its_status() -> None:
     listed = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", section("Error codes"), re.MULTILINE)
-    assert {(code, int(status)) for status, code in listed} == set(errors.every_code().items())
+    assert {code: int(status) for status, code in listed} == STATUSES
+    assert STATUSES.keys() == errors.every_code()
 
 
 def test_every_setting_is_documented_by_option_and_variable() -> None:

@@ -46,6 +46,21 @@ def test_what_was_done_then_can_be_undone(client: Client) -> None:
     assert "train.epoch" not in client.state()
 
 
+def test_what_was_refused_then_is_refused_alike_again(client: Client) -> None:
+    again = client.send("rename", id="c7", actor="tester", key="none", to="some")
+    assert (again.status, again.json()) == (
+        404,
+        {
+            "id": "c7",
+            "status": "rejected",
+            "code": "not_found",
+            "message": "There is no key none to rename.",
+            "key": "none",
+            "duplicate": True,
+        },
+    )
+
+
 def test_its_log_gives_the_same_state(tmp_path: Path) -> None:
     make_store(tmp_path / "signalbox.db")
     assert maintenance.rebuild(tmp_path)["ok"]

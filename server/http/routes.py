@@ -23,6 +23,7 @@ from signalbox.server.http.wire.responses import (
     StartResponse,
     answer,
     refuse,
+    status_of,
 )
 from signalbox.server.model.errors import (
     Malformed,
@@ -147,7 +148,7 @@ def _as_json(error: bottle.HTTPError) -> bytes:
         refusal = NoSuchThing(
             f"There is no {method[:20]} {request.path[:200]} here; see /openapi.json."
         )
-    error.status = refusal.status
+    error.status = status_of(refusal.code)
     error.headers.update(dict(HEADERS))
     error.headers["Content-Type"] = "application/json"
     return queries.encode(refusal.fields())

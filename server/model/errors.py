@@ -40,13 +40,12 @@ def _is_seen(char: str) -> bool:
 
 
 class SignalboxError(Exception):
-    """A refusal with a stable `code`, the HTTP `status` that carries it and one sentence.
+    """A refusal with a stable `code` and one sentence.
 
     `key`, `keys`, `of`, `revision` and `limit` are set where they help the sender to go on.
     """
 
     code: ClassVar[str] = "internal"
-    status: ClassVar[int] = 500
     remembered: ClassVar[bool] = False
     """Whether the same command id gets this outcome again instead of a new attempt."""
     verdict: ClassVar[str] = "rejected"
@@ -84,7 +83,7 @@ class SignalboxError(Exception):
 
 
 class Malformed(SignalboxError):
-    code, status = "malformed", 400
+    code = "malformed"
 
 
 class TornBody(Malformed):
@@ -95,23 +94,23 @@ class TornBody(Malformed):
 
 
 class Unauthenticated(SignalboxError):
-    code, status = "unauthenticated", 401
+    code = "unauthenticated"
 
 
 class Forbidden(SignalboxError):
-    code, status = "forbidden", 403
+    code = "forbidden"
 
 
 class NoSuchThing(SignalboxError):
     """No such route, key, command or attempt."""
 
-    code, status, remembered = "not_found", 404, True
+    code, remembered = "not_found", True
 
 
 class MethodNotAllowed(SignalboxError):
     """`allowed` are the methods that the route knows, as the header Allow names them."""
 
-    code, status = "method", 405
+    code = "method"
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
@@ -121,11 +120,11 @@ class MethodNotAllowed(SignalboxError):
 class Compacted(SignalboxError):
     """Retention has removed what the answer needs; `keys` are prefixes."""
 
-    code, status, remembered = "compacted", 410, True
+    code, remembered = "compacted", True
 
 
 class MediaType(SignalboxError):
-    code, status = "media_type", 415
+    code = "media_type"
 
 
 class ContentCoding(MediaType):
@@ -141,41 +140,41 @@ class ContentCoding(MediaType):
 
 
 class TooLarge(SignalboxError):
-    code, status = "too_large", 413
+    code = "too_large"
 
 
 class Invalid(SignalboxError):
-    code, status, remembered = "invalid", 422, True
+    code, remembered = "invalid", True
 
 
 class WrongType(SignalboxError):
-    code, status, remembered = "type", 422, True
+    code, remembered = "type", True
 
 
 class Conflict(SignalboxError):
-    code, status, remembered = "conflict", 409, True
+    code, remembered = "conflict", True
 
 
 class IdReused(SignalboxError):
-    code, status = "id_reused", 409
+    code = "id_reused"
 
     def __init__(self, identity: str) -> None:
         super().__init__(f"The id {identity} was used before, for another command.")
 
 
 class NothingToUndo(SignalboxError):
-    code, status, remembered = "nothing_to_undo", 409, True
+    code, remembered = "nothing_to_undo", True
 
 
 # While it is made durable.
 
 
 class Busy(SignalboxError):
-    code, status = "busy", 429
+    code = "busy"
 
 
 class Unavailable(SignalboxError):
-    code, status = "unavailable", 503
+    code = "unavailable"
 
 
 class NoRoom(Unavailable):
@@ -189,7 +188,7 @@ class Unknown(Unavailable):
 
 
 class Internal(SignalboxError):
-    code, status = "internal", 500
+    code = "internal"
 
 
 # When the store is opened.
@@ -226,9 +225,9 @@ def is_remembered(code: str) -> bool:
     return any(one.remembered for one in SignalboxError.__subclasses__() if one.code == code)
 
 
-def every_code() -> dict[str, int]:
-    """Each stable code with its HTTP status."""
-    return {error.code: error.status for error in SignalboxError.__subclasses__()}
+def every_code() -> set[str]:
+    """The stable codes."""
+    return {error.code for error in SignalboxError.__subclasses__()}
 
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, default=str)

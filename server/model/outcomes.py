@@ -32,12 +32,6 @@ class Outcome(NamedTuple):
     """What was sent to the log, where it is not known what became of that."""
 
     @property
-    def http_status(self) -> int:
-        if self.duplicate:
-            return int(self.duplicate["http_status"])
-        return self.error.status if self.error else 200
-
-    @property
     def is_kept(self) -> bool:
         """Whether it goes into the table of attempts, as what is in the log does not."""
         if self.duplicate or self.attempt.dry_run:
@@ -63,9 +57,8 @@ class Outcome(NamedTuple):
     def answer(self) -> dict[str, Any]:
         """The acknowledgement as the POST gets it."""
         if self.duplicate:
-            first = {name: value for name, value in self.duplicate.items() if name != "http_status"}
-            dry = self.attempt.dry_run and first["status"] == "accepted"
-            return first | {"duplicate": True} | ({"dry_run": True} if dry else {})
+            dry = self.attempt.dry_run and self.duplicate["status"] == "accepted"
+            return self.duplicate | {"duplicate": True} | ({"dry_run": True} if dry else {})
         if self.error:
             return {"id": self.attempt.id, "status": self.error.verdict, **self.error.fields()}
         answer = accepted(self.attempt.id, self.revision, self.changes)

@@ -44,15 +44,16 @@ def settle(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
 
 
 def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
-    """The fingerprint and the first answer (with its `http_status`) of a command id."""
+    """The fingerprint and the first answer of a command id."""
     for fingerprint, revision, changes in connection.execute(
         "SELECT fingerprint, revision, changes FROM transactions WHERE command_id = ?", (identity,)
     ):
-        return fingerprint, accepted(identity, revision, changes) | {"http_status": 200}
+        return fingerprint, accepted(identity, revision, changes)
     for fingerprint, details in connection.execute(
         "SELECT fingerprint, details FROM attempts WHERE command_id = ?", (identity,)
     ):
         answer = json.loads(details)["answer"]
+        answer.pop("http_status", None)  # earlier versions kept it beside the code
         if answer["status"] == "accepted" or is_remembered(answer["code"]):
             return fingerprint, answer
     return None
@@ -143,7 +144,7 @@ def _logged(
 def _row(outcome: Outcome) -> tuple[Any, ...]:
     attempt = outcome.attempt
     answer = outcome.answer()
-    details = {"answer": answer | {"http_status": outcome.http_status}, "record": outcome.record()}
+    details = {"answer": answer, "record": outcome.record()}
     if sent := outcome.sent:
         event = b64encode(encode(sent)).decode()
         details["sent"] = {"revision": sent.revision, "event": event}

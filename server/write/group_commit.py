@@ -142,8 +142,7 @@ class Group:
         earlier = self._ids.get(identity)
         if earlier is None or (earlier.error and not earlier.error.remembered):
             return None
-        answer = earlier.answer() | {"http_status": earlier.http_status}
-        return earlier.attempt.fingerprint, answer
+        return earlier.attempt.fingerprint, earlier.answer()
 
     def _decide(self, attempt: Attempt) -> int:
         """How many changes the attempt makes; they are part of the group from now on."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any, Final
 
-from signalbox.server.http.wire.responses import StartResponse, answer, refuse
+from signalbox.server.http.wire.responses import StartResponse, answer, refuse, status_of
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import judged
@@ -71,10 +71,8 @@ def acknowledge(
     if "HTTP_DATASTAR_REQUEST" in environ:
         start_response("204 No Content", [])
         return []
-    status = outcome.http_status
-    if status in (429, 503):
-        return answer(start_response, status, outcome.answer(), ("Retry-After", "1"))
-    return answer(start_response, status, outcome.answer())
+    body = outcome.answer()
+    return answer(start_response, status_of(body.get("code")), body)
 
 
 def _random_parts() -> Iterator[str]:

@@ -19,7 +19,7 @@ from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_query import Ask, wrong
 from signalbox.server.http.wire.connection import watch_eof
-from signalbox.server.model.errors import Invalid, SignalboxError
+from signalbox.server.model.errors import Invalid, is_remembered
 from signalbox.server.read.charts import Charts
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
@@ -36,8 +36,6 @@ CURRENT: Final = {"diff", "foot", "nav", "ticks"}
 """Regions that go on while the picture shows an earlier moment."""
 OUTCOMES: Final = 40
 """How many of the window's last outcomes are told."""
-KEPT: Final = {kind.code for kind in SignalboxError.__subclasses__() if kind.remembered}
-"""Codes of the refusals that Activity lists."""
 
 
 def page(
@@ -209,7 +207,7 @@ class Picture:
     def _outcomes(self) -> list[dict[str, Any]]:
         """The window's last ones; `kept` tells whether Activity lists a refusal."""
         recent = self._feed.recent(self._ask.actor)[-OUTCOMES:]
-        return [one | {"kept": one.get("code") in KEPT} for one in recent]
+        return [one | {"kept": is_remembered(one.get("code", ""))} for one in recent]
 
     @property
     def _is_held(self) -> bool:

@@ -13,11 +13,32 @@ from signalbox.server.model.errors import (
     MethodNotAllowed,
     SignalboxError,
     TornBody,
+    Unauthenticated,
 )
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+STATUSES: Final = {
+    "malformed": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method": 405,
+    "conflict": 409,
+    "id_reused": 409,
+    "nothing_to_undo": 409,
+    "compacted": 410,
+    "too_large": 413,
+    "media_type": 415,
+    "invalid": 422,
+    "type": 422,
+    "busy": 429,
+    "internal": 500,
+    "unavailable": 503,
+}
+"""The status of each code (`server.model.errors`)."""
 
 _ETAG: Final = re.compile(r'"[^"]*"')
 
@@ -28,6 +49,11 @@ HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 """On every answer."""
+
+
+def status_of(code: str | None) -> int:
+    """The status of an answer with this code, or without one."""
+    return 200 if code is None else STATUSES[code]
 
 
 def raw_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
@@ -43,6 +69,8 @@ def answer(
     """`body` as JSON."""
     encoded = msgspec.json.encode(body)
     lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
+    if status in (429, 503):
+        lines.append(("Retry-After", "1"))
     start_response(STATUS_LINES[status], [*lines, *HEADERS, *headers])
     return [encoded]
 
@@ -60,10 +88,8 @@ def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -
         headers.append(("Allow", error.allowed))
     if isinstance(error, ContentCoding):
         headers.append(("Accept-Encoding", "identity"))  # RFC 9110, 12.5.3
-    if error.status == 401:
+    if isinstance(error, Unauthenticated):
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
     if isinstance(error, TornBody):
         headers.append(("Connection", "close"))
-    if error.status in (429, 503):
-        headers.append(("Retry-After", "1"))
-    return answer(start_response, error.status, extra | error.fields(), *headers)
+    return answer(start_response, status_of(error.code), extra | error.fields(), *headers)

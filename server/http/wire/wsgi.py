@@ -14,7 +14,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from signalbox.server.http.wire.connection import send_all
 from signalbox.server.http.wire.headers import Headers, tokens, variable
-from signalbox.server.http.wire.responses import raw_head
+from signalbox.server.http.wire.responses import raw_head, status_of
 from signalbox.server.model.errors import (
     Busy,
     Internal,
@@ -321,4 +321,4 @@ def _raw(error: SignalboxError, status: int | None = None) -> bytes:
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
     ]
-    return raw_head(status or error.status, headers) + body
+    return raw_head(status or status_of(error.code), headers) + body
