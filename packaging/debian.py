@@ -91,7 +91,7 @@ def package(bundle: Path, shared: Path, dist: Path) -> Path:
         Path("..", "lib", *WITHIN.parts[2:], bundle.name)
     )
     told = tree / "usr" / "share" / "doc" / identity.NAME
-    _write(told / "copyright", (bundle / "_internal/ui/static/licences.txt").read_bytes())
+    _write(told / "copyright", (bundle / "_internal/signalbox/ui/static/licences.txt").read_bytes())
     changes = (identity.ROOT / "CHANGELOG.md").read_bytes()
     _write(told / "changelog.gz", gzip.compress(changes, mtime=0))
     _write(tree / "DEBIAN" / "control", _control(tree, bundle).encode())

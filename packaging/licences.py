@@ -92,7 +92,7 @@ def gather(sources: Iterable[str]) -> list[Licence]:
             named.add(owners[str(source)])
         else:
             packages.add(_package(source))
-    named.discard("signalbox")
+    named.discard("signalbox-app")
     found = [_of_distribution(distribution(name)) for name in sorted(named)]
     found += [_of_package(name) for name in sorted(packages)]
     return [_own(), _pythons(), _datastar(), *found]
