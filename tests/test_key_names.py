@@ -18,7 +18,6 @@ import signalbox
 from harness import Server
 from robust import Client, lines, serving, values
 from shell import Shell
-from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.model.errors import (
     BLANK,
     JOINERS,
@@ -101,10 +100,7 @@ def filled(client: Client) -> Client:
 def follows_the_grammar(text: str) -> bool:
     """What the contract says, character by character."""
     sound = all(
-        (unicodedata.category(char)[0] in ALLOWED and char not in BLANK)
-        or char == " "
-        or char in JOINERS
-        for char in text
+        unicodedata.category(char)[0] in ALLOWED or char == " " or char in JOINERS for char in text
     )
     return (
         sound
@@ -171,8 +167,8 @@ IGNORABLE = [
 """Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt)."""
 
 
-def test_of_what_shows_as_nothing_a_new_key_takes_what_scripts_and_emoji_are_written_with() -> None:
-    taken = {*SELECTORS, *map(ord, JOINERS)}
+def test_of_what_shows_as_nothing_a_key_takes_letters_marks_symbols_and_joiners() -> None:
+    taken = {*SELECTORS, *map(ord, BLANK + JOINERS)}
     for code in (*IGNORABLE, *map(ord, BLANK)):
         if code in taken:
             check_new_key(f"a{chr(code)}b")
@@ -187,24 +183,6 @@ def test_of_what_shows_as_nothing_a_new_key_takes_what_scripts_and_emoji_are_wri
 def test_what_shows_as_nothing_is_marked_wherever_it_is_repeated() -> None:
     assert {*map(ord, BLANK)} - {0x2800} <= hidden.CODES  # Braille has its blank, in pictures too
     assert quoted(BLANK).isascii()
-
-
-@pytest.mark.parametrize("blank", BLANK)
-def test_a_key_with_a_blank_is_never_made_but_always_read(client: Client, blank: str) -> None:
-    """Earlier versions took it: such keys are brought by their history."""
-    key = f"a{blank}"
-    assert client.send("set", key=key, value=1).status == 422
-    assert client.send("delete_prefix", prefix=f"{key}.").json()["changed"] is False
-    assert client.get(f"history/{quote(key)}").status == 200
-    record = {
-        "revision": 1,
-        "id": "i",
-        "actor": "a",
-        "at": "2026-01-01T00:00:00.000Z",
-        "type": "set",
-        "changes": [{"key": key, "value": 1}],
-    }
-    assert read_record(json.dumps(record).encode()).changes[0].key == key
 
 
 def test_what_this_unicode_does_not_know_is_never_made_but_always_read(client: Client) -> None:

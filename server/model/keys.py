@@ -9,7 +9,6 @@ import unicodedata
 from typing import Any, Final, NamedTuple
 
 from signalbox.server.model.errors import (
-    BLANK,
     JOINERS,
     SHOWN,
     Invalid,
@@ -55,8 +54,7 @@ pattern follows it, and what does not is none."""
 
 def is_key(key: str) -> bool:
     """Whether a log may hold such a key. Characters that this Unicode does not know yet may be in
-    it: another node, with a newer Python, can have made it; and those of `BLANK`, which earlier
-    versions took.
+    it: another node, with a newer Python, can have made it.
     """
     return _SHAPE.fullmatch(key) is not None and _is_text(key)
 
@@ -68,9 +66,7 @@ def check_key(key: str, field: str = "key") -> None:
 
 
 def check_new_key(key: str, field: str = "key") -> None:
-    """As `check_key`, for one that is about to be made: this node knows all its characters, and
-    each of them shows as something or changes another one.
-    """
+    """As `check_key`, for one that is about to be made: this node knows all its characters."""
     check_key(key, field)
     _check_known(key, field)
 
@@ -96,18 +92,12 @@ def check_new_prefix(prefix: str, field: str = "prefix") -> None:
 
 
 def _check_known(text: str, field: str) -> None:
-    if text.isascii():
-        return
-    for char in text:
-        why = ""
-        if char in BLANK:
-            why = "which shows as nothing"
-        elif unicodedata.category(char) == _UNASSIGNED:
-            why = f"which is no character in Unicode {unicodedata.unidata_version}"
-        if why:
-            raise Invalid(
-                f"The field {field} is {quoted(text)} with {_named(char)}, {why}; {_ALLOWED}."
-            )
+    unknown = (char for char in text if unicodedata.category(char) == _UNASSIGNED)
+    if not text.isascii() and (first := next(unknown, None)):
+        raise Invalid(
+            f"The field {field} is {quoted(text)} with {_named(first)}, which is no character in "
+            f"Unicode {unicodedata.unidata_version}; {_ALLOWED}."
+        )
 
 
 def _is_text(text: str) -> bool:
