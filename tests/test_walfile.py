@@ -94,6 +94,42 @@ def test_what_a_power_failure_leaves_of_the_last_commit_is_none(killed: Path) ->
         assert store.readmodel.revision == COMMITS - 1
 
 
+def after_a_power_failure(folder: Path, values: list[str], torn: int) -> Path:
+    """Start on `folder`, commit; what is left where the last commit lacks one frame of its own."""
+    left = folder.with_name(f"{folder.name}-left")
+    left.mkdir()
+    with Store(folder / NAME) as store:
+        for value in values:
+            store.set(n=value)
+        frames, _ = store.database.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        for name in (NAME, WAL):
+            shutil.copy(folder / name, left / name)
+    before = commits((left / WAL).read_bytes()[: 32 + (frames - 1) * FRAME])[-1]
+    flip(left / WAL, before + torn * FRAME + 24 + 100)
+    return left
+
+
+def test_what_one_power_failure_leaves_is_no_damage_at_the_next(killed: Path) -> None:
+    once = after_a_power_failure(killed, ["x" * 100_000], torn=3)
+    twice = after_a_power_failure(once, ["kept", "lost"], torn=1)
+    with Store(twice / NAME) as store:
+        assert store.readmodel.revision == COMMITS + 1
+        item = store.readmodel.get("n")
+        assert item
+        assert item.raw == '"kept"'
+
+
+def test_a_start_beside_a_reader_cuts_off_what_nobody_reads(killed: Path) -> None:
+    left = after_a_power_failure(killed, ["x" * 100_000], torn=3)
+    with closing(apsw.Connection(str(left / NAME))) as other:
+        other.execute("BEGIN")
+        before = other.execute("SELECT max(revision) FROM transactions").get
+        with Store(left / NAME) as store:
+            assert len(commits((left / WAL).read_bytes())) == COMMITS
+            store.set(n="kept")
+        assert other.execute("SELECT max(revision) FROM transactions").get == before == COMMITS
+
+
 def test_a_replica_reads_it_from_its_log_again(tmp_path: Path) -> None:
     """It does not wait for the disk, so a power failure may leave more than one commit torn."""
     (tmp_path / "killed").mkdir()

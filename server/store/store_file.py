@@ -12,7 +12,7 @@ import apsw
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import lost_store
-from signalbox.server.store.wal_file import hidden_commits
+from signalbox.server.store.wal_file import cut_off, hidden_commits
 
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
@@ -63,7 +63,10 @@ def check_owner(path: Path, connection: apsw.Connection) -> None:
 
 
 def check_log(path: Path, connection: apsw.Connection) -> None:
-    """Raises `StoreError` where a start would lose commits for good, and leaves all as it is."""
+    """Raises `StoreError` where a start would lose commits for good, and leaves all as it is.
+
+    Else nothing is left in the log of a commit that was interrupted.
+    """
     if hidden := lost_commits(connection):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         raise StoreError(
@@ -71,6 +74,7 @@ def check_log(path: Path, connection: apsw.Connection) -> None:
             "behind the damage and would be lost. Nothing was changed. Replace the store by a "
             "backup; `signalbox backup FILE` copies it as it was before them."
         )
+    cut_off(connection)
 
 
 def lost_commits(connection: apsw.Connection) -> int:

@@ -5,7 +5,9 @@ a commit that a power failure has interrupted (SQLite's "Database File Format", 
 commit there may be, which nobody was told of; others were on the disk before it began.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from struct import unpack
@@ -42,6 +44,27 @@ def hidden_commits(connection: apsw.Connection) -> int:
             return hidden if file.read(HEADER) == header else 0
     except OSError:
         return 0  # there is no log
+
+
+def cut_off(connection: apsw.Connection) -> None:
+    """Remove what an interrupted commit has left behind the commits that are read.
+
+    Else its end, where shorter commits do not overwrite it, counts at the next power failure. By
+    hand, since a checkpoint takes long with a large log, fails on a full disk, and keeps the log
+    while somebody reads. SQLite reads nothing there, and who would write waits for our transaction.
+    """
+    size = FRAME + int(connection.pragma("page_size"))
+    with suppress(OSError, apsw.Error), Path(f"{connection.filename}-wal").open("r+b", 0) as file:
+        header, read = file.read(HEADER), _read(connection)
+        if any(_commits(file, header[_SALTS], size, read)):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                file.seek(0)
+                if file.read(HEADER) == header and _is_broken(file, header, size, read):
+                    file.truncate(HEADER + read * size)
+                    os.fsync(file.fileno())
+            finally:
+                connection.execute("ROLLBACK")
 
 
 def _read(connection: apsw.Connection) -> int:
