@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from signalbox.client import NotRunning, Rejected
-from signalbox.desktop import display, engine, headless, instance, log, message, places
+from signalbox.desktop import display, engine, headless, instance, log, message, places, streams
 from signalbox.desktop.child import Child
 
 if TYPE_CHECKING:
     from signalbox.desktop.windows import Windows
 
 FAILED: Final = 4
+NOT_PRINTED: Final = 1
 
 
 def run(given: str | None) -> int:
@@ -27,6 +28,10 @@ def run(given: str | None) -> int:
     except (NotRunning, Rejected, instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
+        if lost := streams.why_lost(error):
+            streams.forget_output()
+            print(f"signalbox: {lost}", file=sys.stderr)
+            return NOT_PRINTED
         why = places.unusable(error)
     print(f"signalbox: {why}", file=sys.stderr)
     _show(why)

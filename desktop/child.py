@@ -32,7 +32,6 @@ class Child:
         self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._keeping = threading.Lock()
-        self._launching = threading.Lock()
         self.closed = threading.Event()
 
     def start(self) -> None:
@@ -76,10 +75,9 @@ class Child:
     def stop(self) -> None:
         """End the server, if it is ours, and wait until it has gone."""
         self.close()
-        with self._launching:  # one may just be starting
-            if self._process is not None:
-                self._process.terminate()
-                self._process.wait()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
 
     def _let_go(self) -> None:
         if self._process is not None and self._process.stdin is not None:
@@ -116,14 +114,16 @@ class Child:
         back(self.endpoint._replace(pid=before.pid) == before)
 
     def _launch(self) -> client.Endpoint:
-        with self._launching, open_log(self.log) as stderr:
-            if self.closed.is_set():
-                raise client.NotRunning("The window is closed.")
-            endpoint, process = client.start_server(self.data_dir, stderr)
-            self._process = process or self._process
         if self.closed.is_set():
-            self._let_go()
+            raise client.NotRunning("The window is closed.")
+        with open_log(self.log) as stderr:
+            endpoint, _ = client.start_server(self.data_dir, stderr, self._starting)
         return endpoint
+
+    def _starting(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        if self.closed.is_set():  # meanwhile
+            self._let_go()
 
 
 def _box(endpoint: client.Endpoint) -> client.Box:

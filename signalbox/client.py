@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from importlib import import_module
@@ -285,17 +285,20 @@ def serve_command(data_dir: Path) -> list[str]:
 
 
 def start_server(
-    data_dir: Path, log: IO[bytes] | None = None
+    data_dir: Path,
+    log: IO[bytes] | None = None,
+    starting: Callable[[subprocess.Popen[bytes]], object] = lambda _: None,
 ) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
     """Start a server, or find that of whoever was faster (then there is no process).
 
     It runs until its stdin is closed and nobody uses it. What it has to say goes to the end of
-    `log`, and into `NotRunning` where it does not start.
+    `log`, and into `NotRunning` where it does not start. `starting` is called with each process
+    before it is waited for, which may take long.
     """
     end = time.monotonic() + PATIENCE
     while True:
         with contextlib.nullcontext(log) if log else tempfile.TemporaryFile() as stderr:
-            process, line, said = _launch(data_dir, stderr)
+            process, line, said = _launch(data_dir, stderr, starting)
         if line:
             return _endpoint(line), process
         status = process.wait()
@@ -312,7 +315,9 @@ def _last_words(said: str, status: int) -> str:
     return f"The server ended with status {status}: `signalbox serve` shows what it said."
 
 
-def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes], bytes, str]:
+def _launch(
+    data_dir: Path, stderr: IO[bytes], starting: Callable[[subprocess.Popen[bytes]], object]
+) -> tuple[subprocess.Popen[bytes], bytes, str]:
     """A new server, the line that it printed once it was ready, else what it said instead."""
     begin = stderr.seek(0, os.SEEK_END)
     process = subprocess.Popen(
@@ -323,6 +328,7 @@ def _launch(data_dir: Path, stderr: IO[bytes]) -> tuple[subprocess.Popen[bytes],
         start_new_session=True,  # the terminal's Ctrl-C is for the script
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would show a console
     )
+    starting(process)
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdout:

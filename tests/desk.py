@@ -60,6 +60,7 @@ class Desk:
     """One data directory and the programs that were started on it."""
 
     program = PROGRAM
+    stdout = subprocess.PIPE
 
     def __init__(self, data_dir: Path, display: str) -> None:
         self.data_dir, self.display = data_dir, display
@@ -76,7 +77,7 @@ class Desk:
                 [self.program, "--data-dir", self.data_dir],
                 cwd=cwd,
                 env=env,
-                stdout=subprocess.PIPE,
+                stdout=self.stdout,
                 stderr=stderr,
                 text=True,
             )

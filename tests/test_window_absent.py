@@ -61,6 +61,29 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
     until(lambda: not desk.servers(), "the server has gone")
 
 
+def test_output_that_cannot_be_written_ends_it_with_one_sentence(desk: Desk) -> None:
+    desk.stdout = os.open("/dev/full", os.O_WRONLY)
+    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
+    os.close(desk.stdout)
+    assert process.wait(SECONDS) == 1
+    assert desk.stderr().splitlines()[-1].startswith("signalbox: Not all could be printed: ")
+    assert "Traceback" not in desk.stderr()
+    until(lambda: not desk.servers(), "the server has gone")
+
+
+def test_signal_while_the_first_server_starts_ends_at_once(desk: Desk, tmp_path: Path) -> None:
+    """The server waits for a pipe into which nobody writes."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nif 'signalbox.server' in sys.orig_argv: open({str(pipe)!r})\n"
+    )
+    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None, PYTHONPATH=str(tmp_path))
+    until(lambda: desk.servers() != [], "a server is starting")
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    assert desk.servers() == []
+
+
 def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> None:
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
     assert process.stdout is not None
