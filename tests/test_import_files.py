@@ -220,3 +220,9 @@ def test_a_parameter_that_makes_no_sense_is_named(client: Client, query: str) ->
     answer = client.ask("POST", f"/commands/import?{query}", b"", {"Content-Type": OCTETS})
     assert (answer.status, answer.json()["code"]) == (422, "invalid")
     assert query.split("=", maxsplit=1)[0] in answer.json()["message"]
+
+
+def test_any_number_of_blank_bytes_may_stand_first(client: Client) -> None:
+    blank = (b" " * 100_000 + b"\n") * 60
+    done = load(client, blank + b'{"type":"set","key":"t.a","value":1}\n', "ndjson")[-1]
+    assert (done["status"], done["accepted"]) == ("accepted", 1)

@@ -104,6 +104,26 @@ def test_an_atomic_one_is_refused_with_its_first_bad_line(client: Client) -> Non
     assert "100001 changes" in summary["message"]
 
 
+def test_an_atomic_one_that_fails_is_counted_to_its_end(client: Client) -> None:
+    body = b'{"type":"add","key":"t.other"}\nno\n' + b'{"type":"set","key":"t.a","value":1}\n' * 3
+    for given in (body, body.replace(b"no\n", b"")):
+        answer = load(client, given, "ndjson", dry_run=1, atomic=1)
+        done = load(client, given, "ndjson", atomic=1)
+        names = ("status", "code", "message", "lines", "accepted", "rejected", "changes")
+        assert [answer[-1][name] for name in names] == [done[-1][name] for name in names]
+        assert refused(answer) == refused(done)
+        assert found(answer[-1])[:-1] == (0, 0, 0, 0)
+
+
+def test_an_atomic_one_whose_text_is_too_long_is_too_large_whatever_it_says(
+    client: Client,
+) -> None:
+    body = b" " * (MIB - 1) + b"\n"
+    for given in ({"dry_run": 1}, {}):
+        answer = load(client, body * 33, "ndjson", atomic=1, **given)
+        assert answer[-1]["code"] == "too_large"
+
+
 def test_a_history_is_counted(client: Client) -> None:
     recorded = client.get("export", history=1).body
     summary = load(client, recorded, "ndjson", dry_run=1)[-1]

@@ -16,6 +16,9 @@ FIRST = b'{"type": "set", "key": "a", "value": 1}\n\nno\n{"type": "add", "key": 
 CHANGED = FIRST.replace(b"1}", b"2}")
 MORE = FIRST + b'{"type": "set", "key": "b", "value": 1}\n'
 REFUSED = b'{"type": "set", "key": "a", "value": 1, "expect": "absent"}\n'
+GOOD = b'{"type": "set", "key": "g", "value": 1}\n'
+INVALID = b'{"type": "set", "key": "a..b", "value": 1}\n'
+BAD = b"no\n"
 NUMBER = BATCH_LINES + 500
 TOLD = ("status", "code", "message", "key", "duplicates")
 
@@ -53,6 +56,13 @@ def told(answer: list[dict[str, Any]]) -> dict[str, Any]:
         (REFUSED * 2, REFUSED, 1, "id_reused"),
         (FIRST, FIRST, 1, "malformed"),
         (FIRST, MORE, 1, "malformed"),
+        (INVALID + GOOD + BAD, INVALID + GOOD + BAD, 1, "invalid"),
+        (INVALID + GOOD + BAD, INVALID + BAD, 1, "id_reused"),
+        (GOOD, FIRST, 1, "malformed"),
+        (GOOD, BAD + INVALID, 1, "malformed"),
+        (GOOD, INVALID + BAD, 1, "id_reused"),
+        (GOOD, b"\n", 1, None),
+        (BAD, REFUSED + BAD, 1, "malformed"),
     ],
     ids=count(),
 )

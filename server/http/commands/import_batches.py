@@ -18,6 +18,8 @@ from signalbox.server.runtime.scheduling import breathe
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
+MAX_ATOMIC_TEXT: Final = 2 * MAX_TRANSACTION_BYTES
+"""Bytes of the rows of an atomic import."""
 CHANGE_BYTES: Final = 12
 """What a change takes in an engine's message beside its key and value, at most."""
 SLICE: Final = 250

@@ -23,7 +23,12 @@ from signalbox.server.http.commands.continuation import (
     with_news,
 )
 from signalbox.server.http.commands.history_line import is_record, record_of
-from signalbox.server.http.commands.import_batches import located, room
+from signalbox.server.http.commands.import_batches import (
+    MAX_ATOMIC_TEXT,
+    located,
+    room,
+    too_much,
+)
 from signalbox.server.http.commands.import_repeats import Repeats
 from signalbox.server.http.commands.imports import (
     IDLE_SECONDS,
@@ -39,9 +44,8 @@ from signalbox.server.model.decide import (
     MAX_CHANGES,
     Changes,
     decide,
-    too_many,
 )
-from signalbox.server.model.errors import IdReused, SignalboxError, Unavailable
+from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts, log, state
@@ -115,6 +119,7 @@ class _Preview:
         self._batch = _Batch(max_bytes, atomic)
         self._is_history: bool | None = None
         self._started = monotonic()
+        self._refusal: SignalboxError | None = None  # of an atomic file's decisions
         self.failure: SignalboxError | None = None
         self.is_over = False
         self.counts = dict.fromkeys(
@@ -129,22 +134,40 @@ class _Preview:
         repeats = Repeats(self._id, self._atomic, partial(attempts.find, connection))
         try:
             for row in self._kept.rows():
-                if self.is_over or not self._goes_on(repeats):
+                if self.is_over:
                     return
+                if not self._goes_on:
+                    break
                 if row.command is not None or row.text.strip():
                     self._row(row, draft, repeats)
-                self._batch.end(row)
-                self._known(partial(repeats.end, row))
-            self.failure = self.failure or self._kept.trouble
-            self._known(repeats.finish)
+                self._end_row(row, repeats)
+            self._end_file(repeats)
             self._count(draft)
         finally:
             draft.close()
 
-    def _goes_on(self, repeats: Repeats) -> bool:
-        """A remembered refusal of all is told only where its id was not used for another file."""
-        is_kept = self._atomic and self.failure is not None and self.failure.remembered
-        return self.failure is None or (is_kept and repeats.is_known)
+    @property
+    def _goes_on(self) -> bool:
+        """As an import, which reads an atomic file to its end: its id stands for all of it."""
+        return self.failure is None or (self._atomic and not self._is_history)
+
+    def _end_row(self, row: Row, repeats: Repeats) -> None:
+        self._batch.end(row)
+        try:
+            self._batch.check_text()
+        except SignalboxError as error:
+            self.failure = self.failure or error
+        self._known(partial(repeats.end, row))
+
+    def _end_file(self, repeats: Repeats) -> None:
+        """What cannot be read is refused before anything of an atomic file is decided."""
+        if self._atomic:
+            self.failure = self.failure or self._kept.trouble
+            if self.failure is not None and self.failure.remembered:
+                repeats.take()  # the refusal is what the id stands for
+        if self.failure is None or self.failure.remembered:
+            self._known(repeats.finish)
+        self.failure = self.failure or self._kept.trouble or self._refusal
 
     def _known(self, end: Callable[[], int]) -> None:
         """What an import under the same id has done before is not done again."""
@@ -153,8 +176,7 @@ class _Preview:
         try:
             self.counts["duplicates"] += end()
         except SignalboxError as error:
-            if self.failure is None or isinstance(error, IdReused):
-                self.failure = error.with_traceback(None)
+            self.failure = error.with_traceback(None)
 
     def _row(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
         if self._is_history is None:
@@ -167,18 +189,29 @@ class _Preview:
             if self._is_history:
                 self._record(row, draft)
             else:
-                self._command(command_of(row), draft, repeats)
+                self._command(row, draft, repeats)
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
 
-    def _command(
-        self, command: Command | Put | SignalboxError, draft: "_Draft", repeats: Repeats
-    ) -> None:
-        if repeats.is_known and not isinstance(command, SignalboxError):
+    def _command(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
+        command = command_of(row)
+        if isinstance(command, SignalboxError):
+            raise command
+        if repeats.is_known:
             repeats.take()
-            return
-        draft.do(command, self._batch)
-        self.counts["accepted"] += 1
+        elif self.failure is None and self._refusal is None:
+            self._decide(row.number, command, draft)
+
+    def _decide(self, number: int, command: Command | Put, draft: "_Draft") -> None:
+        """An import decides an atomic file only once all of it could be read."""
+        try:
+            draft.do(command, self._batch)
+        except SignalboxError as error:
+            if not self._atomic:
+                raise
+            self._refusal = located(error, number)
+        else:
+            self.counts["accepted"] += 1
 
     def _record(self, row: Row, draft: "_Draft") -> None:
         if (one := draft.taken(record_of(row))) is None:
@@ -189,7 +222,7 @@ class _Preview:
 
     def _reject(self, number: int, error: SignalboxError) -> None:
         if self._atomic or self._is_history:
-            self.failure = located(error, number)
+            self.failure = self.failure or located(error, number)
         if self._is_history:  # it ends there, and the summary says why
             return
         self.counts["rejected"] += 1
@@ -197,13 +230,14 @@ class _Preview:
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
     def _count(self, draft: "_Draft") -> None:
-        self._found = draft.found()
-        if self._is_history:
+        if self._atomic and self.failure is not None:
+            self.counts |= {"accepted": 0, "duplicates": 0}
             return
-        changes = sum(self._found[name] for name in ("new", "changed", "deleted"))
-        self.counts["changes"] = changes
-        if self._atomic and changes > MAX_CHANGES and self.failure is None:
-            self.failure = too_many(changes)
+        self._found = draft.found()
+        if not self._is_history:
+            self.counts["changes"] = sum(
+                self._found[name] for name in ("new", "changed", "deleted")
+            )
 
     def progress(self) -> bytes:
         return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
@@ -238,6 +272,11 @@ class _Batch:
             raise self._room.refusal(grown, changes, self._atomic)
         self._size = grown
         self._keys.update(made)
+
+    def check_text(self) -> None:
+        """Raises `TooLarge` where the rows are too long for one transaction, whatever they say."""
+        if self._atomic and self._text > MAX_ATOMIC_TEXT:
+            raise too_much(self._text, self._room, atomic=True)
 
     def end(self, row: Row) -> None:
         """Behind that row another transaction may begin."""
@@ -278,10 +317,8 @@ class _Draft:
     def count(self, prefix: str) -> int:
         return sum(1 for _ in self.scan(prefix))
 
-    def do(self, command: Command | Put | SignalboxError, batch: _Batch) -> None:
+    def do(self, command: Command | Put, batch: _Batch) -> None:
         """Raises as `decide`, and as `batch` does."""
-        if isinstance(command, SignalboxError):
-            raise command
         made: Changes = decide(self, command)
         batch.take(made)
         for key, raw in made.items():

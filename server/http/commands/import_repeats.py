@@ -67,7 +67,7 @@ class Repeats:
 
     def finish(self) -> int:
         """As `end`, of the file. Raises `IdReused`, or what says that the batch was refused."""
-        if self._known is None or not (self._commands or self._atomic):
+        if self._known is None or self._commands == 0:
             return 0
         fingerprint, answer = self._known
         if fingerprint != self._rows.fingerprint:

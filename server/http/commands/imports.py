@@ -15,6 +15,7 @@ from signalbox.server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
 from signalbox.server.http.api.parameters import parameters
 from signalbox.server.http.commands.history_line import is_record
 from signalbox.server.http.commands.import_batches import (
+    MAX_ATOMIC_TEXT,
     SLICE,
     Batch,
     Line,
@@ -35,7 +36,7 @@ from signalbox.server.model.commands import (
     check_actor,
     read_line,
 )
-from signalbox.server.model.decide import MAX_TRANSACTION_BYTES, prepared
+from signalbox.server.model.decide import prepared
 from signalbox.server.model.errors import (
     Invalid,
     SignalboxError,
@@ -140,7 +141,7 @@ class Import:
         gathered = b"\n".join([*(row.text for row in rows), b""])
         self._so_far.add(gathered, len(rows))
         self._bytes += len(gathered)
-        if self._atomic and self._bytes > 2 * MAX_TRANSACTION_BYTES:
+        if self._atomic and self._bytes > MAX_ATOMIC_TEXT:
             self.failure = self.failure or too_much(self._bytes, self._room, atomic=True)
         if self.failure:
             self._lines.clear()

@@ -46,7 +46,7 @@ class RowReader:
         """
         while True:
             text = next((row.text for row in self._rows if row.text.strip()), b"")
-            if text or self._ended or self.is_stopping or len(self._rows) >= READ_AHEAD:
+            if text or self._ended or self.is_stopping or self._is_full:
                 return text
             self._arrived.clear()
             self._arrived.wait(LOOK_SECONDS)
@@ -62,6 +62,11 @@ class RowReader:
         self._taken.set()
         return rows
 
+    @property
+    def _is_full(self) -> bool:
+        """It is read on once the rows have been taken."""
+        return len(self._rows) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES
+
     def close(self) -> None:
         self._greenlet.kill()
 
@@ -71,7 +76,7 @@ class RowReader:
                 self._rows += rows
                 self._bytes += sum(len(row.text) for row in rows)
                 self._arrived.set()
-                if len(self._rows) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES:
+                if self._is_full:
                     self._taken.clear()
                     self._taken.wait()
         except OSError as error:
