@@ -79,7 +79,7 @@ def test_a_preview_tells_what_the_import_is_told(client: Client) -> None:
             begin + b"\n".join(lines) + last + b"\n"
             for lines, last in zip(files, ends, strict=True)
         ]
-        under = [
+        under: list[dict[str, Any]] = [
             {"format": kind, "id": f"file-{number}", "atomic": atomic}
             for atomic in chance.choice([(1, 1), (1, 1), (1, 1), (0, 0), (0, 1), (1, 0)])
         ]
