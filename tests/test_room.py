@@ -2,36 +2,45 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
 import pytest
 
-from any_engine import ENGINES, any_store
+from any_engine import ENGINES, NodeStore, any_store
+from brokers import new_log
 from robust import assert_sound
+from signalbox.server.model.errors import Unknown
 from signalbox.server.model.outcomes import Outcome
+from silence import PATIENCE, Silence
 from store import Store
 from test_disk_full import mount, small_disk
 
 NAME = "signalbox.db"
 MANY, SIZE = 4_000, "6m"
 BIG = "x" * 100_000
+CONFLICT = {"type": "set", "key": "small.0.0", "value": BIG, "expect": "absent"}
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A small file system; None where only the superuser may mount one."""
-    try:
-        with small_disk(tmp_path / "disk"):
-            mount("-o", f"remount,size={SIZE}", tmp_path / "disk")
-            yield tmp_path / "disk"
-    except CalledProcessError:
-        yield None
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(tmp_path / "disk"))
+        except CalledProcessError:
+            pytest.skip("only the superuser may mount one")
+        mount("-o", f"remount,size={SIZE}", tmp_path / "disk")
+        yield tmp_path / "disk"
 
 
 def fill(store: Store) -> int:
-    """Many small keys, then large and small ones until no more fits; how many of these."""
+    """Many small keys, then large and small ones until no more fits; how many of these.
+
+    After that only deletions have room, and not even the outcome of a conflict.
+    """
     for first in range(0, MANY, 1_000):
         members = [
             {"type": "set", "key": f"small.{number % 10}.{number}", "value": 1}
@@ -42,6 +51,8 @@ def fill(store: Store) -> int:
     for value in (BIG, 1):
         while store.run(type="set", key=f"more.{number}", value=value).error is None:
             number += 1
+    while refusal(store.run(**CONFLICT)) == "conflict":
+        pass  # one takes a little less than a small key does
     return number
 
 
@@ -53,9 +64,7 @@ def refusal(outcome: Outcome) -> Any:
     return outcome.error and outcome.error.code
 
 
-def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path | None) -> None:
-    if disk is None:
-        return
+def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path) -> None:
     with Store(disk / NAME) as store:
         number = fill(store)
         assert number > 2
@@ -67,22 +76,17 @@ def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path | None) 
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_what_is_kept_goes_to_deletions_alone(disk: Path | None, kind: str) -> None:
+def test_what_is_kept_goes_to_deletions_alone(disk: Path, kind: str) -> None:
     """Also where they share a commit with what is refused, and were refused for it."""
-    if disk is None:
-        return
     with any_store(kind, disk / NAME) as store:
         fill(store)
-        conflict = {"type": "set", "key": "small.0.0", "value": BIG, "expect": "absent"}
-        while refusal(store.run(**conflict)) == "conflict":
-            pass  # one takes a little less than a small key does
         before = left(disk)
-        assert {refusal(store.run(**conflict)) for _ in range(20)} == {"unavailable"}
+        assert {refusal(store.run(**CONFLICT)) for _ in range(20)} == {"unavailable"}
         assert left(disk) == before
         outcomes = store.run_all(
             [
                 {"type": "set", "key": "other", "value": 1},
-                conflict,
+                CONFLICT,
                 {"type": "delete_prefix", "prefix": "small.3."},
                 {"type": "delete", "key": "more.0"},
             ]
@@ -91,10 +95,20 @@ def test_what_is_kept_goes_to_deletions_alone(disk: Path | None, kind: str) -> N
         assert found == ["unavailable", "unavailable", None, None]
 
 
-def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path | None) -> None:
+@pytest.mark.parametrize("kind", ENGINES[1:])
+def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
+    disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with NodeStore(disk / NAME, new_log(kind), PATIENCE) as store:
+        fill(store)
+        Silence(store, monkeypatch)
+        doubtful = store.run(type="delete_prefix", prefix="small.3.", id="doubt")
+        assert isinstance(doubtful.error, Unknown)
+        assert [one.attempt.id for one in store.readmodel.in_doubt()] == ["doubt"]
+
+
+def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path) -> None:
     """Others have taken what was kept: fewer keys are deleted at once then."""
-    if disk is None:
-        return
     with Store(disk / NAME) as store:
         fill(store)
         store.database.shorten()

@@ -19,7 +19,7 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import Unavailable, Unknown
 from signalbox.server.model.events import Transaction
-from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
+from silence import PATIENCE, SECONDS, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 
 @pytest.fixture(params=["nats", "redis"])
@@ -108,14 +108,17 @@ def test_while_the_disk_is_full_the_outcome_waits_for_room(
     assert announced.outcome("doubt")["code"] == "unavailable"
 
 
-def test_a_promise_that_could_not_be_kept_before_it_was_met_is_none(
+def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
     store: NodeStore, silence: Silence, announced: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(store.readmodel, "settle", refusing)
-        told_unknown(store, "doubt")
+        sender = gevent.spawn(sent(store, "doubt").wait)
+        sender.join(2 * PATIENCE)
+        assert not sender.ready()
         silence.deliver()
         silence.end()
+        assert sender.get(timeout=SECONDS).error is None
         assert announced.outcome("doubt")["status"] == "accepted"
     store.writer.between(lambda _: None)
     assert store.readmodel.in_doubt() == []

@@ -131,7 +131,6 @@ class NodeWriter(Writer):
         if not self._unsettled:
             super()._write()
         self._keep_promised()
-        self._is_asking = False
         if self._is_closing and self._unsettled:
             self._let_go(self._unsettled[1])
 
@@ -407,10 +406,18 @@ class NodeWriter(Writer):
         self._promises.meet(told)
 
     def _keep_promised(self) -> None:
+        """Where there is no room it is tried again, and who would be told so goes on waiting.
+
+        It may take of what is kept for deleting: a deletion is promised an outcome as well.
+        """
         try:
-            self._promises.keep(lambda work: self._log.append((), self.revision, work))
-        except Exception:  # noqa: BLE001 - as on a full disk: it is tried again
+            self._promises.keep(
+                lambda work: self._log.append((), self.revision, work, takes_long=True)
+            )
+        except Exception:  # noqa: BLE001 - as on a full disk
             gevent.spawn_later(RETRY_SECONDS, self._work.set)
+        else:
+            self._is_asking = False
 
 
 def _untouched(error: SignalboxError) -> SignalboxError:
