@@ -263,7 +263,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
     try:
         with ExitStack() as stack:
             file = stack.enter_context(copied(path)) if is_read_only(path) else path
-            ballast.drop_where_full(file)
+            ballast.drop_for_reading(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
             connection.set_busy_timeout(5_000)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from any_engine import ENGINES, NodeStore, any_store
 from brokers import new_log
 from robust import assert_sound
+from signalbox.server import maintenance
 from signalbox.server.model.errors import Unknown
 from signalbox.server.model.outcomes import Outcome
 from silence import PATIENCE, Silence
@@ -58,6 +59,21 @@ def fill(store: Store) -> int:
 
 def left(folder: Path) -> int:
     return os.statvfs(folder).f_bavail * 4096
+
+
+def take(folder: Path, size: int) -> Path:
+    """Another program's file of so many bytes."""
+    with (folder / "other").open("wb") as other:
+        os.posix_fallocate(other.fileno(), 0, size)
+    return folder / "other"
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Meanwhile nothing is left."""
+    other = take(folder, left(folder))
+    yield
+    other.unlink()
 
 
 def refusal(outcome: Outcome) -> Any:
@@ -107,13 +123,28 @@ def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
         assert [one.attempt.id for one in store.readmodel.in_doubt()] == ["doubt"]
 
 
+def test_the_ballast_of_a_running_server_stays_whoever_reads(disk: Path, tmp_path: Path) -> None:
+    ballast = disk / f"{NAME}-ballast"
+    with Store(disk / NAME) as store:
+        store.set(a=1)
+        with filled(disk):
+            assert maintenance.verify(disk)["ok"]
+            maintenance.backup(disk, tmp_path / "copy")
+            assert ballast.exists()
+        ballast.unlink()
+        store.set(a=2)
+        assert ballast.exists()
+    with filled(disk):
+        assert maintenance.verify(disk)["ok"]  # nobody else makes the files that it needs
+    assert not ballast.exists()
+
+
 def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path) -> None:
     """Others have taken what was kept: fewer keys are deleted at once then."""
     with Store(disk / NAME) as store:
         fill(store)
         store.database.shorten()
-        with (disk / "other").open("wb") as other:
-            os.posix_fallocate(other.fileno(), 0, left(disk) - 500_000)
+        take(disk, left(disk) - 500_000)
         before, keys = left(disk), store.readmodel.keys()
         for _ in range(2):
             answer = store.run(type="delete_prefix", prefix="small.").answer()

@@ -13,15 +13,14 @@ PLENTY: Final = 256 * 1024 * 1024
 """With more than this nothing need be measured: no transaction takes as much."""
 
 
-def hold(path: Path) -> bool:
-    """Have a ballast beside the store at `path`, where there is room; whether there is one."""
+def hold(path: Path) -> None:
+    """Have a ballast beside the store at `path`, where there is room."""
     file = _file(path)
     try:
         if _size(file) != BYTES:
             file.write_bytes(os.urandom(BYTES))  # some file systems keep no zeros
     except OSError:
         drop(path)
-    return _size(file) == BYTES
 
 
 def drop(path: Path) -> None:
@@ -34,6 +33,14 @@ def drop_where_full(path: Path) -> None:
     """As `drop`, where opening the store may need it: its files take a little."""
     if (left := free(path)) is not None and left < BYTES:
         drop(path)
+
+
+def drop_for_reading(path: Path) -> None:
+    """As `drop_where_full`, unless there is an index of the write-ahead log, as while a server has
+    the store open, which needs its ballast: then SQLite makes no file.
+    """
+    if not _size(path.with_name(f"{path.name}-shm")):
+        drop_where_full(path)
 
 
 def free(path: Path) -> int | None:

@@ -41,9 +41,8 @@ class Room:
         """What deleting every key takes, at most."""
         self._counted_at = -1
         """The revision at which that was counted."""
-        self._has_ballast = False
         if database.path and free(database.path) is not None:
-            self._has_ballast = ballast.hold(database.path)
+            ballast.hold(database.path)
 
     def make(self, transactions: Sequence[Transaction], revision: int) -> None:
         """Have room for these behind `revision`. Raises `NoRoom` where they would take the last.
@@ -55,15 +54,15 @@ class Room:
             return
         if is_deleting(transactions):
             if self._is_full or self._lacks(path, deleting(transactions)):
-                self._drop_ballast(path)
+                ballast.drop(path)
                 self._blocking(self._database.restart_log)
         elif free(path) is None:
             self._deleting = MOST
         else:
             if self._lacks(path, wanted(transactions) + self._kept()):
                 self._blocking(lambda: self._look(path, wanted(transactions), revision))
-            elif not self._has_ballast:
-                self._has_ballast = ballast.hold(path)
+            else:
+                ballast.hold(path)
             self._deleting += deleting(transactions)
 
     def committed(self) -> None:
@@ -95,10 +94,6 @@ class Room:
     def _kept(self) -> int:
         """Bytes that are to be left on the disk."""
         return ballast.BYTES + min(self._deleting, MOST)
-
-    def _drop_ballast(self, path: Path) -> None:
-        ballast.drop(path)
-        self._has_ballast = False
 
     def _lacks(self, path: Path, needed: int) -> bool:
         """Whether less is free, on the disk and in the file; a file that is gone lacks nothing."""
