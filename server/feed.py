@@ -108,7 +108,7 @@ class Feed:
 
     def _remember(self, outcome: Outcome) -> None:
         actor = outcome.attempt.actor
-        self._recent.setdefault(actor, deque(maxlen=RECENT)).append(outcome)
+        self._recent.setdefault(actor, deque(maxlen=RECENT)).append(outcome._replace(effects=None))
         self._recent.move_to_end(actor)
         if len(self._recent) > ACTORS:
             self._recent.popitem(last=False)

@@ -83,6 +83,7 @@ class Rejected(Exception):
         self.revision: int | None = body.get("revision")
         self.limit: int | None = body.get("limit")
         self.of: list[str] = body.get("of", [])
+        self.effects: list[dict[str, Any]] = body.get("effects", [])
         self.is_known: bool = body.get("status") != "unknown"
 
     def __str__(self) -> str:
@@ -503,8 +504,9 @@ class Box(_Commands):
     ) -> dict[str, Any]:
         """Undo this actor's last command, or the one (or the import) whose id is `of`.
 
-        Keys that somebody changed since make it a conflict: `Rejected.keys`. Those of `keep` are
-        left as they are, those of `replace` undone all the same if they are still at that revision.
+        Keys that somebody changed since make it a conflict: `Rejected.keys`, and `effects` tells
+        what each of them is now and would be. Those of `keep` are left as they are, those of
+        `replace` undone all the same if they are still at that revision.
         """
         return self.command(_reversal("undo", of, keep, replace))
 

@@ -199,6 +199,7 @@ class TestRestore:
         found = shell("restore", "2", "a.y", "--dry-run", "--json").json()
         assert (found["dry_run"], found["changes"], found["revision"]) == (True, 1, None)
         assert found["items"] == [{"key": "a.y", "before": 2}]
+        assert "effects" not in found
         assert shell.ok("restore", "now", "--dry-run").startswith("Nothing would change")
         assert shell.ok("ls") == "a.x\t2\na.y\t2\n"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from conftest import StartServer
 from harness import Server
@@ -226,6 +226,24 @@ def test_a_key_that_moves_on_while_somebody_chooses_is_shown_again(window: Windo
     keys.nth(1).get_by_text("Take mine").click()
     window["#undo-go"].click()
     expect(window.value("build.took")).to_have_text("12.5")
+
+
+def test_a_change_between_the_look_and_the_undo_is_shown_as_well(window: Window) -> None:
+    def first_somebody_else(route: Route) -> None:
+        if "dry_run" not in (route.request.post_data or ""):
+            window.server.set("lamp.level", 99, actor="ci")
+        route.continue_()
+
+    set_value(window, "lamp.level", "20")
+    window["#grid"].focus()
+    window.page.route("**/commands", first_somebody_else)
+    window.press("Control+z")
+    expect(window["#undo fieldset"]).to_contain_text("99set by ci")
+    expect(window["#undo fieldset"]).to_contain_text("Take mine70")
+    window.page.unroute("**/commands")
+    window["#undo"].get_by_label("Take mine").check()
+    window["#undo-go"].click()
+    expect(window.value("lamp.level")).to_have_text("70")
 
 
 def test_a_redo_can_clash_too_and_a_deletion_is_shown_as_one(window: Window) -> None:

@@ -73,6 +73,53 @@ class TestReversals:
         assert client.send("undo", actor="me", replace={"a": theirs}).status == 200
         assert client.state() == {}
 
+    def test_a_conflict_tells_its_sender_what_each_key_is_and_would_be(
+        self, box: Server, client: Client
+    ) -> None:
+        for key in ("a", "b", "c"):
+            box.set(key, None, actor="before")
+        commands = [{"type": "set", "key": key, "value": 1.50} for key in ("a", "b", "c", "d")]
+        client.send("batch", commands=commands, actor="me", id="mine")
+        client.send("delete", key="a", actor="they")
+        box.set("b", {"x": 2}, actor="they")
+        box.set("d", 0, actor="others")
+        with box.stream(acks=True) as stream:
+            stream.until("caught-up")
+            answer = client.send("undo", actor="me", id="refused").json()
+            (ack,) = stream.until("ack")
+        found = answer.pop("effects")
+        times = [effect.pop("at") for effect in found]
+        assert times == sorted(times)
+        assert found == [
+            {"key": "a", "actor": "they", "revision": 5, "back": None},
+            {"key": "b", "actor": "they", "revision": 6, "now": {"x": 2}, "back": None},
+            {"key": "d", "actor": "others", "revision": 7, "now": 0},
+        ]
+        # It is told of that moment, and to nobody else.
+        assert ack.data == answer | {"actor": "me"}
+        assert "effects" not in client.get("attempts/refused").json()
+        assert client.send("undo", actor="me", id="refused").json() == answer | {"duplicate": True}
+
+    def test_a_dry_run_tells_as_many_effects_as_are_wanted(self, client: Client) -> None:
+        def effects(**fields: Any) -> list[tuple[str, Any, Any]]:
+            body = client.send("undo", actor="me", dry_run=True, **fields).json()
+            assert body["changes"] == 150
+            return [(one["key"], one.get("now"), one.get("back")) for one in body["effects"]]
+
+        keys = [f"k{number:03}" for number in range(150)]
+        for value in (1, 2):
+            commands = [{"type": "set", "key": key, "value": value} for key in keys]
+            client.send("batch", commands=commands, actor="me")
+        expected = [(key, 2, 1) for key in keys]
+        assert effects() == expected[:100]
+        assert effects(effects=0) == []
+        assert effects(effects=100_000) == expected
+        for wrong in (-1, 100_001, True, "1", None):
+            refused = client.send("undo", actor="me", dry_run=True, effects=wrong)
+            assert (refused.status, refused.json()["code"]) == (422, "invalid")
+        assert "effects" not in client.send("undo", actor="me").json()
+        assert "effects" not in client.send("set", key="k", value=1, dry_run=True).json()
+
     def test_what_is_kept_whole_is_settled_and_the_one_before_comes_next(
         self, box: Server, client: Client
     ) -> None:

@@ -4,14 +4,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signalbox.server.model.errors import Conflict, NothingToUndo
+from signalbox.server.model import reversal
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.errors import Conflict, NothingToUndo, TooLarge
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.write.group_commit import Group
 from store import Store
-from time_model import ACTORS, COMMANDS, History, state_of
+from time_model import ACTORS, COMMANDS, History, State, state_of
 
 STEPS = st.lists(
     st.tuples(
@@ -24,9 +29,32 @@ STEPS = st.lists(
 RESTORES = st.tuples(st.integers(0, 30), st.sampled_from(["**", "a.**", "a*", "*.x", "b.**"]))
 
 
+def differing(now: State, after: State) -> State:
+    return {key: after.get(key) for key in now.keys() | after if now.get(key) != after.get(key)}
+
+
+def effects(history: History, back: State) -> list[dict[str, Any]]:
+    """What is told of keys that would become what they are in `back`, None for a deletion."""
+    found = []
+    for key, value in sorted(back.items()):
+        revision = max(n for n, one in enumerate(history.done, 1) if key in one.before)
+        effect = {"key": key, "actor": history.done[revision - 1].actor, "revision": revision}
+        sides = {"now": history.now.get(key), "back": value}
+        found.append(effect | {name: side for name, side in sides.items() if side is not None})
+    return found
+
+
+def told(outcome: Outcome) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(outcome.effects))
+    assert all(effect.pop("at") for effect in found)
+    return found
+
+
 def follow(store: Store, history: History, actor: str, command: dict[str, Any]) -> Outcome:
     """Run a command in the store, and tell the model what it should do."""
+    preview = store.run(**command, actor=actor, dry_run=True)
     outcome = store.run(**command, actor=actor)
+    assert (type(preview.error), preview.changes) == (type(outcome.error), outcome.changes)
     if command["type"] not in ("undo", "redo"):
         history.add(actor, command["type"], state_of(store))
         return outcome
@@ -38,9 +66,14 @@ def follow(store: Store, history: History, actor: str, command: dict[str, Any]) 
     if in_the_way:
         assert isinstance(outcome.error, Conflict)
         assert outcome.error.keys == sorted(in_the_way)
+        before = {key: history.done[target - 1].before[key] for key in in_the_way}
+        assert told(outcome) == effects(history, before)
         return outcome
     assert outcome.error is None
-    history.add(actor, command["type"], history.reversed(target), target)
+    assert outcome.effects is None  # it is done: nobody asked what it would do
+    after = history.reversed(target)
+    assert told(preview) == effects(history, differing(history.now, after))
+    history.add(actor, command["type"], after, target)
     return outcome
 
 
@@ -87,7 +120,9 @@ def test_restoring_makes_what_matches_what_it_was_and_can_be_undone(
         expected |= {key: value for key, value in was.items() if matches(key)}
         count = sum(now.get(key) != expected.get(key) for key in now.keys() | expected)
         command = {"type": "restore", "to_revision": then, "match": match, "actor": "carol"}
-        assert store.run(**command, dry_run=True).changes == count
+        preview = store.run(**command, dry_run=True)
+        assert preview.changes == count
+        assert told(preview) == effects(history, differing(now, expected))
         assert state_of(store) == now
         restored = store.run(**command)
         assert (restored.error, restored.changes) == (None, count)
@@ -110,10 +145,32 @@ def test_what_others_changed_is_kept_or_replaced_key_by_key() -> None:
         stale = store.run(type="undo", keep=["a"], replace={"b": 2})
         assert isinstance(stale.error, Conflict)
         assert (stale.error.key, stale.error.revision) == ("b", 3)
+        assert [effect["key"] for effect in told(stale)] == ["b"]
+        both = store.run(type="undo", replace={"b": 2})
+        assert isinstance(both.error, Conflict)
+        assert (both.error.key, both.error.keys) == ("b", ["a", "b"])
         assert store.run(type="undo", keep=["a"], replace={"b": 3}).error is None
         assert state_of(store) == {"a": 2}
         assert store.run(type="redo").error is None
         assert state_of(store) == {"a": 2, "c": 1}
+
+
+def test_effects_are_told_as_far_as_one_answer_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reversal, "MAX_TRANSACTION_BYTES", 100)
+    with Store() as store:
+        store.set(a="x" * 40, b="x" * 40, c="x" * 40)
+        preview = store.run(type="undo", dry_run=True)
+        assert ([effect["key"] for effect in told(preview)], preview.changes) == (["a", "b"], 3)
+
+
+def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:
+    with Store() as store:
+        store.set(a="x" * 500)
+        store.set(a=1)
+        group = Group(store.readmodel, at=0, max_bytes=300)
+        group.add(read_attempt({"type": "undo", "dry_run": True}, "tester", "wish"))
+        assert isinstance(group.outcomes[0].error, TooLarge)
+        assert group.outcomes[0].effects is None
 
 
 def test_a_command_and_its_undo_in_one_commit_are_decided_in_turn() -> None:

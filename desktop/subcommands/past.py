@@ -70,13 +70,11 @@ def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> N
         say(f"{keys} from revision {first['from']} to {first['to']}")
 
 
-def differences(
-    box: Any, since: str, until: str, match: str, *, tells: bool = True
-) -> Iterator[dict[str, Any]]:
+def differences(box: Any, since: str, until: str, match: str) -> Iterator[dict[str, Any]]:
     """Pages of the difference between two moments, which stay what they are for the first."""
     moments = [str(box.revision()) if moment == NOW else moment for moment in (since, until)]
     ends = {"from": moments[0], "to": moments[1]}
-    return pages(box, "diff", limit=1_000, match=match, tells=tells, **ends)
+    return pages(box, "diff", limit=1_000, match=match, **ends)
 
 
 def print_differences(lines: Iterable[dict[str, Any]]) -> None:

@@ -1,8 +1,6 @@
 """`restore`: make keys again what they were, after a look at what that means."""
 
 import sys
-from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +19,12 @@ from signalbox.desktop.subcommands import (
 )
 from signalbox.desktop.subcommands.arguments import Literal
 from signalbox.desktop.subcommands.moments import MOMENT, NOW
-from signalbox.desktop.subcommands.past import differences, print_differences
+from signalbox.desktop.subcommands.past import print_differences
 
 SHOWN: Final = 20
 """So many keys are listed before it is asked."""
+ALL: Final = 100_000
+"""As many as a restore can change."""
 
 
 @click.command("restore", cls=Literal)
@@ -52,9 +52,8 @@ def restore(
             return REJECTED
         revision = box.revision(None if moment == NOW else moment)
         if dry_run or asks:
-            preview = _tried(box, revision, match, without)
-            lines = _preview(box, revision, match, without)
-            _tell(preview, revision, lines, as_json, None if dry_run else SHOWN)
+            preview = _tried(box, revision, match, without, ALL if dry_run else SHOWN)
+            _tell(preview, revision, as_json)
             if dry_run or not preview["changed"]:
                 return 0
             if not click.confirm("Restore this?"):
@@ -63,10 +62,13 @@ def restore(
     return 0
 
 
-def _tried(box: client.Box, revision: int, match: str, without: tuple[str, ...]) -> dict[str, Any]:
+def _tried(
+    box: client.Box, revision: int, match: str, without: tuple[str, ...], listed: int
+) -> dict[str, Any]:
     """What would happen; where it is refused for what is not kept, how to do without."""
+    fields = {"to_revision": revision, "match": match, "without": list(without)}
     try:
-        return box.restore(revision, match, without=without, dry_run=True)
+        return box.command({"type": "restore", "dry_run": True, "effects": listed} | fields)
     except client.Rejected as error:
         if error.code == "compacted" and all(error.keys):
             from signalbox.server.settings import typed  # noqa: PLC0415 - the server's, as rarely needed
@@ -76,34 +78,27 @@ def _tried(box: client.Box, revision: int, match: str, without: tuple[str, ...])
         raise
 
 
-def _preview(
-    box: client.Box, revision: int, match: str, without: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    # What retention has removed makes restore refuse; there is no need to tell it twice.
-    pages = differences(box, NOW, str(revision), match, tells=False)
-    lines = chain.from_iterable(page["items"] for page in pages)
-    return (line for line in lines if not line["key"].startswith(without))
-
-
-def _tell(
-    preview: dict[str, Any],
-    revision: int,
-    lines: Iterator[dict[str, Any]],
-    as_json: bool,
-    limit: int | None,
-) -> None:
+def _tell(preview: dict[str, Any], revision: int, as_json: bool) -> None:
+    lines = [_difference(effect) for effect in preview.pop("effects")]
     if as_json:
-        print_json(preview | {"items": list(lines)})
+        print_json(preview | {"items": lines})
         return
-    print_differences(islice(lines, limit))
+    print_differences(lines)
     changes = preview["changes"]
-    if limit is not None and changes > limit:
-        say(f"… and {changes - limit:,} more")
+    if changes > len(lines):
+        say(f"… and {changes - len(lines):,} more")
     if not changes:
         say(f"Nothing would change: it is as in revision {revision}")
         return
     keys = "1 key" if changes == 1 else f"{changes:,} keys"
     say(f"{keys} would be as in revision {revision}")
+
+
+def _difference(effect: dict[str, Any]) -> dict[str, Any]:
+    """As `diff` tells it."""
+    sides = {"before": "now", "after": "back"}
+    found = {side: effect[name] for side, name in sides.items() if name in effect}
+    return {"key": effect["key"], **found}
 
 
 SUBCOMMANDS: Final = (restore,)

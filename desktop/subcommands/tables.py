@@ -16,18 +16,17 @@ def pages(
     *,
     position: str = "after",
     first: Any = None,
-    tells: bool = True,
     **parameters: Any,
 ) -> Iterator[dict[str, Any]]:
     """Every page of a query, from `first` on; what is asked `at` a time stays at that moment.
 
-    Unless `tells` is false, stderr says what retention has removed.
+    Stderr says what retention has removed.
     """
     following, told = first, list[str]()
     while True:
         page = box.query(query, **parameters, **{position: following})
         compacted = page.get("compacted", [])
-        if tells and compacted and compacted != told:
+        if compacted and compacted != told:
             tell_compacted(told := compacted)
         for name, revision in (("at", "revision"), ("from", "from"), ("to", "to")):
             if parameters.get(name) is not None:

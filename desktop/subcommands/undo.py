@@ -22,9 +22,10 @@ from signalbox.desktop.subcommands import (
     shown,
     visible,
 )
-from signalbox.desktop.subcommands.conflicts import SHOWN, Wish, conflicts
 from signalbox.desktop.subcommands.past import DELETED
 
+SHOWN: Final = 20
+"""So many keys or commands are told."""
 WORDS: Final = {"undo": "undone", "redo": "done again"}
 
 Record = dict[str, Any]
@@ -86,7 +87,7 @@ def _reverse(
         except client.Rejected as error:
             if error.code != "conflict" or not error.keys:
                 raise
-            _tell_conflict(box, error, Wish(type, of, box.actor or ""), as_json)
+            _tell_conflict(type, error, as_json)
             return REJECTED
         if not as_json:
             _tell(box, type, [ack["id"] for ack in acks])
@@ -153,21 +154,18 @@ def _reversed(box: client.Box, identities: list[str]) -> list[str]:
     return [name for record in records for name in record.get("of", [])]
 
 
-def _tell_conflict(box: client.Box, error: client.Rejected, wish: Wish, as_json: bool) -> None:
-    """Each key with who changed it, what it is now, and what the wish would make of it."""
-    found = conflicts(box, error.keys, wish)
+def _tell_conflict(type: str, error: client.Rejected, as_json: bool) -> None:
+    """Each key with who changed it, what it is now, and what the command would make of it."""
     if as_json:
         fields = {"code": error.code, "message": error.message, "keys": error.keys}
-        about = {"id": error.id, "status": "rejected", **fields, "conflicts": list(found)}
-        print_json(about)
+        print_json({"id": error.id, "status": "rejected", **fields, "conflicts": error.effects})
         return
     complain(error.message)
-    for one in found:
+    for one in error.effects[:SHOWN]:
         now = shown(one["now"]) if "now" in one else DELETED
+        back = shown(one["back"]) if "back" in one else DELETED
         say(visible(f"{one['key']}: now {now}, by {one['actor']}, revision {one['revision']}"))
-        if one["is_known"]:
-            back = shown(one["back"]) if "back" in one else DELETED
-            say(visible(f"  {wish.type} would make it {back}"))
+        say(visible(f"  {type} would make it {back}"))
     if len(error.keys) > SHOWN:
         say(f"… and {len(error.keys) - SHOWN:,} more")
 

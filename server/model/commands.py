@@ -27,6 +27,10 @@ from signalbox.server.model.keys import (
 from signalbox.server.model.validation import EXPECT, complaints
 
 MAX_BATCH: Final = 1_000
+EFFECTS: Final = 100
+"""Of so many keys an answer lists the effects, unless it is asked for more or less."""
+MAX_EFFECTS: Final = 100_000
+"""As many as one transaction changes at most."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -175,6 +179,8 @@ class Attempt(NamedTuple):
     """Keys that are worth looking up together."""
     key: str | None = None
     """The key or prefix that the command names."""
+    effects: int = EFFECTS
+    """Of how many keys a dry run or a conflict tells the effects."""
 
     def without_payload(self) -> "Attempt":
         """What is worth keeping once it is decided."""
@@ -184,16 +190,17 @@ class Attempt(NamedTuple):
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
     """The attempt in a decoded JSON object. Never raises: a refusal is part of the attempt.
 
-    The fingerprint covers the payload with defaults filled in, without `id` and `dry_run`: 16 bytes
-    of BLAKE2b. So a dry run is told what that command would be.
+    The fingerprint covers the payload with defaults filled in, without `id`, `dry_run` and
+    `effects`: 16 bytes of BLAKE2b. So a dry run is told what that command would be.
     """
     rest = dict(body)
     chosen = rest.pop("id", None)
     actor, dry_run = rest.pop("actor", default_actor), rest.pop("dry_run", False)
+    effects = rest.pop("effects", EFFECTS)
     command: Command | None = None
     refusal: SignalboxError | None = None
     try:
-        _check_envelope(chosen, actor, dry_run)
+        _check_envelope(chosen, actor, dry_run, effects)
         command = read_command(rest)
         payload = _PAYLOAD.encode((actor, command))
     except SignalboxError as error:
@@ -208,6 +215,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         dry_run=dry_run is True,
         chosen_id=_fits(_ID, chosen),
         key=getattr(command, "key", getattr(command, "prefix", None)),
+        effects=effects,
     )
 
 
@@ -280,12 +288,14 @@ def check_id(identity: Any) -> None:
         )
 
 
-def _check_envelope(chosen: Any, actor: Any, dry_run: Any) -> None:
+def _check_envelope(chosen: Any, actor: Any, dry_run: Any, effects: Any) -> None:
     if chosen is not None:
         check_id(chosen)
     check_actor(actor)
     if not isinstance(dry_run, bool):
         raise Invalid(f"The field dry_run is {quoted(dry_run)}; allowed are true and false.")
+    if type(effects) is not int or not 0 <= effects <= MAX_EFFECTS:
+        raise Invalid(f"The field effects is {quoted(effects)}; allowed are 0 to {MAX_EFFECTS}.")
 
 
 def _check_batch_size(fields: dict[str, Any]) -> None:

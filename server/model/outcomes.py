@@ -11,6 +11,7 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import (
     Transaction,
 )
+from signalbox.server.model.reversal import KeyEffect
 
 
 class Outcome(NamedTuple):
@@ -30,6 +31,9 @@ class Outcome(NamedTuple):
     """Whether its sender was told that it comes later: then it is kept whatever it is."""
     sent: Transaction | None = None
     """What was sent to the log, where it is not known what became of that."""
+
+    effects: list[KeyEffect] | None = None
+    """What an undo, redo or restore would do, which its sender alone is told."""
 
     @property
     def is_kept(self) -> bool:
@@ -55,7 +59,7 @@ class Outcome(NamedTuple):
         return self.is_logged or self.is_kept
 
     def answer(self) -> dict[str, Any]:
-        """The acknowledgement as the POST gets it."""
+        """The acknowledgement."""
         if self.duplicate:
             dry = self.attempt.dry_run and self.duplicate["status"] == "accepted"
             return self.duplicate | {"duplicate": True} | ({"dry_run": True} if dry else {})
@@ -63,6 +67,11 @@ class Outcome(NamedTuple):
             return {"id": self.attempt.id, "status": self.error.verdict, **self.error.fields()}
         answer = accepted(self.attempt.id, self.revision, self.changes)
         return answer | {"dry_run": True, "revision": None} if self.attempt.dry_run else answer
+
+    def reply(self) -> dict[str, Any]:
+        """The acknowledgement as the POST gets it."""
+        told = {} if self.effects is None else {"effects": self.effects}
+        return self.answer() | told
 
     def event(self) -> dict[str, Any]:
         """The acknowledgement as streams carry it."""

@@ -1,13 +1,16 @@
-"""Pure: what undo, redo and restore change, read off the event log, or why they are refused."""
+"""Pure: what undo, redo and restore change, read off the event log, and what stands in the way."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
+
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from signalbox.server.model import horizons, values
 from signalbox.server.model.commands import Redo, Restore, Undo
 from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_NAMED,
+    MAX_TRANSACTION_BYTES,
     Changes,
     check_size,
     check_store_revision,
@@ -22,6 +25,7 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizon
 from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.times import iso
 
 NAMED: Final = 3
 """How many of the keys in the way a message tells about."""
@@ -36,6 +40,41 @@ class Done(NamedTuple):
     type: str
     changes: int
     of: tuple[int, ...]
+
+
+class KeyEffect(Struct):
+    """What a key is `now`, by whose change, and what it would be again (`back`), as compact JSON;
+    UNSET where there is no such key.
+    """
+
+    key: str
+    actor: str
+    revision: int
+    at: str
+    now: Raw | UnsetType = UNSET
+    back: Raw | UnsetType = UNSET
+
+
+class Reversal(NamedTuple):
+    """The net changes and the revisions that they reverse, or the `conflict` in the way of them.
+
+    `effects` are those on the keys that would change, or of a conflict on the keys in the way.
+    """
+
+    changes: Changes
+    of: tuple[int, ...] = ()
+    conflict: Conflict | None = None
+    effects: list[KeyEffect] | None = None
+
+
+class Latest(NamedTuple):
+    """The last change of a key, a deletion (`raw` None) included; `at` in ms UTC."""
+
+    key: str
+    revision: int
+    actor: str
+    at: int
+    raw: str | None
 
 
 class Effect(NamedTuple):
@@ -91,19 +130,28 @@ class Log(Protocol):
     def now(self, keys: Collection[str]) -> dict[str, str]:
         """Those of the keys that exist, with their values."""
 
+    def latest(self, keys: Collection[str]) -> Iterator[Latest]:
+        """The last change of each key, in the order of `keys`."""
 
-def decide(log: Log, command: Restore | Undo | Redo, actor: str) -> tuple[Changes, tuple[int, ...]]:
-    """The net changes, and the revisions that they reverse.
+
+def decide(
+    log: Log, command: Restore | Undo | Redo, actor: str, listed: int = 0, dry_run: bool = False
+) -> Reversal:
+    """What the command would do. So many `effects` are listed: of a dry run, and of a conflict.
 
     Raises `Compacted`, `Conflict`, `Invalid`, `NoSuchThing`, `NothingToUndo` or `TooLarge`.
     """
     check_store_revision(command.expect, log.revision)
     if isinstance(command, Restore):
-        return _restored(log, command), ()
-    targets = _to_undo(log, command, actor)
-    if isinstance(command, Redo):
-        targets = _to_redo(log, command, actor)
-    return _reversed(log, targets, command), tuple(one.revision for one in targets)
+        found = Reversal(_restored(log, command))
+    else:
+        targets = _to_undo(log, command, actor)
+        if isinstance(command, Redo):
+            targets = _to_redo(log, command, actor)
+        found = _reversed(log, targets, command)
+    if not (found.conflict or dry_run):
+        return found
+    return found._replace(effects=_effects(log, found.changes, listed))
 
 
 def _restored(log: Log, command: Restore) -> Changes:
@@ -178,7 +226,7 @@ def is_reversed(log: Log, revision: int) -> bool:
     return is_undone
 
 
-def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
+def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Reversal:
     revisions = {one.revision for one in targets}
     _check_kept(log, targets)
     changes: Changes = {}
@@ -189,7 +237,8 @@ def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
     for effect in log.effects(revisions):
         blocker = _blocker(log, effect, revisions)
         if effect.key in command.replace:
-            _check_replaced(effect, command.replace[effect.key])
+            if effect.latest != command.replace[effect.key]:
+                in_the_way[effect.key] = effect.latest
         elif blocker and effect.key not in keep:
             in_the_way[effect.key] = blocker
         seen.add(effect.key)
@@ -199,11 +248,13 @@ def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Changes:
                 check_size(changes)
     if unknown := asked - seen:
         raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
+    of = tuple(one.revision for one in targets)
     if in_the_way:
-        raise _conflict(log, in_the_way, [one.id for one in targets])
+        conflict = _conflict(log, in_the_way, command.replace, [one.id for one in targets])
+        return Reversal({key: changes[key] for key in in_the_way}, of, conflict)
     check_size(changes)
     now = log.now(changes)
-    return {key: raw for key, raw in changes.items() if not _same(now.get(key), raw)}
+    return Reversal({key: raw for key, raw in changes.items() if not _same(now.get(key), raw)}, of)
 
 
 def _check_kept(log: Log, targets: Iterable[Done]) -> None:
@@ -240,31 +291,50 @@ def _blocker(log: Log, effect: Effect, revisions: Collection[int]) -> int | None
     return None
 
 
-def _check_replaced(effect: Effect, expected: int) -> None:
-    if effect.latest != expected:
-        raise Conflict(
-            f"{effect.key} is at revision {effect.latest}; replace expects {expected}.",
-            key=effect.key,
-            keys=[effect.key],
-            revision=effect.latest,
-        )
-
-
-def _conflict(log: Log, in_the_way: dict[str, int], of: list[str]) -> Conflict:
+def _conflict(
+    log: Log, in_the_way: dict[str, int], replace: dict[str, int], of: list[str]
+) -> Conflict:
     keys = sorted(in_the_way)
+    first = next((key for key in keys if key in replace), keys[0])
+    if first in replace:
+        message = f"{first} is at revision {in_the_way[first]}; replace expects {replace[first]}."
+    else:
+        message = _changed_since(log, in_the_way, keys)
+    return Conflict(
+        message,
+        key=first,
+        keys=keys[:MAX_NAMED],
+        of=of[:MAX_NAMED],
+        revision=in_the_way[first],
+    )
+
+
+def _changed_since(log: Log, in_the_way: dict[str, int], keys: list[str]) -> str:
     told = ", ".join(
         f"{key} by {log.done(in_the_way[key]).actor} at revision {in_the_way[key]}"
         for key in keys[:NAMED]
     )
     more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-    return Conflict(
+    return (
         f"Changed since: {told}{more}. Name each key in keep, to leave it as it is, or in replace "
-        "with its revision.",
-        key=keys[0],
-        keys=keys[:MAX_NAMED],
-        of=of[:MAX_NAMED],
-        revision=in_the_way[keys[0]],
+        "with its revision."
     )
+
+
+def _effects(log: Log, back: Changes, listed: int) -> list[KeyEffect]:
+    """Of the first `listed` keys of `back`, as far as one answer holds their values."""
+    found, size = list[KeyEffect](), 0
+    for one in log.latest(sorted(back)[:listed]):
+        size += len(one.raw or "") + len(back[one.key] or "")
+        if size > MAX_TRANSACTION_BYTES:
+            break
+        now, then = _raw(one.raw), _raw(back[one.key])
+        found.append(KeyEffect(one.key, one.actor, one.revision, iso(one.at), now, then))
+    return found
+
+
+def _raw(text: str | None) -> Raw | UnsetType:
+    return UNSET if text is None else Raw(text.encode())
 
 
 def _same(one: str | None, other: str | None) -> bool:

@@ -12,7 +12,6 @@ import apsw
 
 from signalbox.server.model import horizons, reversal
 from signalbox.server.model.commands import Timed
-from signalbox.server.model.decide import Changes
 from signalbox.server.model.events import Entry, Transaction, net_keys
 from signalbox.server.model.keys import LAST, after_prefix, compile_pattern
 from signalbox.server.model.outcomes import Outcome
@@ -105,14 +104,11 @@ class ReadModel(LogQuestions):
         """How many keys begin with `prefix`."""
         return self._present.visible(self._writer, prefix, after_prefix(prefix))
 
-    def reversal(self, command: Timed, actor: str) -> tuple[Changes, tuple[int, ...]]:
-        """What restore, undo or redo changes, and which revisions it reverses, by the last commit.
-
-        Raises as `reversal.decide`.
-        """
+    def reversal(self, command: Timed, actor: str, listed: int, dry_run: bool) -> reversal.Reversal:
+        """As `reversal.decide`, by the last commit."""
         # Not by those who answer queries: nobody may write meanwhile.
         return self._for_writer.in_thread(
-            lambda connection: reversal.decide(Logbook(connection), command, actor)
+            lambda connection: reversal.decide(Logbook(connection), command, actor, listed, dry_run)
         )
 
     def settle(self, known: Sequence[Outcome]) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
-from signalbox.server.model.reversal import Done, Effect
+from signalbox.server.model.reversal import Done, Effect, Latest
 from signalbox.server.read import history
 from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
@@ -84,6 +84,11 @@ class Logbook:
         rows = self._connection.execute(_NOW, (asked,))
         return {key: raw for key, raw in rows}  # noqa: C416 - a row is a tuple of any length
 
+    def latest(self, keys: Collection[str]) -> Iterator[Latest]:
+        asked = msgspec.json.encode(list(keys)).decode()
+        for row in self._connection.execute(_LATEST_OF, (asked,)):
+            yield Latest(*row)
+
     def _done(self, row: tuple[Any, ...]) -> Done:
         revision, identity, actor, kind, changes = row
         of = log.targets(self._connection, revision)
@@ -129,6 +134,13 @@ _EFFECTS: Final = _EFFECTS_OF.format(
 _KEYS: Final = "SELECT key FROM changes WHERE revision = ?"
 _TOUCHED: Final = "SELECT 1 FROM changes WHERE revision = ? AND key = ?"
 _BEFORE: Final = _LATEST.format(key="?", below="?", was_there=_WAS_THERE.format("l"))
+_LATEST_OF: Final = """
+SELECT asked.value, t.revision, t.actor, t.at, s.value
+FROM json_each(?) asked CROSS JOIN transactions t ON t.revision = ({latest})
+LEFT JOIN state s ON s.key = asked.value
+""".format(
+    latest=_LATEST.format(key="asked.value", below=LAST_REVISION, was_there=_WAS_THERE.format("l"))
+)
 _NOW: Final = """
 SELECT s.key, s.value FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """

@@ -12,6 +12,7 @@ from signalbox.server.model.decide import (
     decide,
 )
 from signalbox.server.model.errors import (
+    Conflict,
     IdReused,
     Internal,
     Invalid,
@@ -19,6 +20,7 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Change, Entry, Transaction, check_bytes
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.failures import reason
 from signalbox.server.runtime.scheduling import breathe
@@ -71,6 +73,7 @@ class Group:
         self._layer = Layer(self._base)
         self._at = at
         self._ids: dict[str, Outcome] = {}
+        self._effects: list[KeyEffect] | None = None
         self.expected = self._base.revision
         self.transactions: list[Transaction] = []
         self.outcomes: list[Outcome] = []
@@ -80,15 +83,27 @@ class Group:
         """Decide `attempt`; its rejection leaves nothing behind."""
         kept = attempt.without_payload()
         before = len(self.transactions)
+        self._effects = None
         try:
             first = self._first_answer(attempt)
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
-            outcome = Outcome(kept, self._at, self._layer.revision, error=as_refusal(error))
-        else:
-            is_logged = len(self.transactions) > before
             outcome = Outcome(
-                kept, self._at, self._layer.revision, changes, duplicate=first, is_logged=is_logged
+                kept,
+                self._at,
+                self._layer.revision,
+                error=as_refusal(error),
+                effects=self._effects if isinstance(error, Conflict) else None,
+            )
+        else:
+            outcome = Outcome(
+                kept,
+                self._at,
+                self._layer.revision,
+                changes,
+                duplicate=first,
+                is_logged=len(self.transactions) > before,
+                effects=self._effects,
             )
         self.outcomes.append(outcome)
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
@@ -151,7 +166,13 @@ class Group:
             self._base.look_up(attempt.touches)
             changes = attempt.decide(self._layer)
         elif isinstance(attempt.command, Timed):
-            changes, of = self._readmodel.reversal(attempt.command, attempt.actor)
+            found = self._readmodel.reversal(
+                attempt.command, attempt.actor, attempt.effects, attempt.dry_run
+            )
+            self._effects = found.effects
+            if found.conflict:
+                raise found.conflict
+            changes, of = found.changes, found.of
             self._base.look_up(changes)
         elif attempt.command is not None:
             changes = decide(self._layer, attempt.command)

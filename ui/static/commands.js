@@ -1,6 +1,7 @@
 // Sends commands and learns their outcomes, which the stream brings; retries with the same id.
 
 import { $, byId, onChange, say } from "./picture.js";
+import { exactly } from "./values.js";
 
 const RETRY_MS = 700;
 const ASK_AGAIN_MS = 2_500;
@@ -28,11 +29,11 @@ export function send(command, raw) {
   return promise;
 }
 
-/** What `command` would do: `{status, changes?, code?, message?}`. Changes nothing. */
+/** What `command` would do: `{status, changes?, code?, message?, effects?}`. Changes nothing. */
 export async function preview(command) {
   const body = written({ actor: $.actor, dry_run: true, ...command });
   try {
-    return await (await request(body, {})).json();
+    return exactly(await (await request(body, {})).text());
   } catch {
     return { status: "failed", message: "The server does not answer." };
   }
@@ -41,7 +42,10 @@ export async function preview(command) {
 /** Send it only if it would be accepted: what cannot be done leaves no rejection behind. */
 export async function tried(command) {
   const outcome = await preview(command);
-  return outcome.status === "accepted" ? send(command) : outcome;
+  if (outcome.status !== "accepted") return outcome;
+  const sent = await send(command);
+  // Others came in between. The stream tells outcomes without their effects.
+  return sent.code === "conflict" ? { ...sent, effects: (await preview(command)).effects } : sent;
 }
 
 /** Call `listener(command, outcome)` for each command of this window. */

@@ -3,24 +3,22 @@
 import { preview, reason, tried } from "./commands.js";
 import { close, open } from "./forms.js";
 import { $, byId, now, say } from "./picture.js";
-import { compact, escaped, exactly } from "./values.js";
+import { compact, escaped } from "./values.js";
 
 const LONGEST = 120; // characters of a value
-const SEARCHED = 100; // versions of a key among which that of an import is looked for
 
 const form = byId("undo");
 let command = {}; // the undo or redo that was refused
-let of = []; // the ids of what it reverses
-let versions = new Map(); // key -> { theirs: {revision, raw, actor, at}, mine: raw | null }
+let effects = new Map(); // key -> { actor, revision, at, now?, back? }, as the refusal has them
 let choices = new Map(); // key -> "theirs" | "mine"
 let asking = 0;
 
 /** Ask what to do about the keys of a refused undo or redo of `name`, and do that. */
-export async function resolve(refused, conflict, name) {
-  [of, versions, choices] = [conflict.of, new Map(), new Map()];
-  command = { ...refused, of: refused.of ?? of[0] };
+export function resolve(refused, conflict, name) {
+  [effects, choices] = [new Map(), new Map()];
+  command = { ...refused, of: refused.of ?? conflict.of[0] };
   form.querySelector("h1").textContent = `${word()} ${name}`;
-  if (!(await look(conflict.keys))) return say("The server does not answer.");
+  look(conflict);
   tell("");
   open("undo", "undo-go");
   byId("undo-keys").querySelector("input").focus();
@@ -29,58 +27,24 @@ export async function resolve(refused, conflict, name) {
 
 const word = () => (command.type === "undo" ? "Undo" : "Redo");
 
-// What it is and what it would be
-
-/** Read the keys anew and show them all; those that are news, or null without an answer. */
-async function look(keys) {
-  const all = [...new Set([...versions.keys(), ...keys])].sort();
-  const found = await read(all);
-  if (!found) return null;
-  const news = all.filter((key) => versions.get(key)?.theirs.revision !== found.get(key).theirs.revision);
-  for (const key of news) choices.set(key, "theirs");
-  versions = found;
-  show();
-  return news;
-}
-
-async function read(keys) {
-  try {
-    const base = (await json(`/queries/attempts/${encodeURIComponent(of[0])}`)).revision;
-    return new Map(await Promise.all(keys.map(async (key) => [key, await both(key, base)])));
-  } catch {
-    return null; // the server is away
-  }
-}
-
-async function both(key, base) {
-  const path = encodeURIComponent(key);
-  const limit = of.length > 1 ? SEARCHED : 1;
-  const { items } = await json(`/queries/history/${path}?limit=${limit}`);
-  const own = items.filter(({ id }) => of.includes(id)).at(-1)?.revision ?? base;
-  const before = await json(`/queries/state/${path}?at=${Number(own) - 1}`);
-  const [{ revision, actor, at, value }] = items;
-  return { theirs: { revision: Number(revision), actor, at, raw: written(value) }, mine: written(before?.value) };
-}
-
-const written = (value) => (value === undefined ? null : compact(value));
-
-/** The JSON at `path` with its numbers as they are written; null where there is nothing. */
-async function json(path) {
-  const answer = await fetch(path);
-  if (answer.status === 404) return null;
-  if (!answer.ok) throw new Error(path);
-  return exactly(await answer.text());
-}
-
 // The form
 
+/** Show also what a refusal says of keys: of those, theirs is chosen. */
+function look(conflict) {
+  for (const effect of conflict.effects) {
+    effects.set(effect.key, effect);
+    choices.set(effect.key, "theirs");
+  }
+  show();
+}
+
 function show() {
-  byId("undo-all").hidden = versions.size < 2;
+  byId("undo-all").hidden = effects.size < 2;
   byId("undo-what").textContent =
-    versions.size === 1
+    effects.size === 1
       ? "This key has been changed since. Which value shall it have?"
-      : `These ${versions.size} keys have been changed since. Which values shall they have?`;
-  byId("undo-keys").replaceChildren(...[...versions].map(choice));
+      : `These ${effects.size} keys have been changed since. Which values shall they have?`;
+  byId("undo-keys").replaceChildren(...[...effects.keys()].sort().map(choice));
   count();
 }
 
@@ -96,33 +60,35 @@ async function count() {
 
 /** The command with what is chosen for each key. */
 function chosen() {
-  const keys = [...versions.keys()];
+  const keys = [...effects.keys()];
   const keep = keys.filter((key) => choices.get(key) === "theirs");
   const taken = keys.filter((key) => choices.get(key) === "mine");
-  const replace = Object.fromEntries(taken.map((key) => [key, versions.get(key).theirs.revision]));
+  const replace = Object.fromEntries(taken.map((key) => [key, effects.get(key).revision]));
   return { ...command, keep, replace };
 }
 
-function choice([key, { theirs, mine }], i) {
+function choice(key, i) {
+  const { actor, at, now: theirs, back: mine } = effects.get(key);
   const group = element("fieldset");
-  const change = theirs.raw === null ? "deleted" : "set";
+  const change = theirs === undefined ? "deleted" : "set";
   group.append(element("legend", key));
-  group.append(option(i, key, "theirs", "Keep theirs", theirs.raw, `${change} by ${who(theirs.actor)} ${time(theirs.at)}`));
-  group.append(option(i, key, "mine", "Take mine", mine, mine === null ? "deletes the key, which was not there before" : "as it was before"));
+  group.append(option(i, key, "theirs", "Keep theirs", theirs, `${change} by ${who(actor)} ${time(at)}`));
+  group.append(option(i, key, "mine", "Take mine", mine, mine === undefined ? "deletes the key, which was not there before" : "as it was before"));
   return group;
 }
 
-function option(i, key, value, label, raw, note) {
+function option(i, key, side, label, value, note) {
   const made = element("label");
   const radio = element("input");
-  Object.assign(radio, { type: "radio", name: `undo-${i}`, value, checked: choices.get(key) === value });
+  Object.assign(radio, { type: "radio", name: `undo-${i}`, value: side, checked: choices.get(key) === side });
   radio.dataset.key = key;
-  made.append(radio, element("b", label), element("code", shown(raw)), element("small", note));
+  made.append(radio, element("b", label), element("code", shown(value)), element("small", note));
   return made;
 }
 
-function shown(raw) {
-  if (raw === null) return "not there";
+function shown(value) {
+  if (value === undefined) return "not there";
+  const raw = compact(value);
   return escaped(raw.length > LONGEST ? `${raw.slice(0, LONGEST - 1)}…` : raw);
 }
 
@@ -150,7 +116,7 @@ function tell(text) {
 
 /** Choose the same for all keys. */
 export function chooseAll(what) {
-  for (const key of versions.keys()) choices.set(key, what);
+  for (const key of effects.keys()) choices.set(key, what);
   for (const radio of byId("undo-keys").querySelectorAll("input")) radio.checked = radio.value === what;
   count();
 }
@@ -163,15 +129,15 @@ form.addEventListener("submit", async () => {
   tell("");
   byId("undo-go").disabled = true;
   const outcome = await tried(chosen());
-  if (outcome.code === "conflict") await again(outcome.keys);
+  if (outcome.effects) again(outcome);
   else if (outcome.status !== "accepted") tell(reason(outcome));
   else end(outcome);
   byId("undo-go").disabled = false;
 });
 
-async function again(keys) {
-  const news = await look(keys);
-  tell(news ? `Changed just now: ${news.join(", ")}. Look again.` : "The server does not answer.");
+function again(conflict) {
+  look(conflict);
+  tell(`Changed just now: ${conflict.effects.map(({ key }) => key).join(", ")}. Look again.`);
 }
 
 function end({ changed }) {

@@ -3,7 +3,7 @@
 import { preview, send } from "./commands.js";
 import { $, ask, byId, onChange, say } from "./picture.js";
 import { isPast, live, stop } from "./past.js";
-import { compact, escaped, exactly } from "./values.js";
+import { compact, escaped } from "./values.js";
 
 const LISTED = 50;
 const LONGEST = 60; // characters of a value
@@ -40,7 +40,7 @@ async function count() {
   const command = wanted();
   tell("", "counting…");
   byId("restore-go").disabled = true; // nothing is restored that has not been counted
-  const [outcome, differences] = await Promise.all([preview(command), listed(command)]);
+  const outcome = await preview({ ...command, effects: LISTED });
   if (mine !== asking) return;
   byId("restore-rest").hidden = outcome.code !== "compacted";
   byId("restore-go").disabled = outcome.status !== "accepted" || outcome.changes === 0;
@@ -54,7 +54,7 @@ async function count() {
   }
   const left = command.without.length ? ` What is below ${command.without.join(", ")} stays as it is.` : "";
   tell("", (outcome.changes ? `${keys(outcome.changes)} will change.` : "Nothing would change.") + left);
-  fill(differences.filter(({ key }) => !command.without.some((prefix) => key.startsWith(prefix))), outcome.changes);
+  fill(outcome.effects, outcome.changes);
 }
 
 function tell(problem, text) {
@@ -62,20 +62,13 @@ function tell(problem, text) {
   byId("restore-count").textContent = text;
 }
 
-async function listed({ to_revision: from, match }) {
-  const query = new URLSearchParams({ from, match, limit: LISTED });
-  const answer = await fetch(`/queries/diff?${query}`).catch(() => null);
-  return answer?.ok ? exactly(await answer.text()).items : [];
-}
-
-// From now to then, which the query tells the other way round.
-function fill(items, changes) {
-  const lines = items.map(({ key, before: then, after: now }) => {
+function fill(effects, changes) {
+  const lines = effects.map(({ key, now, back }) => {
     const line = document.createElement("li");
-    line.append(part("b", key), part("del", written(now)), " ", part("ins", written(then)));
+    line.append(part("b", key), part("del", written(now)), " ", part("ins", written(back)));
     return line;
   });
-  if (changes > items.length) lines.push(part("li", `and ${keys(changes - items.length)} more`));
+  if (changes > effects.length) lines.push(part("li", `and ${keys(changes - effects.length)} more`));
   byId("restore-list").replaceChildren(...lines);
 }
 

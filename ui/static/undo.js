@@ -31,7 +31,7 @@ function reverse(command) {
 async function act(command) {
   if ($._online) await idle();
   const outcome = await tried(command);
-  if (outcome.code === "conflict") return resolve(command, outcome, await named(outcome.of[0]));
+  if (outcome.effects) return resolve(command, outcome, await named(outcome.of[0]));
   if (outcome.code === "nothing_to_undo") return tell(nothing(command));
   if (outcome.status !== "accepted") return tell(reason(outcome));
   if (!outcome.changed) tell("Everything is like that already.");

@@ -35,8 +35,24 @@ class Refusal(Shape):
     limit: int | UnsetType = UNSET
 
 
+class Effect(Shape):
+    """What a key is `now`, by whose change, and what an undo, redo or restore would make of it
+    (`back`): left out where there is no such key.
+    """
+
+    key: str
+    actor: str
+    revision: int
+    at: Time
+    now: Any = UNSET
+    back: Any = UNSET
+
+
 class Accepted(Shape, tag_field="status", tag="accepted"):
-    """`revision` is null in a dry run of what is new, the store's where nothing changed."""
+    """`revision` is null in a dry run of what is new, the store's where nothing changed.
+
+    `effects` are those of a dry run of an undo, redo or restore, in the order of the keys.
+    """
 
     id: str
     revision: int | None
@@ -44,13 +60,18 @@ class Accepted(Shape, tag_field="status", tag="accepted"):
     changes: int
     duplicate: bool
     dry_run: Literal[True] | UnsetType = UNSET
+    effects: list[Effect] | UnsetType = UNSET
 
 
 class Rejected(Refusal, tag_field="status", tag="rejected", kw_only=True):
-    """`id` is null where the body was no command at all."""
+    """`id` is null where the body was no command at all.
+
+    `effects` are those of an undo or redo on the keys that are in its way.
+    """
 
     id: str | None
     duplicate: Literal[True] | UnsetType = UNSET
+    effects: list[Effect] | UnsetType = UNSET
 
 
 class Unknown(Refusal, tag_field="status", tag="unknown", kw_only=True):

@@ -71,7 +71,7 @@ def acknowledge(
     if "HTTP_DATASTAR_REQUEST" in environ:
         start_response("204 No Content", [])
         return []
-    body = outcome.answer()
+    body = outcome.reply()
     return answer(start_response, status_of(body.get("code")), body)
 
 
