@@ -32,7 +32,7 @@ def routes() -> set[str]:
     nothing = cast("Any", None)
     queries.mount(mounted, nothing, nothing)
     exports.mount(mounted, nothing)
-    shell.Shell(*[nothing] * 7).mount(mounted)
+    shell.Shell(*[nothing] * 8).mount(mounted)
     return {
         re.sub(r"<[^>]+>|\{[^}]+\}", "{}", path)
         for path in [*(route.rule for route in mounted.routes), *describe()["paths"]]

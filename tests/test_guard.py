@@ -10,7 +10,13 @@ from harness import Answer, Server
 from robust import JSON, Client, exchange, head, serving
 from window_key import new_code, redeem, window_key, window_secret
 
-OPEN = [("GET", "/"), ("GET", "/static/base.css"), ("GET", "/hello"), ("POST", "/redeem")]
+OPEN = [
+    ("GET", "/"),
+    ("GET", "/static/base.css"),
+    ("GET", "/hello"),
+    ("POST", "/redeem"),
+    ("POST", "/goodbye"),
+]
 """What everybody may ask: there is nothing of the store in it."""
 READS = [
     "/openapi.json",
@@ -286,6 +292,7 @@ ALLOWED = {
     "/static/base.css": "GET,HEAD",
     "/hello": "GET,HEAD",
     "/redeem": "POST",
+    "/goodbye": "POST",
     "/login": "POST",
     "/commands": "POST",
     "/commands/import": "POST",

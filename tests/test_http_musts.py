@@ -124,6 +124,7 @@ def test_another_major_version_of_http_is_refused_as_such(
         ("get", "/queries/stream", "GET, HEAD"),
         ("get", "/queries/page", "GET, HEAD"),
         ("post", "/redeem", "POST"),
+        ("post", "/goodbye", "POST"),
         ("post", "/login", "POST"),
         ("post", "/commands", "POST"),
         ("Post", "/commands/import", "POST"),
@@ -139,7 +140,7 @@ def test_methods_are_told_apart_by_case(box: Server, method: str, path: str, all
     assert exchange(box, head(box, f"{method} /none", "Content-Length: 0")).status == 404
 
 
-@pytest.mark.parametrize("path", ["/commands", "/commands/import", "/redeem"])
+@pytest.mark.parametrize("path", ["/commands", "/commands/import", "/redeem", "/goodbye"])
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "GZIP", "aws-chunked"])
 def test_a_compressed_body_is_refused_with_what_is_taken(
     box: Server, path: str, coding: str

@@ -2,13 +2,15 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -17,7 +19,7 @@ from harness import ROOT, Server
 from neighbour import Neighbour, neighbour
 from page_window import OpenWindow, Window, browser, chromium, open_window
 from ports import free_port
-from window_key import home, redeem, window_key
+from window_key import JSON, home, new_code, redeem, window_key, window_secret
 
 __all__ = ["browser", "chromium", "open_window"]
 
@@ -205,6 +207,14 @@ def test_each_run_has_pages_of_an_origin_of_its_own(box: Server) -> None:
         again.kill()
 
 
+def has_ipv6() -> bool:
+    """Whether this computer has the address ::1."""
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no ::1, where somebody could listen")
 def test_nobody_else_listens_on_the_port_where_browsers_look_first(tmp_path: Path) -> None:
     """Names under localhost are ::1 as well: what opens a window would go there."""
     box = Server(tmp_path / "store")
@@ -222,30 +232,154 @@ def test_nobody_else_listens_on_the_port_where_browsers_look_first(tmp_path: Pat
 
 
 def actor(window: Window) -> str:
-    window.wait_for("() => sessionStorage.getItem('windows of ' + document.body.dataset.store)")
+    window.wait_for("!document.documentElement.classList.contains('starting')")
     found: str = window.page.evaluate(
-        "sessionStorage.getItem('windows of ' + document.body.dataset.store)"
+        """async () => {
+            const { $ } = await import("/static/picture.js");
+            while (!$.actor) await new Promise(requestAnimationFrame);
+            return $.actor.replace("window.", "");
+        }"""
     )
     return found
 
 
-def test_a_new_window_is_one_that_was_there_before_the_run_and_is_no_more(
+def test_a_new_window_is_one_that_was_closed_before_the_run(
     box: Server, open_window: OpenWindow
 ) -> None:
-    for name in ("11111111", "22222222", "33333333", "app", "notes", "44444444@node"):
+    earlier = [open_window(box) for _ in range(3)]
+    names = [actor(window) for window in earlier]
+    for name in (*names, "app", "44444444@node", "55555555"):
         box.set("k", name, actor=f"window.{name}")
-    stays = open_window(box)
-    assert actor(stays) == "33333333"
+    for window in earlier:
+        window.page.close()
     box.stop()
-    expect(stays["body"]).to_have_class("offline")
     again = Server(box.data_dir)
     try:
-        expect(stays["#pause"]).to_contain_text("Live")
-        names = [actor(open_window(again)) for _ in range(3)]
-        assert names[:2] == ["22222222", "11111111"]
-        assert len({*names, "33333333", "44444444"}) == 5
+        found = [actor(open_window(again)) for _ in range(5)]
+        assert found[:3] == names[::-1]
+        assert len({*found, "app", "44444444", "55555555"}) == 8
+        again.stop()
+        third = Server(box.data_dir)
+        assert actor(open_window(third)) not in found  # those are open
+        third.stop()
     finally:
         again.kill()
+
+
+def test_a_window_out_of_sight_is_nobody_elses_after_a_restart(
+    box: Server, open_window: OpenWindow
+) -> None:
+    """It has no stream, and comes back with the first look at it."""
+    box.set("k", 1)
+    window = open_window(box)
+    who = actor(window)
+    box.set("k", 2, actor=f"window.{who}")
+    hide(window, True)
+    box.stop()
+    again = Server(box.data_dir)
+    try:
+        newcomer = open_window(again)
+        assert actor(newcomer) != who
+        newcomer.press("Control+z")
+        expect(newcomer["#said"]).to_contain_text("Nothing left to undo")
+        assert again.value("k") == 2
+        hide(window, False)
+        expect(window["#pause"]).to_contain_text("Live")
+        assert actor(window) == who
+        window["#grid"].focus()
+        window.press("Control+z")
+        expect(window.value("k")).to_have_text("1")
+    finally:
+        again.kill()
+
+
+def hide(window: Window, is_hidden: bool) -> None:
+    """As the browser tells a page that another tab is in front of it."""
+    window.page.evaluate(
+        """isHidden => {
+            Object.defineProperty(document, "hidden", {value: isHidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_hidden,
+    )
+
+
+def test_a_window_that_is_loaded_again_is_open(box: Server, open_window: OpenWindow) -> None:
+    window = open_window(box)
+    who = actor(window)
+    box.set("k", 1, actor=f"window.{who}")
+    window.page.reload()
+    await_stream(window.page)
+    assert actor(window) == who
+    box.stop()
+    again = Server(box.data_dir)
+    try:
+        assert actor(open_window(again)) != who
+        expect(window["#pause"]).to_contain_text("Live")
+    finally:
+        again.kill()
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_page_that_goes_takes_no_window_from_the_one_behind_it(
+    box: Server, is_late: bool
+) -> None:
+    """What a page says when it is loaded again may come before or behind what the next one asks."""
+    who, first = admitted(box)
+    box.set("k", 1, actor=f"window.{who}")
+    if not is_late:
+        say_goodbye(box, first)
+    again, second = admitted(box, first)
+    assert again == who
+    say_goodbye(box, first)
+    assert admitted(box, first)[0] != who  # a second tab that says that it was this one
+    assert admitted(box)[0] != who
+    box.stop()
+    later = Server(box.data_dir)
+    try:
+        assert admitted(later)[0] != who
+        look(later, f"window.{who}", second)  # that went on
+        say_goodbye(later, second)
+        assert admitted(later)[0] == who
+        assert admitted(later, second)[0] != who  # too late
+    finally:
+        later.kill()
+
+
+def test_a_copied_store_gives_no_id_that_may_be_in_use_there(box: Server, tmp_path: Path) -> None:
+    who, page = admitted(box)
+    box.set("k", 1, actor=f"window.{who}")
+    say_goodbye(box, page)
+    box.stop()
+    shutil.copytree(box.data_dir, tmp_path / "copy")
+    for folder, is_given in ((tmp_path / "copy", False), (box.data_dir, True)):
+        again = Server(folder)
+        assert (admitted(again)[0] == who) is is_given
+        again.kill()
+
+
+def look(box: Server, actor: str, page: str) -> None:
+    """Open a page's stream, and close it."""
+    query = urlencode({"datastar": json.dumps({"actor": actor, "page": page})})
+    connection = box.connect()
+    key = window_key(box, window_secret(box))
+    connection.request("GET", f"/queries/page?{query}", headers={"Authorization": f"Bearer {key}"})
+    assert connection.getresponse().readline()
+    connection.close()
+
+
+def admitted(box: Server, before: str = "") -> tuple[str, str]:
+    """The id of a window that is let in, and its page."""
+    body = json.dumps({"code": new_code(box), "page": before}).encode()
+    html = box.request("POST", "/redeem", body, JSON, None).json()["page"]
+    found = re.search('data-window="([0-9a-f]{8})" data-page="([0-9a-f]{32})"', html)
+    assert found
+    return found[1], found[2]
+
+
+def say_goodbye(box: Server, page: str) -> None:
+    body = json.dumps({"page": page}).encode()
+    assert box.request("POST", "/goodbye", body, JSON, None).json() == {}
 
 
 def test_the_address_that_a_server_prints_is_of_its_run(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def arguments() -> dict[str, dict[str, Any]]:
         "get_attempt": {"id": "first"},
         "compare": {"from_": "0", "to": "1"},
         "greet": {"nonce": "0123456789abcdef"},
+        "say_goodbye": {"body": models.Goodbye(page="unknown")},
         "redeem": {"body": models.Redemption(code="unknown")},
     }
 

@@ -74,9 +74,6 @@ def test_a_window_undoes_what_it_did_and_not_what_another_node_of_the_same_name_
 ) -> None:
     """The app calls its first window the same everywhere."""
     for window in windows:
-        window.page.evaluate(
-            "sessionStorage.removeItem(`windows of ${document.body.dataset.store}`)"
-        )
         window.page.evaluate("location.hash = 'app'")
         window.page.reload()
         expect(window.value("lamp.on")).to_contain_text("off")

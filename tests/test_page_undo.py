@@ -49,7 +49,11 @@ def delete_prefix(window: Window, prefix: str) -> None:
 
 
 def actor(page: Page) -> str:
-    """Whose commands those of the window are, once it knows."""
+    """Whose commands those of the window are, once it knows.
+
+    Its scripts are not imported before it has done so: Datastar would be ready before they are.
+    """
+    page.wait_for_function("!document.documentElement.classList.contains('starting')")
     known = """async () => {
         const { $ } = await import("/static/picture.js");
         while (!$.actor) await new Promise(requestAnimationFrame);
@@ -292,10 +296,9 @@ def test_two_open_windows_are_never_the_same(server: StartServer, open_window: O
 
     def copy(page: Page) -> None:
         """As the browser does when a tab is duplicated."""
-        page.add_init_script(f"sessionStorage.setItem({key!r}, {actor_id!r})")
+        page.add_init_script(f"sessionStorage.setItem('page', {kept!r})")
 
-    key = f"windows of {window.server.store}"
-    actor_id = actor(window.page).removeprefix("window.")
+    kept = window.page.evaluate("sessionStorage.getItem('page')")
     others = [open_window(window.server), open_window(window.server, copy)]
     assert len({actor(each.page) for each in (window, *others)}) == 3
     set_value(window, "lamp.level", "20")

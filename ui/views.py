@@ -99,14 +99,16 @@ def shell(
     theme: str,
     shell_line: str,
     window: str,
+    page: str,
     node: str,
     data_dir: str,
     encodings: Sequence[str],
     regions: Mapping[str, str],
     has_keys: bool,
 ) -> str:
-    """The page's inside before its stream keeps it current. `window` is a new id for this window.
+    """The page's inside before its stream keeps it current. `window` is an id for this window.
 
+    `page` tells this page from all others.
     `node` is the server's own where several share the store, else empty.
     `encodings` are what a file may be read with, `regions` the HTML of what is in sight at first:
     rows, tree, about and foot.
@@ -119,6 +121,7 @@ def shell(
         theme=theme,
         shell_line=shell_line,
         window=window,
+        page=page,
         node=node,
         data_dir=data_dir,
         encodings=encodings,

@@ -17,6 +17,7 @@ from signalbox.server.http.commands.import_preview import Kept, Previews
 from signalbox.server.http.commands.imports import imports
 from signalbox.server.http.commands.single import Commands
 from signalbox.server.http.window.shell import Shell
+from signalbox.server.http.window.window_names import WindowNames
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import (
     HEADERS,
@@ -62,7 +63,8 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
-    Shell(guard, readmodel, feed, streams, engine, data_dir, clock).mount(reads)
+    names = WindowNames(readmodel, writer.between)
+    Shell(guard, readmodel, feed, streams, engine, data_dir, clock, names).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]

@@ -259,7 +259,8 @@ class Database:
             self.forget_meta("engine")
 
     def settle(self, data_dir: Path) -> None:
-        """Forget what belongs to the place that this file was copied from: its port, its node's id.
+        """Forget what belongs to the place that this file was copied from: its port, its node's id
+        and which windows were closed there, which may be open here.
 
         Two files of one id would take each other's attempts for their own. Devices are numbered
         anew when a computer starts, so it is told by inodes, and by the computer's own id.
@@ -270,7 +271,7 @@ class Database:
             home = f"{_computer()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
             known = self.meta("home")
             if known != home:
-                for name in () if known is None else ("port", "node"):
+                for name in () if known is None else ("port", "node", "closed_windows"):
                     self.forget_meta(name)
                 self.set_meta("home", home)
 

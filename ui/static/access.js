@@ -6,6 +6,8 @@
 import "./early.js";
 
 const KEPT = "again";
+const PAGE = "page"; // what the server calls the page that this tab shows
+const RELOAD_MS = 1_000; // until the page that was here before has let go of its locks
 const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
 const RETRY_MS = 500;
 const PROOF_MS = 10_000; // a stranger may say nothing at all
@@ -73,15 +75,30 @@ async function inside() {
   const given = new URLSearchParams(location.hash.slice(1));
   // Used up in a moment, and nothing for the history; a window's name stays in its address.
   if (given.has("code")) history.replaceState(null, "", given.has("window") ? `#${given.get("window")}` : location.pathname);
+  const before = await pageBefore();
   for (const code of [given.get("code"), sessionStorage.getItem(KEPT)]) {
-    const admitted = code && (await redeemed(code));
+    const admitted = code && (await redeemed(code, before));
     if (admitted) return admitted;
   }
   return null;
 }
 
-async function redeemed(code) {
-  const asked = redeem(code);
+/** Which page was in this tab before, whose window this one is; "" where a copy of the tab has it. */
+async function pageBefore() {
+  const page = sessionStorage.getItem(PAGE);
+  return page && navigator.locks && (await hold(`page ${page}`)) ? page : "";
+}
+
+/** The lock that is held for as long as the page lives; whether it could be had. */
+export function hold(name) {
+  return new Promise((answer) => {
+    const until = () => (answer(true), new Promise(() => {}));
+    navigator.locks.request(name, { signal: AbortSignal.timeout(RELOAD_MS) }, until).catch(() => answer(false));
+  });
+}
+
+async function redeemed(code, before) {
+  const asked = redeem({ code, page: before });
   preload();
   const answer = await asked;
   if (!answer.ok) return null;
@@ -92,14 +109,15 @@ async function redeemed(code) {
 }
 
 /** The answer to a code, once there is one: the server may be starting or busy just now. */
-async function redeem(code) {
-  const asking = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) };
+async function redeem(given) {
   for (;;) {
-    const answer = await plain("/redeem", asking).catch(() => ({ status: BUSY }));
+    const answer = await plain("/redeem", posted(given)).catch(() => ({ status: BUSY }));
     if (answer.status !== BUSY) return answer;
     await new Promise((go) => setTimeout(go, RETRY_MS));
   }
 }
+
+const posted = (given) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given) });
 
 // They come while the answer does, but not before it was asked for.
 function preload() {
@@ -117,7 +135,18 @@ async function open() {
   root.dataset.theme = body.dataset.theme;
   localStorage.setItem(THEME, body.dataset.theme);
   document.body = body;
+  keep(body.dataset.page);
   await import("./app.js");
+}
+
+/** What tells the server, when this page is loaded again or closed, which one it was; no secret. */
+function keep(page) {
+  sessionStorage.setItem(PAGE, page);
+  if (navigator.locks) hold(`page ${page}`);
+  // Only then another window may have this one's id; a page that may come back says nothing.
+  addEventListener("pagehide", ({ persisted }) => {
+    if (!persisted) plain("/goodbye", { ...posted({ page }), keepalive: true }).catch(() => {});
+  });
 }
 
 function refuse() {

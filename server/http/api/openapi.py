@@ -24,6 +24,8 @@ from signalbox.server.http.api.schemas import (
     Attempts,
     Compaction,
     Diff,
+    Farewell,
+    Goodbye,
     Hello,
     History,
     Item,
@@ -290,6 +292,13 @@ _ROUTES: Final[dict[str, Route]] = {
         "Exchanges a code for the window's secret.",
         _json(Admission),
         body=_json(Redemption),
+        tokens=(),
+    ),
+    "POST /goodbye": Route(
+        "say_goodbye",
+        "The window's page says that it is closed.",
+        _json(Farewell),
+        body=_json(Goodbye),
         tokens=(),
     ),
     "GET /hello": Route(

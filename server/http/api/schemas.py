@@ -311,9 +311,20 @@ class Hello(Shape):
 
 
 class Redemption(Shape, forbid_unknown_fields=True):
-    """What a one-time address has in its fragment."""
+    """What a one-time address has in its fragment; `page` is the one that its tab had before."""
 
     code: str
+    page: str = ""
+
+
+class Goodbye(Shape, forbid_unknown_fields=True):
+    """Of a page that is closed: what tells it from all others."""
+
+    page: str
+
+
+class Farewell(Shape):
+    """Nothing."""
 
 
 class Admission(Shape):

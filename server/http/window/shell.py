@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import bottle
 import msgspec
@@ -15,7 +15,7 @@ from signalbox.server import __version__
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text import ENCODINGS
 from signalbox.server.http.api.queries import given_to, json_answer
-from signalbox.server.http.api.schemas import Admission, Hello, Redemption
+from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.commands.single import Bodies, Share, read_body
 from signalbox.server.http.window.page import page
@@ -40,6 +40,13 @@ POLICY: Final = (
 )
 """Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
 
+_BODIES: Final[dict[type, str]] = {
+    Redemption: '{"code": …}, a text from a one-time address',
+    Goodbye: '{"page": …}, the text that the page was given',
+}
+
+Body = TypeVar("Body", Redemption, Goodbye)
+
 
 class Shell:
     """The routes; `mount` adds them to an application."""
@@ -53,6 +60,7 @@ class Shell:
         engine: Callable[[], dict[str, Any]],
         data_dir: Path,
         clock: Clock,
+        names: WindowNames,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
@@ -62,13 +70,14 @@ class Shell:
         self._data_dir = data_dir
         self._clock = clock
         self._charts = Charts()
-        self._names = WindowNames(readmodel)
+        self._names = names
 
     def mount(self, app: bottle.Bottle) -> None:
         app.get("/", callback=self.index)
         app.get("/static/<name>", callback=self.static)
         app.get("/hello", callback=self.hello)
         app.post("/redeem", callback=self.redeem)
+        app.post("/goodbye", callback=self.goodbye)
         app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
@@ -87,19 +96,26 @@ class Shell:
 
     def redeem(self) -> bottle.HTTPResponse:
         """The secret for a code, and at once what else would be asked for with it."""
-        admitted = self._guard.redeem(_code(bottle.request.environ))
-        window = self._names.give(self._node()) if admitted.is_new else token_hex(4)
-        page = self._inside(window)
-        return json_answer(Admission(secret=admitted.secret, again=admitted.again, page=page))
+        asked = _body(Redemption)
+        secret, again = self._guard.redeem(asked.code)
+        page = self._inside(asked.page)
+        return json_answer(Admission(secret=secret, again=again, page=page))
 
-    def _inside(self, window: str) -> str:
+    def goodbye(self) -> bottle.HTTPResponse:
+        """A page has gone. It has no time to prove anything, so what it says is no secret."""
+        self._names.closed(_body(Goodbye).page)
+        return json_answer({})
+
+    def _inside(self, before: str) -> str:
+        page, node = token_hex(16), self._node()
         return shell(
             store=self._readmodel.store,
             version=__version__,
             theme=_theme(self._readmodel),
             shell_line=_line(self._data_dir),
-            window=window,
-            node=self._node(),
+            window=self._names.give(node, page, before),
+            page=page,
+            node=node,
             data_dir=str(self._data_dir),
             encodings=ENCODINGS,
             regions=self._regions(),
@@ -131,7 +147,6 @@ class Shell:
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
         signals = _signals(bottle.request.query.get("datastar"))
-        self._names.take(str(signals.get("actor")))
         frames = page(
             environ,
             self._readmodel,
@@ -141,19 +156,20 @@ class Shell:
             self._charts,
             self._clock,
         )
+        self._names.opened(str(signals.get("actor")), str(signals.get("page")))
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None
         return self._streams.counted(frames)
 
 
-def _code(environ: dict[str, Any]) -> str:
-    """Raises `Invalid` where the body is no `{"code": …}`."""
-    body = values.decode(read_body(environ, Share(Bodies())))
+def _body(wanted: type[Body]) -> Body:
+    """Raises `Invalid` where the body is something else."""
+    body = values.decode(read_body(bottle.request.environ, Share(Bodies())))
     try:
-        return msgspec.convert(body, Redemption).code
+        return msgspec.convert(body, wanted)
     except msgspec.ValidationError as error:
-        raise Invalid('The body has to be {"code": …}, a text from a one-time address.') from error
+        raise Invalid(f"The body has to be {_BODIES[wanted]}.") from error
 
 
 def _signals(text: str | None) -> dict[str, Any]:

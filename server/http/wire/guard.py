@@ -19,7 +19,7 @@ CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
 
 Role = Literal["read", "write", "window"]
-PUBLIC: Final = {"/", "/hello", "/redeem"}
+PUBLIC: Final = {"/", "/hello", "/redeem", "/goodbye"}
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
@@ -28,7 +28,6 @@ class Admitted(NamedTuple):
 
     secret: str
     again: str
-    is_new: bool
 
 
 class Guard:
@@ -110,14 +109,14 @@ class Guard:
         Raises `Unauthenticated` for one that is unknown, used or too old.
         """
         if _equal(code, self._again):
-            return Admitted(self._window, self._again, is_new=False)
+            return Admitted(self._window, self._again)
         known = next((known for known in self._codes if _equal(code, known)), None)
         if known is None or self._codes.pop(known) <= self._clock():
             raise Unauthenticated(
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return Admitted(self._window, self._again, is_new=True)
+        return Admitted(self._window, self._again)
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""

@@ -1,0 +1,23 @@
+"""Which windows were closed, by their actors, in the file's `meta`: their ids are given again."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from signalbox.server.store.database import PUT_META
+
+CLOSED_WINDOWS: Final = "closed_windows"
+
+
+def read(connection: apsw.Connection) -> list[str]:
+    """The one that was closed last comes last."""
+    query = "SELECT value FROM meta WHERE name = ?"
+    known = connection.execute(query, (CLOSED_WINDOWS,)).get
+    return msgspec.json.decode(known or "[]", type=list[str])
+
+
+def write(connection: apsw.Connection, actors: Sequence[str]) -> None:
+    """In the open transaction."""
+    connection.execute(PUT_META, (CLOSED_WINDOWS, msgspec.json.encode(actors).decode()))
