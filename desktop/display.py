@@ -7,16 +7,14 @@ import socket
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-DEBIAN_PACKAGES: Final = (
-    "libegl1 libgl1 libnss3 libasound2 libdbus-1-3 libfontconfig1 libglib2.0-0 libgssapi-krb5-2 "
-    "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0 libxkbfile1 "
-    "libxcomposite1 libxdamage1 libxrandr2 libxtst6"
-)
-"""What Qt's wheels leave to the system, with what these depend on."""
+from signalbox.desktop import system_packages
 
+WEB_ENGINE: Final = ("webview", "PySide6", "qtpy") if sys.platform == "linux" else ("webview",)
+"""The modules of the extra `window`, which servers and CI do without."""
 WEBVIEW2: Final = r"Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
 FLAGS: Final = "QTWEBENGINE_CHROMIUM_FLAGS"
 NO_SANDBOX: Final = "QTWEBENGINE_DISABLE_SANDBOX"
@@ -49,8 +47,25 @@ def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | Non
     return "For root the web engine has no sandbox; better start Signalbox as an ordinary user."
 
 
+def without_noise(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Have Qt and its web engine not tell about a Vulkan, a bus or a GPU that this system lacks.
+
+    What they do without is no failure, and a window that does not come is told by us.
+    """
+    if sys.platform == "linux":
+        environ.setdefault("QT_LOGGING_RULES", "default.warning=false;default.info=false")
+        flags = environ.get(FLAGS, "")
+        if "log" not in flags:
+            environ[FLAGS] = f"{flags} --log-level=3".strip()
+
+
 def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
-    """Load Qt. Raises `CannotShow` with what is to be installed: Debian's packages, or WebView2."""
+    """Load Qt. Raises `CannotShow` with what is to be installed."""
+    if not all(map(find_spec, WEB_ENGINE)):
+        raise CannotShow(
+            "The window's web engine is not installed; "
+            "`pip install 'signalbox-app[window]'` installs it."
+        )
     if sys.platform == "win32" and not _has_webview2():
         raise CannotShow(
             "The web view does not start: install the Microsoft Edge WebView2 Runtime, which "
@@ -67,9 +82,7 @@ def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
             ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
         raise CannotShow(
-            f"Qt cannot show a window: {_missing(error)}. "
-            f"On Debian and Ubuntu: sudo apt-get install {DEBIAN_PACKAGES} "
-            "(newer releases have libasound2t64 for libasound2)"
+            f"Qt cannot show a window: {_missing(error)}. {system_packages.advice()}"
         ) from error
 
 

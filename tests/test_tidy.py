@@ -178,10 +178,26 @@ def test_files_name_no_foreign_hosts() -> None:
     assert not foreign
 
 
-def test_the_lock_pins_every_requirement_by_hash_and_names_no_index() -> None:
-    text = (ROOT / "requirements.lock").read_text()
-    pinned = re.findall(r"^\S+==\S+", text, re.MULTILINE)
-    blocks = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
-    assert len(pinned) == len(blocks) > 40
-    assert all("--hash=sha256:" in block for block in blocks)
-    assert "://" not in text
+LOCKS: Final = {"requirements.lock": 30, "requirements-dev.lock": 60}
+"""How many packages each pins at least."""
+
+
+def pins(lock: str) -> list[str]:
+    """What it pins, each with its hashes."""
+    return re.split(r"^(?=\S+==)", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_requirement_by_hash_and_names_no_index(lock: str) -> None:
+    assert len(pins(lock)) > LOCKS[lock]
+    assert all("--hash=sha256:" in pin for pin in pins(lock))
+    assert "://" not in (ROOT / lock).read_text()
+
+
+def test_running_takes_what_developing_takes_and_less() -> None:
+    running, all_of_it = (
+        {pin.split()[0]: set(re.findall(r"sha256:\w+", pin)) for pin in pins(lock)}
+        for lock in LOCKS
+    )
+    assert running.items() < all_of_it.items()
+    assert not any(pin.startswith(("pytest", "mypy", "ruff", "playwright")) for pin in running)

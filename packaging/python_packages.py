@@ -1,0 +1,22 @@
+"""Install what a lock pins into this Python: `python packaging/python_packages.py FILE`."""
+
+import os
+import re
+import sys
+from typing import Final
+
+import progress
+
+STEP: Final = re.compile(r"^\s*(Downloading \S+ \(.*\)|Installing collected packages)")
+PIP: Final = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def main() -> int:
+    """The exit status."""
+    pip = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--require-hashes"]
+    done = progress.run([*pip, "-r", sys.argv[1]], STEP, {**os.environ, **PIP})
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Install packages of the system that are missing: those of the window, and what else is named.
+
+`python packaging/system_packages.py [--required] [DEBIAN_PACKAGE …]`; with `--required` it fails
+where some stay missing. Root and CI (`CI=true`) are not asked, whoever sits at a terminal is; else
+the line to type is printed. Where there is no package manager that we know, nothing is done.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import progress
+from signalbox.desktop import system_packages
+
+QUIET: Final = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+STEPS: Final = re.compile(
+    r"^(Get:\d+|Unpacking|Setting up|[(\[]\s*\d+/\d+[)\]]|Installing|installing)"
+)
+"""What apt, dnf and pacman write at each package."""
+UNASKED: Final = {
+    "apt-get": ("--yes", "--quiet", "--no-install-recommends"),
+    "dnf": ("--assumeyes",),
+    "pacman": ("--noconfirm",),
+}
+INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status."""
+    manager = system_packages.manager()
+    if manager is None:
+        return 0
+    names = system_packages.WINDOW[manager].split()
+    if manager == "apt-get":
+        names += [name for name in arguments if not name.startswith("--")]
+    missing = MISSING[manager](names)
+    if not missing:
+        return 0
+    root = _root(manager, missing)
+    if root is not None and _install(manager, missing, root):
+        return 0
+    _tell(manager, missing)
+    return 1 if "--required" in arguments else 0
+
+
+def _root(manager: str, missing: Sequence[str]) -> list[str] | None:
+    """What makes a command root's; None where nobody lets us."""
+    if os.geteuid() == 0:
+        return []
+    if not shutil.which("sudo"):
+        return None
+    if os.environ.get("CI") == "true":
+        sudo = ["sudo", "-n"]
+    elif _is_wanted(manager, missing):
+        sudo = ["sudo"]
+    else:
+        return None
+    # It may ask for a password, or refuse, once; after that it does neither for a while.
+    return sudo if subprocess.run([*sudo, "true"], check=False).returncode == 0 else None
+
+
+def _is_wanted(manager: str, missing: Sequence[str]) -> bool:
+    """Ask whoever sits at the terminal; False where nobody does."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    print(f"Signalbox needs these packages of the system:\n  {' '.join(missing)}")
+    try:
+        answer = input(f"Install them by `sudo {manager}`? [Y/n] ")
+    except EOFError:
+        print()
+        return False
+    return answer.strip().lower() in ("", "y", "yes")
+
+
+def _install(manager: str, missing: Sequence[str], root: Sequence[str]) -> bool:
+    print(f"Installing {len(missing)} packages of the system by {manager} ...", flush=True)
+    if manager == "apt-get":
+        # Where it fails, such as without network, the lists that are there may do.
+        progress.run([*root, *QUIET, "apt-get", "update", "--quiet"], STEPS)
+        missing = _as_released(missing)
+    command = system_packages.INSTALL[manager].split()
+    return progress.run([*root, *QUIET, *command, *UNASKED[manager], *missing], STEPS)
+
+
+def _tell(manager: str, missing: Sequence[str]) -> None:
+    sudo = "sudo " if os.geteuid() and shutil.which("sudo") else ""
+    names = _as_released(missing) if manager == "apt-get" else missing
+    update = f"{sudo}apt-get update && " if manager == "apt-get" else ""
+    as_root = "" if sudo or os.geteuid() == 0 else " as root"
+    print(f"Packages of the system are missing. This installs them{as_root}:")
+    print(f"{update}{sudo}{system_packages.typed(manager, names)}", flush=True)
+
+
+def _missing_debian(names: Sequence[str]) -> list[str]:
+    # Newer releases carry some of these with a suffix for 64-bit time.
+    listed = _output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *_both(names))
+    there = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
+    return [name for name in names if not there & {name, f"{name}t64"}]
+
+
+def _missing_fedora(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not _succeeds("rpm", "-q", "--whatprovides", name)]
+
+
+def _missing_arch(names: Sequence[str]) -> list[str]:
+    return _output("pacman", "--deptest", *names).split()
+
+
+MISSING: Final[dict[str, Callable[[Sequence[str]], list[str]]]] = {
+    "apt-get": _missing_debian,
+    "dnf": _missing_fedora,
+    "pacman": _missing_arch,
+}
+
+
+def _as_released(names: Sequence[str]) -> list[str]:
+    """As this release of Debian or Ubuntu calls them."""
+    known = _output("apt-cache", "--no-all-versions", "show", *_both(names))
+    suffixed = set(re.findall(r"^Package: (\S+t64)$", known, re.MULTILINE))
+    return [f"{name}t64" if f"{name}t64" in suffixed else name for name in names]
+
+
+def _both(names: Sequence[str]) -> list[str]:
+    return [each for name in names for each in (name, f"{name}t64")]
+
+
+def _output(*command: str) -> str:
+    """What it prints, whatever it thinks of that; nothing where there is no such program."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
