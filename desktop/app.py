@@ -14,14 +14,13 @@ from signalbox.desktop.child import Child
 if TYPE_CHECKING:
     from signalbox.desktop.windows import Windows
 
-FAILED: Final = 4
 NOT_PRINTED: Final = 1
 
 
 def run(given: str | None) -> int:
     """Open the window of a data directory, or raise the one that is open; the exit status.
 
-    Without a display the server runs in the foreground.
+    Where no window can be shown the server runs in the foreground, for a browser.
     """
     try:
         return _run(places.data_dir(given))
@@ -35,7 +34,7 @@ def run(given: str | None) -> int:
         why = places.unusable(error)
     print(f"signalbox: {why}", file=sys.stderr)
     _show(why)
-    return FAILED
+    return headless.FAILED
 
 
 def _run(data_dir: Path) -> int:
@@ -48,9 +47,7 @@ def _run(data_dir: Path) -> int:
             with lock:
                 App(child).open()
     except display.CannotShow as error:
-        if _show(f"{error}\n\nUntil then `signalbox serve` in a terminal shows it in a browser."):
-            return FAILED
-        return headless.serve(child, str(error))
+        return headless.serve(child, str(error), _show_until_then)
     finally:
         child.close()
     return 0
@@ -59,6 +56,10 @@ def _run(data_dir: Path) -> int:
 def _show(why: str) -> bool:
     """Show it to whoever has a display and no terminal; whether somebody has seen it."""
     return not message.has_terminal() and display.is_there() and message.show(why)
+
+
+def _show_until_then(why: str) -> bool:
+    return _show(f"{why}\n\nUntil then `signalbox serve` in a terminal shows it in a browser.")
 
 
 class App:
@@ -73,6 +74,7 @@ class App:
         with ThreadPoolExecutor(max_workers=1) as pool:
             started = pool.submit(self._serve)  # takes as long as loading Qt does
             said = display.without_sandbox()
+            display.without_noise()
             display.require_libraries()
             from signalbox.desktop import window, windows  # noqa: PLC0415 - they can be loaded only now
 

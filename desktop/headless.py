@@ -1,40 +1,91 @@
-"""Without a window: say why, serve in the foreground, and tell where a browser finds the page."""
+"""Without a window: say why, serve in the foreground, and show the page in a browser."""
 
+import html
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from signalbox.desktop import streams
+from signalbox.desktop import display, streams, viewer
 from signalbox.desktop.child import Child
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+FAILED: Final = 4
+REDIRECT: Final = """\
+<!doctype html>
+<title>Signalbox</title>
+<meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={url}">
+<a href="{url}">Signalbox</a>
+"""
 
 
-def serve(child: Child, why: str) -> int:
-    """Until SIGTERM or Ctrl-C; the exit status. Raises `NotRunning`."""
+def serve(child: Child, why: str, show: Callable[[str], bool]) -> int:
+    """Until SIGTERM or Ctrl-C; the exit status. Raises `NotRunning`.
+
+    Where no browser shows the page, and `show` has shown the reason to somebody who has no terminal
+    to read an address in, it ends.
+    """
     # No exception: one that is raised within a finalizer is lost, and nothing would end.
-    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    ended: SimpleQueue[BaseException | int] = SimpleQueue()
     for number in SIGNALS:
-        signal.signal(number, lambda *_: ended.put(None))
-    threading.Thread(target=_keep, args=(child, why, ended.put), daemon=True).start()
-    error = ended.get()
+        signal.signal(number, lambda *_: ended.put(0))
+    threading.Thread(target=_keep, args=(child, why, show, ended.put), daemon=True).start()
+    result = ended.get()
     child.stop()
-    if error is not None:
-        raise error
-    return 0
+    _file(child).unlink(missing_ok=True)
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
-def _keep(child: Child, why: str, end: Callable[[BaseException], None]) -> None:
+def _keep(
+    child: Child,
+    why: str,
+    show: Callable[[str], bool],
+    end: Callable[[BaseException | int], None],
+) -> None:
     try:
         child.start()
-        print(f"{why}\nSignalbox serves without a window.", file=sys.stderr)
-        try:
-            print(f"Open {child.box.login()}", flush=True)
-        except BrokenPipeError:  # nobody reads it, and `signalbox token --login` tells another
-            streams.forget_output()
-        child.keep(back=lambda _: None)
+        in_browser = display.is_there() and _open(child)
+        if not in_browser and show(why):
+            end(FAILED)
+        else:
+            _tell(child, why, in_browser)
+            child.keep(back=lambda _: None)
     except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
         end(error)
+
+
+def _tell(child: Child, why: str, in_browser: bool) -> None:
+    print(f"{why}\nSignalbox serves without a window.", file=sys.stderr)
+    if in_browser:
+        print("The page opens in the browser; the address below opens another.", file=sys.stderr)
+    try:
+        print(f"Open {child.box.login()}", flush=True)
+    except BrokenPipeError:  # nobody reads it, and `signalbox token --login` tells another
+        streams.forget_output()
+
+
+def _open(child: Child) -> bool:
+    """Show the page in the default browser; False where there is none.
+
+    By a file that only its owner may read: everybody here sees the arguments of a program, and a
+    one-time address among them.
+    """
+    file = _file(child)
+    try:
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(REDIRECT.format(url=html.escape(child.box.login())), encoding="utf-8")
+        viewer.show(file)
+    except (OSError, viewer.NoViewer):
+        return False
+    return True
+
+
+def _file(child: Child) -> Path:
+    return child.data_dir / "open.html"

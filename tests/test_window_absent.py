@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sysconfig
 import urllib.request
+import venv
 from pathlib import Path
 
 import pytest
 
-from desk import Desk, desk, display, until
+from desk import PROGRAM, Desk, desk, display, until
 from harness import SECONDS
 
 __all__ = ["desk", "display"]
@@ -17,16 +21,35 @@ NOTHING = "/nowhere"
 """A PATH on which there is no program that could show a message."""
 
 
-def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> None:
-    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
-    assert process.stdout is not None
-    url = process.stdout.readline().removeprefix("Open ").strip()
-    code = url.partition("#code=")[2]
-    body = json.dumps({"code": code}).encode()
+def redeemed(desk: Desk, url: str) -> str:
+    """The page that an address opens."""
+    body = json.dumps({"code": url.partition("#code=")[2]}).encode()
     headers = {"Content-Type": "application/json"}
     asked = urllib.request.Request(f"{desk.endpoint()['url']}/redeem", body, headers)
     with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
-        assert "<nav" in json.load(answer)["page"]
+        return str(json.load(answer)["page"])
+
+
+def printed(process: subprocess.Popen[str]) -> str:
+    """The address that it prints."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("Open http://")
+    return line.removeprefix("Open ").strip()
+
+
+def broken_qt(folder: Path) -> str:
+    """A PYTHONPATH with a Qt that does not load."""
+    package = folder / "broken" / "PySide6"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
+    return str(package.parent)
+
+
+def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> None:
+    process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
+    assert "<nav" in redeemed(desk, printed(process))
     assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in desk.stderr()
     process.terminate()
     assert process.wait(SECONDS) == 0
@@ -36,21 +59,15 @@ def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> N
 @pytest.mark.parametrize("display_name", [":9999", "nowhere:1"])
 def test_display_that_does_not_answer_is_named(desk: Desk, display_name: str) -> None:
     process = desk.start(DISPLAY=display_name)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("Open http://")
+    assert printed(process)
     assert f"The display {display_name} does not answer." in desk.stderr()
     process.send_signal(signal.SIGINT)
     assert process.wait(SECONDS) == 0
 
 
 def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None:
-    broken = tmp_path / "broken" / "PySide6"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").touch()
-    (broken / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
-    process = desk.start(PYTHONPATH=str(broken.parent), PATH=NOTHING)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("Open http://")
+    process = desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=NOTHING)
+    assert printed(process)
     assert "sudo apt-get install libegl1" in desk.stderr()
     assert "Traceback" not in desk.stderr()
     before = desk.endpoint()
@@ -86,8 +103,7 @@ def test_signal_while_the_first_server_starts_ends_at_once(desk: Desk, tmp_path:
 
 def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> None:
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("Open http://")
+    assert printed(process)
     os.kill(desk.endpoint()["pid"], signal.SIGKILL)
     until(lambda: desk.servers() != [], "another server is starting")
     process.terminate()
@@ -95,12 +111,53 @@ def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> No
     assert desk.servers() == []
 
 
+def test_page_opens_in_the_browser_by_a_file_that_only_its_owner_reads(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = box(tmp_path / "bin", tmp_path / "shown")
+    browser, seen = tmp_path / "bin" / "xdg-open", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\n/bin/ls -l "$1" > "{seen}"; /bin/cat "$1" >> "{seen}"\n')
+    browser.chmod(0o755)
+    process = desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=path)
+    other = printed(process)
+    text = seen.read_text()
+    file = desk.data_dir / "open.html"
+    assert text.startswith("-rw-------")
+    assert str(file) in text.splitlines()[0]
+    [url] = set(re.findall(r'http://[^"]+', text))
+    assert url != other
+    assert "<nav" in redeemed(desk, url)
+    assert "<nav" in redeemed(desk, other)
+    assert "opens in the browser" in desk.stderr()
+    assert not (tmp_path / "shown").exists(), "no message box besides"
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    assert not file.exists()
+
+
+def test_without_the_extra_for_the_window_it_is_named(desk: Desk, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.lower().startswith(("pywebview", "webview", "pyside6", "qtpy")):
+            (site / package.name).symlink_to(package)
+    desk.program = tmp_path / "venv" / "bin" / "signalbox"
+    script = PROGRAM.read_text().splitlines(keepends=True)
+    desk.program.write_text("".join([f"#!{desk.program.with_name('python')}\n", *script[1:]]))
+    desk.program.chmod(0o755)
+    process = desk.start(PATH=NOTHING)
+    assert "<nav" in redeemed(desk, printed(process))
+    why, *_ = desk.stderr().splitlines()
+    assert "`pip install 'signalbox-app[window]'`" in why
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+
+
 def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "qtpy.py").write_text("raise ImportError('it is broken')")
     process = desk.start(PYTHONPATH=str(tmp_path / "broken"), PATH=NOTHING)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("Open http://")
+    assert printed(process)
     assert "The web view does not start: " in desk.stderr()
 
 
@@ -135,13 +192,9 @@ def box(folder: Path, seen: Path) -> str:
 
 
 def test_without_a_terminal_a_message_says_what_to_install(desk: Desk, tmp_path: Path) -> None:
-    broken = tmp_path / "broken" / "PySide6"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").touch()
-    (broken / "QtWebEngineWidgets.abi3.so").write_bytes(b"not a library")
     seen = tmp_path / "seen"
     path = box(tmp_path / "bin", seen)
-    assert desk.start(PYTHONPATH=str(broken.parent), PATH=path).wait(SECONDS) == 4
+    assert desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=path).wait(SECONDS) == 4
     assert "sudo apt-get install libegl1" in seen.read_text()
     assert "--title=Signalbox" in seen.read_text()
     assert "Traceback" not in desk.stderr()
