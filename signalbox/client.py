@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import io
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ SAFE_DIGITS: Final = 4_000
 BUSY: Final = 429
 """What a server answers that has all connections in use."""
 LONGEST_HELLO: Final = 4_096
+"""Bytes of the answer that proves who answers, head and all."""
 SILENCE: Final = 45.0
 """Seconds of silence after which a stream is opened anew; the server breaks it every 15."""
 
@@ -802,6 +804,7 @@ class Box(_Commands):
         """A new connection, which `close` ends as well."""
         if self._closed.is_set():
             raise ConnectionError("the client has been closed")
+        end = time.monotonic() + self._silence
         parts = urlsplit(self.url)
         connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._silence)
         connection.connect()
@@ -809,25 +812,38 @@ class Box(_Commands):
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[connection] = connection.sock
         if self.token:
-            self._check(connection)
+            self._check(connection, end)
         return connection
 
-    def _check(self, connection: HTTPConnection) -> None:
-        """Have the other side prove that it knows the token. Raises `Stranger`, `Rejected`."""
+    def _check(self, connection: HTTPConnection, end: float) -> None:
+        """Have the other side prove until then that it knows the token.
+
+        Raises `Stranger`, `Rejected`, `OSError`.
+        """
         host, port = connection.sock.getpeername()[:2]
         with contextlib.ExitStack() as unless_known:
             unless_known.callback(self.drop, connection)
-            if not self._is_known(connection, f"{host}:{port}"):
+            if not self._is_known(connection.sock, f"{host}:{port}", end):
                 raise Stranger(f"{host}:{port}")
             unless_known.pop_all()
+        connection.sock.settimeout(self._silence)
 
-    def _is_known(self, connection: HTTPConnection, address: str) -> bool:
+    def _is_known(self, sock: socket.socket, address: str, end: float) -> bool:
         nonce = secrets.token_urlsafe(24)
-        connection.request("GET", f"/hello?nonce={nonce}")
-        response = connection.getresponse()
-        if response.status == BUSY:
-            raise Rejected(response.status, _refusal(response))
-        answer = response.read(LONGEST_HELLO)
+        sock.sendall(f"GET /hello?nonce={nonce} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        limited: Any = _Limited(sock, LONGEST_HELLO, end)
+        try:
+            with HTTPResponse(limited, method="GET") as response:
+                response.begin()
+                if response.status == BUSY:
+                    raise Rejected(response.status, _refusal(response))
+                answer = response.read()
+        except OSError:
+            if limited.is_silent:  # a server that hangs or has just ended
+                raise
+            return False
+        except HTTPException:
+            return False
         return _is_proof(answer, self.token, nonce, address, self._directory)
 
     def drop(self, connection: HTTPConnection) -> None:
@@ -842,6 +858,32 @@ class Box(_Commands):
     @property
     def is_closed(self) -> bool:
         return self._closed.is_set()
+
+
+class _Limited(io.RawIOBase):
+    """So many bytes of what a socket receives, and only until `end`, however slowly it trickles."""
+
+    def __init__(self, sock: socket.socket, size: int, end: float) -> None:
+        self._sock, self._size, self._end = sock, size, end
+        self.is_silent = True
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """What an `HTTPResponse` takes of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises `OSError`; `TimeoutError` at the end."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        count = self._sock.recv_into(buffer, min(len(buffer), self._size)) if self._size else 0
+        self._size -= count
+        self.is_silent = self.is_silent and count == 0
+        return count
 
 
 class Watch:

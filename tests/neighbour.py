@@ -2,10 +2,11 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Neighbour(ThreadingHTTPServer):
@@ -78,3 +79,45 @@ def neighbour(port: int = 0) -> Iterator[Neighbour]:
         for connection in server.connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+class Trickle(NamedTuple):
+    """Says `first` to whoever connects, then `again` and `again`, `pause` seconds apart."""
+
+    first: bytes
+    again: bytes
+    pause: float
+
+
+@contextmanager
+def trickling(port: int, how: Trickle, seconds: float = 10.0) -> Iterator[threading.Event]:
+    """One that never comes to an end of its answer; the event says that it gave up after all."""
+    over, gave_up = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def answer(connection: socket.socket) -> None:
+        end = time.monotonic() + seconds
+        with connection, suppress(OSError):
+            connection.sendall(how.first)
+            while not over.wait(how.pause):
+                connection.sendall(how.again)
+                if time.monotonic() > end:
+                    gave_up.set()
+                    return
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while not over.is_set():
+                threads.append(threading.Thread(target=answer, args=listener.accept()[:1]))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        accepting = threading.Thread(target=accept, args=(listener,))
+        accepting.start()
+        try:
+            yield gave_up
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *threads):
+                thread.join()

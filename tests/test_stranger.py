@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from playwright.sync_api import expect
 import signalbox.client
 from desk import PROGRAM
 from harness import SECONDS, Server
-from neighbour import Neighbour, neighbour
+from neighbour import Neighbour, Trickle, neighbour, trickling
 from page_window import OpenWindow, browser, open_window
 from window_key import NONCE, hello, window_key, window_secret
 
@@ -170,6 +171,39 @@ def test_who_has_a_crashed_servers_port_is_told_and_another_is_started(
         assert f"Something else listens on 127.0.0.1:{box.port}" in caplog.text
         assert caplog.text.count("Something else") == 1
         assert_only_nonces(stranger, box)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Trickle(b"", b"H", 0.05),
+        Trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
+        Trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+        Trickle(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.05),
+        Trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n", b" ", 0.05),
+        Trickle(b"HTTP/1.1 429 Wait\r\n\r\n", b" ", 0.0),
+    ],
+    ids=["a word", "a flood", "continuing", "a head", "a body", "a refusal"],
+)
+def test_who_never_comes_to_an_end_is_not_waited_for(
+    steady: Server,
+    tmp_path: Path,
+    how: Trickle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As the port of a crashed server is found: where it may hang for good, it is soon given up."""
+    monkeypatch.setattr(signalbox.client, "GLANCE", 0.3)
+    found = tmp_path.stat()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    left = {"url": f"http://127.0.0.1:{port}", "directory": f"{found.st_dev}:{found.st_ino}"}
+    (tmp_path / "endpoint.json").write_text(json.dumps({**steady.endpoint, **left}))
+    with trickling(port, how) as gave_up, caplog.at_level(logging.WARNING):
+        assert signalbox.find(tmp_path) is None
+        assert not gave_up.is_set()
+    is_busy = b"429" in how.first
+    assert is_busy or f"Something else listens on 127.0.0.1:{port}" in caplog.text
 
 
 def test_the_command_line_goes_on_and_tells(box: Server) -> None:
