@@ -87,6 +87,26 @@ def test_a_minute_of_a_wrong_clock_erases_nothing(
     assert second == "Times are right again."
 
 
+def test_what_a_clock_stamps_before_it_is_set_is_no_older_than_it_was_seen(tmp_path: Path) -> None:
+    """As of a computer without a battery for its clock."""
+    computer = Computer(0.0)
+    with running(tmp_path, computer) as run:
+        run.keep("10d")
+        for number in range(3):
+            run.set(a=number)
+        computer.leap(NOW)
+        run.set(a="right")
+        computer.wait(60)
+        run.compact()
+        assert len(run.history()) == 4
+        run.compact(confirm=True)
+        assert len(run.history()) == 4
+        for _ in range(12):
+            computer.wait(DAY)
+            run.compact()
+        assert run.history() == ['"right"']
+
+
 def test_a_start_years_ahead_erases_nothing(tmp_path: Path, computer: Computer) -> None:
     for leap in (0, -DAY, 3650 * DAY, -3649 * DAY):
         computer.leap(leap)

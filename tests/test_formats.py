@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from signalbox.server import formats
 from signalbox.server.formats import File, csv_rows, env
-from signalbox.server.formats.text import MAX_LINE, Row
+from signalbox.server.formats.text import MAX_LINE, Row, lines
 from signalbox.server.model.commands import Set, read_line
 from signalbox.server.model.errors import SignalboxError
 
@@ -483,3 +483,14 @@ def test_no_text_is_a_traceback_and_its_pieces_do_not_matter(
 def told(row: Row) -> tuple[Any, ...]:
     why = row.command.message if isinstance(row.command, SignalboxError) else repr(row.command)
     return row.number, row.text, why
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_a_long_line_that_ends_where_a_block_does_swallows_no_other(end: str, more: int) -> None:
+    long = b"A=" + b"x" * (MAX_LINE + 10) + end.encode()
+    rest = f"B=2{end}C=3{end}".encode()
+    cut = len(long) - more
+    rows = list(lines(iter([(long + rest)[:cut], (long + rest)[cut:]])))
+    assert [row.text.strip() for row in rows[1:]] == ["B=2", "C=3"]
+    assert str(len(long)) in rows[0].fault.message  # type: ignore[union-attr]

@@ -246,3 +246,23 @@ def test_a_connection_goes_on_behind_a_head(box: Server) -> None:
             while b'"version"' not in answered:
                 answered += plain.recv(65_536)
             assert answered.count(b"HTTP/1.1 ") == 2
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-9", "bytes=999999999-", "lines=1-2"])
+def test_who_asks_for_a_part_of_a_file_gets_the_whole(box: Server, asked: str) -> None:
+    """A server may ignore `Range` (RFC 9110, section 14.2)."""
+    whole = box.request("GET", "/static/base.css", token=None)
+    part = box.request("GET", "/static/base.css", headers={"Range": asked}, token=None)
+    assert (part.status, part.body) == (200, whole.body)
+
+
+def test_a_file_whose_name_the_system_cannot_have_is_none(box: Server) -> None:
+    answer = box.request("GET", f"/static/{'x' * 300}", token=None)
+    assert (answer.status, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("kind", ["state", "history"])
+@pytest.mark.parametrize("end", ["%0A", "%0D%0A", "%E2%80%A8", "a%0Ab"])
+def test_a_line_end_in_a_path_is_a_key_that_cannot_be(box: Server, kind: str, end: str) -> None:
+    answer = box.request("GET", f"/queries/{kind}/a{end}")
+    assert (answer.status, answer.json()["code"]) == (422, "invalid")

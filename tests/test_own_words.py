@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from harness import ROOT, Server
@@ -18,7 +20,8 @@ from shell import Shell
 from signalbox.desktop import display
 from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.window.window_query import wrong
-from signalbox.server.model.errors import Invalid, Malformed
+from signalbox.server.model.errors import Invalid, Malformed, quoted
+from signalbox.server.model.times import LAST, iso
 from signalbox.server.runtime.failures import reason, sentence
 from test_tidy import module_of, own_modules
 
@@ -323,3 +326,22 @@ def test_what_nobody_foresaw_is_told_by_its_kind_alone() -> None:
     assert sentence(AssertionError("xyz")) == "Something unexpected went wrong (AssertionError)."
     assert sentence(Invalid("The field is x.")) == "The field is x."
     assert reason(OSError(errno.ENOEXEC, "xyz")) == "it is no program that this system can run"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-12:00", "10000-01-01T00:00:00Z"])
+def test_a_time_beyond_the_year_9999_is_refused_and_named(at: str) -> None:
+    record = {"revision": 1, "id": "i", "actor": "a", "at": at, "type": "set", "changes": []}
+    with pytest.raises(Malformed) as refused:
+        read_record(json.dumps(record).encode())
+    assert at in refused.value.message
+
+
+def test_a_time_that_a_log_has_beyond_the_year_9999_is_told_as_the_last_one() -> None:
+    assert iso(LAST + 12 * 3_600_000) == iso(LAST) == "9999-12-31T23:59:59.999Z"
+
+
+def test_a_long_number_where_none_belongs_is_repeated_as_it_was_written() -> None:
+    number = msgspec.Raw(b"9" * 5_000)
+    for given in (number, [number], {"revision": number}):
+        assert "99999" in quoted(given)
+        assert "msgspec" not in quoted(given)

@@ -132,8 +132,9 @@ def _ended(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
             yield line, len(line) + cut
             cut = 0
         if len(rest) > MAX_LINE:
-            cut += len(rest) - MAX_LINE - 1
-            rest = rest[: MAX_LINE + 1]
+            end = b"\r" if rest.endswith(b"\r") else b""  # the next block shows whether it ends
+            cut += len(rest) - MAX_LINE - 1 - len(end)
+            rest = rest[: MAX_LINE + 1] + end
     if rest:
         yield rest, len(rest) + cut
 

@@ -99,6 +99,7 @@ def _queries(
     readmodel: ReadModel, status: Callable[[], dict[str, Any]], url: Callable[[], str]
 ) -> bottle.Bottle:
     app = bottle.Bottle(catchall=False)
+    app.router.add_filter("path", lambda _: (r"(?s:.+)", None, None))  # line ends are no key's, too
     app.default_error_handler = _as_json
     queries.mount(app, readmodel, status)
     exports.mount(app, readmodel)

@@ -230,4 +230,9 @@ def every_code() -> set[str]:
     return {error.code for error in SignalboxError.__subclasses__()}
 
 
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=str)
+def _plain(value: Any) -> str:
+    """Of what JSON has no form for; a number of any length is left as it was written."""
+    return bytes(value)[: SHOWN + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
+
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_plain)
