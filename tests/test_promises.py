@@ -17,6 +17,7 @@ from harness import Server
 from nodes import KINDS, LOST, Site, post, until
 from signalbox.server.cluster import node_writer
 from signalbox.server.engines.base import Unsettled
+from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.data_dir import STORE_FILE
 from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
@@ -140,6 +141,28 @@ def test_where_the_log_is_away_it_waits_for_that(
         assert again.readmodel.attempt("doubt") is None
         away.end()
         assert announced.outcome("doubt")["status"] == "accepted"
+
+
+def test_sent_again_while_the_log_is_still_away_it_has_the_outcome_of_the_first(
+    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del silence
+    monkeypatch.setattr(node_writer, "RETRY_SECONDS", 0.01)
+    told_unknown(store, "doubt")
+    with after_a_crash(store, address) as again:
+        away = Silence(again, monkeypatch)
+        announced = Announced(again)
+
+        def refusing(_transactions: Sequence[Transaction], _expected: int) -> None:
+            raise Unavailable("nobody is there.")
+
+        monkeypatch.setattr(again.log, "append", refusing)
+        told_unknown(again, "doubt")
+        assert announced.codes("doubt") == []
+        away.end()
+        assert announced.outcome("doubt")["status"] == "accepted"
+        assert announced.codes("doubt") == [None]
+        assert_nothing_is_in_doubt(again)
 
 
 def test_of_what_two_crashes_have_left_the_last_is_sent_again(

@@ -124,6 +124,44 @@ def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
     assert store.readmodel.in_doubt() == []
 
 
+def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
+    store: NodeStore, silence: Silence, announced: Announced
+) -> None:
+    first = sent(store, "doubt")
+    gevent.idle()
+    again = sent(store, "doubt")
+    assert isinstance(first.wait().error, Unknown)
+    assert isinstance(again.wait().error, Unknown)
+    told_unknown(store, "doubt")
+    assert announced.codes("doubt") == []
+    silence.deliver()
+    silence.end()
+    assert announced.outcome("doubt")["status"] == "accepted"
+    assert sent(store, "doubt").wait().answer()["duplicate"]
+    assert store.readmodel.in_doubt() == []
+
+
+def test_what_is_sent_again_while_the_server_ends_is_unknown_as_well(
+    store: NodeStore, silence: Silence, announced: Announced
+) -> None:
+    del silence
+    told_unknown(store, "doubt")
+    again = sent(store, "doubt")
+    other = sent(store, "other")
+    store.writer.close()
+    assert isinstance(again.wait().error, Unknown)
+    assert type(other.wait().error) is Unavailable
+    assert announced.codes("doubt") == []
+
+
+def test_another_command_under_an_id_in_doubt_is_not_in_doubt(
+    store: NodeStore, silence: Silence
+) -> None:
+    del silence
+    told_unknown(store, "doubt")
+    assert type(sent(store, "doubt", value=2).wait().error) is Unavailable
+
+
 # What is never unknown.
 
 

@@ -85,8 +85,8 @@ class NodeWriter(Writer):
         self._short_patience = Patience(min(patience, JUDGED_SECONDS), self._give_up)
         self._asked = -patience
         """When the engine was asked last, in seconds of `monotonic`."""
-        self._is_asking = False
-        """Whether an append has been sent for the first time, and its promises are not kept yet."""
+        self._asking: Group | None = None
+        """What has been sent for the first time, while its promises are not kept yet."""
         self._promises = Promises(readmodel, feed)
         self._is_left_due = bool(self._promises.left)
         super().__init__(engine, readmodel, feed, clock, last_at)
@@ -202,7 +202,7 @@ class NodeWriter(Writer):
 
     def _commit(self, group: Group) -> None:
         if not self._unsettled:
-            self._asked, self._is_asking = monotonic(), True
+            self._asked, self._asking = monotonic(), group
         if not group.transactions and any(one.rests_on_state for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
@@ -223,7 +223,7 @@ class NodeWriter(Writer):
     def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
         if isinstance(error, Unsettled):
             self._unsettled = (group, waiting)
-            self._promises.make(group)
+            self._promises.make(group, waiting)
             self._wake_later(0)
         elif isinstance(error, LogConflict):
             self._decide_again(waiting, error.actual)
@@ -372,11 +372,13 @@ class NodeWriter(Writer):
         """The engine is waited for, not this computer: what takes long to decide may do so.
 
         And nobody is promised an outcome before that promise is kept: the engine's answer to what
-        is large may take longer.
+        is large may take longer. Nor is who sends the same again.
         """
         seconds = self._patience.seconds
         left = seconds if self._is_deciding else self._asked + seconds - monotonic()
-        return max(left, KEEPING_SECONDS) if self._is_asking and waiting.is_taken else left
+        asking = self._asking
+        is_asked = asking and (waiting.is_taken or asking.has_same(waiting.attempt))
+        return max(left, KEEPING_SECONDS) if is_asked else left
 
     def _give_up(self, waiting: Waiting) -> Outcome:
         attempt = waiting.attempt.without_payload()
@@ -385,6 +387,8 @@ class NodeWriter(Writer):
             error = attempt.refusal
         elif waiting.is_taken and not attempt.dry_run:
             error = Unknown(IN_DOUBT.format(attempt.id))
+        elif self._promises.has_same(waiting):
+            return self._told_with_the_first(waiting)
         else:
             outcome = outcome._replace(error=Unavailable(_UNTRIED))
             self._feed.publish((), (outcome,))
@@ -394,13 +398,27 @@ class NodeWriter(Writer):
         self._feed.note(outcome)
         return outcome
 
+    def _told_with_the_first(self, waiting: Waiting) -> Outcome:
+        """Sent again while the first is in doubt: one id has one outcome, which comes later."""
+        attempt = waiting.attempt.without_payload()
+        error = Unknown(IN_DOUBT.format(attempt.id))
+        outcome = Outcome(attempt, self._now(), self.revision, error=error)
+        self._feed.note(outcome)
+        return outcome
+
     def _tell(
         self,
         transactions: Sequence[Transaction],
         outcomes: Sequence[Outcome],
         waiting: Sequence[Waiting],
     ) -> None:
-        told = list(zip(waiting, outcomes, strict=True))
+        told = []
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            is_refused = outcome.error is not None and not outcome.error.remembered
+            if is_refused and self._promises.has_same(one):
+                one.settle(self._told_with_the_first(one))
+            else:
+                told.append((one, outcome))
         now = [(one, outcome) for one, outcome in told if not Promises.is_late(one, outcome)]
         super()._tell(transactions, [outcome for _, outcome in now], [one for one, _ in now])
         self._promises.meet(told)
@@ -417,7 +435,7 @@ class NodeWriter(Writer):
         except Exception:  # noqa: BLE001 - as on a full disk
             gevent.spawn_later(RETRY_SECONDS, self._work.set)
         else:
-            self._is_asking = False
+            self._asking = None
 
 
 def _untouched(error: SignalboxError) -> SignalboxError:

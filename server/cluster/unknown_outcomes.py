@@ -4,7 +4,7 @@ So it has its outcome also where this process ends before. With each command is 
 to the log: a process that comes after sends that again, which is never written twice.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -35,28 +35,40 @@ class Promises:
         self._feed = feed
         self._unkept: list[tuple[Outcome, bool]] = []
         """Each with whether the streams are told of it once it is kept."""
-        self._made = set[str]()
-        """The ids of those, kept or not, of which nothing is known yet."""
+        self._made: dict[str, Waiting] = {}
+        """Those, kept or not, of which nothing is known yet, by the id of the command."""
         self.left = readmodel.in_doubt()
+        self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
 
-    def make(self, group: Group) -> None:
+    def make(self, group: Group, waiting: Sequence[Waiting]) -> None:
         """Keep who may be told that the outcome comes later: this process may end before."""
         sent = {one.revision: one for one in group.transactions}
-        for one in group.outcomes:
+        for whose, one in zip(waiting, group.outcomes, strict=True):
             if one.needs_commit:
                 error = Unknown(IN_DOUBT.format(one.attempt.id))
                 what = sent[one.revision] if one.is_logged else None
                 doubt = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
                 self._unkept.append((doubt._replace(sent=what), False))
-                self._made.add(one.attempt.id)
+                self._made[one.attempt.id] = whose
 
     def meet(self, told: Iterable[tuple[Waiting, Outcome]]) -> None:
         """What was promised, and is not kept with the commit, is kept behind it."""
         for one, outcome in told:
             is_late = self.is_late(one, outcome)
-            if one.attempt.id in self._made or is_late:
+            is_made = self._made.get(one.attempt.id) is one
+            if is_made or is_late:
                 self._unkept.append((outcome._replace(is_owed=one.is_owed), is_late))
-                self._made.discard(one.attempt.id)
+            if is_made:
+                del self._made[one.attempt.id]
+
+    def has_same(self, waiting: Waiting) -> bool:
+        """Whether what waits was sent before under its id, and nothing is known of that yet."""
+        attempt = waiting.attempt
+        made = self._made.get(attempt.id)
+        if attempt.dry_run or made is waiting:
+            return False
+        before = made.attempt if made else self._left_attempts.get(attempt.id)
+        return before is not None and before.fingerprint == attempt.fingerprint
 
     @staticmethod
     def is_late(one: Waiting, outcome: Outcome) -> bool:
@@ -79,6 +91,7 @@ class Promises:
         """The log has gone on up to `revision`: what is not there by now never will be."""
         settled = [one for one in self.left if one.revision < revision]
         self.left = [one for one in self.left if one.revision >= revision]
+        self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
         for one in settled:
             if self._readmodel.first_outcome(one.attempt.id) is None:
                 never = one._replace(error=Unavailable(NEVER_WRITTEN), is_owed=True)

@@ -109,6 +109,11 @@ class Group:
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
             self._ids[attempt.id] = outcome
 
+    def has_same(self, attempt: Attempt) -> bool:
+        """Whether the same command is in the group under its id."""
+        one = self._ids.get(attempt.id)
+        return one is not None and one.attempt.fingerprint == attempt.fingerprint
+
     def comings_and_goings(self) -> tuple[list[str], list[str]]:
         """The keys that exist only after the group, and only before it."""
         was = self._base.known
