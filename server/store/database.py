@@ -389,8 +389,6 @@ class Database:
 
     def close(self) -> None:
         self.writer.close()
-        if self.path:
-            lost_store.forget(self.path)
 
     def _open(self, flags: int) -> apsw.Connection:
         try:

@@ -32,8 +32,9 @@ class Presence:
                 what = "is another one now" if found else "is gone"
                 return (
                     f"The store's file {file} {what}: it was removed or replaced while the server "
-                    "had it open. Put it back, or end the server and start it again, to begin with "
-                    "what is there then; queries go on with what is still open."
+                    "had it open. Put it back, or end the server and start it again: it begins "
+                    "with what is there then, or says what is missing. Queries go on with what is "
+                    "still open."
                 )
         return None
 

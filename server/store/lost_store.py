@@ -47,13 +47,6 @@ def remember(path: Path, store: str) -> None:
             _sign(path).write_bytes(text)
 
 
-def forget(path: Path) -> None:
-    """The store is gone, and that was told: the next start may make another."""
-    if _size(path) is None:
-        with suppress(OSError):
-            _sign(path).unlink(missing_ok=True)
-
-
 def forget_served(path: Path) -> None:
     """Where there is nothing of a store: what says that one was served is of an earlier one."""
     if _size(path) is None and _size(log_of(path)) is None:
