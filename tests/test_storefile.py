@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -17,6 +18,7 @@ from harness import SECONDS
 from shell import PROGRAM, Shell
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
+from signalbox.server.store import store_file
 from signalbox.server.store.database import Database
 
 NAME = "signalbox.db"
@@ -134,6 +136,29 @@ def test_a_hard_link_that_nobody_else_writes_to_is_a_store(tmp_path: Path) -> No
     (tmp_path / "snapshot" / NAME).hardlink_to(tmp_path / NAME)
     with (tmp_path / NAME).open("rb"), closing(Database(tmp_path / "snapshot" / NAME)) as database:
         assert database.meta("store")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells")
+def test_a_process_that_ends_meanwhile_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Database(tmp_path / NAME).close()
+    (tmp_path / "link").hardlink_to(tmp_path / NAME)
+
+    def after_its_end(listed: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def end_and_list(path: Any) -> Any:
+            if str(path) == f"/proc/{process.pid}/fd":
+                process.kill()
+                process.wait()
+            return listed(path)
+
+        return end_and_list
+
+    with subprocess.Popen(["sleep", "60"]) as process:
+        for name in ("scandir", "listdir"):
+            monkeypatch.setattr(os, name, after_its_end(getattr(os, name)))
+        store_file.check_alone(tmp_path / NAME)
+        assert process.returncode is not None
 
 
 def test_a_symbolic_link_to_a_store_is_that_store(server: StartServer, tmp_path: Path) -> None:

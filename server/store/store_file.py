@@ -103,13 +103,19 @@ def check_alone(path: Path) -> None:
 
 
 def _writer_of(files: set[tuple[int, int]]) -> int | None:
-    for opened in Path("/proc").glob("[0-9]*/fd/*"):
-        pid = int(opened.parts[2])
-        with suppress(OSError):  # it has ended or closed the file, or is another user's
-            one = opened.stat()
-            if (one.st_dev, one.st_ino) in files and pid != os.getpid() and _writes(opened):
-                return pid
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            others = (process / "fd").iterdir() if int(process.name) != os.getpid() else ()
+            if any(_is_one_of(files, opened) for opened in others):
+                return int(process.name)
     return None
+
+
+def _is_one_of(files: set[tuple[int, int]], opened: Path) -> bool:
+    with suppress(OSError):  # it was closed
+        one = opened.stat()
+        return (one.st_dev, one.st_ino) in files and _writes(opened)
+    return False
 
 
 def _writes(opened: Path) -> bool:
