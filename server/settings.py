@@ -1,5 +1,6 @@
 """Every setting: its name, default and meaning, in one table."""
 
+import math
 import os
 import shlex
 import subprocess
@@ -79,7 +80,7 @@ def _yes(text: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) < 1e9:
+    if not 0 <= (seconds := float(text)) < math.inf:
         raise ValueError
     return seconds
 

@@ -8,6 +8,9 @@ import click
 
 Read = TypeVar("Read")
 
+MOST: Final = 10**18 - 1
+"""More than any store has of anything, and what every library takes."""
+
 _EXTRA: Final = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 
 
@@ -34,12 +37,12 @@ class OneOf(click.Choice[str]):
 
 
 def whole(least: int) -> Checked[int]:
-    """An integer of at least so much."""
+    """An integer of at least so much. What is more than `MOST` is as much as that."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or (number := int(text)) < least:
             raise ValueError
-        return number
+        return min(number, MOST)
 
     return Checked("integer", read, f"allowed is an integer from {least}")
 

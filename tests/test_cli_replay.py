@@ -166,6 +166,25 @@ def test_it_goes_in_the_recorded_pace_divided_by_the_speed(target: Server) -> No
     assert shell("replay", "-", "--speed", "0.01", stdin=text).status == 0
 
 
+class Enough(Exception):
+    """It has waited often enough."""
+
+
+def test_however_slow_it_is_it_waits(target: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[float]()
+
+    def passes(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise Enough
+
+    monkeypatch.setattr("signalbox.desktop.subcommands.replay.sleep", passes)
+    with pytest.raises(Enough):
+        Shell(target.data_dir)("replay", "-", "--speed", "1e-300", stdin=spread(2, 10.0).encode())
+    assert max(waits) <= 86_400
+    assert target.get("/queries/history/n").json()["items"][0]["value"] == 0
+
+
 def test_one_that_was_killed_goes_on_where_it_broke_off(target: Server, tmp_path: Path) -> None:
     shell, file = Shell(target.data_dir), tmp_path / "history.ndjson"
     file.write_text(spread(60, 1.0))

@@ -40,6 +40,10 @@ from signalbox.server.settings import TABLE, read_settings
         ("log --status foo", "--status is 'foo'; allowed are accepted, rejected."),
         ("ls --type text", "--type is 'text'; allowed are null, boolean, number, string, array,"),
         ("import --format xml x", "--format is 'xml'; allowed are ndjson, json, csv, env, lines."),
+        ("set k 1 --expect ²", "--expect is '²'; allowed are a revision, absent and present."),
+        ("set k 1 --expect ٣", "--expect is '٣'; allowed are a revision, absent and present."),
+        ("undo --replace k=²", "--replace is 'k=²'; needed is KEY=REV, a key's revision now."),
+        ("replay --speed inf x", "--speed is 'inf'; allowed are 0 and numbers above it."),
         ("replay --speed fast x", "--speed is 'fast'; allowed are 0 and numbers above it."),
         ("replay --speed nan x", "--speed is 'nan'; allowed are 0 and numbers above it."),
         ("get --at noon k", "--at is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
@@ -50,6 +54,13 @@ def test_what_is_not_taken_is_told_with_what_is(tmp_path: Path, words: str, told
     done = Shell(tmp_path / "store")(*words.split())
     assert (done.status, done.out) == (2, "")
     assert f"Error: {told}" in done.err, done.err
+
+
+def test_where_a_store_cannot_go_is_told_by_the_name_of_the_option(tmp_path: Path) -> None:
+    for words in (["--to", "x"], ["--to", "sqlite", "--from", "x"]):
+        done = Shell(tmp_path / "store")("migrate", *words)
+        assert f"Error: The option {words[-2]}: the engine is 'x'; allowed are " in done.err
+        assert done.err.endswith("stream=NAME.\n")
 
 
 def test_so_does_the_server(tmp_path: Path) -> None:
@@ -72,6 +83,7 @@ def test_so_does_the_server(tmp_path: Path) -> None:
         ("port", "70000", "are 0 to 65535; 0 takes"),
         ("require_durable", "maybe", "are 0, 1, false, true, no and yes"),
         ("linger", "-1", "are seconds from 0 on"),
+        ("linger", "inf", "are seconds from 0 on"),
         ("linger", "nan", "are seconds from 0 on"),
         ("max_connections", "0", "is an integer from 1"),
         ("data_dir", "~nobody-of-that-name/x", "is a folder; ~name is the home of a user"),

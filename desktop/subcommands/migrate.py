@@ -35,9 +35,12 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
     from signalbox.server.runtime.failures import DAMAGED  # noqa: PLC0415 - as above
 
     try:
+        _check("--to", target, data_dir)
+        if source is not None:
+            _check("--from", source, data_dir)
         return _tell(_moved(data_dir, target, source), data_dir, as_json)
     except AddressError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(f"The store's engine: {error}.") from error
     except (StoreError, Unavailable) as error:
         complain(str(error))
         return CANNOT_OPEN
@@ -47,6 +50,16 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
     except SignalboxError as error:
         complain(error.message)
         return REJECTED
+
+
+def _check(option: str, given: str, data_dir: Path) -> None:
+    from signalbox.server.engines.address import AddressError  # noqa: PLC0415 - as above
+    from signalbox.server.migration.places import read_place  # noqa: PLC0415 - as above
+
+    try:
+        read_place(given, data_dir)
+    except AddressError as error:
+        raise click.UsageError(f"The option {option}: {error}.") from error
 
 
 def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":

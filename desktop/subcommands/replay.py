@@ -1,6 +1,7 @@
 """`replay`: send a recorded stretch again, through the ordinary commands, to another store."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -36,12 +37,14 @@ from signalbox.server.usage import Checked
 
 
 def _speed(text: str) -> float:
-    if not 0 <= (speed := float(text)) < 1e9:
+    if not 0 <= (speed := float(text)) < math.inf:
         raise ValueError
     return speed
 
 
 SPEED: Final = Checked("number", _speed, "allowed are 0 and numbers above it")
+LONGEST_SLEEP: Final = 86_400.0
+"""In seconds; systems refuse to sleep for centuries."""
 BATCH_COMMANDS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of a recorded line: what is longer might, escaped, not fit into the body of one request."""
@@ -157,7 +160,8 @@ class _Run:
         self._is_behind = False
         recorded, sent = self._last or (transaction.time, monotonic())
         due = sent + (transaction.time - recorded) / self._speed
-        sleep(max(due - monotonic(), 0))
+        while (left := due - monotonic()) > 0:
+            sleep(min(left, LONGEST_SLEEP))
         self._last = transaction.time, due
 
     def _is_there(self, identity: str) -> bool:

@@ -48,7 +48,7 @@ def restore(
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
     with connect(data_dir) as box:
         if moment.isdigit() and int(moment) > (newest := box.revision()):
-            complain(f"There is no revision {moment} yet; the store is at revision {newest}.")
+            complain(f"There is no revision {moment[:30]} yet; the store is at revision {newest}.")
             return REJECTED
         revision = box.revision(None if moment == NOW else moment)
         if dry_run or asks:

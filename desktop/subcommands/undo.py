@@ -68,7 +68,9 @@ def redo(**given: Any) -> int:
 def _replaced(text: str) -> tuple[str, int]:
     key, _, revision = text.rpartition("=")
     if not (key and revision.isascii() and revision.isdigit()):
-        raise click.UsageError(f"--replace is {text!r}; needed is KEY=REV, a key's revision now.")
+        raise click.UsageError(
+            f"--replace is {text[:80]!r}; needed is KEY=REV, a key's revision now."
+        )
     return key, int(revision)
 
 

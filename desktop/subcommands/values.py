@@ -134,8 +134,10 @@ def _json(text: str) -> Any:
 def _expectation(text: str | None) -> Any:
     if text is None or text in ("absent", "present"):
         return text
-    if not text.isdigit():
-        raise click.UsageError(f"--expect is {text!r}; allowed are a revision, absent and present.")
+    if not (text.isascii() and text.isdigit()):
+        raise click.UsageError(
+            f"--expect is {text[:80]!r}; allowed are a revision, absent and present."
+        )
     return int(text)
 
 

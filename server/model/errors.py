@@ -1,6 +1,7 @@
 """Every way a request can fail, grouped by the moment at which it happens; codes are stable."""
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -19,20 +20,37 @@ DETAILS: Final = ("key", "keys", "of", "revision", "limit")
 
 def quoted(value: Any) -> str:
     """A given JSON value as a message repeats it: in JSON, cut, with nothing that hides."""
-    if isinstance(value, msgspec.Raw):
-        text = bytes(value)[: SHOWN + 1].decode(errors="replace")
-    else:
-        text = ""
-        # Piece by piece: it may be large.
-        for piece in _JSON.iterencode(value[: SHOWN + 1] if isinstance(value, str) else value):
-            text += piece
-            if len(text) > SHOWN:
-                break
+    text = ""
+    for piece in _pieces(value):  # it may be large
+        text += piece
+        if len(text) > SHOWN:
+            break
     shown = "".join(
         char if _is_seen(char) or char in JOINERS else json.dumps(char)[1:-1]
         for char in text[: SHOWN + 1]
     )
     return shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """A JSON value as JSON; of a text and of a number that is one no more than is shown."""
+    if isinstance(value, msgspec.Raw):
+        yield bytes(value)[: SHOWN + 1].decode(errors="replace")
+    elif isinstance(value, dict):
+        members = ((f"{_JSON.encode(name[: SHOWN + 1])}: ", one) for name, one in value.items())
+        yield from _joined("{", members, "}")
+    elif isinstance(value, list | tuple):
+        yield from _joined("[", (("", one) for one in value), "]")
+    else:
+        yield _JSON.encode(value[: SHOWN + 1] if isinstance(value, str) else value)
+
+
+def _joined(begin: str, members: Iterable[tuple[str, Any]], end: str) -> Iterator[str]:
+    yield begin
+    for number, (name, value) in enumerate(members):
+        yield ", " * (number > 0) + name
+        yield from _pieces(value)
+    yield end
 
 
 def _is_seen(char: str) -> bool:

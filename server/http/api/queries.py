@@ -218,7 +218,10 @@ def revision_behind(text: str | None, name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Invalid(f"The parameter {name} is {quoted(text)}; it is a revision.")
+        raise Invalid(
+            f"The parameter {name} is {quoted(text)}; allowed is a revision, "
+            "an integer from 0 with at most 18 digits."
+        )
     return int(text)
 
 
