@@ -72,8 +72,7 @@ class App:
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
         self._native = NativeThread()
-        last_run = last_use.last_run(self.database.writer, wall())
-        clock = Clock(last_run, wall, trial=last_use.trial(self.database.writer))
+        clock = _clock(self.database.writer, wall)
         self.node = (
             None if self.is_read_only else join(settings, self.database, self._native.run, clock)
         )
@@ -324,3 +323,13 @@ def _write_private(path: Path, text: str) -> None:
                 "does not find it.",
                 file=sys.stderr,
             )
+
+
+def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
+    """Which goes on from what the store knows of earlier runs."""
+    return Clock(
+        last_use.last_run(database, wall()),
+        wall,
+        trial=last_use.trial(database),
+        highest=last_use.highest(database),
+    )

@@ -28,8 +28,10 @@ class Computer:
     def leap(self, seconds: float) -> None:
         self.says += seconds
 
-    def clock(self, last_run: float = NOW, trial: Trial | None = None) -> Clock:
-        return Clock(last_run, lambda: self.says, lambda: self.passed, trial)
+    def clock(
+        self, last_run: float = NOW, trial: Trial | None = None, highest: float = 0.0
+    ) -> Clock:
+        return Clock(last_run, lambda: self.says, lambda: self.passed, trial, highest)
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ class Run(Store):
         with_file = Store(path)  # as the server does: what the file knows comes first
         last_run = last_use.last_run(with_file.database.writer, computer.says)
         trial = last_use.trial(with_file.database.writer)
+        highest = last_use.highest(with_file.database.writer)
         with_file.close()
-        super().__init__(path, times := computer.clock(last_run, trial))
+        super().__init__(path, times := computer.clock(last_run, trial, highest))
         self.times: Clock = times
         told = ClockStatus(times, self.readmodel, self.feed, path.parent)
         self.compactor = Compactor(

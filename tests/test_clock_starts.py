@@ -37,7 +37,7 @@ class Starts(Computer):
 
     def start(self) -> None:
         known = last_use.last_run(self._database, self.says), last_use.trial(self._database)
-        self.believed = self.clock(*known)
+        self.believed = self.clock(*known, last_use.highest(self._database))
 
     def lasts(self, seconds: float) -> None:
         self.watched += seconds if self.says > self.right + HOUR else 0
@@ -75,3 +75,39 @@ def test_retention_goes_by_no_time_that_was_not_watched_for_a_day() -> None:
                 done.append(step)
                 beyond = computer.believed.for_retention() - computer.right
                 assert beyond <= DAY + HOUR or computer.watched >= DAY, (seed, beyond / DAY, done)
+
+
+UNSET = -180
+"""Days: what a clock says that begins at a fixed date, here 180 days before the first run."""
+
+
+def test_a_computer_whose_clock_is_set_after_each_start_has_its_times() -> None:
+    """As one without a battery, which the network tells the time a minute after the start."""
+    with closing(Database(None)) as database:
+        computer = Starts(database.writer)
+        for day in range(1, 500):
+            off = 16 * HOUR if day % 100 else 90 * DAY
+            computer.wait(off)
+            computer.says = NOW + UNSET * DAY
+            computer.start()
+            computer.look(is_noted=True)
+            computer.lasts(60.0)
+            computer.look(is_noted=True)
+            computer.show(0)
+            for _ in range(8):
+                assert computer.believed() == computer.right, day
+                assert computer.believed.problem() is None
+                computer.look(is_noted=True)
+                computer.lasts(HOUR)
+            assert computer.believed.for_retention() <= computer.right
+
+
+def test_what_was_ahead_for_an_hour_lets_no_later_start_be_further_ahead() -> None:
+    with closing(Database(None)) as database:
+        computer = Starts(database.writer)
+        for days in (399, 0, 798, -100, 798, 0, 1197):
+            computer.show(days)
+            computer.start()
+            computer.look(is_noted=True)
+            computer.lasts(HOUR)
+            assert computer.believed() <= computer.right + 400 * DAY

@@ -14,6 +14,8 @@ from signalbox.server.model.times import iso
 DAY: Final = 86_400.0
 AFTER_A_START: Final = 400 * DAY
 """How much later than the last run a start may be: who comes back after a year is believed."""
+AFTER_A_RETURN: Final = 100 * DAY
+"""How much later than it was a clock may be that has returned to where it was in an earlier run."""
 WHILE_RUNNING: Final = DAY
 """How much more time than has passed the clock may show within a day of running."""
 EARLIEST: Final = 1_767_225_600.0
@@ -50,6 +52,8 @@ class Clock:
 
     `last_run` is what it told last when the store was in use before, 0 where that is not known.
     `trial` is one that was not over then; it goes on where the clock still says the same.
+    `highest` is the latest that it ever told: more than `last_run` where the clock was behind, as
+    at each start of a computer that keeps none while it is off and is told the time a little later.
     `wall` is the computer's clock; `passing` counts seconds steadily. A wall clock that has leapt
     too far ahead is not believed until it is right again or somebody confirms it: time goes on
     from what was believed before. One that is set back is believed, and shows that it was ahead
@@ -63,13 +67,17 @@ class Clock:
         wall: Callable[[], float] = time.time,
         passing: Callable[[], float] = steady,
         trial: Trial | None = None,
+        highest: float = 0.0,
     ) -> None:
         self.wall, self.passing = wall, passing
         self._known, self._since = last_run or max(wall(), EARLIEST), passing()
         """What was true at which count of the steady clock."""
         self._allowed = AFTER_A_START if last_run else inf
-        self._highest = -inf
+        was_behind = 0 < last_run < highest - WHILE_RUNNING
+        self._highest = highest - self._since if was_behind else -inf
         """What was true before the clock was set back, at count 0 of the steady clock."""
+        self._off = AFTER_A_RETURN
+        """How much time may have passed since then in which nobody counted."""
         self._leap: tuple[float, float] | None = None
         self._trial: tuple[float, float] | None = None
         """What was believed before, and at which count of the steady clock it began."""
@@ -139,6 +147,8 @@ class Clock:
         if wall > held + WHILE_RUNNING:
             self._try_anew(held)
             self._believe(min(wall, max(self._returned(), held + self._allowed)))
+            if wall >= self._highest + self.passing():
+                self._off = 0.0
         elif wall < held - WHILE_RUNNING:
             self._set_back(trial, wall, held)
         elif wall >= self._known and (self._allowed > WHILE_RUNNING or held >= self._known + DAY):
@@ -151,12 +161,13 @@ class Clock:
             self._try_anew(held)
             self._trial = self._trial if wall > trial.latest else None
         else:
+            self._off = self._off if self._highest >= held - self.passing() else 0.0
             self._highest = max(self._highest, held - self.passing())
         self._believe(wall)
 
     def _returned(self) -> float:
         """What a clock says now that was set back and is set as it was before."""
-        return self._highest + self.passing()
+        return self._highest + self.passing() + self._off
 
     def _try_anew(self, held: float) -> None:
         trial = self.trial()

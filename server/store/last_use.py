@@ -10,13 +10,14 @@ from typing import Final
 import apsw
 import msgspec
 
-from signalbox.server.runtime.clock import DAY, EARLIEST, Trial
+from signalbox.server.runtime.clock import AFTER_A_RETURN, DAY, EARLIEST, Trial
 from signalbox.server.store import log
 from signalbox.server.store.database import PUT_META
 
 LAST_RUN: Final = "last_run"
 SEEN: Final = "seen"
 TRIAL: Final = "trial"
+HIGHEST: Final = "highest_run"
 DAY_MS: Final = int(DAY * 1000)
 HOUR_MS: Final = DAY_MS // 24
 PARTS: Final = 10
@@ -52,6 +53,11 @@ def trial(connection: apsw.Connection) -> Trial | None:
     return msgspec.json.decode(known, type=Trial) if known else None
 
 
+def highest(connection: apsw.Connection) -> float:
+    """The latest time, in seconds, at which it was known that the store was in use."""
+    return int(_meta(connection, HIGHEST) or 0) / 1000
+
+
 def is_due(connection: apsw.Connection, now: int, under_way: Trial | None) -> bool:
     """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
     noted = trial(connection)
@@ -72,8 +78,15 @@ def note(
     """
     if under_way:
         _keep(connection, TRIAL, msgspec.json.encode(under_way).decode())
+        beyond = now / 1000 - highest(connection)
+        # A return to what was known before; a leap beyond all that was known must be watched first.
+        if under_way.before < highest(connection) - DAY and 0 < beyond <= AFTER_A_RETURN:
+            _keep(connection, HIGHEST, str(now))
     elif _is_set(now):
+        known = int(_meta(connection, LAST_RUN) or 0)
+        most = max(now, known, int(highest(connection) * 1000))
         confirm(connection, now)
+        _keep(connection, HIGHEST, str(most))
     else:
         _forget(connection, TRIAL)
     if is_ahead(connection, now):
@@ -87,6 +100,7 @@ def note(
 def confirm(connection: apsw.Connection, now: int) -> None:
     """Remember that the store is in use `now`, also where that is earlier than was believed."""
     _keep(connection, LAST_RUN, str(now))
+    _keep(connection, HIGHEST, str(now))
     _forget(connection, TRIAL)
 
 
