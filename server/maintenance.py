@@ -38,8 +38,9 @@ from signalbox.server.store.state import fold
 from signalbox.server.store.tokens import Tokens
 
 RESTORE: Final = (
-    "Replace the store by a backup; without one, save with `signalbox export` what can still be "
-    "read, or with `sqlite3 FILE .recover` what SQLite still finds in it."
+    "Replace the store by a backup, and remove its -wal and -shm files; without one, save with "
+    "`signalbox export` what can still be read, or with `sqlite3 FILE .recover` what SQLite still "
+    "finds in it."
 )
 _UNREADABLE: Final = (
     "The file {} cannot be opened: its header, the number of its schema or its first tables are "

@@ -1,10 +1,13 @@
-"""The store's files vanish or are replaced under a running server: nothing is accepted any more."""
+"""The store's files vanish, are replaced or cut off under a running server: it accepts no more."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import gevent
 import pytest
 
@@ -32,17 +35,21 @@ def file(store: Store, ending: str) -> Path:
     return store.database.path.with_name(NAME + ending)
 
 
-def assert_refused(store: Store, what: str) -> None:
+def assert_not_written(store: Store, what: str) -> None:
     before = store.readmodel.revision
     answer = store.run(type="set", key="a", value=2).answer()
     assert (answer["status"], answer["code"]) == ("rejected", "unavailable")
     assert what in answer["message"]
     assert "Nothing was changed." in answer["message"]
     assert store.readmodel.revision == before
+    assert what in (store.database.presence.problem() or "")
+
+
+def assert_refused(store: Store, what: str) -> None:
+    assert_not_written(store, what)
     item = store.readmodel.get("a")
     assert item is not None
     assert item.raw == "1"  # queries go on
-    assert what in (store.database.presence.problem() or "")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -64,6 +71,53 @@ def test_another_file_in_its_place_is_not_written_to(store: Store, ending: str) 
     assert file(store, ending).read_bytes() == before
     with pytest.raises(Unavailable, match="another one"):
         store.database.reader()
+
+
+@pytest.mark.parametrize("left", [0.0, 0.6], ids=["all", "its end"])
+@pytest.mark.parametrize("ending", ["", "-wal"])
+def test_a_file_that_is_cut_off_is_not_written_to(store: Store, ending: str, left: float) -> None:
+    if not ending:
+        store.database.shorten()
+        assert store.database.presence.problem() is None  # as is asked every second
+    whole = file(store, ending).read_bytes()
+    os.truncate(file(store, ending), int(len(whole) * left))
+    assert_not_written(store, f"{NAME}{ending} is shorter than what was written to it")
+    with pytest.raises(Unavailable, match="shorter"):
+        store.database.reader()
+    store.database.shorten()
+    store.database.checkpoint()
+    assert file(store, ending).stat().st_size == int(len(whole) * left)
+    file(store, ending).write_bytes(whole)
+    assert store.database.presence.problem() is None
+
+
+def test_what_is_left_of_a_log_that_was_cut_off_stays_as_it_is(tmp_path: Path) -> None:
+    with Store(tmp_path / NAME) as store:
+        store.database.shorten()
+        store.set(a=1)
+        store.set(b=1)
+        before, log = (tmp_path / NAME).read_bytes(), tmp_path / f"{NAME}-wal"
+        os.truncate(log, log.stat().st_size - 1)
+    assert (tmp_path / NAME).read_bytes() == before
+    with Store(tmp_path / NAME) as store:
+        assert store.readmodel.revision == 1
+
+
+def test_a_log_that_begins_anew_is_whole(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path / NAME) as store,
+        closing(apsw.Connection(str(tmp_path / NAME))) as other,
+    ):
+        for bring in (store.database.restart_log, store.database.checkpoint):
+            store.set(a=1)
+            bring()
+            assert store.database.presence.problem() is None
+        store.set(a=2)
+        other.pragma("user_version")  # until it has read something it knows of no log
+        other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        assert store.database.log_bytes() == 0
+        assert store.database.presence.problem() is None
+        store.set(a=3)
 
 
 def test_a_folder_in_place_of_its_folder_is_noticed(store: Store) -> None:

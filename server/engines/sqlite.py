@@ -90,7 +90,7 @@ class SqliteEngine:
             else:
                 write()
             if problem := self._database.presence.problem():
-                raise Unavailable(f"{problem} Nothing was changed.")
+                raise _unavailable(problem)
             before_commit()
             if at_once:
                 self._commit()
@@ -100,8 +100,8 @@ class SqliteEngine:
             self._rollback()
             self._room.failed()
             less = ", or delete fewer keys at once" if is_deleting(transactions) else ""
-            why = f"The store cannot be written: {reason(error)}{less}. Nothing was changed."
-            raise Unavailable(why) from error
+            why = f"The store cannot be written: {reason(error)}{less}."
+            raise _unavailable(self._database.presence.problem() or why) from error
         finally:
             self._rollback()
         self._room.committed()
@@ -123,3 +123,7 @@ class SqliteEngine:
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable(f"{why} Nothing was changed.")

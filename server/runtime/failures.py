@@ -191,5 +191,6 @@ def damaged(path: Path, where: str = "") -> DamagedStore:
     """For a store that cannot be used as it is; `where` follows the word damaged."""
     return DamagedStore(
         f"The store {path} is damaged{where}. `signalbox verify` says what is affected. Replace it "
-        "by a backup; without one, `sqlite3 FILE .recover` saves what SQLite still finds in it."
+        f"by a backup, and remove {path.name}-wal and {path.name}-shm; without one, "
+        "`sqlite3 FILE .recover` saves what SQLite still finds in it."
     )

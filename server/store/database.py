@@ -228,7 +228,7 @@ class Database:
             ) from error
         if path:
             lost_store.remember(path, self.meta("store") or "")
-        self.presence = Presence(path)
+        self.presence = Presence(path, self._beside() if path else None)
 
     def reader(self) -> apsw.Connection:
         """A new read-only connection. Raises `Unavailable` where it would read another file."""
@@ -373,6 +373,8 @@ class Database:
         self._bring(apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _bring(self, mode: int) -> None:
+        if self.presence.is_cut_off():
+            return
         self.writer.set_busy_timeout(BRIEFLY)
         try:
             with suppress(apsw.Error):
@@ -388,7 +390,15 @@ class Database:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
+        if self.presence.is_cut_off():
+            self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.presence.close()  # the last one to close brings the log to the file
         self.writer.close()
+
+    def _beside(self) -> apsw.Connection:
+        connection = self._open(apsw.SQLITE_OPEN_READONLY)
+        connection.pragma("user_version")  # until it has read something it knows of no log
+        return connection
 
     def _open(self, flags: int) -> apsw.Connection:
         try:

@@ -1,41 +1,89 @@
-"""Whether the files of an open store are still those that were opened.
+"""Whether the files of an open store are still those that were opened, and have all they had.
 
-A removed file can be written to as long as it is open, and all of that is lost when it is closed.
+A removed file can be written to as long as it is open, and all of that is lost when it is closed;
+what is written behind the end of one that was cut off is lost as well.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import apsw
 import gevent
+
+from signalbox.server.store import wal_file
 
 EVERY_SECONDS: Final = 1.0
 ENDINGS: Final = ("", "-wal", "-shm")
 """Of the names of what SQLite keeps for one store while it is open."""
-
-Identity = tuple[int, int]
-"""Device and inode."""
+LOOKS: Final = 3
+"""So many in a row find a file too short: one may fall into a checkpoint that empties the log."""
+SHORTER: Final = "is shorter than what was written to it"
+_CUT_OFF: Final = (
+    "it was cut off, or written over, while the server had it open. What it lacks is lost. End the "
+    "server; start it again to begin with what is left, or replace the store by a backup first, "
+    "and remove {name}-wal and {name}-shm with it."
+)
+_MOVED: Final = (
+    "it was removed or replaced while the server had it open. Put it back, or end the server and "
+    "start it again: it begins with what is there then, or says what is missing. Queries go on "
+    "with what is still open."
+)
 
 
 class Presence:
-    """`path` is the file of a store that has just been opened; None for one in memory."""
+    """`path` is the file of a store that has just been opened; None for one in memory.
 
-    def __init__(self, path: Path | None) -> None:
+    `beside` is a connection of its own that has read something. It tells how long the write-ahead
+    log is to be, also after a checkpoint by whomever.
+    """
+
+    def __init__(self, path: Path | None, beside: apsw.Connection | None) -> None:
         files = [path.with_name(path.name + ending) for ending in ENDINGS] if path else []
-        self._opened = {file: found for file in files if (found := _identity(file))}
+        self._seen = {file: found for file in files if (found := _stat(file))}
+        self._name = path.name if path else ""
+        self._beside = beside
+
+    def close(self) -> None:
+        if self._beside:
+            self._beside.close()
 
     def problem(self) -> str | None:
-        """What has become of the files, in one sentence; None while they are in their place."""
-        for file, opened in self._opened.items():
-            if (found := _identity(file)) != opened:
-                what = "is another one now" if found else "is gone"
-                return (
-                    f"The store's file {file} {what}: it was removed or replaced while the server "
-                    "had it open. Put it back, or end the server and start it again: it begins "
-                    "with what is there then, or says what is missing. Queries go on with what is "
-                    "still open."
-                )
+        """What has become of the files, in words; None while they are in their place and whole."""
+        if (found := self._found()) is None:
+            return None
+        file, what = found
+        why = _CUT_OFF.format(name=self._name) if what == SHORTER else _MOVED
+        return f"The store's file {file} {what}: {why}"
+
+    def is_cut_off(self) -> bool:
+        """Whether a file is too short: bringing the log to the file would mix two states."""
+        found = self._found()
+        return found is not None and found[1] == SHORTER
+
+    def _found(self) -> tuple[Path, str] | None:
+        for _ in range(LOOKS):
+            if (found := self._look()) is None:
+                return None
+        return found
+
+    def _look(self) -> tuple[Path, str] | None:
+        """The first file that is not as it should be, and what it is.
+
+        The log's length is asked first: a commit writes before it counts, and emptying the log
+        counts before it writes. The other two only grow.
+        """
+        log = wal_file.length(self._beside) if self._beside else 0
+        for file, seen in self._seen.items():
+            if (found := _stat(file)) is None:
+                return file, "is gone"
+            if not os.path.samestat(found, seen):
+                return file, "is another one now"
+            if found.st_size < (log if file.name.endswith("-wal") else seen.st_size):
+                return file, SHORTER
+            self._seen[file] = found
         return None
 
 
@@ -59,9 +107,8 @@ class PresenceWatch:
             gevent.sleep(EVERY_SECONDS)
 
 
-def _identity(file: Path) -> Identity | None:
+def _stat(file: Path) -> os.stat_result | None:
     try:
-        found = file.stat()
+        return file.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino

@@ -72,7 +72,8 @@ def check_log(path: Path, connection: apsw.Connection) -> None:
         raise StoreError(
             f"{lost_store.log_of(path)} is damaged: the last {hidden} commits to the store stand "
             "behind the damage and would be lost. Nothing was changed. Replace the store by a "
-            "backup; `signalbox backup FILE` copies it as it was before them."
+            f"backup, and remove {path.name}-wal and {path.name}-shm; "
+            "`signalbox backup FILE` copies it as it was before them."
         )
     cut_off(connection)
 

@@ -67,6 +67,14 @@ def cut_off(connection: apsw.Connection) -> None:
                 connection.execute("ROLLBACK")
 
 
+def length(connection: apsw.Connection) -> int:
+    """The bytes that the log has at least, by what its index counts; 0 where that is not known."""
+    with suppress(apsw.Error):  # as while another thread asks, or an index that is just written
+        if read := _read(connection):
+            return HEADER + read * (FRAME + int(connection.pragma("page_size")))
+    return 0
+
+
 def _read(connection: apsw.Connection) -> int:
     """The frames that are read: up to the last commit that fits."""
     frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
