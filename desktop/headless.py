@@ -50,18 +50,19 @@ def _keep(
 ) -> None:
     try:
         child.start()
+        print(why, file=sys.stderr)
         in_browser = display.is_there() and _open(child)
         if not in_browser and show(why):
             end(FAILED)
         else:
-            _tell(child, why, in_browser)
+            _tell(child, in_browser)
             child.keep(back=lambda _: None)
     except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
         end(error)
 
 
-def _tell(child: Child, why: str, in_browser: bool) -> None:
-    print(f"{why}\nSignalbox serves without a window.", file=sys.stderr)
+def _tell(child: Child, in_browser: bool) -> None:
+    print("Signalbox serves without a window.", file=sys.stderr)
     if in_browser:
         print("The page opens in the browser; the address below opens another.", file=sys.stderr)
     try:

@@ -2,8 +2,8 @@
 
 import json
 import os
-import re
 import signal
+import stat
 import subprocess
 import sysconfig
 import urllib.request
@@ -11,11 +11,13 @@ import venv
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import BrowserContext
 
 from desk import PROGRAM, Desk, desk, display, until
 from harness import SECONDS
+from page_window import browser, chromium
 
-__all__ = ["desk", "display"]
+__all__ = ["browser", "chromium", "desk", "display"]
 
 NOTHING = "/nowhere"
 """A PATH on which there is no program that could show a message."""
@@ -112,27 +114,24 @@ def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> No
 
 
 def test_page_opens_in_the_browser_by_a_file_that_only_its_owner_reads(
-    desk: Desk, tmp_path: Path
+    desk: Desk, tmp_path: Path, browser: BrowserContext
 ) -> None:
     path = box(tmp_path / "bin", tmp_path / "shown")
-    browser, seen = tmp_path / "bin" / "xdg-open", tmp_path / "seen"
-    browser.write_text(f'#!/bin/sh\n/bin/ls -l "$1" > "{seen}"; /bin/cat "$1" >> "{seen}"\n')
-    browser.chmod(0o755)
+    opener, opened = tmp_path / "bin" / "xdg-open", tmp_path / "opened.html"
+    opener.write_text(f'#!/bin/sh\n/bin/cp -p "$1" "{opened}"\n')
+    opener.chmod(0o755)
     process = desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=path)
     other = printed(process)
-    text = seen.read_text()
-    file = desk.data_dir / "open.html"
-    assert text.startswith("-rw-------")
-    assert str(file) in text.splitlines()[0]
-    [url] = set(re.findall(r'http://[^"]+', text))
-    assert url != other
-    assert "<nav" in redeemed(desk, url)
-    assert "<nav" in redeemed(desk, other)
+    assert stat.S_IMODE(opened.stat().st_mode) == 0o600
+    page = browser.new_page()
+    page.goto(opened.as_uri())
+    page.wait_for_selector("nav", timeout=SECONDS * 1000)
+    assert "<nav" in redeemed(desk, other), "another address"
     assert "opens in the browser" in desk.stderr()
     assert not (tmp_path / "shown").exists(), "no message box besides"
     process.terminate()
     assert process.wait(SECONDS) == 0
-    assert not file.exists()
+    assert not (desk.data_dir / "open.html").exists()
 
 
 def test_without_the_extra_for_the_window_it_is_named(desk: Desk, tmp_path: Path) -> None:
