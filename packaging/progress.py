@@ -19,7 +19,7 @@ PAUSE_SECONDS: Final = 5.0
 def run(
     command: Sequence[str], step: re.Pattern[str], environ: Mapping[str, str] = os.environ
 ) -> bool:
-    """Whether it succeeded. A line that matches `step` is shown for as long as it is the last."""
+    """Whether it succeeded. The groups of a line that matches `step` are shown until the next."""
     try:
         process = subprocess.Popen(
             command,
@@ -33,15 +33,16 @@ def run(
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return False
-    assert process.stdout is not None
     said = deque[str](maxlen=LAST_LINES)
     shown = monotonic()
-    for line in process.stdout:
-        said.append(line)
-        if step.search(line):
-            shown = _show(line.strip(), shown)
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if found := step.search(line):
+                shown = _show(" ".join(filter(None, found.groups())), shown)
     _clear()
-    if process.wait() != 0:
+    if process.returncode != 0:
         print("".join(said), file=sys.stderr, end="", flush=True)
     return process.returncode == 0
 

@@ -7,7 +7,9 @@ from typing import Final
 
 import progress
 
-STEP: Final = re.compile(r"^\s*(Downloading \S+ \(.*\)|Installing collected packages)")
+STEP: Final = re.compile(
+    r"(Downloading [^-\s]+-[^-\s]+)\S* (\(.+\))|(Installing) collected (packages)"
+)
 PIP: Final = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 

@@ -18,7 +18,7 @@ from signalbox.desktop import system_packages
 
 QUIET: Final = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 STEPS: Final = re.compile(
-    r"^(Get:\d+|Unpacking|Setting up|[(\[]\s*\d+/\d+[)\]]|Installing|installing)"
+    r"^((?:Get:\d+|Unpacking|Setting up|[(\[]\s*\d+/\d+[)\]]|Installing|installing).*)"
 )
 """What apt, dnf and pacman write at each package."""
 UNASKED: Final = {

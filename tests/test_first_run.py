@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
+import progress
+import python_packages
 from harness import ROOT, SECONDS
 from signalbox.desktop import system_packages
 
@@ -229,3 +231,18 @@ def test_a_package_manager_that_fails_is_quoted_and_ends_nothing(
 
 def test_where_no_package_manager_is_known_nothing_is_done(machine: Machine) -> None:
     assert machine.run(USERS, "--required") == Ended(0, [])
+
+
+def test_steps_are_shown_and_the_rest_only_where_it_fails(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.0)
+    wheel = "Downloading pyside6_addons-6.12.0-cp310-abi3-manylinux_2_34_x86_64.whl (59.2 MB)"
+    says = f"echo '  {wheel}'; echo noise; echo Installing collected packages: a, b"
+    assert progress.run(["sh", "-c", says], python_packages.STEP)
+    assert capfd.readouterr() == (
+        "  Downloading pyside6_addons-6.12.0 (59.2 MB)\n  Installing packages\n",
+        "",
+    )
+    assert not progress.run(["sh", "-c", f"{says}; exit 3"], python_packages.STEP)
+    assert "noise\n" in capfd.readouterr().err
