@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from shell import PROGRAM, Shell
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.store import store_file
+from signalbox.server.store.data_dir import own
 from signalbox.server.store.database import Database
 
 NAME = "signalbox.db"
@@ -178,3 +179,22 @@ def test_a_symbolic_link_to_a_store_is_that_store(server: StartServer, tmp_path:
     assert second.stop() == 0
     assert maintenance.verify(first.data_dir)["revision"] == 2
     assert [file.name for file in folder.iterdir()] == [NAME]
+
+
+def test_links_to_two_stores_in_one_folder_have_a_server_each(tmp_path: Path) -> None:
+    """And leave what another server has in that folder alone."""
+    there = tmp_path / "stores"
+    there.mkdir()
+    (there / "endpoint.json").write_text("{}")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / NAME).symlink_to(there / f"{name}.db")
+    (there / "b.db").touch()  # as where the first start had no room
+    with ExitStack() as stack:
+        for name in ("a", "b"):
+            stack.callback(own(tmp_path / name, 0).release)
+            stack.enter_context(closing(Database(tmp_path / name / NAME)))
+        with pytest.raises(StoreInUse):
+            own(tmp_path / "b", 0)
+    assert (there / "endpoint.json").exists()
+    assert {"a.db", "a.db-lock", "b.db", "b.db-lock"} <= {one.name for one in there.iterdir()}

@@ -8,9 +8,10 @@ from filelock import FileLock, Timeout
 
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.failures import reason
+from signalbox.server.store import lost_store
 from signalbox.server.store.store_file import real
 
-STORE_FILE: Final = "signalbox.db"
+STORE_FILE: Final = lost_store.STORE_FILE
 ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 
@@ -18,13 +19,16 @@ ENDING_SECONDS: Final = 3.0
 def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
 
-    Its lock lies beside the store's file, also where a symbolic link leads there. For so long
-    another one may still hold it: that of a command just typed is about to end.
+    Its lock lies beside the store's file, also where a symbolic link leads there, and has its name
+    where that is another. For so long another one may still hold it: that of a command just typed
+    is about to end.
     """
     os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(real(data_dir / STORE_FILE).with_name("server.lock"))
+        file = real(data_dir / STORE_FILE)
+        name = "server.lock" if file.name == STORE_FILE else f"{file.name}-lock"
+        lock = FileLock(file.with_name(name))
         lock.acquire(timeout=seconds)
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None

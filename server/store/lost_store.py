@@ -14,6 +14,8 @@ from signalbox.server.model.errors import StoreError
 
 SIGN: Final = "-made"
 """Ending of the name of the file that tells of a store."""
+STORE_FILE: Final = "signalbox.db"
+"""The store's name in a data directory."""
 HEADER: Final = 100
 """Bytes at the beginning of every SQLite file."""
 MAGIC: Final = b"SQLite format 3\0"
@@ -49,7 +51,7 @@ def remember(path: Path, store: str) -> None:
 
 def forget_served(path: Path) -> None:
     """Where there is nothing of a store: what says that one was served is of an earlier one."""
-    if _size(path) is None and _size(log_of(path)) is None:
+    if _was_served(path) and _size(path) is None and _size(log_of(path)) is None:
         with suppress(OSError):
             _endpoint(path).unlink(missing_ok=True)
 
@@ -80,8 +82,11 @@ def _was_made(path: Path) -> bool:
 
 
 def _was_served(path: Path) -> bool:
-    """A server that ended in order has removed it."""
-    return _endpoint(path).exists()
+    """A server that ended in order has removed its `endpoint.json`.
+
+    By another name the file is reached by a link alone, from the folder where its server writes.
+    """
+    return path.name == STORE_FILE and _endpoint(path).exists()
 
 
 def _endpoint(path: Path) -> Path:
