@@ -1,5 +1,6 @@
 """Composes the server: the only place where its parts are put together."""
 
+import errno
 import gc
 import json
 import os
@@ -255,17 +256,19 @@ class App:
     def _bind(self, serve: Any) -> Server:
         """The wanted port, else the last one, else any."""
         wanted, last = self._settings.port, int(self.database.meta("port") or 0)
+        why = ""
         for port in [wanted] if wanted else [last, *[0] * PORTS]:
             server = Server(port, serve, self._settings.max_connections)
             try:
                 server.init_socket()
-            except OSError:
+            except OSError as error:
+                why = _no_port(error)
                 continue
             return server
         raise StoreError(
-            f"The port {wanted} is taken on 127.0.0.1 or ::1; choose another or 0."
+            f"The port {wanted} {why} on 127.0.0.1 or ::1; choose another or 0."
             if wanted
-            else "No port is free on both 127.0.0.1 and ::1."
+            else f"No port can be had on both 127.0.0.1 and ::1: the last that was tried {why}."
         )
 
 
@@ -279,6 +282,15 @@ LIMITS: Final = {
     "transaction_changes": MAX_CHANGES,
     "transaction_bytes": MAX_TRANSACTION_BYTES,
 }
+
+
+def _no_port(error: OSError) -> str:
+    """Why it cannot be listened on, as what is said of a port."""
+    if error.errno == errno.EADDRINUSE:
+        return "is taken"
+    if isinstance(error, PermissionError):
+        return "is one that this user has no right to use"
+    return f"cannot be listened on ({reason(error)})"
 
 
 def _prepare_process() -> None:

@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -24,11 +25,19 @@ STORE = "signalbox.db"
 
 
 def refused(
-    data_dir: Path, *options: str, env: Mapping[str, str] | None = None, status: int = 4
+    data_dir: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    status: int = 4,
+    through: Sequence[str] = (),
 ) -> str:
-    """The one line of a `serve` that ends at once; nothing on stdout."""
+    """The one line of a `serve` that ends at once; nothing on stdout.
+
+    `through` is a command that starts another.
+    """
     ended = subprocess.run(
         [
+            *through,
             sys.executable,
             "-m",
             "signalbox.server",
@@ -352,3 +361,13 @@ def test_a_setting_that_makes_no_sense_is_named_with_its_value(
         assert name in line
         assert repr(value) in line
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere everybody may use every port")
+def test_a_port_that_this_user_may_not_use_is_not_called_taken(tmp_path: Path) -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if not first:
+        pytest.skip("here everybody may use every port")
+    rightless = ("setpriv", "--bounding-set=-net_bind_service") if os.geteuid() == 0 else ()
+    told = refused(tmp_path, "--port", str(first - 1), through=rightless)
+    assert f"The port {first - 1} is one that this user has no right to use" in told
