@@ -72,6 +72,17 @@ def test_rejections_are_counted_since_activity_was_last_open(
     expect(activity).to_contain_text("1 rejected")
 
 
+def test_what_was_rejected_before_a_window_logs_in_is_not_new(
+    server: StartServer, open_window: OpenWindow
+) -> None:
+    box = server()
+    box.post({"type": "set", "key": "not..a..key", "value": 1})
+    activity = open_window(box)["[data-view=activity]"]
+    expect(activity).to_have_text("Activity")
+    box.post({"type": "set", "key": "not..a..key", "value": 2})
+    expect(activity).to_contain_text("1 rejected")
+
+
 def test_the_arrow_keys_choose_which_attempts_are_listed(
     server: StartServer, open_window: OpenWindow
 ) -> None:
