@@ -29,7 +29,7 @@ from signalbox.desktop.subcommands import (
     values,
     watch,
 )
-from signalbox.server.usage import in_our_words
+from signalbox.server.usage import TEXT, in_our_words
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
@@ -52,9 +52,13 @@ def command() -> click.Group:
         help="Live, shared, remembered state. Without a subcommand the window opens.",
         params=[
             click.Option(
-                ["--data-dir"], metavar="D", callback=not_empty, help="Folder of the store."
+                ["--data-dir"],
+                metavar="D",
+                type=click.UNPROCESSED,
+                callback=not_empty,
+                help="Folder of the store.",
             ),
-            click.Option(["--engine"], metavar="URL", help="Where the event log lives."),
+            click.Option(["--engine"], metavar="URL", type=TEXT, help="Where the event log lives."),
             click.Option(
                 ["--require-durable"], is_flag=True, help="Refuse an engine that may lose it."
             ),
@@ -65,8 +69,16 @@ def command() -> click.Group:
     modules = (values, lists, watch, past, undo, restore, transfer, replay, migrate, run, store)
     for module in modules:
         for subcommand in module.SUBCOMMANDS:
-            group.add_command(subcommand)
+            group.add_command(_of_text(subcommand))
     return click.version_option(package_name="signalbox-app", prog_name="signalbox")(group)
+
+
+def _of_text(subcommand: click.Command) -> click.Command:
+    """The same, taking UTF-8 alone for what is not said to be of another type, as a path is."""
+    for parameter in subcommand.params:
+        if parameter.type is click.STRING:
+            parameter.type = TEXT
+    return subcommand
 
 
 def main(argv: Sequence[str] | None = None) -> int:

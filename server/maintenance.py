@@ -107,6 +107,10 @@ def backup(data_dir: Path, target: Path) -> int:
     """
     if target.exists():
         raise StoreError(f"{target} exists already; a backup never overwrites.")
+    try:
+        str(target).encode()
+    except UnicodeEncodeError:
+        raise StoreError(f"{str(target)!r} is not UTF-8; SQLite writes to no other path.") from None
     with _reading(data_dir) as source:
         os.umask(0o077)
         try:

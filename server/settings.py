@@ -61,6 +61,12 @@ def typed(*words: str) -> str:
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    str(path).encode()  # SQLite opens no other path
+    return path
+
+
 def _port(text: str) -> int:
     if not 0 <= (port := int(text)) <= 65535:
         raise ValueError
@@ -94,7 +100,7 @@ def _count(text: str) -> int:
 TABLE: Final = (
     Setting(
         "data_dir",
-        lambda text: Path(text).expanduser().absolute(),
+        _folder,
         None,
         "Folder of the store; by default the user's data directory.",
     ),
@@ -124,7 +130,7 @@ TABLE: Final = (
 
 
 _ALLOWED: Final = {
-    "data_dir": "is a folder; ~name is the home of a user who is here",
+    "data_dir": "is a folder; ~name is the home of a user who is here, and its path is UTF-8",
     "port": "are 0 to 65535; 0 takes the last one again, or any free one",
     "require_durable": "are 0, 1, false, true, no and yes",
     "linger": "are seconds from 0 on",

@@ -36,6 +36,14 @@ class OneOf(click.Choice[str]):
         return str(value)
 
 
+def _utf8(text: str) -> str:
+    text.encode()  # a word that is not UTF-8 has come with halves of surrogate pairs
+    return text
+
+
+TEXT: Final = Checked("text", _utf8, "allowed is text in UTF-8")
+
+
 def whole(least: int) -> Checked[int]:
     """An integer of at least so much. What is more than `MOST` is as much as that."""
 

@@ -166,11 +166,20 @@ def connect(
 
 
 def at_home(folder: str | os.PathLike[str]) -> Path:
-    """The path of a folder, in which `~` is a home. Raises `NotRunning` where nobody has that."""
+    """The path of a folder, in which `~` is a home.
+
+    Raises `NotRunning` where nobody has that, or where no store can be.
+    """
     try:
-        return Path(folder).expanduser().absolute()
+        path = Path(folder).expanduser().absolute()
+        str(path).encode()
     except RuntimeError:
         raise NotRunning(f"The data directory {folder} is in the home of nobody here.") from None
+    except UnicodeEncodeError:
+        raise NotRunning(
+            f"The data directory {str(path)!r} is not UTF-8; SQLite opens no other path."
+        ) from None
+    return path
 
 
 def default_data_dir() -> Path:

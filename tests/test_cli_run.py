@@ -1,6 +1,7 @@
 """`run`: a program's life as keys, and the program as if nobody were beside it."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -109,3 +110,17 @@ def test_a_name_that_is_no_key_is_refused_before_anything_runs(
     done = shell("run", "a..b", *python(f"open({str(marker)!r}, 'w')"))
     assert done.status == 1
     assert not marker.exists()
+
+
+def test_words_that_are_not_utf8_are_kept_as_far_as_they_can_be(box: Server, shell: Shell) -> None:
+    done = shell("run", "odd", "--", os.fsdecode(b"/nowhere/k\xfcche"))
+    state = kept(box, "odd")
+    assert (done.status, state["status"], state["exit_code"]) == (127, "failed", 127)
+    assert str(state["last_line"]).startswith(
+        "/nowhere/k\N{REPLACEMENT CHARACTER}che cannot be started"
+    )
+    assert done.err == f"signalbox: {state['last_line']}\n"
+    with shell.started("run", "odd", "--", "printf", r"k\374che\n") as process:
+        assert process.communicate(timeout=SECONDS) == (b"k\xfcche\n", b"")
+    state = kept(box, "odd")
+    assert (state["status"], state["last_line"]) == ("ok", "k\N{REPLACEMENT CHARACTER}che")

@@ -1,9 +1,11 @@
 """Words on the command line that are not taken: which, and what is allowed, in our words."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -61,6 +63,75 @@ def test_where_a_store_cannot_go_is_told_by_the_name_of_the_option(tmp_path: Pat
         done = Shell(tmp_path / "store")("migrate", *words)
         assert f"Error: The option {words[-2]}: the engine is 'x'; allowed are " in done.err
         assert done.err.endswith("stream=NAME.\n")
+
+
+ODD: Final = os.fsdecode(b"k\xff")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("get ODD", "KEY"),
+        ("ls ODD*", "MATCH"),
+        ("ls --search ODD", "--search"),
+        ("tree ODD.", "PREFIX"),
+        ("history ODD", "KEY"),
+        ("watch ODD --count 1", "MATCH"),
+        ("watch --until ODD", "--until"),
+        ("export ODD", "MATCH"),
+        ("diff 0 now ODD", "MATCH"),
+        ("diff 0 ODD", "TO"),
+        ("log --actor ODD", "--actor"),
+        ("log --limit ODD", "--limit"),
+        ("set ODD 1", "KEY"),
+        ("set a ODD --text", "VALUE"),
+        ("set a 1 --expect ODD", "--expect"),
+        ("rm ODD.", "KEY|PREFIX."),
+        ("mv a ODD", "NEW"),
+        ("merge a ODD", "JSON"),
+        ("restore 1 --without ODD", "--without"),
+        ("undo --keep ODD", "--keep"),
+        ("run ODD -- true", "NAME"),
+        ("--engine ODD get a", "--engine"),
+    ],
+)
+def test_a_word_that_is_not_utf8_is_refused_by_its_name(
+    tmp_path: Path, words: str, name: str
+) -> None:
+    done = Shell(tmp_path / "store")(*words.replace("ODD", ODD).split())
+    assert (done.status, done.out) == (2, "")
+    assert f"Error: {name} is {ODD!r}"[:-2] in done.err
+    assert "Traceback" not in done.err
+    assert "; allowed " in done.err
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    (tmp_path / f"{ODD}.csv").write_text("key,value\na,1\n")
+    assert shell("import", str(tmp_path / f"{ODD}.csv")).status == 0
+    assert shell.ok("get", "a") == "1\n"
+    program = tmp_path / ODD
+    program.write_text("#!/bin/sh\ncat >$0.seen\n")
+    program.chmod(0o700)
+    shell.ok("watch", "--count", "1", "--exec", str(program))
+    assert json.loads((tmp_path / f"{ODD}.seen").read_text())["value"] == 1
+
+
+def test_a_store_or_a_backup_whose_path_is_not_utf8_is_not_called_damaged(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "store")
+    shell.ok("set", "a", "1")
+    folder = str(tmp_path / ODD)
+    for words in (
+        ["backup", folder],
+        ["get", "a", "--data-dir", folder],
+        ["--data-dir", folder, "path"],
+    ):
+        done = shell(*words)
+        assert (done.status, done.out) == (4, "")
+        assert f"{folder!r} is not UTF-8; SQLite " in done.err
+    assert not Path(folder).exists()
+    with pytest.raises(StoreError, match="its path is UTF-8"):
+        read_settings({"data_dir": folder}, {})
 
 
 def test_so_does_the_server(tmp_path: Path) -> None:

@@ -209,7 +209,13 @@ def not_empty(_: click.Context, __: click.Parameter, given: str | None) -> str |
 
 
 def _dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
-    return click.option("--data-dir", metavar="D", callback=callback, help="Folder of the store.")
+    return click.option(
+        "--data-dir",
+        metavar="D",
+        type=click.UNPROCESSED,
+        callback=callback,
+        help="Folder of the store.",
+    )
 
 
 def _where(context: click.Context, option: click.Parameter, given: str | None) -> Path:

@@ -96,7 +96,9 @@ class Recorded(NamedTuple):
     metavar="N",
     help="So many times as fast as it was; 0 is as fast as possible.",
 )
-@click.option("--into", metavar="DIR", help="Folder of the store that it is sent to.")
+@click.option(
+    "--into", metavar="DIR", type=click.UNPROCESSED, help="Folder of the store that it is sent to."
+)
 @json_option
 @where_option
 def replay(

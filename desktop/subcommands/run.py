@@ -83,7 +83,8 @@ class _Report:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
-            self._line = f"{program[0]} cannot be started: {_why(error)}."
+            name = os.fsencode(program[0]).decode(errors="replace")
+            self._line = f"{name} cannot be started: {_why(error)}."
             complain(self._line)
             status = NOT_EXECUTABLE if isinstance(error, PermissionError) else NOT_FOUND
             self._tell(status)

@@ -75,7 +75,7 @@ def import_(
     with ExitStack() as stack:
         box = stack.enter_context(connect(data_dir))
         bar = stack.enter_context(Bar("Importing"))
-        given = {"actor": box.actor, "encoding": encoding, "name": Path(file.name).name}
+        given = {"actor": box.actor, "encoding": encoding, "name": _name(file)}
         given |= ({"format": kind} if kind else {}) | ({"dry_run": "1"} if dry_run else {})
         path = f"/commands/import?{urlencode(given)}"
         headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
@@ -104,6 +104,11 @@ def export(
         for block in blocks(answer):
             sys.stdout.buffer.write(block)
         sys.stdout.flush()
+
+
+def _name(file: BinaryIO) -> str:
+    """Also of one whose name is not UTF-8."""
+    return os.fsencode(Path(file.name).name).decode(errors="replace")
 
 
 def blocks(answer: HTTPResponse) -> Iterator[bytes]:

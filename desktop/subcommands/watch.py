@@ -28,7 +28,13 @@ from signalbox.server.usage import whole
 @click.option("--after", metavar="REV", help="Only what came after this revision.")
 @click.option("--until", metavar="JSON", help="End when a value equals this.")
 @click.option("--count", type=whole(1), help="End after so many lines.")
-@click.option("--exec", "program", metavar="CMD", help="Run CMD with each change on its stdin.")
+@click.option(
+    "--exec",
+    "program",
+    metavar="CMD",
+    type=click.UNPROCESSED,
+    help="Run CMD with each change on its stdin.",
+)
 @json_option
 @read_dir_option
 def watch(
