@@ -8,19 +8,21 @@ from itertools import count
 from pathlib import Path
 
 import apsw
-import gevent
 import pytest
+from gevent.event import Event
 
 from any_engine import NodeStore
 from brokers import new_log
 from harness import Server
 from nodes import KINDS, LOST, Site, post, until
 from signalbox.server.cluster import node_writer
+from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.base import Unsettled
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.data_dir import STORE_FILE
-from silence import PATIENCE, Announced, Silence, sent, somebody_else_writes, told_unknown
+from signalbox.server.write.pending import Waiting
+from silence import PATIENCE, SECONDS, Announced, Silence, sent, somebody_else_writes, told_unknown
 
 NEW = count(1)
 
@@ -182,19 +184,27 @@ def test_of_what_two_crashes_have_left_the_last_is_sent_again(
 
 
 def test_nothing_is_promised_before_the_promise_is_kept(
-    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
-    del silence
+    waits_on, left = Event(), NodeWriter._patience_left  # noqa: SLF001 - 0 where one is told
+
+    def look(writer: NodeWriter, waiting: Waiting) -> float:
+        if (seconds := left(writer, waiting)) == node_writer.KEEPING_SECONDS:
+            waits_on.set()
+        return seconds
 
     def slowly(_transactions: Sequence[Transaction], _expected: int) -> None:
-        gevent.sleep(3 * PATIENCE)
+        assert waits_on.wait(SECONDS)
         raise Unsettled("nobody answers")
 
-    monkeypatch.setattr(store.log, "append", slowly)
-    told_unknown(store, "doubt")
-    with after_a_crash(store, address) as again:
-        assert Announced(again).outcome("doubt")["status"] == "accepted"
+    monkeypatch.setattr(NodeWriter, "_patience_left", look)
+    with NodeStore(tmp_path / STORE_FILE, address, PATIENCE) as store:
+        Silence(store, monkeypatch)
+        monkeypatch.setattr(store.log, "append", slowly)
+        told_unknown(store, "doubt")
+        with after_a_crash(store, address) as again:
+            assert Announced(again).outcome("doubt")["status"] == "accepted"
 
 
 def test_where_the_store_has_its_log_here_since_it_was_never_written(
