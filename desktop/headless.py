@@ -11,6 +11,7 @@ from typing import Final
 
 from signalbox.desktop import display, streams, viewer
 from signalbox.desktop.child import Child
+from signalbox.server.settings import address_lines
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 FAILED: Final = 4
@@ -66,7 +67,7 @@ def _tell(child: Child, in_browser: bool) -> None:
     if in_browser:
         print("The page opens in the browser; the address below opens another.", file=sys.stderr)
     try:
-        print(f"Open {child.box.login()}", flush=True)
+        print(f"Open {address_lines(child.box.login())}", flush=True)
     except BrokenPipeError:  # nobody reads it, and `signalbox token --login` tells another
         streams.forget_output()
 

@@ -19,7 +19,7 @@ from gevent.event import Event  # noqa: E402
 from signalbox.server.app import App  # noqa: E402
 from signalbox.server.model.errors import StoreError  # noqa: E402
 from signalbox.server.runtime.failures import DAMAGED, damaged  # noqa: E402
-from signalbox.server.settings import TABLE, read_settings  # noqa: E402
+from signalbox.server.settings import TABLE, address_lines, read_settings  # noqa: E402
 from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
 from signalbox.server.usage import in_our_words  # noqa: E402
 
@@ -60,7 +60,7 @@ def announce(app: App, as_json: bool) -> None:
     else:
         text = (
             f"Signalbox serves {app.data_dir} ({app.engine.name}, {app.engine.durability}).\n"
-            f"Open {app.guard.login_address()}"
+            f"Open {address_lines(app.guard.login_address())}"
         )
     click.echo(text)
     sys.stdout.flush()

@@ -27,6 +27,7 @@ from signalbox.desktop.qt_menus import COLOURS, NAMES
 from signalbox.desktop.window import GROUND, reachable
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.errors import Invalid
+from signalbox.server.settings import address_lines
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
 
@@ -226,3 +227,11 @@ def test_colours_of_the_menu_bar_are_the_pages() -> None:
         found = re.search(rf"--{names[name]}: light-dark\((#\w+), (#\w+)\)", css)
         assert found is not None
         assert (COLOURS["light"][i], COLOURS["dark"][i]) == found.groups()
+
+
+def test_a_printed_address_has_another_line_on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://0a.localhost:5000/#code=x"
+    monkeypatch.setattr("sys.platform", "linux")
+    assert address_lines(url) == url
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert address_lines(url) == f"{url}\nIn Safari: http://127.0.0.1:5000/#code=x"

@@ -106,9 +106,11 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
 def token(rotate: bool, login: bool, as_json: bool, data_dir: Path) -> int:
     """Print the tokens of the store."""
     if login:
+        from signalbox.server.settings import address_lines  # noqa: PLC0415 - as above
+
         with connect(data_dir, start=False) as box:
             url = box.login()
-        print_json({"url": url}) if as_json else click.echo(url)
+        print_json({"url": url}) if as_json else click.echo(address_lines(url))
         return 0
     from signalbox.server import maintenance  # noqa: PLC0415 - as above
 
