@@ -40,7 +40,7 @@ from signalbox.server.runtime.threads import NativeThread, aside
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import last_use
-from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, own
+from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_file, own
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_watch import PresenceWatch
 from signalbox.server.store.log import last_time
@@ -65,6 +65,9 @@ class App:
     `wall` is the computer's clock, in seconds since 1970.
     """
 
+    _told: str | None = None
+    """What stands in `endpoint.json`, once the server listens."""
+
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
         self.data_dir = settings.data_dir
@@ -80,7 +83,7 @@ class App:
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady)
-        self._watch = PresenceWatch(self.database.presence, self.feed.wake)
+        self._watch = PresenceWatch(self.database.presence, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
@@ -125,6 +128,8 @@ class App:
         database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
             database.settle(self.data_dir)
+            if not in_memory:
+                database.presence.hold(lock_file(self.data_dir))
         return database
 
     def _engine(self) -> Engine:
@@ -164,7 +169,21 @@ class App:
         self._server.start()
         if not self.is_read_only:
             self._remember(port)
-            _write_private(self._endpoint_file, json.dumps(self.endpoint()))
+            self._told = json.dumps(self.endpoint())
+            try:
+                _write_private(self._endpoint_file, self._told)
+            except OSError as error:
+                print(
+                    f"{self._endpoint_file} cannot be written ({reason(error)}): who looks for "
+                    "this server there does not find it.",
+                    file=sys.stderr,
+                )
+
+    def _keep_endpoint(self) -> None:
+        """Where somebody has removed it, nobody would find this server any more."""
+        if self._told is not None and not self._endpoint_file.exists():
+            with suppress(OSError):
+                _write_private(self._endpoint_file, self._told)
 
     def _remember(self, port: int) -> None:
         with suppress(apsw.Error):  # as on a full disk: the next start may take another port
@@ -173,9 +192,9 @@ class App:
 
     def stop(self, seconds: float = 10.0) -> None:
         """End the streams, let open requests end, write what waits."""
+        self._watch.close()
         if not self.is_read_only:
             _remove_own(self._endpoint_file)
-        self._watch.close()
         self._computer.close()
         self._compactor.close()
         self.streams.close()
@@ -318,23 +337,16 @@ def _remove_own(endpoint: Path) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Where the disk is full, into the room that a crash has left there."""
+    """Where the disk is full, into the room that a crash has left there. Raises `OSError`."""
     temporary = path.with_suffix(".new")
     try:
         temporary.touch(mode=0o600)
         temporary.write_text(text)
         temporary.replace(path)
-    except OSError as error:
+    except OSError:
         temporary.unlink(missing_ok=True)
-        try:
-            path.touch(mode=0o600)
-            path.write_text(text)
-        except OSError:
-            print(
-                f"{path} cannot be written ({reason(error)}): who looks for this server there "
-                "does not find it.",
-                file=sys.stderr,
-            )
+        path.touch(mode=0o600)
+        path.write_text(text)
 
 
 def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:

@@ -13,6 +13,7 @@ import pytest
 
 from any_engine import ENGINES, any_store
 from conftest import StartServer
+from nodes import until
 from robust import Client, assert_sound
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.store.file_watch import ENDINGS, PresenceWatch
@@ -140,7 +141,7 @@ def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
     monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
-        watch = PresenceWatch(store.database.presence, woken.set)
+        watch = PresenceWatch(store.database.presence, woken.set, lambda: None)
         kept = file(store, "").rename(file(store, ".kept"))
         assert woken.wait(10)
         assert "signalbox.db is gone" in capsys.readouterr().err
@@ -174,3 +175,41 @@ def test_a_server_says_so_in_status_and_leaves_what_another_has_put_there(
             assert other.value("b") == 1
         assert second.stop() == 0
     assert assert_sound(folder) == assert_sound(kept) == 1
+
+
+def test_where_its_lock_is_gone_a_server_leaves_the_store_to_another(
+    server: StartServer, tmp_path: Path
+) -> None:
+    first = server(data_dir=tmp_path)
+    with Client(first) as client:
+        client.send("set", key="a", value=1)
+        (tmp_path / "server.lock").unlink()
+        answer = client.send("set", key="a", value=2)
+        assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+        assert "server.lock is gone" in answer.json()["message"]
+        second = server(data_dir=tmp_path)
+        with Client(second) as other:
+            other.send("set", key="a", value=3)
+            for value in (4, 5):
+                answer = client.send("set", key="a", value=value)
+                assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+                assert "server.lock is another one now" in answer.json()["message"]
+            assert "server.lock" in client.get("status").json()["problem"]
+            assert first.stop() == 0
+            assert json.loads((tmp_path / "endpoint.json").read_text())["pid"] == second.pid
+            assert other.send("set", key="a", value=6).json()["revision"] == 3
+        assert second.stop() == 0
+    assert assert_sound(tmp_path) == 3
+
+
+def test_a_server_whose_endpoint_was_removed_writes_it_again(
+    server: StartServer, tmp_path: Path
+) -> None:
+    endpoint = tmp_path / "endpoint.json"
+    first = server(data_dir=tmp_path)
+    before = endpoint.read_bytes()
+    endpoint.unlink()
+    until(endpoint.exists)
+    assert endpoint.read_bytes() == before
+    assert first.stop() == 0
+    assert not endpoint.exists()

@@ -85,17 +85,13 @@ class SqliteEngine:
             changes = sum(len(transaction.changes) for transaction in transactions)
             is_large = takes_long or changes > INLINE_CHANGES
             at_once = not is_large and self._database.commits_at_once(changes)
-            if is_large:
-                self._blocking(write)
-            else:
-                write()
-            if problem := self._database.presence.problem():
-                raise _unavailable(problem)
+            (self._blocking if is_large else directly)(write)
+            self._check_in_place()
             before_commit()
-            if at_once:
-                self._commit()
-            else:
-                self._blocking(self._commit)
+            (directly if at_once else self._blocking)(self._commit)
+        except LogConflict:
+            self._check_in_place()  # else another server may have written
+            raise
         except _NOTHING_WRITTEN as error:
             self._rollback()
             self._room.failed()
@@ -106,6 +102,10 @@ class SqliteEngine:
             self._rollback()
         self._room.committed()
         self._database.checkpoint_when_due(self._aside)
+
+    def _check_in_place(self) -> None:
+        if problem := self._database.presence.problem():
+            raise _unavailable(problem)
 
     def forget(self, identity: str) -> None:
         """Let the command id be used again."""

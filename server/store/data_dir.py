@@ -16,19 +16,23 @@ ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 
 
+def lock_file(data_dir: Path) -> Path:
+    """It lies beside the store's file, also where a symbolic link leads there, and has its name
+    where that is another.
+    """
+    file = real(data_dir / STORE_FILE)
+    return file.with_name("server.lock" if file.name == STORE_FILE else f"{file.name}-lock")
+
+
 def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
 
-    Its lock lies beside the store's file, also where a symbolic link leads there, and has its name
-    where that is another. For so long another one may still hold it: that of a command just typed
-    is about to end.
+    For so long another one may still hold it: that of a command just typed is about to end.
     """
     os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = real(data_dir / STORE_FILE)
-        name = "server.lock" if file.name == STORE_FILE else f"{file.name}-lock"
-        lock = FileLock(file.with_name(name))
+        lock = FileLock(lock_file(data_dir))
         lock.acquire(timeout=seconds)
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None

@@ -31,6 +31,10 @@ _MOVED: Final = (
     "start it again: it begins with what is there then, or says what is missing. Queries go on "
     "with what is still open."
 )
+_LET_GO: Final = (
+    "it was removed or replaced while the server held it, so another server may be using the "
+    "store. End this server and start it again; queries go on."
+)
 
 
 class Presence:
@@ -45,6 +49,12 @@ class Presence:
         self._seen = {file: found for file in files if (found := _stat(file))}
         self._name = path.name if path else ""
         self._beside = beside
+        self._lock: Path | None = None
+
+    def hold(self, lock: Path) -> None:
+        """`lock` is the file by which this process has just become the only one that writes."""
+        if found := _stat(lock):
+            self._lock, self._seen[lock] = lock, found
 
     def close(self) -> None:
         if self._beside:
@@ -55,6 +65,8 @@ class Presence:
         if (found := self._found()) is None:
             return None
         file, what = found
+        if file == self._lock:
+            return f"The server's lock {file} {what}: {_LET_GO}"
         why = _CUT_OFF.format(name=self._name) if what == SHORTER else _MOVED
         return f"The store's file {file} {what}: {why}"
 
@@ -88,10 +100,15 @@ class Presence:
 
 
 class PresenceWatch:
-    """Looks every second; what it finds stands in the log, and `wake` lets windows look again."""
+    """Looks every second; what it finds stands in the log, and `wake` lets windows look again.
 
-    def __init__(self, presence: Presence, wake: Callable[[], None]) -> None:
-        self._presence, self._wake = presence, wake
+    `in_place` is called each time where all files are in their place.
+    """
+
+    def __init__(
+        self, presence: Presence, wake: Callable[[], None], in_place: Callable[[], None]
+    ) -> None:
+        self._presence, self._wake, self._in_place = presence, wake, in_place
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
@@ -104,6 +121,8 @@ class PresenceWatch:
                 told = problem
                 print(problem or "The store's files are in their place again.", file=sys.stderr)
                 self._wake()
+            if not problem:
+                self._in_place()
             gevent.sleep(EVERY_SECONDS)
 
 
