@@ -1,16 +1,23 @@
 """Import and export on the command line: every format there and back, each bad line told."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from desk import until
+from harness import Server
 from robust import serving
 from shell import Shell
+from signalbox.server.http.wire import wsgi
 
 TREASURE: dict[str, Any] = {
     "text": "two\nlines, \"quoted\" and ünïcode \u2028 'x' $HOME",
@@ -217,6 +224,38 @@ def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path)
     assert "20,000 lines accepted, 0 rejected, 20,000 keys changed" in done.out
     assert "Importing" in done.out
     assert "Importing" not in shell.ok("import", str(file))
+
+
+def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wsgi, "BODY_SECONDS", 0.4)
+    os.mkfifo(pipe := tmp_path / "pipe")
+
+    def is_given_up() -> bool:
+        ours = psutil.Process().net_connections("tcp")
+        return any(one.status == psutil.CONN_CLOSE_WAIT for one in ours if one.raddr[1:] == (port,))
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            file.write(b"t.a = 1\n")
+            until(is_given_up, "the server has hung up")
+            file.write(b"t.b = 2\n")
+
+    server = Server(
+        tmp_path / "store", limits={"signalbox.server.http.wire.wsgi.BODY_SECONDS": 0.4}
+    )
+    port, writing = server.port, threading.Thread(target=write)
+    writing.start()
+    try:
+        done = Shell(server.data_dir)("import", str(pipe), "--format", "lines")
+        assert (done.status, done.out) == (4, "")
+        told = r"FILE paused for \d+ seconds, .* for 0\.4\. Before that 1 keys changed\.$"
+        assert re.search(told, done.err)
+        assert server.value("t.a") == 1
+    finally:
+        writing.join()
+        server.kill()
 
 
 def test_a_file_that_is_not_there_is_a_wrong_use(shell: Shell) -> None:

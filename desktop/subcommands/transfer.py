@@ -8,6 +8,8 @@ from functools import partial
 from http.client import HTTPException, HTTPResponse
 from operator import itemgetter
 from pathlib import Path
+from secrets import token_hex
+from time import monotonic
 from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlencode
 
@@ -16,6 +18,7 @@ import click
 from signalbox import client
 from signalbox.desktop.subcommands import (
     REJECTED,
+    attempt,
     complain,
     connect,
     data_dir_option,
@@ -75,12 +78,16 @@ def import_(
     with ExitStack() as stack:
         box = stack.enter_context(connect(data_dir))
         bar = stack.enter_context(Bar("Importing"))
-        given = {"actor": box.actor, "encoding": encoding, "name": _name(file)}
+        identity, blocks = token_hex(12), _Blocks(file, bar)
+        given = {"id": identity, "actor": box.actor, "encoding": encoding, "name": _name(file)}
         given |= ({"format": kind} if kind else {}) | ({"dry_run": "1"} if dry_run else {})
         path = f"/commands/import?{urlencode(given)}"
         headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
-        answer = box.request("POST", path, _blocks_of(file, bar), headers)
-        lines = [client.decoded(line) for line in whole(answer)]
+        try:
+            answer = box.request("POST", path, blocks, headers)
+            lines = [client.decoded(line) for line in whole(answer)]
+        except client.NotRunning as error:
+            raise client.NotRunning(_cut_off(error, box, identity, blocks)) from error
     return _tell(lines, as_json)
 
 
@@ -126,14 +133,39 @@ def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
         ) from error
 
 
-def _blocks_of(file: BinaryIO, bar: Bar) -> Iterator[bytes]:
-    """The file as it is, with the progress made in reading it."""
-    size, done = os.fstat(file.fileno()).st_size, 0
-    read = getattr(file, "read1", file.read)  # what comes slowly is sent as it comes
-    while block := read(BLOCK):
-        yield block
-        done += len(block)
-        bar.show(done, max(size, done))
+class _Blocks:
+    """A file as it is, with the progress made in reading it; `pause` is its longest, in seconds."""
+
+    def __init__(self, file: BinaryIO, bar: Bar) -> None:
+        self._file, self._bar = file, bar
+        self.pause = 0.0
+
+    def __iter__(self) -> Iterator[bytes]:
+        size, done, since = os.fstat(self._file.fileno()).st_size, 0, monotonic()
+        read = getattr(self._file, "read1", self._file.read)  # what comes slowly is sent so
+        while block := read(BLOCK):
+            self.pause = max(self.pause, monotonic() - since)
+            since = monotonic()
+            yield block
+            done += len(block)
+            self._bar.show(done, max(size, done))
+        self.pause = max(self.pause, monotonic() - since)
+
+
+def _cut_off(error: client.NotRunning, box: client.Box, identity: str, blocks: _Blocks) -> str:
+    """Why an import broke off, and what has become of it."""
+    from signalbox.server.http.wire.wsgi import BODY_SECONDS  # noqa: PLC0415 - for this alone
+
+    changes, number = 0, 1
+    while (record := attempt(box, f"{identity}-{number}")) is not None:
+        changes, number = changes + record.get("changes", 0), number + 1
+    why = str(error)
+    if blocks.pause >= BODY_SECONDS:
+        paused = f"FILE paused for {blocks.pause:,.0f} seconds"
+        why = f"{paused}, and the server ended the import: it waits for {BODY_SECONDS:g}."
+    if number == 1:
+        return f"{why} `signalbox log` shows whether anything was taken before that."
+    return f"{why} Before that {changes:,} keys changed."
 
 
 def _told(summary: dict[str, Any]) -> str:
