@@ -275,6 +275,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             # A damaged definition of one table keeps nobody from reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
             store_file.check_owner(path, connection)
+            store_file.check_same(path, connection)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:

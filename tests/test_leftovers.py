@@ -215,3 +215,62 @@ def test_a_command_says_what_is_there_instead_of_that_there_is_no_such_key(
     done = Shell(folder)("get", "a")
     assert (done.status, done.out) == (4, "")
     assert "has no table" in done.err
+
+
+def sets(folder: Path, **values: object) -> None:
+    with Store(folder / NAME) as store:
+        store.set(**values)
+
+
+def crashed(folder: Path, to: Path) -> Path:
+    """A copy of what is in the folder while a store there, with a commit in its log, is open."""
+    with Store(folder / NAME) as store:
+        store.set(last=1)
+        return Path(shutil.copytree(folder, to))
+
+
+def assert_log_is_not_of_it(folder: Path, *told: str) -> None:
+    before = contents(folder)
+    with pytest.raises(StoreError) as caught:
+        Database(folder / NAME)
+    for part in (f"{WAL} does not belong to {NAME}", *told, f"move {WAL} and {NAME}-shm away"):
+        assert part in str(caught.value)
+    assert {**contents(folder), f"{NAME}-shm": b""} == {**before, f"{NAME}-shm": b""}
+
+
+def test_the_log_of_another_store_is_refused(ended: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = crashed(tmp_path / "other", tmp_path / "killed")
+    shutil.copy(other / WAL, ended / WAL)
+    assert_log_is_not_of_it(ended, f"{SIGN} names")
+    with pytest.raises(StoreError, match="does not belong"):
+        maintenance.verify(ended)
+    for ending in ("-wal", "-shm"):
+        (ended / f"{NAME}{ending}").unlink(missing_ok=True)
+    assert maintenance.verify(ended)["ok"]
+    with Store(ended / NAME) as store:
+        assert store.readmodel.get("a") is not None
+
+
+def test_a_backup_below_the_log_of_a_crash_is_refused(ended: Path, tmp_path: Path) -> None:
+    maintenance.backup(ended, tmp_path / "backup.db")
+    sets(ended, **{f"k{number}": "v" * 200 for number in range(500)})
+    killed = crashed(ended, tmp_path / "killed")
+    Database(Path(shutil.copytree(killed, tmp_path / "whole")) / NAME).close()
+    shutil.copyfile(tmp_path / "backup.db", killed / NAME)
+    assert_log_is_not_of_it(killed, "lacks a part")
+    for ending in ("-wal", "-shm"):
+        (killed / f"{NAME}{ending}").unlink(missing_ok=True)
+    with Store(killed / NAME) as store:
+        assert store.readmodel.keys() == 1
+
+
+def test_a_replica_that_crashes_before_its_next_start_is_still_itself(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    with closing(Database(tmp_path / "open" / NAME)) as database:
+        database.follow("0123456789abcdef", None, ())
+        killed = Path(shutil.copytree(tmp_path / "open", tmp_path / "killed"))
+    for _ in range(2):
+        with closing(Database(killed / NAME)) as database:
+            assert database.meta("store") == "0123456789abcdef"
+    assert b"0123456789abcdef" in (killed / SIGN).read_bytes()

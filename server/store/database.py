@@ -292,6 +292,8 @@ class Database:
 
         `kept` are the prefix, revision and time in ms from which on the log's past is whole.
         """
+        if self.path:
+            lost_store.remember(self.path, "")  # power may fail: the next start names it
         with transaction(self.writer):
             self.set_meta("store", store)
             self.lead(engine)

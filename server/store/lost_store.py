@@ -6,6 +6,7 @@ file, and deletes what is left of the log. A power failure while a store is made
 as well; there nothing is lost, and the next start makes the store.
 """
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ SIGN: Final = "-made"
 """Ending of the name of the file that tells of a store."""
 STORE_FILE: Final = "signalbox.db"
 """The store's name in a data directory."""
+_NAMES: Final = " has the Signalbox store "
+"""In that file, between the name of the store's file and the store's id."""
 HEADER: Final = 100
 """Bytes at the beginning of every SQLite file."""
 MAGIC: Final = b"SQLite format 3\0"
@@ -42,11 +45,24 @@ def is_unmade(path: Path) -> bool:
 
 
 def remember(path: Path, store: str) -> None:
-    """Let there be a sign of the store with this id; where none can be made, all goes on."""
-    text = f"{path.name} has the Signalbox store {store}.\n".encode()
+    """Let there be a sign of the store with this id, which may be empty, on the disk for certain.
+
+    Where none can be made, all goes on.
+    """
+    text = f"{path.name}{_NAMES}{store}.\n".encode()
     with suppress(OSError):
-        if not _was_made(path) or _sign(path).read_bytes() != text:
-            _sign(path).write_bytes(text)
+        if not _was_made(path) or sign_of(path).read_bytes() != text:
+            with sign_of(path).open("wb", buffering=0) as file:
+                file.write(text)
+                os.fsync(file.fileno())
+
+
+def named(path: Path) -> str:
+    """The id of the store that the sign tells of; empty where there is none."""
+    with suppress(OSError, UnicodeError):
+        words = sign_of(path).read_text().split(_NAMES)
+        return words[1].rstrip(".\n") if len(words) == 2 else ""
+    return ""
 
 
 def forget_served(path: Path) -> None:
@@ -73,12 +89,13 @@ def log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def _sign(path: Path) -> Path:
+def sign_of(path: Path) -> Path:
+    """The file that tells of a store here."""
     return path.with_name(path.name + SIGN)
 
 
 def _was_made(path: Path) -> bool:
-    return _sign(path).exists()
+    return sign_of(path).exists()
 
 
 def _was_served(path: Path) -> bool:
@@ -114,7 +131,7 @@ def _header(path: Path) -> bytes:
 def _lost(path: Path, *found: str) -> str:
     there = [
         f"{file.name} ({size:,} bytes)"
-        for file in (path, log_of(path), _sign(path))
+        for file in (path, log_of(path), sign_of(path))
         if (size := _size(file)) is not None
     ]
     return (

@@ -12,7 +12,7 @@ import apsw
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import lost_store
-from signalbox.server.store.wal_file import cut_off, hidden_commits
+from signalbox.server.store.wal_file import cut_off, hidden_commits, lacks_pages
 
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
@@ -67,6 +67,9 @@ def check_log(path: Path, connection: apsw.Connection) -> None:
 
     Else nothing is left in the log of a commit that was interrupted.
     """
+    check_same(path, connection)
+    if lacks_pages(connection):
+        raise _not_of_it(path, connection, f"of what it counts, {path.name} lacks a part")
     if hidden := lost_commits(connection):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         raise StoreError(
@@ -76,6 +79,24 @@ def check_log(path: Path, connection: apsw.Connection) -> None:
             "`signalbox backup FILE` copies it as it was before them."
         )
     cut_off(connection)
+
+
+def check_same(path: Path, connection: apsw.Connection) -> None:
+    """Raises `StoreError` where the log makes another store of the file than its sign tells of."""
+    if lost_store.log_size(path) and (known := lost_store.named(path)):
+        store = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
+        if store != known:
+            why = f"it is of the store {store}, and {lost_store.sign_of(path).name} names {known}"
+            raise _not_of_it(path, connection, why)
+
+
+def _not_of_it(path: Path, connection: apsw.Connection, why: str) -> StoreError:
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return StoreError(
+        f"{lost_store.log_of(path)} does not belong to {path.name}: {why}. Nothing was changed. To "
+        f"begin from {path.name} alone, as with a backup in its place, move {path.name}-wal and "
+        f"{path.name}-shm away."
+    )
 
 
 def lost_commits(connection: apsw.Connection) -> int:

@@ -20,6 +20,8 @@ FRAME: Final = 24
 """Bytes before the page of a frame."""
 _SALTS: Final = slice(16, 24)
 """In the header; every frame that was written since has them too."""
+_PENDING_BYTE: Final = 0x40000000
+"""Where SQLite locks a file; the page there has nothing."""
 _MASK: Final = 0xFFFFFFFF
 
 Sums = tuple[int, int]
@@ -65,6 +67,31 @@ def cut_off(connection: apsw.Connection) -> None:
                     os.fsync(file.fileno())
             finally:
                 connection.execute("ROLLBACK")
+
+
+def lacks_pages(connection: apsw.Connection) -> bool:
+    """Whether a page that the log counts is neither in it nor in the file: it is not of this file.
+
+    A checkpoint that has brought all ends with the file as long as counted; what is added later is
+    in the log. The connection must have read something, and nobody may write meanwhile.
+    """
+    path, size = Path(connection.filename), int(connection.pragma("page_size"))
+    read = _read(connection)
+    if not read:
+        return False
+    with path.with_name(f"{path.name}-wal").open("rb", buffering=0) as file:
+        counted = _numbers(file, read, size)[1]
+        missing = set(range(path.stat().st_size // size + 1, counted + 1))
+        missing.discard(_PENDING_BYTE // size + 1)  # which never is written
+        for number in range(1, read + 1) if missing else ():
+            missing.discard(_numbers(file, number, size)[0])
+    return bool(missing)
+
+
+def _numbers(file: FileIO, frame: int, size: int) -> tuple[int, int]:
+    """The page that a frame has, and how many the database has where a commit ends with it."""
+    file.seek(HEADER + (frame - 1) * (FRAME + size))
+    return int.from_bytes(file.read(4)), int.from_bytes(file.read(4))
 
 
 def length(connection: apsw.Connection) -> int:
