@@ -82,7 +82,8 @@ def _open(child: Child) -> bool:
     try:
         file.unlink(missing_ok=True)
         file.touch(mode=0o600, exist_ok=False)
-        file.write_text(REDIRECT.format(url=html.escape(child.box.login())), encoding="utf-8")
+        *_, url = address_lines(child.box.login()).split()  # the last one is any browser's
+        file.write_text(REDIRECT.format(url=html.escape(url)), encoding="utf-8")
         viewer.show(file)
     except (OSError, viewer.NoViewer):
         return False
