@@ -152,13 +152,24 @@ def test_a_store_from_before_such_signs_gets_one_and_a_backup_its_own(
 
 
 def test_what_was_removed_while_it_was_open_is_refused_by_the_next(ended: Path) -> None:
-    """Whether anybody has read what the server has told of it, nobody knows."""
+    """Nobody was told."""
     database = Database(ended / NAME)
     (ended / NAME).unlink()
     assert "says what is missing" in (database.presence.problem() or "")
     database.close()
     (ended / WAL).unlink(missing_ok=True)
     assert_refused(ended, f"{NAME} is missing", f"{SIGN} (")
+
+
+def test_what_was_removed_while_it_was_open_is_begun_anew_once_a_command_was_refused_for_it(
+    ended: Path,
+) -> None:
+    with Store(ended / NAME) as store:
+        (ended / NAME).unlink()
+        assert store.run(type="set", key="a", value=1).error is not None
+    (ended / WAL).unlink(missing_ok=True)
+    with Store(ended / NAME) as store:
+        assert store.readmodel.keys() == 0
 
 
 def test_where_nothing_was_a_store_is_made(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class SqliteEngine:
 
     def _check_in_place(self) -> None:
         if problem := self._database.presence.problem():
+            self._database.presence.has_refused = True
             raise _unavailable(problem)
 
     def forget(self, identity: str) -> None:

@@ -396,6 +396,8 @@ class Database:
             self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.presence.close()  # the last one to close brings the log to the file
         self.writer.close()
+        if self.path and self.presence.has_refused:
+            lost_store.forget(self.path)
 
     def _beside(self) -> apsw.Connection:
         connection = self._open(apsw.SQLITE_OPEN_READONLY)

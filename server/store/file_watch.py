@@ -50,6 +50,8 @@ class Presence:
         self._name = path.name if path else ""
         self._beside = beside
         self._lock: Path | None = None
+        self.has_refused = False
+        """Whether a command was refused for what has become of the files: then somebody knows."""
 
     def hold(self, lock: Path) -> None:
         """`lock` is the file by which this process has just become the only one that writes."""

@@ -65,6 +65,13 @@ def named(path: Path) -> str:
     return ""
 
 
+def forget(path: Path) -> None:
+    """The store is gone, and a command was refused for that: the next start may make another."""
+    if _size(path) is None:
+        with suppress(OSError):
+            _sign(path).unlink(missing_ok=True)
+
+
 def forget_served(path: Path) -> None:
     """Where there is nothing of a store: what says that one was served is of an earlier one."""
     if _was_served(path) and _size(path) is None and _size(log_of(path)) is None:
