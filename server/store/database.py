@@ -215,6 +215,9 @@ class Database:
                 else:
                     lost_store.check_new(path)
             _prepare(self.writer)
+            if path:
+                lost_store.remember(path, self.meta("store") or "")
+            self.presence = Presence(path, self._beside() if path else None)
         except StoreError:
             self.writer.close()
             raise
@@ -226,9 +229,6 @@ class Database:
             raise StoreError(
                 f"{self._called} cannot be opened as a Signalbox store: {reason(error)}."
             ) from error
-        if path:
-            lost_store.remember(path, self.meta("store") or "")
-        self.presence = Presence(path, self._beside() if path else None)
 
     def reader(self) -> apsw.Connection:
         """A new read-only connection. Raises `Unavailable` where it would read another file."""
