@@ -217,7 +217,8 @@ class Database:
             _prepare(self.writer)
             if path:
                 lost_store.remember(path, self.meta("store") or "")
-            self.presence = Presence(path, self._beside() if path else None)
+            beside = self._open(apsw.SQLITE_OPEN_READONLY) if path else None
+            self.presence = Presence(path, beside)
         except StoreError:
             self.writer.close()
             raise
@@ -398,11 +399,6 @@ class Database:
         self.writer.close()
         if self.path and self.presence.has_refused:
             lost_store.forget(self.path)
-
-    def _beside(self) -> apsw.Connection:
-        connection = self._open(apsw.SQLITE_OPEN_READONLY)
-        connection.pragma("user_version")  # until it has read something it knows of no log
-        return connection
 
     def _open(self, flags: int) -> apsw.Connection:
         try:

@@ -40,8 +40,8 @@ _LET_GO: Final = (
 class Presence:
     """`path` is the file of a store that has just been opened; None for one in memory.
 
-    `beside` is a connection of its own that has read something. It tells how long the write-ahead
-    log is to be, also after a checkpoint by whomever.
+    `beside` is a connection of its own. It tells how long the write-ahead log is to be, also after
+    a checkpoint by whomever.
     """
 
     def __init__(self, path: Path | None, beside: apsw.Connection | None) -> None:
@@ -49,6 +49,8 @@ class Presence:
         self._seen = {file: found for file in files if (found := _stat(file))}
         self._name = path.name if path else ""
         self._beside = beside
+        if beside:
+            beside.pragma("user_version")  # until it has read something it knows of no log
         self._lock: Path | None = None
         self.has_refused = False
         """Whether a command was refused for what has become of the files: then somebody knows."""

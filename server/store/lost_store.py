@@ -69,7 +69,7 @@ def forget(path: Path) -> None:
     """The store is gone, and a command was refused for that: the next start may make another."""
     if _size(path) is None:
         with suppress(OSError):
-            _sign(path).unlink(missing_ok=True)
+            sign_of(path).unlink(missing_ok=True)
 
 
 def forget_served(path: Path) -> None:
