@@ -35,10 +35,10 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@$(PY) packaging/python_packages.py requirements-dev.lock
 	@touch $@
 
-# Those that wait most of the time beside each other, then those that bear nobody beside them.
+# Those that wait most of the time beside each other, on two cores four at a time, then those that bear nobody beside them.
 test: $(TOOLS)
 	@$(PY) packaging/system_packages.py --required $(TEST_PACKAGES)
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
+	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.

@@ -16,10 +16,13 @@ from signalbox.server.model.app_settings import RETENTION, RetentionSetting, mil
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import history
-from signalbox.server.runtime.clock import EARLIEST
 from signalbox.server.store import last_use
 from signalbox.server.store.database import seal
 from signalbox.server.store.horizons import read_horizons
+
+SET_MS: Final = 978_307_200_000
+"""2001, in ms since 1970: earlier times are of clocks that nobody had set, which begin with 1970,
+1980 or 2000."""
 
 DEFAULT: Final = RetentionSetting(max_age="365d")
 
@@ -82,8 +85,8 @@ class _Aged:
         at, latest = self.now - age, self.now + last_use.DAY_MS
         # Looking for a stamp that can be right may take a walk: not where all are later anyway.
         stamped = 0 if at < self._first else history.revision_at(self._connection, at, latest)
-        if history.time_of(self._connection, stamped) < EARLIEST * 1000:
-            stamped = 0  # of a clock that had not been set yet
+        if history.time_of(self._connection, stamped) < SET_MS:
+            stamped = 0
         return min(max(stamped, last_use.revision_of(self._seen, age)), self._held)
 
 
