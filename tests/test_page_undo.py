@@ -46,6 +46,7 @@ def delete_prefix(window: Window, prefix: str) -> None:
     expect(window["#delete-go"]).to_be_focused()
     window.press("Enter")
     expect(window.node(prefix)).to_have_count(0)
+    expect(window["#delete-go"]).to_be_hidden()  # the answer has come as well
 
 
 def actor(page: Page) -> str:
