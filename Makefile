@@ -35,7 +35,8 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@$(PY) packaging/python_packages.py requirements-dev.lock
 	@touch $@
 
-# Those that wait most of the time beside each other, on two cores four at a time, then those that bear nobody beside them.
+# Those that wait most of the time beside each other, four at a time on two cores, then those that
+# bear nobody beside them.
 test: $(TOOLS)
 	@$(PY) packaging/system_packages.py --required $(TEST_PACKAGES)
 	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \

@@ -1,12 +1,13 @@
 """What a stream's leader says is believed where a majority has confirmed that it still leads."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from page_window import no_loop_runs
 from signalbox.server.engines import hosts
 from signalbox.server.engines.address import Address, read_address
 from signalbox.server.engines.base import Foundation, Standing
@@ -17,6 +18,13 @@ from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
 from signalbox.server.model.errors import Unavailable
 
 SECOND = 10**9
+
+
+@pytest.fixture(autouse=True)
+def no_loop() -> Iterator[None]:
+    """Whatever loop of a greenlet another file has left in this thread."""
+    with no_loop_runs():
+        yield
 
 
 def told(*silent: float | None, leader: str = "n0", end: int = 7, since: str = "then") -> Answer:
