@@ -17,7 +17,7 @@ from signalbox.server.http.commands.continuation import (
     with_news,
 )
 from signalbox.server.http.commands.history_line import record_of
-from signalbox.server.http.commands.import_batches import located
+from signalbox.server.http.commands.import_batches import located, nothing_yet
 from signalbox.server.http.commands.line_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
@@ -48,15 +48,7 @@ class Recording:
         self._ids = set[str]()
         self._comparison = Comparison(writer.revision, readmodel.transactions, writer.max_bytes)
         self.failure: SignalboxError | None = None
-        self.counts = {
-            "lines": 0,
-            "accepted": 0,
-            "rejected": 0,
-            "changes": 0,
-            "batches": 0,
-            "duplicates": 0,
-            "revision": writer.revision,
-        }
+        self.counts = nothing_yet(writer.revision)
 
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]

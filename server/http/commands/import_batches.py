@@ -29,6 +29,12 @@ Line = tuple[int, Command | Put]
 """A command and its number in the body, from 1."""
 
 
+def nothing_yet(revision: int) -> dict[str, int]:
+    """The counts of an import, of commands or of a history, that has begun at this revision."""
+    names = ("lines", "accepted", "rejected", "changes", "batches", "duplicates")
+    return dict.fromkeys(names, 0) | {"revision": revision}
+
+
 class Rejection(NamedTuple):
     number: int
     error: SignalboxError

@@ -21,6 +21,7 @@ from signalbox.server.http.commands.import_batches import (
     Line,
     Rejection,
     located,
+    nothing_yet,
     room,
     too_much,
 )
@@ -74,15 +75,7 @@ class Import:
         self._flying: tuple[Waiting, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
         self._told = self._since = 0.0
-        self.counts = {
-            "lines": 0,
-            "accepted": 0,
-            "rejected": 0,
-            "changes": 0,
-            "batches": 0,
-            "duplicates": 0,
-            "revision": writer.revision,
-        }
+        self.counts = nothing_yet(writer.revision)
         self.failure: SignalboxError | None = None
 
     def run(self, reader: RowReader) -> Iterator[bytes]:
