@@ -40,9 +40,9 @@ def _options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 def _open_window(options: dict[str, str]) -> int:
     # Until there is a window Ctrl-C simply ends the process; Qt's modules would lose an exception.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from signalbox.desktop import app, engine  # noqa: PLC0415 - nor the command line any of this
+    from signalbox.desktop import app, engine_options  # noqa: PLC0415 - nor the command line any of this
 
-    engine.wish(options.get("--engine"), "--require-durable" in options)
+    engine_options.wish(options.get("--engine"), "--require-durable" in options)
     return app.run(options.get("--data-dir"))
 
 

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from signalbox.client import NotRunning, Rejected
-from signalbox.desktop import display, engine, headless, instance, log, message, places, streams
-from signalbox.desktop.child import Child
+from signalbox.desktop import (
+    alert,
+    engine_options,
+    headless,
+    paths,
+    server_log,
+    single_instance,
+    stdio,
+)
+from signalbox.desktop.server_process import ServerProcess
+from signalbox.desktop.window import display
 
 if TYPE_CHECKING:
-    from signalbox.desktop.windows import Windows
+    from signalbox.desktop.window.open_windows import OpenWindows
 
 NOT_PRINTED: Final = 1
 
@@ -23,39 +32,39 @@ def run(given: str | None) -> int:
     Where no window can be shown the server runs in the foreground, for a browser.
     """
     try:
-        return _run(places.data_dir(given))
-    except (NotRunning, Rejected, instance.NoAnswer) as error:
+        return _run(paths.data_dir(given))
+    except (NotRunning, Rejected, single_instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
-        if lost := streams.why_lost(error):
-            streams.forget_output()
+        if lost := stdio.why_lost(error):
+            stdio.forget_output()
             print(f"signalbox: {lost}", file=sys.stderr)
             return NOT_PRINTED
-        why = places.unusable(error)
+        why = paths.unusable(error)
     print(f"signalbox: {why}", file=sys.stderr)
     _show(why)
     return headless.FAILED
 
 
 def _run(data_dir: Path) -> int:
-    engine.check_running(data_dir)
-    child = Child(data_dir)
+    engine_options.check_running(data_dir)
+    server = ServerProcess(data_dir)
     try:
         display.require_display()
-        lock = instance.claim(data_dir)
+        lock = single_instance.claim(data_dir)
         if lock is not None:
             with lock:
-                App(child).open()
+                App(server).open()
     except display.CannotShow as error:
-        return headless.serve(child, str(error), _show_until_then)
+        return headless.serve(server, str(error), _show_until_then)
     finally:
-        child.close()
+        server.close()
     return 0
 
 
 def _show(why: str) -> bool:
     """Show it to whoever has a display and no terminal; whether somebody has seen it."""
-    return not message.has_terminal() and display.is_there() and message.show(why)
+    return not alert.has_terminal() and display.is_there() and alert.show(why)
 
 
 def _show_until_then(why: str) -> bool:
@@ -65,9 +74,9 @@ def _show_until_then(why: str) -> bool:
 class App:
     """What belongs to the windows; all but `open` runs on threads of its own."""
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        self._windows: Windows | None = None  # until Qt is loaded
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._windows: OpenWindows | None = None  # until Qt is loaded
 
     def open(self) -> None:
         """Show a window, until the user has closed it and all others. On the main thread."""
@@ -76,22 +85,22 @@ class App:
             said = display.without_sandbox()
             display.without_noise()
             display.require_libraries()
-            from signalbox.desktop import window, windows  # noqa: PLC0415 - they can be loaded only now
+            from signalbox.desktop.window import open_windows, window  # noqa: PLC0415 - they can be loaded only now
 
             engine, _ = window.prepare(), window.screens()
             started.result()
         if said:
             print(f"signalbox: {said}", file=sys.stderr)
-        self._windows = windows.Windows(self._child)
+        self._windows = open_windows.OpenWindows(self._server)
         self._windows.run()
         del engine
 
     def _serve(self) -> None:
         """Start the server, and at once keep it: one that we found may be about to end."""
-        self._child.start()
-        _beside(instance.heed, self._child, self._come, self._set_theme)
+        self._server.start()
+        _beside(single_instance.heed, self._server, self._come, self._set_theme)
         _beside(self._keep_server)
-        _beside(log.bound, self._child.log, self._child.closed)
+        _beside(server_log.bound, self._server.log, self._server.closed)
 
     def _come(self) -> None:
         if self._windows is not None:
@@ -103,7 +112,7 @@ class App:
 
     def _keep_server(self) -> None:
         try:
-            self._child.keep(self._back)
+            self._server.keep(self._back)
         except NotRunning as error:
             if self._windows is not None:
                 self._windows.say(str(error))

@@ -9,9 +9,8 @@ from typing import Any, Final
 import click
 
 from signalbox import client
-from signalbox.desktop import streams
-from signalbox.desktop.engine import problem, wish
-from signalbox.desktop.subcommands import (
+from signalbox.desktop import stdio
+from signalbox.desktop.commands import (
     CANNOT_OPEN,
     NO_SUCH_KEY,
     REJECTED,
@@ -29,6 +28,7 @@ from signalbox.desktop.subcommands import (
     values,
     watch,
 )
+from signalbox.desktop.engine_options import problem, wish
 from signalbox.server.usage import TEXT, in_our_words
 
 MAX_DIGITS: Final = 300_000
@@ -41,7 +41,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            streams.forget_output()  # whoever read us has enough
+            stdio.forget_output()  # whoever read us has enough
             return 0
 
 
@@ -84,7 +84,7 @@ def _of_text(subcommand: click.Command) -> click.Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    streams.open_closed()
+    stdio.open_closed()
     sys.set_int_max_str_digits(MAX_DIGITS)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
@@ -92,13 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        streams.forget_output()
+        stdio.forget_output()
         return 0
     except OSError as error:
-        if (why := streams.why_lost(error)) is None:
+        if (why := stdio.why_lost(error)) is None:
             complain(_unusable(error))
             return CANNOT_OPEN
-        streams.forget_output()
+        stdio.forget_output()
         complain(why)
         return REJECTED
     return status

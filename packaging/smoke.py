@@ -27,9 +27,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import example  # noqa: E402
-from desk import Desk, Shown, is_running, page_of, screen, until  # noqa: E402
-from older import make_store  # noqa: E402
-from ports import free_port  # noqa: E402
+from support.desktop_window import Desk, Shown, is_running, page_of, screen, until  # noqa: E402
+from support.older_store import make_store  # noqa: E402
+from support.ports import free_port  # noqa: E402
 
 BUNDLE: Final = "SIGNALBOX_BUNDLE"
 LINUX: Final = sys.platform == "linux"

@@ -8,10 +8,15 @@ from typing import TypeVar
 
 import pytest
 
-import brokers
-from harness import Server
+from support import brokers
+from support.harness import Server
 
-pytest_plugins = ["support.processes", "node_fixtures", "page_window", "desk"]
+pytest_plugins = [
+    "support.processes",
+    "support.node_fixtures",
+    "support.page_window",
+    "support.desktop_window",
+]
 StartServer = Callable[..., Server]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

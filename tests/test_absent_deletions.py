@@ -10,10 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from any_engine import ENGINES, NodeStore, any_store
-from brokers import new_log
-from harness import Server
-from robust import NDJSON
 from signalbox.server import maintenance
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
@@ -28,7 +24,11 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.values import same
 from signalbox.server.read.search import Filter
 from signalbox.server.store import log
-from store import Store
+from support.any_engine import ENGINES, NodeStore, any_store
+from support.brokers import new_log
+from support.harness import Server
+from support.local_store import Store
+from support.raw_http import NDJSON
 
 STORE = "signalbox.db"
 NUMBERS = count(1)

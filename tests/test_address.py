@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shell import Shell
 from signalbox.server.engines.address import AddressError, read_address
 from signalbox.server.model.errors import StoreError
 from signalbox.server.settings import read_settings
+from support.command_line import Shell
 
 SECRET = "geheim"
 USAGE = 2

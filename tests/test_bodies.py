@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from harness import Server
-from robust import head, plain_socket, read_answer
+from support.harness import Server
+from support.raw_http import head, plain_socket, read_answer
 from test_sockets import CHUNKED, COMMAND, JSON, MIB, box, chunk, post, shared
 
 __all__ = ["box", "shared"]  # fixtures

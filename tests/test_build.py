@@ -11,8 +11,8 @@ import pytest
 
 import hatch_build
 import identity
-from desk import PROGRAM
-from harness import ROOT, SECONDS
+from support.desktop_window import PROGRAM
+from support.harness import ROOT, SECONDS
 
 
 def test_the_script_is_fetched_once(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from playwright.sync_api import expect
 
 from conftest import StartServer
-from page_window import OpenWindow, Window, browser, open_window
 from signalbox.server.read.charts import (
     COLUMNS,
     LOOKED,
@@ -33,8 +32,7 @@ from signalbox.server.read.sparklines import (
 from signalbox.server.store.database import Database
 from signalbox.ui import charts as drawn
 from signalbox.ui import words
-
-__all__ = ["browser", "open_window"]
+from support.page_window import OpenWindow, Window
 
 NOW: Final = 1_780_000_000_000
 MINUTE: Final = 60_000

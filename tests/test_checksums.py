@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from conftest import StartServer
-from robust import Client, lines
 from signalbox.server import maintenance
 from signalbox.server.migration.moving import Migration
 from signalbox.server.model import events
@@ -20,7 +19,8 @@ from signalbox.server.model.errors import StoreError, UnknownVersion
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store import log
 from signalbox.server.write import retention
-from store import Store
+from support.local_store import Store
+from support.raw_http import Client, lines
 
 FLIPS: Final = 300
 FILE: Final = "signalbox.db"

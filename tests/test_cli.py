@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from robust import serving
-from shell import Shell
+from support.command_line import Shell
+from support.raw_http import serving
 
 
 @pytest.fixture(scope="module")

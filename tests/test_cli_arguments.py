@@ -10,11 +10,11 @@ import click
 import pytest
 
 import signalbox
-from harness import SECONDS, Server
-from robust import Client, serving
-from shell import PROGRAM, Shell
-from signalbox.desktop.subcommands.arguments import Program
-from signalbox.desktop.subcommands.run import run
+from signalbox.desktop.commands.arguments import Program
+from signalbox.desktop.commands.run import run
+from support.command_line import PROGRAM, Shell
+from support.harness import SECONDS, Server
+from support.raw_http import Client, serving
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from brokers import new_log
-from harness import ROOT
-from robust import serving
-from shell import Shell
 from signalbox.server.cluster.joining import LOGS, shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.model.errors import StoreError
+from support.brokers import new_log
+from support.command_line import Shell
+from support.harness import ROOT
+from support.raw_http import serving
 
 USAGE, CANNOT_OPEN = 2, 4
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import signalbox
-from harness import Server
-from shell import Shell
 from signalbox.server.model.errors import StoreError
 from signalbox.server.settings import read_settings
+from support.command_line import Shell
+from support.harness import Server
 
 READS = [
     ["get", "a"], ["ls"], ["tree"], ["log"], ["status"], ["history", "a"], ["diff", "1", "now"],

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import Server
-from robust import serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import serving
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from harness import Server
-from robust import serving
-from shell import Shell
 from signalbox.desktop import cli
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import serving
 
 BESIDE_A_SERVER: Final = {
     "get": (["a"], "1\n"),

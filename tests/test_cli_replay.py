@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from robust import Client, lines, serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, lines, serving
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_however_slow_it_is_it_waits(target: Server, monkeypatch: pytest.MonkeyP
         if len(waits) == 3:
             raise Enough
 
-    monkeypatch.setattr("signalbox.desktop.subcommands.replay.sleep", passes)
+    monkeypatch.setattr("signalbox.desktop.commands.replay.sleep", passes)
     with pytest.raises(Enough):
         Shell(target.data_dir)("replay", "-", "--speed", "1e-300", stdin=spread(2, 10.0).encode())
     assert max(waits) <= 86_400

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import signalbox
-from harness import Server
-from robust import serving
-from shell import Shell
 from signalbox.client import Box
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import serving
 
 REMOVED = "signalbox: Retention has removed older changes below t.; what needs them is left out.\n"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import SECONDS, Server
-from robust import Client, serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import SECONDS, Server
+from support.raw_http import Client, serving
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import apsw
 import psutil
 import pytest
 
-from desk import until
-from harness import Server
-from robust import Client, lines, serving
-from shell import Shell
-from window_key import home, redeem
+from support.command_line import Shell
+from support.desktop_window import until
+from support.harness import Server
+from support.raw_http import Client, lines, serving
+from support.window_key import home, redeem
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from desk import until
-from harness import ROOT, SECONDS, Server
-from robust import Client, serving
-from shell import PROGRAM, Done, Shell
+from support.command_line import PROGRAM, Done, Shell
+from support.desktop_window import until
+from support.harness import ROOT, SECONDS, Server
+from support.raw_http import Client, serving
 
 
 @pytest.fixture(scope="module")

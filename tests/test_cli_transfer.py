@@ -13,11 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from desk import until
-from harness import Server
-from robust import serving
-from shell import Shell
 from signalbox.server.http.wire import wsgi
+from support.command_line import Shell
+from support.desktop_window import until
+from support.harness import Server
+from support.raw_http import serving
 
 TREASURE: dict[str, Any] = {
     "text": "two\nlines, \"quoted\" and ünïcode \u2028 'x' $HOME",

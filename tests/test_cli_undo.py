@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from robust import Client, lines, serving
-from shell import Shell
 from signalbox.server.model.decide import MAX_TRANSACTION_BYTES
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, lines, serving
 
 
 @pytest.fixture

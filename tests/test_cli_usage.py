@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from harness import ROOT
-from shell import Shell
 from signalbox.server.model.errors import StoreError
 from signalbox.server.settings import TABLE, read_settings
+from support.command_line import Shell
+from support.harness import ROOT
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import SECONDS, Server
-from robust import serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import SECONDS, Server
+from support.raw_http import serving
 
 
 @pytest.fixture

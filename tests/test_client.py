@@ -8,10 +8,10 @@ from typing import Any, Final
 import pytest
 
 import signalbox
-from brokers import Options
-from harness import Server
-from robust import serving
 from signalbox.client import Box
+from support.brokers import Options
+from support.harness import Server
+from support.raw_http import serving
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import signalbox
-from harness import Server
-from robust import serving
 from signalbox.client import Box, Difference, Moment
+from support.harness import Server
+from support.raw_http import serving
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import signalbox
-from harness import SECONDS, Server
-from robust import serving
 from signalbox.client import Box, Change
+from support.harness import SECONDS, Server
+from support.raw_http import serving
 
 
 @pytest.fixture

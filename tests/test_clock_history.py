@@ -12,7 +12,7 @@ from signalbox.server.runtime.clock import DAY, Clock
 from signalbox.server.store import last_use
 from signalbox.server.store.log import last_time
 from signalbox.server.write.compactor import Compactor, Report
-from store import Store
+from support.local_store import Store
 from test_clock import NOW, Computer
 
 DAY_MS = int(DAY * 1000)

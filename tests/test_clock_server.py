@@ -9,21 +9,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-import brokers
-from harness import ROOT, Server
-from nodes import Site, reach, status, until
-from page_window import OpenWindow, browser, open_window
-from shell import Shell
 from signalbox.server.runtime.clock import DAY
-from window_key import new_code, redeem
+from support import brokers
+from support.command_line import Shell
+from support.harness import ROOT, Server
+from support.nodes import Site, reach, status, until
+from support.page_window import OpenWindow
+from support.window_key import new_code, redeem
 
 SAME_COMPUTER = "ahead => { const right = Date.now; Date.now = () => right() + ahead; }"
 """The browser's clock is the server's."""
 
 LATELY = re.compile(r"now|\d+ s|\d+ min")
 """Not a year ago, however long this has taken."""
-
-__all__ = ["browser", "open_window"]
 
 
 class LeapingServer(Server):
@@ -35,7 +33,7 @@ class LeapingServer(Server):
         super().__init__(
             data_dir,
             *options,
-            program=("-m", "leaping", str(self.clock)),
+            program=("-m", "support.clock_server", str(self.clock)),
             env={"PYTHONPATH": str(ROOT / "tests")},
         )
 

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 import signalbox
-from robust import serving
-from shell import Shell
+from support.command_line import Shell
+from support.raw_http import serving
 
 STILL_THERE: Final = 1.0
 """Seconds for which the server of the first command is certainly not gone."""

@@ -8,9 +8,9 @@ import psutil
 import pytest
 
 from conftest import StartServer
-from harness import SECONDS, Event, Server
 from signalbox.server.sources.computer import ComputerSource, Measurement
-from store import Store
+from support.harness import SECONDS, Event, Server
+from support.local_store import Store
 
 SETTING = "_signalbox.sources.computer"
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from brokers import options
-from harness import Server
-from model import Command, Model, RefusedError, same
-from robust import Client, assert_sound, folded, serving
+from support.brokers import options
+from support.contract_model import Command, Model, RefusedError, same
+from support.harness import Server
+from support.raw_http import Client, assert_sound, folded, serving
 
 CLIENTS = 12
 EACH = 40

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brokers import new_log
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.cluster.node import Node
 from signalbox.server.engines.address import read_address
@@ -17,6 +16,7 @@ from signalbox.server.engines.base import Engine, LogConflict
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.database import Database, checkpoint_every
+from support.brokers import new_log
 
 
 def nothing() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from harness import SECONDS, Server
-from robust import Client, assert_sound, folded, lines
+from support.harness import SECONDS, Server
+from support.raw_http import Client, assert_sound, folded, lines
 
 WRITERS = 6
 MEMBERS = 25

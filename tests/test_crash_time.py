@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from harness import ROOT, SECONDS, Server
-from robust import Client, assert_sound, lines
 from signalbox.server.store.data_dir import STORE_FILE
+from support.harness import ROOT, SECONDS, Server
+from support.raw_http import Client, assert_sound, lines
 from test_crash import LOST
 
 KEYS: Final = 1_000

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from deciding import DictState, changes, refused
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import decide
@@ -15,6 +14,7 @@ from signalbox.server.model.errors import (
     TooLarge,
     WrongType,
 )
+from support.dict_state import DictState, changes, refused
 
 
 def test_set_changes_one_key() -> None:

@@ -5,12 +5,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deciding import DictState
-from model import Command, Model, RefusedError, same
 from signalbox.server.model.commands import Timed, read_attempt, read_command
 from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import SignalboxError
-from wishes import COMMAND, KEY, MEMBER, PREFIX
+from support.contract_model import Command, Model, RefusedError, same
+from support.dict_state import DictState
+from support.random_commands import COMMAND, KEY, MEMBER, PREFIX
 
 
 @settings(deadline=None, max_examples=300)

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 import signalbox.client
-from harness import Server
-from robust import Client, serving
-from shell import Shell
 from signalbox.server.http.commands.history_line import is_record, read_record
 from signalbox.server.model import events
 from signalbox.server.model.errors import SignalboxError, StoreError
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, serving
 
 DEEP = "[" * 2_000 + "]" * 2_000
 HARD = [DEEP, '{"a":' * 2_000 + "1" + "}" * 2_000, "[" * 100_000, '"\\ud800"', "NaN", "1e999"]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import StartServer
-from harness import ROOT, Server
-from robust import Client, assert_sound, lines
+from support.harness import ROOT, Server
+from support.raw_http import Client, assert_sound, lines
 
 ROOM = 3 * 1024 * 1024
 BIG = "x" * 100_000

@@ -8,7 +8,6 @@ import click
 import pytest
 
 import signalbox
-from harness import ROOT
 from signalbox.desktop import cli
 from signalbox.server import app, settings
 from signalbox.server.http.api import exports, queries
@@ -20,6 +19,7 @@ from signalbox.server.model import errors
 from signalbox.server.model.app_settings import SETTINGS
 from signalbox.server.model.commands import TYPES
 from signalbox.server.model.values import TYPES as VALUE_TYPES
+from support.harness import ROOT
 
 REFERENCE: Final = (ROOT / "docs" / "reference.md").read_text()
 WORDS: Final = set(re.findall(r"`([^`\n]+)`", REFERENCE))

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from any_engine import ENGINES, any_store, full
-from store import Store
+from support.any_engine import ENGINES, any_store, full
+from support.local_store import Store
 
 DRY: Final = {"dry_run": True}
 NUMBERS: Final = count(1)

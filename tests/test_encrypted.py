@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 import pytest
 import trustme
 
-from nats_server import NatsServer
-from redis_server import RedisServer
-from robust import Client, serving
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Foundation
 from signalbox.server.model.errors import StoreError, Unavailable
-from tcp_proxy import Proxy
+from support.nats_server import NatsServer
+from support.raw_http import Client, serving
+from support.redis_server import RedisServer
+from support.tcp_proxy import Proxy
 
 SECRET: Final = "s3cret-word"
 USER: Final = "lovelace"

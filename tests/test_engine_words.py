@@ -16,12 +16,6 @@ import pytest
 import redis.exceptions
 import trustme
 
-import brokers
-from nats_server import NatsServer
-from nodes import KINDS, Site, address_at, broker, lost, post, refused_start, until
-from ports import free_port
-from redis_server import RedisServer
-from shell import Shell
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import AddressError, read_address
 from signalbox.server.engines.base import Foundation
@@ -30,7 +24,13 @@ from signalbox.server.engines.redis import connection
 from signalbox.server.engines.redis.connection import said
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.failures import reason
-from tcp_proxy import Proxy
+from support import brokers
+from support.command_line import Shell
+from support.nats_server import NatsServer
+from support.nodes import KINDS, Site, address_at, broker, lost, post, refused_start, until
+from support.ports import free_port
+from support.redis_server import RedisServer
+from support.tcp_proxy import Proxy
 
 FOREIGN: Final = (
     "Errno",

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from deciding import DictState, batch, changes, refused
-from model import Command
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import (
@@ -20,6 +18,8 @@ from signalbox.server.model.errors import (
     WrongType,
 )
 from signalbox.server.model.events import Entry
+from support.contract_model import Command
+from support.dict_state import DictState, batch, changes, refused
 
 EXPECTATIONS = [
     ("any", True, True),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from any_engine import ENGINES, any_store, full
 from signalbox.server.model.outcomes import Outcome
-from store import Store
+from support.any_engine import ENGINES, any_store, full
+from support.local_store import Store
 
 BIG = "x" * 100_000
 

@@ -15,12 +15,12 @@ import apsw
 import pytest
 
 import signalbox
-from harness import ROOT
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Invalid, StoreError
 from signalbox.server.read.search import MAX_SEARCH, Filter, Question
 from signalbox.server.runtime.failures import reason
-from store import Store
+from support.harness import ROOT
+from support.local_store import Store
 
 FILE: Final = "signalbox.db"
 SQLITE: Final = [

@@ -12,8 +12,8 @@ import pytest
 
 import progress
 import python_packages
-from harness import ROOT, SECONDS
 from signalbox.desktop import system_packages
+from support.harness import ROOT, SECONDS
 
 PROGRAM: Final = """\
 import os, runpy, sys

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from harness import Server
-from robust import Client, assert_sound
 from signalbox.server import maintenance
+from support.harness import Server
+from support.raw_http import Client, assert_sound
 from test_disk_full import BIG, ROOM, Disk, filled, kinds, limited_process
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import Answer, Server
-from robust import JSON, Client, exchange, head, serving
-from window_key import new_code, redeem, window_key, window_secret
+from support.harness import Answer, Server
+from support.raw_http import JSON, Client, exchange, head, serving
+from support.window_key import new_code, redeem, window_key, window_secret
 
 OPEN = [
     ("GET", "/"),

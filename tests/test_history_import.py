@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import brokers
 from conftest import StartServer
-from harness import Server
-from robust import Client, assert_sound, lines, memory
-from shell import Shell
+from support import brokers
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, assert_sound, lines, memory
 
 Record = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from robust import Client, lines, serving
-from shell import Shell
+from support.command_line import Shell
+from support.raw_http import Client, lines, serving
 
 Record = dict[str, Any]
 TOLD = ("status", "code", "message", "format", "rejected", "accepted", "duplicates", "changes")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness import Answer, Server
-from robust import JSON, Client, lines, serving
+from support.harness import Answer, Server
+from support.raw_http import JSON, Client, lines, serving
 
 KIB = 1024
 DEEP = "[" * 100_000

@@ -6,8 +6,8 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from harness import Answer, Server
-from robust import exchange, head, plain_socket, read_answer, serving
+from support.harness import Answer, Server
+from support.raw_http import exchange, head, plain_socket, read_answer, serving
 
 STATUS = "/queries/status"
 JSON = "Content-Type: application/json"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from brokers import Options
 from conftest import StartServer
-from harness import SECONDS, Server
-from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
 from signalbox.server.formats import File
 from signalbox.server.formats.text import Row
 from signalbox.server.http.commands.imports import trouble
 from signalbox.server.http.commands.line_reader import RowReader
+from support.brokers import Options
+from support.harness import SECONDS, Server
+from support.raw_http import NDJSON, Client, head, lines, plain_socket, read_answer, serving
 
 MIB = 1024 * 1024
 

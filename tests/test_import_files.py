@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import Server
-from robust import Client, memory, serving
 from signalbox.server.model.values import MAX_BYTES
+from support.harness import Server
+from support.raw_http import Client, memory, serving
 from test_formats import VALUE
 
 OCTETS = "application/octet-stream"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from robust import Client, lines, memory, serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, lines, memory, serving
 from test_import_files import MIB, load, refused
 
 

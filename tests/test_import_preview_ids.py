@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from robust import Client, serving
 from signalbox.server.http.commands.import_batches import BATCH_LINES
+from support.harness import Server
+from support.raw_http import Client, serving
 from test_import_files import load
 
 NUMBERS = count(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from robust import Client, serving
+from support.raw_http import Client, serving
 from test_import_files import load
 
 FILES = 120

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import Server
-from nodes import until
-from robust import NDJSON, Client, head, lines, plain_socket, read_answer, serving
+from support.harness import Server
+from support.nodes import until
+from support.raw_http import NDJSON, Client, head, lines, plain_socket, read_answer, serving
 from test_import import box, chunk, client, revision, sending, sets
 
 __all__ = ["box", "client"]  # fixtures

@@ -8,7 +8,7 @@ import pytest
 
 from signalbox.server.model.commands import Attempt, read_attempt
 from signalbox.server.model.decide import Changes, State
-from store import Store
+from support.local_store import Store
 
 
 @pytest.fixture(params=["memory", "sqlite"])

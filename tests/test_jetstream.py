@@ -7,9 +7,15 @@ import gevent
 import pytest
 from gevent.event import Event
 
-import brokers
-from brokers import new_log
-from jetstream_logs import (
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.jetstream.api import opened
+from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.model.errors import Unavailable
+from support import brokers
+from support.brokers import new_log
+from support.jetstream_logs import (
     SECONDS,
     Logs,
     asked,
@@ -20,14 +26,8 @@ from jetstream_logs import (
     stream,
     whole,
 )
-from nats_server import NatsServer
-from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogConflict, Unsettled
-from signalbox.server.engines.jetstream.api import opened
-from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
-from signalbox.server.engines.jetstream.log import JetStreamLog
-from signalbox.server.model.errors import Unavailable
-from tcp_proxy import Proxy
+from support.nats_server import NatsServer
+from support.tcp_proxy import Proxy
 
 SIZES = [1, 3, 200]
 """Of appends: a single message, a chain, an atomic batch."""

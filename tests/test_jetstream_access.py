@@ -8,17 +8,26 @@ import gevent
 import pytest
 import trustme
 
-import brokers
-from brokers import new_log
 from conftest import StartServer
-from jetstream_logs import FOUNDATION, SECONDS, Logs, asked, fake_server, in_parallel, made, stream
-from nats_credentials import Claims
-from nats_server import NatsServer
-from nodes import standing, until
-from ports import free_port
 from signalbox.server.engines.base import Foundation, Unsettled
 from signalbox.server.engines.jetstream import api
 from signalbox.server.model.errors import StoreError, Unavailable
+from support import brokers
+from support.brokers import new_log
+from support.jetstream_logs import (
+    FOUNDATION,
+    SECONDS,
+    Logs,
+    asked,
+    fake_server,
+    in_parallel,
+    made,
+    stream,
+)
+from support.nats_credentials import Claims
+from support.nats_server import NatsServer
+from support.nodes import standing, until
+from support.ports import free_port
 
 PASSWORD = "open-sesame"
 USERS = f"""

@@ -12,15 +12,15 @@ import gevent
 import msgspec
 import pytest
 
-import brokers
-from brokers import new_log
-from jetstream_logs import FOUNDATION, METADATA, SECONDS, asked, made
-from nodes import standing, until
-from robust import serving
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Unsettled
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.model.errors import StoreError, Unavailable
+from support import brokers
+from support.brokers import new_log
+from support.jetstream_logs import FOUNDATION, METADATA, SECONDS, asked, made
+from support.nodes import standing, until
+from support.raw_http import serving
 
 DEEP: Final = b"[" * 100_000
 DEEP_ERROR: Final = b'{"error":' + b'{"a":' * 50_000

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from brokers import Options
-from desk import until
-from robust import Client, assert_sound, lines, serving
 from signalbox.server import maintenance
+from support.brokers import Options
+from support.desktop_window import until
+from support.raw_http import Client, assert_sound, lines, serving
 from test_key_names import NAMES
 
 

@@ -15,9 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import signalbox
-from harness import Server
-from robust import Client, lines, serving, values
-from shell import Shell
 from signalbox.server.model.errors import (
     BLANK,
     JOINERS,
@@ -34,6 +31,9 @@ from signalbox.server.model.keys import (
     is_key,
 )
 from signalbox.ui import hidden
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import Client, lines, serving, values
 
 NAMES = [
     "Küche.Licht",

@@ -15,13 +15,11 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from harness import ROOT, Server
-from neighbour import Neighbour, neighbour
-from page_window import OpenWindow, Window, browser, chromium, open_window
-from ports import free_port
-from window_key import JSON, home, new_code, redeem, window_key, window_secret
-
-__all__ = ["browser", "chromium", "open_window"]
+from support.harness import ROOT, Server
+from support.other_port import Neighbour, neighbour
+from support.page_window import OpenWindow, Window
+from support.ports import free_port
+from support.window_key import JSON, home, new_code, redeem, window_key, window_secret
 
 TAKE: Final = """async () => {
     const found = [document.cookie, window.name, JSON.stringify(history.state)];

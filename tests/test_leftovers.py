@@ -11,12 +11,12 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from robust import Client
-from shell import Shell
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store.database import Database
-from store import Store
+from support.command_line import Shell
+from support.local_store import Store
+from support.raw_http import Client
 
 NAME = "signalbox.db"
 WAL, SIGN = NAME + "-wal", NAME + "-made"

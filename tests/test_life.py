@@ -18,8 +18,8 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from harness import ROOT, SECONDS, Server
-from robust import NDJSON, Client, assert_sound, head, plain_socket
+from support.harness import ROOT, SECONDS, Server
+from support.raw_http import NDJSON, Client, assert_sound, head, plain_socket
 
 STORE = "signalbox.db"
 

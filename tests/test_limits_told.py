@@ -8,9 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from deciding import DictState, changes
-from nats_server import NatsServer
-from robust import Client, lines, serving
 from signalbox.server.formats import File, ndjson
 from signalbox.server.formats.text import MAX_LINE, Row
 from signalbox.server.http.commands.history_line import read_record
@@ -19,7 +16,10 @@ from signalbox.server.http.commands.imports import command_of
 from signalbox.server.model import decide, values
 from signalbox.server.model.commands import read_command, read_line
 from signalbox.server.model.errors import SignalboxError, TooLarge
-from store import Store
+from support.dict_state import DictState, changes
+from support.local_store import Store
+from support.nats_server import NatsServer
+from support.raw_http import Client, lines, serving
 from test_formats import pieces
 
 MANY = 100_001

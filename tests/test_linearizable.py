@@ -10,11 +10,11 @@ from typing import Final
 
 import pytest
 
-from harness import Server
-from linear import History, Logged, Told
-from nodes import KINDS, Site, regained, whole
-from robust import Client
-from tcp_proxy import Proxy
+from support.harness import Server
+from support.linearizability import History, Logged, Told
+from support.nodes import KINDS, Site, regained, whole
+from support.raw_http import Client
+from support.tcp_proxy import Proxy
 
 KEYS: Final = ["a", "b", "c"]
 SECONDS: Final = 6.0

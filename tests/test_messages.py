@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from robust import JSON, Client, lines, serving
+from support.harness import Server
+from support.raw_http import JSON, Client, lines, serving
 
 SET = {"type": "set", "key": "k", "value": 1}
 EXPECT = (

@@ -11,13 +11,6 @@ from shlex import quote
 import apsw
 import pytest
 
-from brokers import new_log
-from harness import ROOT
-from moves import asked, history, migrated, refused
-from nats_server import NatsServer
-from redis_server import RedisServer
-from robust import Client, assert_sound, lines, serving
-from shell import Shell
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.base import Foundation
 from signalbox.server.migration.moving import Migration
@@ -25,6 +18,13 @@ from signalbox.server.migration.places import Remote, read_place
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.data_dir import STORE_FILE
+from support.brokers import new_log
+from support.command_line import Shell
+from support.harness import ROOT
+from support.migrations import asked, history, migrated, refused
+from support.nats_server import NatsServer
+from support.raw_http import Client, assert_sound, lines, serving
+from support.redis_server import RedisServer
 from test_history_import import live
 
 pytestmark = pytest.mark.long

@@ -6,14 +6,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from brokers import new_log
-from moves import asked, history, migrated
-from robust import Client, assert_sound, lines, serving
-from shell import Shell
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.store.data_dir import STORE_FILE
+from support.brokers import new_log
+from support.command_line import Shell
+from support.migrations import asked, history, migrated
+from support.raw_http import Client, assert_sound, lines, serving
 
 
 def thinned(data_dir: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nats_server import NatsCluster, NatsServer
-from nodes import (
+from support.nats_server import NatsCluster, NatsServer
+from support.nodes import (
     Site,
     assert_equal_when_ended,
     post,
@@ -17,7 +17,7 @@ from nodes import (
     status,
     until,
 )
-from senders import assert_done_once, begin, end, go_on
+from support.senders import assert_done_once, begin, end, go_on
 
 pytestmark = pytest.mark.long
 

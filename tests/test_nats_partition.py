@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness import Server
-from nats_server import NatsCluster
-from nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, until
+from support.harness import Server
+from support.nats_server import NatsCluster
+from support.nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, until
 
 pytestmark = pytest.mark.long
 

@@ -9,9 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from freezing import freeze, thaw
-from harness import Server
-from nodes import (
+from signalbox.server.engines.base import LogConflict
+from signalbox.server.model import events
+from signalbox.server.model.events import Change
+from support.frozen_processes import freeze, thaw
+from support.harness import Server
+from support.nodes import (
     KINDS,
     Site,
     Watcher,
@@ -26,10 +29,7 @@ from nodes import (
     until,
     whole,
 )
-from robust import Client, lines
-from signalbox.server.engines.base import LogConflict
-from signalbox.server.model import events
-from signalbox.server.model.events import Change
+from support.raw_http import Client, lines
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,11 @@ from time import monotonic
 import pytest
 
 from conftest import StartServer
-from freezing import freeze, thaw
-from nodes import (
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, SharedLog
+from support.frozen_processes import freeze, thaw
+from support.nodes import (
     BOUND,
     HALF,
     IMPATIENT,
@@ -32,12 +35,9 @@ from nodes import (
     status,
     whole,
 )
-from ports import free_port
-from robust import Client, assert_sound
-from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, SharedLog
-from tcp_proxy import Proxy
+from support.ports import free_port
+from support.raw_http import Client, assert_sound
+from support.tcp_proxy import Proxy
 
 
 def test_reads_and_streams_outlive_the_engine_and_go_on_without_a_gap(

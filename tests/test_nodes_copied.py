@@ -4,8 +4,8 @@ import shutil
 import sqlite3
 from contextlib import closing
 
-from nodes import Site, post, standing, until
 from signalbox.server.store.data_dir import STORE_FILE
+from support.nodes import Site, post, standing, until
 
 
 def test_a_copied_folder_is_a_node_of_its_own(site: Site) -> None:

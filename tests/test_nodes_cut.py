@@ -5,8 +5,8 @@ from time import monotonic
 
 import pytest
 
-from harness import Server
-from nodes import (
+from support.harness import Server
+from support.nodes import (
     BOUND,
     IMPATIENT,
     LOST,
@@ -22,8 +22,8 @@ from nodes import (
     until,
     whole,
 )
-from robust import assert_sound
-from senders import MAY_BE, assert_done_once, begin, end, go_on
+from support.raw_http import assert_sound
+from support.senders import MAY_BE, assert_done_once, begin, end, go_on
 
 
 def test_cuts_while_commands_fly_lose_and_double_nothing(site: Site) -> None:

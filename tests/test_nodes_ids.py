@@ -1,6 +1,6 @@
 """A command id that one node has forgotten and another has not."""
 
-from nodes import Site, post, status, until
+from support.nodes import Site, post, status, until
 
 
 def test_an_id_that_is_used_again_where_it_was_forgotten_stops_nobody(site: Site) -> None:

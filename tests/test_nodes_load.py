@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from harness import Server
-from nats_server import NatsServer
-from nodes import Site, assert_equal_when_ended, post, reach, standing, status
-from robust import Client, lines
+from support.harness import Server
+from support.nats_server import NatsServer
+from support.nodes import Site, assert_equal_when_ended, post, reach, standing, status
+from support.raw_http import Client, lines
 
 CLIENTS: Final = 6
 """At each node."""

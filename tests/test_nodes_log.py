@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from freezing import freeze, thaw
-from harness import Server
-from nats_server import NatsServer
-from nodes import (
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation
+from support.frozen_processes import freeze, thaw
+from support.harness import Server
+from support.nats_server import NatsServer
+from support.nodes import (
     Broker,
     Site,
     Watcher,
@@ -24,11 +27,8 @@ from nodes import (
     status,
     until,
 )
-from redis_server import RedisServer
-from robust import JSON, assert_sound
-from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation
+from support.raw_http import JSON, assert_sound
+from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.long
 

@@ -16,11 +16,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from harness import Server
-from model import Command, Model, RefusedError, same
-from nodes import KINDS, Site, assert_equal_when_ended, reach
-from robust import Client, assert_sound, folded
-from wishes import COMMAND, placed
+from support.contract_model import Command, Model, RefusedError, same
+from support.harness import Server
+from support.nodes import KINDS, Site, assert_equal_when_ended, reach
+from support.random_commands import COMMAND, placed
+from support.raw_http import Client, assert_sound, folded
 
 SETTINGS = settings(
     deadline=None,

@@ -10,7 +10,6 @@ from typing import Generic, NamedTuple, TypeVar
 import gevent
 import pytest
 
-from brokers import new_log
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Foundation, Unsettled
@@ -25,6 +24,7 @@ from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
 from signalbox.server.write.pending import Waiting
+from support.brokers import new_log
 
 
 class Late(JetStreamLog):

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import Server
-from robust import JSON, Client, serving
-from shell import Shell
+from support.command_line import Shell
+from support.harness import Server
+from support.raw_http import JSON, Client, serving
 
 HUGE = ("9" * 18, str(2**63 - 1), str(2**63), "9" * 20, "9" * 5_000)
 ODD = ("-1", "0", "1e3", "1.5", "1.0", "-0", "+1", " 1", "1_0", "0x10", "nan", "inf", "٣", "²", "")

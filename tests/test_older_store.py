@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import Server
-from older import make_store
-from robust import Client, serving, values
 from signalbox.server import maintenance
+from support.harness import Server
+from support.older_store import make_store
+from support.raw_http import Client, serving, values
 
 
 @pytest.fixture

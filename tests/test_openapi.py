@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness import ROOT, Answer, Server
-from robust import JSON, Client, lines, serving
-from schema import complaint, referred
+from support.harness import ROOT, Answer, Server
+from support.json_schema import complaint, referred
+from support.raw_http import JSON, Client, lines, serving
 from test_hostile import INVALID
 
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from harness import SECONDS, Server
-from robust import serving
+from support.harness import SECONDS, Server
+from support.raw_http import serving
 
 CONFIG: Final = """
 content_type_overrides:

@@ -14,15 +14,15 @@ from typing import Final
 import msgspec
 import pytest
 
-from harness import ROOT, Server
-from robust import Client, serving
-from shell import Shell
-from signalbox.desktop import display
+from signalbox.desktop.window import display
 from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.window.window_query import wrong
 from signalbox.server.model.errors import Invalid, Malformed, quoted
 from signalbox.server.model.times import LAST, iso
 from signalbox.server.runtime.failures import reason, sentence
+from support.command_line import Shell
+from support.harness import ROOT, Server
+from support.raw_http import Client, serving
 from test_tidy import module_of, own_modules
 
 WORDS: Final = ("signalbox.server.runtime.failures", "signalbox.server.usage")
@@ -31,7 +31,7 @@ READS: Final = {
     ("signalbox.server.engines.redis.connection", "_code"),
     ("signalbox.server.engines.jetstream.connection", "has_complained"),
     ("signalbox.server.model.values", "_place"),
-    ("signalbox.desktop.display", "_missing"),
+    ("signalbox.desktop.window.display", "_missing"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""
 SAYING: Final = {"strerror", "args", "msg", "reason", "message"}

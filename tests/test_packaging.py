@@ -16,7 +16,7 @@ import icon
 import identity
 import lean
 import licences
-from harness import ROOT
+from support.harness import ROOT
 
 QT = "PySide6/Qt/"
 

@@ -5,11 +5,9 @@ import subprocess
 import pytest
 from playwright.sync_api import Route, expect
 
-from harness import ROOT, Server
-from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
-from window_key import home
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.harness import ROOT, Server
+from support.page_window import OpenWindow, Window, fill
+from support.window_key import home
 
 STATIC = ROOT / "ui" / "static"
 LAMPS = [("lamp.desk.on", True), ("lamp.desk.brightness", 70), ("lamp.hall.on", False)]

@@ -3,9 +3,7 @@
 from playwright.sync_api import expect
 
 from conftest import StartServer
-from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.page_window import OpenWindow, Window, fill
 
 ROWS = "#attempts .attempt"
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import Server
-from page_window import OpenWindow
 from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from support.harness import Server
+from support.page_window import OpenWindow
 
 
 @pytest.fixture(scope="module", autouse=True)  # before the browser, which is the file's as well

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from harness import Server
-from page_window import box, browser, fill, one_server
-
-__all__ = ["box", "browser", "one_server"]
+from support.harness import Server
+from support.page_window import fill
 
 
 def click_row(page: Page) -> None:

@@ -10,15 +10,13 @@ import pytest
 from playwright.sync_api import expect
 
 from conftest import StartServer
-from nats_server import NatsServer
-from nodes import IMPATIENT
-from page_window import OpenWindow, Window, browser, open_window
-from redis_server import RedisServer
-from tcp_proxy import Proxy
+from support.nats_server import NatsServer
+from support.nodes import IMPATIENT
+from support.page_window import OpenWindow, Window
+from support.redis_server import RedisServer
+from support.tcp_proxy import Proxy
 
 pytestmark = pytest.mark.long
-
-__all__ = ["browser", "open_window"]
 
 AWAY = "Not current since"
 LONG = 20_000

@@ -9,12 +9,10 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from conftest import StartServer
-from harness import Server
-from page_window import OpenWindow, Window, browser, open_window
+from support.harness import Server
+from support.page_window import OpenWindow, Window
 from test_charts import Log
 from test_page_looks import CONTRAST
-
-__all__ = ["browser", "open_window"]
 
 DAY = 86_400_000
 MINUS = "\N{MINUS SIGN}"

@@ -8,10 +8,8 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from conftest import StartServer
-from harness import Server
-from page_window import OpenWindow, box, browser, fill, one_server, open_window
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.harness import Server
+from support.page_window import OpenWindow, fill
 
 HOSTILE = [
     "<script>window.hit = 1</script>",

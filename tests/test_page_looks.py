@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from harness import Server
-from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.harness import Server
+from support.page_window import OpenWindow, Window, fill
 
 SCHEMES = ("light", "dark")
 

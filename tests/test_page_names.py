@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from harness import Server
-from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
 from signalbox.ui import hidden
+from support.harness import Server
+from support.page_window import OpenWindow, Window, fill
 
 pytestmark = pytest.mark.long
-
-__all__ = ["box", "browser", "one_server", "open_window"]
 
 HOSTILE = [
     "a.__proto__",

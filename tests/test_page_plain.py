@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
-from harness import Server
-from page_window import OpenWindow, Window, box, browser, fill, one_server, open_window
+from support.harness import Server
+from support.page_window import OpenWindow, Window, fill
 from test_page_looks import CONTRAST
-
-__all__ = ["box", "browser", "one_server", "open_window"]
 
 LAMPS: list[tuple[str, Any]] = [(f"lamp.l{number}", number) for number in range(8)]
 PAST = "This is the past. Escape returns to live."

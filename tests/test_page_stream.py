@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from conftest import StartServer
-from harness import Server
-from page_window import fill
+from support.harness import Server
+from support.page_window import fill
 from test_page_life import HOSTILE
 
 Patch = tuple[str, Any]

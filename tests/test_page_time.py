@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
-from harness import Server
-from page_window import OpenWindow, Window, box, browser, one_server, open_window
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.harness import Server
+from support.page_window import OpenWindow, Window
 
 AMBER = re.compile(r"\bpast\b")
 

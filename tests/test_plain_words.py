@@ -5,13 +5,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from harness import Server
-from shell import Shell
-from signalbox.desktop.subcommands import transfer
+from signalbox.desktop.commands import transfer
 from signalbox.server import formats
 from signalbox.server.formats import text
 from signalbox.server.model import values
 from signalbox.server.model.errors import Malformed
+from support.command_line import Shell
+from support.harness import Server
 
 
 @pytest.mark.parametrize(

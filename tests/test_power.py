@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from power import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
 from signalbox.server.maintenance import verify
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import attempts, database
 from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
-from store import Store
+from support.local_store import Store
+from support.power_failure import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
 
 pytestmark = pytest.mark.long
 

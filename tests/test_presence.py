@@ -11,13 +11,13 @@ import apsw
 import gevent
 import pytest
 
-from any_engine import ENGINES, any_store
 from conftest import StartServer
-from nodes import until
-from robust import Client, assert_sound
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.store.file_watch import ENDINGS, PresenceWatch
-from store import Store
+from support.any_engine import ENGINES, any_store
+from support.local_store import Store
+from support.nodes import until
+from support.raw_http import Client, assert_sound
 
 NAME = "signalbox.db"
 

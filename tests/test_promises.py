@@ -11,10 +11,6 @@ import apsw
 import pytest
 from gevent.event import Event
 
-from any_engine import NodeStore
-from brokers import new_log
-from harness import Server
-from nodes import KINDS, LOST, Site, post, until
 from signalbox.server.cluster import node_writer
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.base import Unsettled
@@ -22,7 +18,19 @@ from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.write.pending import Waiting
-from silence import PATIENCE, SECONDS, Announced, Silence, sent, somebody_else_writes, told_unknown
+from support.any_engine import NodeStore
+from support.brokers import new_log
+from support.harness import Server
+from support.nodes import KINDS, LOST, Site, post, until
+from support.silent_log import (
+    PATIENCE,
+    SECONDS,
+    Announced,
+    Silence,
+    sent,
+    somebody_else_writes,
+    told_unknown,
+)
 
 NEW = count(1)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from brokers import Options
-from harness import Server
-from robust import Client, serving
+from support.brokers import Options
+from support.harness import Server
+from support.raw_http import Client, serving
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 KEYS = 250

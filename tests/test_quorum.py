@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from page_window import no_loop_runs
 from signalbox.server.engines import hosts
 from signalbox.server.engines.address import Address, read_address
 from signalbox.server.engines.base import Foundation, Standing
@@ -16,6 +15,7 @@ from signalbox.server.engines.jetstream import quorum
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
 from signalbox.server.model.errors import Unavailable
+from support.page_window import no_loop_runs
 
 SECOND = 10**9
 

@@ -13,14 +13,14 @@ from time import time
 import apsw
 import pytest
 
-from harness import Server
-from robust import Client, lines, serving
-from shell import Shell
 from signalbox.server import maintenance
 from signalbox.server.app import App
 from signalbox.server.model.errors import StoreError
 from signalbox.server.settings import read_settings
-from store import Store, Ticks
+from support.command_line import Shell
+from support.harness import Server
+from support.local_store import Store, Ticks
+from support.raw_http import Client, lines, serving
 
 LONG_AGO = time() - 380 * 86_400
 """What is so old goes at the start where retention runs."""

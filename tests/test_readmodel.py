@@ -15,7 +15,7 @@ from signalbox.server.model.values import TYPES, type_of
 from signalbox.server.read import search
 from signalbox.server.read.search import Filter, Item
 from signalbox.server.store import key_index
-from store import Store
+from support.local_store import Store
 
 WORDS = ["a", "a.x", "a.y", "a-b", "a-b.x", "a.b.c", "b", "b.x", "c/d", "Ab.x", "_signalboxes"]
 KEYS = st.sampled_from([*WORDS, *(f"n.{number:02}" for number in range(20))])

@@ -8,7 +8,11 @@ from typing import Final
 
 import pytest
 
-from redis_logs import (
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.redis.connection import SECONDS
+from signalbox.server.engines.redis.log import RedisLog
+from signalbox.server.model.errors import StoreError, Unavailable
+from support.redis_logs import (
     OURS,
     Background,
     admin,
@@ -19,12 +23,8 @@ from redis_logs import (
     transaction,
     transactions,
 )
-from redis_server import RedisServer
-from signalbox.server.engines.base import LogConflict, Unsettled
-from signalbox.server.engines.redis.connection import SECONDS
-from signalbox.server.engines.redis.log import RedisLog
-from signalbox.server.model.errors import StoreError, Unavailable
-from tcp_proxy import Proxy
+from support.redis_server import RedisServer
+from support.tcp_proxy import Proxy
 
 ALWAYS: Final = ("--appendonly", "yes", "--appendfsync", "always")
 NOTICED: Final = 2 * SECONDS + 1

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from harness import Server
-from nodes import (
+from signalbox.server.model.errors import StoreError, Unavailable
+from signalbox.ui import views
+from support.harness import Server
+from support.nodes import (
     HALF,
     TOO_LARGE,
     Site,
@@ -22,11 +24,9 @@ from nodes import (
     status,
     until,
 )
-from ports import free_port
-from redis_logs import OURS, admin, joined, log_at, transaction
-from redis_server import AT_ONCE, RedisServer
-from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.ui import views
+from support.ports import free_port
+from support.redis_logs import OURS, admin, joined, log_at, transaction
+from support.redis_server import AT_ONCE, RedisServer
 
 FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
 

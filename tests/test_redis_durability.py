@@ -9,11 +9,20 @@ from typing import Final
 import pytest
 import trustme
 
-from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
-from redis_server import AT_ONCE, RedisServer
 from signalbox.server.engines.base import LogConflict, Unsettled
 from signalbox.server.model.errors import StoreError, Unavailable
-from tcp_proxy import Proxy
+from support.redis_logs import (
+    OURS,
+    Background,
+    admin,
+    flat,
+    joined,
+    log_at,
+    transaction,
+    transactions,
+)
+from support.redis_server import AT_ONCE, RedisServer
+from support.tcp_proxy import Proxy
 
 FILE: Final = ("--appendonly", "yes")
 SECRET: Final = "s3cret-and-long"

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from harness import Server
-from nodes import (
+from support.harness import Server
+from support.nodes import (
     Site,
     address_at,
     assert_equal_when_ended,
@@ -20,7 +20,7 @@ from nodes import (
     standing,
     until,
 )
-from redis_server import AT_ONCE, RedisServer
+from support.redis_server import AT_ONCE, RedisServer
 
 FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
 

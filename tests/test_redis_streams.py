@@ -9,13 +9,22 @@ from typing import Any, Final
 
 import pytest
 
-from ports import free_port
-from redis_logs import OURS, Background, admin, flat, joined, log_at, transaction, transactions
-from redis_server import RedisServer
 from signalbox.server.engines.base import Foundation, LogConflict, nothing_known
 from signalbox.server.engines.redis.log import PIECE_BYTES, RedisLog
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import encode
+from support.ports import free_port
+from support.redis_logs import (
+    OURS,
+    Background,
+    admin,
+    flat,
+    joined,
+    log_at,
+    transaction,
+    transactions,
+)
+from support.redis_server import RedisServer
 
 NAMES: Final = (f"s{number}" for number in count())
 

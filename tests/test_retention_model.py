@@ -13,8 +13,8 @@ from signalbox.server.model.errors import Compacted, NoSuchThing
 from signalbox.server.read.search import Filter
 from signalbox.server.store import key_counts, key_index
 from signalbox.server.write import retention
-from store import Store
-from time_model import KEYS, History, state_of, value_for, visible
+from support.local_store import Store
+from support.time_model import KEYS, History, state_of, value_for, visible
 
 SEEDS = range(4)
 

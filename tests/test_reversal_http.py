@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from brokers import Options
-from harness import Server
-from robust import Client, lines, refusal, serving, values
 from signalbox.server import maintenance
+from support.brokers import Options
+from support.harness import Server
+from support.raw_http import Client, lines, refusal, serving, values
 
 
 @pytest.fixture

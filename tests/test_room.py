@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from any_engine import ENGINES, NodeStore, any_store
-from brokers import new_log
-from robust import assert_sound
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Unknown
 from signalbox.server.model.outcomes import Outcome
-from silence import PATIENCE, Silence
-from store import Store
+from support.any_engine import ENGINES, NodeStore, any_store
+from support.brokers import new_log
+from support.local_store import Store
+from support.raw_http import assert_sound
+from support.silent_log import PATIENCE, Silence
 from test_disk_full import mount, small_disk
 
 NAME = "signalbox.db"

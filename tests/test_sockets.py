@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pytest
 
-from harness import Answer, Server
-from robust import Client, exchange, head, plain_socket, read_answer, serving
+from support.harness import Answer, Server
+from support.raw_http import Client, exchange, head, plain_socket, read_answer, serving
 
 COMMAND = b'{"type":"set","key":"k","value":1}'
 JSON = "Content-Type: application/json"

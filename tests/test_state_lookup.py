@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 
 from signalbox.server.store import state
-from store import Store
+from support.local_store import Store
 
 
 def test_those_of_many_keys_that_exist_are_found() -> None:

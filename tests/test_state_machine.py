@@ -18,11 +18,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from brokers import options
-from harness import Server
-from model import Command, Model, RefusedError, same
-from robust import Client, assert_sound, folded
-from wishes import COMMAND, KEY, placed
+from support.brokers import options
+from support.contract_model import Command, Model, RefusedError, same
+from support.harness import Server
+from support.random_commands import COMMAND, KEY, placed
+from support.raw_http import Client, assert_sound, folded
 
 STATUS = {"conflict": 409, "type": 422, "invalid": 422, "not_found": 404, "id_reused": 409}
 SETTINGS = settings(

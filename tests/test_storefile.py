@@ -14,13 +14,13 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from harness import SECONDS
-from shell import PROGRAM, Shell
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.store import store_file
 from signalbox.server.store.data_dir import own
 from signalbox.server.store.database import Database
+from support.command_line import PROGRAM, Shell
+from support.harness import SECONDS
 
 NAME = "signalbox.db"
 COMMANDS = [["get", "a"], ["set", "a", "1"], ["verify"], ["rebuild"], ["backup", "copy"], ["token"]]

@@ -16,13 +16,11 @@ import pytest
 from playwright.sync_api import expect
 
 import signalbox.client
-from desk import PROGRAM
-from harness import SECONDS, Server
-from neighbour import Neighbour, Trickle, neighbour, trickling
-from page_window import OpenWindow, browser, open_window
-from window_key import NONCE, hello, window_key, window_secret
-
-__all__ = ["browser", "open_window"]
+from support.desktop_window import PROGRAM
+from support.harness import SECONDS, Server
+from support.other_port import Neighbour, Trickle, neighbour, trickling
+from support.page_window import OpenWindow
+from support.window_key import NONCE, hello, window_key, window_secret
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from brokers import options
 from conftest import StartServer
-from harness import Event, Server
-from robust import Block, Client, blocks, folded, lines, serving
+from support.brokers import options
+from support.harness import Event, Server
+from support.raw_http import Block, Client, blocks, folded, lines, serving
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from harness import SECONDS, Server, Stream
-from robust import Block, Client, blocks, head, memory, plain_socket, serving
 from signalbox.server.http.api.streams import HEARTBEAT_SECONDS
+from support.harness import SECONDS, Server, Stream
+from support.raw_http import Block, Client, blocks, head, memory, plain_socket, serving
 
 PROMISED_SECONDS = 15.0
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from harness import ROOT
+from support.harness import ROOT
 
 MAX_LINES: Final = 500
 MAX_FUNCTION: Final = 45
@@ -48,8 +48,8 @@ FORBIDDEN: Final = (
     (room("model|formats"), rf"({EFFECTS})\b.*"),
     (room(r"http\.api"), room("(write|engines|cluster)")),  # queries cannot write
     (room(r"http\.commands\.(single|imports)"), room("read")),  # nor commands read
-    (r"signalbox\.desktop\.(?!window$).*", r"webview\b.*"),
-    (r"signalbox\.desktop\.(?!cli|subcommands).*", r"(apsw|bottle|gevent)\b.*"),
+    (r"signalbox\.desktop\.(?!window\.window$).*", r"webview\b.*"),
+    (r"signalbox\.desktop\.(?!cli|commands).*", r"(apsw|bottle|gevent)\b.*"),
 )
 ELSEWHERE: Final = {
     "127.0.0.1",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from brokers import Options
-from harness import Server
-from robust import Client, refusal, serving, values
+from support.brokers import Options
+from support.harness import Server
+from support.raw_http import Client, refusal, serving, values
 
 
 @pytest.fixture

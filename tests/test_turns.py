@@ -10,7 +10,7 @@ import pytest
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.read import search
 from signalbox.server.read.search import Filter, Item
-from store import Store
+from support.local_store import Store
 
 
 @pytest.fixture(autouse=True)

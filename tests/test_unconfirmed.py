@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from any_engine import NodeStore
-from brokers import new_log
-from nodes import HALF, TOO_LARGE
 from signalbox.server.engines.hosts import CutOff
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import judged
 from signalbox.server.model.outcomes import Outcome
+from support.any_engine import NodeStore
+from support.brokers import new_log
+from support.nodes import HALF, TOO_LARGE
 
 FIRST = {"type": "set", "key": "k", "value": 1, "id": "first"}
 

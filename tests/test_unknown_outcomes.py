@@ -7,8 +7,6 @@ from typing import Any
 import gevent
 import pytest
 
-from any_engine import NodeStore, full
-from brokers import new_log
 from signalbox.server.http.commands.import_batches import Batch, room
 from signalbox.server.model.commands import Attempt, read_attempt, read_line
 from signalbox.server.model.decide import (
@@ -19,7 +17,17 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import Unavailable, Unknown
 from signalbox.server.model.events import Transaction
-from silence import PATIENCE, SECONDS, Announced, Silence, sent, somebody_else_writes, told_unknown
+from support.any_engine import NodeStore, full
+from support.brokers import new_log
+from support.silent_log import (
+    PATIENCE,
+    SECONDS,
+    Announced,
+    Silence,
+    sent,
+    somebody_else_writes,
+    told_unknown,
+)
 
 
 @pytest.fixture(params=["nats", "redis"])

@@ -11,7 +11,7 @@ import pytest
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store.database import Database
-from store import Store
+from support.local_store import Store
 
 NAME = "signalbox.db"
 WAL = NAME + "-wal"

@@ -8,12 +8,10 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from harness import ROOT, Server
-from neighbour import Neighbour, neighbour
-from page_window import OpenWindow, Window, box, browser, one_server, open_window
-from window_key import home
-
-__all__ = ["box", "browser", "one_server", "open_window"]
+from support.harness import ROOT, Server
+from support.other_port import Neighbour, neighbour
+from support.page_window import OpenWindow, Window
+from support.window_key import home
 
 ATTACK: Final = """async (home) => {
     const ask = async (path, options) => {

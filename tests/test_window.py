@@ -9,13 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from desk import Desk, Shown, desk, display, is_running, page_of, until
-from harness import SECONDS, Server
-from ports import free_port
+from support.desktop_window import Desk, Shown, is_running, page_of, until
+from support.harness import SECONDS, Server
+from support.ports import free_port
 
 pytestmark = pytest.mark.long
-
-__all__ = ["desk", "display"]
 
 GEOMETRY = "_signalbox.window.geometry"
 RAISE = "_signalbox.window.raise"

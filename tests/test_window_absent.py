@@ -13,11 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext
 
-from desk import PROGRAM, Desk, desk, display, until
-from harness import SECONDS
-from page_window import browser, chromium
-
-__all__ = ["browser", "chromium", "desk", "display"]
+from support.desktop_window import PROGRAM, Desk, until
+from support.harness import SECONDS
 
 NOTHING = "/nowhere"
 """A PATH on which there is no program that could show a message."""

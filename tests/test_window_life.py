@@ -9,14 +9,12 @@ import pytest
 from playwright.sync_api import expect
 
 import signalbox
-from desk import Desk, Shown, desk, display, is_running, page_of, screen, until
-from freezing import freeze, thaw
-from harness import AFRESH, SECONDS, Server
-from ports import free_port
+from support.desktop_window import Desk, Shown, is_running, page_of, screen, until
+from support.frozen_processes import freeze, thaw
+from support.harness import AFRESH, SECONDS, Server
+from support.ports import free_port
 
 pytestmark = pytest.mark.long
-
-__all__ = ["desk", "display"]
 
 
 def test_killed_window_leaves_no_process(desk: Desk) -> None:

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from desk import Desk, Shown, desk, display, page_of, until
-from ports import free_port
-from signalbox.desktop import menus
-from signalbox.desktop.menus import Entry, Menu
+from signalbox.desktop.window import menus
+from signalbox.desktop.window.menus import Entry, Menu
+from support.desktop_window import Desk, Shown, page_of, until
+from support.ports import free_port
 
 pytestmark = pytest.mark.long
-
-__all__ = ["desk", "display"]
 
 Opened = tuple[Desk, Shown, Page]
 MENUS = menus.bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import ROOT
-from signalbox.desktop import instance, places
-from signalbox.desktop.display import (
+from signalbox.desktop import paths, single_instance
+from signalbox.desktop.child_env import environment
+from signalbox.desktop.server_log import MOST_BYTES, open_log, rotate
+from signalbox.desktop.window.display import (
     FLAGS,
     NO_SANDBOX,
     CannotShow,
@@ -18,16 +19,23 @@ from signalbox.desktop.display import (
     require_display,
     without_sandbox,
 )
-from signalbox.desktop.foreign import environment
-from signalbox.desktop.geometry import KEY, MIN_HEIGHT, MIN_WIDTH, Geometry, Screen, cascaded, first
-from signalbox.desktop.log import MOST_BYTES, open_log, rotate
-from signalbox.desktop.memory import Seat
-from signalbox.desktop.menus import parts
-from signalbox.desktop.qt_menus import COLOURS, NAMES
-from signalbox.desktop.window import GROUND, reachable
+from signalbox.desktop.window.geometry import (
+    KEY,
+    MIN_HEIGHT,
+    MIN_WIDTH,
+    Geometry,
+    Screen,
+    cascaded,
+    first,
+)
+from signalbox.desktop.window.menus import parts
+from signalbox.desktop.window.placement import Seat
+from signalbox.desktop.window.qt_menus import COLOURS, NAMES
+from signalbox.desktop.window.window import GROUND, reachable
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.errors import Invalid
 from signalbox.server.settings import address_lines
+from support.harness import ROOT
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)
 
@@ -72,10 +80,10 @@ def test_data_directory_is_the_one_given_and_only_its_owners(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGNALBOX_DATA_DIR", str(tmp_path / "variable"))
-    assert places.data_dir() == tmp_path / "variable"
-    folder = places.data_dir(str(tmp_path / "given"))
+    assert paths.data_dir() == tmp_path / "variable"
+    folder = paths.data_dir(str(tmp_path / "given"))
     assert folder == tmp_path / "given"
-    log = places.log_file(folder)
+    log = paths.log_file(folder)
     assert log == folder / "log" / "server.log"
     open_log(log).close()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, log.parent, log)] == [
@@ -91,9 +99,9 @@ def test_default_store_keeps_its_log_where_the_platform_does(
     monkeypatch.delenv("SIGNALBOX_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    folder = places.data_dir()
+    folder = paths.data_dir()
     assert folder == tmp_path / "data" / "signalbox"
-    assert places.log_file(folder) == tmp_path / "state" / "signalbox" / "log" / "server.log"
+    assert paths.log_file(folder) == tmp_path / "state" / "signalbox" / "log" / "server.log"
 
 
 def test_log_is_appended_to_and_begins_anew_when_it_is_large(tmp_path: Path) -> None:
@@ -140,14 +148,14 @@ def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 def test_second_start_gives_up_on_a_window_whose_server_does_not_answer(tmp_path: Path) -> None:
-    first = instance.claim(tmp_path)
+    first = single_instance.claim(tmp_path)
     assert first is not None
-    with first, pytest.raises(instance.NoAnswer, match="its server does not answer"):
-        instance.claim(tmp_path, seconds=0.1)
-    second = instance.claim(tmp_path)
+    with first, pytest.raises(single_instance.NoAnswer, match="its server does not answer"):
+        single_instance.claim(tmp_path, seconds=0.1)
+    second = single_instance.claim(tmp_path)
     assert second is not None, "the first one has let go"
     with second:
-        assert (tmp_path / instance.LOCK_FILE).stat().st_mode & 0o077 == 0
+        assert (tmp_path / single_instance.LOCK_FILE).stat().st_mode & 0o077 == 0
 
 
 def test_libraries_of_x11_are_needed_only_where_qt_has_no_other_way() -> None:

@@ -8,14 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from desk import Desk, Shown, desk, display, pages_of, press_close, until
-from freezing import freeze, thaw
-from harness import SECONDS, Server
-from ports import free_port
+from support.desktop_window import Desk, Shown, pages_of, press_close, until
+from support.frozen_processes import freeze, thaw
+from support.harness import SECONDS, Server
+from support.ports import free_port
 
 pytestmark = pytest.mark.long
-
-__all__ = ["desk", "display"]
 
 FIRST, SECOND = "_signalbox.window.geometry", "_signalbox.window.geometry.2"
 

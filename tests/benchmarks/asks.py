@@ -7,8 +7,8 @@ from time import perf_counter
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from harness import Server
 from load import connect
+from support.harness import Server
 
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 _FRAME_ENDS: Final = b"\n\n\r\n"

@@ -7,9 +7,9 @@ from typing import Final
 
 from playwright.sync_api import BrowserContext, sync_playwright
 
-from harness import Server
-from page_window import ARGUMENTS, CHROMIUM, SIZE
 from rows import Row, at_most
+from support.harness import Server
+from support.page_window import ARGUMENTS, CHROMIUM, SIZE
 
 TIMES_APART: Final = 1.5
 

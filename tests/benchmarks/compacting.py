@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from time import perf_counter, sleep
 from typing import Any, Final
 
-from harness import Server
 from programs import Program, running
 from rows import Row, at_most, percentile, shown
+from support.harness import Server
 
 RATE: Final = 100
 """Commands a second."""

@@ -10,11 +10,11 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import ndjson
-from harness import Server
-from nats_server import NatsServer
 from programs import outcome, running, serving
-from redis_server import RedisServer
 from rows import Row, at_least, at_most, percentile, shown
+from support.harness import Server
+from support.nats_server import NatsServer
+from support.redis_server import RedisServer
 
 SINGLE: Final = 0.7
 """Of a client of the engine alone that sends one after the other: for `CONNECTIONS` senders of

@@ -9,10 +9,10 @@ from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Final
 
-from harness import Server
 from load import connect, head, is_answered
 from programs import Program, memory, running, serving
 from rows import Row, at_least
+from support.harness import Server
 
 STREAMS: Final = {100: 0.8, 1000: 1.2}
 """With the least ratio to plain gevent."""

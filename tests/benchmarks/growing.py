@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import ndjson
 from asks import Asker
-from harness import Server
 from programs import memory
 from rows import Row, at_most, percentile, shown
+from support.harness import Server
 
 EVERY: Final = 0.01
 """Seconds between two questions."""

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from harness import Server
+from support.harness import Server
 
 SITES, DEVICES = 10, 100
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from harness import ROOT, Server
+from support.harness import ROOT, Server
 
 HERE: Final = Path(__file__).resolve().parent
 ENVIRONMENT: Final = os.environ | {

@@ -15,7 +15,7 @@ from time import perf_counter
 
 import apsw
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for harness.py
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 
 import durable_set
 import engines

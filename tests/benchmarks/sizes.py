@@ -12,9 +12,9 @@ import growing
 import ndjson
 import start
 from asks import Asker
-from harness import Server
 from programs import memory, serving
 from rows import Row, at_most, percentile, shown
+from support.harness import Server
 
 FEW: Final = 1_000
 PAGE: Final = 100

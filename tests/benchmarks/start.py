@@ -14,11 +14,11 @@ from time import perf_counter
 from typing import Final
 
 import ndjson
-from desk import Desk
-from harness import ROOT
 from programs import ENVIRONMENT, HERE, running, serving
 from rows import Row, at_most
 from screen import Screen, screen
+from support.desktop_window import Desk
+from support.harness import ROOT
 
 KEYS: Final = 1_000
 BUNDLED: Final = ROOT / "dist" / "signalbox" / "signalbox"

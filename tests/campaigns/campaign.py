@@ -15,7 +15,7 @@ from secrets import randbits
 from time import monotonic
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for nodes.py
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 
 import failover
 import kill

@@ -8,10 +8,10 @@ from time import monotonic
 from typing import Final
 
 from explained import Explained
-from harness import Server
-from nodes import BOUND, reach, standing, until
-from robust import Client
 from sent import Sender, Sent, begun, ended, told
+from support.harness import Server
+from support.nodes import BOUND, reach, standing, until
+from support.raw_http import Client
 
 EACH: Final = 2
 """Senders at each node."""

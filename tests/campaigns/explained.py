@@ -11,8 +11,8 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
-from model import Model, RefusedError, same
 from sent import Read, Sent
+from support.contract_model import Model, RefusedError, same
 
 Transaction = Mapping[str, Any]
 """As the stream has it: revision, id, changes."""

@@ -7,8 +7,8 @@ from time import sleep
 from typing import Final
 
 from episodes import Episodes
-from nodes import Site, address_at
-from redis_server import AT_ONCE, RedisServer
+from support.nodes import Site, address_at
+from support.redis_server import AT_ONCE, RedisServer
 
 FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
 CALM: Final = 2.0

@@ -8,9 +8,9 @@ from time import sleep
 from typing import Final, Self
 
 from explained import Explained
-from harness import SECONDS, Server
-from robust import Client, assert_sound
 from sent import Read, Sender, Sent, begun, ended, told
+from support.harness import SECONDS, Server
+from support.raw_http import Client, assert_sound
 
 SENDERS: Final = 6
 LONGEST: Final = 0.7

@@ -8,8 +8,8 @@ from time import monotonic, sleep
 from typing import Final
 
 from episodes import Episodes
-from nats_server import NatsCluster, NatsServer
-from nodes import Site
+from support.nats_server import NatsCluster, NatsServer
+from support.nodes import Site
 
 CALM: Final = 1.0
 LONGEST: Final = 20.0

@@ -7,10 +7,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final
 
-from harness import Server
-from model import Command
-from nodes import LOST
-from robust import Client
+from support.contract_model import Command
+from support.harness import Server
+from support.nodes import LOST
+from support.raw_http import Client
 
 KEYS: Final = ["a", "a.x", "a.y", "b", "b.x", "c"]
 VALUES: Final = [None, True, False, 0, 1, -2.5, "", "text", [1], {"x": 1}, {"x": {"y": None}}]

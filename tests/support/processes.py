@@ -12,8 +12,8 @@ from zlib import crc32
 
 import pytest
 
-from harness import Server
 from support.forked import Forked
+from support.harness import Server
 from support.watchman import VARIABLE
 
 WATCHMAN: Final = Path(__file__).with_name("watchman.py")

@@ -1,0 +1,58 @@
+"""Say why there is no window to somebody who started Signalbox without a terminal."""
+
+import shutil
+import subprocess
+import sys
+from typing import Final
+
+from signalbox.desktop import child_env
+
+TITLE: Final = "Signalbox"
+BOXES: Final = {
+    "zenity": ["--error", "--no-markup", "--width=480", f"--title={TITLE}", "--text={text}"],
+    "kdialog": ["--title", TITLE, "--error", "{text}"],
+    "xmessage": ["-center", "-title", TITLE, "{text}"],
+    "notify-send": [TITLE, "{text}"],
+}
+"""What desktops on Linux have to show a text, the best first."""
+ICON_ERROR: Final = 0x10
+
+
+def has_terminal() -> bool:
+    """Whether somebody reads what is written to stderr. A windowed program has none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def show(text: str) -> bool:
+    """Show it until it is dismissed; False where nothing here can show a text."""
+    if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415 - it is needed nowhere else
+
+        ctypes.windll.user32.MessageBoxW(None, text, TITLE, ICON_ERROR)
+        return True
+    return _run(["osascript", *_alert(text)] if sys.platform == "darwin" else _box(text))
+
+
+def _alert(text: str) -> list[str]:
+    """The text is an argument, so that nothing in it is taken for a script."""
+    lines = [
+        "on run argv",
+        f'display alert "{TITLE}" message (item 1 of argv) as critical',
+        "end run",
+    ]
+    return [part for line in lines for part in ("-e", line)] + [text]
+
+
+def _box(text: str) -> list[str]:
+    """The first program that is there; nothing without any."""
+    for program, arguments in BOXES.items():
+        if path := shutil.which(program):
+            return [path, *(each.replace("{text}", text) for each in arguments)]
+    return []
+
+
+def _run(command: list[str]) -> bool:
+    if not command:
+        return False
+    ended = subprocess.run(command, env=child_env.environment(), capture_output=True, check=False)
+    return ended.returncode in (0, 1)  # 1: it was closed by its corner

@@ -1,0 +1,59 @@
+"""A writer on any engine in the test's own process: real files, real NATS, real Redis."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.store.log import last_time
+from support.brokers import new_log
+from support.local_store import Store
+
+ENGINES: Final = ("sqlite", "nats", "redis")
+
+
+class NodeStore(Store):
+    """As `Store`, with its log at `address`; `log` is a connection to that."""
+
+    def __init__(self, path: Path, address: str, patience: float = 10.0) -> None:
+        super().__init__(path)
+        self.writer.close()
+        self.log: SharedLog = shared_log(read_address(address))
+        self.log.connect(Foundation(self.readmodel.store))
+        self.writer = self.node = NodeWriter(
+            Replicated(self.log, SqliteEngine(self.database), lambda: None),
+            self.readmodel,
+            self.feed,
+            self.clock,
+            last_time(self.database.writer),
+            patience,
+        )
+
+    def close(self) -> None:
+        super().close()
+        self.log.close()
+
+
+@contextmanager
+def any_store(kind: str, path: Path) -> Iterator[Store]:
+    """A new store at `path`; with an engine elsewhere it is the replica of a new log."""
+    with Store(path) if kind == "sqlite" else NodeStore(path, new_log(kind)) as made:
+        yield made
+
+
+@contextmanager
+def full(store: Store) -> Iterator[None]:
+    """Meanwhile the file cannot grow, as on a full disk: SQLite says so at the commit's write."""
+    connection = store.database.writer
+    before = connection.pragma("max_page_count")
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    try:
+        yield
+    finally:
+        connection.pragma("max_page_count", before)

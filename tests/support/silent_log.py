@@ -1,0 +1,105 @@
+"""A log that does not answer, and what those are told who have sent something meanwhile."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from signalbox.server.cluster.joining import shared_log
+from signalbox.server.engines.address import read_address
+from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.decide import judged
+from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.events import Change, Transaction
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.write.pending import Waiting
+from support.any_engine import NodeStore
+
+PATIENCE: Final = 0.2
+SECONDS: Final = 20.0
+
+
+class Silence:
+    """Nothing that is sent meanwhile arrives, and nothing is answered."""
+
+    def __init__(self, store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.asked = Event()
+        """Set once the log was asked where it ends."""
+        self._log = store.log
+        self.real = store.log.append, store.log.last_revision
+        self.sent: list[Transaction] = []
+        monkeypatch.setattr(self._log, "append", self._append)
+        monkeypatch.setattr(self._log, "last_revision", self._unanswered)
+
+    def end(self, append: Callable[..., None] | None = None) -> None:
+        """From now on it answers; appends by `append`, if that is given."""
+        self._patch.setattr(self._log, "append", append or self.real[0])
+        self._patch.setattr(self._log, "last_revision", self.real[1])
+
+    def deliver(self, number: int | None = None) -> None:
+        """What was sent arrives late, or the first of it."""
+        self.real[0](self.sent[:number], self.sent[0].revision - 1)
+
+    def deliver_in_vain(self) -> None:
+        """What was sent arrives once somebody else was first."""
+        with pytest.raises((LogConflict, Unsettled)):  # it may not be told where the log ends
+            self.deliver()
+
+    def _append(self, transactions: Sequence[Transaction], _expected: int) -> None:
+        self.sent = list(transactions)
+        raise Unsettled("nobody answers")
+
+    def _unanswered(self) -> int:
+        self.asked.set()
+        raise Unavailable("nobody answers.")
+
+
+class Announced:
+    """What streams are told of a store from now on."""
+
+    def __init__(self, store: NodeStore) -> None:
+        self._store = store
+        self.all: list[Outcome] = []
+        self._news = Event()
+        store.feed.listen(self._hear)
+
+    def codes(self, identity: str) -> list[str | None]:
+        """Of each outcome of that attempt; None where it was accepted."""
+        return [one.answer().get("code") for one in self.all if one.attempt.id == identity]
+
+    def outcome(self, identity: str) -> dict[str, Any]:
+        """The attempt as it is found as soon as it was announced."""
+        with gevent.Timeout(SECONDS):
+            while not self.codes(identity):
+                self._news.wait()
+                self._news.clear()
+        record = self._store.readmodel.attempt(identity)
+        assert record is not None
+        return record
+
+    def _hear(self, _: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        self.all.extend(outcomes)
+        self._news.set()
+
+
+def sent(store: NodeStore, identity: str, **command: Any) -> Waiting:
+    body = {"type": "set", "key": "k", "value": 1} | command | {"id": identity}
+    return store.writer.enqueue(judged(read_attempt(body, "me", "unused")))
+
+
+def told_unknown(store: NodeStore, identity: str, **command: Any) -> None:
+    assert isinstance(sent(store, identity, **command).wait().error, Unknown)
+    assert store.readmodel.attempt(identity) is None
+
+
+def somebody_else_writes(address: str, revision: int = 1) -> None:
+    with closing(shared_log(read_address(address))) as other:
+        other.connect(None)
+        change = Change("z", str(revision), revision == 1)
+        made = Transaction(revision, f"other-{revision}", "you", revision, "set", b"f", [change])
+        other.append([made], revision - 1)
