@@ -16,8 +16,8 @@ import apsw
 from signalbox.server import __version__
 from signalbox.server.clock_status import ClockStatus
 from signalbox.server.cluster.joining import join
-from signalbox.server.cluster.node_writer import PATIENCE_SECONDS, NodeWriter
-from signalbox.server.cluster.unknown_outcomes import end_promises
+from signalbox.server.cluster.node_writer import TIMEOUT_SECONDS, NodeWriter
+from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
 from signalbox.server.engines.base import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
@@ -36,7 +36,7 @@ from signalbox.server.model.keys import MAX_LENGTH
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock, steady
 from signalbox.server.runtime.failures import reason
-from signalbox.server.runtime.threads import NativeThread, aside
+from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import last_use
@@ -135,7 +135,7 @@ class App:
     def _engine(self) -> Engine:
         if self.node:
             return self.node.engine
-        return SqliteEngine(self.database, self._native.run, aside)
+        return SqliteEngine(self.database, self._native.run, run_in_background)
 
     def _refuse_writes(self) -> None:
         """Nothing is lost by writing to the copy, but it would be said to be kept."""
@@ -149,10 +149,10 @@ class App:
         if self.node is None:
             plain = Writer(self.engine, self.readmodel, self.feed, clock, last_at)
             if self.database.meta("node") and not self.is_read_only:
-                end_promises(self.readmodel, self.feed, plain)
+                reject_left_outcomes(self.readmodel, self.feed, plain)
             return plain
         writer = NodeWriter(
-            self.node.engine, self.readmodel, self.feed, clock, last_at, PATIENCE_SECONDS
+            self.node.engine, self.readmodel, self.feed, clock, last_at, TIMEOUT_SECONDS
         )
         self.node.run(writer, self.feed)
         return writer

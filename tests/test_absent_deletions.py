@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from signalbox.server import maintenance
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.engines.base import LogMetadata, SharedLog
 from signalbox.server.http.commands.import_batches import Batch, room
 from signalbox.server.migration.copying import copy
 from signalbox.server.migration.places import File, Remote
@@ -258,7 +258,7 @@ def old_log(request: pytest.FixtureRequest) -> str:
     """The address of a log with that history."""
     address = new_log(request.param)
     raw: SharedLog = shared_log(read_address(address))
-    raw.connect(Foundation("0123456789abcdef"))
+    raw.connect(LogMetadata("0123456789abcdef"))
     for one in history():
         raw.append([one], one.revision - 1)
     raw.close()
@@ -286,7 +286,7 @@ def test_a_replica_ignores_them_whatever_comes_together(
 
 def test_a_log_with_them_is_copied_to_a_file(tmp_path: Path, old_log: str) -> None:
     source = Remote(shared_log(read_address(old_log)), None)
-    target = File(tmp_path, source.foundation, "file")
+    target = File(tmp_path, source.metadata, "file")
     assert copy(source, target, lambda _done, _end: None) == len(history())
     source.close()
     target.close()

@@ -163,9 +163,9 @@ def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> No
         store.run(type="set", key="k.7", value="new")
         now = int(store.clock() * 1000) + 8 * 86_400_000
         wanted = retention.plans(store.database.writer, now)
-        store.writer.between(lambda connection: retention.publish(connection, wanted))
+        store.writer.run_between_commits(lambda connection: retention.publish(connection, wanted))
         (prefix,) = retention.unfinished(store.database.writer)
-        store.writer.between(lambda connection: take(connection, prefix))
+        store.writer.run_between_commits(lambda connection: take(connection, prefix))
         (many,) = (one for one in log.read(store.database.writer, 0, 99) if one.id == "many")
         assert (many.compacted, len(many.changes)) == (1, 59)
     assert maintenance.verify(tmp_path)["problems"] == []

@@ -300,7 +300,7 @@ def test_a_commit_that_need_not_reach_the_disk_runs_there_only_to_shorten_the_lo
 def test_a_long_write_ahead_log_is_brought_to_the_file_beside_the_writer(tmp_path: Path) -> None:
     due: list[Callable[[], None]] = []
     database = Database(tmp_path / "signalbox.db")
-    engine = SqliteEngine(database, aside=due.append)
+    engine = SqliteEngine(database, in_background=due.append)
     file, value, last = tmp_path / "signalbox.db", "x" * 100_000, 0
     while not due:
         last += 1

@@ -11,7 +11,7 @@ import trustme
 
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.model.errors import StoreError, Unavailable
 from support.nats_server import NatsServer
 from support.raw_http import Client, serving
@@ -117,7 +117,7 @@ def test_who_is_not_known_is_not_let_in_and_no_secret_is_told(
 ) -> None:
     address = read_address(place.format(user) + options(papers, *names))
     with closing(shared_log(address)) as log, pytest.raises(expected) as caught:
-        log.connect(Foundation("s"))
+        log.connect(LogMetadata("s"))
     said = str(caught.value)
     assert address.shown in said
     assert not [word for word in (SECRET, WRONG) if word in said]

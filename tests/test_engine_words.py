@@ -18,7 +18,7 @@ import trustme
 
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import AddressError, read_address
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.redis import connection
 from signalbox.server.engines.redis.connection import said
@@ -57,7 +57,7 @@ def told(address: str) -> str:
         gevent.Timeout(SECONDS),
         pytest.raises((StoreError, Unavailable)) as caught,
     ):
-        log.connect(Foundation("s"))
+        log.connect(LogMetadata("s"))
     text = str(caught.value)
     assert not [word for word in FOREIGN if word in text], text
     assert text.endswith(".")

@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.engines.jetstream.api import opened
 from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
 from signalbox.server.engines.jetstream.log import JetStreamLog
@@ -117,7 +117,7 @@ def test_the_rest_of_a_chain_of_which_a_part_is_there_follows_it_once(
 ) -> None:
     log.append(made(1, size), 0)
     for _ in range(2):
-        with pytest.raises((LogConflict, Unsettled)):
+        with pytest.raises((LogConflict, AppendIndeterminate)):
             log.append(made(1, 5), 0)
     assert whole(log) == made(1, 5)
 
@@ -129,7 +129,7 @@ def test_an_append_whose_answer_is_lost_is_unsettled_and_a_retry_settles_it(
     with Proxy(brokers.nats().port) as proxy:
         cut_off = logs.at(f"nats://127.0.0.1:{proxy.port}/{log.address.rpartition('/')[2]}")
         proxy.hold("client")
-        with pytest.raises(Unsettled):
+        with pytest.raises(AppendIndeterminate):
             cut_off.append(made(1, size), 0)
         proxy.cut()
         with pytest.raises(LogConflict) as caught:
@@ -152,7 +152,7 @@ def test_of_many_who_append_at_once_one_wins_each_revision(logs: Logs) -> None:
                 won += 2
             except LogConflict:
                 gevent.sleep(0)
-            except Unsettled:
+            except AppendIndeterminate:
                 won += sum(one.actor == f"n{number}" for one in nodes[number].read(end, 2))
         return won
 
@@ -227,9 +227,9 @@ def test_what_whoever_follows_has_already_is_left_out(logs: Logs) -> None:
 def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
     address = new_log("nats")
     one, other = logs.at(address), logs.at(address)
-    heard = [gevent.spawn(next, log.hear()) for log in (one, other)]
+    heard = [gevent.spawn(next, log.subscribe()) for log in (one, other)]
     while not all(each.ready() for each in heard):  # what is told before they listen is lost
-        one.tell(b"\x00ding")
+        one.publish(b"\x00ding")
         gevent.joinall(heard, timeout=0.05)
     assert [each.get(timeout=SECONDS) for each in heard] == [b"\x00ding"] * 2
 
@@ -262,8 +262,8 @@ def test_a_log_that_is_not_connected_takes_and_gives_nothing(logs: Logs) -> None
         lambda: log.read(0, 1),
         log.last_revision,
         lambda: next(log.follow(0)),
-        lambda: next(log.hear()),
-        lambda: log.tell(b"x"),
+        lambda: next(log.subscribe()),
+        lambda: log.publish(b"x"),
     ):
         with pytest.raises(Unavailable):
             call()
@@ -272,7 +272,7 @@ def test_a_log_that_is_not_connected_takes_and_gives_nothing(logs: Logs) -> None
 def test_closing_ends_whoever_follows_or_hears(log: JetStreamLog) -> None:
     waiting: list[gevent.Greenlet[..., object]] = [
         gevent.spawn(list, log.follow(0)),
-        gevent.spawn(list, log.hear()),
+        gevent.spawn(list, log.subscribe()),
     ]
     gevent.idle()
     log.close()
@@ -282,7 +282,7 @@ def test_closing_ends_whoever_follows_or_hears(log: JetStreamLog) -> None:
 
 
 def test_a_greenlet_that_is_killed_while_it_waits_disturbs_nobody(log: JetStreamLog) -> None:
-    for wait in (log.follow(0), log.hear()):
+    for wait in (log.follow(0), log.subscribe()):
         waiting = gevent.spawn(next, wait)
         gevent.idle()
         waiting.kill(timeout=SECONDS)
@@ -294,7 +294,7 @@ def test_a_killed_server_ends_all_that_waits_within_seconds(server: NatsServer, 
     log = logs.at(f"{server.url}/log")
     log.append(made(1), 0)
     follower = gevent.spawn(followed, log, 99, 1)
-    hearer = gevent.spawn(list, log.hear())
+    hearer = gevent.spawn(list, log.subscribe())
     gevent.idle()
     server.kill()
     for one in (follower, hearer):
@@ -320,7 +320,7 @@ def test_killing_the_server_loses_nothing_that_was_acknowledged_nor_hangs(
     while acknowledged[0] < 3 * size:
         gevent.sleep(0.001)
     server.kill()
-    with pytest.raises((Unavailable, Unsettled)):
+    with pytest.raises((Unavailable, AppendIndeterminate)):
         appender.get(timeout=SECONDS)
     server.start()
     log.connect(None)

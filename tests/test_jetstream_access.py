@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from conftest import StartServer
-from signalbox.server.engines.base import Foundation, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogMetadata
 from signalbox.server.engines.jetstream import api
 from signalbox.server.model.errors import StoreError, Unavailable
 from support import brokers
@@ -26,7 +26,7 @@ from support.jetstream_logs import (
 )
 from support.nats_credentials import Claims
 from support.nats_server import NatsServer
-from support.nodes import standing, until
+from support.nodes import log_status, until
 from support.ports import free_port
 
 PASSWORD = "open-sesame"
@@ -80,20 +80,20 @@ def test_of_several_who_found_at_once_all_get_the_foundation_that_won(logs: Logs
     founding = [logs.away(address) for _ in range(5)]
     standings = in_parallel(
         *[
-            lambda number=number, log=log: log.connect(Foundation(f"store-{number}"))
+            lambda number=number, log=log: log.connect(LogMetadata(f"store-{number}"))
             for number, log in enumerate(founding)
         ]
     )
-    assert len({one.foundation.store for one in standings}) == 1
-    assert logs.away(address).connect(None).foundation == standings[0].foundation
+    assert len({one.metadata.store for one in standings}) == 1
+    assert logs.away(address).connect(None).metadata == standings[0].metadata
 
 
 def test_a_foundation_comes_back_as_it_was_laid(logs: Logs) -> None:
     address = new_log("nats")
     logs.at(address)
     logs.at(address, None)
-    assert logs.standing is not None
-    assert (logs.standing.foundation, logs.standing.revision) == (FOUNDATION, 0)
+    assert logs.status is not None
+    assert (logs.status.metadata, logs.status.revision) == (FOUNDATION, 0)
 
 
 def test_without_a_foundation_nothing_is_founded(logs: Logs) -> None:
@@ -127,9 +127,9 @@ def test_what_is_meant_for_a_log_never_gets_into_another_in_its_place(logs: Logs
     before = logs.at(address)
     before.append(made(1, 3), 0)
     assert asked(port, "STREAM.DELETE.taken-over")["success"]
-    other = logs.at(address, Foundation("store-b"))
+    other = logs.at(address, LogMetadata("store-b"))
     other.append(made(1, 3), 0)
-    with pytest.raises((Unavailable, Unsettled)):
+    with pytest.raises((Unavailable, AppendIndeterminate)):
         before.append(made(4, 1), 3)
     assert other.last_revision() == 3
 
@@ -177,9 +177,9 @@ def test_a_node_that_may_write_and_not_follow_says_so_and_never_seems_current(
     guarded: str, server: StartServer
 ) -> None:
     node = server("--engine", f"nats://kim:k@{guarded}/Log")
-    until(lambda: "CONSUMER.CREATE.Log" in (standing(node)["problem"] or ""))
+    until(lambda: "CONSUMER.CREATE.Log" in (log_status(node)["problem"] or ""))
     assert node.set("k", 1)["revision"] == 1
-    assert not standing(node)["connected"]
+    assert not log_status(node)["connected"]
 
 
 def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> None:
@@ -293,29 +293,29 @@ def test_where_nobody_answers_it_is_away_within_seconds(logs: Logs) -> None:
 def test_one_server_is_not_durable_unless_it_is_known_to_flush_first(
     logs: Logs, guarded: str, tmp_path: Path
 ) -> None:
-    def standing(address: str) -> tuple[str, bool]:
+    def log_status(address: str) -> tuple[str, bool]:
         logs.at(address)
-        assert logs.standing is not None
-        return logs.standing.durability, logs.standing.is_durable
+        assert logs.status is not None
+        return logs.status.durability, logs.status.is_durable
 
-    assert standing(new_log("nats")) == (
+    assert log_status(new_log("nats")) == (
         "on one server, not known to be on its disk",
         False,
     )
     late = "on one server, on its disk only some time later"
-    assert standing(f"nats://ada:{PASSWORD}@{guarded}/log") == (late, False)
+    assert log_status(f"nats://ada:{PASSWORD}@{guarded}/log") == (late, False)
     config = f'jetstream {{ store_dir: "{tmp_path / "s"}", sync_interval: always }}\n{USERS}'
     with NatsServer(tmp_path / "sync", config) as server:
         address = f"nats://ada:{PASSWORD}@127.0.0.1:{server.port}/log"
-        assert standing(address) == ("on disk before acknowledged", True)
+        assert log_status(address) == ("on disk before acknowledged", True)
         logs.close()
 
 
 def test_a_log_in_memory_is_not_durable(logs: Logs) -> None:
     stream(brokers.nats().port, "forgetful", storage="memory")
     logs.at(f"{brokers.nats().url}/forgetful")
-    assert logs.standing is not None
-    assert (logs.standing.durability, logs.standing.is_durable) == (
+    assert logs.status is not None
+    assert (logs.status.durability, logs.status.is_durable) == (
         "in the memory of the server",
         False,
     )

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Unsettled
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.model.errors import StoreError, Unavailable
 from support import brokers
 from support.brokers import new_log
 from support.jetstream_logs import FOUNDATION, METADATA, SECONDS, asked, made
-from support.nodes import standing, until
+from support.nodes import log_status, until
 from support.raw_http import serving
 
 DEEP: Final = b"[" * 100_000
@@ -93,7 +93,7 @@ def test_of_an_append_leave_it_unsettled(form: bytes) -> None:
 
     with log_with(INFO=STREAM, JSZ=form, log=form) as log:
         assert log.connect(FOUNDATION).revision == 3
-        with pytest.raises(Unsettled, match="a form that Signalbox does not know"):
+        with pytest.raises(AppendIndeterminate, match="a form that Signalbox does not know"):
             log.append(made(4), 3)
 
 
@@ -115,7 +115,7 @@ def test_a_message_of_the_log_that_nests_too_deep_stops_the_node(tmp_path: Path)
             deep = b"\x91" * 5_000 + b"\xc0"
             head = f"CONNECT {{}}\r\nPUB {stream}.log.{store} {len(deep)}\r\n".encode()
             plain.sendall(head + deep + b"\r\n")
-            problem = until(lambda: standing(node)["problem"])
+            problem = until(lambda: log_status(node)["problem"])
         assert problem == "What the log has at revision 2 is no transaction."
         assert asked(brokers.nats().port, f"STREAM.INFO.{stream}")["state"]["last_seq"] == 2
         node.stderr.write_text("")  # what it has told there is not a complaint

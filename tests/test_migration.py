@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.migration.moving import Migration
 from signalbox.server.migration.places import Remote, read_place
 from signalbox.server.model.errors import StoreError
@@ -118,11 +118,11 @@ def test_a_target_that_is_replaced_meanwhile_is_left_alone(tmp_path: Path, kind:
     first = start(tmp_path / "first")
     place = read_place(f"{first.url}/0" if kind == "redis" else first.url, tmp_path)
     assert place.address is not None
-    with closing(Remote(shared_log(place.address), Foundation("ours"))) as target:
+    with closing(Remote(shared_log(place.address), LogMetadata("ours"))) as target:
         first.kill()
         with start(tmp_path / "second", port=first.port):
             other = shared_log(place.address)
-            other.connect(Foundation("another"))
+            other.connect(LogMetadata("another"))
             with pytest.raises(StoreError, match="has the store another now"):
                 target.append(
                     [Transaction(1, "x", "me", 1, "set", b"", [Change("a", "1", True)])], 0

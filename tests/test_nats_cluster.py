@@ -10,10 +10,10 @@ from support.nats_server import NatsCluster, NatsServer
 from support.nodes import (
     Site,
     assert_equal_when_ended,
+    log_status,
     post,
     reach,
     regained,
-    standing,
     status,
     until,
 )
@@ -62,7 +62,7 @@ def leader(cluster: NatsCluster) -> NatsServer:
 def test_a_cluster_says_that_a_quorum_has_what_was_accepted(site: Site) -> None:
     node = site.node("--require-durable")
     assert status(node)["durability"] == "on a majority of 3 servers before acknowledged"
-    assert standing(node)["durable"] is True
+    assert log_status(node)["durable"] is True
 
 
 def test_a_cluster_that_loses_its_leader_under_load_loses_and_doubles_nothing(

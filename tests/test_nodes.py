@@ -20,11 +20,11 @@ from support.nodes import (
     Watcher,
     acks,
     assert_equal_when_ended,
+    log_status,
     lost,
     post,
     reach,
     sets,
-    standing,
     status,
     until,
     whole,
@@ -273,7 +273,7 @@ def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(
     with monkeypatch.context() as newer:  # this process is the newer Signalbox
         newer.setattr(events, "VERSION", 99)
         site.log().append(sets(2, 1), 1)
-    until(lambda: "version 99" in (standing(node)["problem"] or ""))
+    until(lambda: "version 99" in (log_status(node)["problem"] or ""))
     refused = post(node, "set", key="k", value=2)
     assert (refused["status"], refused["code"]) == ("rejected", "unavailable")
     assert "version 99" in refused["message"]
@@ -281,8 +281,8 @@ def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(
     assert status(node)["revision"] == 1
     assert "version 99" in lost(node)["problem"]
     until(lambda: "version 99" in node.stderr.read_text())
-    since = standing(node)["stale_since"]
-    assert all(standing(node)["stale_since"] == since for _ in range(50))
+    since = log_status(node)["stale_since"]
+    assert all(log_status(node)["stale_since"] == since for _ in range(50))
     assert len(node.stderr.read_text().splitlines()) == 1
 
 
@@ -292,7 +292,7 @@ def test_what_another_node_tells_and_nobody_understands_is_passed_over(site: Sit
     novel = ["0" * 16, "novel", "you", "set", "k", 1, 0, {"code": "novel", "why": "new"}, None]
     log = site.log()
     for message in (b"\xc1", msgspec.msgpack.encode([1]), msgspec.msgpack.encode(novel)):
-        log.tell(message)
+        log.publish(message)
     assert watcher.ack("novel")["code"] == "internal"
     post(other, "set", key="k", value=1, expect="present", id="refused")
     assert watcher.ack("refused")["code"] == "conflict"

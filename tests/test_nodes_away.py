@@ -11,7 +11,7 @@ import pytest
 from conftest import StartServer
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.engines.base import LogMetadata, SharedLog
 from support.frozen_processes import freeze, thaw
 from support.nodes import (
     BOUND,
@@ -26,12 +26,12 @@ from support.nodes import (
     address_at,
     assert_equal_when_ended,
     assert_lately,
+    log_status,
     lost,
     post,
     reach,
     refused_start,
     regained,
-    standing,
     status,
     whole,
 )
@@ -56,7 +56,7 @@ def test_reads_and_streams_outlive_the_engine_and_go_on_without_a_gap(
     own_engine.start()
     for number, node in enumerate((one, other), start=2):
         regained(node)
-        assert (standing(node)["stale_since"], standing(node)["problem"]) == (None, None)
+        assert (log_status(node)["stale_since"], log_status(node)["problem"]) == (None, None)
         assert node.set("k", number, id=f"after-{number}")["revision"] == number
     for watcher in watchers:
         assert [change["revision"] for change in watcher.changes(3)] == [2, 3]
@@ -135,8 +135,8 @@ def test_a_node_of_a_known_log_starts_while_it_is_away_and_serves_what_it_has(
     own_engine.kill()
     again = own_site.again(node)
     assert (again.store, again.value("k")) == (node.store, "kept")
-    assert not standing(again)["connected"]
-    assert_lately(standing(again)["stale_since"])
+    assert not log_status(again)["connected"]
+    assert_lately(log_status(again)["stale_since"])
     own_engine.start()
     regained(again)
     reach(2, again)
@@ -163,7 +163,7 @@ def moved(engine: Broker, store: str) -> Iterator[tuple[SharedLog, str]]:
     """Another log of the same store, still empty, and its address."""
     address = address_at(engine.url, "moved")
     with closing(shared_log(read_address(address))) as log:
-        log.connect(Foundation(store))
+        log.connect(LogMetadata(store))
         yield log, address
 
 
@@ -178,11 +178,11 @@ def test_a_folder_that_is_to_follow_another_log_does_so_from_when_it_is_there(
         proxy.cut()
         there = address.replace(str(own_engine.port), str(proxy.port))
         again = own_site.node(folder=node.data_dir, address=there)
-        assert not standing(again)["connected"]
+        assert not log_status(again)["connected"]
         proxy.mend()
         regained(again)
         again.stop()
-        assert standing(own_site.again(again))["address"] == there
+        assert log_status(own_site.again(again))["address"] == there
 
 
 def test_a_replica_that_has_more_than_the_log_it_is_to_follow_says_how_to_bring_it(

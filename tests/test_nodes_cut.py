@@ -14,10 +14,10 @@ from support.nodes import (
     Watcher,
     acks,
     assert_equal_when_ended,
+    log_status,
     post,
     reach,
     regained,
-    standing,
     status,
     until,
     whole,
@@ -76,7 +76,7 @@ def test_a_slow_network_slows_down_and_refuses_nothing(site: Site) -> None:
     other = site.node()
     other.set("k", "there")
     reach(12, node)
-    assert standing(node)["stale_since"] is None
+    assert log_status(node)["stale_since"] is None
     proxy.mend()
 
 

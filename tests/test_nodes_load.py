@@ -11,7 +11,7 @@ import pytest
 
 from support.harness import Server
 from support.nats_server import NatsServer
-from support.nodes import Site, assert_equal_when_ended, post, reach, standing, status
+from support.nodes import Site, assert_equal_when_ended, log_status, post, reach, status
 from support.raw_http import Client, lines
 
 CLIENTS: Final = 6
@@ -56,7 +56,7 @@ def test_adds_at_many_nodes_all_count_once_and_no_node_starves(
     assert [one["revision"] for one in changes] == list(range(1, done.total() + 1))
     assert [one["changes"][0]["value"] for one in changes] == list(range(1, done.total() + 1))
     shares = [done[place] / done.total() for place in range(number)]
-    conflicts = [standing(node)["conflicts"] for node in nodes]
+    conflicts = [log_status(node)["conflicts"] for node in nodes]
     rate = sum(conflicts) / done.total()
     with capsys.disabled():
         said = ", ".join(f"{share:.0%}" for share in shares)

@@ -9,7 +9,7 @@ import pytest
 
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from support.frozen_processes import freeze, thaw
 from support.harness import Server
 from support.nats_server import NatsServer
@@ -19,11 +19,11 @@ from support.nodes import (
     Watcher,
     address_at,
     assert_lately,
+    log_status,
     post,
     reach,
     refused_start,
     sets,
-    standing,
     status,
     until,
 )
@@ -46,7 +46,7 @@ def found_another(site: Site, number: int, store: str = "0" * 32) -> None:
     """A log of another store at the same place, with so many revisions."""
     log = shared_log(read_address(site.address))
     try:
-        log.connect(Foundation(store))
+        log.connect(LogMetadata(store))
         log.append(sets(1, number), 0)
     finally:
         log.close()
@@ -54,8 +54,8 @@ def found_another(site: Site, number: int, store: str = "0" * 32) -> None:
 
 def assert_stands_apart(node: Server, site: Site, *words: str, had: int = 10) -> None:
     """The node says so, serves what it had and writes nothing; it does not start anew either."""
-    until(lambda: all(word in (standing(node)["problem"] or "") for word in words))
-    assert_lately(standing(node)["stale_since"])
+    until(lambda: all(word in (log_status(node)["problem"] or "") for word in words))
+    assert_lately(log_status(node)["stale_since"])
     until(lambda: all(word in node.stderr.read_text() for word in words))
     answer = post(node, "set", key="k", value="lost", id="lost-too")
     assert (answer["status"], answer["code"]) == ("rejected", "unavailable"), answer
@@ -81,8 +81,8 @@ def test_a_log_that_was_removed_is_told_and_not_founded_anew(
     node = own_site.node()
     written(node, 1, 10)
     remove_log(own_engine)
-    until(lambda: not standing(node)["connected"])
-    until(lambda: "no log" in (standing(node)["problem"] or ""))
+    until(lambda: not log_status(node)["connected"])
+    until(lambda: "no log" in (log_status(node)["problem"] or ""))
     assert post(node, "set", key="k", value="lost")["code"] == "unavailable"
     assert (status(node)["revision"], node.value("k")) == (10, 10)
     assert "no log" in node.stderr.read_text()
@@ -126,7 +126,7 @@ def copied(engine: Broker, source: Path, target: Path) -> None:
 
 
 def written_after_restart(node: Server, first: int, last: int) -> None:
-    until(lambda: standing(node)["connected"])
+    until(lambda: log_status(node)["connected"])
     written(node, first, last)
 
 
@@ -136,7 +136,7 @@ def test_another_stores_log_at_the_same_place_is_told_and_never_merged(
     node = own_site.node()
     written(node, 1, 10)
     remove_log(own_engine)
-    until(lambda: not standing(node)["connected"])
+    until(lambda: not log_status(node)["connected"])
     found_another(own_site, 20)
     assert_stands_apart(node, own_site, "0" * 32, node.store, "Nothing was merged")
 
@@ -193,7 +193,7 @@ def test_a_redis_that_may_lose_what_was_accepted_is_told_and_refused_where_that_
             node = site.node()
             node.set("k", 1)
             assert says in status(node)["durability"]
-            assert standing(node)["durable"] is False
+            assert log_status(node)["durable"] is False
         new = tmp_path / "new"
         line = refused_start(new, "--engine", address, "--require-durable")
         assert says in line
@@ -211,7 +211,7 @@ def test_a_redis_that_syncs_before_it_answers_is_durable(tmp_path: Path) -> None
         node = site.node("--require-durable")
         assert node.set("k", 1)["revision"] == 1
         assert status(node)["durability"] == "on disk before acknowledged"
-        assert standing(node)["durable"] is True
+        assert log_status(node)["durable"] is True
 
 
 def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wanted(
@@ -222,7 +222,7 @@ def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wa
         with Site(tmp_path, address=address) as site:
             node = site.node()
             assert "one server" in status(node)["durability"]
-            assert standing(node)["durable"] is False
+            assert log_status(node)["durable"] is False
         line = refused_start(tmp_path / "new", "--engine", address, "--require-durable")
         assert "one server" in line
         assert "--require-durable" in line
@@ -242,6 +242,6 @@ def test_a_log_that_stopped_being_durable_takes_no_more_where_that_is_wanted(
         redis.kill()
         looser = ("--appendonly", "yes", "--appendfsync", "no")
         with RedisServer(redis.folder, *looser, port=redis.port):
-            until(lambda: "is not durable" in (standing(node)["problem"] or ""))
+            until(lambda: "is not durable" in (log_status(node)["problem"] or ""))
             assert post(node, "set", key="k", value=2)["code"] == "unavailable"
             assert node.value("k") == 1

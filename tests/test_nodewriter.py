@@ -12,7 +12,7 @@ import pytest
 
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogMetadata
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.engines.replicated import Replicated
 from signalbox.server.engines.sqlite import SqliteEngine
@@ -23,7 +23,7 @@ from signalbox.server.model.events import Change, Transaction
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
-from signalbox.server.write.pending import Waiting
+from signalbox.server.write.pending_attempt import PendingAttempt
 from support.brokers import new_log
 
 
@@ -40,7 +40,7 @@ class Late(JetStreamLog):
         if self.held is None and len(transactions) > 1:
             super().append(transactions[:1], expected)
             self.held = list(transactions[1:])
-            raise Unsettled("nobody answers")
+            raise AppendIndeterminate("nobody answers")
         if self.held:
             held, self.held = self.held, []
             if self.is_overtaken:
@@ -58,7 +58,7 @@ class Silent(JetStreamLog):
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if self.is_first:
             self.is_first = self.speaks = False
-            raise Unsettled("nobody answers")
+            raise AppendIndeterminate("nobody answers")
         super().append(transactions, expected)
 
     def last_revision(self) -> int:
@@ -77,7 +77,7 @@ class Site(NamedTuple, Generic[Log]):
     writer: NodeWriter
     database: Database
 
-    def enqueue(self, *names: str) -> list[Waiting]:
+    def enqueue(self, *names: str) -> list[PendingAttempt]:
         """Commands under ids that their senders have not chosen."""
         body = {"type": "add", "key": "n", "by": 1}
         return [self.writer.enqueue(read_attempt(body, "me", name)) for name in names]
@@ -90,13 +90,13 @@ class Site(NamedTuple, Generic[Log]):
 
 
 @contextmanager
-def sited(log: Log, folder: Path, patience: float = 10.0) -> Iterator[Site[Log]]:
+def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     """A new replica of a new log."""
     database = Database(folder / "signalbox.db")
-    log.connect(Foundation(database.meta("store") or ""))
+    log.connect(LogMetadata(database.meta("store") or ""))
     readmodel, seconds = ReadModel(database), count(1_000_000_000)
     engine = Replicated(log, SqliteEngine(database), lambda: None)
-    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), 0, patience)
+    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), 0, timeout)
     yield Site(log, writer, database)
     writer.close()
     readmodel.close()
@@ -144,7 +144,7 @@ def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
 
 def test_whoever_was_told_that_nothing_is_known_yet_gets_an_outcome_later(tmp_path: Path) -> None:
     address = new_log("nats")
-    with sited(Silent(read_address(address)), tmp_path, patience=0.2) as site:
+    with sited(Silent(read_address(address)), tmp_path, timeout=0.2) as site:
         (one,) = site.enqueue("one")
         assert isinstance(one.wait().error, Unknown)
         with closing(JetStreamLog(read_address(address))) as other:
@@ -162,7 +162,7 @@ def test_an_append_in_doubt_is_looked_after_also_while_something_else_is_done(
     with sited(Silent(read_address(new_log("nats"))), tmp_path) as site:
         (one,) = site.enqueue("one")
         # The first look comes while this keeps the writer busy; nobody sends anything afterwards.
-        site.writer.between(lambda _: gevent.idle())
+        site.writer.run_between_commits(lambda _: gevent.idle())
         site.log.speaks = True
         assert one.wait().revision == 1
 
@@ -179,7 +179,7 @@ def test_what_is_finished_apart_keeps_its_order_where_one_of_it_is_in_doubt(
             raise ZeroDivisionError
         if len(refused) == 1:
             refused.append(transactions)
-            raise Unsettled("nobody answers")
+            raise AppendIndeterminate("nobody answers")
         append(transactions, expected)
 
     monkeypatch.setattr(site.log, "append", failing)

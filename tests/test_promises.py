@@ -13,18 +13,18 @@ from gevent.event import Event
 
 from signalbox.server.cluster import node_writer
 from signalbox.server.cluster.node_writer import NodeWriter
-from signalbox.server.engines.base import Unsettled
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.data_dir import STORE_FILE
-from signalbox.server.write.pending import Waiting
+from signalbox.server.write.pending_attempt import PendingAttempt
 from support.any_engine import NodeStore
 from support.brokers import new_log
 from support.harness import Server
 from support.nodes import KINDS, LOST, Site, post, until
 from support.silent_log import (
-    PATIENCE,
     SECONDS,
+    TIMEOUT,
     Announced,
     Silence,
     sent,
@@ -42,7 +42,7 @@ def address(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
-    with NodeStore(tmp_path / "signalbox.db", address, PATIENCE) as made:
+    with NodeStore(tmp_path / "signalbox.db", address, TIMEOUT) as made:
         yield made
 
 
@@ -65,7 +65,7 @@ def left_by(store: NodeStore) -> Path:
 @contextmanager
 def after_a_crash(store: NodeStore, address: str) -> Iterator[NodeStore]:
     """Another server on what it would leave."""
-    with NodeStore(left_by(store) / "signalbox.db", address, PATIENCE) as again:
+    with NodeStore(left_by(store) / "signalbox.db", address, TIMEOUT) as again:
         yield again
 
 
@@ -74,7 +74,7 @@ def in_the_log(store: NodeStore) -> list[str]:
 
 
 def assert_nothing_is_in_doubt(store: NodeStore) -> None:
-    store.writer.between(lambda _: None)
+    store.writer.run_between_commits(lambda _: None)
     assert store.readmodel.in_doubt() == []
 
 
@@ -195,19 +195,19 @@ def test_nothing_is_promised_before_the_promise_is_kept(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
-    waits_on, left = Event(), NodeWriter._patience_left  # noqa: SLF001 - 0 where one is told
+    waits_on, left = Event(), NodeWriter._seconds_left  # noqa: SLF001 - 0 where one is told
 
-    def look(writer: NodeWriter, waiting: Waiting) -> float:
+    def look(writer: NodeWriter, waiting: PendingAttempt) -> float:
         if (seconds := left(writer, waiting)) == node_writer.KEEPING_SECONDS:
             waits_on.set()
         return seconds
 
     def slowly(_transactions: Sequence[Transaction], _expected: int) -> None:
         assert waits_on.wait(SECONDS)
-        raise Unsettled("nobody answers")
+        raise AppendIndeterminate("nobody answers")
 
-    monkeypatch.setattr(NodeWriter, "_patience_left", look)
-    with NodeStore(tmp_path / STORE_FILE, address, PATIENCE) as store:
+    monkeypatch.setattr(NodeWriter, "_seconds_left", look)
+    with NodeStore(tmp_path / STORE_FILE, address, TIMEOUT) as store:
         Silence(store, monkeypatch)
         monkeypatch.setattr(store.log, "append", slowly)
         told_unknown(store, "doubt")

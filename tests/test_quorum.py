@@ -9,8 +9,8 @@ import pytest
 
 from signalbox.server.engines import hosts
 from signalbox.server.engines.address import Address, read_address
-from signalbox.server.engines.base import Foundation, Standing
-from signalbox.server.engines.hosts import CutOff, Hosts
+from signalbox.server.engines.base import LogMetadata, LogStatus
+from signalbox.server.engines.hosts import Hosts, Partitioned
 from signalbox.server.engines.jetstream import quorum
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
@@ -58,7 +58,7 @@ def test_a_leader_that_a_majority_follows_is_believed(answer: Answer) -> None:
     ids=["cut off", "heard nobody yet", "two of five", "one of two", "no leader"],
 )
 def test_who_has_no_majority_is_not_believed(answer: Answer, problem: str) -> None:
-    with pytest.raises(CutOff, match=problem):
+    with pytest.raises(Partitioned, match=problem):
         check_majority(answer, "there")
 
 
@@ -95,20 +95,20 @@ def test_what_was_held_up_and_comes_at_once_confirms_nothing(
 ) -> None:
     monkeypatch.setattr(quorum, "LONGEST_SECONDS", 1.2)
     leader = Leader(told(0.1, 60), [0, 0.3, 0.31, 0.32], [])
-    with pytest.raises(CutOff, match="too few of its servers answer"):
+    with pytest.raises(Partitioned, match="too few of its servers answer"):
         asyncio.run(confirmed(leader.ask, "there"))
 
 
 def test_another_leadership_meanwhile_confirms_nothing() -> None:
     leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [], since="now")
-    with pytest.raises(CutOff, match="another leader"):
+    with pytest.raises(Partitioned, match="another leader"):
         asyncio.run(confirmed(leader.ask, "there"))
 
 
 # Of several servers.
 
 ADDRESS = read_address("nats://one,two,three/team")
-STANDING = Standing(Foundation("store"), 7, "durable", True)
+STANDING = LogStatus(LogMetadata("store"), 7, "durable", True)
 
 
 class Servers:
@@ -118,11 +118,11 @@ class Servers:
         self.state: dict[str, str] = {}
         self.asked: list[str] = []
 
-    def join(self, one: Address) -> Standing:
+    def join(self, one: Address) -> LogStatus:
         ((host, _),) = one.hosts
         self.asked.append(host)
         if state := self.state.get(host):
-            raise (CutOff if state == "cut off" else Unavailable)(f"{host} is {state}.")
+            raise (Partitioned if state == "cut off" else Unavailable)(f"{host} is {state}.")
         return STANDING
 
     def joined(self, known: Hosts) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.engines.redis.connection import SECONDS
 from signalbox.server.engines.redis.log import RedisLog
 from signalbox.server.model.errors import StoreError, Unavailable
@@ -61,7 +61,7 @@ def test_an_append_whose_answer_is_lost_is_unsettled_and_conflicts_with_itself(
     with once(lambda: log.append(transactions(2, 4), 1)) as append:
         assert proxy.held.wait(NOTICED)  # the server has answered
         proxy.cut()
-        assert isinstance(append.error(), Unsettled)
+        assert isinstance(append.error(), AppendIndeterminate)
     proxy.mend()
     with pytest.raises(LogConflict) as caught:
         log.append(transactions(2, 4), 1)
@@ -76,7 +76,7 @@ def test_an_append_that_never_arrives_is_unsettled_and_may_be_tried_again(
     with once(lambda: log.append([transaction(2)], 1)) as append:
         assert proxy.held.wait(NOTICED)
         proxy.cut()
-        assert isinstance(append.error(), Unsettled)
+        assert isinstance(append.error(), AppendIndeterminate)
     proxy.mend()
     log.append([transaction(2)], 1)
     assert log.read(0, 10) == transactions(1, 2)
@@ -85,7 +85,7 @@ def test_an_append_that_never_arrives_is_unsettled_and_may_be_tried_again(
 def test_a_late_answer_is_never_taken_for_that_of_another_call(log: RedisLog, proxy: Proxy) -> None:
     proxy.hold("client")
     began = monotonic()
-    with pytest.raises(Unsettled):
+    with pytest.raises(AppendIndeterminate):
         log.append([transaction(2)], 1)
     assert monotonic() - began < NOTICED
     proxy.release()
@@ -101,7 +101,7 @@ def test_an_append_that_arrives_after_it_was_given_up_follows_nobody_else(
     log: RedisLog, server: RedisServer, proxy: Proxy
 ) -> None:
     proxy.hold("server")
-    with pytest.raises(Unsettled):
+    with pytest.raises(AppendIndeterminate):
         log.append([transaction(2, '"late"')], 1)
     with joined(server.url) as other:
         other.append([transaction(2, '"first"')], 1)
@@ -117,9 +117,9 @@ def test_without_a_connection_nothing_was_written(log: RedisLog, proxy: Proxy) -
         lambda: log.append([transaction(2)], 1),
         lambda: log.read(0, 1),
         log.last_revision,
-        lambda: log.tell(b"x"),
+        lambda: log.publish(b"x"),
         lambda: next(log.follow(1)),
-        lambda: next(log.hear()),
+        lambda: next(log.subscribe()),
     )
     for call in calls:
         with pytest.raises(Unavailable) as caught:
@@ -148,7 +148,7 @@ def listeners(log: RedisLog, server: RedisServer) -> list[Background[object]]:
     """A follower and a hearer, at work."""
     follower: Background[object] = Background(iter(log.follow(0)))
     follower.until(len)
-    hearer: Background[object] = Background(iter(log.hear()))
+    hearer: Background[object] = Background(iter(log.subscribe()))
     with admin(server) as at:
         while at.pubsub_numsub("{log}:told") != [(b"{log}:told", 1)]:
             pass
@@ -203,7 +203,7 @@ def test_closing_leaves_an_append_that_is_under_way_unsettled(log: RedisLog, pro
         assert proxy.held.wait(NOTICED)
         began = monotonic()
         log.close()
-        assert isinstance(append.error(), Unsettled)
+        assert isinstance(append.error(), AppendIndeterminate)
     assert monotonic() - began < SECONDS
     proxy.release()
     assert log.connect(None).revision == 2
@@ -241,7 +241,7 @@ def test_with_fsync_before_every_answer_kill_9_loses_nothing_that_was_acknowledg
             while len(acknowledged) < goal:
                 pass
             server.kill()
-            assert isinstance(appender.error(), (Unsettled, Unavailable))
+            assert isinstance(appender.error(), (AppendIndeterminate, Unavailable))
         server.start()
         found = log.connect(OURS).revision
         # What was under way is there as a whole or not at all.

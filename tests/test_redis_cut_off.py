@@ -15,12 +15,12 @@ from support.nodes import (
     TOO_LARGE,
     Site,
     address_at,
+    log_status,
     lost,
     post,
     reach,
     refused_start,
     regained,
-    standing,
     status,
     until,
 )
@@ -142,12 +142,12 @@ def test_a_log_that_stops_being_durable_is_told_so_and_takes_nothing_where_that_
         strict, lenient = site.node("--require-durable"), site.node()
         strict.set("k", 1)
         at.config_set("appendonly", "no")
-        until(lambda: not standing(strict)["durable"] and not standing(lenient)["durable"])
+        until(lambda: not log_status(strict)["durable"] and not log_status(lenient)["durable"])
         told = post(strict, "set", key="k", value=2)
         assert (told["status"], told["code"]) == ("rejected", "unavailable")
         assert "not durable: no append-only file" in told["message"]
-        assert "--require-durable" in str(standing(strict)["problem"])
-        assert standing(strict)["connected"] is True
+        assert "--require-durable" in str(log_status(strict)["problem"])
+        assert log_status(strict)["connected"] is True
         last = lenient.set("k", 3)["revision"]
         reach(last, strict)
         told = status(strict)
@@ -155,9 +155,9 @@ def test_a_log_that_stops_being_durable_is_told_so_and_takes_nothing_where_that_
         foot = views.foot(engine=told, revision=last, keys=1, rate=None)
         assert "<b>Nothing is written.</b> The log at" in foot
         at.config_set("appendonly", "yes")
-        until(lambda: standing(strict)["durable"])
+        until(lambda: log_status(strict)["durable"])
         assert strict.set("k", 4)["revision"] == last + 1
-        assert standing(strict)["problem"] is None
+        assert log_status(strict)["problem"] is None
 
 
 def test_a_server_that_comes_back_less_durable_is_followed_and_takes_nothing(
@@ -173,7 +173,7 @@ def test_a_server_that_comes_back_less_durable_is_followed_and_takes_nothing(
         lost(node)
         with RedisServer(server.folder, "--appendonly", "yes", port=server.port):
             regained(node)
-            assert standing(node)["durable"] is False
+            assert log_status(node)["durable"] is False
             assert post(node, "set", key="k", value=2)["code"] == "unavailable"
             assert node.stop() == 0
             assert "--require-durable" in refused_start(node.data_dir, "--require-durable")

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import trustme
 
-from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.model.errors import StoreError, Unavailable
 from support.redis_logs import (
     OURS,
@@ -77,8 +77,8 @@ def test_durability_is_told_as_the_server_is_set(
         RedisServer(tmp_path, *settings) as server,
         closing(log_at(server.url, options=options)) as log,
     ):
-        standing = log.connect(OURS)
-    assert (standing.durability, standing.is_durable) == (phrase, is_durable)
+        log_status = log.connect(OURS)
+    assert (log_status.durability, log_status.is_durable) == (phrase, is_durable)
 
 
 def test_with_replicas_it_is_told_how_many_must_have_what_is_accepted(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_with_replicas_it_is_told_how_many_must_have_what_is_accepted(tmp_path: 
         for wait, replica in (("0,1", one), ("1,2", two)):
             replica.replicates(master)
             with closing(log_at(master.url, options=f"&wait={wait}")) as log:
-                standing = log.connect(OURS)
-            told[wait] = (standing.durability, standing.is_durable)
+                log_status = log.connect(OURS)
+            told[wait] = (log_status.durability, log_status.is_durable)
     assert told == {
         "0,1": ("a replica before acknowledged", True),
         "1,2": ("on disk and 2 replicas before acknowledged", True),
@@ -137,7 +137,7 @@ def test_an_append_that_a_replica_lacks_is_unsettled_until_the_replica_has_it(
         with joined(master.url, options="&wait=0,1") as log:
             with admin(replica) as at:
                 at.replicaof("NO", "ONE")
-            with pytest.raises(Unsettled):
+            with pytest.raises(AppendIndeterminate):
                 log.append([transaction(1)], 0)
             with pytest.raises(LogConflict):
                 log.append([transaction(1)], 0)
@@ -157,7 +157,7 @@ def test_an_append_whose_server_stops_keeping_a_file_meanwhile_is_unsettled(
         joined(server.url, options="&wait=1,0") as log,
     ):
         at.config_set("appendonly", "no")
-        with pytest.raises(Unsettled):
+        with pytest.raises(AppendIndeterminate):
             log.append([transaction(1)], 0)
         assert log.read(0, 1) == [transaction(1)]
 
@@ -212,7 +212,7 @@ def test_a_user_who_may_do_no_more_than_the_log_needs_is_let_in(tmp_path: Path) 
         with joined(f"redis://log:{SECRET}@127.0.0.1:{server.port}", "team", "&wait=1,0") as log:
             log.append(transactions(1, 3), 0)
             assert [one.revision for one in next(log.follow(0))] == [1, 2, 3]
-            log.tell(b"x")
+            log.publish(b"x")
 
 
 # Encrypted.
@@ -242,7 +242,7 @@ def test_an_encrypted_log_is_joined_with_certificates(tmp_path: Path, encrypted:
     given = "".join(f"&{name}={tmp_path}/{name}.pem" for name in ("ca", "cert", "key"))
     with joined(encrypted, options=given) as log:
         log.append(transactions(1, 3), 0)
-        with Background(log.follow(0)) as follower, Background(log.hear()) as hearer:
+        with Background(log.follow(0)) as follower, Background(log.subscribe()) as hearer:
             follower.until(lambda pieces: flat(pieces) == [1, 2, 3])
             log.close()
             for each in (follower, hearer):

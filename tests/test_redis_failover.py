@@ -12,12 +12,12 @@ from support.nodes import (
     Site,
     address_at,
     assert_equal_when_ended,
+    log_status,
     lost,
     post,
     reach,
     refused_start,
     regained,
-    standing,
     until,
 )
 from support.redis_server import AT_ONCE, RedisServer
@@ -58,7 +58,7 @@ def test_nodes_go_on_at_the_replica_that_was_promoted(
 ) -> None:
     with site_at(tmp_path, "1,1", master, replica) as site:
         one, other = site.nodes(2)
-        assert standing(one)["durable"]
+        assert log_status(one)["durable"]
         for number in range(1, 4):
             one.set("k", number)
         reach(3, other)

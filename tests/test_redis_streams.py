@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from signalbox.server.engines.base import Foundation, LogConflict, nothing_known
+from signalbox.server.engines.base import LogConflict, LogMetadata, nothing_applied
 from signalbox.server.engines.redis.log import PIECE_BYTES, RedisLog
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import encode
@@ -63,16 +63,16 @@ def test_of_many_who_found_a_log_at_once_all_get_the_same_foundation(
     with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
         logs = [stack.enter_context(closing(log_at(server.url, name))) for _ in range(8)]
         standings = pool.map(
-            lambda each: each[1].connect(Foundation(f"store-{each[0]}")), enumerate(logs)
+            lambda each: each[1].connect(LogMetadata(f"store-{each[0]}")), enumerate(logs)
         )
-        assert len({standing.foundation.store for standing in standings}) == 1
+        assert len({log_status.metadata.store for log_status in standings}) == 1
 
 
 def test_a_foundation_comes_back_whole(server: RedisServer, name: str) -> None:
-    given = Foundation("ä-store", (("a.b", 7, 1_700_000_000_000),))
+    given = LogMetadata("ä-store", (("a.b", 7, 1_700_000_000_000),))
     with closing(log_at(server.url, name)) as first, closing(log_at(server.url, name)) as other:
-        assert first.connect(given).foundation == given
-        assert other.connect(None).foundation == given
+        assert first.connect(given).metadata == given
+        assert other.connect(None).metadata == given
 
 
 def test_whoever_founds_nothing_finds_nothing_and_leaves_nothing(
@@ -200,7 +200,7 @@ def test_an_entry_with_an_odd_id_is_noticed_by_whoever_writes_and_reads(
         other.connect(None)
     follow = log.follow(0)
     assert flat([next(follow)]) == [1, 2, 3]
-    for known in (nothing_known, lambda: 4):
+    for known in (nothing_applied, lambda: 4):
         with pytest.raises(StoreError, match="revision 4 is no transaction"):
             list(log.follow(3, known))
 
@@ -230,7 +230,7 @@ def test_a_log_that_was_removed_takes_nothing_and_gives_nothing(
         at.delete(f"{{{name}}}:log", f"{{{name}}}:meta")
         if is_founded_again:
             with closing(log_at(server.url, name)) as other:
-                other.connect(Foundation("another"))
+                other.connect(LogMetadata("another"))
                 other.append(transactions(1, 3), 0)
         assert isinstance(follower.error(), Unavailable)
     calls = (lambda: log.append([transaction(4)], 3), lambda: log.read(0, 1), log.last_revision)
@@ -285,11 +285,11 @@ def test_what_is_told_is_heard_by_all_who_listen(
 ) -> None:
     channel = f"{{{name}}}:told"
     with joined(server.url, name) as other:
-        listeners = [Background(each.hear()) for each in (log, other)]
+        listeners = [Background(each.subscribe()) for each in (log, other)]
         while dict(at.pubsub_numsub(channel))[channel.encode()] < 2:
             pass
-        log.tell(b"\x00one")
-        other.tell(b"two")
+        log.publish(b"\x00one")
+        other.publish(b"two")
         for listener in listeners:
             assert sorted(listener.until(lambda heard: len(heard) == 2)) == [b"\x00one", b"two"]
         log.close()

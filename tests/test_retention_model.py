@@ -65,19 +65,21 @@ class Past:
             lambda reader: retention.would_remove(reader, wanted)
         )
         before = self.counts()
-        self.store.writer.between(lambda writer: retention.publish(writer, wanted))
+        self.store.writer.run_between_commits(lambda writer: retention.publish(writer, wanted))
         self.check()
         for prefix in self.store.readmodel.in_thread(retention.unfinished):
             while self.step(prefix):
                 if self.random.random() < 0.1:
                     self.check()
-        self.store.writer.between(retention.tidy)
+        self.store.writer.run_between_commits(retention.tidy)
         gone = [one - other for one, other in zip(before, self.counts(), strict=True)]
         assert gone == [sum(one.changes for one in foretold.values()), foretold[""].transactions]
 
     def step(self, prefix: str) -> int:
         size, done = self.random.randrange(1, 25), list[retention.Step]()
-        self.store.writer.between(lambda writer: done.append(retention.step(writer, prefix, size)))
+        self.store.writer.run_between_commits(
+            lambda writer: done.append(retention.step(writer, prefix, size))
+        )
         return done[0].seen
 
     def counts(self) -> list[int]:
@@ -150,7 +152,7 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
     past.run(type="set", key="a.x", value=3)
     now = int(past.store.clock() * 1000)
     wanted = past.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
-    past.store.writer.between(lambda writer: retention.publish(writer, wanted))
+    past.store.writer.run_between_commits(lambda writer: retention.publish(writer, wanted))
     while past.step("a."):
         pass
     for command in (

@@ -16,7 +16,7 @@ from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
 from support.local_store import Store
 from support.raw_http import assert_sound
-from support.silent_log import PATIENCE, Silence
+from support.silent_log import TIMEOUT, Silence
 from test_disk_full import mount, small_disk
 
 NAME = "signalbox.db"
@@ -115,7 +115,7 @@ def test_what_is_kept_goes_to_deletions_alone(disk: Path, kind: str) -> None:
 def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
     disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with NodeStore(disk / NAME, new_log(kind), PATIENCE) as store:
+    with NodeStore(disk / NAME, new_log(kind), TIMEOUT) as store:
         fill(store)
         Silence(store, monkeypatch)
         doubtful = store.run(type="delete_prefix", prefix="small.3.", id="doubt")

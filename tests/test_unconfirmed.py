@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import judged
 from signalbox.server.model.outcomes import Outcome
@@ -30,7 +30,7 @@ def store(
 
 
 def refuse(*_: Any) -> Any:
-    raise CutOff("The server may be cut off.")
+    raise Partitioned("The server may be cut off.")
 
 
 @pytest.fixture

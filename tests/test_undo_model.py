@@ -14,7 +14,7 @@ from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.errors import Conflict, NothingToUndo, TooLarge
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.write.group_commit import Group
+from signalbox.server.write.group_commit import GroupCommit
 from support.local_store import Store
 from support.time_model import ACTORS, COMMANDS, History, State, state_of
 
@@ -167,7 +167,7 @@ def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:
     with Store() as store:
         store.set(a="x" * 500)
         store.set(a=1)
-        group = Group(store.readmodel, at=0, max_bytes=300)
+        group = GroupCommit(store.readmodel, at=0, max_bytes=300)
         group.add(read_attempt({"type": "undo", "dry_run": True}, "tester", "wish"))
         assert isinstance(group.outcomes[0].error, TooLarge)
         assert group.outcomes[0].effects is None

@@ -20,8 +20,8 @@ from signalbox.server.model.events import Transaction
 from support.any_engine import NodeStore, full
 from support.brokers import new_log
 from support.silent_log import (
-    PATIENCE,
     SECONDS,
+    TIMEOUT,
     Announced,
     Silence,
     sent,
@@ -37,7 +37,7 @@ def address(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
-    with NodeStore(tmp_path / "signalbox.db", address, PATIENCE) as made:
+    with NodeStore(tmp_path / "signalbox.db", address, TIMEOUT) as made:
         yield made
 
 
@@ -122,13 +122,13 @@ def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
     with monkeypatch.context() as patched:
         patched.setattr(store.readmodel, "settle", refusing)
         sender = gevent.spawn(sent(store, "doubt").wait)
-        sender.join(2 * PATIENCE)
+        sender.join(2 * TIMEOUT)
         assert not sender.ready()
         silence.deliver()
         silence.end()
         assert sender.get(timeout=SECONDS).error is None
         assert announced.outcome("doubt")["status"] == "accepted"
-    store.writer.between(lambda _: None)
+    store.writer.run_between_commits(lambda _: None)
     assert store.readmodel.in_doubt() == []
 
 
@@ -228,7 +228,7 @@ def test_however_long_deciding_takes_it_is_not_the_engine_that_does_not_answer(
     batch = Batch(lines, True, room(store.writer.max_bytes))
 
     def slowly(state: State) -> Changes:
-        gevent.sleep(3 * PATIENCE)
+        gevent.sleep(3 * TIMEOUT)
         return batch.decide(state)
 
     attempt = Attempt("slow-1", "me", "import", b"f", None, decide=slowly, touches=batch.keys)

@@ -9,7 +9,7 @@ from signalbox.server.engines.address import Address, read_address
 from signalbox.server.engines.base import SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError
-from signalbox.server.runtime.threads import aside
+from signalbox.server.runtime.threads import run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.store.database import AWAITED, Database
 
@@ -33,7 +33,7 @@ def join(
     wanted = settings.engine or followed or awaited or "sqlite"
     if wanted not in ("sqlite", "memory"):
         address = read_address(wanted)
-        replica = SqliteEngine(database, blocking, aside)
+        replica = SqliteEngine(database, blocking, run_in_background)
         shared = shared_log(address)
         shared.requires_durable = settings.require_durable
         return Node(shared, address, database, replica, clock)

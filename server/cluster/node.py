@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import Foundation, SharedLog, Standing, weakness
+from signalbox.server.engines.base import LogMetadata, LogStatus, SharedLog, not_durable_message
 from signalbox.server.engines.replicated import Replicated
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
@@ -40,7 +40,7 @@ UNTOLD: Final = 10_000
 """Outcomes that wait to be told to other nodes; beyond, the oldest are dropped."""
 
 
-class Told(msgspec.Struct, array_like=True):
+class OutcomeMessage(msgspec.Struct, array_like=True):
     """An outcome that is not in the log, as nodes tell each other: lossy, in MessagePack."""
 
     node: str
@@ -84,7 +84,7 @@ class Node:
         self._connected = Event()
         self._is_current = Event()
         self._end = 0
-        self._untold: deque[Told] = deque(maxlen=UNTOLD)
+        self._untold: deque[OutcomeMessage] = deque(maxlen=UNTOLD)
         self._has_untold = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
         self.id = database.own_id()
@@ -139,33 +139,33 @@ class Node:
             )
         try:
             if self._followed is None:
-                standing = self._begin()
+                status = self._begin()
             else:
-                standing = self._log.connect(None)
-                self._check(standing)
+                status = self._log.connect(None)
+                self._check(status)
         except Unavailable as error:
             self._lose(error)
         else:
-            if self._log.requires_durable and not standing.is_durable:
-                raise StoreError(weakness(self.address, standing))
+            if self._log.requires_durable and not status.is_durable:
+                raise StoreError(not_durable_message(self.address, status))
             self._remember()
-            self._gain(standing)
+            self._gain(status)
 
-    def _begin(self) -> Standing:
+    def _begin(self) -> LogStatus:
         """Let a new data directory follow the log; until it does, the folder remembers which."""
         self._database.set_meta(AWAITED, self._text)
         try:
-            standing = self._log.connect(Foundation(self._store))
+            status = self._log.connect(LogMetadata(self._store))
         except (Unavailable, StoreError) as error:
             raise StoreError(
                 f"{error} This new data directory waits for that log: start it again when it is "
                 "there, or with another --engine."
             ) from error
-        found = standing.foundation
+        found = status.metadata
         self._database.follow(found.store, self._text, found.horizons)
         self._store = found.store
-        self._check(standing)
-        return standing
+        self._check(status)
+        return status
 
     def _remember(self) -> None:
         """This data directory follows that log from now on."""
@@ -177,17 +177,17 @@ class Node:
         assert self._database.path is not None
         return command_line(self._database.path.parent, "migrate", "--to", self.address)
 
-    def _check(self, standing: Standing) -> None:
+    def _check(self, status: LogStatus) -> None:
         """Raises `StoreError` unless the replica is an early part of the log."""
         revision = log.last_revision(self._reader)
-        if standing.foundation.store != self._store:
+        if status.metadata.store != self._store:
             raise StoreError(
-                f"The log at {self.address} is that of store {standing.foundation.store}; this "
+                f"The log at {self.address} is that of store {status.metadata.store}; this "
                 f"data directory follows store {self._store}. Nothing was merged: use another "
                 "--data-dir."
             )
-        if standing.revision < revision:
-            where = f"ends at revision {standing.revision}, and this replica has {revision}"
+        if status.revision < revision:
+            where = f"ends at revision {status.revision}, and this replica has {revision}"
             if self._followed != self._text:
                 raise StoreError(
                     f"The log at {self.address} {where}: bring the rest there before you follow "
@@ -196,11 +196,11 @@ class Node:
             raise StoreError(
                 f"The log at {self.address} has lost what it had: it {where}. Nothing was merged."
             )
-        self._compare(max(revision, 1), standing)
+        self._compare(max(revision, 1), status)
 
-    def _compare(self, revision: int, standing: Standing) -> None:
+    def _compare(self, revision: int, status: LogStatus) -> None:
         """The newest transaction of the replica, or the first of all, must be what the log has."""
-        if not standing.revision:
+        if not status.revision:
             return
         theirs = next(iter(self._log.read(revision - 1, 1)), None)
         self._log.read(revision, 1)  # what comes next must be something that we understand
@@ -215,21 +215,21 @@ class Node:
 
     # How it stands.
 
-    def _gain(self, standing: Standing) -> None:
-        self._note(standing)
-        self._end = standing.revision
+    def _gain(self, status: LogStatus) -> None:
+        self._note(status)
+        self._end = status.revision
         if self._is_followed:
             self.problem = self.stale_since = None
         self._connected.set()
 
-    def _note(self, standing: Standing) -> bool:
+    def _note(self, status: LogStatus) -> bool:
         """Tell from now on how durable the log is; whether that is another durability."""
         before = self.engine.durability
-        self.engine.durability = standing.durability
-        self.is_durable = standing.is_durable
-        is_weak = self._log.requires_durable and not standing.is_durable
-        self._weakness = weakness(self.address, standing) if is_weak else None
-        return standing.durability != before
+        self.engine.durability = status.durability
+        self.is_durable = status.is_durable
+        is_weak = self._log.requires_durable and not status.is_durable
+        self._weakness = not_durable_message(self.address, status) if is_weak else None
+        return status.durability != before
 
     def _lose(self, error: Exception) -> None:
         self.problem = sentence(error)
@@ -284,7 +284,7 @@ class Node:
             if not was_followed:
                 was_followed, self.problem, self.stale_since = True, None, None
                 self._feed.wake()
-            if self._log.standing and self._note(self._log.standing):
+            if self._log.status and self._note(self._log.status):
                 print(f"The log at {self.address}: {self.engine.durability}.", file=sys.stderr)
                 self._feed.wake()
             if piece:
@@ -296,11 +296,11 @@ class Node:
             self._is_current.set()
 
     def _connect(self) -> None:
-        standing = self._log.connect(None)
-        self._check(standing)
+        status = self._log.connect(None)
+        self._check(status)
         if self._followed != self._text:
-            self._writer.between(lambda _: self._remember())
-        self._gain(standing)
+            self._writer.run_between_commits(lambda _: self._remember())
+        self._gain(status)
         self._feed.wake()
 
     # What is not in the log.
@@ -311,9 +311,9 @@ class Node:
                 self._untold.append(self._message(one))
                 self._has_untold.set()
 
-    def _message(self, one: Outcome) -> Told:
+    def _message(self, one: Outcome) -> OutcomeMessage:
         attempt, error = one.attempt, one.error.fields() if one.error else None
-        return Told(
+        return OutcomeMessage(
             self.id,
             attempt.id,
             attempt.actor,
@@ -332,7 +332,7 @@ class Node:
             self._has_untold.wait()
             while self._untold:
                 try:
-                    self._log.tell(msgspec.msgpack.encode(self._untold.popleft()))
+                    self._log.publish(msgspec.msgpack.encode(self._untold.popleft()))
                 except SignalboxError:
                     self._untold.clear()
             self._has_untold.clear()
@@ -341,7 +341,7 @@ class Node:
         while True:
             self._connected.wait()
             try:
-                for message in self._log.hear():
+                for message in self._log.subscribe():
                     self._understood(message)
             except SignalboxError:
                 gevent.sleep(FIRST_PAUSE)
@@ -349,11 +349,11 @@ class Node:
     def _understood(self, message: bytes) -> None:
         """What nobody here understands, such as what a newer Signalbox tells, is passed over."""
         try:
-            self._heard(msgspec.msgpack.decode(message, type=Told))
+            self._heard(msgspec.msgpack.decode(message, type=OutcomeMessage))
         except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError):
             print("What another node tells is not understood: is it newer?", file=sys.stderr)
 
-    def _heard(self, told: Told) -> None:
+    def _heard(self, told: OutcomeMessage) -> None:
         if told.node == self.id:
             if told.process == self._process:
                 return
@@ -368,7 +368,7 @@ class Node:
     def _give_up_id(self) -> None:
         """Where a copy of this data directory is a node that could not tell that it is one."""
         if self._double is None:
-            self._writer.between(lambda _: self._database.forget_meta("node"))
+            self._writer.run_between_commits(lambda _: self._database.forget_meta("node"))
             self._double = (
                 f"Another node is called {self.id} as well, from a copy of this data directory: "
                 "each of them gets a name of its own when it is started again."

@@ -14,8 +14,8 @@ import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
-from signalbox.server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, Promises
-from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, UnknownOutcomes
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.engines.replicated import Replicated
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import Attempt
@@ -30,11 +30,11 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.failures import sentence
-from signalbox.server.write.group_commit import Group
-from signalbox.server.write.pending import Patience, Waiting
+from signalbox.server.write.group_commit import GroupCommit
+from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
 from signalbox.server.write.writer import Writer
 
-PATIENCE_SECONDS: Final = 10.0
+TIMEOUT_SECONDS: Final = 10.0
 """How long a sender waits for an outcome."""
 PIECE: Final = 1_000
 """Transactions read from the log at once."""
@@ -55,7 +55,7 @@ JUDGED_SECONDS: Final = 1.0
 class NodeWriter(Writer):
     """See `Writer`. `receive` brings what the log has from other nodes.
 
-    `patience` is for how many seconds a sender waits.
+    `timeout` is for how many seconds a sender waits.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class NodeWriter(Writer):
         feed: Feed,
         clock: Callable[[], float],
         last_at: int,
-        patience: float,
+        timeout: float,
     ) -> None:
         self._log = engine
         self._arrived: deque[tuple[Sequence[Transaction], AsyncResult[None]]] = deque()
-        self._unsettled: tuple[Group, list[Waiting]] | None = None
+        self._unsettled: tuple[GroupCommit, list[PendingAttempt]] | None = None
         self._is_due = False
         self._conflicts = 0
         self._wrote_last = False
@@ -81,13 +81,13 @@ class NodeWriter(Writer):
         """Why an append is unsettled, while one is."""
         self.conflicts = 0
         """Appends that came second, since the start."""
-        self._patience = Patience(patience, self._give_up, self._patience_left)
-        self._short_patience = Patience(min(patience, JUDGED_SECONDS), self._give_up)
-        self._asked = -patience
+        self._timeout = Timeout(timeout, self._give_up, self._seconds_left)
+        self._short_timeout = Timeout(min(timeout, JUDGED_SECONDS), self._give_up)
+        self._asked = -timeout
         """When the engine was asked last, in seconds of `monotonic`."""
-        self._asking: Group | None = None
+        self._asking: GroupCommit | None = None
         """What has been sent for the first time, while its promises are not kept yet."""
-        self._promises = Promises(readmodel, feed)
+        self._promises = UnknownOutcomes(readmodel, feed)
         self._is_left_due = bool(self._promises.left)
         super().__init__(engine, readmodel, feed, clock, last_at)
         if self._is_left_due:
@@ -200,7 +200,7 @@ class NodeWriter(Writer):
             raise Unavailable(f"The log does not give what is behind revision {self.revision}.")
         return piece
 
-    def _commit(self, group: Group) -> None:
+    def _commit(self, group: GroupCommit) -> None:
         if not self._unsettled:
             self._asked, self._asking = monotonic(), group
         if not group.transactions and any(one.rests_on_state for one in group.outcomes):
@@ -213,15 +213,15 @@ class NodeWriter(Writer):
         self._conflicts = 0
         self._wrote_last = self._wrote_last or bool(group.transactions)
 
-    def _finish_apart(self, waiting: list[Waiting]) -> None:
+    def _finish_apart(self, waiting: list[PendingAttempt]) -> None:
         for place, one in enumerate(waiting):
             if self._unsettled:
                 self._requeue(waiting[place:])
                 return
             super()._finish_apart([one])
 
-    def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
-        if isinstance(error, Unsettled):
+    def _failed(self, group: GroupCommit, waiting: list[PendingAttempt], error: Exception) -> None:
+        if isinstance(error, AppendIndeterminate):
             self._unsettled = (group, waiting)
             self._promises.make(group, waiting)
             self._wake_later(0)
@@ -232,7 +232,7 @@ class NodeWriter(Writer):
             super()._failed(group, waiting, known)
 
     def _without(
-        self, group: Group, waiting: Sequence[Waiting], error: SignalboxError
+        self, group: GroupCommit, waiting: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
         """What needs no commit rests on this replica, which may be behind the log by now."""
         outcomes = super()._without(group, waiting, error)
@@ -253,7 +253,7 @@ class NodeWriter(Writer):
             return False
         return True
 
-    def _decide_again(self, waiting: list[Waiting], end: int) -> None:
+    def _decide_again(self, waiting: list[PendingAttempt], end: int) -> None:
         """Somebody else was first: catch up, and let chance say who is next."""
         self.conflicts += 1
         self._conflicts += 1
@@ -264,7 +264,7 @@ class NodeWriter(Writer):
         except SignalboxError as error:
             self._refuse_all(error)
 
-    def _requeue(self, waiting: list[Waiting]) -> None:
+    def _requeue(self, waiting: list[PendingAttempt]) -> None:
         """Back to the front of the queue, also for those who gave up: they are owed an outcome."""
         for one in waiting:
             one.is_taken = False
@@ -274,9 +274,9 @@ class NodeWriter(Writer):
         while self._queue:
             one = self._queue.popleft()
             if one.is_owed or not one.gave_up:  # else it was told already
-                self.refuse(one, _untouched(error))
+                self.reject(one, _untouched(error))
 
-    def _settle(self, group: Group, waiting: list[Waiting]) -> None:
+    def _settle(self, group: GroupCommit, waiting: list[PendingAttempt]) -> None:
         """Find out what became of an append whose answer did not come.
 
         What of the group the log has, it has right behind the group's revision. While nothing
@@ -334,7 +334,7 @@ class NodeWriter(Writer):
         self._is_left_due = True
         self._work.set()
 
-    def _sort_out(self, group: Group, waiting: list[Waiting]) -> None:
+    def _sort_out(self, group: GroupCommit, waiting: list[PendingAttempt]) -> None:
         """Tell those whose transaction is in the log; decide the others again."""
         found = self._readmodel.transactions(group.expected, len(group.transactions))
         there = {(one.revision, one.id) for one in found}
@@ -354,7 +354,7 @@ class NodeWriter(Writer):
         self._is_due = True
         self._work.set()
 
-    def _let_go(self, waiting: list[Waiting]) -> None:
+    def _let_go(self, waiting: list[PendingAttempt]) -> None:
         """The server ends: what is in doubt stays so until a node reads the log."""
         self._unsettled = None
         for one in waiting:
@@ -364,23 +364,23 @@ class NodeWriter(Writer):
 
     # What senders are told that have waited for long enough, and what is owed to them then.
 
-    def _patience_with(self, attempt: Attempt) -> Patience:
+    def _timeout_for(self, attempt: Attempt) -> Timeout:
         """What is refused whatever the engine says need not wait for it."""
-        return self._short_patience if attempt.refusal else self._patience
+        return self._short_timeout if attempt.refusal else self._timeout
 
-    def _patience_left(self, waiting: Waiting) -> float:
+    def _seconds_left(self, waiting: PendingAttempt) -> float:
         """The engine is waited for, not this computer: what takes long to decide may do so.
 
         And nobody is promised an outcome before that promise is kept: the engine's answer to what
         is large may take longer. Nor is who sends the same again.
         """
-        seconds = self._patience.seconds
+        seconds = self._timeout.seconds
         left = seconds if self._is_deciding else self._asked + seconds - monotonic()
         asking = self._asking
         is_asked = asking and (waiting.is_taken or asking.has_same(waiting.attempt))
         return max(left, KEEPING_SECONDS) if is_asked else left
 
-    def _give_up(self, waiting: Waiting) -> Outcome:
+    def _give_up(self, waiting: PendingAttempt) -> Outcome:
         attempt = waiting.attempt.without_payload()
         outcome = Outcome(attempt, self._now(), self.revision)
         if attempt.refusal:
@@ -398,7 +398,7 @@ class NodeWriter(Writer):
         self._feed.note(outcome)
         return outcome
 
-    def _told_with_the_first(self, waiting: Waiting) -> Outcome:
+    def _told_with_the_first(self, waiting: PendingAttempt) -> Outcome:
         """Sent again while the first is in doubt: one id has one outcome, which comes later."""
         attempt = waiting.attempt.without_payload()
         error = Unknown(IN_DOUBT.format(attempt.id))
@@ -410,7 +410,7 @@ class NodeWriter(Writer):
         self,
         transactions: Sequence[Transaction],
         outcomes: Sequence[Outcome],
-        waiting: Sequence[Waiting],
+        waiting: Sequence[PendingAttempt],
     ) -> None:
         told = []
         for one, outcome in zip(waiting, outcomes, strict=True):
@@ -419,7 +419,7 @@ class NodeWriter(Writer):
                 one.settle(self._told_with_the_first(one))
             else:
                 told.append((one, outcome))
-        now = [(one, outcome) for one, outcome in told if not Promises.is_late(one, outcome)]
+        now = [(one, outcome) for one, outcome in told if not UnknownOutcomes.is_late(one, outcome)]
         super()._tell(transactions, [outcome for _, outcome in now], [one for one, _ in now])
         self._promises.meet(told)
 

@@ -13,8 +13,8 @@ from signalbox.server.model.errors import Unavailable, Unknown
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.write.group_commit import Group
-from signalbox.server.write.pending import Waiting
+from signalbox.server.write.group_commit import GroupCommit
+from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
 UNWRITTEN: Final = "Nothing was written."
@@ -27,7 +27,7 @@ NEVER_WRITTEN: Final = (
 )
 
 
-class Promises:
+class UnknownOutcomes:
     """Those of a node. What an earlier process of it did not know when it ended is `left`."""
 
     def __init__(self, readmodel: ReadModel, feed: Feed) -> None:
@@ -35,12 +35,12 @@ class Promises:
         self._feed = feed
         self._unkept: list[tuple[Outcome, bool]] = []
         """Each with whether the streams are told of it once it is kept."""
-        self._made: dict[str, Waiting] = {}
+        self._made: dict[str, PendingAttempt] = {}
         """Those, kept or not, of which nothing is known yet, by the id of the command."""
         self.left = readmodel.in_doubt()
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
 
-    def make(self, group: Group, waiting: Sequence[Waiting]) -> None:
+    def make(self, group: GroupCommit, waiting: Sequence[PendingAttempt]) -> None:
         """Keep who may be told that the outcome comes later: this process may end before."""
         sent = {one.revision: one for one in group.transactions}
         for whose, one in zip(waiting, group.outcomes, strict=True):
@@ -51,7 +51,7 @@ class Promises:
                 self._unkept.append((doubt._replace(sent=what), False))
                 self._made[one.attempt.id] = whose
 
-    def meet(self, told: Iterable[tuple[Waiting, Outcome]]) -> None:
+    def meet(self, told: Iterable[tuple[PendingAttempt, Outcome]]) -> None:
         """What was promised, and is not kept with the commit, is kept behind it."""
         for one, outcome in told:
             is_late = self.is_late(one, outcome)
@@ -61,7 +61,7 @@ class Promises:
             if is_made:
                 del self._made[one.attempt.id]
 
-    def has_same(self, waiting: Waiting) -> bool:
+    def has_same(self, waiting: PendingAttempt) -> bool:
         """Whether what waits was sent before under its id, and nothing is known of that yet."""
         attempt = waiting.attempt
         made = self._made.get(attempt.id)
@@ -71,7 +71,7 @@ class Promises:
         return before is not None and before.fingerprint == attempt.fingerprint
 
     @staticmethod
-    def is_late(one: Waiting, outcome: Outcome) -> bool:
+    def is_late(one: PendingAttempt, outcome: Outcome) -> bool:
         """Whether streams are told only once it is kept, as what is in a commit is."""
         return one.is_owed and not outcome.needs_commit
 
@@ -115,9 +115,9 @@ class Promises:
             self._feed.publish((), late)
 
 
-def end_promises(readmodel: ReadModel, feed: Feed, writer: Writer) -> None:
+def reject_left_outcomes(readmodel: ReadModel, feed: Feed, writer: Writer) -> None:
     """Of a store that was a node's and has its log here now: what did not come never will."""
-    promises = Promises(readmodel, feed)
+    promises = UnknownOutcomes(readmodel, feed)
     promises.settle_left(writer.revision + 1)
     with suppress(Unavailable):  # as on a full disk: the next start tries again
-        promises.keep(lambda work: writer.between(lambda _: work()))
+        promises.keep(lambda work: writer.run_between_commits(lambda _: work()))

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from signalbox.server.model.events import Transaction
-from signalbox.server.runtime.failures import Told
+from signalbox.server.runtime.failures import ReadableError
 
 
 class LogConflict(Exception):
@@ -17,7 +17,7 @@ class LogConflict(Exception):
         self.actual = actual
 
 
-class Unsettled(Told):
+class AppendIndeterminate(ReadableError):
     """What was to be appended may be in the log or may not: the answer did not come."""
 
 
@@ -48,9 +48,9 @@ class Engine(Protocol):
         appends.
 
         Raises `LogConflict` where the log's last revision is not `expected`, `Unavailable` where
-        nothing could be written (then nothing was, and `also` left nothing behind), `Unsettled`
-        where that is not known, or where only the first of them were. The same append may be tried
-        again: nothing is ever there twice.
+        nothing could be written (then nothing was, and `also` left nothing behind),
+        `AppendIndeterminate` where that is not known, or where only the first of them were. The
+        same append may be tried again: nothing is ever there twice.
         """
 
     def read(self, after: int, limit: int) -> list[Transaction]:
@@ -60,7 +60,7 @@ class Engine(Protocol):
         """The newest revision of the log, 0 where it is empty."""
 
 
-class Foundation(msgspec.Struct, frozen=True):
+class LogMetadata(msgspec.Struct, frozen=True):
     """What a shared log is founded with and keeps as it is.
 
     `store` is the id of the store. `horizons` are prefix, revision and time in ms of those from
@@ -71,28 +71,27 @@ class Foundation(msgspec.Struct, frozen=True):
     horizons: tuple[tuple[str, int, int], ...] = ()
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LogStatus(msgspec.Struct, frozen=True):
     """What a shared log says of itself, on connecting and every few seconds.
 
     `durability` is one phrase for people. `is_durable` where `accepted` means that a disk or a
     quorum has it: fsync before the acknowledgement, or more than one copy.
     """
 
-    foundation: Foundation
+    metadata: LogMetadata
     revision: int
     durability: str
     is_durable: bool
 
 
-def weakness(where: str, standing: Standing) -> str:
+def not_durable_message(where: str, status: LogStatus) -> str:
     """What is told where less is promised than --require-durable demands."""
     return (
-        f"The log at {where} is not durable ({standing.durability}), which --require-durable "
-        "demands."
+        f"The log at {where} is not durable ({status.durability}), which --require-durable demands."
     )
 
 
-def nothing_known() -> int:
+def nothing_applied() -> int:
     """To follow a log for everything in it."""
     return 0
 
@@ -108,26 +107,26 @@ class SharedLog(Protocol):
     """Where it is, without secrets."""
     requires_durable: bool
     """Whether nothing is founded where `accepted` would mean less than a disk or a quorum."""
-    standing: Standing | None
+    status: LogStatus | None
     """As told last: on connecting, and every few seconds while it is followed."""
 
     @property
     def max_bytes(self) -> int | None:
         """Of one encoded transaction; known once connected."""
 
-    def connect(self, foundation: Foundation | None) -> Standing:
+    def connect(self, metadata: LogMetadata | None) -> LogStatus:
         """Connect anew, once, within some seconds; where there is no log yet, found one.
 
         Of several who found it at once, all get the one foundation that won. Of several addresses
         the first one that is not cut off itself. Raises `Unavailable` where there is none,
-        `StoreError` where what is there is no log of ours, or is none and `foundation` is None, or
+        `StoreError` where what is there is no log of ours, or is none and `metadata` is None, or
         lets nobody in with these credentials.
         """
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """As `Engine.append`: one round trip for all of them where the server can do that.
 
-        Raises `LogConflict`, `Unavailable`, `Unsettled` within some seconds.
+        Raises `LogConflict`, `Unavailable`, `AppendIndeterminate` within some seconds.
         """
 
     def read(self, after: int, limit: int) -> list[Transaction]:
@@ -147,7 +146,7 @@ class SharedLog(Protocol):
         """
 
     def follow(
-        self, after: int, known: Callable[[], int] = nothing_known
+        self, after: int, known: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
         """Everything above revision `after`, in order and without gaps, as it is appended.
 
@@ -159,10 +158,10 @@ class SharedLog(Protocol):
         server that is cut off from the others.
         """
 
-    def tell(self, message: bytes) -> None:
+    def publish(self, message: bytes) -> None:
         """Send `message` to all nodes that listen, this one included. May be lost."""
 
-    def hear(self) -> Iterator[bytes]:
+    def subscribe(self) -> Iterator[bytes]:
         """What nodes tell while this is iterated. Raises `Unavailable` when the connection ends."""
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final
 
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import Standing
+from signalbox.server.engines.base import LogStatus
 from signalbox.server.model.errors import Unavailable
 
 CUT_OFF_SECONDS: Final = 30.0
@@ -13,7 +13,7 @@ CUT_OFF_SECONDS: Final = 30.0
 mostly comes back, and who stays does not have to be found again by everybody at once."""
 
 
-class CutOff(Unavailable):
+class Partitioned(Unavailable):
     """A server that answers and may not know what the others have decided meanwhile."""
 
 
@@ -25,7 +25,7 @@ class Hosts:
         self._joined: int | None = None
         self._cut_off_since: float | None = None
 
-    def join(self, join: Callable[[Address], Standing]) -> Standing:
+    def join(self, join: Callable[[Address], LogStatus]) -> LogStatus:
         """What `join` makes of the first server that it can join.
 
         Raises `Unavailable` where there is none, and what else `join` raises.
@@ -34,14 +34,18 @@ class Hosts:
         problems: list[str] = []
         for place in (*range(first, number), *range(first)):
             try:
-                standing = join(self._address.at(place))
+                status = join(self._address.at(place))
             except Unavailable as error:
                 problems.append(str(error))
-                if isinstance(error, CutOff) and place == self._joined and self._may_come_back():
+                if (
+                    isinstance(error, Partitioned)
+                    and place == self._joined
+                    and self._may_come_back()
+                ):
                     break
             else:
                 self._joined, self._cut_off_since = place, None
-                return standing
+                return status
         raise Unavailable(" ".join(problems))
 
     def _may_come_back(self) -> bool:

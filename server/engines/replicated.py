@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from signalbox.server.engines.base import LogConflict, SharedLog, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Transaction
 
@@ -50,7 +50,7 @@ class Replicated:
             self._replica.append(transactions, expected, also, takes_long, publish)
         except Exception as error:
             if is_in_log:
-                raise Unsettled("The log has it, this node's replica has not.") from error
+                raise AppendIndeterminate("The log has it, this node's replica has not.") from error
             raise
 
     def receive(

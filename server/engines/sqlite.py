@@ -42,8 +42,9 @@ def nothing() -> None:
 
 
 class SqliteEngine:
-    """`blocking` runs what waits for the disk, in the server its native thread; `aside` runs what
-    nobody waits for.
+    """`blocking` runs what waits for the disk, in the server its native thread.
+
+    `in_background` runs what nobody waits for.
     """
 
     max_bytes = None
@@ -52,12 +53,12 @@ class SqliteEngine:
         self,
         database: Database,
         blocking: Callable[[Callable[[], None]], None] = directly,
-        aside: Callable[[Callable[[], None]], object] = directly,
+        in_background: Callable[[Callable[[], None]], object] = directly,
     ) -> None:
         self._database = database
         self._connection = database.writer
         self._blocking = blocking
-        self._aside = aside
+        self._in_background = in_background
         self._room = Room(database, blocking)
         self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
 
@@ -101,7 +102,7 @@ class SqliteEngine:
         finally:
             self._rollback()
         self._room.committed()
-        self._database.checkpoint_when_due(self._aside)
+        self._database.checkpoint_when_due(self._in_background)
 
     def _check_in_place(self) -> None:
         if problem := self._database.presence.problem():

@@ -63,7 +63,7 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
-    names = WindowNames(readmodel, writer.between)
+    names = WindowNames(readmodel, writer.run_between_commits)
     Shell(guard, readmodel, feed, streams, engine, data_dir, clock, names).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.migration.copying import Progress
 from signalbox.server.migration.places import PIECE, File, Log
 from signalbox.server.model.events import Transaction
@@ -68,8 +68,8 @@ def _replica(source: Log, last: int, path: Path, progress: Progress) -> Database
     connection = database.writer
     connection.pragma("synchronous", "OFF")
     connection.pragma("cache_size", -CACHE)
-    foundation: Foundation = source.foundation
-    database.follow(foundation.store, None, foundation.horizons)
+    metadata: LogMetadata = source.metadata
+    database.follow(metadata.store, None, metadata.horizons)
     after = 0
     while after < last and (piece := source.read(after, min(PIECE, last - after))):
         _take(connection, piece, after)
@@ -86,8 +86,8 @@ def _take(connection: apsw.Connection, piece: list[Transaction], after: int) -> 
 
 def _thinned(one: Log, other: Log) -> int:
     """Where both were thinned out alike, nothing may be missing."""
-    own = one.foundation.horizons
-    if set(own) == set(other.foundation.horizons):
+    own = one.metadata.horizons
+    if set(own) == set(other.metadata.horizons):
         return 0
     return max((revision for _, revision, _ in own), default=0)
 

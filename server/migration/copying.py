@@ -65,10 +65,10 @@ def copy(source: Log, target: Log, progress: Progress) -> int:
 def common(source: Log, target: Log) -> int:
     """Where `target` ends, which must be an early part of `source`. Raises `Conflict`."""
     end, revision = source.last_revision(), target.last_revision()
-    if source.foundation.store != target.foundation.store:
+    if source.metadata.store != target.metadata.store:
         raise Conflict(
-            f"{target.shown} has the store {target.foundation.store} already; "
-            f"{source.shown} is the store {source.foundation.store}. Nothing was copied."
+            f"{target.shown} has the store {target.metadata.store} already; "
+            f"{source.shown} is the store {source.metadata.store}. Nothing was copied."
         )
     if revision > end:
         raise Conflict(

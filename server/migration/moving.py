@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.migration.comparing import differences
 from signalbox.server.migration.copying import Progress, copy, measure
 from signalbox.server.migration.places import File, Log, Place, Remote, read_place
@@ -68,7 +68,7 @@ class Migration:
             self._from = self._open_source(stack)
             self._to = self._from
             if not self.is_there_already:
-                self._to = self._open(stack, self.to, self._from.foundation)
+                self._to = self._open(stack, self.to, self._from.metadata)
             self._stack = stack.pop_all()
         return self
 
@@ -111,7 +111,7 @@ class Migration:
         return Moved(
             self.source.shown,
             self.to.shown,
-            self._from.foundation.store,
+            self._from.metadata.store,
             self._revision,
             self._copied,
             self._problems,
@@ -164,26 +164,26 @@ class Migration:
                 f"{self._home.last_revision()}, can be moved instead: {instead}"
             ) from error
 
-    def _open(self, stack: ExitStack, place: Place, foundation: Foundation | None) -> Log:
+    def _open(self, stack: ExitStack, place: Place, metadata: LogMetadata | None) -> Log:
         opened: Log
         if place.address is not None:
-            opened = Remote(shared_log(place.address), foundation)
+            opened = Remote(shared_log(place.address), metadata)
             stack.callback(opened.close)
         elif place.folder == self._data_dir and self._home is not None:
-            if foundation is not None:
-                self._home.found(foundation)
+            if metadata is not None:
+                self._home.found(metadata)
             return self._home
         else:
             assert place.folder is not None
             if place.folder != self._data_dir:
                 stack.callback(own(place.folder).release)
-            opened = self._file(place.folder, foundation, place.shown)
+            opened = self._file(place.folder, metadata, place.shown)
             stack.callback(opened.close)
         return opened
 
-    def _file(self, folder: Path, foundation: Foundation | None, shown: str) -> File:
-        opened = File(folder, foundation, shown)
-        if foundation is not None and (followed := opened.database.meta("engine")):
+    def _file(self, folder: Path, metadata: LogMetadata | None, shown: str) -> File:
+        opened = File(folder, metadata, shown)
+        if metadata is not None and (followed := opened.database.meta("engine")):
             opened.close()
             raise StoreError(
                 f"{folder} is a replica of the log at {read_place(followed, folder).shown}. Choose "

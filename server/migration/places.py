@@ -7,7 +7,7 @@ from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from signalbox.server.engines.address import Address, AddressError, read_address
-from signalbox.server.engines.base import Foundation, SharedLog, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogMetadata, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
@@ -60,7 +60,7 @@ class Log(Protocol):
     def max_bytes(self) -> int | None: ...
 
     @property
-    def foundation(self) -> Foundation:
+    def metadata(self) -> LogMetadata:
         """Of the store that is there."""
 
     def last_revision(self) -> int: ...
@@ -83,14 +83,14 @@ class Log(Protocol):
 class Remote:
     """A log on a server. Its connection is made anew where it is lost."""
 
-    def __init__(self, shared: SharedLog, foundation: Foundation | None) -> None:
-        """Founds it where there is none and a `foundation` is given.
+    def __init__(self, shared: SharedLog, metadata: LogMetadata | None) -> None:
+        """Founds it where there is none and a `metadata` is given.
 
         Raises `StoreError`, `Unavailable`.
         """
         self._log = shared
         self.shown = shared.address
-        self.foundation = shared.connect(foundation).foundation
+        self.metadata = shared.connect(metadata).metadata
 
     @property
     def max_bytes(self) -> int | None:
@@ -124,7 +124,7 @@ class Remote:
         while True:
             try:
                 return work()
-            except (Unavailable, Unsettled) as error:
+            except (Unavailable, AppendIndeterminate) as error:
                 if monotonic() > end:
                     raise Unavailable(f"{error} Start it again to go on.") from error
                 sleep(PAUSE_SECONDS)
@@ -133,7 +133,7 @@ class Remote:
 
     def _reconnect(self) -> None:
         """Raises `StoreError` where another store has taken its place meanwhile."""
-        found, wanted = self._log.connect(None).foundation.store, self.foundation.store
+        found, wanted = self._log.connect(None).metadata.store, self.metadata.store
         if found != wanted:
             self._log.close()
             raise StoreError(
@@ -145,7 +145,7 @@ class Remote:
 class File:
     """A log in a SQLite file, whose state follows what is appended."""
 
-    def __init__(self, folder: Path, foundation: Foundation | None, shown: str) -> None:
+    def __init__(self, folder: Path, metadata: LogMetadata | None, shown: str) -> None:
         """Makes the file where there is none: a source must have been seen. Raises `StoreError`.
 
         Whoever opens it holds the folder's lock.
@@ -156,18 +156,18 @@ class File:
         self.database = Database(path)
         self._engine = SqliteEngine(self.database)
         self._readmodel: ReadModel | None = None
-        if foundation is not None:
-            self.found(foundation)
+        if metadata is not None:
+            self.found(metadata)
 
-    def found(self, foundation: Foundation) -> None:
+    def found(self, metadata: LogMetadata) -> None:
         """Where the store is empty, make it another's."""
         if not self.last_revision() and not self.database.meta("engine"):
-            self.database.follow(foundation.store, None, foundation.horizons)
+            self.database.follow(metadata.store, None, metadata.horizons)
 
     @property
-    def foundation(self) -> Foundation:
+    def metadata(self) -> LogMetadata:
         kept = read_horizons(self.database.writer)
-        return Foundation(
+        return LogMetadata(
             self.database.meta("store") or "",
             tuple((one.prefix, one.revision, one.at) for one in kept if one.revision or one.prefix),
         )

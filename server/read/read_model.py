@@ -22,7 +22,7 @@ from signalbox.server.read.log_queries import LogQuestions
 from signalbox.server.read.readers import Readers
 from signalbox.server.read.reversal_log import Logbook
 from signalbox.server.read.search import Filter, Item, Page
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store import attempts, log, state
 from signalbox.server.store.database import Database
 
@@ -265,7 +265,7 @@ class ReadModel(LogQuestions):
             while after is not None:
                 if page:
                     yield page
-                breathe()
+                yield_to_hub()
                 page, after = self._page_at(revision, match, after, limit)
             if page:
                 yield page

@@ -133,13 +133,13 @@ _NAMED: Final = {
 """By the full name of a class: libraries that are read in only where they are needed."""
 
 
-class Told(Exception):
+class ReadableError(Exception):
     """A base of errors that a library expects and that say in our words what has happened."""
 
 
 def sentence(error: BaseException) -> str:
     """What is told of an error that may be one of ours."""
-    if isinstance(error, Told | SignalboxError | StoreError):
+    if isinstance(error, ReadableError | SignalboxError | StoreError):
         return str(error)
     words = reason(error)
     return f"{words[0].upper()}{words[1:]}."
@@ -149,7 +149,7 @@ def reason(error: BaseException) -> str:
     """Why it failed, as a part of a sentence without its full stop; "it" is the file or the other
     side.
     """
-    if isinstance(error, Told | SignalboxError | StoreError):
+    if isinstance(error, ReadableError | SignalboxError | StoreError):
         return str(error).removesuffix(".")
     if isinstance(error, apsw.Error):
         return next(

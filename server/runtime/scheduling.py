@@ -9,7 +9,7 @@ REST_SECONDS: Final = 0.005
 HIGHEST: Final = 2
 
 
-def breathe() -> None:
+def yield_to_hub() -> None:
     """Give other greenlets and the sockets one turn.
 
     `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
@@ -17,7 +17,7 @@ def breathe() -> None:
     gevent.idle(priority=HIGHEST)
 
 
-def rest() -> None:
+def wait_until_idle() -> None:
     """Let everybody else go first: return once the hub is idle, after `REST_SECONDS` at the latest.
 
     Behind those who only breathe, such as a writer that is deciding: what rests runs while the disk

@@ -7,7 +7,7 @@ import gevent
 from gevent.monkey import get_original
 
 
-def aside(job: Callable[[], None]) -> None:
+def run_in_background(job: Callable[[], None]) -> None:
     """Run `job` in a thread of the hub's pool; nobody waits for it."""
     gevent.get_hub().threadpool.spawn(job)
 

@@ -322,15 +322,15 @@ class Database:
         more = PAGES_A_COMMIT + PAGES_A_CHANGE * changes
         return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
-    def checkpoint_when_due(self, aside: Callable[[Callable[[], None]], object]) -> None:
-        """Have `aside` run `checkpoint` where a commit would have much to bring."""
+    def checkpoint_when_due(self, in_background: Callable[[Callable[[], None]], object]) -> None:
+        """Have `in_background` run `checkpoint` where a commit would have much to bring."""
         if self._is_in_checkpoint:
             return
         with suppress(apsw.Error):  # it is after a commit, which has succeeded whatever comes now
             pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if pages - there > DUE_PAGES:
                 self._is_in_checkpoint = True
-                aside(self.checkpoint)
+                in_background(self.checkpoint)
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.

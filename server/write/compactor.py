@@ -18,7 +18,7 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store import last_use
 from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
 from signalbox.server.write import retention
@@ -109,7 +109,7 @@ class Compactor:
     def _confirm(self) -> None:
         self._clock.confirm()
         now = int(self._clock() * 1000)
-        self._writer.between(lambda connection: last_use.confirm(connection, now))
+        self._writer.run_between_commits(lambda connection: last_use.confirm(connection, now))
 
     def _plans(self, now: float) -> list[Plan]:
         moment, held = int(now * 1000), self._readmodel.held()
@@ -125,7 +125,9 @@ class Compactor:
             is_due = last_use.is_due(connection, now, trial)
         if is_due:
             passed = int((passing - self._noted) * 1000)
-            self._writer.between(lambda connection: last_use.note(connection, now, passed, trial))
+            self._writer.run_between_commits(
+                lambda connection: last_use.note(connection, now, passed, trial)
+            )
             self._noted = passing
 
     def _pass(self) -> list[Plan]:
@@ -134,14 +136,16 @@ class Compactor:
         self._note()
         wanted = self._plans(self._clock.for_retention())
         if wanted != self.standing():
-            self._writer.between(lambda connection: retention.publish(connection, wanted))
+            self._writer.run_between_commits(
+                lambda connection: retention.publish(connection, wanted)
+            )
         if unfinished := self._readmodel.in_thread(retention.unfinished):
             gevent.get_hub().threadpool.apply(self._checkpoint)
-            self._writer.between(partial(checkpoint_every, STEP_PAGES))
+            self._writer.run_between_commits(partial(checkpoint_every, STEP_PAGES))
             for prefix in unfinished:
                 self._thin_out(prefix)
-            self._writer.between(retention.tidy)
-            self._writer.between(partial(checkpoint_every, CHECKPOINT_PAGES))
+            self._writer.run_between_commits(retention.tidy)
+            self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES))
         return wanted
 
     def _thin_out(self, prefix: str) -> None:
@@ -153,7 +157,7 @@ class Compactor:
         """As long as the last step took, unless somebody waits for the end and nobody writes."""
         before, self._revision = self._revision, self._readmodel.revision
         if self._awaited and self._revision == before:
-            breathe()
+            yield_to_hub()
         else:
             gevent.sleep(self._seconds)
 
@@ -191,7 +195,7 @@ class Compactor:
             started = monotonic()
             found.append(retention.step(connection, prefix, self._size))
 
-        self._writer.between(work)
+        self._writer.run_between_commits(work)
         self._seconds = max(monotonic() - started, 1e-6)
         if found[0].seen == self._size:
             factor = min(2.0, STEP_SECONDS / self._seconds)

@@ -23,7 +23,7 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.failures import reason
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""
@@ -49,20 +49,20 @@ class _Base:
             asked = ordered[start : start + SCAN_SLICE]
             self.known |= dict.fromkeys(asked)
             self.known |= self._readmodel.entries_of(asked)
-            breathe()
+            yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for count, (key, entry) in enumerate(self._readmodel.entries(prefix), start=1):
             self.known[key] = entry
             yield key, entry
             if count % SCAN_SLICE == 0:
-                breathe()
+                yield_to_hub()
 
     def count(self, prefix: str) -> int:
         return self._readmodel.below(prefix)
 
 
-class Group:
+class GroupCommit:
     """Attempts decided one after another, each against the effects of those before it."""
 
     def __init__(self, readmodel: ReadModel, at: int, max_bytes: int | None = None) -> None:
@@ -136,7 +136,7 @@ class Group:
         ]
 
     def _alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
-        group = Group(self._readmodel, self._at, self._max_bytes)
+        group = GroupCommit(self._readmodel, self._at, self._max_bytes)
         group.add(attempt)
         outcome = group.outcomes[0]
         return self._refused(decided, error) if outcome.needs_commit else outcome

@@ -24,9 +24,9 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome, of_transaction
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.scheduling import rest
-from signalbox.server.write.group_commit import Group, as_refusal
-from signalbox.server.write.pending import Patience, Waiting
+from signalbox.server.runtime.scheduling import wait_until_idle
+from signalbox.server.write.group_commit import GroupCommit, as_refusal
+from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
 
 MAX_WAITING: Final = 10_000
 MAX_GROUP: Final = 1_000
@@ -53,7 +53,7 @@ class Writer:
         self._feed = feed
         self._clock = clock
         self._last_at = last_at
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[PendingAttempt] = deque()
         self._chores: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
         self._work = Event()
         self._last_size = 0
@@ -70,11 +70,11 @@ class Writer:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
         return self.enqueue(attempt).wait()
 
-    def enqueue(self, attempt: Attempt) -> Waiting:
+    def enqueue(self, attempt: Attempt) -> PendingAttempt:
         """Put the attempt in line; `wait` on the result gives its outcome."""
-        waiting = Waiting(attempt, self._patience_with(attempt))
+        waiting = PendingAttempt(attempt, self._timeout_for(attempt))
         if len(self._queue) >= MAX_WAITING:
-            self.refuse(
+            self.reject(
                 waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING)
             )
         else:
@@ -92,12 +92,12 @@ class Writer:
         found = self._readmodel.committed_outcome(identity)
         return found[0] if found else None
 
-    def refuse(self, waiting: Waiting, error: SignalboxError) -> None:
+    def reject(self, waiting: PendingAttempt, error: SignalboxError) -> None:
         """Settle an attempt that is never decided; streams are told all the same."""
         outcome = Outcome(waiting.attempt, self._now(), self._readmodel.revision, error=error)
         self._tell((), (outcome,), (waiting,))
 
-    def between(self, job: Callable[[apsw.Connection], None]) -> None:
+    def run_between_commits(self, job: Callable[[apsw.Connection], None]) -> None:
         """Do `job` in a commit of its own, between two of commands; return when that is on disk.
 
         Raises what `job` raises, and `Unavailable` where the store cannot be written.
@@ -126,7 +126,7 @@ class Writer:
             self._work.wait()
             if self._last_size > 1:
                 # Those who were just answered send again, and twice as many share a commit.
-                rest()
+                wait_until_idle()
             self._write()
             if self._chores:
                 self._tend(*self._chores.popleft())
@@ -138,8 +138,8 @@ class Writer:
 
     def _write(self) -> None:
         self._is_deciding = True
-        group = Group(self._readmodel, self._now(), self._engine.max_bytes)
-        waiting: list[Waiting] = []
+        group = GroupCommit(self._readmodel, self._now(), self._engine.max_bytes)
+        waiting: list[PendingAttempt] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             if group.transactions and isinstance(self._queue[0].attempt.command, Timed):
                 break  # it asks the log, which does not have this group yet
@@ -152,7 +152,7 @@ class Writer:
         self._is_deciding = False
         self._finish(group, waiting)
 
-    def _patience_with(self, attempt: Attempt) -> Patience | None:
+    def _timeout_for(self, attempt: Attempt) -> Timeout | None:
         """For how long the sender of this attempt waits; None: until it has its outcome."""
         del attempt
         return None
@@ -191,7 +191,7 @@ class Writer:
         self._last_at = max(self._last_at, transactions[-1].at)
         self._feed.publish(transactions, [of_transaction(one) for one in transactions])
 
-    def _finish(self, group: Group, waiting: list[Waiting]) -> None:
+    def _finish(self, group: GroupCommit, waiting: list[PendingAttempt]) -> None:
         """Make the group durable and tell everybody what became of it."""
         try:
             self._commit(group)
@@ -201,7 +201,7 @@ class Writer:
         else:
             self._tell(group.transactions, group.outcomes, waiting)
 
-    def _failed(self, group: Group, waiting: list[Waiting], error: Exception) -> None:
+    def _failed(self, group: GroupCommit, waiting: list[PendingAttempt], error: Exception) -> None:
         is_of_one = isinstance(error, NoRoom) or not isinstance(error, SignalboxError)
         if len(waiting) > 1 and is_of_one:
             self._finish_apart(waiting)
@@ -209,7 +209,7 @@ class Writer:
             self._tell([], self._without(group, waiting, as_refusal(error)), waiting)
 
     def _without(
-        self, group: Group, waiting: Sequence[Waiting], error: SignalboxError
+        self, group: GroupCommit, waiting: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
         """The outcomes of a group that could not be written."""
         return group.failed([one.attempt for one in waiting], error)
@@ -218,20 +218,20 @@ class Writer:
         self,
         transactions: Sequence[Transaction],
         outcomes: Sequence[Outcome],
-        waiting: Sequence[Waiting],
+        waiting: Sequence[PendingAttempt],
     ) -> None:
         self._feed.publish(transactions, outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
             one.settle(outcome)
 
-    def _finish_apart(self, waiting: list[Waiting]) -> None:
+    def _finish_apart(self, waiting: list[PendingAttempt]) -> None:
         """Each alone, so that the one which cannot be written does not spoil it for the others."""
         for one in waiting:
-            group = Group(self._readmodel, self._now(), self._engine.max_bytes)
+            group = GroupCommit(self._readmodel, self._now(), self._engine.max_bytes)
             group.add(one.attempt)
             self._finish(group, [one])
 
-    def _commit(self, group: Group) -> None:
+    def _commit(self, group: GroupCommit) -> None:
         kept = [outcome for outcome in group.outcomes if outcome.is_kept]
         if not group.transactions and not kept:
             return

@@ -10,7 +10,7 @@ from typing import Final
 from explained import Explained
 from sent import Sender, Sent, begun, ended, told
 from support.harness import Server
-from support.nodes import BOUND, reach, standing, until
+from support.nodes import BOUND, log_status, reach, until
 from support.raw_http import Client
 
 EACH: Final = 2
@@ -68,7 +68,7 @@ class Episodes:
 
     def _settled(self, place: int, node: Server) -> Sent:
         """A command that is accepted there: behind it nothing that it was sent is in doubt."""
-        until(lambda: standing(node)["connected"], SETTLED_SECONDS)
+        until(lambda: log_status(node)["connected"], SETTLED_SECONDS)
         wish = {"type": "set", "key": f"end.{place}", "value": self._number}
         one = Sent(f"{self._name(place, EACH)}-0", wish, monotonic())
         with Client(node) as client:

@@ -8,7 +8,7 @@ from typing import Final
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, SharedLog
+from signalbox.server.engines.base import LogMetadata, SharedLog
 from signalbox.server.engines.replicated import Replicated
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.store.log import last_time
@@ -21,18 +21,18 @@ ENGINES: Final = ("sqlite", "nats", "redis")
 class NodeStore(Store):
     """As `Store`, with its log at `address`; `log` is a connection to that."""
 
-    def __init__(self, path: Path, address: str, patience: float = 10.0) -> None:
+    def __init__(self, path: Path, address: str, timeout: float = 10.0) -> None:
         super().__init__(path)
         self.writer.close()
         self.log: SharedLog = shared_log(read_address(address))
-        self.log.connect(Foundation(self.readmodel.store))
+        self.log.connect(LogMetadata(self.readmodel.store))
         self.writer = self.node = NodeWriter(
             Replicated(self.log, SqliteEngine(self.database), lambda: None),
             self.readmodel,
             self.feed,
             self.clock,
             last_time(self.database.writer),
-            patience,
+            timeout,
         )
 
     def close(self) -> None:

@@ -10,11 +10,11 @@ import gevent
 from gevent.server import StreamServer
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation, Standing, nothing_known
+from signalbox.server.engines.base import LogMetadata, LogStatus, nothing_applied
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.model.events import Change, Transaction
 
-FOUNDATION: Final = Foundation("store-a", (("lamp.", 3, 1_000),))
+FOUNDATION: Final = LogMetadata("store-a", (("lamp.", 3, 1_000),))
 METADATA: Final = {"signalbox.foundation": '{"store":"store-a"}'}
 SECONDS: Final = 10.0
 """Within which every call has ended, whatever has become of the server."""
@@ -25,12 +25,12 @@ class Logs:
 
     def __init__(self) -> None:
         self._opened: list[JetStreamLog] = []
-        self.standing: Standing | None = None
+        self.status: LogStatus | None = None
 
-    def at(self, address: str, foundation: Foundation | None = FOUNDATION) -> JetStreamLog:
+    def at(self, address: str, metadata: LogMetadata | None = FOUNDATION) -> JetStreamLog:
         """A connected one."""
         log = self.away(address)
-        self.standing = log.connect(foundation)
+        self.status = log.connect(metadata)
         return log
 
     def away(self, address: str) -> JetStreamLog:
@@ -67,7 +67,7 @@ def whole(log: JetStreamLog) -> list[Transaction]:
 
 
 def followed(
-    log: JetStreamLog, last: int, after: int = 0, known: Callable[[], int] = nothing_known
+    log: JetStreamLog, last: int, after: int = 0, known: Callable[[], int] = nothing_applied
 ) -> list[list[Transaction]]:
     """The pieces that come until revision `last` has."""
     pieces: list[list[Transaction]] = []

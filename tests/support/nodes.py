@@ -46,7 +46,7 @@ TOO_LARGE: Final = {"type": "merge", "key": "large", "value": {"b": "x" * 200_00
 LOST: Final = (OSError, HTTPException)
 """What a client sees whose node dies while it waits."""
 
-IMPATIENT: Final = {"signalbox.server.app.PATIENCE_SECONDS": 3.0}
+IMPATIENT: Final = {"signalbox.server.app.TIMEOUT_SECONDS": 3.0}
 """Limits of a node that soon answers that it does not know."""
 
 Broker = NatsServer | RedisServer
@@ -193,7 +193,7 @@ def status(server: Server) -> dict[str, Any]:
     return answer
 
 
-def standing(server: Server) -> dict[str, Any]:
+def log_status(server: Server) -> dict[str, Any]:
     """What the node says of its log."""
     log: dict[str, Any] = status(server)["log"]
     return log
@@ -201,8 +201,8 @@ def standing(server: Server) -> dict[str, Any]:
 
 def lost(server: Server) -> dict[str, Any]:
     """What the node says of its log, once that is away."""
-    until(lambda: not standing(server)["connected"])
-    return standing(server)
+    until(lambda: not log_status(server)["connected"])
+    return log_status(server)
 
 
 def assert_lately(since: str) -> None:
@@ -213,7 +213,7 @@ def assert_lately(since: str) -> None:
 
 def regained(server: Server) -> None:
     """Return once the node has its log again."""
-    until(lambda: standing(server)["connected"])
+    until(lambda: log_status(server)["connected"])
 
 
 def reach(revision: int, *servers: Server, seconds: float = SECONDS) -> None:

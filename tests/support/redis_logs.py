@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import redis
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Foundation
+from signalbox.server.engines.base import LogMetadata
 from signalbox.server.engines.redis.log import RedisLog
 from signalbox.server.model.events import Change, Transaction
 from support.redis_server import RedisServer
@@ -16,7 +16,7 @@ from support.redis_server import RedisServer
 T = TypeVar("T")
 
 SECONDS: Final = 20.0
-OURS: Final = Foundation("a-store")
+OURS: Final = LogMetadata("a-store")
 
 
 def transaction(revision: int, value: str = "1") -> Transaction:

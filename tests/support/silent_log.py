@@ -10,16 +10,16 @@ from gevent.event import Event
 
 from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogConflict, Unsettled
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import judged
 from signalbox.server.model.errors import Unavailable, Unknown
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.write.pending import Waiting
+from signalbox.server.write.pending_attempt import PendingAttempt
 from support.any_engine import NodeStore
 
-PATIENCE: Final = 0.2
+TIMEOUT: Final = 0.2
 SECONDS: Final = 20.0
 
 
@@ -47,12 +47,14 @@ class Silence:
 
     def deliver_in_vain(self) -> None:
         """What was sent arrives once somebody else was first."""
-        with pytest.raises((LogConflict, Unsettled)):  # it may not be told where the log ends
+        with pytest.raises(
+            (LogConflict, AppendIndeterminate)
+        ):  # it may not be told where the log ends
             self.deliver()
 
     def _append(self, transactions: Sequence[Transaction], _expected: int) -> None:
         self.sent = list(transactions)
-        raise Unsettled("nobody answers")
+        raise AppendIndeterminate("nobody answers")
 
     def _unanswered(self) -> int:
         self.asked.set()
@@ -87,7 +89,7 @@ class Announced:
         self._news.set()
 
 
-def sent(store: NodeStore, identity: str, **command: Any) -> Waiting:
+def sent(store: NodeStore, identity: str, **command: Any) -> PendingAttempt:
     body = {"type": "set", "key": "k", "value": 1} | command | {"id": identity}
     return store.writer.enqueue(judged(read_attempt(body, "me", "unused")))
 

@@ -15,8 +15,8 @@ from nats.aio.client import Client
 
 from signalbox.server.engines import certificates
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import Foundation, Standing, weakness
-from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.base import LogMetadata, LogStatus, not_durable_message
+from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.jetstream.connection import Connection, Gone, decoded
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.failures import reason
@@ -96,13 +96,13 @@ class Answer(msgspec.Struct):
     def last(self) -> int:
         return int(self.state.get("last_seq", 0))
 
-    def foundation(self, address: str) -> Foundation:
+    def metadata(self, address: str) -> LogMetadata:
         """Raises `StoreError` where the stream is not one of ours."""
         text = (self.config.get("metadata") or {}).get(NAME)
         if text is None:
             raise StoreError(f"The stream at {address} is not a log of Signalbox: choose another.")
         try:
-            return msgspec.json.decode(text, type=Foundation)
+            return msgspec.json.decode(text, type=LogMetadata)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise StoreError(
                 f"What founded the log at {address} cannot be read: it is damaged, or of a newer "
@@ -233,10 +233,10 @@ def subject(address: Address, store: str) -> str:
 async def found(
     client: Connection,
     address: Address,
-    foundation: Foundation | None,
+    metadata: LogMetadata | None,
     requires_durable: bool = False,
 ) -> Answer:
-    """What the stream tells of itself; where there is none, it is made with `foundation`.
+    """What the stream tells of itself; where there is none, it is made with `metadata`.
 
     None is made that would not be durable, where that is required.
     Of several who make it at once one wins: another's has other metadata, and is refused.
@@ -244,11 +244,11 @@ async def found(
     _check_version(client, address)
     try:
         answer = await ask(client, f"STREAM.INFO.{address.stream}")
-        if answer.code == NO_STREAM and foundation is not None:
-            wanted = _config(client, address, foundation)
-            standing = await standing_of(client, Answer(config=wanted), foundation)
-            if requires_durable and not standing.is_durable:
-                raise StoreError(weakness(address.shown, standing))
+        if answer.code == NO_STREAM and metadata is not None:
+            wanted = _config(client, address, metadata)
+            status = await standing_of(client, Answer(config=wanted), metadata)
+            if requires_durable and not status.is_durable:
+                raise StoreError(not_durable_message(address.shown, status))
             answer = await ask(client, f"STREAM.CREATE.{address.stream}", wanted)
             if answer.code == TAKEN:
                 answer = await ask(client, f"STREAM.INFO.{address.stream}")
@@ -258,7 +258,9 @@ async def found(
         ) from error
     except nats.errors.TimeoutError as error:
         if not client.lacks_permission():
-            raise CutOff(f"{address.shown} answers, but knows nobody who leads the log.") from error
+            raise Partitioned(
+                f"{address.shown} answers, but knows nobody who leads the log."
+            ) from error
         asked = [f"$JS.API.STREAM.{what}.{address.stream}" for what in ("INFO", "CREATE")]
         lacking = next(filter(client.lacks_permission, asked), "_INBOX.>")
         raise StoreError(
@@ -267,9 +269,9 @@ async def found(
     if answer.code == NO_STREAM:
         raise StoreError(f"There is no log at {address.shown} any more.")
     if answer.error:
-        kind = StoreError if answer.code in IMPOSSIBLE else CutOff
+        kind = StoreError if answer.code in IMPOSSIBLE else Partitioned
         raise kind(f"{address.shown} cannot hold the log: {answer.error}.")
-    _check(answer.config, address, answer.foundation(address.shown).store)
+    _check(answer.config, address, answer.metadata(address.shown).store)
     if answer.state.get("first_seq", 0) > 1 or answer.state.get("num_deleted", 0):
         raise StoreError(f"The log at {address.shown} has lost some of its revisions.")
     return answer
@@ -289,10 +291,10 @@ def _check_version(client: Client, address: Address) -> None:
         )
 
 
-def _config(client: Client, address: Address, foundation: Foundation) -> dict[str, Any]:
+def _config(client: Client, address: Address, metadata: LogMetadata) -> dict[str, Any]:
     config: dict[str, Any] = {
         "name": address.stream,
-        "subjects": [subject(address, foundation.store)],
+        "subjects": [subject(address, metadata.store)],
         "storage": "file",
         "retention": "limits",
         "discard": "new",
@@ -301,7 +303,7 @@ def _config(client: Client, address: Address, foundation: Foundation) -> dict[st
         "allow_direct": True,
         "deny_delete": True,
         "deny_purge": True,
-        "metadata": {NAME: msgspec.json.encode(foundation).decode()},
+        "metadata": {NAME: msgspec.json.encode(metadata).decode()},
     }
     if _version(client) >= ATOMIC:
         config["allow_atomic"] = True
@@ -328,12 +330,12 @@ def _check(config: dict[str, Any], address: Address, store: str) -> None:
 
 
 async def standing_of(
-    client: Client, answer: Answer, foundation: Foundation, asks_flush: bool = True
-) -> Standing:
+    client: Client, answer: Answer, metadata: LogMetadata, asks_flush: bool = True
+) -> LogStatus:
     """See `durability`; for it, one server alone is asked how it flushes."""
     is_one = int(answer.config.get("num_replicas", 1)) == 1
     flushed = await _is_flushed(client, answer) if asks_flush and is_one else None
-    return Standing(foundation, answer.last, *durability(answer.config, flushed))
+    return LogStatus(metadata, answer.last, *durability(answer.config, flushed))
 
 
 async def _is_flushed(client: Client, answer: Answer) -> bool | None:

@@ -13,14 +13,14 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.selectors import GeventSelector
 
-from signalbox.server.runtime.failures import Told
+from signalbox.server.runtime.failures import ReadableError
 
 Result = TypeVar("Result")
 
 _ATTRIBUTE: Final = "_signalbox_asyncio"
 
 
-class GivenUp(Told, OSError):
+class GivenUp(ReadableError, OSError):
     """The loop has ended before what was to be done on it."""
 
 

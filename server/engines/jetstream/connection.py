@@ -11,12 +11,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from signalbox.server.runtime.failures import Told
+from signalbox.server.runtime.failures import ReadableError
 
 Answered = TypeVar("Answered")
 
 
-class Gone(Told, nats.errors.Error):
+class Gone(ReadableError, nats.errors.Error):
     """What was asked or read from is not there any more, does not answer, or not as NATS does."""
 
 

@@ -15,13 +15,13 @@ import nats.errors
 
 from signalbox.server.engines.address import Address
 from signalbox.server.engines.base import (
-    Foundation,
+    AppendIndeterminate,
     LogConflict,
-    Standing,
-    Unsettled,
-    nothing_known,
+    LogMetadata,
+    LogStatus,
+    nothing_applied,
 )
-from signalbox.server.engines.hosts import CutOff, Hosts
+from signalbox.server.engines.hosts import Hosts, Partitioned
 from signalbox.server.engines.jetstream import api
 from signalbox.server.engines.jetstream.api import (
     GONE,
@@ -64,7 +64,7 @@ class JetStreamLog:
     def __init__(self, address: Address) -> None:
         self.address = address.shown
         self.requires_durable = False
-        self.standing: Standing | None = None
+        self.status: LogStatus | None = None
         self.max_bytes: int | None = None
         self._address = address
         self._place = self.address
@@ -77,11 +77,11 @@ class JetStreamLog:
         self._asks_flush = True
         self._appender: Appender | None = None
 
-    def connect(self, foundation: Foundation | None) -> Standing:
+    def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
         self._loop = AsyncioGreenlet.of_hub()
-        self.standing = self._hosts.join(lambda one: self._joined(one, foundation))
-        return self.standing
+        self.status = self._hosts.join(lambda one: self._joined(one, metadata))
+        return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         if len(transactions) > LARGEST_BATCH:
@@ -93,7 +93,9 @@ class JetStreamLog:
         except Unavailable:
             raise  # nothing was sent, or not the end of it
         except Exception as error:
-            raise Unsettled(f"{self.address} has not answered: {reason(error)}.") from error
+            raise AppendIndeterminate(
+                f"{self.address} has not answered: {reason(error)}."
+            ) from error
         self._settle(answers, transactions, expected)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
@@ -123,7 +125,7 @@ class JetStreamLog:
         return last
 
     def follow(
-        self, after: int, known: Callable[[], int] = nothing_known
+        self, after: int, known: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
         pull, checked = Pull(self._check_connected(), self._stream, after), monotonic()
         while True:
@@ -155,13 +157,13 @@ class JetStreamLog:
         check_majority(answer, self._place)
         if answer.last < after:
             raise Unavailable(f"{self.address} has no revision {after} now.")
-        self.standing = self._asked(self._standing(client, answer))
+        self.status = self._asked(self._standing(client, answer))
 
-    def tell(self, message: bytes) -> None:
+    def publish(self, message: bytes) -> None:
         client = self._check_connected()
         self._asked(client.publish(f"{self._stream}.told", message))
 
-    def hear(self) -> Iterator[bytes]:
+    def subscribe(self) -> Iterator[bytes]:
         client = self._check_connected()
         told = self._asked(client.listen(f"{self._stream}.told", MOST_TOLD))
         try:
@@ -184,30 +186,30 @@ class JetStreamLog:
 
     # Connecting.
 
-    def _joined(self, one: Address, foundation: Foundation | None) -> Standing:
+    def _joined(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
         self._place = one.shown
         try:
-            return self._run(self._join(one, foundation))
+            return self._run(self._join(one, metadata))
         except GONE as error:
             raise Unavailable(f"{self._place} cannot be reached: {reason(error)}.") from error
 
-    async def _join(self, one: Address, foundation: Foundation | None) -> Standing:
+    async def _join(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
         client = await opened(one)
         try:
-            await api.found(client, one, foundation, self.requires_durable)
+            await api.found(client, one, metadata, self.requires_durable)
             answer = await self._told(client)
             # What a server that is cut off says of the log's end must not be taken for a loss.
             check_majority(answer, self._place)
             self._asks_flush = True
-            standing = await self._standing(client, answer)
-            await self._begin(client, answer, standing.foundation)
+            status = await self._standing(client, answer)
+            await self._begin(client, answer, status.metadata)
         except BaseException:
             await closed(client)
             raise
         self._client = client
-        return standing
+        return status
 
-    async def _begin(self, client: Connection, answer: Answer, founded: Foundation) -> None:
+    async def _begin(self, client: Connection, answer: Answer, founded: LogMetadata) -> None:
         self._subject = api.subject(self._address, founded.store)
         self.max_bytes = client.max_payload - HEADERS
         # Replicas of NATS 2.15 fail for good where a message names its predecessor.
@@ -221,15 +223,15 @@ class JetStreamLog:
         """What the stream tells of itself. Raises `Unavailable` where it tells nothing."""
         answer = await ask(client, f"STREAM.INFO.{self._stream}")
         if answer.error:
-            raise CutOff(f"{self._place} does not tell of the log: {answer.error}.")
+            raise Partitioned(f"{self._place} does not tell of the log: {answer.error}.")
         return answer
 
-    async def _standing(self, client: Connection, answer: Answer) -> Standing:
+    async def _standing(self, client: Connection, answer: Answer) -> LogStatus:
         """A server that does not tell how it flushes is asked once, since that may take long."""
-        founded = answer.foundation(self.address)
-        standing = await api.standing_of(client, answer, founded, self._asks_flush)
-        self._asks_flush = standing.durability != api.UNTOLD
-        return standing
+        founded = answer.metadata(self.address)
+        status = await api.standing_of(client, answer, founded, self._asks_flush)
+        self._asks_flush = status.durability != api.UNTOLD
+        return status
 
     def _check_connected(self) -> Connection:
         if self._client is None or not self._client.is_connected:
@@ -265,14 +267,14 @@ class JetStreamLog:
             self._known = max(self._known, last)
             return
         if any(isinstance(one, Answer) and not one.error for one in answers):
-            raise Unsettled(f"{self.address} has stored a part.")
+            raise AppendIndeterminate(f"{self.address} has stored a part.")
         first = answers[0]
         if all(isinstance(one, nats.errors.NoRespondersError) for one in answers):
             raise Unavailable(f"{self.address} has no JetStream that takes it now.")
         for one in answers:
             if isinstance(one, Exception):
                 self._check_permitted()
-                raise Unsettled(f"{self.address} has not answered: {reason(one)}.")
+                raise AppendIndeterminate(f"{self.address} has not answered: {reason(one)}.")
         assert isinstance(first, Answer)
         if first.is_conflict:
             raise LogConflict(self._end(expected))
@@ -294,5 +296,5 @@ class JetStreamLog:
                     return actual
                 self._asked(asyncio.sleep(LOOK_SECONDS))
         except Unavailable as error:
-            raise Unsettled(f"{self.address} does not tell its end.") from error
-        raise Unsettled(f"{self.address} refuses what its end allows.")
+            raise AppendIndeterminate(f"{self.address} does not tell its end.") from error
+        raise AppendIndeterminate(f"{self.address} refuses what its end allows.")

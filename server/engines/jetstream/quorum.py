@@ -13,7 +13,7 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.jetstream.api import Answer
 
 HEARD_SECONDS: Final = 3.0
@@ -27,15 +27,15 @@ NANOSECONDS: Final = 10**9
 
 
 def check_majority(answer: Answer, where: str) -> None:
-    """Raises `CutOff` where this is not the answer of a leader that a majority follows."""
+    """Raises `Partitioned` where this is not the answer of a leader that a majority follows."""
     if answer.cluster is None:
         return  # one server, which decides alone
     if not answer.cluster.get("leader"):
-        raise CutOff(f"{where} has no leader now: too few of its servers reach each other.")
+        raise Partitioned(f"{where} has no leader now: too few of its servers reach each other.")
     silent = silences(answer)
     heard = sum(seconds <= HEARD_SECONDS for seconds in silent.values())
     if heard + 1 < _majority(silent):
-        raise CutOff(
+        raise Partitioned(
             f"{where} is cut off: of {len(silent)} other servers with a copy {heard} have answered "
             f"within {HEARD_SECONDS:.0f} seconds."
         )
@@ -55,7 +55,7 @@ async def confirmed(ask: Callable[[], Awaitable[Answer]], where: str) -> Answer:
 
     Where all copies have been heard lately nobody can have elected another leader. Where one is
     missing it may be electing, and the others may help it at once: then a majority must be heard
-    twice more, which it is not once it follows another. Raises `CutOff`.
+    twice more, which it is not once it follows another. Raises `Partitioned`.
     """
     answer = await ask()
     check_majority(answer, where)
@@ -72,13 +72,13 @@ async def _heard_again(ask: Callable[[], Awaitable[Answer]], first: Answer, wher
     twice: set[str] = set()
     while len(twice) + 1 < _majority(silences(first)):
         if monotonic() > begun + LONGEST_SECONDS:
-            raise CutOff(f"{where} is cut off: too few of its servers answer its leader.")
+            raise Partitioned(f"{where} is cut off: too few of its servers answer its leader.")
         await asyncio.sleep(LOOK_SECONDS)
         asked = monotonic()
         answer = await ask()
         check_majority(answer, where)
         if _leadership(answer) != _leadership(first):
-            raise CutOff(f"{where} has another leader since a moment ago.")
+            raise Partitioned(f"{where} has another leader since a moment ago.")
         for copy, seconds in silences(answer).items():
             heard = asked - seconds  # or a little later
             if heard > begun and heard > once.setdefault(copy, heard) + APART_SECONDS:

@@ -32,9 +32,9 @@ from redis.retry import Retry
 
 from signalbox.server.engines import certificates
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import Unsettled
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.runtime.failures import Told, reason
+from signalbox.server.runtime.failures import ReadableError, reason
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
@@ -88,7 +88,7 @@ _KNOWN: Final = _PASSING | {
 _CODE: Final = re.compile("[A-Z]{2,20}")
 
 
-class Broken(Told, Unreachable):
+class Broken(ReadableError, Unreachable):
     """A connection that we give up."""
 
 
@@ -229,7 +229,7 @@ def appending(where: str) -> Iterator[None]:
     except (ResponseError, BusyLoadingError, *_REFUSED) as error:
         raise _unavailable(where, error) from error
     except (RedisError, OSError) as error:
-        raise Unsettled(f"{where} has not answered: {said(error)}.") from error
+        raise AppendIndeterminate(f"{where} has not answered: {said(error)}.") from error
 
 
 def _unavailable(where: str, error: Exception) -> Unavailable:

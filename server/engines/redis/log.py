@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from signalbox.server.engines.address import Address
 from signalbox.server.engines.base import (
-    Foundation,
+    AppendIndeterminate,
     LogConflict,
-    Standing,
-    Unsettled,
-    nothing_known,
-    weakness,
+    LogMetadata,
+    LogStatus,
+    not_durable_message,
+    nothing_applied,
 )
 from signalbox.server.engines.hosts import Hosts
 from signalbox.server.engines.redis import durability, replication
@@ -116,7 +116,7 @@ class RedisLog:
     def __init__(self, address: Address) -> None:
         self.address = address.shown
         self.requires_durable = False
-        self.standing: Standing | None = None
+        self.status: LogStatus | None = None
         self.max_bytes: int | None = None
         self._address = address
         self._log = f"{{{address.stream}}}:log"
@@ -131,10 +131,10 @@ class RedisLog:
         self._settled = 0
         """Up to this revision the log is on as many disks as `wait=` asks for."""
 
-    def connect(self, foundation: Foundation | None) -> Standing:
+    def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
-        self.standing = self._hosts.join(lambda one: self._joined(one, foundation))
-        return self.standing
+        self.status = self._hosts.join(lambda one: self._joined(one, metadata))
+        return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         payloads = [encode(one) for one in transactions]
@@ -159,13 +159,13 @@ class RedisLog:
             if self._wait[1] or last != self._settled:
                 try:
                     self._await_disk(connection)
-                except Unsettled as error:
+                except AppendIndeterminate as error:
                     raise Unavailable(str(error)) from error
         self._settled = last
         return last
 
     def follow(
-        self, after: int, known: Callable[[], int] = nothing_known
+        self, after: int, known: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
         client = self._connected()
         with self._connection() as connection:
@@ -178,7 +178,7 @@ class RedisLog:
                         self._check_still_there(connection, after)
                         checked = now
                     if now > told + CHECK_SECONDS:
-                        self.standing = self._stand(client, after)
+                        self.status = self._stand(client, after)
                         told = now
                 if first and (there := known()) >= first[-1][0] > after:
                     after = there
@@ -191,11 +191,11 @@ class RedisLog:
                 yield piece
         raise self._given_up()
 
-    def tell(self, message: bytes) -> None:
+    def publish(self, message: bytes) -> None:
         with self._connection() as connection, asking(self.address):
             ask(connection, "PUBLISH", self._channel, message)
 
-    def hear(self) -> Iterator[bytes]:
+    def subscribe(self) -> Iterator[bytes]:
         client = self._connected()
         listener = client.pubsub()
         try:
@@ -223,18 +223,18 @@ class RedisLog:
 
     # Connections.
 
-    def _joined(self, one: Address, foundation: Foundation | None) -> Standing:
+    def _joined(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
         client, begin = opened(one)
         try:
             with connecting(one.shown):
-                begin.run, standing = self._join(client, foundation, one.shown)
+                begin.run, status = self._join(client, metadata, one.shown)
         except BaseException:
             client.close()
             raise
         self._client, self._where = client, one.shown
-        return standing
+        return status
 
-    def _join(self, client: Any, foundation: Foundation | None, where: str) -> tuple[str, Standing]:
+    def _join(self, client: Any, metadata: LogMetadata | None, where: str) -> tuple[str, LogStatus]:
         """Found or find the log with a server that takes writes; which run of it this is."""
         server = client.info("server")
         replication.check_store(server, where)
@@ -243,11 +243,11 @@ class RedisLog:
                 f"{self.address} is Redis {server['redis_version']}; Signalbox needs {OLDEST} or "
                 "newer."
             )
-        patience = replication.JOINING_SECONDS if foundation else 0.0
+        patience = replication.JOINING_SECONDS if metadata else 0.0
         replication.check_master(client, self._wait[1], where, patience)
-        if foundation:
-            self._check_may_found(client, foundation)
-        text = msgspec.json.encode(foundation) if foundation else b""
+        if metadata:
+            self._check_may_found(client, metadata)
+        text = msgspec.json.encode(metadata) if metadata else b""
         found = client.eval(_FOUND, 2, self._log, self._meta, text)
         if not found:
             raise StoreError(f"There is no log at {self.address}.")
@@ -256,19 +256,19 @@ class RedisLog:
         self._settled = 0
         return server["run_id"], self._stand(client, _own(last, StoreError))
 
-    def _check_may_found(self, client: Any, foundation: Foundation) -> None:
+    def _check_may_found(self, client: Any, metadata: LogMetadata) -> None:
         told = durability.told(client, self._wait, self.address)
-        standing = Standing(foundation, 0, *told)
-        if self.requires_durable and not standing.is_durable:
-            raise StoreError(weakness(self.address, standing))
+        status = LogStatus(metadata, 0, *told)
+        if self.requires_durable and not status.is_durable:
+            raise StoreError(not_durable_message(self.address, status))
 
-    def _stand(self, client: Any, revision: int) -> Standing:
+    def _stand(self, client: Any, revision: int) -> LogStatus:
         told = durability.told(client, self._wait, self.address)
-        return Standing(self._founded(), revision, *told)
+        return LogStatus(self._founded(), revision, *told)
 
-    def _founded(self) -> Foundation:
+    def _founded(self) -> LogMetadata:
         try:
-            return msgspec.json.decode(self._foundation, type=Foundation)
+            return msgspec.json.decode(self._foundation, type=LogMetadata)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise StoreError(f"What is at {self.address} is no log of this Signalbox.") from error
 
@@ -304,9 +304,13 @@ class RedisLog:
         try:
             reached = ask(connection, "WAITAOF", *self._wait, int(SECONDS * 900))
         except RedisError as error:
-            raise Unsettled(f"{self.address} has it, but perhaps in memory only.") from error
+            raise AppendIndeterminate(
+                f"{self.address} has it, but perhaps in memory only."
+            ) from error
         if any(got < wanted for got, wanted in zip(reached, self._wait, strict=True)):
-            raise Unsettled(f"{self.address} has it, but not yet on as many disks as wait= asks.")
+            raise AppendIndeterminate(
+                f"{self.address} has it, but not yet on as many disks as wait= asks."
+            )
 
     def _next(self, connection: Any, after: int) -> list[tuple[int, bytes]]:
         """What follows, as soon as something does; nothing after a while in which nothing came.

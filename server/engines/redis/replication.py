@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import Any, Final
 
-from signalbox.server.engines.hosts import CutOff
+from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.redis.connection import setting
 from signalbox.server.model.errors import StoreError, Unavailable
 
@@ -26,7 +26,7 @@ def check_store(server: Mapping[str, Any], where: str) -> None:
 
 
 def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> None:
-    """Raises `Unavailable` where it takes no writes, `CutOff` where others may take them by now.
+    """Raises `Unavailable` where it takes no writes, `Partitioned` where another server may by now.
 
     `wanted` replicas must have answered lately, or as many as its own `min-replicas-to-write`.
     Those that are missing are waited for, so many seconds.
@@ -34,7 +34,7 @@ def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> 
     end = monotonic() + seconds
     while missing := _missing(client, wanted, where):
         if monotonic() > end:
-            raise CutOff(missing)
+            raise Partitioned(missing)
         sleep(LOOK_SECONDS)
 
 

@@ -11,7 +11,7 @@ from signalbox.server.model.events import COMPACTED, Transaction
 from signalbox.server.model.keys import Pattern
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 
 TRANSACTIONS: Final = 500
 
@@ -34,7 +34,7 @@ def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None)
             yield piece
         if after >= last:
             return
-        breathe()
+        yield_to_hub()
 
 
 def _line(one: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 
 import apsw
 
-from signalbox.server.engines.base import Unsettled
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.formats.text import Row
 from signalbox.server.http.commands.continuation import (
     COMPARED,
@@ -22,7 +22,7 @@ from signalbox.server.http.commands.line_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store import log, state
 from signalbox.server.write.writer import MAX_GROUP, Writer
 
@@ -76,7 +76,7 @@ class Recording:
         line = row.text
         self._number += 1
         if self._number % SLICE == 0:
-            breathe()
+            yield_to_hub()
         if not line or line.isspace():
             return
         self.counts["lines"] += 1
@@ -117,7 +117,7 @@ class Recording:
             return
         try:
             self._writer.adopt(transactions)
-        except Unsettled as error:
+        except AppendIndeterminate as error:
             raise Unavailable("Whether all was written is not known. Send it again.") from error
         self.counts["accepted"] += len(transactions)
         self.counts["changes"] += sum(len(one.changes) for one in transactions)
@@ -147,7 +147,7 @@ class Recording:
         for start in range(0, len(ordered), COMPARED):
             with self._readmodel.snapshot() as connection:
                 found |= state.existing(connection, ordered[start : start + COMPARED])
-            breathe()
+            yield_to_hub()
         return found
 
     def _repeated(self, transactions: list[Transaction]) -> int:

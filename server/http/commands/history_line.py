@@ -22,7 +22,7 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import REVERSING, Change, Transaction
 from signalbox.server.model.keys import check_key
 from signalbox.server.model.times import milliseconds
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 
 SLICE: Final = 1_000
 """Changes checked before others get a turn."""
@@ -190,7 +190,7 @@ def _changes(changes: list[_Change]) -> list[Change]:
         size += values.size(change.key) + values.size(raw or "")
         found.append(Change(change.key, raw))
         if count % SLICE == 0:
-            breathe()
+            yield_to_hub()
     if size > MAX_TRANSACTION_BYTES:
         raise TooLarge(
             f"The transaction has {size} bytes of keys and values; allowed are "

@@ -14,7 +14,7 @@ from signalbox.server.model.decide import (
     too_many,
 )
 from signalbox.server.model.errors import SignalboxError, TooLarge
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -75,7 +75,7 @@ class Batch:
                 draft.take(made)
                 size = grown
             if count % SLICE == 0:
-                breathe()
+                yield_to_hub()
         return draft.changes
 
 

@@ -46,8 +46,8 @@ from signalbox.server.model.errors import (
     rebuilt,
 )
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.runtime.scheduling import rest
-from signalbox.server.write.pending import Waiting
+from signalbox.server.runtime.scheduling import wait_until_idle
+from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
 IDLE_SECONDS: Final = 0.5
@@ -72,7 +72,7 @@ class Import:
         self._room = room(writer.max_bytes)
         self._batch_ends = self._end_of_batch()
         self._lines: list[Line] = []
-        self._flying: tuple[Waiting, Batch, int] | None = None
+        self._flying: tuple[PendingAttempt, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
         self._told = self._since = 0.0
         self.counts = nothing_yet(writer.revision)
@@ -98,7 +98,7 @@ class Import:
     def _take(self, rows: list[Row]) -> None:
         for start in range(0, len(rows), SLICE):
             self._add(rows[start : start + SLICE])
-            rest()
+            wait_until_idle()
         if self._lines and self._may_end_early and monotonic() - self._since > IDLE_SECONDS:
             self._submit()
 
@@ -155,7 +155,7 @@ class Import:
         if failure.remembered:
             self.failure = self._writer.submit(attempt).error or failure
         else:
-            self._writer.refuse(Waiting(attempt), failure)
+            self._writer.reject(PendingAttempt(attempt), failure)
 
     def _attempt(self, **fields: Any) -> Attempt:
         """All lines so far say whether it is the same again."""

@@ -11,7 +11,7 @@ from signalbox.server.formats import File
 from signalbox.server.formats.text import Row
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.failures import reason
-from signalbox.server.runtime.scheduling import rest
+from signalbox.server.runtime.scheduling import wait_until_idle
 
 BLOCK: Final = 64 * 1024
 LOOK_SECONDS: Final = 0.5
@@ -95,7 +95,7 @@ class RowReader:
             self._handler.extend()
             yield block
             if self._left() != 0:  # else the end is known before the last rows are taken
-                rest()  # a sender that is fast would keep this greenlet going
+                wait_until_idle()  # a sender that is fast would keep this greenlet going
 
     def _left(self) -> int | None:
         """Bytes of the body that are still to come, where its length is known."""

@@ -18,7 +18,7 @@ from signalbox.server.model.errors import (
     TornBody,
 )
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.write.pending import Waiting
+from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
 MAX_BODY: Final = 16 * 1024 * 1024
@@ -160,7 +160,7 @@ def _outcome(
         return Malformed("The body is JSON, but no object; a command is an object with a type.")
     attempt = judged(read_attempt(fields, default_actor, new_id))
     if attempt.refusal is not None and not attempt.refusal.remembered:
-        waiting = Waiting(attempt)
-        writer.refuse(waiting, attempt.refusal)
+        waiting = PendingAttempt(attempt)
+        writer.reject(waiting, attempt.refusal)
         return waiting.wait()
     return writer.submit(attempt)

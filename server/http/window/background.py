@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import gevent
 
-from signalbox.server.runtime.scheduling import breathe
+from signalbox.server.runtime.scheduling import yield_to_hub
 
 Each = TypeVar("Each")
 
@@ -22,7 +22,7 @@ def in_turns(many: Iterable[Each]) -> Iterator[Each]:
     for each in many:
         yield each
         if monotonic() - began > TURN_SECONDS:
-            breathe()
+            yield_to_hub()
             began = monotonic()
 
 

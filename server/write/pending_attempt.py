@@ -9,41 +9,41 @@ from signalbox.server.model.commands import Attempt
 from signalbox.server.model.outcomes import Outcome
 
 
-class Patience(NamedTuple):
+class Timeout(NamedTuple):
     """For how many seconds senders wait at least, and what they are told then.
 
     `left` tells for how many more each waits once those are over.
     """
 
     seconds: float
-    answer: Callable[["Waiting"], Outcome]
-    left: Callable[["Waiting"], float] = lambda _: 0.0
+    answer: Callable[["PendingAttempt"], Outcome]
+    left: Callable[["PendingAttempt"], float] = lambda _: 0.0
 
 
-class Waiting:
+class PendingAttempt:
     """`is_taken` while the writer is at it; `gave_up` once nobody waits any more.
 
     `is_owed` where whoever gave up was told that the outcome comes later.
     """
 
-    def __init__(self, attempt: Attempt, patience: Patience | None = None) -> None:
+    def __init__(self, attempt: Attempt, timeout: Timeout | None = None) -> None:
         self.attempt = attempt
         self.is_taken = self.gave_up = self.is_owed = False
-        self._patience = patience
+        self._timeout = timeout
         self._outcome: Outcome | None = None
         self._greenlet: Any = None
 
     def wait(self) -> Outcome:
         self._greenlet = gevent.getcurrent()
         try:
-            if self._patience is None:
+            if self._timeout is None:
                 return self._settled()
-            seconds = self._patience.seconds
+            seconds = self._timeout.seconds
             while self._outcome is None and seconds > 0:
                 gevent.with_timeout(seconds, self._settled, timeout_value=None)
-                seconds = self._patience.left(self)
+                seconds = self._timeout.left(self)
             self.gave_up = self._outcome is None
-            return self._outcome or self._patience.answer(self)
+            return self._outcome or self._timeout.answer(self)
         finally:
             self._greenlet = None
 
