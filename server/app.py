@@ -44,7 +44,7 @@ from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_fil
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_watch import PresenceWatch
 from signalbox.server.store.log import last_time
-from signalbox.server.store.read_only import copied, is_read_only
+from signalbox.server.store.read_only import copied, is_read_only, lacks_files, no_files
 from signalbox.server.store.store_file import real
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, standing
@@ -55,6 +55,7 @@ SWITCH_SECONDS: Final = 0.0005
 GARBAGE: Final = 50_000
 """Objects between two collections: an import makes thousands that all stay until its commit."""
 FILES: Final = 65_536
+RESTART: Final = "end this server, and start it again. Queries are answered from a copy meanwhile"
 PORTS: Final = 10
 """Free ports of 127.0.0.1 that are tried until one is free on ::1 as well."""
 
@@ -72,9 +73,12 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", real(settings.data_dir / STORE_FILE)
-        self.is_read_only = not in_memory and is_read_only(store)
+        lacks = not in_memory and store.exists() and lacks_files(store, lock_file(self.data_dir))
+        self.is_read_only = lacks or (not in_memory and is_read_only(store))
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
+        if lacks:
+            self.database.trouble = f"The store cannot be written: {no_files(store)}, {RESTART}."
         self._native = NativeThread()
         clock = _clock(self.database.writer, wall)
         self.node = (
@@ -83,7 +87,7 @@ class App:
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady)
-        self._watch = PresenceWatch(self.database.presence, self.feed.wake, self._keep_endpoint)
+        self._watch = PresenceWatch(self.database, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
@@ -242,7 +246,7 @@ class App:
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
-            "problem": self.database.presence.problem(),
+            "problem": self.database.problem(),
             "log": self.node.status() if self.node else None,
             "clock": self.clock_status(),
         }

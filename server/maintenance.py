@@ -33,7 +33,7 @@ from signalbox.server.store.integrity import (
     without_checksum,
 )
 from signalbox.server.store.key_index import KeyIndex
-from signalbox.server.store.read_only import copied, is_read_only
+from signalbox.server.store.read_only import copied, is_read_only, lacks_files
 from signalbox.server.store.state import fold
 from signalbox.server.store.tokens import Tokens
 
@@ -267,7 +267,8 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
     path = _path(data_dir)
     try:
         with ExitStack() as stack:
-            file = stack.enter_context(copied(path)) if is_read_only(path) else path
+            is_copied = is_read_only(path) or lacks_files(path)
+            file = stack.enter_context(copied(path)) if is_copied else path
             ballast.drop_for_reading(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)

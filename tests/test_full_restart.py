@@ -2,8 +2,11 @@
 
 import os
 import resource
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import pytest
 
 from conftest import StartServer
 from signalbox.server import maintenance
+from signalbox.server.model.errors import StoreError
+from signalbox.server.store.database import Database
 from support.harness import Server
 from support.raw_http import Client, assert_sound
-from test_disk_full import BIG, ROOM, Disk, filled, kinds, limited_process
+from test_disk_full import BIG, ROOM, Disk, filled, kinds, limited_process, mount
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +92,95 @@ def fill(path: Path) -> None:
         while file.write(bytes(4096)):
             pass
     assert os.statvfs(path.parent).f_bavail == 0
+
+
+@pytest.fixture
+def without_inodes(server: StartServer, tmp_path: Path) -> Iterator[Path]:
+    """A store on a disk with room, but none for one more file; the same as where an inode's quota
+    ends.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        mount("-t", "tmpfs", "-o", "size=16m,nr_inodes=20", "tmpfs", disk)
+    except subprocess.CalledProcessError:
+        pytest.skip("only the superuser may mount one")
+    try:
+        first = server(data_dir=disk / "store")
+        first.set("lamp", 1)
+        assert first.stop() == 0
+        take_all_inodes(disk)
+        yield disk / "store"
+    finally:
+        mount("-o", "remount,nr_inodes=0", disk)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def take_all_inodes(disk: Path) -> None:
+    with suppress(OSError):
+        for number in count():
+            (disk / f"other{number}").touch()
+    assert os.statvfs(disk).f_ffree == 0
+
+
+def test_where_no_file_can_be_made_all_is_read_and_writes_are_refused(
+    server: StartServer, without_inodes: Path
+) -> None:
+    with Client(server(data_dir=without_inodes)) as client:
+        assert client.state() == {"lamp": 1}
+        refused = client.send("set", key="lamp", value=2)
+        assert (refused.status, refused.json()["code"]) == (503, "unavailable")
+        message = refused.json()["message"]
+        assert f"no more files can be made in {without_inodes}" in message
+        assert message.endswith("Nothing was changed.")
+        assert client.get("status").json()["problem"] + " Nothing was changed." == message
+        assert client.send("delete", key="lamp").status == 503
+        assert client.value("lamp") == 1
+
+
+def test_where_no_temporary_file_can_be_made_either_the_copy_is_in_memory(
+    server: StartServer, without_inodes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = without_inodes.parent / "other0"
+    room.unlink()
+    room.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    take_all_inodes(room.parent)
+    assert maintenance.verify(without_inodes)["ok"]
+    with Client(server(data_dir=without_inodes, env={"TMPDIR": str(room)})) as client:
+        assert client.state() == {"lamp": 1}
+
+
+def test_a_store_left_without_its_log_s_index_or_lock_is_read_as_well(
+    server: StartServer, without_inodes: Path
+) -> None:
+    disk = without_inodes.parent
+    (disk / "other0").unlink()
+    (disk / "other1").unlink()
+    (disk / "other2").unlink()
+    first = server(data_dir=without_inodes)
+    first.set("lamp", 3)
+    assert first.kill() < 0
+    for name in ("signalbox.db-shm", "server.lock"):
+        (without_inodes / name).unlink()
+        take_all_inodes(disk)
+        with Client(server(data_dir=without_inodes)) as client:
+            assert client.value("lamp") == 3
+
+
+def test_where_there_is_room_for_files_again_the_next_start_writes(
+    server: StartServer, without_inodes: Path
+) -> None:
+    assert server(data_dir=without_inodes).stop() == 0
+    for file in without_inodes.parent.glob("other*"):
+        file.unlink()
+    with Client(server(data_dir=without_inodes)) as client:
+        assert client.send("set", key="lamp", value=2).status == 200
+
+
+def test_a_new_store_where_no_file_can_be_made_says_so(without_inodes: Path) -> None:
+    folder = without_inodes.parent / "new"
+    next(without_inodes.parent.glob("other*")).unlink()
+    folder.mkdir()
+    with pytest.raises(StoreError, match=f"no more files can be made in {folder}"):
+        Database(folder / "signalbox.db")

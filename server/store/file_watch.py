@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import apsw
 import gevent
@@ -103,6 +103,11 @@ class Presence:
         return None
 
 
+class Watched(Protocol):
+    def problem(self) -> str | None:
+        """What is wrong, in words; None while nothing is."""
+
+
 class PresenceWatch:
     """Looks every second; what it finds stands in the log, and `wake` lets windows look again.
 
@@ -110,7 +115,7 @@ class PresenceWatch:
     """
 
     def __init__(
-        self, presence: Presence, wake: Callable[[], None], in_place: Callable[[], None]
+        self, presence: Watched, wake: Callable[[], None], in_place: Callable[[], None]
     ) -> None:
         self._presence, self._wake, self._in_place = presence, wake, in_place
         self._greenlet = gevent.spawn(self._run)

@@ -1,18 +1,24 @@
-"""A store that lies where nothing can be written: what reads it works on a copy of its files."""
+"""A store that lies where nothing can be written, or no file can be made: what reads it works on a
+copy of its files.
+"""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import Final
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.failures import reason
-from signalbox.server.store import lost_store, store_file
+from signalbox.server.store import ballast, lost_store, store_file
 
 TRIES: Final = 5
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
+"""Where Linux has files in memory: for a copy that the temporary folder has no room for either."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 LOG_HEADER: Final = 32
 """Bytes at the beginning of a write-ahead log that are others when it begins anew."""
 
@@ -21,6 +27,38 @@ def is_read_only(store: Path) -> bool:
     """Whether there is a store, and SQLite could not open it as it does: it writes files beside."""
     files = [store.parent, *(file for file in _files(store) if file.exists())]
     return store.exists() and not all(os.access(file, os.W_OK) for file in files)
+
+
+def lacks_files(store: Path, *others: Path) -> bool:
+    """Whether SQLite needs a file to open it, or one of `others` is needed, that is not there and
+    cannot be made, as where the disk has no free inode.
+
+    A full disk has room for files without content, once its ballast is given back.
+    """
+    needed = [store.with_name(store.name + ending) for ending in ("", "-wal", "-shm")]
+    missing = sum(not file.exists() for file in [*needed, *others])
+    if not _has_no_room_for(missing, store.parent):
+        return False
+    ballast.drop(store)
+    return _has_no_room_for(missing, store.parent)
+
+
+def no_files(store: Path) -> str:
+    """What is told of a store for which `lacks_files` is true, as a part of a sentence."""
+    return (
+        f"no more files can be made in {store.parent}, since its disk or a quota has as many as it "
+        "takes: remove some that nobody needs"
+    )
+
+
+def _has_no_room_for(files: int, folder: Path) -> bool:
+    with ExitStack() as stack:
+        try:
+            for _ in range(files):
+                stack.enter_context(TemporaryFile(dir=folder))
+        except OSError as error:
+            return error.errno in _NO_ROOM
+    return False
 
 
 @contextmanager
@@ -34,20 +72,39 @@ def copied(store: Path) -> Iterator[Path]:
     lost_store.check(store)
     with ExitStack() as stack:
         try:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-")))
-            is_whole = any(_copy(store, folder) for _ in range(TRIES))
+            folder = _copy_somewhere(store, stack)
         except OSError as error:
+            why = no_files(store) if lacks_files(store) else "it is read-only"
             raise StoreError(
-                f"{store} is read-only, and a copy to read it from cannot be made in "
-                f"{gettempdir()}: {reason(error)}. The environment variable TMPDIR chooses another "
-                "folder."
+                f"{store} cannot be written ({why}), and a temporary copy to read it from cannot "
+                f"be made: {reason(error)}. The environment variable TMPDIR chooses another folder "
+                "for that."
             ) from error
-        if not is_whole:
+        if folder is None:
             raise StoreError(
                 f"{store} is read-only here, and another program writes to it while it is copied: "
                 "end that, or try again."
             )
         yield folder / store.name
+
+
+def _copy_somewhere(store: Path, stack: ExitStack) -> Path | None:
+    """The folder with it, which goes with `stack`; None where no copy was of one moment."""
+    for place in _places():
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-", dir=place)))
+            return folder if any(_copy(store, folder) for _ in range(TRIES)) else None
+        except OSError as error:
+            if error.errno not in _NO_ROOM or place == MEMORY:
+                raise
+    raise OSError(errno.ENOSPC, "no temporary folder has room")
+
+
+def _places() -> Iterator[Path]:
+    with suppress(OSError):  # no file can be made in any folder for temporary ones
+        yield Path(gettempdir())
+    if MEMORY.is_dir():
+        yield MEMORY
 
 
 def _copy(store: Path, folder: Path) -> bool:
