@@ -73,12 +73,10 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", real(settings.data_dir / STORE_FILE)
-        lacks = not in_memory and store.exists() and lacks_files(store, lock_file(self.data_dir))
-        self.is_read_only = lacks or (not in_memory and is_read_only(store))
+        self._lacks_files = not in_memory and self._is_without_files(store)
+        self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
         self._claimed = ExitStack()
         self.database = self._open(self._claim(store, settings), in_memory)
-        if lacks:
-            self.database.trouble = f"The store cannot be written: {no_files(store)}, {RESTART}."
         self._native = NativeThread()
         clock = _clock(self.database.writer, wall)
         self.node = (
@@ -87,7 +85,7 @@ class App:
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady)
-        self._watch = PresenceWatch(self.database, self.feed.wake, self._keep_endpoint)
+        self._watch = PresenceWatch(self.database.presence, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
@@ -117,6 +115,10 @@ class App:
         self._server = self._bind(serve)
         self.url = ""
 
+    def _is_without_files(self, store: Path) -> bool:
+        """Whether there is a store that cannot be opened, since no file can be made beside it."""
+        return store.exists() and lacks_files(store, lock_file(self.data_dir))
+
     def _claim(self, store: Path, settings: Settings) -> Path:
         """Own the data directory, unless nothing can be written there; the file to open.
 
@@ -145,6 +147,9 @@ class App:
         """Nothing is lost by writing to the copy, but it would be said to be kept."""
         self._computer.close()
         self._compactor.close()
+        if self._lacks_files:
+            why = no_files(real(self.data_dir / STORE_FILE))
+            self.database.presence.trouble = f"The store cannot be written: {why}, {RESTART}."
         self.database.writer.pragma("query_only", 1)
         self.engine.durability = "read-only: nothing can be written"
 
@@ -246,7 +251,7 @@ class App:
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
-            "problem": self.database.problem(),
+            "problem": self.database.presence.problem(),
             "log": self.node.status() if self.node else None,
             "clock": self.clock_status(),
         }

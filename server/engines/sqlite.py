@@ -98,7 +98,7 @@ class SqliteEngine:
             self._room.failed()
             less = ", or delete fewer keys at once" if is_deleting(transactions) else ""
             why = f"The store cannot be written: {reason(error)}{less}."
-            raise _unavailable(self._database.problem() or why) from error
+            raise _unavailable(self._database.presence.problem() or why) from error
         finally:
             self._rollback()
         self._room.committed()

@@ -13,10 +13,10 @@ import apsw
 
 from signalbox.server.model.checksums import of_row
 from signalbox.server.model.errors import StoreError, Unavailable, UnknownVersion
-from signalbox.server.runtime.failures import DAMAGED, damaged, reason
+from signalbox.server.runtime.failures import DAMAGED, damaged
 from signalbox.server.store import ballast, lost_store, store_file
 from signalbox.server.store.file_watch import Presence
-from signalbox.server.store.read_only import lacks_files, no_files
+from signalbox.server.store.read_only import not_opened
 
 SCHEMA_VERSION: Final = 3
 HOST: Final = 15
@@ -201,8 +201,6 @@ class Database:
         self.path = path = store_file.real(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
-        self.trouble: str | None = None
-        """One sentence on why nothing can be written, though all files are in their place."""
         if path:
             store_file.check_kind(path)
             lost_store.check(path)
@@ -221,7 +219,7 @@ class Database:
             if path:
                 lost_store.remember(path, self.meta("store") or "")
             beside = self._open(apsw.SQLITE_OPEN_READONLY) if path else None
-            self.presence = Presence(path, beside)
+            self.presence = Presence(path, beside, self._called)
         except StoreError:
             self.writer.close()
             raise
@@ -230,15 +228,11 @@ class Database:
             raise damaged(self._called) from error
         except apsw.Error as error:
             self.writer.close()
-            raise self._not_opened(error) from error
-
-    def problem(self) -> str | None:
-        """Why nothing can be written, in words; None while it can."""
-        return self.presence.problem() or self.trouble
+            raise not_opened(self._called, self.path, error) from error
 
     def reader(self) -> apsw.Connection:
         """A new read-only connection. Raises `Unavailable` where it would read another file."""
-        if problem := self.presence.problem():
+        if problem := self.presence.misplaced():
             raise Unavailable(problem)
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
         connection.pragma("cache_size", -READER_CACHE)
@@ -409,18 +403,11 @@ class Database:
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
-            raise self._not_opened(error) from error
+            raise not_opened(self._called, self.path, error) from error
         connection.set_busy_timeout(PATIENTLY)
         connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
         connection.create_scalar_function("row_checksum", of_row, deterministic=True)
         return connection
-
-    def _not_opened(self, error: apsw.Error) -> StoreError:
-        """SQLite does not say that no file can be made, only that one cannot be opened."""
-        why = reason(error)
-        if self.path and isinstance(error, apsw.CantOpenError) and lacks_files(self.path):
-            why = no_files(self.path)
-        return StoreError(f"{self._called} cannot be opened as a Signalbox store: {why}.")
 
 
 def _computer() -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import apsw
 import gevent
@@ -41,10 +41,15 @@ class Presence:
     """`path` is the file of a store that has just been opened; None for one in memory.
 
     `beside` is a connection of its own. It tells how long the write-ahead log is to be, also after
-    a checkpoint by whomever.
+    a checkpoint by whomever. `called` is what errors call a copy: the file that it was made of.
     """
 
-    def __init__(self, path: Path | None, beside: apsw.Connection | None) -> None:
+    def __init__(
+        self, path: Path | None, beside: apsw.Connection | None, called: Path | None = None
+    ) -> None:
+        self._called = called or path or Path()
+        self.trouble: str | None = None
+        """Why nothing can be written though all files are in their place, in one sentence."""
         files = [path.with_name(path.name + ending) for ending in ENDINGS] if path else []
         self._seen = {file: found for file in files if (found := _stat(file))}
         self._name = path.name if path else ""
@@ -65,6 +70,10 @@ class Presence:
             self._beside.close()
 
     def problem(self) -> str | None:
+        """Why nothing can be written, in words; None while it can."""
+        return self.misplaced() or self.trouble
+
+    def misplaced(self) -> str | None:
         """What has become of the files, in words; None while they are in their place and whole."""
         if (found := self._found()) is None:
             return None
@@ -103,11 +112,6 @@ class Presence:
         return None
 
 
-class Watched(Protocol):
-    def problem(self) -> str | None:
-        """What is wrong, in words; None while nothing is."""
-
-
 class PresenceWatch:
     """Looks every second; what it finds stands in the log, and `wake` lets windows look again.
 
@@ -115,7 +119,7 @@ class PresenceWatch:
     """
 
     def __init__(
-        self, presence: Watched, wake: Callable[[], None], in_place: Callable[[], None]
+        self, presence: Presence, wake: Callable[[], None], in_place: Callable[[], None]
     ) -> None:
         self._presence, self._wake, self._in_place = presence, wake, in_place
         self._greenlet = gevent.spawn(self._run)

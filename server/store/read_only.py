@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import Final
 
+import apsw
+
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.failures import reason
 from signalbox.server.store import ballast, lost_store, store_file
@@ -49,6 +51,14 @@ def no_files(store: Path) -> str:
         f"no more files can be made in {store.parent}, since its disk or a quota has as many as it "
         "takes: remove some that nobody needs"
     )
+
+
+def not_opened(called: Path, path: Path | None, error: apsw.Error) -> StoreError:
+    """SQLite does not say that no file can be made, only that one cannot be opened."""
+    why = reason(error)
+    if path and isinstance(error, apsw.CantOpenError) and lacks_files(path):
+        why = no_files(path)
+    return StoreError(f"{called} cannot be opened as a Signalbox store: {why}.")
 
 
 def _has_no_room_for(files: int, folder: Path) -> bool:
