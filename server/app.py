@@ -40,12 +40,12 @@ from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import last_use
-from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_file, own
+from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_data_dir, lock_file
 from signalbox.server.store.database import Database
-from signalbox.server.store.file_watch import PresenceWatch
+from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
-from signalbox.server.store.read_only import copied, is_read_only, lacks_files, no_files
-from signalbox.server.store.store_file import real
+from signalbox.server.store.read_only import is_read_only, lacks_files, no_files, temporary_copy
+from signalbox.server.store.store_file import resolve_link
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, standing
 from signalbox.server.write.writer import Writer
@@ -72,7 +72,7 @@ class App:
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
         self.data_dir = settings.data_dir
-        in_memory, store = settings.engine == "memory", real(settings.data_dir / STORE_FILE)
+        in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)
         self._lacks_files = not in_memory and self._is_without_files(store)
         self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
         self._claimed = ExitStack()
@@ -85,7 +85,7 @@ class App:
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady)
-        self._watch = PresenceWatch(self.database.presence, self.feed.wake, self._keep_endpoint)
+        self._watch = OpenFilesWatch(self.database.open_files, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
@@ -125,17 +125,17 @@ class App:
         Whoever starts a server for itself would rather use that of whoever was faster.
         """
         if self.is_read_only:
-            return self._claimed.enter_context(copied(store))
+            return self._claimed.enter_context(temporary_copy(store))
         seconds = ENDING_SECONDS if settings.linger is None else 0.0
-        self._claimed.callback(own(self.data_dir, seconds).release)
+        self._claimed.callback(lock_data_dir(self.data_dir, seconds).release)
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
         database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
-            database.settle(self.data_dir)
+            database.forget_copied_place(self.data_dir)
             if not in_memory:
-                database.presence.hold(lock_file(self.data_dir))
+                database.open_files.watch_lock(lock_file(self.data_dir))
         return database
 
     def _engine(self) -> Engine:
@@ -148,8 +148,8 @@ class App:
         self._computer.close()
         self._compactor.close()
         if self._lacks_files:
-            why = no_files(real(self.data_dir / STORE_FILE))
-            self.database.presence.trouble = f"The store cannot be written: {why}, {RESTART}."
+            why = no_files(resolve_link(self.data_dir / STORE_FILE))
+            self.database.open_files.trouble = f"The store cannot be written: {why}, {RESTART}."
         self.database.writer.pragma("query_only", 1)
         self.engine.durability = "read-only: nothing can be written"
 
@@ -251,7 +251,7 @@ class App:
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
-            "problem": self.database.presence.problem(),
+            "problem": self.database.open_files.problem(),
             "log": self.node.status() if self.node else None,
             "clock": self.clock_status(),
         }

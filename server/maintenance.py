@@ -18,13 +18,8 @@ from signalbox.server.store import (
     log,
     store_file,
 )
-from signalbox.server.store.data_dir import STORE_FILE, own
-from signalbox.server.store.database import (
-    SCHEMA_VERSION,
-    STATE_INDEXES,
-    Database,
-    newer_schema,
-)
+from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
+from signalbox.server.store.database import Database
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.integrity import (
     checksum_problems,
@@ -33,7 +28,8 @@ from signalbox.server.store.integrity import (
     without_checksum,
 )
 from signalbox.server.store.key_index import KeyIndex
-from signalbox.server.store.read_only import copied, is_read_only, lacks_files
+from signalbox.server.store.read_only import is_read_only, lacks_files, temporary_copy
+from signalbox.server.store.schema import SCHEMA_VERSION, STATE_INDEXES, newer_schema
 from signalbox.server.store.state import fold
 from signalbox.server.store.tokens import Tokens
 
@@ -84,7 +80,7 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
     Raises `StoreInUse` beside a running server, `StoreError` where the log cannot be read.
     """
     path = _path(data_dir)
-    lock = own(data_dir)
+    lock = lock_data_dir(data_dir)
     try:
         with closing(Database(path)) as database:
             _replay(database.writer, progress)
@@ -142,7 +138,7 @@ def tokens(data_dir: Path) -> dict[str, str]:
 def rotate_tokens(data_dir: Path) -> None:
     """New tokens for the store; every script and window must log in anew. Raises `StoreInUse`."""
     path = _path(data_dir)
-    lock = own(data_dir)
+    lock = lock_data_dir(data_dir)
     try:
         with closing(Database(path)) as database:
             Tokens.of(database, rotate=True)
@@ -249,7 +245,7 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
         while done < total:
             last = connection.execute(_STEP_END, (done, STEP)).get or total
             fold(connection, done, int(last))
-            key_counts.count_on(connection, keys, done, int(last))
+            key_counts.carry_counts_on(connection, keys, done, int(last))
             done = int(last)
             if progress is not None:
                 progress(done, total)
@@ -268,7 +264,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
     try:
         with ExitStack() as stack:
             is_copied = is_read_only(path) or lacks_files(path)
-            file = stack.enter_context(copied(path)) if is_copied else path
+            file = stack.enter_context(temporary_copy(path)) if is_copied else path
             ballast.drop_for_reading(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
@@ -302,8 +298,8 @@ def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
 
 
 def _path(data_dir: Path) -> Path:
-    path = store_file.real(data_dir / STORE_FILE)
-    store_file.check_there(path)
+    path = store_file.resolve_link(data_dir / STORE_FILE)
+    store_file.check_exists(path)
     return path
 
 

@@ -18,7 +18,7 @@ from signalbox.server.http.commands.import_batches import Batch, room
 from signalbox.server.migration.copying import copy
 from signalbox.server.migration.places import File, Remote
 from signalbox.server.model.commands import Attempt, read_attempt, read_line
-from signalbox.server.model.decide import Changes, State, prepared
+from signalbox.server.model.decide import Changes, State, prepare_command
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.values import same
@@ -56,10 +56,14 @@ def noted(found: dict[str, Any]) -> int:
 
 def imported(store: Store, *lines: bytes) -> Outcome:
     """Lines of one batch of an import."""
-    numbered = [(number, prepared(read_line(line))) for number, line in enumerate(lines, start=1)]
+    numbered = [
+        (number, prepare_command(read_line(line))) for number, line in enumerate(lines, start=1)
+    ]
     batch = Batch(numbered, False, room(None))
     name = f"import-{next(NUMBERS)}"
-    attempt = Attempt(name, "me", "import", b"f", None, decide=batch.decide, touches=batch.keys)
+    attempt = Attempt(
+        name, "me", "import", b"f", None, decide=batch.decide, preload_keys=batch.keys
+    )
     return store.writer.submit(attempt)
 
 

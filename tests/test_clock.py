@@ -8,7 +8,7 @@ from signalbox.server.runtime.clock import (
     DAY,
     EARLIEST,
     Clock,
-    Trial,
+    ClockTrial,
 )
 
 NOW = 1_796_000_000.0
@@ -29,7 +29,7 @@ class Computer:
         self.says += seconds
 
     def clock(
-        self, last_run: float = NOW, trial: Trial | None = None, highest: float = 0.0
+        self, last_run: float = NOW, trial: ClockTrial | None = None, highest: float = 0.0
     ) -> Clock:
         return Clock(last_run, lambda: self.says, lambda: self.passed, trial, highest)
 

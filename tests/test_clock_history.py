@@ -247,7 +247,7 @@ def ahead(run: Run, *revisions: int) -> None:
 
 def forget_that_it_ran(run: Run) -> None:
     """As in a store of a Signalbox that did not remember it."""
-    run.database.forget_meta(last_use.LAST_RUN)
+    run.database.delete_meta(last_use.LAST_RUN)
 
 
 def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(

@@ -286,7 +286,7 @@ def test_a_commit_that_need_not_reach_the_disk_runs_there_only_to_shorten_the_lo
 
     database = Database(tmp_path / "signalbox.db")
     engine = SqliteEngine(database, blocking)
-    database.relax()
+    database.relax_durability()
     checkpoint_every(200, database.writer)
     log_file = tmp_path / "signalbox.db-wal"
     for number in range(1, 101):

@@ -10,7 +10,7 @@ from signalbox.server.model.decide import decide
 from signalbox.server.model.errors import (
     Conflict,
     Invalid,
-    NoSuchThing,
+    NotFound,
     TooLarge,
     WrongType,
 )
@@ -162,8 +162,8 @@ def test_a_prefix_may_move_up_into_its_own_parent() -> None:
 
 
 def test_rename_of_nothing_is_not_found() -> None:
-    assert refused(NoSuchThing, {"ab": 1}, type="rename", key="a", to="b").key == "a"
-    refused(NoSuchThing, {"a": 1, "ab.c": 1}, type="rename", key="a.", to="b.")
+    assert refused(NotFound, {"ab": 1}, type="rename", key="a", to="b").key == "a"
+    refused(NotFound, {"a": 1, "ab.c": 1}, type="rename", key="a.", to="b.")
 
 
 def test_rename_onto_a_key_is_a_conflict_unless_it_may_replace() -> None:

@@ -17,7 +17,7 @@ import pytest
 import signalbox
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Invalid, StoreError
-from signalbox.server.read.search import MAX_SEARCH, Filter, Question
+from signalbox.server.read.search import MAX_SEARCH, Filter, StateQuery
 from signalbox.server.runtime.failures import reason
 from support.harness import ROOT
 from support.local_store import Store
@@ -127,7 +127,7 @@ def test_too_long_a_text_to_search_for_is_refused_with_its_limit() -> None:
         with pytest.raises(Invalid, match="search has 10001 characters; at most 10000") as refused:
             store.readmodel.page(Filter(search="x" * (MAX_SEARCH + 1)))
     assert refused.value.limit == MAX_SEARCH
-    assert Question(wanted, "key", None, 0, 1).search
+    assert StateQuery(wanted, "key", None, 0, 1).search
 
 
 def test_a_server_that_is_not_there_is_told_without_the_words_of_the_system() -> None:

@@ -19,7 +19,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def add(key: str, identity: str, chosen: bool = True) -> Attempt:
     attempt = read_attempt({"type": "add", "key": key, "id": identity}, "tester", "unused")
-    return attempt._replace(chosen_id=chosen)
+    return attempt._replace(has_sender_id=chosen)
 
 
 def faulty(identity: str) -> Attempt:

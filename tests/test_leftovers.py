@@ -155,7 +155,7 @@ def test_what_was_removed_while_it_was_open_is_refused_by_the_next(ended: Path) 
     """Nobody was told."""
     database = Database(ended / NAME)
     (ended / NAME).unlink()
-    assert "says what is missing" in (database.presence.problem() or "")
+    assert "says what is missing" in (database.open_files.problem() or "")
     database.close()
     (ended / WAL).unlink(missing_ok=True)
     assert_refused(ended, f"{NAME} is missing", f"{SIGN} (")
@@ -279,7 +279,7 @@ def test_a_backup_below_the_log_of_a_crash_is_refused(ended: Path, tmp_path: Pat
 def test_a_replica_that_crashes_before_its_next_start_is_still_itself(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     with closing(Database(tmp_path / "open" / NAME)) as database:
-        database.follow("0123456789abcdef", None, ())
+        database.make_replica("0123456789abcdef", None, ())
         killed = Path(shutil.copytree(tmp_path / "open", tmp_path / "killed"))
     for _ in range(2):
         with closing(Database(killed / NAME)) as database:

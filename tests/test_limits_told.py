@@ -130,7 +130,7 @@ def test_of_a_command(few: int) -> None:
         with pytest.raises(TooLarge) as caught:
             changes(held, **command)
         told(caught.value, actual, few)
-    layer = decide.Layer(DictState(held))
+    layer = decide.Overlay(DictState(held))
     layer.put({"a.0": None, "a.1": "2", "a.new": "1", "a.other": "1", "b": "1"}, 8)
     with pytest.raises(TooLarge) as caught:
         decide.decide(layer, read_command({"type": "delete_prefix", "prefix": "a."}))

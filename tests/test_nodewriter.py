@@ -18,7 +18,7 @@ from signalbox.server.engines.replicated import Replicated
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
-from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
@@ -146,7 +146,7 @@ def test_whoever_was_told_that_nothing_is_known_yet_gets_an_outcome_later(tmp_pa
     address = new_log("nats")
     with sited(Silent(read_address(address)), tmp_path, timeout=0.2) as site:
         (one,) = site.enqueue("one")
-        assert isinstance(one.wait().error, Unknown)
+        assert isinstance(one.wait().error, OutcomeUnknown)
         with closing(JetStreamLog(read_address(address))) as other:
             other.connect(None)
             other.append([Transaction(1, "other", "you", 1, "set", b"f", [Change("z", "1")])], 0)

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import StartServer
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.store.file_watch import ENDINGS, PresenceWatch
+from signalbox.server.store.file_watch import ENDINGS, OpenFilesWatch
 from support.any_engine import ENGINES, any_store
 from support.local_store import Store
 from support.nodes import until
@@ -43,7 +43,7 @@ def assert_not_written(store: Store, what: str) -> None:
     assert what in answer["message"]
     assert "Nothing was changed." in answer["message"]
     assert store.readmodel.revision == before
-    assert what in (store.database.presence.problem() or "")
+    assert what in (store.database.open_files.problem() or "")
 
 
 def assert_refused(store: Store, what: str) -> None:
@@ -59,7 +59,7 @@ def test_a_file_that_is_gone_is_noticed_and_may_come_back(store: Store, ending: 
     assert_refused(store, f"{NAME}{ending} is gone")
     kept.rename(file(store, ending))
     assert store.run(type="set", key="a", value=2).error is None
-    assert store.database.presence.problem() is None
+    assert store.database.open_files.problem() is None
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -78,23 +78,23 @@ def test_another_file_in_its_place_is_not_written_to(store: Store, ending: str) 
 @pytest.mark.parametrize("ending", ["", "-wal"])
 def test_a_file_that_is_cut_off_is_not_written_to(store: Store, ending: str, left: float) -> None:
     if not ending:
-        store.database.shorten()
-        assert store.database.presence.problem() is None  # as is asked every second
+        store.database.truncate_wal()
+        assert store.database.open_files.problem() is None  # as is asked every second
     whole = file(store, ending).read_bytes()
     os.truncate(file(store, ending), int(len(whole) * left))
     assert_not_written(store, f"{NAME}{ending} is shorter than what was written to it")
     with pytest.raises(Unavailable, match="shorter"):
         store.database.reader()
-    store.database.shorten()
+    store.database.truncate_wal()
     store.database.checkpoint()
     assert file(store, ending).stat().st_size == int(len(whole) * left)
     file(store, ending).write_bytes(whole)
-    assert store.database.presence.problem() is None
+    assert store.database.open_files.problem() is None
 
 
 def test_what_is_left_of_a_log_that_was_cut_off_stays_as_it_is(tmp_path: Path) -> None:
     with Store(tmp_path / NAME) as store:
-        store.database.shorten()
+        store.database.truncate_wal()
         store.set(a=1)
         store.set(b=1)
         before, log = (tmp_path / NAME).read_bytes(), tmp_path / f"{NAME}-wal"
@@ -109,15 +109,15 @@ def test_a_log_that_begins_anew_is_whole(tmp_path: Path) -> None:
         Store(tmp_path / NAME) as store,
         closing(apsw.Connection(str(tmp_path / NAME))) as other,
     ):
-        for bring in (store.database.restart_log, store.database.checkpoint):
+        for bring in (store.database.restart_wal, store.database.checkpoint):
             store.set(a=1)
             bring()
-            assert store.database.presence.problem() is None
+            assert store.database.open_files.problem() is None
         store.set(a=2)
         other.pragma("user_version")  # until it has read something it knows of no log
         other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        assert store.database.log_bytes() == 0
-        assert store.database.presence.problem() is None
+        assert store.database.wal_bytes() == 0
+        assert store.database.open_files.problem() is None
         store.set(a=3)
 
 
@@ -141,7 +141,7 @@ def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
     monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
-        watch = PresenceWatch(store.database.presence, woken.set, lambda: None)
+        watch = OpenFilesWatch(store.database.open_files, woken.set, lambda: None)
         kept = file(store, "").rename(file(store, ".kept"))
         assert woken.wait(10)
         assert "signalbox.db is gone" in capsys.readouterr().err

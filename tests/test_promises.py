@@ -75,7 +75,7 @@ def in_the_log(store: NodeStore) -> list[str]:
 
 def assert_nothing_is_in_doubt(store: NodeStore) -> None:
     store.writer.run_between_commits(lambda _: None)
-    assert store.readmodel.in_doubt() == []
+    assert store.readmodel.unknown_outcomes() == []
 
 
 def test_what_never_arrived_is_sent_again(store: NodeStore, silence: Silence, address: str) -> None:
@@ -219,7 +219,7 @@ def test_where_the_store_has_its_log_here_since_it_was_never_written(
     store: NodeStore, silence: Silence
 ) -> None:
     del silence
-    store.database.own_id()  # as a node has one
+    store.database.node_id()  # as a node has one
     told_unknown(store, "doubt")
     server = Server(left_by(store))
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from signalbox.server import maintenance
 from signalbox.server.model import horizons
-from signalbox.server.model.errors import Compacted, NoSuchThing
+from signalbox.server.model.errors import Compacted, NotFound
 from signalbox.server.read.search import Filter
 from signalbox.server.store import key_counts, key_index
 from signalbox.server.write import retention
@@ -88,7 +88,7 @@ class Past:
         return [int(writer.execute(f"SELECT count(*) FROM {each}").get) for each in tables]
 
     def horizon(self, key: str) -> int:
-        return horizons.of(self.store.readmodel.horizons(), key).revision
+        return horizons.horizon_of(self.store.readmodel.horizons(), key).revision
 
     def check(self) -> None:
         """Every moment holds exactly the keys whose past is kept so long, and names the others."""
@@ -160,7 +160,7 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
         {"type": "undo", "of": "second"},
     ):
         refused = past.store.run(**command).error
-        assert isinstance(refused, Compacted | NoSuchThing)
+        assert isinstance(refused, Compacted | NotFound)
     refused = past.store.run(type="restore", to_revision=1, match="a.**").error
     assert isinstance(refused, Compacted)
     assert refused.keys == ["a."]

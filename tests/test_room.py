@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from signalbox.server import maintenance
-from signalbox.server.model.errors import Unknown
+from signalbox.server.model.errors import OutcomeUnknown
 from signalbox.server.model.outcomes import Outcome
 from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
@@ -119,8 +119,8 @@ def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
         fill(store)
         Silence(store, monkeypatch)
         doubtful = store.run(type="delete_prefix", prefix="small.3.", id="doubt")
-        assert isinstance(doubtful.error, Unknown)
-        assert [one.attempt.id for one in store.readmodel.in_doubt()] == ["doubt"]
+        assert isinstance(doubtful.error, OutcomeUnknown)
+        assert [one.attempt.id for one in store.readmodel.unknown_outcomes()] == ["doubt"]
 
 
 def test_the_ballast_of_a_running_server_stays_whoever_reads(disk: Path, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path) -> None:
     """Others have taken what was kept: fewer keys are deleted at once then."""
     with Store(disk / NAME) as store:
         fill(store)
-        store.database.shorten()
+        store.database.truncate_wal()
         take(disk, left(disk) - 500_000)
         before, keys = left(disk), store.readmodel.keys()
         for _ in range(2):

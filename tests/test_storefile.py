@@ -17,7 +17,7 @@ from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.store import store_file
-from signalbox.server.store.data_dir import own
+from signalbox.server.store.data_dir import lock_data_dir
 from signalbox.server.store.database import Database
 from support.command_line import PROGRAM, Shell
 from support.harness import SECONDS
@@ -158,7 +158,7 @@ def test_a_process_that_ends_meanwhile_is_no_trouble(
     with subprocess.Popen(["sleep", "60"]) as process:
         for name in ("scandir", "listdir"):
             monkeypatch.setattr(os, name, after_its_end(getattr(os, name)))
-        store_file.check_alone(tmp_path / NAME)
+        store_file.check_not_open_elsewhere(tmp_path / NAME)
         assert process.returncode is not None
 
 
@@ -192,9 +192,9 @@ def test_links_to_two_stores_in_one_folder_have_a_server_each(tmp_path: Path) ->
     (there / "b.db").touch()  # as where the first start had no room
     with ExitStack() as stack:
         for name in ("a", "b"):
-            stack.callback(own(tmp_path / name, 0).release)
+            stack.callback(lock_data_dir(tmp_path / name, 0).release)
             stack.enter_context(closing(Database(tmp_path / name / NAME)))
         with pytest.raises(StoreInUse):
-            own(tmp_path / "b", 0)
+            lock_data_dir(tmp_path / "b", 0)
     assert (there / "endpoint.json").exists()
     assert {"a.db", "a.db-lock", "b.db", "b.db-lock"} <= {one.name for one in there.iterdir()}

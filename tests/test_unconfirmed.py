@@ -9,7 +9,7 @@ import pytest
 
 from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.model.commands import read_attempt
-from signalbox.server.model.decide import judged
+from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.outcomes import Outcome
 from support.any_engine import NodeStore
 from support.brokers import new_log
@@ -44,7 +44,7 @@ def cut_off(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> NodeStore:
 def told(store: NodeStore, *commands: dict[str, Any]) -> list[Outcome]:
     """What these are answered that wait together."""
     waiting = [
-        store.writer.enqueue(judged(read_attempt(command, "tester", token_hex(8))))
+        store.writer.enqueue(prepare_attempt(read_attempt(command, "tester", token_hex(8))))
         for command in commands
     ]
     return [one.wait() for one in waiting]

@@ -12,10 +12,10 @@ from signalbox.server.model.commands import Attempt, read_attempt, read_line
 from signalbox.server.model.decide import (
     Changes,
     State,
-    judged,
-    prepared,
+    prepare_attempt,
+    prepare_command,
 )
-from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Transaction
 from support.any_engine import NodeStore, full
 from support.brokers import new_log
@@ -101,7 +101,7 @@ def test_what_is_written_in_the_end_has_one_outcome(
     assert announced.outcome("doubt")["status"] == "accepted"
     records, _ = store.readmodel.attempts()
     assert [one["id"] for one in records] == ["doubt"]
-    assert store.readmodel.in_doubt() == []
+    assert store.readmodel.unknown_outcomes() == []
 
 
 def test_while_the_disk_is_full_the_outcome_waits_for_room(
@@ -129,7 +129,7 @@ def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
         assert sender.get(timeout=SECONDS).error is None
         assert announced.outcome("doubt")["status"] == "accepted"
     store.writer.run_between_commits(lambda _: None)
-    assert store.readmodel.in_doubt() == []
+    assert store.readmodel.unknown_outcomes() == []
 
 
 def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
@@ -138,15 +138,15 @@ def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
     first = sent(store, "doubt")
     gevent.idle()
     again = sent(store, "doubt")
-    assert isinstance(first.wait().error, Unknown)
-    assert isinstance(again.wait().error, Unknown)
+    assert isinstance(first.wait().error, OutcomeUnknown)
+    assert isinstance(again.wait().error, OutcomeUnknown)
     told_unknown(store, "doubt")
     assert announced.codes("doubt") == []
     silence.deliver()
     silence.end()
     assert announced.outcome("doubt")["status"] == "accepted"
     assert sent(store, "doubt").wait().answer()["duplicate"]
-    assert store.readmodel.in_doubt() == []
+    assert store.readmodel.unknown_outcomes() == []
 
 
 def test_what_is_sent_again_while_the_server_ends_is_unknown_as_well(
@@ -157,7 +157,7 @@ def test_what_is_sent_again_while_the_server_ends_is_unknown_as_well(
     again = sent(store, "doubt")
     other = sent(store, "other")
     store.writer.close()
-    assert isinstance(again.wait().error, Unknown)
+    assert isinstance(again.wait().error, OutcomeUnknown)
     assert type(other.wait().error) is Unavailable
     assert announced.codes("doubt") == []
 
@@ -176,7 +176,7 @@ def test_another_command_under_an_id_in_doubt_is_not_in_doubt(
 def test_a_dry_run_is_never_in_doubt(store: NodeStore, silence: Silence) -> None:
     del silence
     wish, dry = sent(store, "doubt"), sent(store, "dry", dry_run=True)
-    assert isinstance(wish.wait().error, Unknown)
+    assert isinstance(wish.wait().error, OutcomeUnknown)
     assert type(dry.wait().error) is Unavailable
 
 
@@ -205,16 +205,16 @@ def test_what_no_state_could_take_is_refused_while_the_engine_is_silent_and_kept
     if fields["type"] == "batch":
         del fields["value"]
     body = fields | {"id": "bad"}
-    bad = store.writer.enqueue(judged(read_attempt(body, "me", "unused")))
+    bad = store.writer.enqueue(prepare_attempt(read_attempt(body, "me", "unused")))
     assert bad.wait().answer()["code"] == code
-    assert isinstance(doubt.wait().error, Unknown)
+    assert isinstance(doubt.wait().error, OutcomeUnknown)
     silence.end()
     assert announced.outcome("bad")["code"] == code
 
 
 def test_a_value_that_is_too_large_never_reaches_the_writer() -> None:
     body = {"type": "set", "key": "k", "value": "x" * 300_000}
-    refusal = judged(read_attempt(body, "me", "one")).refusal
+    refusal = prepare_attempt(read_attempt(body, "me", "one")).refusal
     assert refusal is not None
     assert refusal.code == "too_large"
 
@@ -224,14 +224,14 @@ def test_however_long_deciding_takes_it_is_not_the_engine_that_does_not_answer(
 ) -> None:
     """Lines that are too large for one transaction, on a machine that is slow to say so."""
     line = b'{"type":"set","key":"huge.%d","value":"' + b"x" * 200_000 + b'"}'
-    lines = [(number, prepared(read_line(line % number))) for number in range(1, 90)]
+    lines = [(number, prepare_command(read_line(line % number))) for number in range(1, 90)]
     batch = Batch(lines, True, room(store.writer.max_bytes))
 
     def slowly(state: State) -> Changes:
         gevent.sleep(3 * TIMEOUT)
         return batch.decide(state)
 
-    attempt = Attempt("slow-1", "me", "import", b"f", None, decide=slowly, touches=batch.keys)
+    attempt = Attempt("slow-1", "me", "import", b"f", None, decide=slowly, preload_keys=batch.keys)
     others = [sent(store, f"other-{number}", key=f"o.{number}") for number in range(3)]
     slow = store.writer.enqueue(attempt)
     late = sent(store, "late")

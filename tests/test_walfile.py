@@ -24,7 +24,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A store with all that is newer than its schema in the log, as a crash would leave it."""
     folder = tmp_path_factory.mktemp("running")
     with Store(folder / NAME) as store:
-        store.database.shorten()
+        store.database.truncate_wal()
         for number in range(COMMITS):
             store.set(n=number)
         yield folder
@@ -135,7 +135,7 @@ def test_a_replica_reads_it_from_its_log_again(tmp_path: Path) -> None:
     (tmp_path / "killed").mkdir()
     with Store(tmp_path / NAME) as store:
         store.database.set_meta("engine", "redis://127.0.0.1:1")
-        store.database.shorten()
+        store.database.truncate_wal()
         for number in range(COMMITS):
             store.set(n=number)
         for name in (NAME, WAL):
@@ -150,7 +150,7 @@ def test_beside_a_server_a_log_that_began_anew_is_sound(tmp_path: Path) -> None:
         store.set(n=1)
         store.set(n=2)
         assert maintenance.verify(tmp_path)["ok"]
-        store.database.restart_log()
+        store.database.restart_wal()
         assert maintenance.verify(tmp_path)["ok"]
         store.set(n=3)
         assert maintenance.verify(tmp_path)["ok"]

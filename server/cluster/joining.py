@@ -38,7 +38,7 @@ def join(
         shared.requires_durable = settings.require_durable
         return Node(shared, address, database, replica, clock)
     if awaited is not None:
-        database.forget_meta(AWAITED)
+        database.delete_meta(AWAITED)
     if followed is not None:
         shown = read_address(followed).shown
         raise StoreError(

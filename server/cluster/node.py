@@ -87,7 +87,7 @@ class Node:
         self._untold: deque[OutcomeMessage] = deque(maxlen=UNTOLD)
         self._has_untold = Event()
         self._greenlets: list[gevent.Greenlet[[], None]] = []
-        self.id = database.own_id()
+        self.id = database.node_id()
         self._process = token_hex(8)
         self._double: str | None = None
         """What is to be said of a node that has the same id."""
@@ -100,7 +100,7 @@ class Node:
         self._weakness: str | None = None
         """What is wrong with the log's durability, where that keeps this node from writing."""
         self._join()
-        database.relax()
+        database.relax_durability()
 
     def run(self, writer: NodeWriter, feed: Feed) -> None:
         """Follow the log from now on; return when the replica has what the log had, or soon."""
@@ -162,14 +162,14 @@ class Node:
                 "there, or with another --engine."
             ) from error
         found = status.metadata
-        self._database.follow(found.store, self._text, found.horizons)
+        self._database.make_replica(found.store, self._text, found.horizons)
         self._store = found.store
         self._check(status)
         return status
 
     def _remember(self) -> None:
         """This data directory follows that log from now on."""
-        self._database.lead(self._text)
+        self._database.set_log_address(self._text)
         self._followed = self._text
 
     def _migration(self) -> str:
@@ -307,7 +307,7 @@ class Node:
 
     def _notice(self, _: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
         for one in outcomes:
-            if not (one.is_logged or one.is_foreign or one.attempt.dry_run):
+            if not (one.is_logged or one.is_from_other_node or one.attempt.dry_run):
                 self._untold.append(self._message(one))
                 self._has_untold.set()
 
@@ -359,16 +359,16 @@ class Node:
                 return
             self._give_up_id()
         attempt = Attempt(told.id, told.actor, told.type, b"", None, key=told.key)
-        error = errors.rebuilt(told.error) if told.error else None
+        error = errors.error_from_fields(told.error) if told.error else None
         outcome = Outcome(
-            attempt, told.at, told.revision, 0, error, told.duplicate, is_foreign=True
+            attempt, told.at, told.revision, 0, error, told.duplicate, is_from_other_node=True
         )
         self._feed.publish((), (outcome,))
 
     def _give_up_id(self) -> None:
         """Where a copy of this data directory is a node that could not tell that it is one."""
         if self._double is None:
-            self._writer.run_between_commits(lambda _: self._database.forget_meta("node"))
+            self._writer.run_between_commits(lambda _: self._database.delete_meta("node"))
             self._double = (
                 f"Another node is called {self.id} as well, from a copy of this data directory: "
                 "each of them gets a name of its own when it is started again."

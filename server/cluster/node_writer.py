@@ -20,11 +20,11 @@ from signalbox.server.engines.replicated import Replicated
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import Attempt
 from signalbox.server.model.errors import (
-    NoRoom,
+    DiskFull,
+    OutcomeUnknown,
     SignalboxError,
     StoreError,
     Unavailable,
-    Unknown,
 )
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
@@ -203,7 +203,7 @@ class NodeWriter(Writer):
     def _commit(self, group: GroupCommit) -> None:
         if not self._unsettled:
             self._asked, self._asking = monotonic(), group
-        if not group.transactions and any(one.rests_on_state for one in group.outcomes):
+        if not group.transactions and any(one.depends_on_state for one in group.outcomes):
             self._log.confirm(group.expected)
         self._at_rest.clear()
         try:
@@ -236,7 +236,7 @@ class NodeWriter(Writer):
     ) -> list[Outcome]:
         """What needs no commit rests on this replica, which may be behind the log by now."""
         outcomes = super()._without(group, waiting, error)
-        resting = [one.rests_on_state and one.error is not error for one in outcomes]
+        resting = [one.depends_on_state and one.error is not error for one in outcomes]
         # Where nothing was to be appended, the log was asked just now.
         if not any(resting) or (group.transactions and self._is_at_end()):
             return outcomes
@@ -386,7 +386,7 @@ class NodeWriter(Writer):
         if attempt.refusal:
             error = attempt.refusal
         elif waiting.is_taken and not attempt.dry_run:
-            error = Unknown(IN_DOUBT.format(attempt.id))
+            error = OutcomeUnknown(IN_DOUBT.format(attempt.id))
         elif self._promises.has_same(waiting):
             return self._told_with_the_first(waiting)
         else:
@@ -401,7 +401,7 @@ class NodeWriter(Writer):
     def _told_with_the_first(self, waiting: PendingAttempt) -> Outcome:
         """Sent again while the first is in doubt: one id has one outcome, which comes later."""
         attempt = waiting.attempt.without_payload()
-        error = Unknown(IN_DOUBT.format(attempt.id))
+        error = OutcomeUnknown(IN_DOUBT.format(attempt.id))
         outcome = Outcome(attempt, self._now(), self.revision, error=error)
         self._feed.note(outcome)
         return outcome
@@ -440,7 +440,7 @@ class NodeWriter(Writer):
 
 def _untouched(error: SignalboxError) -> SignalboxError:
     """Says so, where the engine was away."""
-    is_told = isinstance(error, NoRoom) or error.message.endswith(UNWRITTEN)
+    is_told = isinstance(error, DiskFull) or error.message.endswith(UNWRITTEN)
     if isinstance(error, Unavailable) and not is_told:
         return Unavailable(f"{error.message} {UNWRITTEN}")
     return error

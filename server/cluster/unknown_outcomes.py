@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from signalbox.server.feed import Feed
-from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
@@ -37,7 +37,7 @@ class UnknownOutcomes:
         """Each with whether the streams are told of it once it is kept."""
         self._made: dict[str, PendingAttempt] = {}
         """Those, kept or not, of which nothing is known yet, by the id of the command."""
-        self.left = readmodel.in_doubt()
+        self.left = readmodel.unknown_outcomes()
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
 
     def make(self, group: GroupCommit, waiting: Sequence[PendingAttempt]) -> None:
@@ -45,7 +45,7 @@ class UnknownOutcomes:
         sent = {one.revision: one for one in group.transactions}
         for whose, one in zip(waiting, group.outcomes, strict=True):
             if one.needs_commit:
-                error = Unknown(IN_DOUBT.format(one.attempt.id))
+                error = OutcomeUnknown(IN_DOUBT.format(one.attempt.id))
                 what = sent[one.revision] if one.is_logged else None
                 doubt = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
                 self._unkept.append((doubt._replace(sent=what), False))

@@ -11,7 +11,7 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.runtime.failures import reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
-from signalbox.server.store.disk_reserve import Room, is_deleting
+from signalbox.server.store.disk_reserve import DiskReserve, is_deleting
 
 IN_A_FILE: Final = "SQLite", "on disk before acknowledged"
 IN_MEMORY: Final = "Memory", "in memory only, gone when the server ends"
@@ -59,7 +59,7 @@ class SqliteEngine:
         self._connection = database.writer
         self._blocking = blocking
         self._in_background = in_background
-        self._room = Room(database, blocking)
+        self._room = DiskReserve(database, blocking)
         self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
 
     def append(
@@ -85,7 +85,7 @@ class SqliteEngine:
                 self._room.make(transactions, expected)
             changes = sum(len(transaction.changes) for transaction in transactions)
             is_large = takes_long or changes > INLINE_CHANGES
-            at_once = not is_large and self._database.commits_at_once(changes)
+            at_once = not is_large and self._database.commits_without_sync(changes)
             (self._blocking if is_large else directly)(write)
             self._check_in_place()
             before_commit()
@@ -98,15 +98,15 @@ class SqliteEngine:
             self._room.failed()
             less = ", or delete fewer keys at once" if is_deleting(transactions) else ""
             why = f"The store cannot be written: {reason(error)}{less}."
-            raise _unavailable(self._database.presence.problem() or why) from error
+            raise _unavailable(self._database.open_files.problem() or why) from error
         finally:
             self._rollback()
         self._room.committed()
         self._database.checkpoint_when_due(self._in_background)
 
     def _check_in_place(self) -> None:
-        if problem := self._database.presence.problem():
-            self._database.presence.has_refused = True
+        if problem := self._database.open_files.problem():
+            self._database.open_files.command_refused = True
             raise _unavailable(problem)
 
     def forget(self, identity: str) -> None:

@@ -29,7 +29,7 @@ from signalbox.server.http.wire.responses import (
 from signalbox.server.model.errors import (
     Malformed,
     MethodNotAllowed,
-    NoSuchThing,
+    NotFound,
     SignalboxError,
     quoted,
 )
@@ -148,7 +148,7 @@ def _as_json(error: bottle.HTTPError) -> bytes:
         refusal = _other_method(method, request.path, _methods(allowed))
         error.headers["Allow"] = refusal.allowed
     else:
-        refusal = NoSuchThing(
+        refusal = NotFound(
             f"There is no {method[:20]} {request.path[:200]} here; see /openapi.json."
         )
     error.status = status_of(refusal.code)

@@ -69,7 +69,7 @@ def _replica(source: Log, last: int, path: Path, progress: Progress) -> Database
     connection.pragma("synchronous", "OFF")
     connection.pragma("cache_size", -CACHE)
     metadata: LogMetadata = source.metadata
-    database.follow(metadata.store, None, metadata.horizons)
+    database.make_replica(metadata.store, None, metadata.horizons)
     after = 0
     while after < last and (piece := source.read(after, min(PIECE, last - after))):
         _take(connection, piece, after)

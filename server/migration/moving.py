@@ -12,8 +12,8 @@ from signalbox.server.migration.copying import Progress, copy, measure
 from signalbox.server.migration.places import File, Log, Place, Remote, read_place
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.settings import command_line
-from signalbox.server.store.data_dir import STORE_FILE, own
-from signalbox.server.store.store_file import check_there
+from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
+from signalbox.server.store.store_file import check_exists
 
 
 class Moved(NamedTuple):
@@ -57,10 +57,10 @@ class Migration:
         with ExitStack() as stack:
             source = self._given.folder if self._given else self._data_dir
             if source is not None:  # else a mistyped one would be made
-                check_there(source / STORE_FILE)
+                check_exists(source / STORE_FILE)
             has_store = (self._data_dir / STORE_FILE).exists()
             if has_store or self._is_target:
-                stack.callback(own(self._data_dir).release)
+                stack.callback(lock_data_dir(self._data_dir).release)
             if has_store:
                 self._home = File(self._data_dir, None, "sqlite")
                 stack.callback(self._home.close)
@@ -137,9 +137,9 @@ class Migration:
         if self._home is None:
             return
         if self._is_target:
-            self._home.database.lead(None)
+            self._home.database.set_log_address(None)
         elif self._is_source and self.to.address is not None:
-            self._home.database.lead(self.to.text)
+            self._home.database.set_log_address(self.to.text)
 
     def _follows(self) -> str | None:
         if self._home is None:
@@ -176,7 +176,7 @@ class Migration:
         else:
             assert place.folder is not None
             if place.folder != self._data_dir:
-                stack.callback(own(place.folder).release)
+                stack.callback(lock_data_dir(place.folder).release)
             opened = self._file(place.folder, metadata, place.shown)
             stack.callback(opened.close)
         return opened

@@ -162,7 +162,7 @@ class File:
     def found(self, metadata: LogMetadata) -> None:
         """Where the store is empty, make it another's."""
         if not self.last_revision() and not self.database.meta("engine"):
-            self.database.follow(metadata.store, None, metadata.horizons)
+            self.database.make_replica(metadata.store, None, metadata.horizons)
 
     @property
     def metadata(self) -> LogMetadata:

@@ -24,7 +24,7 @@ from signalbox.server.model.keys import (
     check_prefix,
     compile_pattern,
 )
-from signalbox.server.model.validation import EXPECT, complaints
+from signalbox.server.model.validation import EXPECT, validation_errors
 
 MAX_BATCH: Final = 1_000
 EFFECTS: Final = 100
@@ -147,13 +147,13 @@ class Redo(_Member, frozen=True, tag="redo"):
     expect: Expect = "any"
 
 
-Timed = Restore | Undo | Redo
+HistoryCommand = Restore | Undo | Redo
 """What is decided by what the log has."""
-Command = Member | Batch | Timed
+Command = Member | Batch | HistoryCommand
 TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
 
 
-class Put(msgspec.Struct, frozen=True):
+class EncodedSet(msgspec.Struct, frozen=True):
     """A `set` whose value has been checked and encoded: what can be done without the state."""
 
     key: str
@@ -168,14 +168,14 @@ class Attempt(NamedTuple):
     actor: str
     type: str
     fingerprint: bytes
-    command: Command | Put | None
+    command: Command | EncodedSet | None
     refusal: SignalboxError | None = None
     dry_run: bool = False
-    chosen_id: bool = True
+    has_sender_id: bool = True
     """Whether the sender chose the id: only then can it have been seen before."""
     decide: Callable[[Any], dict[str, str | None]] | None = None
     """How an import's batch is decided, which leaves out the lines that are refused."""
-    touches: Sequence[str] = ()
+    preload_keys: Sequence[str] = ()
     """Keys that are worth looking up together."""
     key: str | None = None
     """The key or prefix that the command names."""
@@ -184,7 +184,7 @@ class Attempt(NamedTuple):
 
     def without_payload(self) -> "Attempt":
         """What is worth keeping once it is decided."""
-        return self._replace(command=None, decide=None, touches=())
+        return self._replace(command=None, decide=None, preload_keys=())
 
 
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
@@ -213,7 +213,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         command=command,
         refusal=refusal,
         dry_run=dry_run is True,
-        chosen_id=_fits(_ID, chosen),
+        has_sender_id=_fits(_ID, chosen),
         key=getattr(command, "key", getattr(command, "prefix", None)),
         effects=effects,
     )
@@ -231,13 +231,15 @@ def read_command(fields: dict[str, Any]) -> Command:
     """Raises `Invalid` or `TooLarge`, naming the field, what was given and what is allowed."""
     kind = TYPES.get(_type_of(fields))
     if kind is None:
-        raise Invalid(next(complaints(fields, TYPES)))
+        raise Invalid(next(validation_errors(fields, TYPES)))
     _check_batch_size(fields)
     try:
         # For the union of all types msgspec would build its table anew at each call.
         command: Command = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        why = next(complaints(fields, TYPES), "The command has a field that is not as it must be.")
+        why = next(
+            validation_errors(fields, TYPES), "The command has a field that is not as it must be."
+        )
         raise Invalid(why) from error
     _check(command)
     return command
@@ -313,7 +315,7 @@ def _check(command: Command, where: str = "") -> None:
         for number, member in enumerate(command.commands):
             _check(member, f"commands[{number}].")
         return
-    if isinstance(command, Timed):
+    if isinstance(command, HistoryCommand):
         _check_timed(command)
     elif isinstance(command, DeletePrefix):
         check_prefix(command.prefix, where + "prefix")
@@ -328,7 +330,7 @@ def _check(command: Command, where: str = "") -> None:
         _check_expect(command, command.expect, where)
 
 
-def _check_timed(command: Timed) -> None:
+def _check_timed(command: HistoryCommand) -> None:
     if isinstance(command, Restore):
         compile_pattern(command.match)
         for prefix in command.without:
@@ -370,15 +372,15 @@ def _check_rename(command: Rename, where: str) -> None:
         )
 
 
-def _check_expect(command: Member | Timed, expect: Expect, where: str) -> None:
+def _check_expect(command: Member | HistoryCommand, expect: Expect, where: str) -> None:
     given = msgspec.to_builtins(expect)
     if isinstance(given, dict) and len(given) != 1:
         raise Invalid(f"The field {where}expect is {quoted(given)}; allowed are {EXPECT}.")
-    about_many = isinstance(command, DeletePrefix | Timed) or (
+    about_many = isinstance(command, DeletePrefix | HistoryCommand) or (
         isinstance(command, Rename) and command.key[-1] == "."
     )
     if about_many and "store_revision" not in given:
-        what = "this command" if isinstance(command, Timed) else "a prefix"
+        what = "this command" if isinstance(command, HistoryCommand) else "a prefix"
         raise Invalid(
             f"The field {where}expect is {quoted(given)}; "
             f'for {what} "any" and {{"store_revision": n}} are allowed.'

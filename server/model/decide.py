@@ -15,11 +15,11 @@ from signalbox.server.model.commands import (
     Command,
     Delete,
     DeletePrefix,
+    EncodedSet,
     Expect,
     ExpectRevision,
     Member,
     Merge,
-    Put,
     Rename,
     Set,
     Toggle,
@@ -27,7 +27,7 @@ from signalbox.server.model.commands import (
 from signalbox.server.model.errors import (
     Conflict,
     Invalid,
-    NoSuchThing,
+    NotFound,
     SignalboxError,
     TooLarge,
     WrongType,
@@ -67,7 +67,7 @@ class State(Protocol):
         ...
 
 
-class Layer:
+class Overlay:
     """A state with changes on top of it, as the next command will see them."""
 
     def __init__(self, base: State) -> None:
@@ -106,7 +106,7 @@ class Layer:
         return self._base.count(prefix) + sum(news)
 
 
-class Draft(Layer):
+class Draft(Overlay):
     """The changes of one transaction, whatever they are composed of: net at any time.
 
     So none deletes a key that is not there, or sets one to what it is.
@@ -131,35 +131,35 @@ class Draft(Layer):
             self._revisions[key] = self.revision + 1
 
 
-def judged(attempt: Attempt) -> Attempt:
-    """With its command `prepared`, or with the refusal that no state could spare it."""
-    if attempt.command is None or isinstance(attempt.command, Put):
+def prepare_attempt(attempt: Attempt) -> Attempt:
+    """As `prepare_command`; what that refuses becomes the attempt's refusal."""
+    if attempt.command is None or isinstance(attempt.command, EncodedSet):
         return attempt
     try:
-        return attempt._replace(command=prepared(attempt.command))
+        return attempt._replace(command=prepare_command(attempt.command))
     except SignalboxError as error:
         return attempt._replace(command=None, refusal=error)
 
 
-def prepared(command: Command) -> Command | Put:
+def prepare_command(command: Command) -> Command | EncodedSet:
     """`command` with everything done that does not depend on the state.
 
     Raises `Invalid` or `TooLarge` for a value that no state could take.
     """
     if isinstance(command, Batch):
-        members: list[Any] = [prepared(member) for member in command.commands]
+        members: list[Any] = [prepare_command(member) for member in command.commands]
         return msgspec.structs.replace(command, commands=members)
     if isinstance(command, Set):
-        return Put(command.key, _encoded(command.key, command.value), command.expect)
+        return EncodedSet(command.key, _encoded(command.key, command.value), command.expect)
     return command
 
 
-def decide(state: State, command: Command | Put) -> Changes:
+def decide(state: State, command: Command | EncodedSet) -> Changes:
     """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
 
     What restores, undoes or redoes is decided by the log, in `signalbox.server.model.reversal`.
 
-    Raises `Conflict`, `Invalid`, `NoSuchThing`, `TooLarge` or `WrongType`: then there are none.
+    Raises `Conflict`, `Invalid`, `NotFound`, `TooLarge` or `WrongType`: then there are none.
     """
     draft = Draft(state)
     for member in command.commands if isinstance(command, Batch) else (command,):
@@ -177,7 +177,7 @@ def _member(state: State, member: Any) -> Changes:
     return _DECIDERS[type(member)](state, member)
 
 
-def _put(_: State, command: Put) -> Changes:
+def _put(_: State, command: EncodedSet) -> Changes:
     return {command.key: command.raw}
 
 
@@ -252,7 +252,7 @@ def _to_move(state: State, command: Rename) -> dict[str, Entry]:
         entry = state.get(command.key)
         moved = {command.key: entry} if entry else {}
     if not moved:
-        raise NoSuchThing(f"There is no key {command.key} to rename.", key=command.key)
+        raise NotFound(f"There is no key {command.key} to rename.", key=command.key)
     return moved
 
 
@@ -271,7 +271,7 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
 
 
 _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
-    Put: _put,
+    EncodedSet: _put,
     Set: _set,
     Delete: _delete,
     DeletePrefix: _delete_prefix,
@@ -331,7 +331,7 @@ def _equal(entry: Entry | None, raw: str | None) -> bool:
     return values.same(entry.raw, raw)
 
 
-def _meet_expectation(state: State, command: Member | Put) -> None:
+def _meet_expectation(state: State, command: Member | EncodedSet) -> None:
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
         check_store_revision(expect, state.revision)

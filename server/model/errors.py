@@ -66,7 +66,7 @@ class SignalboxError(Exception):
     code: ClassVar[str] = "internal"
     remembered: ClassVar[bool] = False
     """Whether the same command id gets this outcome again instead of a new attempt."""
-    verdict: ClassVar[str] = "rejected"
+    attempt_status: ClassVar[str] = "rejected"
     """The `status` of an attempt that ends with it."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Malformed(SignalboxError):
     code = "malformed"
 
 
-class TornBody(Malformed):
+class IncompleteBody(Malformed):
     """Where the next request begins cannot be known: the connection ends with the answer."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Forbidden(SignalboxError):
     code = "forbidden"
 
 
-class NoSuchThing(SignalboxError):
+class NotFound(SignalboxError):
     """No such route, key, command or attempt."""
 
     code, remembered = "not_found", True
@@ -195,14 +195,14 @@ class Unavailable(SignalboxError):
     code = "unavailable"
 
 
-class NoRoom(Unavailable):
+class DiskFull(Unavailable):
     """The rest of the disk is kept: what is deleted beside these may still be done."""
 
 
-class Unknown(Unavailable):
+class OutcomeUnknown(Unavailable):
     """Whether it was written is not known yet: the outcome comes later, under the command's id."""
 
-    verdict = "unknown"
+    attempt_status = "unknown"
 
 
 class Internal(SignalboxError):
@@ -228,7 +228,7 @@ class StoreInUse(StoreError):
     """Another server owns the data directory."""
 
 
-def rebuilt(fields: dict[str, Any]) -> SignalboxError:
+def error_from_fields(fields: dict[str, Any]) -> SignalboxError:
     """The refusal that `SignalboxError.fields` tells of, as another node or an answer has it."""
     kinds = {kind.code: kind for kind in SignalboxError.__subclasses__()}
     kind = kinds.get(fields.get("code", ""), Internal)

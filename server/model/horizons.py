@@ -30,38 +30,40 @@ class Horizon(NamedTuple):
     at: int
 
 
-def of(horizons: Sequence[Horizon], key: str) -> Horizon:
+def horizon_of(horizons: Sequence[Horizon], key: str) -> Horizon:
     """The one that a key (or all keys that begin with it) follows."""
     return max((one for one in horizons if key.startswith(one.prefix)), key=_length)
 
 
-def whole_since(horizons: Sequence[Horizon], low: str, high: str) -> Horizon:
+def complete_since(horizons: Sequence[Horizon], low: str, high: str) -> Horizon:
     """The latest horizon that any key in [low, high) follows."""
     return max(
-        (of(horizons, start) for start, _ in _pieces(horizons, low, high)),
+        (horizon_of(horizons, start) for start, _ in _pieces(horizons, low, high)),
         key=lambda one: one.revision,
         default=Horizon("", 0, 0),
     )
 
 
-def known(horizons: Sequence[Horizon], revision: int, low: str, high: str) -> list[Range]:
+def complete_ranges(horizons: Sequence[Horizon], revision: int, low: str, high: str) -> list[Range]:
     """The parts of [low, high), in order, whose state at `revision` is known."""
     found: list[Range] = []
     for start, end in _pieces(horizons, low, high):
-        if of(horizons, start).revision > revision:
+        if horizon_of(horizons, start).revision > revision:
             continue
         begin = found.pop()[0] if found and found[-1][1] == start else start
         found.append((begin, end))
     return found
 
 
-def unknown(horizons: Sequence[Horizon], revision: int, low: str, high: str) -> list[str]:
+def incomplete_prefixes(
+    horizons: Sequence[Horizon], revision: int, low: str, high: str
+) -> list[str]:
     """The prefixes in [low, high) whose state at `revision` is not known."""
-    followed = {of(horizons, start) for start, _ in _pieces(horizons, low, high)}
+    followed = {horizon_of(horizons, start) for start, _ in _pieces(horizons, low, high)}
     return sorted(one.prefix for one in followed if one.revision > revision)
 
 
-def compacted(prefixes: Sequence[str], revision: int) -> Compacted:
+def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
     """The refusal where what is asked for needs more than is known of `prefixes`."""
     names = ", ".join(prefix or "all keys" for prefix in prefixes)
     return Compacted(

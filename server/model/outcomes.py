@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     duplicate: dict[str, Any] | None = None
     """The first answer, where the same command had been sent before."""
     is_logged: bool = False
-    is_foreign: bool = False
+    is_from_other_node: bool = False
     """Whether another node has decided it."""
     is_owed: bool = False
     """Whether its sender was told that it comes later: then it is kept whatever it is."""
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     """What an undo, redo or restore would do, which its sender alone is told."""
 
     @property
-    def is_kept(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether it goes into the table of attempts, as what is in the log does not."""
         if self.duplicate or self.attempt.dry_run:
             return False
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
         return self.error.remembered or (self.is_owed and not isinstance(self.error, IdReused))
 
     @property
-    def rests_on_state(self) -> bool:
+    def depends_on_state(self) -> bool:
         """Whether another state might have led to another outcome: true of all but refusals that no
         state could spare, and of answers that stand since the id was used first.
         """
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     @property
     def needs_commit(self) -> bool:
         """Whether it is told only once it, or its transaction, is on disk."""
-        return self.is_logged or self.is_kept
+        return self.is_logged or self.is_stored
 
     def answer(self) -> dict[str, Any]:
         """The acknowledgement."""
@@ -64,7 +64,11 @@ class Outcome(NamedTuple):
             dry = self.attempt.dry_run and self.duplicate["status"] == "accepted"
             return self.duplicate | {"duplicate": True} | ({"dry_run": True} if dry else {})
         if self.error:
-            return {"id": self.attempt.id, "status": self.error.verdict, **self.error.fields()}
+            return {
+                "id": self.attempt.id,
+                "status": self.error.attempt_status,
+                **self.error.fields(),
+            }
         answer = accepted(self.attempt.id, self.revision, self.changes)
         return answer | {"dry_run": True, "revision": None} if self.attempt.dry_run else answer
 
@@ -88,7 +92,9 @@ def of_transaction(one: Transaction) -> Outcome:
     """The outcome of a transaction that another node has appended."""
     key = common_prefix(one.changes[0].key, one.changes[-1].key) if one.changes else None
     attempt = Attempt(one.id, one.actor, one.type, one.fingerprint, None, key=key)
-    return Outcome(attempt, one.at, one.revision, len(one.changes), is_logged=True, is_foreign=True)
+    return Outcome(
+        attempt, one.at, one.revision, len(one.changes), is_logged=True, is_from_other_node=True
+    )
 
 
 def accepted(identity: str, revision: int, changes: int) -> dict[str, Any]:

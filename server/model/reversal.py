@@ -19,7 +19,7 @@ from signalbox.server.model.errors import (
     Compacted,
     Conflict,
     Invalid,
-    NoSuchThing,
+    NotFound,
     NothingToUndo,
 )
 from signalbox.server.model.events import REVERSING
@@ -139,7 +139,7 @@ def decide(
 ) -> Reversal:
     """What the command would do. So many `effects` are listed: of a dry run, and of a conflict.
 
-    Raises `Compacted`, `Conflict`, `Invalid`, `NoSuchThing`, `NothingToUndo` or `TooLarge`.
+    Raises `Compacted`, `Conflict`, `Invalid`, `NotFound`, `NothingToUndo` or `TooLarge`.
     """
     check_store_revision(command.expect, log.revision)
     if isinstance(command, Restore):
@@ -162,9 +162,9 @@ def _restored(log: Log, command: Restore) -> Changes:
             revision=log.revision,
         )
     pattern = compile_pattern(command.match)
-    unknown = horizons.unknown(log.horizons(), then, pattern.low, pattern.high)
+    unknown = horizons.incomplete_prefixes(log.horizons(), then, pattern.low, pattern.high)
     if missing := [prefix for prefix in unknown if not (without and prefix.startswith(without))]:
-        raise horizons.compacted(missing, then)
+        raise horizons.compacted_error(missing, then)
     changes: Changes = {}
     for key, is_now, was in log.now_and_then(command.match, then):
         if not (without and key.startswith(without)) and not _same(is_now, was):
@@ -207,7 +207,7 @@ def _to_redo(log: Log, command: Redo, actor: str) -> list[Done]:
 def _named(log: Log, identity: str) -> list[Done]:
     found = log.named(identity)
     if not found:
-        raise NoSuchThing(f"No transaction with the command id {identity} is kept.")
+        raise NotFound(f"No transaction with the command id {identity} is kept.")
     return found
 
 
@@ -265,10 +265,10 @@ def _check_kept(log: Log, targets: Iterable[Done]) -> None:
         if one.revision > newest:
             continue
         keys = log.keys_of(one.revision)
-        followed = {horizons.of(kept, key) for key in keys}
+        followed = {horizons.horizon_of(kept, key) for key in keys}
         prefixes = sorted(each.prefix for each in followed if each.revision >= one.revision)
         if prefixes:
-            raise horizons.compacted(prefixes, one.revision - 1)
+            raise horizons.compacted_error(prefixes, one.revision - 1)
         if len(keys) < one.changes:
             raise Compacted(f"Retention has removed changes of revision {one.revision}.")
 

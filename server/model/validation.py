@@ -30,7 +30,7 @@ _ALLOWED: Final = {
 }
 
 
-def complaints(command: Any, kinds: Kinds, where: str = "") -> Iterator[str]:
+def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[str]:
     """One sentence for each thing that is wrong; `where` leads to the command within its batch."""
     if not isinstance(command, dict):
         yield f"The field {where[:-1]} is {quoted(command)}; allowed is a command, an object."
@@ -56,7 +56,7 @@ def _about(field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: st
     if field.name == "commands" and isinstance(given, list):
         members = {tag: kind for tag, kind in kinds.items() if tag not in _ALONE}
         for number, member in enumerate(given):
-            yield from complaints(member, members, f"{where}commands[{number}].")
+            yield from validation_errors(member, members, f"{where}commands[{number}].")
         return
     try:
         msgspec.convert(given, field.type)

@@ -22,10 +22,10 @@ from signalbox.server.read.search import (
     Filter,
     Item,
     Page,
-    Question,
+    StateQuery,
 )
 from signalbox.server.store.horizons import read_horizons
-from signalbox.server.store.key_counts import Counted, KeysAt
+from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ SORTED: Final = 20_000
 """So many keys are sorted by their last change; of more the log is walked back."""
 
 
-ANY: Final = Question(Filter(), "key", None, 0, 0)
+ANY: Final = StateQuery(Filter(), "key", None, 0, 0)
 
 
 class Moment:
@@ -46,7 +46,7 @@ class Moment:
     def __init__(
         self,
         connection: apsw.Connection,
-        keys: KeysAt,
+        keys: KeysAtRevision,
         ranges: list[Range],
         compacted: list[str],
     ) -> None:
@@ -76,14 +76,14 @@ class Moment:
             yield keys
             low = keys[-1] + "\0"
 
-    def items(self, keys: list[str], question: Question | None = None) -> Iterator[Item]:
+    def items(self, keys: list[str], question: StateQuery | None = None) -> Iterator[Item]:
         """What those of `keys` that match were, in the same order."""
         conditions, bound = search.of_key_and_value(question or ANY)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
         sql = _ITEMS.format(where=" AND ".join(["TRUE", *conditions]))
         return (Item(*row) for row in self.connection.execute(sql, bound))
 
-    def matching(self, question: Question, low: str) -> Iterator[Item]:
+    def matching(self, question: StateQuery, low: str) -> Iterator[Item]:
         """Every item from `low` on that the question asks for, in key order."""
         for keys in self.chunks(low, question.high):
             yield from self.items(keys, question)
@@ -100,10 +100,10 @@ class Moment:
 class Past:
     """`present` gives the counts of a revision not below the one that it is given."""
 
-    def __init__(self, readers: Readers, present: Callable[[int], Counted]) -> None:
+    def __init__(self, readers: Readers, present: Callable[[int], KeyCounts]) -> None:
         self._readers = readers
         self._present = present
-        self._known: OrderedDict[int, KeysAt] = OrderedDict()
+        self._known: OrderedDict[int, KeysAtRevision] = OrderedDict()
 
     def item(self, key: str, at: int) -> tuple[Item | None, list[str]]:
         """The item, None where there was no such key, and whose past is not kept so long."""
@@ -113,7 +113,7 @@ class Past:
 
         return self._ask(at, (key, key + "\0"), True, ask)
 
-    def page(self, question: Question, at: int, with_total: bool) -> Page:
+    def page(self, question: StateQuery, at: int, with_total: bool) -> Page:
         """As `ReadModel.page`."""
 
         def ask(moment: Moment) -> Page:
@@ -124,10 +124,10 @@ class Past:
 
         return self._about(question, at, ask)
 
-    def count(self, question: Question, at: int) -> int:
+    def count(self, question: StateQuery, at: int) -> int:
         return self._about(question, at, lambda moment: _count(moment, question))
 
-    def position(self, question: Question, key: str, at: int) -> int:
+    def position(self, question: StateQuery, key: str, at: int) -> int:
         """How many keys of the question's range sort before `key`."""
         low = question.pattern.low
         return self._about(question, at, lambda moment: moment.count(low, max(low, key)))
@@ -150,10 +150,10 @@ class Past:
         after: str | None = None
         compacted: Sequence[str] | None = None
         while True:
-            question = Question(Filter(match), "key", after, 0, search.NEAR)
+            question = StateQuery(Filter(match), "key", after, 0, search.NEAR)
             page = self.page(question, at, with_total=False)
             if compacted is not None and page.compacted != compacted:
-                raise horizons.compacted(page.compacted, at)
+                raise horizons.compacted_error(page.compacted, at)
             compacted = page.compacted
             if page.items:
                 yield page.items
@@ -161,7 +161,7 @@ class Past:
                 return
             after = page.next
 
-    def _about(self, question: Question, at: int, ask: Callable[[Moment], Result]) -> Result:
+    def _about(self, question: StateQuery, at: int, ask: Callable[[Moment], Result]) -> Result:
         pattern = question.pattern
         return self._ask(at, (pattern.low, pattern.high), pattern.shows_reserved, ask)
 
@@ -172,17 +172,19 @@ class Past:
 
         def run(connection: apsw.Connection) -> Result:
             keys = known
-            if isinstance(keys, Counted):
-                keys = self._remember(KeysAt(connection, at, keys))
+            if isinstance(keys, KeyCounts):
+                keys = self._remember(KeysAtRevision(connection, at, keys))
             kept = read_horizons(connection)
-            ranges = horizons.known(kept, at, *within)
+            ranges = horizons.complete_ranges(kept, at, *within)
             if not shows_reserved:
                 ranges = horizons.without_reserved(ranges)
-            return ask(Moment(connection, keys, ranges, horizons.unknown(kept, at, *within)))
+            return ask(
+                Moment(connection, keys, ranges, horizons.incomplete_prefixes(kept, at, *within))
+            )
 
         return self._readers.in_thread(run)
 
-    def _remember(self, keys: KeysAt) -> KeysAt:
+    def _remember(self, keys: KeysAtRevision) -> KeysAtRevision:
         self._known[keys.revision] = keys
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
@@ -207,7 +209,7 @@ class _Keys:
         return rank + self._moment.count(known, key)
 
 
-def _ordered(moment: Moment, question: Question) -> Iterator[Item]:
+def _ordered(moment: Moment, question: StateQuery) -> Iterator[Item]:
     """What the question asks for, in its order, from its position on."""
     if question.sort == "changed":
         return islice(_by_change(moment, question), question.offset, None)
@@ -229,13 +231,13 @@ def _taken(items: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
     return found, False
 
 
-def _count(moment: Moment, question: Question) -> int:
+def _count(moment: Moment, question: StateQuery) -> int:
     if not (question.type or question.search or question.pattern.glob):
         return moment.count(question.pattern.low, question.high)
     return sum(1 for _ in moment.matching(question, question.pattern.low))
 
 
-def _by_change(moment: Moment, question: Question) -> Iterator[Item]:
+def _by_change(moment: Moment, question: StateQuery) -> Iterator[Item]:
     """Last change first."""
     if moment.count(question.low, question.high) > SORTED:
         return _walked_back(moment, question)
@@ -244,7 +246,7 @@ def _by_change(moment: Moment, question: Question) -> Iterator[Item]:
     return (item for item in items if before is None or _place(item) < before)
 
 
-def _walked_back(moment: Moment, question: Question) -> Iterator[Item]:
+def _walked_back(moment: Moment, question: StateQuery) -> Iterator[Item]:
     conditions, bound = search.of_key_and_value(question)
     at = moment.keys.revision
     revision, key = question.before or (at, LAST)

@@ -6,10 +6,10 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.keys import LAST, RESERVED, RESERVED_END
-from signalbox.server.read.search import Question
+from signalbox.server.read.search import StateQuery
 from signalbox.server.read.tree import Known
 from signalbox.server.store import key_counts
-from signalbox.server.store.key_counts import Counted
+from signalbox.server.store.key_counts import KeyCounts
 from signalbox.server.store.key_index import CountRange, KeyIndex
 
 
@@ -32,7 +32,7 @@ class Present:
     def announce(self, revision: int, added: list[str], removed: list[str]) -> None:
         """What the open commit will make of the keys; every so often, keep how many lay where."""
         if self._uncounted >= key_counts.EVERY and self.revision > self._kept:
-            key_counts.keep(self._writer, Counted(self.revision, self._index))
+            key_counts.keep(self._writer, KeyCounts(self.revision, self._index))
             self._keeps, self._uncounted = self.revision, 0
         self._uncounted += len(added) + len(removed)
         self._pending = (revision, sorted(added), sorted(removed))
@@ -53,11 +53,11 @@ class Present:
 
     # Asked by queries.
 
-    def counted(self, revision: int) -> Counted:
+    def counted(self, revision: int) -> KeyCounts:
         """How many keys lie where, at a revision not below this one; empty where that is kept."""
         if revision <= self._kept and self._kept:
-            return Counted(self.revision, KeyIndex(()))
-        return Counted(self.revision, self._index.copy(self._index.buckets))
+            return KeyCounts(self.revision, KeyIndex(()))
+        return KeyCounts(self.revision, self._index.copy(self._index.buckets))
 
     def visible(self, connection: apsw.Connection, low: str, high: str) -> int:
         """How many keys lie in [low, high), the app's own left out unless asked for."""
@@ -70,14 +70,14 @@ class Present:
             hidden = 0
         return self._index.count(low, high, count) - hidden
 
-    def count(self, connection: apsw.Connection, question: Question, high: str) -> int:
+    def count(self, connection: apsw.Connection, question: StateQuery, high: str) -> int:
         """How many keys of the question's range sort before `high`."""
         pattern = question.pattern
         if pattern.shows_reserved:
             return self._index.count(pattern.low, high, counter(connection))
         return self.visible(connection, pattern.low, high)
 
-    def start(self, connection: apsw.Connection, question: Question) -> tuple[str, int]:
+    def start(self, connection: apsw.Connection, question: StateQuery) -> tuple[str, int]:
         """Where SQL begins to read: a key, and how many matches to skip from there."""
         if not question.offset or question.sort != "key":
             return question.low, question.offset

@@ -66,7 +66,7 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
     items = [Version(*row) for row in connection.execute(_HISTORY, bound)]
     if len(items) > limit:
         return History(items[:limit], items[limit - 1].revision, [])
-    horizon = horizons.of(read_horizons(connection), key)
+    horizon = horizons.horizon_of(read_horizons(connection), key)
     edge = items[-1].revision if items else before
     is_cut = edge is not None and edge <= horizon.revision
     return History(items, None, [horizon.prefix] if is_cut else [])
@@ -93,7 +93,7 @@ def count_differences(
     """How many keys differ, and the prefixes of those of which it is not known."""
     pattern = compile_pattern(match)
     kept = read_horizons(connection)
-    unknown = horizons.unknown(kept, min(since, until), pattern.low, pattern.high)
+    unknown = horizons.incomplete_prefixes(kept, min(since, until), pattern.low, pattern.high)
     return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
 
 
@@ -101,7 +101,7 @@ def _differing(
     connection: apsw.Connection, since: int, until: int, pattern: Pattern
 ) -> Iterator[Difference]:
     low, high = sorted((since, until))
-    known = horizons.known(read_horizons(connection), low, pattern.low, pattern.high)
+    known = horizons.complete_ranges(read_horizons(connection), low, pattern.low, pattern.high)
     keys = (
         key
         for key in changed(connection, low, high, pattern)

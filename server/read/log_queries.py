@@ -12,7 +12,7 @@ from signalbox.server.model import reversal
 from signalbox.server.model.horizons import Horizon
 from signalbox.server.read import history
 from signalbox.server.read.history import Diff, History
-from signalbox.server.read.reversal_log import Logbook
+from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.store.horizons import read_horizons
 
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ REMEMBERED: Final = 32
 """Pairs of revisions of which it stays known how many keys differ."""
 
 
-class LogQuestions(ABC):
+class LogQueries(ABC):
     """A part of `ReadModel`, which lends its connections."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class LogQuestions(ABC):
     def undone(self, revisions: Iterable[int]) -> set[int]:
         """Those of the transactions that are reversed now."""
         with self.snapshot() as connection:
-            book = Logbook(connection)
+            book = SqlReversalLog(connection)
             return {one for one in revisions if reversal.is_reversed(book, one)}
 
     def moment(self, text: str, name: str = "at") -> int:

@@ -11,16 +11,16 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from signalbox.server.model import horizons, reversal
-from signalbox.server.model.commands import Timed
+from signalbox.server.model.commands import HistoryCommand
 from signalbox.server.model.events import Entry, Transaction, net_keys
 from signalbox.server.model.keys import LAST, after_prefix, compile_pattern
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read import search, tree
 from signalbox.server.read.as_of import Past
 from signalbox.server.read.current import Present
-from signalbox.server.read.log_queries import LogQuestions
+from signalbox.server.read.log_queries import LogQueries
 from signalbox.server.read.readers import Readers
-from signalbox.server.read.reversal_log import Logbook
+from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.read.search import Filter, Item, Page
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store import attempts, log, state
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 SNAPSHOT_ITEMS: Final = 500
 
 
-class ReadModel(LogQuestions):
+class ReadModel(LogQueries):
     """Derived from the event log; written only by the writer, within the log's commit."""
 
     def __init__(self, database: Database) -> None:
@@ -104,20 +104,24 @@ class ReadModel(LogQuestions):
         """How many keys begin with `prefix`."""
         return self._present.visible(self._writer, prefix, after_prefix(prefix))
 
-    def reversal(self, command: Timed, actor: str, listed: int, dry_run: bool) -> reversal.Reversal:
+    def reversal(
+        self, command: HistoryCommand, actor: str, listed: int, dry_run: bool
+    ) -> reversal.Reversal:
         """As `reversal.decide`, by the last commit."""
         # Not by those who answer queries: nobody may write meanwhile.
         return self._for_writer.in_thread(
-            lambda connection: reversal.decide(Logbook(connection), command, actor, listed, dry_run)
+            lambda connection: reversal.decide(
+                SqlReversalLog(connection), command, actor, listed, dry_run
+            )
         )
 
     def settle(self, known: Sequence[Outcome]) -> None:
         """Write outcomes that were promised, within the open commit."""
         attempts.settle(self._writer, known)
 
-    def in_doubt(self) -> list[Outcome]:
+    def unknown_outcomes(self) -> list[Outcome]:
         """Kept outcomes of attempts of which it was not known what became of them."""
-        return attempts.in_doubt(self._writer)
+        return attempts.unknown_outcomes(self._writer)
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
@@ -135,7 +139,7 @@ class ReadModel(LogQuestions):
         if at is not None:
             item, compacted = self._past.item(key, at)
             if compacted:
-                raise horizons.compacted(compacted, at)
+                raise horizons.compacted_error(compacted, at)
             return item
         with self.snapshot() as connection:
             return search.item(connection, key)
@@ -155,7 +159,7 @@ class ReadModel(LogQuestions):
         `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
         cursor.
         """
-        question = search.Question(wanted, sort, after, offset, limit)
+        question = search.StateQuery(wanted, sort, after, offset, limit)
         if at is not None:
             return self._past.page(question, at, with_total)
         if not question.is_indexed:
@@ -171,7 +175,7 @@ class ReadModel(LogQuestions):
 
     def position(self, wanted: Filter, key: str, at: int | None = None) -> int | None:
         """How many matching keys sort before `key`; None where that takes looking at every key."""
-        question = search.Question(wanted, "key", None, 0, 0)
+        question = search.StateQuery(wanted, "key", None, 0, 0)
         if not question.is_indexed:
             return None
         if at is not None:
@@ -181,7 +185,7 @@ class ReadModel(LogQuestions):
 
     def count(self, wanted: Filter, at: int | None = None) -> int:
         """How many keys match, exactly."""
-        question = search.Question(wanted, "key", None, 0, 0)
+        question = search.StateQuery(wanted, "key", None, 0, 0)
         if at is not None:
             return self._past.count(question, at)
         if not question.is_indexed:
@@ -315,7 +319,7 @@ class ReadModel(LogQuestions):
         self._for_writer.close()
 
     def _scanned(
-        self, connection: apsw.Connection, question: search.Question, with_total: bool
+        self, connection: apsw.Connection, question: search.StateQuery, with_total: bool
     ) -> Page:
         items, more = search.items(connection, question, question.low, question.offset)
         total = -1

@@ -18,7 +18,7 @@ from signalbox.server.store.horizons import read_horizons
 CHUNK: Final = 5_000
 
 
-class Logbook:
+class SqlReversalLog:
     """See `reversal.Log`."""
 
     def __init__(self, connection: apsw.Connection) -> None:

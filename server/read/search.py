@@ -65,7 +65,7 @@ class Filter(NamedTuple):
     search: str | None = None
 
 
-class Question:
+class StateQuery:
     """A filter with its order and position, checked. Raises `Invalid`."""
 
     def __init__(
@@ -127,7 +127,7 @@ def item(connection: apsw.Connection, key: str) -> Item | None:
 
 
 def items(
-    connection: apsw.Connection, question: Question, low: str, skip: int
+    connection: apsw.Connection, question: StateQuery, low: str, skip: int
 ) -> tuple[list[Item], bool]:
     """Items in the question's order, from `low` on and without the first `skip`; is there more?
 
@@ -145,7 +145,7 @@ def items(
     return found, False
 
 
-def count(connection: apsw.Connection, question: Question) -> int:
+def count(connection: apsw.Connection, question: StateQuery) -> int:
     """How many keys match, wherever the page begins."""
     where, bound = _conditions(question, question.pattern.low, paged=False)
     return int(connection.execute(_COUNT.format(where=where), bound).get)
@@ -160,7 +160,7 @@ def items_at(
     be held open between two pages. Also gives the key behind which the next page begins, None at
     the end. A page of a pattern that is no range may hold little, or nothing, before the end.
     """
-    question = Question(Filter(match), "key", after, 0, limit)
+    question = StateQuery(Filter(match), "key", after, 0, limit)
     end = None if question.pattern.is_range else _end_of_step(connection, question)
     question.high = end + "\0" if end else question.high
     page, more = items(connection, question, question.low, 0)
@@ -174,7 +174,7 @@ def changed_little(connection: apsw.Connection, revision: int) -> bool:
     return int(connection.execute(_SINCE, (revision, NEAR + 1)).get) <= NEAR
 
 
-def _end_of_step(connection: apsw.Connection, question: Question) -> str | None:
+def _end_of_step(connection: apsw.Connection, question: StateQuery) -> str | None:
     """The last of the next `STEP` keys, None where there are fewer."""
     bound = (question.low, question.high, STEP - 1)
     end: str | None = connection.execute(_STEP_END, bound).get
@@ -182,7 +182,7 @@ def _end_of_step(connection: apsw.Connection, question: Question) -> str | None:
 
 
 def _corrected(
-    connection: apsw.Connection, page: list[Item], revision: int, question: Question
+    connection: apsw.Connection, page: list[Item], revision: int, question: StateQuery
 ) -> list[Item]:
     bound = {"revision": revision, "low": question.low, "high": question.high}
     touching = _TOUCHED_LATELY if changed_little(connection, revision) else _TOUCHED_SINCE
@@ -198,7 +198,7 @@ def _corrected(
     return sorted(kept)
 
 
-def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
+def _conditions(question: StateQuery, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
     pattern = question.pattern
     where = ["s.key >= :low AND s.key < :high"]
     bound: dict[str, Any] = {"low": low, "high": question.high}
@@ -211,7 +211,7 @@ def _conditions(question: Question, low: str, paged: bool = True) -> tuple[str, 
     return " AND ".join([*where, *texts]), bound | values
 
 
-def of_key_and_value(question: Question) -> tuple[list[str], dict[str, Any]]:
+def of_key_and_value(question: StateQuery) -> tuple[list[str], dict[str, Any]]:
     """Conditions on `s.key` and `s.value` beside the range of keys, and what they are bound to."""
     pattern, where, bound = question.pattern, list[str](), dict[str, Any]()
     if pattern.glob:
@@ -326,7 +326,7 @@ WHERE c.key = ? AND c.revision <= ? ORDER BY c.revision DESC LIMIT 1
 """
 
 
-def env_collision(connection: apsw.Connection, question: Question) -> list[str]:
+def env_collision(connection: apsw.Connection, question: StateQuery) -> list[str]:
     """Two matching keys that have one name as environment variables, if there are any."""
     where, bound = _conditions(question, question.low)
     for pair in connection.execute(_COLLISION.format(where=where), bound):

@@ -28,7 +28,7 @@ def steady() -> float:
     return time.monotonic() if source is None else time.clock_gettime(source)  # none on Windows
 
 
-class Trial(NamedTuple):
+class ClockTrial(NamedTuple):
     """A leap that is believed, but has not been seen for a day of running.
 
     At a start, or to where the clock was before it was set back.
@@ -66,7 +66,7 @@ class Clock:
         last_run: float,
         wall: Callable[[], float] = time.time,
         passing: Callable[[], float] = steady,
-        trial: Trial | None = None,
+        trial: ClockTrial | None = None,
         highest: float = 0.0,
     ) -> None:
         self.wall, self.passing = wall, passing
@@ -101,14 +101,14 @@ class Clock:
         now, trial = self(), self.trial()
         return min(now, trial.latest) if trial else now
 
-    def trial(self) -> Trial | None:
+    def trial(self) -> ClockTrial | None:
         """The one that is under way."""
         if self._trial is None:
             return None
         before, begun = self._trial
         watched = self.passing() - begun
         shown = self._known + self.passing() - self._since
-        return Trial(before, watched, shown) if watched < DAY else None
+        return ClockTrial(before, watched, shown) if watched < DAY else None
 
     def confirm(self) -> None:
         """Somebody knows that the computer's clock is right."""
@@ -132,7 +132,7 @@ class Clock:
             "go on from where they were, and nothing is removed from the history for its age."
         )
 
-    def _go_on(self, trial: Trial) -> None:
+    def _go_on(self, trial: ClockTrial) -> None:
         """With a trial of an earlier run, unless the clock says less by now, or far too much."""
         later = self.wall() - trial.shown
         if -WHILE_RUNNING <= later <= AFTER_A_START:
@@ -155,7 +155,7 @@ class Clock:
             self._believe(wall)
         self._allowed = WHILE_RUNNING
 
-    def _set_back(self, trial: Trial | None, wall: float, held: float) -> None:
+    def _set_back(self, trial: ClockTrial | None, wall: float, held: float) -> None:
         """A leap that was on trial was wrong; of anything else nobody knows which of the two is."""
         if trial:
             self._try_anew(held)

@@ -112,7 +112,7 @@ class ComputerSource:
 
     def _submit(self, members: list[Any]) -> None:
         self._writer.submit(
-            Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), chosen_id=False)
+            Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False)
         )
 
 

@@ -26,7 +26,7 @@ KEPT: Final = 100_000
 
 def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
     """Write the outcomes that the log does not hold, within the open transaction."""
-    rows = [_row(outcome) for outcome in outcomes if outcome.is_kept]
+    rows = [_row(outcome) for outcome in outcomes if outcome.is_stored]
     if rows:
         connection.executemany(_KEEP, rows)
         connection.execute(
@@ -59,7 +59,7 @@ def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, A
     return None
 
 
-def in_doubt(connection: apsw.Connection) -> list[Outcome]:
+def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
     """Those of whose attempts it was not known when they were kept what became of them."""
     found = []
     for identity, fingerprint, revision, details in connection.execute(_IN_DOUBT):

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.failures import reason
 from signalbox.server.store import lost_store
-from signalbox.server.store.store_file import real
+from signalbox.server.store.store_file import resolve_link
 
 STORE_FILE: Final = lost_store.STORE_FILE
 ENDING_SECONDS: Final = 3.0
@@ -20,11 +20,11 @@ def lock_file(data_dir: Path) -> Path:
     """It lies beside the store's file, also where a symbolic link leads there, and has its name
     where that is another.
     """
-    file = real(data_dir / STORE_FILE)
+    file = resolve_link(data_dir / STORE_FILE)
     return file.with_name("server.lock" if file.name == STORE_FILE else f"{file.name}-lock")
 
 
-def own(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
+def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
 
     For so long another one may still hold it: that of a command just typed is about to end.

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from signalbox.server.model.errors import NoRoom
+from signalbox.server.model.errors import DiskFull
 from signalbox.server.model.events import Transaction
 from signalbox.server.store import ballast
 from signalbox.server.store.ballast import free
@@ -28,7 +28,7 @@ write-ahead log first. As measured, and a third more.
 """
 
 
-class Room:
+class DiskReserve:
     """What one store's disk has left; `blocking` runs what waits for the disk."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Room:
             ballast.hold(database.path)
 
     def make(self, transactions: Sequence[Transaction], revision: int) -> None:
-        """Have room for these behind `revision`. Raises `NoRoom` where they would take the last.
+        """Have room for these behind `revision`. Raises `DiskFull` where they would take the last.
 
         What deletes takes of that; its write-ahead log begins anew rather than grow.
         """
@@ -55,7 +55,7 @@ class Room:
         if is_deleting(transactions):
             if self._is_full or self._lacks(path, deleting(transactions)):
                 ballast.drop(path)
-                self._blocking(self._database.restart_log)
+                self._blocking(self._database.restart_wal)
         elif free(path) is None:
             self._deleting = MOST
         else:
@@ -69,12 +69,12 @@ class Room:
         """What was deleted where there was no room may be written to again."""
         if self._is_full:
             self._is_full = False
-            self._blocking(self._database.shorten)
+            self._blocking(self._database.truncate_wal)
 
     def failed(self) -> None:
         """Where nothing more could be written: what a commit took that has failed is given back."""
         self._is_full = True
-        self._blocking(self._database.shorten)
+        self._blocking(self._database.truncate_wal)
 
     def _look(self, path: Path, brought: int, revision: int) -> None:
         """See what is really kept, and whether the write-ahead log gives back what is wanted."""
@@ -82,11 +82,11 @@ class Room:
             self._deleting = int(self._database.writer.execute(_ALL).get)
             self._counted_at = revision
         needed = brought + self._kept()
-        if self._lacks(path, needed) and not self._lacks(path, needed - self._database.log_bytes()):
-            self._database.shorten()
+        if self._lacks(path, needed) and not self._lacks(path, needed - self._database.wal_bytes()):
+            self._database.truncate_wal()
         if self._lacks(path, needed):
-            self._database.restart_log()  # what it is to bring, others might take the room of
-            raise NoRoom(
+            self._database.restart_wal()  # what it is to bring, others might take the room of
+            raise DiskFull(
                 f"The store cannot be written: its disk is full but for {free(path) or 0:,} bytes, "
                 f"and {self._kept():,} are kept for deleting. Nothing was changed."
             )
@@ -99,7 +99,7 @@ class Room:
         """Whether less is free, on the disk and in the file; a file that is gone lacks nothing."""
         left = free(path)
         with suppress(OSError):
-            return left is not None and left + self._database.reserve() < needed
+            return left is not None and left + self._database.free_bytes_in_file() < needed
         return False
 
 

@@ -37,7 +37,7 @@ _LET_GO: Final = (
 )
 
 
-class Presence:
+class OpenFiles:
     """`path` is the file of a store that has just been opened; None for one in memory.
 
     `beside` is a connection of its own. It tells how long the write-ahead log is to be, also after
@@ -57,10 +57,10 @@ class Presence:
         if beside:
             beside.pragma("user_version")  # until it has read something it knows of no log
         self._lock: Path | None = None
-        self.has_refused = False
+        self.command_refused = False
         """Whether a command was refused for what has become of the files: then somebody knows."""
 
-    def hold(self, lock: Path) -> None:
+    def watch_lock(self, lock: Path) -> None:
         """`lock` is the file by which this process has just become the only one that writes."""
         if found := _stat(lock):
             self._lock, self._seen[lock] = lock, found
@@ -112,16 +112,16 @@ class Presence:
         return None
 
 
-class PresenceWatch:
+class OpenFilesWatch:
     """Looks every second; what it finds stands in the log, and `wake` lets windows look again.
 
     `in_place` is called each time where all files are in their place.
     """
 
     def __init__(
-        self, presence: Presence, wake: Callable[[], None], in_place: Callable[[], None]
+        self, open_files: OpenFiles, wake: Callable[[], None], in_place: Callable[[], None]
     ) -> None:
-        self._presence, self._wake, self._in_place = presence, wake, in_place
+        self._open_files, self._wake, self._in_place = open_files, wake, in_place
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class PresenceWatch:
     def _run(self) -> None:
         told: str | None = None
         while True:
-            if (problem := self._presence.problem()) != told:
+            if (problem := self._open_files.problem()) != told:
                 told = problem
                 print(problem or "The store's files are in their place again.", file=sys.stderr)
                 self._wake()

@@ -11,7 +11,8 @@ import msgspec
 from signalbox.server.model import checksums
 from signalbox.server.model.events import VERSION, WITHOUT_CHECKSUM
 from signalbox.server.runtime.failures import DAMAGED
-from signalbox.server.store.database import SEALED, UNSEALED, Database
+from signalbox.server.store.database import Database
+from signalbox.server.store.schema import CHECKSUMMED, COUNTED_WITHOUT_CHECKSUM
 
 SHOWN: Final = 60
 """Characters of a value that a problem repeats."""
@@ -41,7 +42,7 @@ def checksum_problems(connection: apsw.Connection) -> Iterator[str]:
     """Transactions, changes and what belongs to no replay, where they are not as written."""
     yield from guarded("The table transactions", _head_problems(connection))
     yield from guarded("The table changes", _change_problems(connection))
-    for table in SEALED:
+    for table in CHECKSUMMED:
         yield from guarded(f"The table {table}", _sealed_problems(connection, table))
 
 
@@ -112,9 +113,9 @@ def _change_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _sealed_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
-    columns, unsealed = ", ".join(SEALED[table]), -1
+    columns, unsealed = ", ".join(CHECKSUMMED[table]), -1
     if table == "key_counts":
-        unsealed = int(connection.execute(_UNSEALED, (UNSEALED,)).get or 0)
+        unsealed = int(connection.execute(_UNSEALED, (COUNTED_WITHOUT_CHECKSUM,)).get or 0)
     for *values, checksum in connection.execute(f"SELECT {columns}, checksum FROM {table}"):  # noqa: S608 - ours
         is_older = checksum is None and table == "key_counts" and values[0] <= unsealed
         if not is_older and checksum != checksums.of_row(*values):

@@ -19,14 +19,14 @@ FEW: Final = 2_000
 """So many keys are listed; of more it is counted how many lie where."""
 
 
-class Counted(NamedTuple):
+class KeyCounts(NamedTuple):
     """How many keys lay where at a revision."""
 
     revision: int
     keys: KeyIndex
 
 
-def keep(connection: apsw.Connection, counted: Counted) -> None:
+def keep(connection: apsw.Connection, counted: KeyCounts) -> None:
     """Keep counts for the questions of later, within the open transaction."""
     row = (counted.revision, counted.keys.copy(BUCKETS).encode())
     connection.execute(
@@ -34,7 +34,7 @@ def keep(connection: apsw.Connection, counted: Counted) -> None:
     )
 
 
-def count_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
+def carry_counts_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
     """Carry counts of revision `after` on to `last`, whose state is there, and keep them."""
 
     def listed(low: str, high: str) -> Iterator[str]:
@@ -44,13 +44,13 @@ def count_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int)
     came, went = _told_apart(connection.execute(_LOGGED, (after, last)))
     keys.change(came, went)
     keys.balance(listed)
-    keep(connection, Counted(last, keys))
+    keep(connection, KeyCounts(last, keys))
 
 
-class KeysAt:
+class KeysAtRevision:
     """The keys at `revision`. `present` are the counts of a later one, perhaps the newest."""
 
-    def __init__(self, connection: apsw.Connection, revision: int, present: Counted) -> None:
+    def __init__(self, connection: apsw.Connection, revision: int, present: KeyCounts) -> None:
         self.revision = revision
         self._index = _corrected(connection, revision, _nearest(connection, revision, present))
         self._few: list[str] | None = None
@@ -85,17 +85,17 @@ class KeysAt:
         return count
 
 
-def _nearest(connection: apsw.Connection, revision: int, present: Counted) -> Counted:
+def _nearest(connection: apsw.Connection, revision: int, present: KeyCounts) -> KeyCounts:
     """The earliest counts that are kept of `revision` or later.
 
     Never of an earlier one: what died between that and `revision` may have been forgotten.
     """
     for row in connection.execute(_KEPT, (revision, present.revision)):
-        return Counted(row[0], KeyIndex.decode(row[1]))
+        return KeyCounts(row[0], KeyIndex.decode(row[1]))
     return present
 
 
-def _corrected(connection: apsw.Connection, revision: int, counted: Counted) -> KeyIndex:
+def _corrected(connection: apsw.Connection, revision: int, counted: KeyCounts) -> KeyIndex:
     """Counted back to `revision`: what came since had not been there, what went had."""
     bound = {"after": revision, "last": counted.revision}
     came, went = _told_apart(connection.execute(_EVENTS, bound))

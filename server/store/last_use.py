@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from signalbox.server.runtime.clock import AFTER_A_RETURN, DAY, EARLIEST, Trial
+from signalbox.server.runtime.clock import AFTER_A_RETURN, DAY, EARLIEST, ClockTrial
 from signalbox.server.store import log
 from signalbox.server.store.database import PUT_META
 
@@ -24,7 +24,7 @@ PARTS: Final = 10
 """Sightings stand apart by a tenth of their age at least: some hundred of them cover years."""
 
 
-class Seen(msgspec.Struct):
+class ObservedRevisions(msgspec.Struct):
     """`watched`: for how many ms in all. `revisions`: up to which one all was there, by when."""
 
     watched: int = 0
@@ -47,10 +47,10 @@ def is_ahead(connection: apsw.Connection, now: int) -> bool:
     return log.last_time(connection) > now + DAY_MS
 
 
-def trial(connection: apsw.Connection) -> Trial | None:
+def trial(connection: apsw.Connection) -> ClockTrial | None:
     """The one that was not over when it was noted last."""
     known = _meta(connection, TRIAL)
-    return msgspec.json.decode(known, type=Trial) if known else None
+    return msgspec.json.decode(known, type=ClockTrial) if known else None
 
 
 def highest(connection: apsw.Connection) -> float:
@@ -58,7 +58,7 @@ def highest(connection: apsw.Connection) -> float:
     return int(_meta(connection, HIGHEST) or 0) / 1000
 
 
-def is_due(connection: apsw.Connection, now: int, under_way: Trial | None) -> bool:
+def is_due(connection: apsw.Connection, now: int, under_way: ClockTrial | None) -> bool:
     """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
     noted = trial(connection)
     if (noted is None) is not (under_way is None) or is_ahead(connection, now):
@@ -69,7 +69,7 @@ def is_due(connection: apsw.Connection, now: int, under_way: Trial | None) -> bo
 
 
 def note(
-    connection: apsw.Connection, now: int, passed: int, under_way: Trial | None = None
+    connection: apsw.Connection, now: int, passed: int, under_way: ClockTrial | None = None
 ) -> None:
     """Remember what is there `now`, `passed` ms after the last time, in the open transaction.
 
@@ -104,17 +104,17 @@ def confirm(connection: apsw.Connection, now: int) -> None:
     _forget(connection, TRIAL)
 
 
-def read(connection: apsw.Connection) -> Seen:
-    return msgspec.json.decode(_meta(connection, SEEN) or "{}", type=Seen)
+def read(connection: apsw.Connection) -> ObservedRevisions:
+    return msgspec.json.decode(_meta(connection, SEEN) or "{}", type=ObservedRevisions)
 
 
-def revision_of(seen: Seen, age: int) -> int:
+def revision_of(seen: ObservedRevisions, age: int) -> int:
     """The last revision that has been watched for `age` ms, 0 where there is none."""
     old = (revision for revision, since in seen.revisions if seen.watched - since >= age)
     return max(old, default=0)
 
 
-def _thinned(seen: Seen) -> list[tuple[int, int]]:
+def _thinned(seen: ObservedRevisions) -> list[tuple[int, int]]:
     kept: list[tuple[int, int]] = []
     for revision, since in seen.revisions:
         if not kept or (since - kept[-1][1]) * PARTS >= seen.watched - since:

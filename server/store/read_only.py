@@ -72,7 +72,7 @@ def _has_no_room_for(files: int, folder: Path) -> bool:
 
 
 @contextmanager
-def copied(store: Path) -> Iterator[Path]:
+def temporary_copy(store: Path) -> Iterator[Path]:
     """A copy of the store in a temporary folder that goes afterwards.
 
     Of both files: what an open that takes the store for immutable leaves out stands in the second.

@@ -18,7 +18,7 @@ OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
 
 
-def real(path: Path) -> Path:
+def resolve_link(path: Path) -> Path:
     """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
@@ -34,9 +34,9 @@ def check_kind(path: Path) -> None:
         raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
 
 
-def check_there(path: Path) -> None:
+def check_exists(path: Path) -> None:
     """Raises `StoreError` where there is no store at `path`, or none yet."""
-    path = real(path)
+    path = resolve_link(path)
     check_kind(path)
     lost_store.check(path)
     if not path.exists():
@@ -105,7 +105,7 @@ def lost_commits(connection: apsw.Connection) -> int:
     return 0 if is_replica else hidden_commits(connection)
 
 
-def check_alone(path: Path) -> None:
+def check_not_open_elsewhere(path: Path) -> None:
     """Raises `StoreError` where another process has a file of this store open, to write to it.
 
     With a hard link of the file in another folder it may: each folder has a lock of its own. Only

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from signalbox.server.model.commands import Attempt, Timed
+from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.decide import (
     Changes,
-    Layer,
+    Overlay,
     decide,
 )
 from signalbox.server.model.errors import (
@@ -70,7 +70,7 @@ class GroupCommit:
         self._readmodel = readmodel
         self._max_bytes = max_bytes
         self._base = _Base(readmodel)
-        self._layer = Layer(self._base)
+        self._layer = Overlay(self._base)
         self._at = at
         self._ids: dict[str, Outcome] = {}
         self._effects: list[KeyEffect] | None = None
@@ -147,7 +147,7 @@ class GroupCommit:
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
         """What the same command was answered before. Raises `IdReused` for another command."""
-        if not attempt.chosen_id:
+        if not attempt.has_sender_id:
             return None
         found = self._earlier(attempt.id) or self._readmodel.first_outcome(attempt.id)
         if found is None:
@@ -168,9 +168,9 @@ class GroupCommit:
         """How many changes the attempt makes; they are part of the group from now on."""
         of: tuple[int, ...] = ()
         if attempt.decide is not None:
-            self._base.look_up(attempt.touches)
+            self._base.look_up(attempt.preload_keys)
             changes = attempt.decide(self._layer)
-        elif isinstance(attempt.command, Timed):
+        elif isinstance(attempt.command, HistoryCommand):
             found = self._readmodel.reversal(
                 attempt.command, attempt.actor, attempt.effects, attempt.dry_run
             )

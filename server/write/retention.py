@@ -17,8 +17,8 @@ from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import history
 from signalbox.server.store import last_use
-from signalbox.server.store.database import seal
 from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.schema import checksum_sql
 
 SET_MS: Final = 978_307_200_000
 """2001, in ms since 1970: earlier times are of clocks that nobody had set, which begin with 1970,
@@ -67,7 +67,7 @@ def plans(
     kept = {one.prefix: one for one in read_horizons(connection)}
     aged = None if now is None else _Aged(connection, now, held)
     return [
-        _plan(prefix, rules, horizons.of(list(kept.values()), prefix), aged)
+        _plan(prefix, rules, horizons.horizon_of(list(kept.values()), prefix), aged)
         for prefix in sorted(kept.keys() | rules.keys())
     ]
 
@@ -133,7 +133,7 @@ def tidy(connection: apsw.Connection) -> None:
         shorter = [other for other in kept if other is not one]
         if not one.prefix or one.prefix in settings:
             continue
-        if horizons.of(shorter, one.prefix).revision == one.revision:
+        if horizons.horizon_of(shorter, one.prefix).revision == one.revision:
             connection.execute("DELETE FROM horizons WHERE prefix = ?", (one.prefix,))
             kept = shorter
     earliest = min(one.revision for one in kept)
@@ -213,7 +213,7 @@ WHERE substr(?1, 1, length(prefix)) = prefix ORDER BY length(prefix) DESC LIMIT 
 ON CONFLICT DO NOTHING
 """
 _ADVANCE: Final = "UPDATE horizons SET revision = ?, at = ? WHERE prefix = ? AND revision < ?"
-_SEAL: Final = seal("horizons", "WHERE prefix = ?")
+_SEAL: Final = checksum_sql("horizons", "WHERE prefix = ?")
 _CHUNK: Final = """
 SELECT c.revision, c.key FROM horizons h CROSS JOIN changes c
 WHERE h.prefix = :prefix AND (c.revision, c.key) > (h.done_revision, h.done_key)

@@ -14,11 +14,11 @@ from gevent.event import AsyncResult, Event
 
 from signalbox.server.engines.base import Engine, LogConflict
 from signalbox.server.feed import Feed
-from signalbox.server.model.commands import Attempt, Timed
+from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.errors import (
     Busy,
     Conflict,
-    NoRoom,
+    DiskFull,
     SignalboxError,
 )
 from signalbox.server.model.events import Transaction
@@ -141,7 +141,7 @@ class Writer:
         group = GroupCommit(self._readmodel, self._now(), self._engine.max_bytes)
         waiting: list[PendingAttempt] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
-            if group.transactions and isinstance(self._queue[0].attempt.command, Timed):
+            if group.transactions and isinstance(self._queue[0].attempt.command, HistoryCommand):
                 break  # it asks the log, which does not have this group yet
             self._queue[0].is_taken = True
             if self._queue[0].is_owed or not self._queue[0].gave_up:
@@ -202,7 +202,7 @@ class Writer:
             self._tell(group.transactions, group.outcomes, waiting)
 
     def _failed(self, group: GroupCommit, waiting: list[PendingAttempt], error: Exception) -> None:
-        is_of_one = isinstance(error, NoRoom) or not isinstance(error, SignalboxError)
+        is_of_one = isinstance(error, DiskFull) or not isinstance(error, SignalboxError)
         if len(waiting) > 1 and is_of_one:
             self._finish_apart(waiting)
         else:
@@ -232,7 +232,7 @@ class Writer:
             self._finish(group, [one])
 
     def _commit(self, group: GroupCommit) -> None:
-        kept = [outcome for outcome in group.outcomes if outcome.is_kept]
+        kept = [outcome for outcome in group.outcomes if outcome.is_stored]
         if not group.transactions and not kept:
             return
         added, removed = group.comings_and_goings()

@@ -12,8 +12,8 @@ from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.model.commands import read_attempt
-from signalbox.server.model.decide import judged
-from signalbox.server.model.errors import Unavailable, Unknown
+from signalbox.server.model.decide import prepare_attempt
+from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.write.pending_attempt import PendingAttempt
@@ -91,11 +91,11 @@ class Announced:
 
 def sent(store: NodeStore, identity: str, **command: Any) -> PendingAttempt:
     body = {"type": "set", "key": "k", "value": 1} | command | {"id": identity}
-    return store.writer.enqueue(judged(read_attempt(body, "me", "unused")))
+    return store.writer.enqueue(prepare_attempt(read_attempt(body, "me", "unused")))
 
 
 def told_unknown(store: NodeStore, identity: str, **command: Any) -> None:
-    assert isinstance(sent(store, identity, **command).wait().error, Unknown)
+    assert isinstance(sent(store, identity, **command).wait().error, OutcomeUnknown)
     assert store.readmodel.attempt(identity) is None
 
 

@@ -25,7 +25,7 @@ from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.search import (
     Filter,
     Item,
-    Question,
+    StateQuery,
     env_collision,
     variable,
 )
@@ -61,7 +61,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
         if name == "env":
             _refuse_collision(readmodel, match, pages if at is not None else None)
         needed, body = revision, encode(pages())
-    unknown = horizons.unknown(readmodel.horizons(), needed, pattern.low, pattern.high)
+    unknown = horizons.incomplete_prefixes(readmodel.horizons(), needed, pattern.low, pattern.high)
     left_out(given, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
@@ -126,7 +126,7 @@ def _refuse_collision(
     if pages is not None:
         keys = _collision(pages())
     else:
-        question = Question(Filter(match), "key", None, 0, 0)
+        question = StateQuery(Filter(match), "key", None, 0, 0)
         keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
     if keys:
         raise Conflict(

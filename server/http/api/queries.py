@@ -11,7 +11,7 @@ from signalbox.server.http.api import schemas
 from signalbox.server.http.api.parameters import Parameters, limit, parameters
 from signalbox.server.http.wire.responses import HEADERS, is_known
 from signalbox.server.model import horizons
-from signalbox.server.model.errors import Invalid, NoSuchThing, quoted
+from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
 from signalbox.server.model.times import iso
 from signalbox.server.read.history import Difference, Version
@@ -46,7 +46,7 @@ class _Queries:
         check_key(key)
         item = self._readmodel.get(key, self._at(given))
         if item is None:
-            raise NoSuchThing(f"There is no key {key}.", key=key)
+            raise NotFound(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
         if is_known(bottle.request.environ, etag):
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
@@ -117,7 +117,7 @@ class _Queries:
         given_to("/queries/attempts/{id}")
         record = self._readmodel.attempt(identity)
         if record is None:
-            raise NoSuchThing(f"No attempt with the id {identity[:80]} is remembered.")
+            raise NotFound(f"No attempt with the id {identity[:80]} is remembered.")
         return json_answer(dated(record))
 
     def status(self) -> bottle.HTTPResponse:
@@ -142,7 +142,7 @@ def left_out(
 ) -> list[str] | msgspec.UnsetType:
     """What an answer says about the keys that it leaves out. Raises `Compacted` for strict=1."""
     if prefixes and given.get("strict") == "1":
-        raise horizons.compacted(prefixes, revision)
+        raise horizons.compacted_error(prefixes, revision)
     return list(prefixes) or msgspec.UNSET
 
 

@@ -168,7 +168,7 @@ class Streams:
     def _whole_since(self, pattern: Pattern) -> int:
         """The revision behind which no change of a matching key has been removed."""
         kept = self._readmodel.horizons()
-        return horizons.whole_since(kept, pattern.low, pattern.high).revision
+        return horizons.complete_since(kept, pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
         self._catch_up(stream)

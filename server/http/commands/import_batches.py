@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from signalbox.server.model import values
-from signalbox.server.model.commands import Command, Put
+from signalbox.server.model.commands import Command, EncodedSet
 from signalbox.server.model.decide import (
     MAX_CHANGES,
     MAX_TRANSACTION_BYTES,
@@ -25,7 +25,7 @@ CHANGE_BYTES: Final = 12
 SLICE: Final = 250
 """Lines handled before other greenlets get a turn."""
 
-Line = tuple[int, Command | Put]
+Line = tuple[int, Command | EncodedSet]
 """A command and its number in the body, from 1."""
 
 

@@ -39,7 +39,7 @@ from signalbox.server.http.commands.imports import (
 )
 from signalbox.server.http.commands.line_reader import BLOCK, RowReader
 from signalbox.server.model import values
-from signalbox.server.model.commands import Command, Put
+from signalbox.server.model.commands import Command, EncodedSet
 from signalbox.server.model.decide import (
     MAX_CHANGES,
     Changes,
@@ -202,7 +202,7 @@ class _Preview:
         elif self.failure is None and self._refusal is None:
             self._decide(row.number, command, draft)
 
-    def _decide(self, number: int, command: Command | Put, draft: "_Draft") -> None:
+    def _decide(self, number: int, command: Command | EncodedSet, draft: "_Draft") -> None:
         """An import decides an atomic file only once all of it could be read."""
         try:
             draft.do(command, self._batch)
@@ -252,7 +252,7 @@ class _Preview:
         kind = "history" if self._is_history else self._kept.format
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
         if self.failure:
-            about |= {"status": self.failure.verdict} | self.failure.fields()
+            about |= {"status": self.failure.attempt_status} | self.failure.fields()
         return about | self.counts | {"dry_run": True} | self._found
 
 
@@ -317,7 +317,7 @@ class _Draft:
     def count(self, prefix: str) -> int:
         return sum(1 for _ in self.scan(prefix))
 
-    def do(self, command: Command | Put, batch: _Batch) -> None:
+    def do(self, command: Command | EncodedSet, batch: _Batch) -> None:
         """Raises as `decide`, and as `batch` does."""
         made: Changes = decide(self, command)
         batch.take(made)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from signalbox.server.formats.text import Row
-from signalbox.server.model.errors import IdReused, rebuilt
+from signalbox.server.model.errors import IdReused, error_from_fields
 
 Find = Callable[[str], tuple[bytes, dict[str, Any]] | None]
 """The fingerprint and the first answer of a command id, where they are remembered."""
@@ -73,7 +73,7 @@ class Repeats:
         if fingerprint != self._rows.fingerprint:
             raise IdReused(self._name)
         if answer["status"] != "accepted":
-            raise rebuilt(answer)
+            raise error_from_fields(answer)
         commands = self._commands
         self._next()
         return commands

@@ -32,18 +32,18 @@ from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
 from signalbox.server.model.commands import (
     Attempt,
     Command,
-    Put,
-    Timed,
+    EncodedSet,
+    HistoryCommand,
     check_actor,
     read_line,
 )
-from signalbox.server.model.decide import prepared
+from signalbox.server.model.decide import prepare_command
 from signalbox.server.model.errors import (
+    IncompleteBody,
     Invalid,
     SignalboxError,
-    TornBody,
     Unavailable,
-    rebuilt,
+    error_from_fields,
 )
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.runtime.scheduling import wait_until_idle
@@ -173,7 +173,7 @@ class Import:
         self._land()
         if self._lines and self.failure is None:
             batch = Batch(self._lines, self._atomic, self._room)
-            attempt = self._attempt(decide=batch.decide, touches=batch.keys)
+            attempt = self._attempt(decide=batch.decide, preload_keys=batch.keys)
             self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1
         self._lines, self._bytes = [], 0
@@ -199,7 +199,7 @@ class Import:
         outcome: Outcome = waiting.wait()
         answer = outcome.answer()
         if answer["status"] != "accepted":
-            self.failure = outcome.error or rebuilt(answer)
+            self.failure = outcome.error or error_from_fields(answer)
             return
         for rejection in batch.rejections:
             self._reject(rejection)
@@ -226,7 +226,7 @@ class Import:
     def _summary(self, format: str | None) -> bytes:
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
         if self.failure:
-            about |= {"status": self.failure.verdict} | self.failure.fields()
+            about |= {"status": self.failure.attempt_status} | self.failure.fields()
         return json.dumps(about | self.counts).encode() + b"\n"
 
 
@@ -285,7 +285,7 @@ def imports(
 def trouble(reader: RowReader) -> SignalboxError | None:
     """Why the body, or the file in it, was not read to its end."""
     if reader.error:
-        return TornBody()
+        return IncompleteBody()
     if reader.file.trouble:
         return reader.file.trouble
     if reader.is_stopping:
@@ -293,12 +293,12 @@ def trouble(reader: RowReader) -> SignalboxError | None:
     return None
 
 
-def command_of(row: Row) -> Command | Put | SignalboxError:
+def command_of(row: Row) -> Command | EncodedSet | SignalboxError:
     """What a row means, or why it means nothing."""
     if isinstance(row.command, SignalboxError):
         return row.command  # not raised: its traceback would hold the row, and the row holds it
     try:
-        return prepared(row.command or _read(row.text))
+        return prepare_command(row.command or _read(row.text))
     except SignalboxError as error:
         return error
 
@@ -307,7 +307,7 @@ def _read(line: bytes) -> Command:
     if len(line) > MAX_LINE:
         raise too_long(len(line))
     command = read_line(line)
-    if isinstance(command, Timed):
+    if isinstance(command, HistoryCommand):
         kind = command.__struct_config__.tag
         raise Invalid(f'The field type is "{kind}"; that cannot be a line of an import.')
     return command

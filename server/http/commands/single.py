@@ -7,15 +7,15 @@ from typing import Any, Final
 from signalbox.server.http.wire.responses import StartResponse, answer, refuse, status_of
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_attempt
-from signalbox.server.model.decide import judged
+from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import (
     Busy,
     ContentCoding,
+    IncompleteBody,
     Malformed,
     MediaType,
     SignalboxError,
     TooLarge,
-    TornBody,
 )
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.write.pending_attempt import PendingAttempt
@@ -120,7 +120,7 @@ def read_body(environ: Environ, share: Share) -> bytes:
         else:
             body = b"".join(_pieces(environ["wsgi.input"], share))
     except OSError as error:
-        raise TornBody from error
+        raise IncompleteBody from error
     environ["signalbox.handler"].has_read()
     return body
 
@@ -158,7 +158,7 @@ def _outcome(
         return error
     if not isinstance(fields, dict):
         return Malformed("The body is JSON, but no object; a command is an object with a type.")
-    attempt = judged(read_attempt(fields, default_actor, new_id))
+    attempt = prepare_attempt(read_attempt(fields, default_actor, new_id))
     if attempt.refusal is not None and not attempt.refusal.remembered:
         waiting = PendingAttempt(attempt)
         writer.reject(waiting, attempt.refusal)

@@ -18,7 +18,7 @@ from signalbox.server.model.app_settings import COMPUTER
 from signalbox.server.model.errors import Compacted
 from signalbox.server.read.charts import Charts
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import Filter, Item, Question
+from signalbox.server.read.search import Filter, Item, StateQuery
 from signalbox.server.sources import computer
 from signalbox.ui import views
 
@@ -45,7 +45,7 @@ class Regions:
         self._inspector = Inspector(ask, readmodel, charts)
         self._comparison = Comparison(ask, readmodel)
         self._filter = ask.filter()
-        self._is_counted = Question(self._filter, ask.sort, None, 0, 0).is_indexed
+        self._is_counted = StateQuery(self._filter, ask.sort, None, 0, 0).is_indexed
         self._total = -1
         self._lost = ""
 

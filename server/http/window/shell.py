@@ -25,7 +25,7 @@ from signalbox.server.http.window.window_query import Ask
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import HEADERS, is_known
 from signalbox.server.model import values
-from signalbox.server.model.errors import Invalid, NoSuchThing, SignalboxError
+from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.charts import Charts
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
@@ -134,7 +134,7 @@ class Shell:
     def static(self, name: str) -> bottle.HTTPResponse:
         environ = bottle.request.environ
         if name not in self._files:
-            raise NoSuchThing(f"There is no file {name[:80]}.")
+            raise NotFound(f"There is no file {name[:80]}.")
         # Of the content: a later version's file may have the older date, so that goes for nothing.
         etag = f'"{blake2b((STATIC / name).read_bytes(), digest_size=8).hexdigest()}"'
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)

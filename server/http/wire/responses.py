@@ -10,9 +10,9 @@ import msgspec
 
 from signalbox.server.model.errors import (
     ContentCoding,
+    IncompleteBody,
     MethodNotAllowed,
     SignalboxError,
-    TornBody,
     Unauthenticated,
 )
 
@@ -90,6 +90,6 @@ def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -
         headers.append(("Accept-Encoding", "identity"))  # RFC 9110, 12.5.3
     if isinstance(error, Unauthenticated):
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
-    if isinstance(error, TornBody):
+    if isinstance(error, IncompleteBody):
         headers.append(("Connection", "close"))
     return answer(start_response, status_of(error.code), extra | error.fields(), *headers)

@@ -1,0 +1,193 @@
+"""The tables and indexes of a store, their version, and the migration of older ones."""
+
+import secrets
+from typing import Final
+
+import apsw
+
+from signalbox.server.model.errors import UnknownVersion
+from signalbox.server.store import lost_store
+
+SCHEMA_VERSION: Final = 3
+
+_SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE transactions (
+    revision INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    command_id TEXT NOT NULL UNIQUE,
+    fingerprint BLOB NOT NULL,
+    type TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    changes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transactions_by_actor ON transactions (actor, revision);
+CREATE TABLE changes (
+    revision INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT,
+    is_new INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (revision, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX changes_by_key ON changes (key, revision);
+CREATE TABLE attempts (
+    n INTEGER PRIMARY KEY,
+    command_id TEXT NOT NULL UNIQUE,
+    fingerprint BLOB NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    status TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    details TEXT NOT NULL
+) STRICT;
+"""
+_TIME: Final = """
+CREATE TABLE reversals (
+    revision INTEGER NOT NULL,
+    target INTEGER NOT NULL,
+    PRIMARY KEY (revision, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reversals_by_target ON reversals (target, revision);
+CREATE TABLE state (
+    key TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    born INTEGER NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lives (
+    key TEXT NOT NULL,
+    born INTEGER NOT NULL,
+    died INTEGER NOT NULL,
+    PRIMARY KEY (key, born)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lives_by_born ON lives (born);
+CREATE INDEX lives_by_died ON lives (died);
+CREATE TABLE key_counts (
+    revision INTEGER PRIMARY KEY,
+    buckets BLOB NOT NULL
+) STRICT;
+CREATE TABLE horizons (
+    prefix TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    done_revision INTEGER NOT NULL,
+    done_key TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO horizons VALUES ('', 0, 0, 0, '');
+"""
+"""What is derived from the log, and what undoing and retention add to it.
+
+`state` and `lives` tell when each key came and went; `born` stands before the value, which may
+fill many pages, and is 0 where retention has removed the beginning. `reversals` has which
+transactions an undo or redo has reversed; `key_counts` how many keys lay where, now and then;
+`horizons` from which moment on the changes below a prefix are whole, and how far the older ones
+have been thinned out.
+"""
+
+STATE_INDEXES: Final = {
+    "state_by_revision": "CREATE INDEX state_by_revision ON state (revision)",
+    "state_by_born": "CREATE INDEX state_by_born ON state (born)",
+}
+"""Apart, since a rebuild makes them at its end."""
+
+_INDEXES: Final = ";".join(STATE_INDEXES.values())
+
+_TO_2: Final = """
+ALTER TABLE changes ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0;
+UPDATE changes SET is_new = 1 WHERE value IS NOT NULL AND (
+    SELECT p.value FROM changes p WHERE p.key = changes.key AND p.revision < changes.revision
+    ORDER BY p.revision DESC LIMIT 1
+) IS NULL;
+ALTER TABLE state RENAME TO state_1;
+DROP INDEX state_by_revision;
+"""
+_FILL_2: Final = """
+INSERT INTO state SELECT key, revision, (
+    SELECT max(c.revision) FROM changes c WHERE c.key = s.key AND c.is_new
+), value FROM state_1 s;
+DROP TABLE state_1;
+INSERT INTO lives SELECT key, (
+    SELECT max(b.revision) FROM changes b
+    WHERE b.key = c.key AND b.revision < c.revision AND b.is_new
+), revision FROM changes c WHERE c.value IS NULL;
+"""
+
+CHECKSUMMED: Final = {
+    "meta": ("name", "value"),
+    "horizons": ("prefix", "revision", "at", "done_revision", "done_key"),
+    "attempts": (
+        *("n", "command_id", "fingerprint", "actor", "at", "type", "status", "revision"),
+        "details",
+    ),
+    "key_counts": ("revision", "buckets"),
+}
+"""The columns that a row's checksum is of, in the tables that no replay can be compared with."""
+COUNTED_WITHOUT_CHECKSUM: Final = "unsealed"
+"""What `meta` calls the revision up to which counts of keys may have no checksum."""
+
+
+def checksum_sql(table: str, where: str = "") -> str:
+    """SQL that gives the rows `where` their checksum, on a connection of this file's."""
+    values = ", ".join(CHECKSUMMED[table])
+    return f"UPDATE {table} SET checksum = row_checksum({values}) {where};"  # noqa: S608 - ours
+
+
+_TO_3: Final = """
+ALTER TABLE transactions ADD COLUMN checksum INTEGER;
+ALTER TABLE changes ADD COLUMN checksum INTEGER;
+ALTER TABLE attempts ADD COLUMN checksum INTEGER;
+ALTER TABLE key_counts ADD COLUMN checksum INTEGER;
+ALTER TABLE horizons ADD COLUMN checksum INTEGER;
+ALTER TABLE meta ADD COLUMN checksum INTEGER;
+INSERT INTO meta SELECT 'unsealed', ifnull(max(revision), 0), NULL FROM transactions;
+"""
+"""At once also where the log is long: what it has already stays without checksums, as version 1 of
+an event tells. The transaction's is of all but its changes; these have their own, so that retention
+removes some of them and the others still show that they are as they were written."""
+
+_MIGRATIONS: Final = {
+    0: ((_SCHEMA, _TIME, _INDEXES), 2),
+    1: ((_TO_2, _TIME, _FILL_2, _INDEXES), 2),
+    2: ((_TO_3, *map(checksum_sql, ("attempts", "horizons", "meta"))), 3),
+}
+"""From a schema version to the SQL of each step and the version that they lead to."""
+
+
+def newer_schema(version: int) -> UnknownVersion:
+    return UnknownVersion(
+        f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
+        "Open it with the newer Signalbox that wrote it."
+    )
+
+
+def migrate(connection: apsw.Connection) -> None:
+    version = int(connection.pragma("user_version"))
+    if version > SCHEMA_VERSION:
+        raise newer_schema(version)
+    if version == SCHEMA_VERSION:
+        return  # there may be no room to write anything
+    if version == 0:
+        _set_application_id(connection)
+    with connection:
+        while version < SCHEMA_VERSION:
+            steps, version = _MIGRATIONS[version]
+            for step in steps:
+                connection.execute(step)
+        connection.pragma("user_version", SCHEMA_VERSION)
+        connection.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('store', ?1, row_checksum('store', ?1))",
+            (secrets.token_hex(8),),
+        )
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def _set_application_id(connection: apsw.Connection) -> None:
+    """Have a new file tell of its write-ahead log, before anything is in that alone.
+
+    The log stays where nothing more succeeds, as on a full disk: it would be said to be lost.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.pragma("application_id", lost_store.MARK)
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
