@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unusable(error: OSError) -> str:
-    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
     return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
 

@@ -84,4 +84,4 @@ def _shown(status: dict[str, Any]) -> str:
 def _address(engine: str) -> str:
     from signalbox.server.engines.address import read_address  # noqa: PLC0415 - as above
 
-    return read_address(engine).shown if "://" in engine else engine
+    return read_address(engine).redacted if "://" in engine else engine

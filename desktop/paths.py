@@ -26,7 +26,7 @@ def log_file(data_dir: Path) -> Path:
 
 def unusable(error: OSError) -> str:
     """Which folder cannot be made or used, and why, as a sentence."""
-    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
     where = f"The data directory {error.filename}" if error.filename else "The data directory"
     return f"{where} cannot be used: {reason(error)}."

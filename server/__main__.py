@@ -18,7 +18,7 @@ from gevent.event import Event  # noqa: E402
 
 from signalbox.server.app import App  # noqa: E402
 from signalbox.server.model.errors import StoreError  # noqa: E402
-from signalbox.server.runtime.failures import DAMAGED, damaged  # noqa: E402
+from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
 from signalbox.server.settings import TABLE, address_lines, read_settings  # noqa: E402
 from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
 from signalbox.server.usage import in_our_words  # noqa: E402
@@ -39,7 +39,7 @@ def run(as_json: bool, **given: Any) -> int:
         click.echo(f"signalbox: {error}", err=True)
         return status
     except DAMAGED:
-        click.echo(f"signalbox: {damaged(settings.data_dir / STORE_FILE)}", err=True)
+        click.echo(f"signalbox: {damaged_store(settings.data_dir / STORE_FILE)}", err=True)
         return status
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

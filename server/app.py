@@ -15,7 +15,7 @@ import apsw
 
 from signalbox.server import __version__
 from signalbox.server.clock_status import ClockStatus
-from signalbox.server.cluster.joining import join
+from signalbox.server.cluster.node import open_node
 from signalbox.server.cluster.node_writer import TIMEOUT_SECONDS, NodeWriter
 from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
 from signalbox.server.engines.base import Engine
@@ -34,8 +34,8 @@ from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.keys import MAX_LENGTH
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock, steady
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.clock import Clock, steady_seconds
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
@@ -47,7 +47,7 @@ from signalbox.server.store.log import last_time
 from signalbox.server.store.read_only import is_read_only, lacks_files, no_files, temporary_copy
 from signalbox.server.store.store_file import resolve_link
 from signalbox.server.store.tokens import Tokens
-from signalbox.server.write.compactor import Compactor, standing
+from signalbox.server.write.compactor import Compactor, plan_fields
 from signalbox.server.write.writer import Writer
 
 SWITCH_SECONDS: Final = 0.0005
@@ -80,18 +80,20 @@ class App:
         self._native = NativeThread()
         clock = _clock(self.database.writer, wall)
         self.node = (
-            None if self.is_read_only else join(settings, self.database, self._native.run, clock)
+            None
+            if self.is_read_only
+            else open_node(settings, self.database, self._native.run, clock)
         )
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
-        self.feed = Feed(steady)
+        self.feed = Feed(steady_seconds)
         self._watch = OpenFilesWatch(self.database.open_files, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
         self.directory = directory_of(settings.data_dir)
-        self.guard = Guard(self.tokens, self.readmodel.store, self.directory, steady)
+        self.guard = Guard(self.tokens, self.readmodel.store, self.directory, steady_seconds)
         self._computer = ComputerSource(
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None
         )
@@ -258,7 +260,7 @@ class App:
 
     def status(self) -> dict[str, Any]:
         """What `/queries/status` answers."""
-        revision, kept = self.readmodel.revision, self._compactor.standing()
+        revision, kept = self.readmodel.revision, self._compactor.plans()
         return {
             "version": __version__,
             "store": self.readmodel.store,
@@ -268,7 +270,7 @@ class App:
             "keys": self.readmodel.keys(),
             "bytes": self.database.bytes_used(),
             "free_bytes": self.readmodel.free_bytes(),
-            "retention": [standing(plan) for plan in kept],
+            "retention": [plan_fields(plan) for plan in kept],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},
@@ -363,6 +365,6 @@ def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
     return Clock(
         last_use.last_run(database, wall()),
         wall,
-        trial=last_use.trial(database),
+        unconfirmed_leap=last_use.trial(database),
         highest=last_use.highest(database),
     )

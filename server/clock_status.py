@@ -7,7 +7,7 @@ from typing import Any
 from signalbox.server.feed import Feed
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import WHILE_RUNNING, Clock
+from signalbox.server.runtime.clock import MAX_LEAP_WHILE_RUNNING, Clock
 from signalbox.server.settings import command_line
 
 
@@ -41,7 +41,7 @@ class ClockStatus:
 
     def _stamps_ahead(self) -> str | None:
         newest = self._readmodel.time_of(self._readmodel.revision)
-        if newest <= (self._clock() + WHILE_RUNNING) * 1000:
+        if newest <= (self._clock() + MAX_LEAP_WHILE_RUNNING) * 1000:
             return None
         return (
             f"The newest change is stamped {iso(newest)}, a time that has not come yet: until then "

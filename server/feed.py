@@ -37,18 +37,18 @@ class Subscription:
     def close(self) -> None:
         """Forget it and wake its waiter, who sees `closed`."""
         self.closed = True
-        self._feed.forget(self)
+        self._feed.unsubscribe(self)
         self._event.set()
 
 
 class Feed:
     """Carries what the writer committed, and every outcome, in commit order.
 
-    `passing` counts seconds steadily, for the rate.
+    `steady` counts seconds steadily, for the rate.
     """
 
-    def __init__(self, passing: Callable[[], float]) -> None:
-        self._passing = passing
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Listener] = []
         self._recent: OrderedDict[str, deque[Outcome]] = OrderedDict()
@@ -67,7 +67,7 @@ class Feed:
             listener(transactions, outcomes)
         self.wake()
 
-    def note(self, outcome: Outcome) -> None:
+    def remember_unknown(self, outcome: Outcome) -> None:
         """Remember what its sender was told, though it is not what has become of the attempt."""
         self._remember(outcome)
         self.wake()
@@ -77,7 +77,7 @@ class Feed:
         for subscription in self._subscriptions:
             subscription.wake()
 
-    def listen(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener) -> None:
         """Call `listener` in commit order; it must not wait."""
         self._listeners.append(listener)
 
@@ -86,7 +86,7 @@ class Feed:
         self._subscriptions.add(subscription)
         return subscription
 
-    def forget(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Feed:
 
     def rate(self) -> float:
         """Changes per second over the last few whole seconds."""
-        now = int(self._passing())
+        now = int(self._steady())
         return (
             sum(count for second, count in self._rates if now - RATE_SECONDS <= second < now)
             / RATE_SECONDS
@@ -115,7 +115,7 @@ class Feed:
 
     def _measure(self, changes: int) -> None:
         self.changes += changes
-        second = int(self._passing())
+        second = int(self._steady())
         if self._rates and self._rates[-1][0] == second:
             self._rates[-1] = (second, self._rates[-1][1] + changes)
         else:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import apsw
 
 from signalbox.server.model.errors import DamagedStore, StoreError
-from signalbox.server.runtime.failures import DAMAGED, damaged, reason
+from signalbox.server.runtime.error_messages import DAMAGED, damaged_store, reason
 from signalbox.server.store import (
     ballast,
     key_counts,
@@ -85,7 +85,7 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
         with closing(Database(path)) as database:
             _replay(database.writer, progress)
     except DAMAGED as error:
-        raise damaged(path, ", and nothing was changed") from error
+        raise damaged_store(path, ", and nothing was changed") from error
     except apsw.Error as error:
         raise StoreError(
             f"The store {path} cannot be rebuilt: {reason(error)}. Nothing was changed."
@@ -276,7 +276,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:
-        raise damaged(path) from error
+        raise damaged_store(path) from error
     except apsw.Error as error:
         raise StoreError(f"The store {path} cannot be read: {reason(error)}.") from error
 

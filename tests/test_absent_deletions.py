@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalbox.server import maintenance
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata, SharedLog
+from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.http.commands.import_batches import Batch, room
 from signalbox.server.migration.copying import copy
 from signalbox.server.migration.places import File, Remote

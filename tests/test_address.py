@@ -19,7 +19,7 @@ def test_an_address_is_taken_apart() -> None:
     assert (found.scheme, found.user, found.password) == ("rediss", "me", "p/?#@w")
     assert found.hosts == (("one", 6379), ("[::1]", 7000))
     assert (found.database, found.stream, found.options) == (3, "team", {"wait": "1,2"})
-    assert found.shown == "rediss://one:6379,[::1]:7000/3?stream=team"
+    assert found.redacted == "rediss://one:6379,[::1]:7000/3?stream=team"
 
 
 def test_a_file_may_have_any_name() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from signalbox.server.cluster.joining import LOGS, shared_log
 from signalbox.server.engines.address import read_address
+from signalbox.server.engines.shared_log import CLIENTS, shared_log
 from signalbox.server.model.errors import StoreError
 from support.brokers import new_log
 from support.command_line import Shell
@@ -103,7 +103,7 @@ def test_an_engine_that_is_away_is_told(shell: Shell) -> None:
 def test_a_client_that_is_missing_is_named_with_what_installs_it(
     scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, _, extra = LOGS[scheme]
+    module, _, extra = CLIENTS[scheme]
     for name in [name for name in sys.modules if name.split(".")[0] == package or name == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

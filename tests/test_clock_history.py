@@ -208,7 +208,7 @@ def test_days_of_eight_hours_are_one_trial_and_then_none(
             assert run.history() == found
         computer.leap(16 * 3600)
     with running(tmp_path, computer) as run:
-        assert run.times.trial() is None
+        assert run.times.unconfirmed_leap() is None
 
 
 def test_a_store_that_is_only_read_was_in_use_too(tmp_path: Path, computer: Computer) -> None:

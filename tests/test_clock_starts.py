@@ -44,7 +44,7 @@ class Starts(Computer):
         self.wait(seconds)
 
     def look(self, is_noted: bool) -> None:
-        now, trial = int(self.believed() * 1000), self.believed.trial()
+        now, trial = int(self.believed() * 1000), self.believed.unconfirmed_leap()
         if is_noted and last_use.is_due(self._database, now, trial):
             last_use.note(self._database, now, 0, trial)
         if is_noted and self.says <= self.right + HOUR:

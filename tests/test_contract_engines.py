@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.cluster.node import Node
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import Engine, LogConflict
+from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.database import Database, checkpoint_every

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 import pytest
 import trustme
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata
+from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.model.errors import StoreError, Unavailable
 from support.nats_server import NatsServer
 from support.raw_http import Client, serving
@@ -97,9 +96,9 @@ def test_a_node_writes_and_follows_over_an_encrypted_connection(
         while (event := stream.until("change")[-1]).data["revision"] != revision:
             pass
         assert event.data["changes"] == [{"key": "k", "value": "over there"}]
-        shown = client.get("status").body.decode()
-        assert SECRET not in shown
-        assert USER not in shown
+        redacted = client.get("status").body.decode()
+        assert SECRET not in redacted
+        assert USER not in redacted
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_who_is_not_known_is_not_let_in_and_no_secret_is_told(
     with closing(shared_log(address)) as log, pytest.raises(expected) as caught:
         log.connect(LogMetadata("s"))
     said = str(caught.value)
-    assert address.shown in said
+    assert address.redacted in said
     assert not [word for word in (SECRET, WRONG) if word in said]
 
 

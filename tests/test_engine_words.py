@@ -16,14 +16,13 @@ import pytest
 import redis.exceptions
 import trustme
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import AddressError, read_address
-from signalbox.server.engines.base import LogMetadata
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.redis import connection
 from signalbox.server.engines.redis.connection import said
+from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from support import brokers
 from support.command_line import Shell
 from support.nats_server import NatsServer

@@ -80,7 +80,7 @@ def test_what_is_true_without_the_group_is_told(store: Store) -> None:
 
 def test_every_outcome_of_the_group_is_announced_as_it_is_answered(store: Store) -> None:
     announced: list[Outcome] = []
-    store.feed.listen(lambda _, outcomes: announced.extend(outcomes))
+    store.feed.add_listener(lambda _, outcomes: announced.extend(outcomes))
     command = {"type": "set", "key": "k", "value": 1, "id": "announced"}
     answered = sent_while_full(store, command, command)
     assert [one.answer() for one in announced[1:]] == [one.answer() for one in answered]

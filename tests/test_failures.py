@@ -18,7 +18,7 @@ import signalbox
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Invalid, StoreError
 from signalbox.server.read.search import MAX_SEARCH, Filter, StateQuery
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from support.harness import ROOT
 from support.local_store import Store
 

@@ -9,8 +9,9 @@ import pytest
 import trustme
 
 from conftest import StartServer
-from signalbox.server.engines.base import AppendIndeterminate, LogMetadata
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.engines.jetstream import api
+from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.model.errors import StoreError, Unavailable
 from support import brokers
 from support.brokers import new_log

@@ -11,8 +11,7 @@ from shlex import quote
 import apsw
 import pytest
 
-from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.base import LogMetadata
+from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.migration.moving import Migration
 from signalbox.server.migration.places import Remote, read_place
 from signalbox.server.model.errors import StoreError

@@ -6,8 +6,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
+from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.store.data_dir import STORE_FILE
 from support.brokers import new_log
@@ -115,7 +115,7 @@ def test_it_goes_on_after_it_was_killed(tmp_path: Path, kind: str) -> None:
     if kind == "sqlite":
         assert history(Path(target.removeprefix("sqlite:"))) == history(shell.data_dir)
     else:
-        assert found["engine"] == read_address(target).shown
+        assert found["engine"] == read_address(target).redacted
         assert history(shell.data_dir).count(b"\n") == number
 
 

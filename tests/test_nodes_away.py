@@ -9,9 +9,8 @@ from time import monotonic
 import pytest
 
 from conftest import StartServer
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata, SharedLog
+from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from support.frozen_processes import freeze, thaw
 from support.nodes import (
     BOUND,

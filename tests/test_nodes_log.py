@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata
+from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from support.frozen_processes import freeze, thaw
 from support.harness import Server
 from support.nats_server import NatsServer

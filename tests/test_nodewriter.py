@@ -12,9 +12,10 @@ import pytest
 
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import AppendIndeterminate, LogMetadata
+from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.engines.jetstream.log import JetStreamLog
-from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.replicated_engine import ReplicatedEngine
+from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
@@ -95,7 +96,7 @@ def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     database = Database(folder / "signalbox.db")
     log.connect(LogMetadata(database.meta("store") or ""))
     readmodel, seconds = ReadModel(database), count(1_000_000_000)
-    engine = Replicated(log, SqliteEngine(database), lambda: None)
+    engine = ReplicatedEngine(log, SqliteEngine(database), lambda: None)
     writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), 0, timeout)
     yield Site(log, writer, database)
     writer.close()
@@ -133,7 +134,7 @@ def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
     append, asked = site.log.append, []
 
     def watched(transactions: Sequence[Transaction], expected: int) -> None:
-        asked.append(gevent.spawn(site.writer.known))
+        asked.append(gevent.spawn(site.writer.applied_revision))
         append(transactions, expected)
         assert not asked[0].ready()
 

@@ -19,13 +19,13 @@ from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.window.window_query import wrong
 from signalbox.server.model.errors import Invalid, Malformed, quoted
 from signalbox.server.model.times import LAST, iso
-from signalbox.server.runtime.failures import reason, sentence
+from signalbox.server.runtime.error_messages import reason, sentence
 from support.command_line import Shell
 from support.harness import ROOT, Server
 from support.raw_http import Client, serving
 from test_tidy import module_of, own_modules
 
-WORDS: Final = ("signalbox.server.runtime.failures", "signalbox.server.usage")
+WORDS: Final = ("signalbox.server.runtime.error_messages", "signalbox.server.usage")
 """Where what others say becomes what we say."""
 READS: Final = {
     ("signalbox.server.engines.redis.connection", "_code"),

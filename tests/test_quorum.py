@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.engines import hosts
+from signalbox.server.engines import failover
 from signalbox.server.engines.address import Address, read_address
-from signalbox.server.engines.base import LogMetadata, LogStatus
-from signalbox.server.engines.hosts import Hosts, Partitioned
+from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.jetstream import quorum
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
+from signalbox.server.engines.shared_log import LogMetadata, LogStatus, Partitioned
 from signalbox.server.model.errors import Unavailable
 from support.page_window import no_loop_runs
 
@@ -108,7 +108,7 @@ def test_another_leadership_meanwhile_confirms_nothing() -> None:
 # Of several servers.
 
 ADDRESS = read_address("nats://one,two,three/team")
-STANDING = LogStatus(LogMetadata("store"), 7, "durable", True)
+STATUS = LogStatus(LogMetadata("store"), 7, "durable", True)
 
 
 class Servers:
@@ -123,17 +123,17 @@ class Servers:
         self.asked.append(host)
         if state := self.state.get(host):
             raise (Partitioned if state == "cut off" else Unavailable)(f"{host} is {state}.")
-        return STANDING
+        return STATUS
 
-    def joined(self, known: Hosts) -> list[str]:
+    def joined(self, known: ServerFailover) -> list[str]:
         """Who was asked, in turn."""
         self.asked.clear()
-        known.join(self.join)
+        known.connect(self.join)
         return self.asked
 
 
 def test_the_first_server_that_is_not_cut_off_is_joined_and_kept() -> None:
-    servers, known = Servers(), Hosts(ADDRESS)
+    servers, known = Servers(), ServerFailover(ADDRESS)
     servers.state = {"one": "cut off", "two": "dead"}
     assert servers.joined(known) == ["one", "two", "three"]
     servers.state = {}
@@ -143,12 +143,12 @@ def test_the_first_server_that_is_not_cut_off_is_joined_and_kept() -> None:
 
 
 def test_a_server_that_is_cut_off_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    servers, known = Servers(), Hosts(ADDRESS)
+    servers, known = Servers(), ServerFailover(ADDRESS)
     assert servers.joined(known) == ["one"]
     servers.state = {"one": "cut off"}
     with pytest.raises(Unavailable, match=r"^one is cut off\.$"):
         servers.joined(known)
-    monkeypatch.setattr(hosts, "CUT_OFF_SECONDS", 0.0)
+    monkeypatch.setattr(failover, "PARTITION_SECONDS", 0.0)
     assert servers.joined(known) == ["one", "two"]
 
 
@@ -156,4 +156,4 @@ def test_where_no_server_can_be_joined_each_says_why() -> None:
     servers = Servers()
     servers.state = dict.fromkeys(("one", "three"), "dead") | {"two": "cut off"}
     with pytest.raises(Unavailable, match=r"^one is dead\. two is cut off\. three is dead\.$"):
-        servers.joined(Hosts(ADDRESS))
+        servers.joined(ServerFailover(ADDRESS))

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import pytest
 
-from signalbox.server.engines.base import LogConflict, LogMetadata, nothing_applied
+from signalbox.server.engines.base import LogConflict
 from signalbox.server.engines.redis.log import PIECE_BYTES, RedisLog
+from signalbox.server.engines.shared_log import LogMetadata, nothing_applied
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import encode
 from support.ports import free_port
@@ -200,9 +201,9 @@ def test_an_entry_with_an_odd_id_is_noticed_by_whoever_writes_and_reads(
         other.connect(None)
     follow = log.follow(0)
     assert flat([next(follow)]) == [1, 2, 3]
-    for known in (nothing_applied, lambda: 4):
+    for applied in (nothing_applied, lambda: 4):
         with pytest.raises(StoreError, match="revision 4 is no transaction"):
-            list(log.follow(3, known))
+            list(log.follow(3, applied))
 
 
 def test_an_entry_of_another_form_is_noticed(log: RedisLog, name: str, at: Any) -> None:

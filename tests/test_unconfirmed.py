@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.engines.hosts import Partitioned
+from signalbox.server.engines.shared_log import Partitioned
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.outcomes import Outcome

@@ -17,7 +17,7 @@ def input_file(value: str) -> BinaryIO:
     try:
         file = Path(value).open("rb")  # noqa: SIM115 - closed with the subcommand
     except OSError as error:
-        from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+        from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
         raise click.UsageError(f"FILE is {value!r}: {reason(error)}.") from error
     click.get_current_context().call_on_close(file.close)

@@ -32,7 +32,7 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
     """Copy the store with its whole history to another engine, and use it there from then on."""
     from signalbox.server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
     from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
-    from signalbox.server.runtime.failures import DAMAGED  # noqa: PLC0415 - as above
+    from signalbox.server.runtime.error_messages import DAMAGED  # noqa: PLC0415 - as above
 
     try:
         _check("--to", target, data_dir)

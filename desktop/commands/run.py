@@ -172,7 +172,7 @@ class _Report:
 def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
-    from signalbox.server.runtime.failures import reason  # noqa: PLC0415 - for this alone
+    from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
     return reason(error)
 

@@ -14,9 +14,15 @@ import msgspec
 from gevent.event import Event
 
 from signalbox.server.cluster.node_writer import NodeWriter
-from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import LogMetadata, LogStatus, SharedLog, not_durable_message
-from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.address import Address, read_address
+from signalbox.server.engines.replicated_engine import ReplicatedEngine
+from signalbox.server.engines.shared_log import (
+    LogMetadata,
+    LogStatus,
+    SharedLog,
+    not_durable_message,
+    shared_log,
+)
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model import errors
@@ -25,8 +31,9 @@ from signalbox.server.model.errors import SignalboxError, StoreError, Unavailabl
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.times import iso
-from signalbox.server.runtime.failures import sentence
-from signalbox.server.settings import command_line
+from signalbox.server.runtime.error_messages import sentence
+from signalbox.server.runtime.threads import run_in_background
+from signalbox.server.settings import Settings, command_line
 from signalbox.server.store import log
 from signalbox.server.store.database import AWAITED, Database
 
@@ -92,7 +99,7 @@ class Node:
         self._double: str | None = None
         """What is to be said of a node that has the same id."""
         self.address = shared.address
-        self.engine = Replicated(shared, replica, self._wait_for_log)
+        self.engine = ReplicatedEngine(shared, replica, self._wait_for_log)
         self.problem: str | None = None
         self.stale_since: float | None = None
         self._lost_at = 0.0
@@ -105,7 +112,7 @@ class Node:
     def run(self, writer: NodeWriter, feed: Feed) -> None:
         """Follow the log from now on; return when the replica has what the log had, or soon."""
         self._writer, self._feed = writer, feed
-        feed.listen(self._notice)
+        feed.add_listener(self._notice)
         self._greenlets = [gevent.spawn(each) for each in (self._keep, self._hear, self._tell)]
         if self._connected.is_set():
             self._is_current.wait(CATCH_UP_SECONDS)
@@ -278,7 +285,7 @@ class Node:
     def _follow(self) -> None:
         self._look_where_we_are()
         was_followed, self._is_followed = self._is_followed, False
-        for piece in self._log.follow(self._writer.revision, self._writer.known):
+        for piece in self._log.follow(self._writer.revision, self._writer.applied_revision):
             self._is_followed = True
             self._pause, self._said = FIRST_PAUSE, None
             if not was_followed:
@@ -373,3 +380,34 @@ class Node:
                 f"Another node is called {self.id} as well, from a copy of this data directory: "
                 "each of them gets a name of its own when it is started again."
             )
+
+
+def open_node(
+    settings: Settings,
+    database: Database,
+    blocking: Callable[[Callable[[], None]], None],
+    clock: Callable[[], float],
+) -> Node | None:
+    """The connected node that the setting `engine` asks for; None where the log is local.
+
+    `blocking` runs what waits for the disk. Raises `StoreError` where the data directory belongs
+    to another log, or the log cannot be used.
+    """
+    followed, awaited = database.meta("engine"), database.meta(AWAITED)
+    engine = settings.engine or followed or awaited or "sqlite"
+    if engine not in ("sqlite", "memory"):
+        address = read_address(engine)
+        replica = SqliteEngine(database, blocking, run_in_background)
+        shared = shared_log(address)
+        shared.requires_durable = settings.require_durable
+        return Node(shared, address, database, replica, clock)
+    if awaited is not None:
+        database.delete_meta(AWAITED)
+    if followed is not None:
+        raise StoreError(
+            f"This data directory is a replica of the log at {read_address(followed).redacted}. "
+            "Leave --engine out to follow it, or bring the log here: signalbox migrate --to sqlite"
+        )
+    if settings.require_durable and engine == "memory":
+        raise StoreError("The engine memory is not durable, which --require-durable demands.")
+    return None

@@ -16,7 +16,7 @@ from gevent.event import AsyncResult, Event
 
 from signalbox.server.cluster.unknown_outcomes import IN_DOUBT, UNWRITTEN, UnknownOutcomes
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
-from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import Attempt
 from signalbox.server.model.errors import (
@@ -29,7 +29,7 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.failures import sentence
+from signalbox.server.runtime.error_messages import sentence
 from signalbox.server.write.group_commit import GroupCommit
 from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
 from signalbox.server.write.writer import Writer
@@ -60,7 +60,7 @@ class NodeWriter(Writer):
 
     def __init__(
         self,
-        engine: Replicated,
+        engine: ReplicatedEngine,
         readmodel: ReadModel,
         feed: Feed,
         clock: Callable[[], float],
@@ -106,7 +106,7 @@ class NodeWriter(Writer):
             self._turn.set()
         done.get()
 
-    def known(self) -> int:
+    def applied_revision(self) -> int:
         """The revision up to which all is here; an append that is under way is waited for.
 
         So what this node has appended need not be read from the log again.
@@ -228,8 +228,8 @@ class NodeWriter(Writer):
         elif isinstance(error, LogConflict):
             self._decide_again(waiting, error.actual)
         else:
-            known = _untouched(error) if isinstance(error, SignalboxError) else error
-            super()._failed(group, waiting, known)
+            applied_revision = _untouched(error) if isinstance(error, SignalboxError) else error
+            super()._failed(group, waiting, applied_revision)
 
     def _without(
         self, group: GroupCommit, waiting: Sequence[PendingAttempt], error: SignalboxError
@@ -341,7 +341,7 @@ class NodeWriter(Writer):
         left = []
         for one, outcome in zip(waiting, group.outcomes, strict=True):
             if outcome.is_logged and (outcome.revision, outcome.attempt.id) in there:
-                one.settle(outcome)
+                one.resolve(outcome)
                 self._promises.meet([(one, outcome)])
             else:
                 left.append(one)
@@ -358,7 +358,7 @@ class NodeWriter(Writer):
         """The server ends: what is in doubt stays so until a node reads the log."""
         self._unsettled = None
         for one in waiting:
-            one.settle(self._give_up(one))
+            one.resolve(self._give_up(one))
         self._refuse_all(Unavailable(f"The server is ending. {UNWRITTEN}"))
         self._keep_promised()
 
@@ -395,7 +395,7 @@ class NodeWriter(Writer):
             return outcome
         waiting.is_owed = True
         outcome = outcome._replace(error=error)
-        self._feed.note(outcome)
+        self._feed.remember_unknown(outcome)
         return outcome
 
     def _told_with_the_first(self, waiting: PendingAttempt) -> Outcome:
@@ -403,7 +403,7 @@ class NodeWriter(Writer):
         attempt = waiting.attempt.without_payload()
         error = OutcomeUnknown(IN_DOUBT.format(attempt.id))
         outcome = Outcome(attempt, self._now(), self.revision, error=error)
-        self._feed.note(outcome)
+        self._feed.remember_unknown(outcome)
         return outcome
 
     def _tell(
@@ -416,7 +416,7 @@ class NodeWriter(Writer):
         for one, outcome in zip(waiting, outcomes, strict=True):
             is_refused = outcome.error is not None and not outcome.error.remembered
             if is_refused and self._promises.has_same(one):
-                one.settle(self._told_with_the_first(one))
+                one.resolve(self._told_with_the_first(one))
             else:
                 told.append((one, outcome))
         now = [(one, outcome) for one, outcome in told if not UnknownOutcomes.is_late(one, outcome)]

@@ -37,7 +37,7 @@ class AddressError(ValueError):
 
 
 class Address(NamedTuple):
-    """A shared log's. `text` is as it was given, secrets included; `shown` is without them."""
+    """A shared log's. `text` is as it was given, secrets included; `redacted` is without them."""
 
     text: str
     scheme: str
@@ -49,7 +49,7 @@ class Address(NamedTuple):
     options: dict[str, str]
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
         path = f"{self.database}?stream={self.stream}" if "redis" in self.scheme else self.stream
         return f"{self.scheme}://{hosts}/{path}"

@@ -8,7 +8,7 @@ import apsw
 from signalbox.server.engines.base import LogConflict
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
 from signalbox.server.store.disk_reserve import DiskReserve, is_deleting

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from signalbox.server.engines.base import LogMetadata
+from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.migration.copying import Progress
 from signalbox.server.migration.places import PIECE, File, Log
 from signalbox.server.model.events import Transaction

@@ -5,8 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
-from signalbox.server.cluster.joining import shared_log
-from signalbox.server.engines.base import LogMetadata
+from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.migration.comparing import differences
 from signalbox.server.migration.copying import Progress, copy, measure
 from signalbox.server.migration.places import File, Log, Place, Remote, read_place

@@ -7,7 +7,8 @@ from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from signalbox.server.engines.address import Address, AddressError, read_address
-from signalbox.server.engines.base import AppendIndeterminate, LogMetadata, SharedLog
+from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.shared_log import LogMetadata, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
@@ -47,7 +48,7 @@ def read_place(text: str, data_dir: Path) -> Place:
             raise AddressError(f"the folder {given} is in the home of nobody here") from None
         return Place(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
     address = read_address(text)
-    return Place(text, address.shown, None, address)
+    return Place(text, address.redacted, None, address)
 
 
 class Log(Protocol):

@@ -9,7 +9,7 @@ from gevent.threadpool import ThreadPool
 
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.read import search
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
 

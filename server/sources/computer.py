@@ -18,7 +18,7 @@ from signalbox.server.model.commands import Attempt, Batch, Set
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.write.writer import Writer
 
 ACTOR: Final = "computer"
@@ -45,7 +45,7 @@ class ComputerSource:
         self._faults = Faults()
         # psutil remembers for each thread what it read last: all readings are one thread's.
         self._thread = ThreadPool(1)
-        feed.listen(self._notice)
+        feed.add_listener(self._notice)
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from signalbox.server.model.errors import StoreError, StoreInUse
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import lost_store
 from signalbox.server.store.store_file import resolve_link
 

@@ -13,7 +13,7 @@ import apsw
 
 from signalbox.server.model.checksums import of_row
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.runtime.failures import DAMAGED, damaged
+from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
 from signalbox.server.store import ballast, lost_store, store_file
 from signalbox.server.store.file_watch import OpenFiles
 from signalbox.server.store.read_only import not_opened
@@ -80,7 +80,7 @@ class Database:
             raise
         except DAMAGED as error:
             self.writer.close()
-            raise damaged(self._called) from error
+            raise damaged_store(self._called) from error
         except apsw.Error as error:
             self.writer.close()
             raise not_opened(self._called, self.path, error) from error

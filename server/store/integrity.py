@@ -10,7 +10,7 @@ import msgspec
 
 from signalbox.server.model import checksums
 from signalbox.server.model.events import VERSION, WITHOUT_CHECKSUM
-from signalbox.server.runtime.failures import DAMAGED
+from signalbox.server.runtime.error_messages import DAMAGED
 from signalbox.server.store.database import Database
 from signalbox.server.store.schema import CHECKSUMMED, COUNTED_WITHOUT_CHECKSUM
 

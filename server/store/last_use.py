@@ -10,7 +10,12 @@ from typing import Final
 import apsw
 import msgspec
 
-from signalbox.server.runtime.clock import AFTER_A_RETURN, DAY, EARLIEST, ClockTrial
+from signalbox.server.runtime.clock import (
+    DAY,
+    EARLIEST_PLAUSIBLE,
+    MAX_LEAP_ON_RETURN,
+    UnconfirmedLeap,
+)
 from signalbox.server.store import log
 from signalbox.server.store.database import PUT_META
 
@@ -47,10 +52,10 @@ def is_ahead(connection: apsw.Connection, now: int) -> bool:
     return log.last_time(connection) > now + DAY_MS
 
 
-def trial(connection: apsw.Connection) -> ClockTrial | None:
+def trial(connection: apsw.Connection) -> UnconfirmedLeap | None:
     """The one that was not over when it was noted last."""
     known = _meta(connection, TRIAL)
-    return msgspec.json.decode(known, type=ClockTrial) if known else None
+    return msgspec.json.decode(known, type=UnconfirmedLeap) if known else None
 
 
 def highest(connection: apsw.Connection) -> float:
@@ -58,18 +63,18 @@ def highest(connection: apsw.Connection) -> float:
     return int(_meta(connection, HIGHEST) or 0) / 1000
 
 
-def is_due(connection: apsw.Connection, now: int, under_way: ClockTrial | None) -> bool:
+def is_due(connection: apsw.Connection, now: int, under_way: UnconfirmedLeap | None) -> bool:
     """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
     noted = trial(connection)
     if (noted is None) is not (under_way is None) or is_ahead(connection, now):
         return True
     if noted and under_way:
-        return abs(under_way.shown - noted.shown) >= HOUR_MS / 1000
+        return abs(under_way.last_reading - noted.last_reading) >= HOUR_MS / 1000
     return _is_set(now) and abs(now - int(_meta(connection, LAST_RUN) or 0)) >= HOUR_MS
 
 
 def note(
-    connection: apsw.Connection, now: int, passed: int, under_way: ClockTrial | None = None
+    connection: apsw.Connection, now: int, passed: int, under_way: UnconfirmedLeap | None = None
 ) -> None:
     """Remember what is there `now`, `passed` ms after the last time, in the open transaction.
 
@@ -80,7 +85,7 @@ def note(
         _keep(connection, TRIAL, msgspec.json.encode(under_way).decode())
         beyond = now / 1000 - highest(connection)
         # A return to what was known before; a leap beyond all that was known must be watched first.
-        if under_way.before < highest(connection) - DAY and 0 < beyond <= AFTER_A_RETURN:
+        if under_way.time_before < highest(connection) - DAY and 0 < beyond <= MAX_LEAP_ON_RETURN:
             _keep(connection, HIGHEST, str(now))
     elif _is_set(now):
         known = int(_meta(connection, LAST_RUN) or 0)
@@ -124,7 +129,7 @@ def _thinned(seen: ObservedRevisions) -> list[tuple[int, int]]:
 
 def _is_set(now: int) -> bool:
     """Whether that can be the time of a clock that somebody has set."""
-    return now > EARLIEST * 1000
+    return now > EARLIEST_PLAUSIBLE * 1000
 
 
 def _meta(connection: apsw.Connection, name: str) -> str | None:

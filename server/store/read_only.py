@@ -14,7 +14,7 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.errors import StoreError
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import ballast, lost_store, store_file
 
 TRIES: Final = 5

@@ -57,7 +57,7 @@ class Compactor:
         self._writer = writer
         self._clock = clock
         self._clock_status = clock_status
-        self._noted = clock.passing()
+        self._noted = clock.steady()
         self._checkpoint = checkpoint
         self._turn = BoundedSemaphore(1)
         self._changed = Event()
@@ -67,7 +67,7 @@ class Compactor:
         self._awaited = 0
         self._seconds = 0.0
         self._revision = 0
-        feed.listen(self._notice)
+        feed.add_listener(self._notice)
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Compactor:
             self._awaited -= 1
         return self._report(wanted, self._since(before), dry_run=False)
 
-    def standing(self) -> list[Plan]:
+    def plans(self) -> list[Plan]:
         """The settings in force, each with its horizon as it is."""
         with self._readmodel.snapshot() as connection:
             return retention.plans(connection)
@@ -119,23 +119,23 @@ class Compactor:
 
     def _note(self) -> None:
         """Let the store remember that it is in use now, where it does not know yet."""
-        now, passing = int(self._clock() * 1000), self._clock.passing()
-        trial = self._clock.trial()
+        now, steady = int(self._clock() * 1000), self._clock.steady()
+        unconfirmed_leap = self._clock.unconfirmed_leap()
         with self._readmodel.snapshot() as connection:
-            is_due = last_use.is_due(connection, now, trial)
+            is_due = last_use.is_due(connection, now, unconfirmed_leap)
         if is_due:
-            passed = int((passing - self._noted) * 1000)
+            passed = int((steady - self._noted) * 1000)
             self._writer.run_between_commits(
-                lambda connection: last_use.note(connection, now, passed, trial)
+                lambda connection: last_use.note(connection, now, passed, unconfirmed_leap)
             )
-            self._noted = passing
+            self._noted = steady
 
     def _pass(self) -> list[Plan]:
         """Up to where the past is compacted afterwards."""
         self._clock_status()
         self._note()
         wanted = self._plans(self._clock.for_retention())
-        if wanted != self.standing():
+        if wanted != self.plans():
             self._writer.run_between_commits(
                 lambda connection: retention.publish(connection, wanted)
             )
@@ -166,7 +166,7 @@ class Compactor:
     ) -> Report:
         nothing = Removed()
         prefixes = [
-            standing(plan) | {"changes": removed.get(plan.prefix, nothing).changes}
+            plan_fields(plan) | {"changes": removed.get(plan.prefix, nothing).changes}
             for plan in wanted
         ]
         return {
@@ -217,8 +217,11 @@ class Compactor:
             self._changed.clear()
 
 
-def standing(plan: Plan) -> dict[str, Any]:
-    """`{"prefix", "max_age", "revision", "at"}`; null where nothing has been removed yet."""
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """The plan as queries give it: `{"prefix", "max_age", "revision", "at"}`.
+
+    `at` is null where nothing has been removed yet.
+    """
     at = iso(plan.at) if plan.revision else None
     return {
         "prefix": plan.prefix,

@@ -22,7 +22,7 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_byte
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 
 SCAN_SLICE: Final = 500

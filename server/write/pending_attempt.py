@@ -47,7 +47,7 @@ class PendingAttempt:
         finally:
             self._greenlet = None
 
-    def settle(self, outcome: Outcome) -> None:
+    def resolve(self, outcome: Outcome) -> None:
         self._outcome = outcome
         if self._greenlet is not None:
             gevent.get_hub().loop.run_callback(self._resume)

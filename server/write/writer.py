@@ -108,7 +108,7 @@ class Writer:
             )
         )
 
-    def adopt(self, transactions: Sequence[Transaction]) -> None:
+    def append_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Append transactions of another log as they are; return when they are on disk.
 
         At most `MAX_GROUP`. Raises `Conflict` where the first one's revision is not the next.
@@ -222,7 +222,7 @@ class Writer:
     ) -> None:
         self._feed.publish(transactions, outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
-            one.settle(outcome)
+            one.resolve(outcome)
 
     def _finish_apart(self, waiting: list[PendingAttempt]) -> None:
         """Each alone, so that the one which cannot be written does not spoil it for the others."""

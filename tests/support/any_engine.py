@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.cluster.node_writer import NodeWriter
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata, SharedLog
-from signalbox.server.engines.replicated import Replicated
+from signalbox.server.engines.replicated_engine import ReplicatedEngine
+from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.store.log import last_time
 from support.brokers import new_log
@@ -27,7 +26,7 @@ class NodeStore(Store):
         self.log: SharedLog = shared_log(read_address(address))
         self.log.connect(LogMetadata(self.readmodel.store))
         self.writer = self.node = NodeWriter(
-            Replicated(self.log, SqliteEngine(self.database), lambda: None),
+            ReplicatedEngine(self.log, SqliteEngine(self.database), lambda: None),
             self.readmodel,
             self.feed,
             self.clock,

@@ -10,8 +10,8 @@ import gevent
 from gevent.server import StreamServer
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata, LogStatus, nothing_applied
 from signalbox.server.engines.jetstream.log import JetStreamLog
+from signalbox.server.engines.shared_log import LogMetadata, LogStatus, nothing_applied
 from signalbox.server.model.events import Change, Transaction
 
 FOUNDATION: Final = LogMetadata("store-a", (("lamp.", 3, 1_000),))
@@ -67,12 +67,12 @@ def whole(log: JetStreamLog) -> list[Transaction]:
 
 
 def followed(
-    log: JetStreamLog, last: int, after: int = 0, known: Callable[[], int] = nothing_applied
+    log: JetStreamLog, last: int, after: int = 0, applied: Callable[[], int] = nothing_applied
 ) -> list[list[Transaction]]:
     """The pieces that come until revision `last` has."""
     pieces: list[list[Transaction]] = []
     with gevent.Timeout(SECONDS):
-        for piece in log.follow(after, known):
+        for piece in log.follow(after, applied):
             pieces += [piece] if piece else []
             if piece and piece[-1].revision >= last:
                 break

@@ -14,9 +14,8 @@ from typing import Any, Final, Self, TypeVar
 
 import apsw
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import SharedLog
+from signalbox.server.engines.shared_log import SharedLog, shared_log
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.data_dir import STORE_FILE
 from support.brokers import new_log

@@ -8,8 +8,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 import redis
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import LogMetadata
 from signalbox.server.engines.redis.log import RedisLog
+from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.model.events import Change, Transaction
 from support.redis_server import RedisServer
 

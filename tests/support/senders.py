@@ -5,7 +5,7 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any, Final
 
-from signalbox.server.engines.base import SharedLog
+from signalbox.server.engines.shared_log import SharedLog
 from support.harness import Server
 from support.nodes import BOUND, LOST, reach, until, whole
 from support.raw_http import Client

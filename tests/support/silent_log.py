@@ -8,9 +8,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from signalbox.server.cluster.joining import shared_log
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import OutcomeUnknown, Unavailable
@@ -68,7 +68,7 @@ class Announced:
         self._store = store
         self.all: list[Outcome] = []
         self._news = Event()
-        store.feed.listen(self._hear)
+        store.feed.add_listener(self._hear)
 
     def codes(self, identity: str) -> list[str | None]:
         """Of each outcome of that attempt; None where it was accepted."""

@@ -13,13 +13,17 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from signalbox.server.engines import certificates
+from signalbox.server.engines import tls_certificates
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import LogMetadata, LogStatus, not_durable_message
-from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.jetstream.connection import Connection, Gone, decoded
+from signalbox.server.engines.shared_log import (
+    LogMetadata,
+    LogStatus,
+    Partitioned,
+    not_durable_message,
+)
 from signalbox.server.model.errors import StoreError
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 
 SECONDS: Final = 3.0
 GONE: Final = (nats.errors.Error, asyncio.TimeoutError, asyncio.CancelledError, OSError)
@@ -133,8 +137,8 @@ async def opened(address: Address) -> Connection:
     except ssl.SSLError as error:
         await closed(client)
         raise StoreError(
-            f"{address.shown} is not to be trusted: {reason(error)}. See the options ca, cert and "
-            "key."
+            f"{address.redacted} is not to be trusted: {reason(error)}. "
+            "See the options ca, cert and key."
         ) from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
         problem = client.last_error or error
@@ -143,7 +147,7 @@ async def opened(address: Address) -> Connection:
         await closed(client)
         if any(word in str(problem) for word in _CREDENTIALS):
             raise StoreError(
-                f"{address.shown} refuses these credentials: check the user and the password in "
+                f"{address.redacted} refuses these credentials: check the user and the password in "
                 "its address, or the file that creds names."
             ) from error
         if "onnections exceeded" in str(problem):
@@ -167,14 +171,14 @@ def _context(address: Address) -> _Context | None:
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     if "ca" not in address.options:
         context.load_default_certs()
-    certificates.load(context, address.options)
+    tls_certificates.load(context, address.options)
     return context
 
 
 def _check_encrypted(address: Address, context: _Context | None) -> None:
     if context is not None and not context.is_used:
         raise StoreError(
-            f"The server at {address.shown} does not encrypt; where that is meant, say nats://."
+            f"The server at {address.redacted} does not encrypt; where that is meant, say nats://."
         )
 
 
@@ -248,32 +252,32 @@ async def found(
             wanted = _config(client, address, metadata)
             status = await standing_of(client, Answer(config=wanted), metadata)
             if requires_durable and not status.is_durable:
-                raise StoreError(not_durable_message(address.shown, status))
+                raise StoreError(not_durable_message(address.redacted, status))
             answer = await ask(client, f"STREAM.CREATE.{address.stream}", wanted)
             if answer.code == TAKEN:
                 answer = await ask(client, f"STREAM.INFO.{address.stream}")
     except nats.errors.NoRespondersError as error:
         raise StoreError(
-            f"{address.shown} has no JetStream: start nats-server with -js."
+            f"{address.redacted} has no JetStream: start nats-server with -js."
         ) from error
     except nats.errors.TimeoutError as error:
         if not client.lacks_permission():
             raise Partitioned(
-                f"{address.shown} answers, but knows nobody who leads the log."
+                f"{address.redacted} answers, but knows nobody who leads the log."
             ) from error
         asked = [f"$JS.API.STREAM.{what}.{address.stream}" for what in ("INFO", "CREATE")]
         lacking = next(filter(client.lacks_permission, asked), "_INBOX.>")
         raise StoreError(
-            f"{address.shown} does not let this user in: it lacks the permission for {lacking}."
+            f"{address.redacted} does not let this user in: it lacks the permission for {lacking}."
         ) from error
     if answer.code == NO_STREAM:
-        raise StoreError(f"There is no log at {address.shown} any more.")
+        raise StoreError(f"There is no log at {address.redacted} any more.")
     if answer.error:
         kind = StoreError if answer.code in IMPOSSIBLE else Partitioned
-        raise kind(f"{address.shown} cannot hold the log: {answer.error}.")
-    _check(answer.config, address, answer.metadata(address.shown).store)
+        raise kind(f"{address.redacted} cannot hold the log: {answer.error}.")
+    _check(answer.config, address, answer.metadata(address.redacted).store)
     if answer.state.get("first_seq", 0) > 1 or answer.state.get("num_deleted", 0):
-        raise StoreError(f"The log at {address.shown} has lost some of its revisions.")
+        raise StoreError(f"The log at {address.redacted} has lost some of its revisions.")
     return answer
 
 
@@ -286,7 +290,7 @@ def _check_version(client: Client, address: Address) -> None:
     if (found := _version(client)) < OLDEST:
         raise StoreError(
             "{} is nats-server {}.{}: Signalbox needs {}.{} or newer.".format(
-                address.shown, *found, *OLDEST
+                address.redacted, *found, *OLDEST
             )
         )
 
@@ -318,13 +322,13 @@ def _check(config: dict[str, Any], address: Address, store: str) -> None:
         or config.get("retention") != "limits"
         or is_filled_otherwise
     ):
-        raise StoreError(f"The stream at {address.shown} is not a log of Signalbox.")
+        raise StoreError(f"The stream at {address.redacted} is not a log of Signalbox.")
     # "discard": "new" refuses what is beyond the first two; the others remove the old regardless.
     limits = ["max_age", "max_msgs_per_subject"]
     limits += ["max_msgs", "max_bytes"] if config.get("discard") != "new" else []
     if bounds := [name for name in limits if config.get(name, -1) > 0]:
         raise StoreError(
-            f"The stream at {address.shown} discards old messages ({', '.join(bounds)}): a log "
+            f"The stream at {address.redacted} discards old messages ({', '.join(bounds)}): a log "
             "must not."
         )
 

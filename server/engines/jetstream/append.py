@@ -17,7 +17,7 @@ from signalbox.server.engines.jetstream.connection import (
 )
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction, encode
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 
 SECONDS: Final = 3.0
 """For each answer."""

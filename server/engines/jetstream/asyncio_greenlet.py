@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.selectors import GeventSelector
 
-from signalbox.server.runtime.failures import ReadableError
+from signalbox.server.runtime.error_messages import ReadableError
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from signalbox.server.runtime.failures import ReadableError
+from signalbox.server.runtime.error_messages import ReadableError
 
 Answered = TypeVar("Answered")
 

@@ -14,14 +14,8 @@ from typing import Any, Final, TypeVar
 import nats.errors
 
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import (
-    AppendIndeterminate,
-    LogConflict,
-    LogMetadata,
-    LogStatus,
-    nothing_applied,
-)
-from signalbox.server.engines.hosts import Hosts, Partitioned
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.jetstream import api
 from signalbox.server.engines.jetstream.api import (
     GONE,
@@ -35,9 +29,10 @@ from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
 from signalbox.server.engines.jetstream.connection import Connection
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
 from signalbox.server.engines.jetstream.read import Pull, direct, one_by_one
+from signalbox.server.engines.shared_log import LogMetadata, LogStatus, Partitioned, nothing_applied
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction, decode_all
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 
 HEADERS: Final = 512
 """Bytes of a message that are left for its headers."""
@@ -62,13 +57,13 @@ class JetStreamLog:
     name = "NATS JetStream"
 
     def __init__(self, address: Address) -> None:
-        self.address = address.shown
+        self.address = address.redacted
         self.requires_durable = False
         self.status: LogStatus | None = None
         self.max_bytes: int | None = None
         self._address = address
         self._place = self.address
-        self._hosts = Hosts(address)
+        self._failover = ServerFailover(address)
         self._stream = address.stream
         self._subject = ""
         self._loop: AsyncioGreenlet | None = None
@@ -80,7 +75,7 @@ class JetStreamLog:
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
         self._loop = AsyncioGreenlet.of_hub()
-        self.status = self._hosts.join(lambda one: self._joined(one, metadata))
+        self.status = self._failover.connect(lambda one: self._joined(one, metadata))
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
@@ -125,7 +120,7 @@ class JetStreamLog:
         return last
 
     def follow(
-        self, after: int, known: Callable[[], int] = nothing_applied
+        self, after: int, applied: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
         pull, checked = Pull(self._check_connected(), self._stream, after), monotonic()
         while True:
@@ -133,7 +128,7 @@ class JetStreamLog:
             if monotonic() > checked + CHECK_SECONDS:
                 self._check_still_there(after)
                 checked = monotonic()
-            if found and known() >= found[-1][0]:
+            if found and applied() >= found[-1][0]:
                 after = found[-1][0]
                 yield []
                 continue
@@ -187,7 +182,7 @@ class JetStreamLog:
     # Connecting.
 
     def _joined(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
-        self._place = one.shown
+        self._place = one.redacted
         try:
             return self._run(self._join(one, metadata))
         except GONE as error:

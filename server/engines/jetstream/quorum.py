@@ -13,8 +13,8 @@ from math import inf
 from time import monotonic
 from typing import Final
 
-from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.jetstream.api import Answer
+from signalbox.server.engines.shared_log import Partitioned
 
 HEARD_SECONDS: Final = 3.0
 """A copy that has answered its leader within this time has elected no other leader by itself."""

@@ -30,11 +30,11 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from signalbox.server.engines import certificates
+from signalbox.server.engines import tls_certificates
 from signalbox.server.engines.address import Address
 from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.runtime.failures import ReadableError, reason
+from signalbox.server.runtime.error_messages import ReadableError, reason
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
@@ -128,7 +128,7 @@ def opened(address: Address) -> tuple[Any, SameRun]:
         "redis_connect_func": begin,
     }
     if address.is_encrypted:
-        certificates.load(ssl.create_default_context(), address.options)  # the client says less
+        tls_certificates.load(ssl.create_default_context(), address.options)  # the client says less
         options |= {
             "ssl": True,
             "ssl_ca_certs": address.options.get("ca"),

@@ -14,15 +14,8 @@ import msgspec
 from redis.exceptions import RedisError
 
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import (
-    AppendIndeterminate,
-    LogConflict,
-    LogMetadata,
-    LogStatus,
-    not_durable_message,
-    nothing_applied,
-)
-from signalbox.server.engines.hosts import Hosts
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.redis import durability, replication
 from signalbox.server.engines.redis.connection import (
     FOREIGN,
@@ -36,6 +29,12 @@ from signalbox.server.engines.redis.connection import (
     largest,
     opened,
     unless_closed,
+)
+from signalbox.server.engines.shared_log import (
+    LogMetadata,
+    LogStatus,
+    not_durable_message,
+    nothing_applied,
 )
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import Transaction, decode_all, encode
@@ -114,7 +113,7 @@ class RedisLog:
     name = "Redis Streams"
 
     def __init__(self, address: Address) -> None:
-        self.address = address.shown
+        self.address = address.redacted
         self.requires_durable = False
         self.status: LogStatus | None = None
         self.max_bytes: int | None = None
@@ -124,7 +123,7 @@ class RedisLog:
         self._channel = f"{{{address.stream}}}:told"
         self._foundation = b""
         self._where = self.address
-        self._hosts = Hosts(address)
+        self._failover = ServerFailover(address)
         self._client: Any = None
         local, _, replicas = address.options.get("wait", "0").partition(",")
         self._wait = int(local), int(replicas or 0)
@@ -133,7 +132,7 @@ class RedisLog:
 
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
-        self.status = self._hosts.join(lambda one: self._joined(one, metadata))
+        self.status = self._failover.connect(lambda one: self._joined(one, metadata))
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
@@ -165,7 +164,7 @@ class RedisLog:
         return last
 
     def follow(
-        self, after: int, known: Callable[[], int] = nothing_applied
+        self, after: int, applied: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
         client = self._connected()
         with self._connection() as connection:
@@ -180,7 +179,7 @@ class RedisLog:
                     if now > told + CHECK_SECONDS:
                         self.status = self._stand(client, after)
                         told = now
-                if first and (there := known()) >= first[-1][0] > after:
+                if first and (there := applied()) >= first[-1][0] > after:
                     after = there
                     yield []
                     continue
@@ -226,12 +225,12 @@ class RedisLog:
     def _joined(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
         client, begin = opened(one)
         try:
-            with connecting(one.shown):
-                begin.run, status = self._join(client, metadata, one.shown)
+            with connecting(one.redacted):
+                begin.run, status = self._join(client, metadata, one.redacted)
         except BaseException:
             client.close()
             raise
-        self._client, self._where = client, one.shown
+        self._client, self._where = client, one.redacted
         return status
 
     def _join(self, client: Any, metadata: LogMetadata | None, where: str) -> tuple[str, LogStatus]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import Any, Final
 
-from signalbox.server.engines.hosts import Partitioned
 from signalbox.server.engines.redis.connection import setting
+from signalbox.server.engines.shared_log import Partitioned
 from signalbox.server.model.errors import StoreError, Unavailable
 
 HEARD_SECONDS: Final = 3

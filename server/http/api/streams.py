@@ -103,7 +103,7 @@ class Streams:
         self._acked = 0
         self._published = Event()
         self.open = 0
-        feed.listen(self._take)
+        feed.add_listener(self._take)
         self._greenlets = [gevent.spawn(self._publish), gevent.spawn(self._beat)]
 
     def route(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -116,7 +116,7 @@ class Recording:
         if not transactions:
             return
         try:
-            self._writer.adopt(transactions)
+            self._writer.append_transactions(transactions)
         except AppendIndeterminate as error:
             raise Unavailable("Whether all was written is not known. Send it again.") from error
         self.counts["accepted"] += len(transactions)

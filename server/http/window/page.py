@@ -198,7 +198,7 @@ class Picture:
             "_held": self._since if self._is_held else -1,
             "_pinned": self._ask.at if self._is_held else -1,
             "_theme": self._regions.setting("_signalbox.theme", "system"),
-            "_skew": 1000 * round(self._clock.behind()),
+            "_skew": 1000 * round(self._clock.seconds_behind()),
         } | self._regions.facts(self._now())
 
     def _now(self) -> int:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict, SharedLog
+from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.shared_log import SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Transaction
 
 
-class Replicated:
+class ReplicatedEngine:
     """The replica's rows are written first and committed last, behind the append to the log.
 
     So whatever keeps them from being written is known before anything is appended, and an append

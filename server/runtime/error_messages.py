@@ -187,7 +187,7 @@ def _named(error: BaseException) -> Iterator[str]:
             yield words
 
 
-def damaged(path: Path, where: str = "") -> DamagedStore:
+def damaged_store(path: Path, where: str = "") -> DamagedStore:
     """For a store that cannot be used as it is; `where` follows the word damaged."""
     return DamagedStore(
         f"The store {path} is damaged{where}. `signalbox verify` says what is affected. Replace it "

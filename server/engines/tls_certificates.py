@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 
 from signalbox.server.model.errors import StoreError
-from signalbox.server.runtime.failures import reason
+from signalbox.server.runtime.error_messages import reason
 
 
 def load(context: ssl.SSLContext, given: Mapping[str, str]) -> None:
