@@ -15,7 +15,7 @@ import apsw
 
 from signalbox.server import __version__
 from signalbox.server.clock_status import ClockStatus
-from signalbox.server.cluster.node import open_node
+from signalbox.server.cluster.node import Node, open_node
 from signalbox.server.cluster.node_writer import TIMEOUT_SECONDS, NodeWriter
 from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
 from signalbox.server.engines.base import Engine
@@ -79,11 +79,7 @@ class App:
         self.database = self._open(self._claim(store, settings), in_memory)
         self._native = NativeThread()
         clock = _clock(self.database.writer, wall)
-        self.node = (
-            None
-            if self.is_read_only
-            else open_node(settings, self.database, self._native.run, clock)
-        )
+        self.node = self._node(settings, clock)
         self.engine = self._engine()
         self.readmodel = ReadModel(self.database)
         self.feed = Feed(steady_seconds)
@@ -139,6 +135,11 @@ class App:
             if not in_memory:
                 database.open_files.watch_lock(lock_file(self.data_dir))
         return database
+
+    def _node(self, settings: Settings, clock: Clock) -> Node | None:
+        if self.is_read_only:
+            return None
+        return open_node(settings, self.database, self._native.run, clock)
 
     def _engine(self) -> Engine:
         if self.node:
