@@ -17,7 +17,7 @@ import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
 from signalbox.server.app import App  # noqa: E402
-from signalbox.server.model.errors import StoreError  # noqa: E402
+from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
 from signalbox.server.settings import TABLE, address_lines, read_settings  # noqa: E402
 from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
@@ -35,7 +35,7 @@ def run(as_json: bool, **given: Any) -> int:
         settings = read_settings(given)
         status = CANNOT_OPEN
         app = App(settings)
-    except StoreError as error:
+    except (StoreError, Unavailable) as error:
         click.echo(f"signalbox: {error}", err=True)
         return status
     except DAMAGED:

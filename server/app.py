@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -31,7 +31,7 @@ from signalbox.server.http.wire.wsgi import Server
 from signalbox.server.model import values
 from signalbox.server.model.commands import MAX_BATCH
 from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
-from signalbox.server.model.errors import StoreError
+from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.keys import MAX_LENGTH
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock, steady_seconds
@@ -48,6 +48,7 @@ from signalbox.server.store.read_only import is_read_only, lacks_files, no_files
 from signalbox.server.store.store_file import resolve_link
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, plan_fields
+from signalbox.server.write.retention import Plan
 from signalbox.server.write.writer import Writer
 
 SWITCH_SECONDS: Final = 0.0005
@@ -60,12 +61,17 @@ PORTS: Final = 10
 """Free ports of 127.0.0.1 that are tried until one is free on ::1 as well."""
 
 
+Result = TypeVar("Result")
+
+
 class App:
     """The running server. `start` listens, `stop` lets open requests end.
 
     `wall` is the computer's clock, in seconds since 1970.
     """
 
+    _known: dict[str, Any]
+    """What the status has told last of what stands in the file."""
     _told: str | None = None
     """What stands in `endpoint.json`, once the server listens."""
 
@@ -96,7 +102,7 @@ class App:
         self._compactor = self._compaction(clock)
         if self.is_read_only:
             self._refuse_writes()
-        self._settings = settings
+        self._settings, self._known = settings, {}
         serve = application(
             self.guard,
             self.writer,
@@ -177,6 +183,7 @@ class App:
         """Accept connections; then `endpoint.json` says where."""
         port = int(self._server.server_port or 0)
         self.url = f"http://127.0.0.1:{port}"
+        self.status()  # what is told where the store cannot be read any more
         self.guard.listen_on(port)
         self._server.start()
         if not self.is_read_only:
@@ -261,22 +268,33 @@ class App:
 
     def status(self) -> dict[str, Any]:
         """What `/queries/status` answers."""
-        revision, kept = self.readmodel.revision, self._compactor.plans()
+        revision = self.readmodel.revision
+        nothing: list[Plan] = []
+        kept = self._last_known("retention", self._compactor.plans, nothing)
         return {
             "version": __version__,
             "store": self.readmodel.store,
             **self.standing(),
             "revision": revision,
-            "oldest_revision": max(min(1, revision), *(plan.revision for plan in kept)),
-            "keys": self.readmodel.keys(),
+            "oldest_revision": max([min(1, revision), *(plan.revision for plan in kept)]),
+            "keys": self._last_known("keys", self.readmodel.keys, 0),
             "bytes": self.database.bytes_used(),
-            "free_bytes": self.readmodel.free_bytes(),
+            "free_bytes": self._last_known("free_bytes", self.readmodel.free_bytes, 0),
             "retention": [plan_fields(plan) for plan in kept],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},
             "limits": self._limits(),
         }
+
+    def _last_known(self, name: str, ask: Callable[[], Result], unknown: Result) -> Result:
+        """What `ask` answers; what it answered last where it cannot read the store any more, of
+        which `problem` tells.
+        """
+        with suppress(Unavailable):
+            self._known[name] = ask()
+        known: Result = self._known.get(name, unknown)
+        return known
 
     def _limits(self) -> dict[str, int]:
         limits = LIMITS | {"connections": self._server.max_connections}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from signalbox.server.feed import Feed
+from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import MAX_LEAP_WHILE_RUNNING, Clock
@@ -40,7 +41,10 @@ class ClockStatus:
         return f"{problem} If it is right: {self._confirmation}" if problem else None
 
     def _stamps_ahead(self) -> str | None:
-        newest = self._readmodel.time_of(self._readmodel.revision)
+        try:
+            newest = self._readmodel.time_of(self._readmodel.revision)
+        except Unavailable:
+            return None  # the store's own problem, which the status tells beside this one
         if newest <= (self._clock() + MAX_LEAP_WHILE_RUNNING) * 1000:
             return None
         return (

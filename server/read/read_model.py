@@ -12,6 +12,7 @@ import apsw
 
 from signalbox.server.model import horizons, reversal
 from signalbox.server.model.commands import HistoryCommand
+from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Entry, Transaction, net_keys
 from signalbox.server.model.keys import LAST, after_prefix, compile_pattern
 from signalbox.server.model.outcomes import Outcome
@@ -19,7 +20,7 @@ from signalbox.server.read import search, tree
 from signalbox.server.read.as_of import Past
 from signalbox.server.read.current import Present
 from signalbox.server.read.log_queries import LogQueries
-from signalbox.server.read.readers import Readers
+from signalbox.server.read.readers import UNREADABLE, Readers
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.read.search import Filter, Item, Page
 from signalbox.server.runtime.scheduling import yield_to_hub
@@ -301,14 +302,24 @@ class ReadModel(LogQueries):
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
-        """One consistent view, equal to `revision` and to the index. Do not wait inside."""
+        """One consistent view, equal to `revision` and to the index. Do not wait inside.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
         connection, revision = self._readers.begin()
         if revision != self.revision:
             self._present.settle()
         try:
-            yield connection
-        finally:
-            connection.execute("COMMIT")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+        except UNREADABLE as error:
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: Exception) -> Unavailable:
+        """As `OpenFiles.unreadable`."""
+        return self._readers.unreadable(error)
 
     def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
         """Answer from a snapshot of its own in a native thread; only the caller waits."""

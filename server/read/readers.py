@@ -7,15 +7,16 @@ from weakref import WeakSet
 import apsw
 from gevent.threadpool import ThreadPool
 
-from signalbox.server.model.errors import SignalboxError, Unavailable
+from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable
 from signalbox.server.read import search
-from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
 
 Result = TypeVar("Result")
 
 THREADS: Final = 2
+UNREADABLE: Final = (apsw.Error, UnicodeDecodeError)
+"""What reading ends with where SQLite cannot, or where a text is none."""
 
 
 class Readers:
@@ -39,13 +40,13 @@ class Readers:
         """
         try:
             return _begun(self._here)
-        except apsw.Error:
+        except UNREADABLE:
             self._here.close(force=True)
             self._here = self._connect()
         try:
             return _begun(self._here)
-        except apsw.Error as error:
-            raise _unreadable(error) from error
+        except UNREADABLE as error:
+            raise self.unreadable(error) from error
 
     def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
         """Answer from a snapshot of its own in a native thread; only the caller waits.
@@ -55,18 +56,22 @@ class Readers:
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             result = self._pool.apply(_in_transaction, (connection, question))
-        except (apsw.Error, UnicodeDecodeError) as error:
-            connection.close(force=True)
-            raise _unreadable(error) from error
         except Exception:
             self._idle.append(connection)
             raise
+        if isinstance(result, UNREADABLE):
+            connection.close(force=True)
+            raise self.unreadable(result) from result
         # Whoever is killed while it waits leaves the connection to the thread that still uses it.
         self._idle.append(connection)
         if isinstance(result, SignalboxError):
             raise result
         answer: Result = result
         return answer
+
+    def unreadable(self, error: Exception) -> Unavailable:
+        """As `OpenFiles.unreadable`."""
+        return self._database.open_files.unreadable(error)
 
     def close(self) -> None:
         """Wait for threads whose askers were killed, then close everything.
@@ -78,9 +83,12 @@ class Readers:
             connection.close()
 
     def _connect(self) -> apsw.Connection:
-        connection = self._database.reader()
-        self._opened.add(connection)
-        search.enable(connection)
+        try:
+            connection = self._database.reader()
+            self._opened.add(connection)
+            search.enable(connection)
+        except (StoreError, *UNREADABLE) as error:
+            raise self.unreadable(error) from error
         return connection
 
 
@@ -91,16 +99,15 @@ def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
 
 def _in_transaction(
     connection: apsw.Connection, question: Callable[[apsw.Connection], Result]
-) -> Result | SignalboxError:
-    """A refusal is a result here: the pool would print what is raised."""
-    connection.execute("BEGIN")
+) -> Result | SignalboxError | apsw.Error | UnicodeDecodeError:
+    """A refusal is a result here, as is what `unreadable` takes: the pool would print what is
+    raised.
+    """
     try:
-        return question(connection)
-    except SignalboxError as error:
+        connection.execute("BEGIN")
+        try:
+            return question(connection)
+        finally:
+            connection.execute("COMMIT")
+    except (SignalboxError, *UNREADABLE) as error:
         return error
-    finally:
-        connection.execute("COMMIT")
-
-
-def _unreadable(error: Exception) -> Unavailable:
-    return Unavailable(f"The store cannot be read: {reason(error)}.")

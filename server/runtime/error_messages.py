@@ -27,6 +27,8 @@ DAMAGED: Final = (
 )
 """What reading a damaged file ends with: SQLite notices it, or our code meets what cannot be. (Text
 that is not UTF-8 is a `ValueError`.)"""
+NOTICED: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
+"""What of that is damage for certain, and no mistake of ours."""
 FULL: Final = "the disk is full or a quota is used up: make room"
 _NO_RIGHTS: Final = "this user has no right to do that: look at its owner and its permissions"
 _READ_ONLY: Final = (

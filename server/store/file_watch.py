@@ -13,6 +13,8 @@ from typing import Final
 import apsw
 import gevent
 
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.runtime.error_messages import NOTICED, damaged_store, reason
 from signalbox.server.store import wal_file
 
 EVERY_SECONDS: Final = 1.0
@@ -82,6 +84,14 @@ class OpenFiles:
             return f"The server's lock {file} {what}: {_LET_GO}"
         why = _CUT_OFF.format(name=self._name) if what == SHORTER else _MOVED
         return f"The store's file {file} {what}: {why}"
+
+    def unreadable(self, error: Exception) -> Unavailable:
+        """The refusal that tells of an error of reading. After damage nothing is written any more:
+        it would be lost with the file.
+        """
+        if isinstance(error, NOTICED):
+            self.trouble = str(damaged_store(self._called))
+        return Unavailable(self.trouble or f"The store cannot be read: {reason(error)}.")
 
     def is_cut_off(self) -> bool:
         """Whether a file is too short: bringing the log to the file would mix two states."""

@@ -13,6 +13,7 @@ from gevent.lock import BoundedSemaphore
 
 from signalbox.server.feed import Feed
 from signalbox.server.model.app_settings import RETENTION
+from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.times import iso
@@ -212,7 +213,8 @@ class Compactor:
                 with self._turn:
                     self._pass()
             except Exception as error:  # noqa: BLE001 - as on a full disk: the next may fare better
-                traceback.print_exception(error)
+                if not isinstance(error, Unavailable):  # of which others tell
+                    traceback.print_exception(error)
             self._changed.wait(EVERY_SECONDS)
             self._changed.clear()
 

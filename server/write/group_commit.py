@@ -22,7 +22,7 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_byte
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.error_messages import reason
+from signalbox.server.runtime.error_messages import NOTICED, reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 
 SCAN_SLICE: Final = 500
@@ -88,6 +88,8 @@ class GroupCommit:
             first = self._first_answer(attempt)
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
+            if isinstance(error, NOTICED):
+                error = self._readmodel.unreadable(error)
             outcome = Outcome(
                 kept,
                 self._at,

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Final
 from urllib.parse import quote
 
@@ -69,7 +70,12 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
             quote(one or "**", _IN_HEADER) for one in unknown
         )
     bottle.response.headers.update(dict(HEADERS) | headers)
-    return body
+    return _begun(body)
+
+
+def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
+    """The same with its first piece there: what cannot be read at all is refused as elsewhere."""
+    return chain((next(body, b""),), body)
 
 
 def _pages(readmodel: ReadModel, match: str, at: int | None, revision: int) -> Iterator[list[Item]]:

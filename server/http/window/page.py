@@ -19,7 +19,7 @@ from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_query import Ask, wrong
 from signalbox.server.http.wire.connection import watch_eof
-from signalbox.server.model.errors import Invalid, is_remembered
+from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import Charts
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
@@ -142,7 +142,11 @@ class Picture:
         signals, events = self._common(), ""
         ready = self._ready()
         for name in ready:
-            html, facts = self._look(name)
+            try:
+                html, facts = self._look(name)
+            except Unavailable:  # the others go on, and the foot says why
+                self._due[name] = monotonic() + TICK_SECONDS
+                continue
             signals |= facts
             if html and self._is_news(name, html):
                 events += Event.patch_elements(html, event_id=identity)
