@@ -22,6 +22,12 @@ from signalbox.server.model.values import TYPES as VALUE_TYPES
 from support.harness import ROOT
 
 REFERENCE: Final = (ROOT / "docs" / "reference.md").read_text()
+README: Final = (ROOT / "README.md").read_text()
+DOCUMENTS: Final = (
+    *sorted(path.name for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+)
+TARGETS: Final = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 WORDS: Final = set(re.findall(r"`([^`\n]+)`", REFERENCE))
 """Everything that the reference names as code."""
 
@@ -144,21 +150,67 @@ def test_every_call_of_the_client_is_documented() -> None:
     assert sorted(call for call in calls - inner if f"`{call}" not in text) == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/reference.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_named_files_exist(document: str) -> None:
     path = ROOT / document
     text = path.read_text()
-    links = re.findall(r"\]\((?!\w+://|#)([^)#\s]+)", text)
-    assert not [link for link in links if not (path.parent / link).exists()]
+    links = re.findall(r"\]\((?!\w+://)([^)#\s]*)(#[^)\s]+)?\)", text)
+    assert not [link for link, _ in links if not (path.parent / link).exists()]
+    assert not [
+        link + anchor
+        for link, anchor in links
+        if anchor and anchor not in anchors((path.parent / link if link else path).read_text())
+    ]
     named = re.findall(r"`((?:server|desktop|ui|packaging|tests|docs)/[\w./-]*)`", text)
     made = {"ui/static/datastar.js"}
     assert not [name for name in named if name not in made and not (ROOT / name).exists()]
 
 
-def test_the_readme_names_only_targets_that_make_has() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert {"run", "test", "bench"} <= named <= targets
+def anchors(text: str) -> set[str]:
+    """Where links into a document may lead: its headings and marks."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {f"#{name}" for name in slugs | set(re.findall(r'<a id="([^"]+)">', text))}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_only_targets_that_make_has(document: str) -> None:
+    assert make_targets(document) <= TARGETS
+
+
+def test_every_target_of_make_is_explained() -> None:
+    assert make_targets("CONTRIBUTING.md") == TARGETS
+
+
+def make_targets(document: str) -> set[str]:
+    text = (ROOT / document).read_text()
+    return set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_documents_name_only_subcommands_that_there_are(document: str) -> None:
+    text = (ROOT / document).read_text()
+    named = re.findall(r"(?:^|[`(])signalbox (?:--data-dir \S+ )?([a-z]+)\b", text, re.MULTILINE)
+    assert set(named) <= commands_of_the_cli().keys()
+
+
+def test_the_readme_begins_with_two_commands() -> None:
+    found = re.search(r"^## ([^\n]+)\n\n```sh\n(.*?)```", README, re.MULTILINE | re.DOTALL)
+    assert found
+    assert found[1] == "Two commands"
+    assert [line.split("#")[0].strip() for line in found[2].splitlines()] == [
+        "make run",
+        "make test",
+    ]
+    assert found.start() == README.index("\n## ") + 1
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    figures = README.split("\n## Figures\n")[1].split("\n## ")[0]
+    measured = (ROOT / "docs" / "benchmarks.md").read_text()
+    numbers = re.findall(r"(?<![p\d])\d[\d,.]*(?<=\d)", figures)  # p50 is none
+    assert len(numbers) > 5
+    assert [number for number in numbers if not re.search(rf"\b{number}\b", measured)] == []
 
 
 def test_decisions_are_numbered_once_and_have_a_status() -> None:

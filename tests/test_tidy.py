@@ -171,7 +171,7 @@ def test_files_name_no_foreign_hosts() -> None:
     foreign = [
         f"{path.relative_to(ROOT)}: {host}"
         for path in tracked()
-        if path.suffix not in (".png", ".ico", ".icns")
+        if path.suffix not in (".png", ".webp", ".ico", ".icns")
         for host in re.findall(r"(?<=://)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", path.read_text())
         if host not in ELSEWHERE and not EXAMPLE.fullmatch(host)
     ]
