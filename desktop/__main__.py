@@ -42,7 +42,7 @@ def _open_window(options: dict[str, str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from signalbox.desktop import app, engine_options  # noqa: PLC0415 - nor the command line any of this
 
-    engine_options.wish(options.get("--engine"), "--require-durable" in options)
+    engine_options.choose_engine(options.get("--engine"), "--require-durable" in options)
     return app.run(options.get("--data-dir"))
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from signalbox.client import NotRunning, Rejected
 from signalbox.desktop import (
@@ -17,13 +17,12 @@ from signalbox.desktop import (
     single_instance,
     stdio,
 )
+from signalbox.desktop.exit_status import CANNOT_OPEN, REJECTED
 from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.window import display
 
 if TYPE_CHECKING:
     from signalbox.desktop.window.open_windows import OpenWindows
-
-NOT_PRINTED: Final = 1
 
 
 def run(given: str | None) -> int:
@@ -36,18 +35,18 @@ def run(given: str | None) -> int:
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
-        if lost := stdio.why_lost(error):
-            stdio.forget_output()
-            print(f"signalbox: {lost}", file=sys.stderr)
-            return NOT_PRINTED
+        if sentence := stdio.stdout_error(error):
+            stdio.discard_stdout()
+            print(f"signalbox: {sentence}", file=sys.stderr)
+            return REJECTED
         why = paths.unusable(error)
     print(f"signalbox: {why}", file=sys.stderr)
     _show(why)
-    return headless.FAILED
+    return CANNOT_OPEN
 
 
 def _run(data_dir: Path) -> int:
-    engine_options.check_running(data_dir)
+    engine_options.check_running_server(data_dir)
     server = ServerProcess(data_dir)
     try:
         display.require_display()

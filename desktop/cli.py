@@ -1,53 +1,61 @@
-"""The command line: the group, its subcommands, and what an error makes of the exit status."""
+"""The command line: the group of all subcommands, and the exit status that an error becomes."""
 
 import io
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, Final
 
 import click
 
 from signalbox import client
 from signalbox.desktop import stdio
-from signalbox.desktop.commands import (
-    CANNOT_OPEN,
-    NO_SUCH_KEY,
-    REJECTED,
-    complain,
-    lists,
-    migrate,
-    not_empty,
-    past,
-    replay,
-    restore,
-    run,
-    store,
-    transfer,
-    undo,
-    values,
-    watch,
-)
-from signalbox.desktop.engine_options import problem, wish
+from signalbox.desktop.engine_options import choose_engine, settings_error
+from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
+from signalbox.desktop.options import require_value
+from signalbox.desktop.terminal_output import print_error
 from signalbox.server.usage import TEXT, in_our_words
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
-INTERRUPTED: Final = 130
+SUBCOMMANDS: Final = (
+    "add backup compact diff export get history import log ls merge migrate mv path rebuild redo "
+    "replay restore rm run serve set status toggle token tree undo verify watch"
+).split()
+"""Each is a function of its name in a file of its name in `desktop/commands/`."""
 
 
-class _Group(click.Group):
+class SubcommandGroup(click.Group):
+    """Loads the subcommand that is asked for, and not the others with all that they need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return SUBCOMMANDS
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        return load_subcommand(cmd_name) if cmd_name in SUBCOMMANDS else None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            stdio.forget_output()  # whoever read us has enough
+            stdio.discard_stdout()  # its reader has ended
             return 0
+
+
+def load_subcommand(name: str) -> click.Command:
+    """The subcommand of this name. What is not of another type, as a path is, is text in UTF-8."""
+    module = import_module(f"signalbox.desktop.commands.{'import_' if name == 'import' else name}")
+    subcommand = next(one for one in vars(module).values() if isinstance(one, click.Command))
+    for parameter in subcommand.params:
+        if parameter.type is click.STRING:
+            parameter.type = TEXT
+    return subcommand
 
 
 def command() -> click.Group:
     """`signalbox` with every subcommand."""
-    group = _Group(
+    group = SubcommandGroup(
         "signalbox",
         help="Live, shared, remembered state. Without a subcommand the window opens.",
         params=[
@@ -55,7 +63,7 @@ def command() -> click.Group:
                 ["--data-dir"],
                 metavar="D",
                 type=click.UNPROCESSED,
-                callback=not_empty,
+                callback=require_value,
                 help="Folder of the store.",
             ),
             click.Option(["--engine"], metavar="URL", type=TEXT, help="Where the event log lives."),
@@ -63,28 +71,16 @@ def command() -> click.Group:
                 ["--require-durable"], is_flag=True, help="Refuse an engine that may lose it."
             ),
         ],
-        callback=_remember,
+        callback=_apply_options,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    modules = (values, lists, watch, past, undo, restore, transfer, replay, migrate, run, store)
-    for module in modules:
-        for subcommand in module.SUBCOMMANDS:
-            group.add_command(_of_text(subcommand))
     return click.version_option(package_name="signalbox-app", prog_name="signalbox")(group)
-
-
-def _of_text(subcommand: click.Command) -> click.Command:
-    """The same, taking UTF-8 alone for what is not said to be of another type, as a path is."""
-    for parameter in subcommand.params:
-        if parameter.type is click.STRING:
-            parameter.type = TEXT
-    return subcommand
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    stdio.open_closed()
+    stdio.reopen_closed_streams()
     sys.set_int_max_str_digits(MAX_DIGITS)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
@@ -92,22 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        stdio.forget_output()
+        stdio.discard_stdout()
         return 0
     except OSError as error:
-        if (why := stdio.why_lost(error)) is None:
-            complain(_unusable(error))
+        if (sentence := stdio.stdout_error(error)) is None:
+            print_error(_file_error(error))
             return CANNOT_OPEN
-        stdio.forget_output()
-        complain(why)
+        stdio.discard_stdout()
+        print_error(sentence)
         return REJECTED
     return status
-
-
-def _unusable(error: OSError) -> str:
-    from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
-
-    return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
 
 
 def _run(arguments: list[str]) -> int:
@@ -120,15 +110,22 @@ def _run(arguments: list[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except client.Rejected as error:
-        complain(error.message)
+        print_error(error.message)
         return NO_SUCH_KEY if error.code == "not_found" else REJECTED
     except client.NotRunning as error:
-        complain(str(error))
+        print_error(str(error))
         return CANNOT_OPEN
 
 
-def _remember(data_dir: str | None, engine: str | None, require_durable: bool) -> None:
+def _file_error(error: OSError) -> str:
+    from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
+
+    return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
+
+
+def _apply_options(data_dir: str | None, engine: str | None, require_durable: bool) -> None:
+    """Apply the options that stand before the subcommand."""
     click.get_current_context().obj = data_dir
-    wish(engine, require_durable)
-    if engine and (wrong := problem()):
-        raise click.UsageError(wrong)
+    choose_engine(engine, require_durable)
+    if engine and (error := settings_error()):
+        raise click.UsageError(error)

@@ -1,6 +1,6 @@
-"""`--engine` and `--require-durable`: told to servers that we start, asked of one that runs.
+"""`--engine` and `--require-durable`, for a server that is started or already runs.
 
-They travel as variables of the environment, which every setting of the server is as well.
+One that is started gets them as environment variables, as every setting of the server can be.
 """
 
 import os
@@ -15,7 +15,7 @@ _ANYWHERE: Final = {"data_dir": os.curdir}
 """For settings that are read for all but their folder, which has been found already."""
 
 
-def wish(engine: str | None, require_durable: bool) -> None:
+def choose_engine(engine: str | None, require_durable: bool) -> None:
     """From now on servers that this process starts get these settings."""
     if engine:
         os.environ[ENGINE] = engine
@@ -23,14 +23,14 @@ def wish(engine: str | None, require_durable: bool) -> None:
         os.environ[DURABLE] = "1"
 
 
-def is_wished() -> bool:
+def is_engine_chosen() -> bool:
     """Whether a server is to have an engine other than the one that its folder had."""
     return bool(os.environ.get(ENGINE))
 
 
-def problem() -> str | None:
-    """Why no server would take the settings."""
-    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - only whoever wishes needs the server's
+def settings_error() -> str | None:
+    """Why no server would accept the settings; None where one would."""
+    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - only for whoever chooses an engine
     from signalbox.server.settings import read_settings  # noqa: PLC0415
 
     try:
@@ -40,34 +40,34 @@ def problem() -> str | None:
     return None
 
 
-def check(box: client.Box) -> None:
-    """Raises `NotRunning` where the server that runs is not what was wished for."""
+def check_server(box: client.Box) -> None:
+    """Raises `NotRunning` where the server that runs has another engine, or is not durable."""
     if os.environ.get(ENGINE) or os.environ.get(DURABLE):
-        _check(box.query("status"))
+        _check_status(box.query("status"))
 
 
-def check_running(data_dir: Path) -> None:
-    """As `check`, for the server of a data directory, if one runs."""
+def check_running_server(data_dir: Path) -> None:
+    """As `check_server`, for the server of a data directory, if one runs."""
     if not (os.environ.get(ENGINE) or os.environ.get(DURABLE)):
         return
-    if (found := client.find(data_dir)) is not None:
-        with client.Box(found.url, found.read_token, directory=found.directory) as box:
-            check(box)
+    if (endpoint := client.find(data_dir)) is not None:
+        with client.Box(endpoint.url, endpoint.read_token, directory=endpoint.directory) as box:
+            check_server(box)
 
 
-def _check(status: dict[str, Any]) -> None:
+def _check_status(status: dict[str, Any]) -> None:
     from signalbox.server.settings import read_settings  # noqa: PLC0415 - as above
 
-    if wrong := problem():
-        raise client.NotRunning(wrong)
-    settings, runs = read_settings(_ANYWHERE), _shown(status)
-    if settings.engine is not None and (wanted := _address(settings.engine)) != runs:
+    if error := settings_error():
+        raise client.NotRunning(error)
+    settings, running = read_settings(_ANYWHERE), _running_engine(status)
+    if settings.engine is not None and (chosen := _without_secrets(settings.engine)) != running:
         raise client.NotRunning(
-            f"The server that runs uses the engine {runs}, not {wanted}. End it first; a store "
+            f"The server that runs uses the engine {running}, not {chosen}. End it first; a store "
             "moves to another engine with signalbox migrate, given the same --data-dir."
         )
     log = status["log"]
-    is_durable = log["durable"] if log else runs != "memory"
+    is_durable = log["durable"] if log else running != "memory"
     if settings.require_durable and not is_durable:
         raise client.NotRunning(
             f"The server that runs is not durable ({status['durability']}), which "
@@ -75,13 +75,13 @@ def _check(status: dict[str, Any]) -> None:
         )
 
 
-def _shown(status: dict[str, Any]) -> str:
+def _running_engine(status: dict[str, Any]) -> str:
     """The engine of a server as `--engine` names it, without secrets."""
     log = status["log"]
     return str(log["address"] if log else status["engine"].lower())
 
 
-def _address(engine: str) -> str:
+def _without_secrets(engine: str) -> str:
     from signalbox.server.engines.address import read_address  # noqa: PLC0415 - as above
 
     return read_address(engine).redacted if "://" in engine else engine

@@ -10,12 +10,12 @@ from queue import SimpleQueue
 from typing import Final
 
 from signalbox.desktop import file_viewer, stdio
+from signalbox.desktop.exit_status import CANNOT_OPEN
 from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.window import display
 from signalbox.server.settings import address_lines
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-FAILED: Final = 4
 REDIRECT: Final = """\
 <!doctype html>
 <title>Signalbox</title>
@@ -55,7 +55,7 @@ def _keep(
         print(why, file=sys.stderr)
         in_browser = display.is_there() and _open(server)
         if not in_browser and show(why):
-            end(FAILED)
+            end(CANNOT_OPEN)
         else:
             _tell(server, in_browser)
             server.keep(back=lambda _: None)
@@ -70,7 +70,7 @@ def _tell(server: ServerProcess, in_browser: bool) -> None:
     try:
         print(f"Open {address_lines(server.box.login())}", flush=True)
     except BrokenPipeError:  # nobody reads it, and `signalbox token --login` tells another
-        stdio.forget_output()
+        stdio.discard_stdout()
 
 
 def _open(server: ServerProcess) -> bool:

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or read by nobody any more."""
+"""Standard streams that are closed, full, or that nobody reads any more."""
 
 import errno
 import os
@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Final
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LOST: Final = (*FULL, errno.EIO, errno.EBADF)
+UNWRITABLE: Final = (*FULL, errno.EIO, errno.EBADF)
 
 
-def open_closed() -> None:
+def reopen_closed_streams() -> None:
     """Put the null device where a standard stream is closed, as services and cron start programs.
 
     Else the next file or socket would take its number, and be written to or read by mistake.
@@ -24,15 +24,17 @@ def open_closed() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
 
 
-def forget_output() -> None:
-    """Let go of what stdout has not taken: Python would complain about it once more at the end."""
+def discard_stdout() -> None:
+    """Send what stdout has not written to the null device: Python would report it once more when
+    it ends.
+    """
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def why_lost(error: OSError) -> str | None:
-    """One sentence where stdout could not take what was printed; None for any other error."""
-    if error.errno not in LOST or error.filename is not None:
+def stdout_error(error: OSError) -> str | None:
+    """One sentence where stdout could not be written to; None for any other error."""
+    if error.errno not in UNWRITABLE or error.filename is not None:
         return None
     if error.errno in FULL:
         return "Not all could be printed: what stdout is written to is full."

@@ -10,7 +10,7 @@ import click
 import pytest
 
 import signalbox
-from signalbox.desktop.commands.arguments import Program
+from signalbox.desktop.arguments import ProgramCommand
 from signalbox.desktop.commands.run import run
 from support.command_line import PROGRAM, Shell
 from support.harness import SECONDS, Server
@@ -100,7 +100,7 @@ def test_every_subcommand_still_helps(shell: Shell, name: str) -> None:
 def test_from_its_first_word_on_all_words_are_the_programs(
     words: list[str], name: str, program: list[str]
 ) -> None:
-    assert isinstance(run, Program)
+    assert isinstance(run, ProgramCommand)
     context = run.make_context("run", list(words), resilient_parsing=True)
     assert (context.params["name"], context.params["program"]) == (name, tuple(program))
 

@@ -36,7 +36,7 @@ READS: Final = {
 """Functions that look for a code or a name in what was said, and tell nothing of it."""
 SAYING: Final = {"strerror", "args", "msg", "reason", "message"}
 """Attributes of errors that hold what was said."""
-PRINTING: Final = {"print", "echo", "say", "complain"}
+PRINTING: Final = {"print", "echo", "print_line", "print_error"}
 
 
 def own_errors() -> set[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from signalbox.desktop.commands import transfer
+from signalbox.desktop.commands import import_
 from signalbox.server import formats
 from signalbox.server.formats import text
 from signalbox.server.model import values
@@ -45,8 +45,8 @@ def test_verify_shows_on_a_terminal_what_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_the_command_line_offers_the_formats_and_encodings_that_the_server_reads() -> None:
-    assert transfer.ENCODINGS == text.ENCODINGS
-    assert set(transfer.MEDIA_TYPES) == set(formats.READERS)
-    for kind, media in transfer.MEDIA_TYPES.items():
+    assert import_.ENCODINGS == text.ENCODINGS
+    assert set(import_.MEDIA_TYPES) == set(formats.READERS)
+    for kind, media in import_.MEDIA_TYPES.items():
         assert formats.MEDIA_TYPES[media] in (kind, None)
-    assert formats.MEDIA_TYPES[transfer.UNKNOWN_TYPE] is None
+    assert formats.MEDIA_TYPES[import_.UNKNOWN_TYPE] is None

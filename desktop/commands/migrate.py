@@ -1,4 +1,4 @@
-"""`migrate`: the store with its whole history from one engine to another."""
+"""`signalbox migrate`: copy the store with its whole history to another engine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from signalbox.desktop.commands import (
-    CANNOT_OPEN,
-    REJECTED,
-    complain,
-    json_option,
-    print_json,
-    say,
-    where_option,
-)
-from signalbox.desktop.commands.progress import Bar
+from signalbox.desktop.exit_status import CANNOT_OPEN, REJECTED
+from signalbox.desktop.options import json_option, unchecked_dir_option
+from signalbox.desktop.progress_bar import ProgressBar
+from signalbox.desktop.store_errors import report_store_errors
+from signalbox.desktop.terminal_output import print_error, print_json, print_line
+from signalbox.server.engines.address import AddressError
+from signalbox.server.model.errors import SignalboxError, Unavailable
+from signalbox.server.settings import command_line, typed
 
 if TYPE_CHECKING:
     from signalbox.server.migration.moving import Moved
@@ -27,85 +25,83 @@ SQLITE: Final = "sqlite"
 @click.option("--to", "target", required=True, metavar="URL", help="Where the store goes.")
 @click.option("--from", "source", metavar="URL", help="Where it is; where this one has its log.")
 @json_option
-@where_option
+@unchecked_dir_option
+@report_store_errors
 def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> int:
     """Copy the store with its whole history to another engine, and use it there from then on."""
-    from signalbox.server.engines.address import AddressError  # noqa: PLC0415 - only what works on the logs
-    from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable  # noqa: PLC0415 - as above
-    from signalbox.server.runtime.error_messages import DAMAGED  # noqa: PLC0415 - as above
+    from signalbox.server.runtime.error_messages import DAMAGED  # noqa: PLC0415 - loads all of the store, which the help needs none of
 
     try:
-        _check("--to", target, data_dir)
+        _require_place("--to", target, data_dir)
         if source is not None:
-            _check("--from", source, data_dir)
-        return _tell(_moved(data_dir, target, source), data_dir, as_json)
+            _require_place("--from", source, data_dir)
+        return _print_outcome(_migrate(data_dir, target, source), data_dir, as_json)
     except AddressError as error:
         raise click.UsageError(f"The store's engine: {error}.") from error
-    except (StoreError, Unavailable) as error:
-        complain(str(error))
+    except Unavailable as error:
+        print_error(error.message)
         return CANNOT_OPEN
     except DAMAGED:
-        complain("A store is damaged: `signalbox verify` says what is affected.")
+        print_error("A store is damaged: `signalbox verify` says what is affected.")
         return CANNOT_OPEN
     except SignalboxError as error:
-        complain(error.message)
+        print_error(error.message)
         return REJECTED
 
 
-def _check(option: str, given: str, data_dir: Path) -> None:
-    from signalbox.server.engines.address import AddressError  # noqa: PLC0415 - as above
+def _require_place(option: str, address: str, data_dir: Path) -> None:
     from signalbox.server.migration.places import read_place  # noqa: PLC0415 - as above
 
     try:
-        read_place(given, data_dir)
+        read_place(address, data_dir)
     except AddressError as error:
         raise click.UsageError(f"The option {option}: {error}.") from error
 
 
-def _moved(data_dir: Path, target: str, source: str | None) -> "Moved":
+def _migrate(data_dir: Path, target: str, source: str | None) -> "Moved":
     from signalbox.server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
-        with Bar("Measuring") as bar:
-            migration.measure(bar.show)
-        with Bar("Copying") as bar:
-            migration.copy(bar.show)
-        with Bar("Reading back") as bar:
-            migration.compare(bar.show)
+        with ProgressBar("Measuring") as bar:
+            migration.measure(bar.update)
+        with ProgressBar("Copying") as bar:
+            migration.copy(bar.update)
+        with ProgressBar("Reading back") as bar:
+            migration.compare(bar.update)
         return migration.settle()
 
 
-def _tell(moved: "Moved", data_dir: Path, as_json: bool) -> int:
-    is_whole = not (moved.problems or moved.behind)
+def _print_outcome(moved: "Moved", data_dir: Path, as_json: bool) -> int:
+    is_complete = not (moved.problems or moved.behind)
     if as_json:
-        print_json(_fields(moved, is_whole))
+        print_json(_as_json(moved, is_complete))
     for problem in moved.problems:
-        complain(problem)
+        print_error(problem)
     if moved.behind:
-        complain(
+        print_error(
             f"{moved.source} has got {_revisions(moved.behind)} meanwhile: end all that writes "
             "there, and start this again; it goes on where it is."
         )
-    if is_whole and not as_json:
-        for line in _lines(moved, data_dir):
-            say(line)
-    return 0 if is_whole else REJECTED
+    if is_complete and not as_json:
+        for sentence in _sentences(moved, data_dir):
+            print_line(sentence)
+    return 0 if is_complete else REJECTED
 
 
-def _fields(moved: "Moved", is_whole: bool) -> dict[str, Any]:
+def _as_json(moved: "Moved", is_complete: bool) -> dict[str, Any]:
     return {
         "from": moved.source,
         "to": moved.target,
         "store": moved.store,
         "revisions": moved.revisions,
         "copied": moved.copied,
-        "verified": is_whole,
+        "verified": is_complete,
         "differences": moved.problems,
         "engine": moved.follows,
     }
 
 
-def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
+def _sentences(moved: "Moved", data_dir: Path) -> Iterator[str]:
     is_copied = moved.source != moved.target
     if is_copied:
         yield (
@@ -124,24 +120,19 @@ def _lines(moved: "Moved", data_dir: Path) -> Iterator[str]:
     if is_copied and not (moved.source == SQLITE and moved.follows == moved.target):
         yield f"{moved.source} is left as it was; what is written there does not come here."
     if is_copied and "://" in moved.target:
-        yield from _followers(moved)
+        yield from _advice_for_other_nodes(moved)
 
 
-def _followers(moved: "Moved") -> Iterator[str]:
-    """How those that the move has not led there come to follow the new log."""
-    from signalbox.server.settings import command_line, typed  # noqa: PLC0415 - as above
-
+def _advice_for_other_nodes(moved: "Moved") -> Iterator[str]:
+    """How to let the nodes that still follow the old log follow the new one."""
     folder = moved.source.removeprefix(f"{SQLITE}:")
     if "://" in moved.source:
         option = typed("--engine", moved.target)
         yield f"Other nodes still follow that: start each of them once with {option}"
     elif folder != moved.source:
-        go_on = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", moved.target)
-        yield f"To let the node in {folder} follow the new log: {go_on}"
+        command = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", moved.target)
+        yield f"To let the node in {folder} follow the new log: {command}"
 
 
 def _revisions(count: int) -> str:
     return "1 revision" if count == 1 else f"{count:,} revisions"
-
-
-SUBCOMMANDS: Final = (migrate,)

@@ -1,4 +1,4 @@
-"""`restore`: make keys again what they were, after a look at what that means."""
+"""`signalbox restore`: set keys back to their values at a moment, after a preview."""
 
 import sys
 from pathlib import Path
@@ -7,27 +7,20 @@ from typing import Any, Final
 import click
 
 from signalbox import client
-from signalbox.desktop.commands import (
-    REJECTED,
-    complain,
-    connect,
-    json_option,
-    print_ack,
-    print_json,
-    read_dir_option,
-    say,
-)
-from signalbox.desktop.commands.arguments import Literal
-from signalbox.desktop.commands.moments import MOMENT, NOW
-from signalbox.desktop.commands.past import print_differences
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import connect
+from signalbox.desktop.differences import print_differences
+from signalbox.desktop.exit_status import REJECTED
+from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
+from signalbox.desktop.terminal_output import print_ack, print_error, print_json, print_line
 
-SHOWN: Final = 20
-"""So many keys are listed before it is asked."""
-ALL: Final = 100_000
-"""As many as a restore can change."""
+MOST_PREVIEWED: Final = 20
+"""So many keys are listed before the question."""
+MOST_RESTORED: Final = 100_000
+"""As many keys as one restore can change."""
 
 
-@click.command("restore", cls=Literal)
+@click.command("restore", cls=LiteralCommand)
 @click.argument("moment", metavar="REV|TIME", type=MOMENT)
 @click.argument("match", default="**")
 @click.option("--without", metavar="PREFIX.", multiple=True, help="Leave what is below as it is.")
@@ -45,15 +38,18 @@ def restore(
     data_dir: Path,
 ) -> int:
     """Make the keys that match what they were at a moment, as one new change that can be undone."""
-    asks = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
+    must_ask = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
     with connect(data_dir) as box:
         if moment.isdigit() and int(moment) > (newest := box.revision()):
-            complain(f"There is no revision {moment[:30]} yet; the store is at revision {newest}.")
+            print_error(
+                f"There is no revision {moment[:30]} yet; the store is at revision {newest}."
+            )
             return REJECTED
         revision = box.revision(None if moment == NOW else moment)
-        if dry_run or asks:
-            preview = _tried(box, revision, match, without, ALL if dry_run else SHOWN)
-            _tell(preview, revision, as_json)
+        if dry_run or must_ask:
+            limit = MOST_RESTORED if dry_run else MOST_PREVIEWED
+            preview = _query_preview(box, revision, match, without, limit)
+            _print_preview(preview, revision, as_json)
             if dry_run or not preview["changed"]:
                 return 0
             if not click.confirm("Restore this?"):
@@ -62,43 +58,42 @@ def restore(
     return 0
 
 
-def _tried(
-    box: client.Box, revision: int, match: str, without: tuple[str, ...], listed: int
+def _query_preview(
+    box: client.Box, revision: int, match: str, without: tuple[str, ...], limit: int
 ) -> dict[str, Any]:
-    """What would happen; where it is refused for what is not kept, how to do without."""
+    """A dry run with at most `limit` effects. Where retention has removed what it needs, the
+    refusal comes with the options that leave that out.
+    """
     fields = {"to_revision": revision, "match": match, "without": list(without)}
     try:
-        return box.command({"type": "restore", "dry_run": True, "effects": listed} | fields)
+        return box.command({"type": "restore", "dry_run": True, "effects": limit} | fields)
     except client.Rejected as error:
         if error.code == "compacted" and all(error.keys):
-            from signalbox.server.settings import typed  # noqa: PLC0415 - the server's, as rarely needed
+            from signalbox.server.settings import typed  # noqa: PLC0415 - rarely needed
 
             options = (word for key in error.keys for word in ("--without", key))
-            complain(f"To restore all else: {typed(*options)}")
+            print_error(f"To restore all else: {typed(*options)}")
         raise
 
 
-def _tell(preview: dict[str, Any], revision: int, as_json: bool) -> None:
-    lines = [_difference(effect) for effect in preview.pop("effects")]
+def _print_preview(preview: dict[str, Any], revision: int, as_json: bool) -> None:
+    differences = [_difference(effect) for effect in preview.pop("effects")]
     if as_json:
-        print_json(preview | {"items": lines})
+        print_json(preview | {"items": differences})
         return
-    print_differences(lines)
+    print_differences(differences)
     changes = preview["changes"]
-    if changes > len(lines):
-        say(f"… and {changes - len(lines):,} more")
+    if changes > len(differences):
+        print_line(f"… and {changes - len(differences):,} more")
     if not changes:
-        say(f"Nothing would change: it is as in revision {revision}")
+        print_line(f"Nothing would change: it is as in revision {revision}")
         return
     keys = "1 key" if changes == 1 else f"{changes:,} keys"
-    say(f"{keys} would be as in revision {revision}")
+    print_line(f"{keys} would be as in revision {revision}")
 
 
 def _difference(effect: dict[str, Any]) -> dict[str, Any]:
-    """As `diff` tells it."""
+    """An effect `{key, now, back}` of a dry run as a difference `{key, before, after}`."""
     sides = {"before": "now", "after": "back"}
-    found = {side: effect[name] for side, name in sides.items() if name in effect}
-    return {"key": effect["key"], **found}
-
-
-SUBCOMMANDS: Final = (restore,)
+    values = {side: effect[name] for side, name in sides.items() if name in effect}
+    return {"key": effect["key"], **values}

@@ -1,27 +1,27 @@
-"""A progress bar for work that takes a while."""
+"""A progress bar on the terminal for work that takes a while."""
 
 import sys
 from collections.abc import Callable
 from typing import Any, Self
 
 
-class Bar:
-    """A progress bar on a terminal, nothing elsewhere."""
+class ProgressBar:
+    """A progress bar on stderr where that is a terminal, nothing elsewhere."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._progress: Any = None
-        self.show: Callable[[int, int], None] = lambda done, total: None  # noqa: ARG005
+        self.update: Callable[[int, int], None] = lambda done, total: None  # noqa: ARG005
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415 - slow to import
             from rich.progress import Progress  # noqa: PLC0415 - slow to import
 
-            self._progress = Progress(console=Console(stderr=True), transient=True)
-            task = self._progress.add_task(self._title)
-            self.show = lambda done, total: self._progress.update(task, completed=done, total=total)
-            self._progress.start()
+            progress = self._progress = Progress(console=Console(stderr=True), transient=True)
+            task = progress.add_task(self._title)
+            self.update = lambda done, total: progress.update(task, completed=done, total=total)
+            progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:

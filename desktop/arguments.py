@@ -1,4 +1,7 @@
-"""How words on the command line are read: only the long options that we name are ours."""
+"""How the words of a subcommand are parsed: keys and values that begin with `-`, programs, files.
+
+Only the long options that a subcommand defines are options.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ import click
 from signalbox.server.usage import unknown_option
 
 
-def input_file(value: str) -> BinaryIO:
+def open_input_file(value: str) -> BinaryIO:
     """FILE, to read bytes from; `-` is stdin."""
     if value == "-":
         return sys.stdin.buffer
@@ -24,11 +27,11 @@ def input_file(value: str) -> BinaryIO:
     return file
 
 
-class Literal(click.Command):
+class LiteralCommand(click.Command):
     """A subcommand whose keys and values may begin with `-`, and which knows no short option.
 
-    With `any_value` a word that looks like a long option but is none of ours is a value, too; else
-    it is refused, since it is more likely mistyped than a key. Behind `--` nothing is an option.
+    With `any_value` a word that looks like a long option but is none is a value, too; else it is
+    refused, since it is more likely mistyped than a key. After `--` nothing is an option.
     """
 
     def __init__(self, *args: Any, any_value: bool = False, **kwargs: Any) -> None:
@@ -41,56 +44,56 @@ class Literal(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not self._any_value:
-            for name, is_ours in _options(self, ctx, args):
-                if not is_ours:
+            for name, is_known in _long_options(self, ctx, args):
+                if not is_known:
                     raise unknown_option(self, ctx, name)
         return super().parse_args(ctx, args)
 
 
-class Program(Literal):
+class ProgramCommand(LiteralCommand):
     """`[options] NAME [options] [--] CMD…`: from its first word on, all words are the program's.
 
-    A word before that which looks like a long option but is none of ours is refused.
+    A word before that which looks like a long option that it does not have is refused.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ours, rest = self._begin(ctx, args)
-        is_literal = len(ours) + len(rest) < len(args)  # `--` stood before the name
+        options, rest = self._split_options(ctx, args)
+        is_literal = len(options) + len(rest) < len(args)  # `--` stood before the name
         name, rest = rest[:1], rest[1:]
-        more, program = ([], _behind(rest)) if is_literal else self._begin(ctx, rest)
-        return click.Command.parse_args(self, ctx, [*ours, *more, "--", *name, *program])
+        more, program = ([], _after_dashes(rest)) if is_literal else self._split_options(ctx, rest)
+        return click.Command.parse_args(self, ctx, [*options, *more, "--", *name, *program])
 
-    def _begin(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
-        """Our options at the beginning, and what stands behind them and a `--`."""
-        takes, at = _takes_value(self, ctx), 0
-        while at < len(args) and (name := args[at].partition("=")[0]) in takes:
-            at += 2 if takes[name] and "=" not in args[at] else 1
+    def _split_options(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
+        """The options at the beginning, and the words after them and a `--`."""
+        takes_value, at = _takes_value(self, ctx), 0
+        while at < len(args) and (name := args[at].partition("=")[0]) in takes_value:
+            at += 2 if takes_value[name] and "=" not in args[at] else 1
         rest = args[at:]
         if rest and rest[0] != "--" and rest[0].startswith("--"):
             raise unknown_option(self, ctx, rest[0].partition("=")[0])
-        return args[:at], _behind(rest)
+        return args[:at], _after_dashes(rest)
 
 
-def _behind(words: list[str]) -> list[str]:
-    """What stands behind a `--` that may be there."""
+def _after_dashes(words: list[str]) -> list[str]:
+    """The words without a `--` at their beginning."""
     return words[1:] if words[:1] == ["--"] else words
 
 
-def _options(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[Any]:
-    """Every word that looks like a long option, by its name, and whether it is one of ours."""
-    takes, words = _takes_value(command, ctx), iter(args)
+def _long_options(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[Any]:
+    """The name of every word that looks like a long option, and whether the command has it."""
+    takes_value, words = _takes_value(command, ctx), iter(args)
     for word in words:
         if word == "--":
             return
         name, equals, _ = word.partition("=")
         if word.startswith("--"):
-            yield name, name in takes
-        if takes.get(name) and not equals:
+            yield name, name in takes_value
+        if takes_value.get(name) and not equals:
             next(words, None)
 
 
 def _takes_value(command: click.Command, ctx: click.Context) -> dict[str, bool]:
-    """From the name of each of our options to whether a value follows it."""
+    """From the name of each option that the command has to whether a value follows it."""
     return {
         name: not (param.is_flag or param.count)
         for param in command.get_params(ctx)

@@ -1,0 +1,115 @@
+"""How subcommands talk to the server: connecting, pages of a query, streamed answers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from signalbox import client
+from signalbox.desktop import engine_options
+from signalbox.desktop.terminal_output import print_error
+
+PAGE_SIZE: Final = 1_000
+BLOCK_BYTES: Final = 64 * 1024
+NDJSON_HEADERS: Final = {"Content-Type": "application/x-ndjson"}
+
+
+def connect(
+    data_dir: Path, *, actor: str | None = None, name: str = "cli", start: bool = True
+) -> client.Box:
+    """The client of the running server, or of one that ends with us.
+
+    Without `actor` it is that of this `name`: several nodes of a store have one each. Raises
+    `NotRunning`, also where the server is not what `--engine` asks for.
+    """
+    box = client.connect(actor, data_dir=data_dir, start=start)
+    try:
+        engine_options.check_server(box)
+    except BaseException:
+        box.close()
+        raise
+    box.actor = actor or (f"{name}@{box.node}" if box.node else name)
+    return box
+
+
+def find_attempt(box: client.Box, identity: str) -> dict[str, Any] | None:
+    """What is kept of the attempt with this command id; None where there was none."""
+    try:
+        record: dict[str, Any] = box.query(f"attempts/{quote(identity, safe='')}")
+    except client.Rejected as error:
+        if error.code == "not_found":
+            return None
+        raise
+    return record
+
+
+# Pages.
+
+
+def query_pages(
+    box: client.Box,
+    query: str,
+    *,
+    position: str = "after",
+    first: Any = None,
+    **parameters: Any,
+) -> Iterator[dict[str, Any]]:
+    """Every page of a query, from position `first` on, all as of the moment of the first page.
+
+    A warning on stderr says what retention has removed.
+    """
+    following, warned = first, list[str]()
+    while True:
+        page = box.query(query, **parameters, **{position: following})
+        compacted = page.get("compacted", [])
+        if compacted and compacted != warned:
+            warn_compacted(warned := compacted)
+        for name, revision in (("at", "revision"), ("from", "from"), ("to", "to")):
+            if parameters.get(name) is not None:
+                parameters[name] = page[revision]
+        yield page
+        if (following := page["next"]) is None:
+            return
+
+
+def query_items(
+    box: client.Box,
+    query: str,
+    *,
+    field: str = "items",
+    count: int | None = None,
+    **parameters: Any,
+) -> Iterator[Any]:
+    """The items in all pages of a query; at most `count`."""
+    size = PAGE_SIZE if count is None else min(PAGE_SIZE, count)
+    pages = query_pages(box, query, limit=size, **parameters)
+    return islice((item for page in pages for item in page[field]), count)
+
+
+def warn_compacted(prefixes: Sequence[str]) -> None:
+    """Say on stderr below which prefixes an answer lacks what retention has removed."""
+    places = ["everywhere" if prefix in ("", "**") else f"below {prefix}" for prefix in prefixes]
+    print_error(
+        f"Retention has removed older changes {', '.join(places)}; what needs them is left out."
+    )
+
+
+# Streamed answers.
+
+
+def answer_blocks(answer: HTTPResponse) -> Iterator[bytes]:
+    """The body of an answer in blocks, as it arrives. Raises `NotRunning` where it breaks off."""
+    return read_whole_answer(iter(partial(answer.read, BLOCK_BYTES), b""))
+
+
+def read_whole_answer(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines or blocks of an answer. Raises `NotRunning` where it breaks off."""
+    try:
+        yield from parts
+    except (OSError, HTTPException) as error:
+        raise client.NotRunning(
+            "The server broke off its answer: it has ended, or the connection to it."
+        ) from error

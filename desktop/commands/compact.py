@@ -1,0 +1,41 @@
+"""`signalbox compact`: remove now what retention lets go from the history."""
+
+from pathlib import Path
+
+import click
+
+from signalbox.desktop.cli_client import connect
+from signalbox.desktop.options import json_option, read_dir_option
+from signalbox.desktop.terminal_output import print_error, print_json, print_table
+
+
+@click.command("compact")
+@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--confirm", is_flag=True, help="This computer's clock is right, though it leapt.")
+@json_option
+@read_dir_option
+def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None:
+    """Remove now what retention lets go from the history."""
+    with connect(data_dir) as box:
+        report = box.compact(dry_run=dry_run, confirm=confirm)
+    if as_json:
+        print_json(report)
+        return
+    if problem := report["clock"]["problem"]:
+        print_error(problem)
+    verb = "would go" if dry_run else "have gone"
+    click.echo(
+        f"{report['changes']:,} changes in {report['transactions']:,} transactions {verb}; "
+        f"from revision {report['oldest_revision']:,} on everything is kept"
+    )
+    rows = (
+        (
+            rule["prefix"] or "**",
+            rule["max_age"] or "for ever",
+            f"{rule['changes']:,}",
+            str(rule["revision"]),
+            rule["at"] or "",
+        )
+        for rule in report["prefixes"]
+    )
+    print_table(("prefix", "kept for", "changes", "whole from revision", "of"), rows)

@@ -1,0 +1,39 @@
+"""`signalbox diff`: print how keys differ from one moment to another."""
+
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import click
+
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import connect, query_pages
+from signalbox.desktop.differences import print_differences
+from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
+from signalbox.desktop.terminal_output import print_json, print_json_lines, print_line
+
+SUMMARY: Final = ("from", "to", "total", "compacted")
+
+
+@click.command("diff", cls=LiteralCommand)
+@click.argument("since", metavar="FROM", type=MOMENT)
+@click.argument("until", metavar="TO", type=MOMENT)
+@click.argument("match", default="**")
+@json_option
+@read_dir_option
+def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> None:
+    """Print how the keys that match differ from one moment to another: revisions, times or now."""
+    with connect(data_dir) as box:
+        # A query has no word for now: a revision keeps all pages at the same moment.
+        moments = [str(box.revision()) if moment == NOW else moment for moment in (since, until)]
+        parameters = {"match": match, "from": moments[0], "to": moments[1]}
+        pages = query_pages(box, "diff", limit=1_000, **parameters)
+        first = next(pages)
+        differences = chain(first["items"], *(page["items"] for page in pages))
+        if as_json:
+            print_json_lines(differences)
+            print_json({name: value for name, value in first.items() if name in SUMMARY})
+            return
+        print_differences(differences)
+        keys = "1 key differs" if first["total"] == 1 else f"{first['total']:,} keys differ"
+        print_line(f"{keys} from revision {first['from']} to {first['to']}")

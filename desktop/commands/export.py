@@ -1,0 +1,35 @@
+"""`signalbox export`: print keys with their values, or the whole history, as a file."""
+
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+
+from signalbox import client
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import answer_blocks, connect, warn_compacted
+from signalbox.desktop.options import at_option, read_dir_option
+from signalbox.server.usage import OneOf
+
+
+@click.command("export", cls=LiteralCommand)
+@click.argument("match", required=False)
+@click.option("--format", "kind", type=OneOf(["ndjson", "json", "csv", "env"]))
+@click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
+@at_option
+@read_dir_option
+def export(
+    match: str | None, kind: str | None, history: bool, at: str | None, data_dir: Path
+) -> None:
+    """Print the keys that match."""
+    if history and kind not in (None, "ndjson"):
+        raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
+    parameters = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
+    with connect(data_dir) as box:
+        answer = box.request("GET", client.address("export", parameters))
+        if compacted := answer.headers.get("Signalbox-Compacted"):
+            warn_compacted([unquote(prefix) for prefix in compacted.split(", ")])
+        for block in answer_blocks(answer):
+            sys.stdout.buffer.write(block)
+        sys.stdout.flush()

@@ -1,0 +1,39 @@
+"""`signalbox get`: print the value of one key."""
+
+from pathlib import Path
+
+import click
+
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import connect
+from signalbox.desktop.exit_status import NO_SUCH_KEY
+from signalbox.desktop.options import at_option, json_option, read_dir_option
+from signalbox.desktop.terminal_output import (
+    escape_for_terminal,
+    format_value,
+    print_error,
+    print_json,
+    print_line,
+)
+from signalbox.ui import hidden
+
+
+@click.command("get", cls=LiteralCommand)
+@click.argument("key")
+@at_option
+@json_option
+@read_dir_option
+def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
+    """Print the value of KEY."""
+    with connect(data_dir) as box:
+        item = box.item(key, at=at)
+    if item is None:
+        print_error(f"There is no key {key}." if at is None else f"There was no key {key} then.")
+        return NO_SUCH_KEY
+    if as_json:
+        print_json(item)
+        return 0
+    value = item["value"]
+    is_text = isinstance(value, str)
+    print_line(escape_for_terminal(value, allowed=hidden.TYPED) if is_text else format_value(value))
+    return 0

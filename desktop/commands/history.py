@@ -1,0 +1,62 @@
+"""`signalbox history`: list the earlier values of a key, newest first."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.options import json_option, read_dir_option
+from signalbox.desktop.terminal_output import (
+    DELETED,
+    format_value,
+    print_json_lines,
+    print_table,
+)
+from signalbox.server.usage import whole
+
+TITLES: Final = ("revision", "at", "by", "value", "difference")
+
+
+@click.command("history", cls=LiteralCommand)
+@click.argument("key")
+@click.option("--before", type=whole(1), metavar="REV", help="Only older changes.")
+@click.option("--limit", type=whole(1), metavar="N", help="So many at most.")
+@json_option
+@read_dir_option
+def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> None:
+    """List what became of KEY, newest first."""
+    count = limit if limit is None or as_json else limit + 1  # one more to compare the last with
+    path = "history/" + quote(key, safe="")
+    with connect(data_dir) as box:
+        versions = query_items(box, path, count=count, position="before", first=before)
+        if as_json:
+            print_json_lines(versions)
+        else:
+            print_table(TITLES, islice(_rows(versions), limit))
+
+
+def _rows(versions: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for version, older in pairwise(chain(versions, [{}])):
+        value = DELETED if version.get("deleted") else format_value(version["value"])
+        difference = _format_difference(older.get("value"), version.get("value"))
+        yield str(version["revision"]), version["at"], version["actor"], value, difference
+
+
+def _format_difference(before: Any, after: Any) -> str:
+    """By how much a number has changed; nothing for anything else."""
+    if not (_is_number(before) and _is_number(after)):
+        return ""
+    if isinstance(before, int) and isinstance(after, int):
+        return f"{after - before:+}"
+    # As the numbers are written: 0.3 is 0.1 more than 0.2.
+    return f"{Decimal(repr(after)) - Decimal(repr(before)):+}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,143 @@
+"""`signalbox import`: set every key that a file holds, streamed to the server."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from operator import itemgetter
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlencode
+
+import click
+
+from signalbox import client
+from signalbox.desktop.arguments import LiteralCommand, open_input_file
+from signalbox.desktop.cli_client import BLOCK_BYTES, connect, find_attempt, read_whole_answer
+from signalbox.desktop.exit_status import REJECTED
+from signalbox.desktop.options import data_dir_option, json_option
+from signalbox.desktop.progress_bar import ProgressBar
+from signalbox.desktop.terminal_output import print_error, print_json
+from signalbox.server.usage import OneOf
+
+UNKNOWN_TYPE: Final = "application/octet-stream"
+MEDIA_TYPES: Final = {
+    "ndjson": "application/x-ndjson",
+    "json": "application/json",
+    "csv": "text/csv",
+    "env": UNKNOWN_TYPE,
+    "lines": UNKNOWN_TYPE,
+}
+ENCODINGS: Final = ("utf-8", "latin-1", "cp1252", "utf-16")
+SUMMARIES: Final = {
+    "values": (
+        ("accepted", "rejected", "changes", "revision"),
+        "{accepted:,} lines accepted, {rejected:,} rejected, {changes:,} keys changed",
+    ),
+    "values, dry run": (
+        ("new", "changed", "deleted", "equal", "rejected", "revision"),
+        "{new:,} new, {changed:,} changed, {deleted:,} deleted, {equal:,} equal, {rejected:,} bad",
+    ),
+    "history": (
+        ("accepted", "duplicates", "changes", "revision"),
+        "{accepted:,} transactions taken, {duplicates:,} were there, {changes:,} changes",
+    ),
+    "history, dry run": (
+        ("accepted", "duplicates", "changes", "revision"),
+        "{accepted:,} transactions would be taken, {duplicates:,} are there, {changes:,} changes",
+    ),
+}
+"""From what was imported to the counts that are printed of it as JSON, and as a sentence."""
+
+
+@click.command("import", cls=LiteralCommand)
+@click.argument("file", type=open_input_file)
+@click.option("--format", "kind", type=OneOf(list(MEDIA_TYPES)), help="How FILE is written.")
+@click.option("--encoding", type=OneOf(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@json_option
+@data_dir_option
+def import_(
+    file: BinaryIO, kind: str | None, encoding: str, dry_run: bool, as_json: bool, data_dir: Path
+) -> int:
+    """Set every key that FILE (- for stdin) holds; of export --history make the same log again."""
+    with ExitStack() as stack:
+        box = stack.enter_context(connect(data_dir))
+        upload = _Upload(file, stack.enter_context(ProgressBar("Importing")))
+        identity = token_hex(12)
+        parameters = {"id": identity, "actor": box.actor, "encoding": encoding}
+        parameters |= {"name": _file_name(file)}
+        parameters |= ({"format": kind} if kind else {}) | ({"dry_run": "1"} if dry_run else {})
+        path = f"/commands/import?{urlencode(parameters)}"
+        headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
+        try:
+            answer = box.request("POST", path, upload, headers)
+            lines = [client.decoded(line) for line in read_whole_answer(answer)]
+        except client.NotRunning as error:
+            reason = _interruption(error, box, identity, upload)
+            raise client.NotRunning(reason) from error
+    return _print_outcome(lines, as_json)
+
+
+def _file_name(file: BinaryIO) -> str:
+    """Its last part; a byte that is not UTF-8 becomes a replacement character."""
+    return os.fsencode(Path(file.name).name).decode(errors="replace")
+
+
+class _Upload:
+    """The blocks of a file, read as they are sent, with the progress shown.
+
+    `longest_pause` is how long a block was waited for at most, in seconds.
+    """
+
+    def __init__(self, file: BinaryIO, bar: ProgressBar) -> None:
+        self._file, self._bar = file, bar
+        self.longest_pause = 0.0
+
+    def __iter__(self) -> Iterator[bytes]:
+        size, done, since = os.fstat(self._file.fileno()).st_size, 0, monotonic()
+        # `read1` does not wait for a full block: what comes slowly is sent at once.
+        read = getattr(self._file, "read1", self._file.read)
+        while block := read(BLOCK_BYTES):
+            self.longest_pause = max(self.longest_pause, monotonic() - since)
+            since = monotonic()
+            yield block
+            done += len(block)
+            self._bar.update(done, max(size, done))
+        self.longest_pause = max(self.longest_pause, monotonic() - since)
+
+
+def _interruption(error: client.NotRunning, box: client.Box, identity: str, upload: _Upload) -> str:
+    """Why an import broke off, and how many keys it had changed by then."""
+    from signalbox.server.http.wire.wsgi import BODY_SECONDS  # noqa: PLC0415 - for this alone
+
+    changes, number = 0, 1
+    while (attempt := find_attempt(box, f"{identity}-{number}")) is not None:
+        changes, number = changes + attempt.get("changes", 0), number + 1
+    reason = str(error)
+    if upload.longest_pause >= BODY_SECONDS:
+        paused = f"FILE paused for {upload.longest_pause:,.0f} seconds"
+        reason = f"{paused}, and the server ended the import: it waits for {BODY_SECONDS:g}."
+    if number == 1:
+        return f"{reason} `signalbox log` shows whether anything was taken before that."
+    return f"{reason} Before that {changes:,} keys changed."
+
+
+def _print_outcome(lines: list[dict[str, Any]], as_json: bool) -> int:
+    """The refused lines in order, then the counts; the exit status."""
+    summary = lines[-1] if lines and lines[-1]["type"] == "summary" else {}
+    rejected = [line for line in lines if line["type"] == "rejected"]
+    for line in sorted(rejected, key=itemgetter("line")):
+        print_error(f"line {line['line']}: {line['message']}")
+    is_accepted = summary.get("status") == "accepted"
+    if not is_accepted:
+        print_error(summary.get("message", "The import was cut off."))
+    kind = "history" if summary.get("format") == "history" else "values"
+    names, sentence = SUMMARIES[kind + (", dry run" if summary.get("dry_run") else "")]
+    counts = {name: summary.get(name, 0) for name in names}
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(sentence.format(**counts))
+    return 0 if is_accepted and not rejected else REJECTED

@@ -1,0 +1,31 @@
+"""`signalbox tree`: list the segments below a prefix, with the number of keys at and below each."""
+
+from pathlib import Path
+
+import click
+
+from signalbox.desktop.arguments import LiteralCommand
+from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.options import at_option, json_option, read_dir_option
+from signalbox.desktop.terminal_output import print_json_lines, print_table
+
+
+@click.command("tree", cls=LiteralCommand)
+@click.argument("prefix", default="")
+@at_option
+@json_option
+@read_dir_option
+def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
+    """List the next segments below PREFIX with the number of keys at and below each."""
+    if prefix and not prefix.endswith("."):
+        prefix += "."
+    with connect(data_dir) as box:
+        children = query_items(box, "tree", field="children", prefix=prefix, at=at)
+        if as_json:
+            print_json_lines(children)
+        else:
+            rows = (
+                (child["segment"] + ("." if "prefix" in child else ""), str(child["keys"]))
+                for child in children
+            )
+            print_table(("segment", "keys"), rows)

@@ -1,0 +1,141 @@
+"""Options that several subcommands share: `--data-dir`, `--json`, `--at`, and moments in time."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from signalbox import client
+from signalbox.desktop import engine_options, paths
+from signalbox.server.usage import Checked
+
+STORE_FILE_SUFFIXES: Final = ("", "-wal", "-made")
+"""Endings of the files that a store leaves behind."""
+NOW: Final = "now"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+# Moments.
+
+
+def _parse_moment(text: str) -> str:
+    """Raises `ValueError`. A time without a zone is of that of this computer."""
+    if text == NOW or (text.isascii() and text.isdigit()):
+        return text
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except OverflowError:
+        raise ValueError from None
+
+
+MOMENT: Final = Checked(
+    "moment", _parse_moment, "allowed are a revision, a time in ISO 8601 and now"
+)
+
+
+def at_option(function: Function) -> Function:
+    """`--at`: answer as of an earlier moment; None stands for now."""
+    return click.option(
+        "--at",
+        metavar="REV|TIME",
+        type=MOMENT,
+        callback=lambda _, __, moment: None if moment == NOW else moment,
+        help="As it was at this moment.",
+    )(function)
+
+
+# Output.
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+# The data directory, whose option may stand before the subcommand or behind it.
+
+
+def data_dir_option(function: Function) -> Function:
+    """`--data-dir`, for what writes: the folder is made where there is none."""
+    return _data_dir_option(_created_data_dir)(function)
+
+
+def read_dir_option(function: Function) -> Function:
+    """`--data-dir`, for what reads: a folder that is named must have a store."""
+    return _data_dir_option(_readable_data_dir)(function)
+
+
+def store_dir_option(function: Function) -> Function:
+    """`--data-dir`, for what works on the file: there must be a store, always."""
+    return _data_dir_option(_data_dir_with_store)(function)
+
+
+def unchecked_dir_option(function: Function) -> Function:
+    """`--data-dir`, whether the folder is there or not."""
+    return _data_dir_option(_chosen_data_dir)(function)
+
+
+def require_value(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    """Refuses `--data-dir ''`, which a script with an unset variable says."""
+    if given == "":
+        raise click.UsageError("--data-dir is empty; it is the folder of the store.")
+    return given
+
+
+def require_store(data_dir: Path) -> None:
+    """Raises `NotRunning` where there is no store; one in memory has no file, but a server.
+
+    Where only a part of one is left, whoever opens it says so.
+    """
+    names = [f"signalbox.db{suffix}" for suffix in STORE_FILE_SUFFIXES]
+    try:
+        has_file = any((data_dir / name).exists() for name in names)
+    except OSError as error:
+        raise client.NotRunning(paths.unusable(error)) from error
+    if not has_file and client.find(data_dir) is None:
+        raise client.NotRunning(f"There is no store in {data_dir}.")
+
+
+def create_data_dir(given: str | None) -> Path:
+    """The data directory, which is made where there is none. Raises `NotRunning`."""
+    try:
+        return paths.data_dir(given)
+    except OSError as error:
+        raise client.NotRunning(paths.unusable(error)) from error
+
+
+def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
+    return click.option(
+        "--data-dir",
+        metavar="D",
+        type=click.UNPROCESSED,
+        callback=callback,
+        help="Folder of the store.",
+    )
+
+
+def _chosen_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    return paths.chosen(require_value(context, option, given) or context.obj)
+
+
+def _data_dir_with_store(
+    context: click.Context, option: click.Parameter, given: str | None
+) -> Path:
+    data_dir = _chosen_data_dir(context, option, given)
+    require_store(data_dir)
+    return data_dir
+
+
+def _readable_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    is_named = given or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
+    if is_named and not engine_options.is_engine_chosen():  # a shared log may be read by a new node
+        return _data_dir_with_store(context, option, given)
+    return _created_data_dir(context, option, given)
+
+
+def _created_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
+    return create_data_dir(require_value(context, option, given) or context.obj)

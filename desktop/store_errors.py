@@ -1,0 +1,28 @@
+"""Subcommands that open the store themselves: an error of the store becomes an exit status."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from signalbox.desktop.exit_status import CANNOT_OPEN
+from signalbox.desktop.terminal_output import print_error
+
+Parameters = ParamSpec("Parameters")
+
+
+def report_store_errors(
+    subcommand: Callable[Parameters, int | None],
+) -> Callable[Parameters, int | None]:
+    """The same, which prints why a store cannot be opened and ends with `CANNOT_OPEN`."""
+
+    @wraps(subcommand)
+    def reporting(*args: Parameters.args, **kwargs: Parameters.kwargs) -> int | None:
+        from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - not before it runs
+
+        try:
+            return subcommand(*args, **kwargs)
+        except StoreError as error:
+            print_error(str(error))
+            return CANNOT_OPEN
+
+    return reporting
