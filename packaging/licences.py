@@ -30,6 +30,7 @@ KNOWN: Final = {
     "gevent": "MIT",
     "greenlet": "MIT AND PSF-2.0",
     "jinja2": "BSD License",
+    "jiter": "MIT",
     "markupsafe": "BSD-3-Clause",
     "msgspec": "BSD-3-Clause",
     "nats-py": "Apache-2.0",

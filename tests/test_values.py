@@ -70,6 +70,14 @@ def test_sums_of_integers_are_exact_at_any_size(one: int, other: int) -> None:
     assert values.encode(summed) == str(one + other)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_of_more_digits_than_an_int_may_have_is_exact(sign: int) -> None:
+    longest = sign * (10**values.MAX_INT_DIGITS - 1)
+    raw = values.encode(values.total(longest, sign))
+    assert raw == "-"[: sign < 0] + "1" + "0" * values.MAX_INT_DIGITS
+    assert values.encode(values.total(values.decode(raw.encode()), -sign)) == str(longest)
+
+
 def test_a_float_is_added_as_floats_are() -> None:
     assert values.total(1, 0.5) == 1.5
     assert values.total(2**53, 1.0) == float(2**53)

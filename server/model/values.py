@@ -5,21 +5,20 @@ import math
 import re
 from decimal import Context, Decimal
 from itertools import accumulate
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
+from jiter import from_json
 
 from signalbox.server.model.errors import Invalid, Malformed, TooLarge
-
-Decoded = TypeVar("Decoded")
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 100
 ENVELOPE: Final = 3
 """Levels around a value at most: a batch, its list of commands and one of them."""
-MAX_FLOAT_DIGITS: Final = 309
-"""An integer of more digits is no float's equal. `int` takes time that grows with the square of the
-digits, so longer ones stay texts: `msgspec.Raw`, which is encoded as it is."""
+MAX_INT_DIGITS: Final = 4_300
+"""Python converts no longer text to an `int`, since that takes time that grows with the square of
+the digits. Longer integers stay texts: `msgspec.Raw`, which is encoded as it is."""
 
 TYPES: Final = {
     "null": "n",
@@ -33,58 +32,38 @@ TYPES: Final = {
 
 _EXACT: Final = Context(prec=2 * MAX_BYTES)
 _SIMPLE: Final = (str, int, type(None), msgspec.Raw)
-_LONG: Final = re.compile(rf"\d{{{MAX_FLOAT_DIGITS + 1}}}")
+_CONTAINERS: Final = (dict, list)
+_BEYOND_INT: Final = 10**MAX_INT_DIGITS
 _STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_SPACED: Final = re.compile(rb"\s:")
-"""A name that does not end directly before its colon."""
 
 
-class NotJSON(ValueError):
-    """What decoders take though RFC 8259 does not; in our words."""
+class _NotJSON(ValueError):
+    """What Python's own decoder accepts and RFC 8259 does not, in our words."""
 
 
 def decode(body: bytes, what: str = "The body") -> Any:
-    """The JSON value in `body` (UTF-8); integers beyond `MAX_FLOAT_DIGITS` as `msgspec.Raw`.
+    """The JSON value in `body` (UTF-8); integers beyond `MAX_INT_DIGITS` as `msgspec.Raw`.
 
-    Raises `Malformed`, which begins with `what`, for anything that is not exactly one JSON value,
-    including duplicate names, NaN, Infinity, lone surrogates and bad UTF-8; `TooLarge` where it
-    nests deeper than a value may within a batch (so that nothing behind needs to care).
+    Raises `Malformed`, whose message begins with `what`, for anything that is not exactly one JSON
+    value, including duplicate names, NaN, Infinity, lone surrogates and invalid UTF-8; `TooLarge`
+    where it nests deeper than a value may within a batch, so that whoever gets it may recurse.
     """
-    if is_plain(body):
-        try:
-            value = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return _decode_slowly(body, what)
-        if names_once(body, value):
-            return value
-    return _decode_slowly(body, what)
+    try:
+        value = from_json(body, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+    except ValueError:
+        value = _decode_or_explain(body, what)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        depth = _depth(value)
+        if depth > MAX_DEPTH + ENVELOPE:
+            raise _too_deep(depth)
+    return value
 
 
-def is_plain(text: bytes) -> bool:
-    """Whether `names_once` can tell, and no depth can hurt."""
-    if b"\\" in text or (text.count(b":") > text.count(b'":') and _SPACED.search(text)):
-        return False
-    return len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH
-
-
-def names_once(text: bytes, value: Any) -> bool:
-    """Whether no name stands twice in one object of the plain JSON `text`, which says `value`.
-
-    Decoders made for speed take the last of two equal names. In a plain text every name ends with a
-    quote and a colon and no string contains that: it must be there as often as in what was read.
-    """
-    return text.count(b'":') == _NAMES.encode(value).count(b'":')
-
-
-def _decode_slowly(body: bytes, what: str) -> Any:
+def _decode_or_explain(body: bytes, what: str) -> Any:
+    """As `decode`, by Python's own decoder: it reads integers of any length and locates errors."""
     try:
         text = body.decode()
-        decoder = _LONG_DECODER if _LONG.search(text) else _DECODER
-        value = decoder.decode(text)
-        if text.count("[") + text.count("{") > MAX_DEPTH and _nests_deeper(
-            value, MAX_DEPTH + ENVELOPE
-        ):
-            raise _too_deep(_depth(value))
+        value = _DECODER.decode(text)
         if "\\u" in text:
             _refuse_surrogates(value)
         return value
@@ -96,7 +75,7 @@ def _decode_slowly(body: bytes, what: str) -> Any:
         raise _unending(text) from None
     except json.JSONDecodeError as error:
         raise Malformed(f"{what} is not JSON: {_place(error)}.") from error
-    except NotJSON as error:
+    except _NotJSON as error:
         raise Malformed(f"{what} is not JSON: {error}.") from error
 
 
@@ -107,20 +86,6 @@ def _place(error: json.JSONDecodeError) -> str:
     if error.msg.startswith("Unterminated string"):
         return f"the string that begins at its character {error.pos + 1} does not end"
     return f"its character {error.pos + 1}, {error.doc[error.pos]!r}, cannot stand there"
-
-
-def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded:
-    """What `text` says in the type of `decoder`.
-
-    For what is ours, or is looked at again part by part: of two equal names the last one counts.
-    Raises `Malformed`, and `TooLarge` where it nests deeper than any decoder goes.
-    """
-    try:
-        return decoder.decode(text)
-    except RecursionError:
-        raise _unending(text.decode(errors="replace")) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Malformed("It is not as its fields must be.") from error
 
 
 def encode(value: Any) -> str:
@@ -168,16 +133,9 @@ def check(value: Any, key: str) -> None:
             raise Invalid(
                 f"A number in the value of {key} is beyond what a 64-bit float can hold.", key=key
             )
-        if depth == MAX_DEPTH and any(isinstance(inner, dict | list) for inner in level):
+        if depth == MAX_DEPTH and any(isinstance(inner, _CONTAINERS) for inner in level):
             raise _too_deep(_depth(value))
         level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
-
-
-def _nests_deeper(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [inner for outer in level for inner in _inside(outer)]
-    return any(isinstance(inner, dict | list) for inner in level)
 
 
 def _inside(value: Any) -> list[Any]:
@@ -189,7 +147,7 @@ def _inside(value: Any) -> list[Any]:
 def _depth(value: Any) -> int:
     """How many arrays and objects of a decoded value lie in each other."""
     level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, dict | list)]:
+    while level := [one for one in level if isinstance(one, _CONTAINERS)]:
         level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
     return depth
 
@@ -216,7 +174,9 @@ def total(one: Any, other: Any) -> Any:
     """The exact sum of two integers, else that of floats, infinite where none can hold it."""
     if not isinstance(one, float) and not isinstance(other, float):
         if isinstance(one, int) and isinstance(other, int):
-            return one + other
+            summed = one + other
+            if abs(summed) < _BEYOND_INT:
+                return summed
         return _integer(format(_EXACT.add(_exact(one), _exact(other)), "f"))
     try:
         return float(one) + float(other)
@@ -229,7 +189,7 @@ def _exact(number: Any) -> Decimal:
 
 
 def _integer(text: str) -> Any:
-    return int(text) if len(text) <= MAX_FLOAT_DIGITS else msgspec.Raw(text.encode())
+    return int(text) if len(text.lstrip("-")) <= MAX_INT_DIGITS else msgspec.Raw(text.encode())
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -248,7 +208,7 @@ def _refuse_surrogates(value: Any) -> None:
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
-        raise NotJSON("a string holds half of a surrogate pair") from None
+        raise _NotJSON("a string holds half of a surrogate pair") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -256,16 +216,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise NotJSON(f"the name {json.dumps(twice)} stands twice in one object")
+        raise _NotJSON(f"the name {json.dumps(twice)} stands twice in one object")
     return result
 
 
 def _constant(text: str) -> Any:
-    raise NotJSON(f"{text} is not a JSON value")
+    raise _NotJSON(f"{text} is not a JSON value")
 
 
-_NAMES: Final = msgspec.json.Encoder()
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
-_LONG_DECODER: Final = json.JSONDecoder(
+_DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
 )

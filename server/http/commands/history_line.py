@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from signalbox.server.formats.ndjson import MAX_RECORD, RECORD
 from signalbox.server.formats.text import Row, too_long
@@ -33,7 +33,7 @@ MAX_FINGERPRINT: Final = 64
 
 class _Change(msgspec.Struct, forbid_unknown_fields=True):
     key: str
-    value: msgspec.Raw | UnsetType = UNSET
+    value: Any = UNSET
     deleted: bool = False
 
 
@@ -67,18 +67,13 @@ _ALLOWED: Final = {
 """Of each field of a transaction."""
 
 
-class _Glance(msgspec.Struct):
-    revision: int
-    changes: msgspec.Raw
-
-
 def is_record(line: bytes) -> bool:
     """Whether a line of an import is a transaction, not a command."""
     try:
-        values.decode_as(_GLANCE, line)
+        fields = values.decode(line)
     except SignalboxError:
         return line.startswith(RECORD)
-    return True
+    return isinstance(fields, dict) and "revision" in fields and "changes" in fields
 
 
 def record_of(row: Row) -> Transaction:
@@ -95,13 +90,17 @@ def read_record(line: bytes) -> Transaction:
     """
     if len(line) > MAX_RECORD:
         raise too_long(len(line), MAX_RECORD, "transaction")
+    fields: Any = None
     try:
-        record = values.decode_as(_DECODER, line)
+        fields = values.decode(line, "the line")
+        record = msgspec.convert(fields, _Record)
         fingerprint = bytes.fromhex(record.fingerprint)
         at = milliseconds(record.at)
         checksum = None if record.checksum is None else int(record.checksum, 16)
-    except (Malformed, ValueError) as error:
-        raise Malformed(f"{_NO_RECORD}: {_complaint(line)}") from error
+    except Malformed as error:
+        raise Malformed(f"{_NO_RECORD}: {error.message}") from error
+    except ValueError as error:  # msgspec.ValidationError among them
+        raise Malformed(f"{_NO_RECORD}: {_complaint(fields)}") from error
     check_id(record.id)
     check_actor(record.actor)
     if record.compacted:
@@ -128,12 +127,8 @@ def read_record(line: bytes) -> Transaction:
     )
 
 
-def _complaint(line: bytes) -> str:
+def _complaint(found: Any) -> str:
     """What is wrong with a transaction, in one sentence: the first field that is."""
-    try:
-        found = values.decode(line, "the line")
-    except SignalboxError as error:
-        return error.message
     if not isinstance(found, dict):
         return "the line is JSON, but no object."
     for name in found:
@@ -150,12 +145,9 @@ def _complaint(line: bytes) -> str:
 
 def _is_as_must_be(field: msgspec.structs.FieldInfo, given: Any) -> bool:
     try:
-        msgspec.convert(given, Any if field.name == "changes" else field.type)
+        msgspec.convert(given, field.type)
         if field.name == "at":
             milliseconds(given)
-        elif field.name == "changes":
-            msgspec.convert(given, list[dict[str, Any]])
-            values.decode_as(_CHANGES, msgspec.json.encode(given))
         elif field.name == "fingerprint":
             bytes.fromhex(given)
         elif field.name == "checksum" and given is not None:
@@ -203,18 +195,12 @@ def _changes(changes: list[_Change]) -> list[Change]:
 
 
 def _raw(change: _Change) -> str | None:
-    if change.deleted == isinstance(change.value, msgspec.Raw):
+    if change.deleted == (change.value is not UNSET):
         raise Invalid(f"The change of {change.key} has either a value or deleted: true.")
-    if not isinstance(change.value, msgspec.Raw):
+    if change.deleted:
         return None
-    value = values.decode(bytes(change.value))
-    values.check(value, change.key)
-    check_setting(change.key, value)
-    raw = values.encode(value)
+    values.check(change.value, change.key)
+    check_setting(change.key, change.value)
+    raw = values.encode(change.value)
     values.check_size(raw, change.key)
     return raw
-
-
-_DECODER: Final = msgspec.json.Decoder(_Record)
-_CHANGES: Final = msgspec.json.Decoder(list[_Change])
-_GLANCE: Final = msgspec.json.Decoder(_Glance)
