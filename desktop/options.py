@@ -97,6 +97,7 @@ def require_store(data_dir: Path) -> None:
     except OSError as error:
         raise client.NotRunning(paths.unusable(error)) from error
     if not has_file and client.find(data_dir) is None:
+        paths.check_links(data_dir)
         raise client.NotRunning(f"There is no store in {data_dir}.")
 
 

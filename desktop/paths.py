@@ -9,7 +9,12 @@ from signalbox import client
 
 def data_dir(given: str | None = None) -> Path:
     """The store's folder: as given, else `SIGNALBOX_DATA_DIR`, else the user's data folder."""
-    return _private(chosen(given))
+    folder = chosen(given)
+    try:
+        return _private(folder)
+    except FileExistsError:
+        check_links(folder)
+        raise
 
 
 def chosen(given: str | None = None) -> Path:
@@ -22,6 +27,17 @@ def log_file(data_dir: Path) -> Path:
     is_default = data_dir == platformdirs.user_data_path("signalbox", appauthor=False)
     logs = platformdirs.user_log_path("signalbox", appauthor=False)
     return _private(logs if is_default else data_dir / "log") / "server.log"
+
+
+def check_links(data_dir: Path) -> None:
+    """Raises `NotRunning` where a symbolic link leads to nothing instead of to a store."""
+    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - for this alone
+    from signalbox.server.store.store_file import resolve_link  # noqa: PLC0415
+
+    try:
+        resolve_link(data_dir / "signalbox.db")
+    except StoreError as error:
+        raise client.NotRunning(str(error)) from error
 
 
 def unusable(error: OSError) -> str:

@@ -181,6 +181,29 @@ def test_a_symbolic_link_to_a_store_is_that_store(server: StartServer, tmp_path:
     assert [file.name for file in folder.iterdir()] == [NAME]
 
 
+@pytest.mark.parametrize("arguments", [*COMMANDS, ["serve"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_symbolic_link_to_nothing_begins_no_store(
+    tmp_path: Path, arguments: list[str], what: str
+) -> None:
+    """As where its disk is not mounted, and the folder for that is empty."""
+    (tmp_path / "disk").mkdir()
+    if what == "folder":
+        link, target = tmp_path / "store", tmp_path / "disk" / "store"
+    else:
+        link, target = tmp_path / "store" / NAME, tmp_path / "disk" / NAME
+        (tmp_path / "store").mkdir()
+    link.symlink_to(target)
+    shell = Shell(tmp_path / "store")
+    done = shell.apart(*arguments) if arguments == ["serve"] else shell(*arguments)
+    assert (done.status, done.out) == (4, "")
+    assert f"{link} is a symbolic link to {target}, where nothing is" in done.err
+    assert done.err.count("\n") == 1
+    assert list((tmp_path / "disk").iterdir()) == []
+    with pytest.raises(StoreError, match="is a symbolic link to"):
+        Database(tmp_path / "store" / NAME)
+
+
 def test_links_to_two_stores_in_one_folder_have_a_server_each(tmp_path: Path) -> None:
     """And leave what another server has in that folder alone."""
     there = tmp_path / "stores"
@@ -189,7 +212,7 @@ def test_links_to_two_stores_in_one_folder_have_a_server_each(tmp_path: Path) ->
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / NAME).symlink_to(there / f"{name}.db")
-    (there / "b.db").touch()  # as where the first start had no room
+        (there / f"{name}.db").touch()  # as where the first start had no room
     with ExitStack() as stack:
         for name in ("a", "b"):
             stack.callback(lock_data_dir(tmp_path / name, 0).release)

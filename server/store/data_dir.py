@@ -31,8 +31,9 @@ def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """
     os.umask(0o077)
     try:
+        file = lock_file(data_dir)
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(lock_file(data_dir))
+        lock = FileLock(file)
         lock.acquire(timeout=seconds)
     except Timeout:
         raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None

@@ -19,7 +19,18 @@ OURS: Final = {"meta", "transactions", "changes", "state"}
 
 
 def resolve_link(path: Path) -> Path:
-    """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well."""
+    """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well.
+
+    Raises `StoreError` where a link on the way leads to nothing, as to a disk that is not mounted:
+    a new store in its place would pass for the one that is missed.
+    """
+    for link in (path, *path.parents):
+        if link.is_symlink() and not link.exists():
+            raise StoreError(
+                f"{link} is a symbolic link to {os.path.realpath(link)}, where nothing is: is its "
+                "disk mounted? Nothing was made there. To begin a new store, remove the link, or "
+                f"make an empty {'file' if link == path else 'folder'} where it leads."
+            )
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
