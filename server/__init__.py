@@ -1,7 +1,7 @@
 """The server: commands are decided, logged and acknowledged; queries read what came of it.
 
 The way through: http.guard (who) -> http.commands (parse) -> writer (decide -> engine.append ->
-readmodel.apply -> acknowledge) -> feed -> http.streams, http.page. `app.compose` wires all of it.
+projection.apply -> acknowledge) -> feed -> http.streams, http.page. `app.compose` wires all of it.
 
 Invariants: one writer; revisions without gaps; acknowledged means on disk; queries never write.
 """

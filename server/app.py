@@ -44,6 +44,7 @@ from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_dat
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
+from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_only import is_read_only, lacks_files, no_files, temporary_copy
 from signalbox.server.store.store_file import resolve_link
 from signalbox.server.store.tokens import Tokens
@@ -87,7 +88,8 @@ class App:
         clock = _clock(self.database.writer, wall)
         self.node = self._node(settings, clock)
         self.engine = self._engine()
-        self.readmodel = ReadModel(self.database)
+        self.projection = Projection(self.database)
+        self.readmodel = ReadModel(self.database, self.projection)
         self.feed = Feed(steady_seconds)
         self._watch = OpenFilesWatch(self.database.open_files, self.feed.wake, self._keep_endpoint)
         self.clock_status = ClockStatus(clock, self.readmodel, self.feed, self.data_dir)
@@ -165,12 +167,12 @@ class App:
     def _writer(self, clock: Clock) -> Writer:
         last_at = last_time(self.database.writer)
         if self.node is None:
-            plain = Writer(self.engine, self.readmodel, self.feed, clock, last_at)
+            plain = Writer(self.engine, self.projection, self.feed, clock, last_at)
             if self.database.meta("node") and not self.is_read_only:
-                reject_left_outcomes(self.readmodel, self.feed, plain)
+                reject_left_outcomes(self.projection, self.feed, plain)
             return plain
         writer = NodeWriter(
-            self.node.engine, self.readmodel, self.feed, clock, last_at, TIMEOUT_SECONDS
+            self.node.engine, self.projection, self.feed, clock, last_at, TIMEOUT_SECONDS
         )
         self.node.run(writer, self.feed)
         return writer
@@ -224,6 +226,7 @@ class App:
             self.node.close()
         self._native.close()
         self.readmodel.close()
+        self.projection.close()
         self.database.close()
         self._claimed.close()
 
@@ -277,7 +280,7 @@ class App:
             **self.standing(),
             "revision": revision,
             "oldest_revision": max([min(1, revision), *(plan.revision for plan in kept)]),
-            "keys": self._last_known("keys", self.readmodel.keys, 0),
+            "keys": self._last_known("keys", self.readmodel.current.keys, 0),
             "bytes": self.database.bytes_used(),
             "free_bytes": self._last_known("free_bytes", self.readmodel.free_bytes, 0),
             "retention": [plan_fields(plan) for plan in kept],

@@ -42,7 +42,7 @@ class ClockStatus:
 
     def _stamps_ahead(self) -> str | None:
         try:
-            newest = self._readmodel.time_of(self._readmodel.revision)
+            newest = self._readmodel.log.time_of(self._readmodel.revision)
         except Unavailable:
             return None  # the store's own problem, which the status tells beside this one
         if newest <= (self._clock() + MAX_LEAP_WHILE_RUNNING) * 1000:

@@ -21,7 +21,7 @@ from signalbox.server.model.decide import Changes, State, prepare_command
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.values import same
-from signalbox.server.read.search import Filter
+from signalbox.server.read.state_query import Filter
 from signalbox.server.store import log
 from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
@@ -90,7 +90,7 @@ def test_what_comes_and_goes_in_one_transaction_is_no_change(
 
 def test_what_is_in_the_end_as_it_was_keeps_its_revision(store: Store) -> None:
     store.set(same=1, other=1)
-    item = store.readmodel.get("same")
+    item = store.readmodel.current.get("same")
     outcome = imported(
         store,
         b'{"type":"set","key":"same","value":2}',
@@ -98,7 +98,7 @@ def test_what_is_in_the_end_as_it_was_keeps_its_revision(store: Store) -> None:
         b'{"type":"set","key":"same","value":1.0}',
     )
     assert outcome.changes == 1
-    assert store.readmodel.get("same") == item
+    assert store.readmodel.current.get("same") == item
 
 
 def test_the_writer_refuses_what_no_transaction_can_be(
@@ -142,7 +142,7 @@ def test_every_change_in_the_log_changes_something(
                 store.run(type="batch", commands=members)
             store.run(type="undo")
         there: dict[str, str] = {}
-        for one in store.readmodel.transactions(0, 100):
+        for one in store.readmodel.log.transactions(0, 100):
             for key, raw, is_new in one.changes:
                 assert is_new is (raw is not None and key not in there)
                 before = there.pop(key, None)
@@ -181,10 +181,12 @@ STATES = [set(), {"x", "y"}, {"y"}, {"y", "z"}, {"y", "z"}, {"x", "y", "z"}, {"y
 def assert_whole(store: Store) -> None:
     """State, totals and items of every moment, and what is undone."""
     for at, keys in enumerate(STATES):
-        page = store.readmodel.page(Filter(), at=at)
+        page = store.readmodel.at(at).page(Filter())
         assert ({item.key for item in page.items}, page.total) == (keys, len(keys))
-    assert store.readmodel.keys() == store.readmodel.count(Filter()) == len(STATES[-1])
-    assert store.readmodel.tree().total == len(STATES[-1])
+    assert (
+        store.readmodel.current.keys() == store.readmodel.current.count(Filter()) == len(STATES[-1])
+    )
+    assert store.readmodel.current.tree().total == len(STATES[-1])
 
 
 def assert_goes_on(store: Store) -> None:
@@ -196,7 +198,7 @@ def assert_goes_on(store: Store) -> None:
             store.run(type="delete", key="x").changes
             + store.run(type="set", key="x", value=1).changes
         )
-    assert store.readmodel.keys() == store.readmodel.count(Filter()) == 2
+    assert store.readmodel.current.keys() == store.readmodel.current.count(Filter()) == 2
 
 
 def damage(path: Path) -> None:

@@ -22,13 +22,13 @@ from signalbox.server.read.charts import (
     is_drawn,
     read,
 )
-from signalbox.server.read.search import Item
 from signalbox.server.read.sparklines import (
     POINTS,
     REMEMBERED,
     STATES,
     Trends,
 )
+from signalbox.server.read.state_query import Item
 from signalbox.server.store.database import Database
 from signalbox.ui import charts as drawn
 from signalbox.ui import words

@@ -41,7 +41,7 @@ class Run(Store):
 
     def history(self) -> list[str | None]:
         """What the key `a` was, oldest first."""
-        return [one.raw for one in reversed(self.readmodel.history("a", limit=1000).items)]
+        return [one.raw for one in reversed(self.readmodel.log.history("a", limit=1000).items)]
 
     def stamp(self) -> float:
         return last_time(self.database.writer) / 1000

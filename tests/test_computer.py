@@ -97,9 +97,9 @@ def test_it_goes_on_when_a_measurement_has_failed(
             broken.setattr(psutil, "PROCFS_PATH", str(tmp_path))
             store.run(type="set", key=SETTING, value={"enabled": True, "every": 0.1})
             heard = store.feed.subscribe()
-            while store.readmodel.get("computer.disk.percent") is None:
+            while store.readmodel.current.get("computer.disk.percent") is None:
                 assert heard.wait(SECONDS)
-        while store.readmodel.get("computer.memory.percent") is None:
+        while store.readmodel.current.get("computer.memory.percent") is None:
             assert heard.wait(SECONDS)
         heard.close()
         source.close()

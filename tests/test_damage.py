@@ -146,7 +146,7 @@ def test_queries_of_what_is_whole_go_on(folder: Path) -> None:
     with Store(folder / FILE) as store:
         told = str(store.database.open_files.unreadable(apsw.CorruptError("malformed")))
         assert store.database.open_files.problem() == told
-        assert store.readmodel.keys() == 20
+        assert store.readmodel.current.keys() == 20
         answer = store.run(type="set", key="k.1", value=1).answer()
         assert answer["code"] == "unavailable"
         assert answer["message"] == f"{told} Nothing was changed."

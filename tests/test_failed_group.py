@@ -38,7 +38,7 @@ def test_a_duplicate_of_what_was_not_written_is_refused_as_that_is(store: Store)
     for outcome in sent_while_full(store, command, command, command):
         assert (outcome.answer()["status"], outcome.answer()["code"]) == ("rejected", "unavailable")
     assert store.readmodel.attempt("dup") is None
-    assert store.readmodel.get("k") is None
+    assert store.readmodel.current.get("k") is None
 
 
 def test_an_id_is_not_used_by_a_command_that_was_not_written(store: Store) -> None:

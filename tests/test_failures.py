@@ -17,7 +17,7 @@ import pytest
 import signalbox
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Invalid, StoreError
-from signalbox.server.read.search import MAX_SEARCH, Filter, StateQuery
+from signalbox.server.read.state_query import MAX_SEARCH, Filter, StateQuery
 from signalbox.server.runtime.error_messages import reason
 from support.harness import ROOT
 from support.local_store import Store
@@ -122,10 +122,10 @@ def test_too_long_a_text_to_search_for_is_refused_with_its_limit() -> None:
     with Store() as store:
         store.set(a="x" * MAX_SEARCH)
         wanted = Filter(search="x" * MAX_SEARCH)
-        assert len(store.readmodel.page(wanted).items) == 1
-        assert len(store.readmodel.page(Filter(search="%" * MAX_SEARCH)).items) == 0
+        assert len(store.readmodel.current.page(wanted).items) == 1
+        assert len(store.readmodel.current.page(Filter(search="%" * MAX_SEARCH)).items) == 0
         with pytest.raises(Invalid, match="search has 10001 characters; at most 10000") as refused:
-            store.readmodel.page(Filter(search="x" * (MAX_SEARCH + 1)))
+            store.readmodel.current.page(Filter(search="x" * (MAX_SEARCH + 1)))
     assert refused.value.limit == MAX_SEARCH
     assert StateQuery(wanted, "key", None, 0, 1).search
 

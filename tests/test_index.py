@@ -147,7 +147,7 @@ class TreeKeys:
     def exists(self, key: str) -> bool:
         return key in self._all.keys
 
-    def rank(self, key: str, near: tree.Known | None) -> int:
+    def rank(self, key: str, near: tree.KnownRank | None) -> int:
         return self._index.rank(key, self._visible.count, near)
 
 

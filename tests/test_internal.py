@@ -40,7 +40,7 @@ def test_deciding_that_fails_spoils_it_for_nobody_else(
     first, second, third = outcomes(store, add("n", "a"), faulty("b"), add("n", "c"))
     assert (first["status"], third["status"]) == ("accepted", "accepted")
     assert (second["status"], second["code"]) == ("rejected", "internal")
-    assert store.readmodel.get("n").raw == "2"  # type: ignore[union-attr]
+    assert store.readmodel.current.get("n").raw == "2"  # type: ignore[union-attr]
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_writing_that_fails_spoils_it_for_nobody_else(
     assert (first["status"], third["status"]) == ("accepted", "accepted")
     assert (second["status"], second["code"]) == ("rejected", "internal")
     assert third["revision"] == first["revision"] + 1
-    assert store.readmodel.get("never") is None
-    assert store.readmodel.get("n").raw == "3"  # type: ignore[union-attr]
+    assert store.readmodel.current.get("never") is None
+    assert store.readmodel.current.get("n").raw == "3"  # type: ignore[union-attr]
     assert "ConstraintError" in capsys.readouterr().err
-    assert store.readmodel.keys() == 1
+    assert store.readmodel.current.keys() == 1

@@ -56,7 +56,7 @@ def assert_refused(folder: Path, *told: str) -> None:
 
 def test_as_a_crash_left_it_it_is_whole(young: Path) -> None:
     with Store(young / NAME) as store:
-        assert store.readmodel.keys() == 1
+        assert store.readmodel.current.keys() == 1
 
 
 @pytest.mark.parametrize("was_served", [True, False])
@@ -117,7 +117,7 @@ def test_a_lost_file_is_not_replaced_by_an_empty_store(ended: Path, what: str) -
         if file.name.startswith(NAME):
             file.unlink()
     with Store(ended / NAME) as store:
-        assert store.readmodel.keys() == 0
+        assert store.readmodel.current.keys() == 0
 
 
 @pytest.mark.parametrize("size", [1, 50, 100, 512, 4095, 4096, 8192, -4096])
@@ -169,13 +169,13 @@ def test_what_was_removed_while_it_was_open_is_begun_anew_once_a_command_was_ref
         assert store.run(type="set", key="a", value=1).error is not None
     (ended / WAL).unlink(missing_ok=True)
     with Store(ended / NAME) as store:
-        assert store.readmodel.keys() == 0
+        assert store.readmodel.current.keys() == 0
 
 
 def test_where_nothing_was_a_store_is_made(tmp_path: Path) -> None:
     (tmp_path / "endpoint.json").write_text("{}")
     with Store(tmp_path / NAME) as store:
-        assert store.readmodel.keys() == 0
+        assert store.readmodel.current.keys() == 0
     assert not (tmp_path / "endpoint.json").exists(), "it would say that a store was served here"
 
 
@@ -196,7 +196,7 @@ def test_where_a_store_could_not_be_made_the_next_start_makes_it(tmp_path: Path,
     with room_for(size), pytest.raises(StoreError):
         Database(tmp_path / NAME)
     with Store(tmp_path / NAME) as store:
-        assert store.readmodel.keys() == 0
+        assert store.readmodel.current.keys() == 0
 
 
 def test_what_is_not_made_yet_is_not_called_damaged(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_what_is_not_made_yet_is_not_called_damaged(tmp_path: Path) -> None:
 def test_a_start_that_had_no_room_leaves_what_the_next_begins_with(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"")
     with Store(tmp_path / NAME) as store:
-        assert store.readmodel.keys() == 0
+        assert store.readmodel.current.keys() == 0
 
 
 def test_a_command_says_what_is_there_instead_of_that_there_is_no_such_key(
@@ -260,7 +260,7 @@ def test_the_log_of_another_store_is_refused(ended: Path, tmp_path: Path) -> Non
         (ended / f"{NAME}{ending}").unlink(missing_ok=True)
     assert maintenance.verify(ended)["ok"]
     with Store(ended / NAME) as store:
-        assert store.readmodel.get("a") is not None
+        assert store.readmodel.current.get("a") is not None
 
 
 def test_a_backup_below_the_log_of_a_crash_is_refused(ended: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_backup_below_the_log_of_a_crash_is_refused(ended: Path, tmp_path: Pat
     for ending in ("-wal", "-shm"):
         (killed / f"{NAME}{ending}").unlink(missing_ok=True)
     with Store(killed / NAME) as store:
-        assert store.readmodel.keys() == 1
+        assert store.readmodel.current.keys() == 1
 
 
 def test_a_replica_that_crashes_before_its_next_start_is_still_itself(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Change, Transaction
-from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
+from signalbox.server.store.projection import Projection
 from signalbox.server.write.pending_attempt import PendingAttempt
 from support.brokers import new_log
 
@@ -95,12 +95,12 @@ def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     """A new replica of a new log."""
     database = Database(folder / "signalbox.db")
     log.connect(LogMetadata(database.meta("store") or ""))
-    readmodel, seconds = ReadModel(database), count(1_000_000_000)
+    projection, seconds = Projection(database), count(1_000_000_000)
     engine = ReplicatedEngine(log, SqliteEngine(database), lambda: None)
-    writer = NodeWriter(engine, readmodel, Feed(time), lambda: next(seconds), 0, timeout)
+    writer = NodeWriter(engine, projection, Feed(time), lambda: next(seconds), 0, timeout)
     yield Site(log, writer, database)
     writer.close()
-    readmodel.close()
+    projection.close()
     database.close()
     log.close()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from signalbox.server import maintenance
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import Filter
+from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
 from support.local_store import Store
 from support.time_model import ACTORS, COMMANDS, PREFIXES, History, state_of, visible
@@ -44,7 +44,7 @@ def write(store: Store, groups: list[list[dict[str, object]]]) -> History:
     history = History()
     for group in groups:
         store.run_all(group)
-    for one in store.readmodel.transactions(0, 10_000):
+    for one in store.readmodel.log.transactions(0, 10_000):
         after = dict(history.now)
         for change in one.changes:
             if change.raw is None:
@@ -62,40 +62,40 @@ def check(readmodel: ReadModel, history: History) -> None:
         for match in MATCHES:
             pattern = compile_pattern(match)
             expected = {key: state[key] for key in sorted(state) if pattern.matches(key)}
-            page = readmodel.page(Filter(match), limit=1000, at=at)
+            page = readmodel.at(at).page(Filter(match), limit=1000)
             assert {item.key: json.loads(item.raw) for item in page.items} == expected
             assert [item.key for item in page.items] == list(expected)
-            assert page.total == readmodel.count(Filter(match), at) == len(expected)
+            assert page.total == readmodel.at(at).count(Filter(match)) == len(expected)
         check_order(readmodel, at, len(visible(state)))
         check_tree(readmodel, at, set(state))
 
 
 def check_order(readmodel: ReadModel, at: int, total: int) -> None:
     """Pages, offsets and the order of changes are parts of the same list."""
-    whole = readmodel.page(Filter(), limit=1000, at=at).items
+    whole = readmodel.at(at).page(Filter(), limit=1000).items
     for offset in range(total + 1):
-        page = readmodel.page(Filter(), offset=offset, limit=2, at=at)
+        page = readmodel.at(at).page(Filter(), offset=offset, limit=2)
         assert page.items == whole[offset : offset + 2]
         if page.next is not None:
             assert (
-                readmodel.page(Filter(), after=page.next, limit=1, at=at).items
+                readmodel.at(at).page(Filter(), after=page.next, limit=1).items
                 == whole[offset + 2 : offset + 3]
             )
     changed = sorted(whole, key=lambda item: (item.revision, item.key), reverse=True)
-    first = readmodel.page(Filter(), "changed", limit=2, at=at)
+    first = readmodel.at(at).page(Filter(), "changed", limit=2)
     assert first.items == changed[:2]
     if first.next is not None:
-        rest = readmodel.page(Filter(), "changed", after=first.next, limit=1000, at=at)
+        rest = readmodel.at(at).page(Filter(), "changed", after=first.next, limit=1000)
         assert rest.items == changed[2:]
     for place, item in enumerate(whole):
         assert item.revision <= at
-        assert readmodel.position(Filter(), item.key, at) == place
-        assert readmodel.get(item.key, at) == item
+        assert readmodel.at(at).position(Filter(), item.key) == place
+        assert readmodel.at(at).get(item.key) == item
 
 
 def check_tree(readmodel: ReadModel, at: int, keys: set[str]) -> None:
     for prefix in ("", *PREFIXES):
-        found = readmodel.tree(prefix, at=at).children
+        found = readmodel.at(at).tree(prefix).children
         shapes = {
             child.segment: (child.key is not None, child.prefix is not None, child.keys)
             for child in found
@@ -159,7 +159,7 @@ def differences(
     """All pages, each with the exact total."""
     after, count, total = None, 0, -1
     while True:
-        page = readmodel.diff(since, until, match, after, limit)
+        page = readmodel.log.diff(since, until, match, after, limit)
         total = page.total if total < 0 else total
         assert page.total == total
         for one in page.items:

@@ -48,7 +48,7 @@ def assert_not_written(store: Store, what: str) -> None:
 
 def assert_refused(store: Store, what: str) -> None:
     assert_not_written(store, what)
-    item = store.readmodel.get("a")
+    item = store.readmodel.current.get("a")
     assert item is not None
     assert item.raw == "1"  # queries go on
 

@@ -75,7 +75,7 @@ def in_the_log(store: NodeStore) -> list[str]:
 
 def assert_nothing_is_in_doubt(store: NodeStore) -> None:
     store.writer.run_between_commits(lambda _: None)
-    assert store.readmodel.unknown_outcomes() == []
+    assert store.projection.unknown_outcomes() == []
 
 
 def test_what_never_arrived_is_sent_again(store: NodeStore, silence: Silence, address: str) -> None:
@@ -84,7 +84,7 @@ def test_what_never_arrived_is_sent_again(store: NodeStore, silence: Silence, ad
         announced = Announced(again)
         record = announced.outcome("doubt")
         assert (record["status"], record["revision"]) == ("accepted", 1)
-        assert again.readmodel.get("k") is not None
+        assert again.readmodel.current.get("k") is not None
         silence.deliver_in_vain()
         assert in_the_log(again) == ["doubt"]
         assert announced.codes("doubt") == [None]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from signalbox.server.model.errors import Invalid
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.values import TYPES, type_of
-from signalbox.server.read import search
-from signalbox.server.read.search import Filter, Item
+from signalbox.server.read import snapshot_pages, state_query
+from signalbox.server.read.state_query import Filter, Item
 from signalbox.server.store import key_index
 from support.local_store import Store
 
@@ -55,8 +55,8 @@ MATCHES = st.sampled_from(
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few dozen keys make many buckets and steps, and a few changes are too many."""
     monkeypatch.setattr(key_index, "BUCKET", 3)
-    monkeypatch.setattr(search, "STEP", 5)
-    monkeypatch.setattr(search, "NEAR", 4)
+    monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
+    monkeypatch.setattr(state_query, "NEAR", 4)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -68,7 +68,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def everything(store: Store) -> list[Item]:
     """All items in key order, reserved ones too."""
     both = [
-        store.readmodel.page(Filter(match), limit=1_000).items for match in ("**", "_signalbox.**")
+        store.readmodel.current.page(Filter(match), limit=1_000).items
+        for match in ("**", "_signalbox.**")
     ]
     return sorted(both[0] + both[1])
 
@@ -110,9 +111,9 @@ def test_every_page_and_count_is_what_looking_at_all_keys_gives(
         expected = [item for item in everything(store) if fits(item, wanted)]
         if sort == "changed":
             expected.sort(key=lambda item: (item.revision, item.key), reverse=True)
-        page = store.readmodel.page(wanted, sort, offset=offset, limit=limit)
+        page = store.readmodel.current.page(wanted, sort, offset=offset, limit=limit)
         assert page.items == expected[offset : offset + limit]
-        assert page.total == store.readmodel.count(wanted) == len(expected)
+        assert page.total == store.readmodel.current.count(wanted) == len(expected)
         assert page.revision == store.readmodel.revision
         assert walked(store, wanted, sort, limit) == expected
 
@@ -122,7 +123,7 @@ def walked(store: Store, wanted: Filter, sort: str, limit: int) -> list[Item]:
     found: list[Item] = []
     after: str | None = None
     while True:
-        page = store.readmodel.page(wanted, sort, after, limit=limit)
+        page = store.readmodel.current.page(wanted, sort, after, limit=limit)
         found += page.items
         if page.next is None:
             return found
@@ -135,41 +136,41 @@ def test_a_page_at_any_offset_leaves_reserved_keys_out(store: Store) -> None:
     store.set(**dict.fromkeys(names, 1), _signalbox__theme="dark")
     visible = sorted(names)
     for offset in range(len(names) + 2):
-        page = store.readmodel.page(Filter(), offset=offset, limit=3)
+        page = store.readmodel.current.page(Filter(), offset=offset, limit=3)
         assert [item.key for item in page.items] == visible[offset : offset + 3]
         assert page.total == len(names)
-    assert store.readmodel.keys() == len(names)
-    assert [item.key for item in store.readmodel.page(Filter("_signalbox.**")).items] == [
+    assert store.readmodel.current.keys() == len(names)
+    assert [item.key for item in store.readmodel.current.page(Filter("_signalbox.**")).items] == [
         "_signalbox.theme"
     ]
-    assert store.readmodel.count(Filter("_signalbox.**")) == 1
-    assert store.readmodel.count(Filter("_**")) == 5
+    assert store.readmodel.current.count(Filter("_signalbox.**")) == 1
+    assert store.readmodel.current.count(Filter("_**")) == 5
 
 
 def test_an_item_knows_its_value_revision_time_and_actor(store: Store) -> None:
     store.run(type="set", key="a", value={"x": [1, 2.5]}, actor="train.py")
-    item = store.readmodel.get("a")
+    item = store.readmodel.current.get("a")
     assert item is not None
     assert (item.key, item.raw, item.revision, item.actor) == ("a", '{"x":[1,2.5]}', 1, "train.py")
     assert item.at >= 1_800_000_000_000
-    assert store.readmodel.get("b") is None
+    assert store.readmodel.current.get("b") is None
 
 
 @pytest.mark.parametrize("wanted", [Filter("a\n"), Filter("**", "text"), Filter("")])
 def test_an_unusable_filter_is_invalid(store: Store, wanted: Filter) -> None:
     with pytest.raises(Invalid):
-        store.readmodel.page(wanted)
+        store.readmodel.current.page(wanted)
 
 
 @pytest.mark.parametrize("after", ["", "x", "1", ":a", "1:a..b", "-1:a", "1:"])
 def test_an_unusable_cursor_is_invalid(store: Store, after: str) -> None:
     with pytest.raises(Invalid, match="after"):
-        store.readmodel.page(Filter(), "changed", after)
+        store.readmodel.current.page(Filter(), "changed", after)
 
 
 def test_a_page_without_a_total_says_so(store: Store) -> None:
     store.set(a=1, b=2)
-    page = store.readmodel.page(Filter(search="1"), with_total=False)
+    page = store.readmodel.current.page(Filter(search="1"), with_total=False)
     assert page.total == -1
     assert [item.key for item in page.items] == ["a"]
 
@@ -186,11 +187,10 @@ def test_a_snapshot_read_in_pages_is_of_one_revision_whatever_changes_meanwhile(
 ) -> None:
     with Store() as store:
         store.run_all(before)
-        revision = store.readmodel.revision
         expected = [item for item in everything(store) if fits(item, Filter(match))]
         found: list[Item] = []
         changes = iter(meanwhile)
-        for page in store.readmodel.snapshot_pages(revision, match, limit):
+        for page in store.readmodel.current.pages(match, limit)[1]:
             found += page
             store.run_all(next(changes, []))
         assert found == expected
@@ -198,18 +198,20 @@ def test_a_snapshot_read_in_pages_is_of_one_revision_whatever_changes_meanwhile(
 
 def test_the_tree_counts_what_is_at_and_below_each_segment(store: Store) -> None:
     store.set(a=1, a__x=1, a__y__z=1, **{"a-b": 1, "a-b__x": 1}, b__x=1, _signalbox__theme="dark")
-    found = store.readmodel.tree()
+    found = store.readmodel.current.tree()
     assert found.total == 6
     assert [(child.segment, child.key, child.prefix, child.keys) for child in found.children] == [
         ("a", "a", "a.", 3),
         ("a-b", "a-b", "a-b.", 2),
         ("b", None, "b.", 1),
     ]
-    below = store.readmodel.tree("a.")
+    below = store.readmodel.current.tree("a.")
     assert below.total == 2
     assert [(child.segment, child.keys) for child in below.children] == [("x", 1), ("y", 1)]
-    assert store.readmodel.tree("none.").total == 0
-    assert [child.segment for child in store.readmodel.tree("_signalbox.").children] == ["theme"]
+    assert store.readmodel.current.tree("none.").total == 0
+    assert [child.segment for child in store.readmodel.current.tree("_signalbox.").children] == [
+        "theme"
+    ]
 
 
 def test_the_tree_goes_on_behind_its_last_segment(store: Store) -> None:
@@ -217,7 +219,7 @@ def test_the_tree_goes_on_behind_its_last_segment(store: Store) -> None:
     seen: list[str] = []
     after: str | None = None
     while True:
-        page = store.readmodel.tree(after=after, limit=3)
+        page = store.readmodel.current.tree(after=after, limit=3)
         seen += [child.segment for child in page.children]
         after = page.next
         if after is None:
@@ -277,7 +279,7 @@ def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path)
     with Store(path) as store:
         assert everything(store) == before
         assert (store.readmodel.revision, store.readmodel.store) == (revision, name)
-        assert store.readmodel.keys() == 29
+        assert store.readmodel.current.keys() == 29
 
 
 def test_times_never_decrease_though_the_clock_does(tmp_path: Path) -> None:
@@ -286,8 +288,8 @@ def test_times_never_decrease_though_the_clock_does(tmp_path: Path) -> None:
         for number, seconds in enumerate([2e9, 1e9, 3e9, 5e8]):
             moment[0] = seconds
             store.run(type="set", key="k", value=number)
-        times = [one.at for one in store.readmodel.transactions(0, 10)]
+        times = [one.at for one in store.readmodel.log.transactions(0, 10)]
     assert times == [2_000_000_000_000] * 2 + [3_000_000_000_000] * 2
     with Store(path, lambda: 1.0) as store:
         store.run(type="set", key="k", value="later")
-        assert store.readmodel.transactions(4, 1)[0].at == 3_000_000_000_000
+        assert store.readmodel.log.transactions(4, 1)[0].at == 3_000_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from signalbox.server import maintenance
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Compacted, NotFound
-from signalbox.server.read.search import Filter
+from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
 from signalbox.server.write import retention
 from support.local_store import Store
@@ -88,20 +88,21 @@ class Past:
         return [int(writer.execute(f"SELECT count(*) FROM {each}").get) for each in tables]
 
     def horizon(self, key: str) -> int:
-        return horizons.horizon_of(self.store.readmodel.horizons(), key).revision
+        return horizons.horizon_of(self.store.readmodel.log.horizons(), key).revision
 
     def check(self) -> None:
         """Every moment holds exactly the keys whose past is kept so long, and names the others."""
-        model, kept = self.store.readmodel, self.store.readmodel.horizons()
+        kept = self.store.readmodel.log.horizons()
         for at, state in enumerate(self.history.states):
             expected = {
                 key: value for key, value in visible(state).items() if self.horizon(key) <= at
             }
-            page = model.page(Filter(), limit=1000, at=at)
+            view = self.store.readmodel.at(at)
+            page = view.page(Filter(), limit=1000)
             assert {item.key: json.loads(item.raw) for item in page.items} == expected
-            assert page.total == model.keys(at) == model.tree(at=at).total == len(expected)
+            assert page.total == view.keys() == view.tree().total == len(expected)
             assert page.compacted == sorted(each.prefix for each in kept if each.revision > at)
-            assert model.page(Filter(), offset=2, limit=3, at=at).items == page.items[2:5]
+            assert view.page(Filter(), offset=2, limit=3).items == page.items[2:5]
 
     def check_newest(self) -> None:
         """The newest change of each key is there, and its history says where it is cut."""
@@ -110,7 +111,7 @@ class Past:
                 number for number, one in enumerate(self.history.done, start=1) if key in one.before
             ]
             if revisions:
-                found = self.store.readmodel.history(key, limit=1000)
+                found = self.store.readmodel.log.history(key, limit=1000)
                 left = [version.revision for version in found.items]
                 assert left[0] == revisions[-1]
                 assert [one for one in revisions if one > self.horizon(key)] == [
@@ -168,5 +169,5 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
     assert (left.error, left.changes) == (None, 1)
     assert state_of(past.store)["a.x"] == 3
     with pytest.raises(Compacted):
-        past.store.readmodel.get("a.x", 1)
+        past.store.readmodel.at(1).get("a.x")
     past.store.close()

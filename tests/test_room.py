@@ -87,7 +87,7 @@ def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path) -> None
         deleted = store.run(type="delete_prefix", prefix="small.")
         assert (deleted.error, deleted.changes) == (None, MANY)
         assert store.run(type="set", key="after", value=1).error is None
-        assert store.readmodel.keys() == number + 1
+        assert store.readmodel.current.keys() == number + 1
     assert_sound(disk)
 
 
@@ -120,7 +120,7 @@ def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
         Silence(store, monkeypatch)
         doubtful = store.run(type="delete_prefix", prefix="small.3.", id="doubt")
         assert isinstance(doubtful.error, OutcomeUnknown)
-        assert [one.attempt.id for one in store.readmodel.unknown_outcomes()] == ["doubt"]
+        assert [one.attempt.id for one in store.projection.unknown_outcomes()] == ["doubt"]
 
 
 def test_the_ballast_of_a_running_server_stays_whoever_reads(disk: Path, tmp_path: Path) -> None:
@@ -145,12 +145,12 @@ def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path) -> None:
         fill(store)
         store.database.truncate_wal()
         take(disk, left(disk) - 500_000)
-        before, keys = left(disk), store.readmodel.keys()
+        before, keys = left(disk), store.readmodel.current.keys()
         for _ in range(2):
             answer = store.run(type="delete_prefix", prefix="small.").answer()
             assert answer["code"] == "unavailable"
             assert "fewer keys at once" in answer["message"]
             assert left(disk) >= before
-            assert store.readmodel.keys() == keys
+            assert store.readmodel.current.keys() == keys
         assert store.run(type="delete_prefix", prefix="small.3.").error is None
     assert_sound(disk)

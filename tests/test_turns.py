@@ -8,16 +8,16 @@ import gevent
 import pytest
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.read import search
-from signalbox.server.read.search import Filter, Item
+from signalbox.server.read import snapshot_pages, state_query
+from signalbox.server.read.state_query import Filter, Item
 from support.local_store import Store
 
 
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few dozen keys make many steps, and a few changes are too many."""
-    monkeypatch.setattr(search, "STEP", 5)
-    monkeypatch.setattr(search, "NEAR", 4)
+    monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
+    monkeypatch.setattr(state_query, "NEAR", 4)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -53,27 +53,27 @@ def test_others_get_their_turns_while_all_keys_are_looked_at(
 ) -> None:
     """Between two pages (the first time perhaps in a turn that has begun), and in every step."""
     store.set(**{f"n__{number:03}": number for number in range(100)})
-    revision = store.readmodel.revision
-    turns = turns_during(lambda: list(store.readmodel.snapshot_pages(revision, match, 5)))
+    turns = turns_during(lambda: list(store.readmodel.current.pages(match, 5)[1]))
     assert turns >= least
 
 
 def test_others_get_their_turns_while_a_long_list_is_passed_over(store: Store) -> None:
     store.set(**{f"n__{number:03}": number for number in range(100)})
     found = [
-        item.key for item in store.readmodel.page(Filter(), "changed", offset=2, limit=3).items
+        item.key
+        for item in store.readmodel.current.page(Filter(), "changed", offset=2, limit=3).items
     ]
     assert found == ["n.097", "n.096", "n.095"]
-    assert turns_during(lambda: store.readmodel.page(Filter(), "changed", offset=90)) > 0
+    assert turns_during(lambda: store.readmodel.current.page(Filter(), "changed", offset=90)) > 0
 
 
 def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store) -> None:
     store.set(a=0, b=0)
-    revision = store.readmodel.revision
+    _, before = store.readmodel.current.pages("**")
     for number in range(1, 10):
         store.set(a=number)
     pages: list[list[Item]] = []
-    assert turns_during(lambda: pages.extend(store.readmodel.snapshot_pages(revision, "**"))) > 0
+    assert turns_during(lambda: pages.extend(before)) > 0
     assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
 
 

@@ -167,7 +167,7 @@ def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:
     with Store() as store:
         store.set(a="x" * 500)
         store.set(a=1)
-        group = GroupCommit(store.readmodel, at=0, max_bytes=300)
+        group = GroupCommit(store.projection, at=0, max_bytes=300)
         group.add(read_attempt({"type": "undo", "dry_run": True}, "tester", "wish"))
         assert isinstance(group.outcomes[0].error, TooLarge)
         assert group.outcomes[0].effects is None

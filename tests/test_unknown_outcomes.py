@@ -101,7 +101,7 @@ def test_what_is_written_in_the_end_has_one_outcome(
     assert announced.outcome("doubt")["status"] == "accepted"
     records, _ = store.readmodel.attempts()
     assert [one["id"] for one in records] == ["doubt"]
-    assert store.readmodel.unknown_outcomes() == []
+    assert store.projection.unknown_outcomes() == []
 
 
 def test_while_the_disk_is_full_the_outcome_waits_for_room(
@@ -120,7 +120,7 @@ def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
     store: NodeStore, silence: Silence, announced: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(store.readmodel, "settle", refusing)
+        patched.setattr(store.projection, "resolve_unknown", refusing)
         sender = gevent.spawn(sent(store, "doubt").wait)
         sender.join(2 * TIMEOUT)
         assert not sender.ready()
@@ -129,7 +129,7 @@ def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
         assert sender.get(timeout=SECONDS).error is None
         assert announced.outcome("doubt")["status"] == "accepted"
     store.writer.run_between_commits(lambda _: None)
-    assert store.readmodel.unknown_outcomes() == []
+    assert store.projection.unknown_outcomes() == []
 
 
 def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
@@ -146,7 +146,7 @@ def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
     silence.end()
     assert announced.outcome("doubt")["status"] == "accepted"
     assert sent(store, "doubt").wait().answer()["duplicate"]
-    assert store.readmodel.unknown_outcomes() == []
+    assert store.projection.unknown_outcomes() == []
 
 
 def test_what_is_sent_again_while_the_server_ends_is_unknown_as_well(

@@ -114,7 +114,7 @@ def test_what_one_power_failure_leaves_is_no_damage_at_the_next(killed: Path) ->
     twice = after_a_power_failure(once, ["kept", "lost"], torn=1)
     with Store(twice / NAME) as store:
         assert store.readmodel.revision == COMMITS + 1
-        item = store.readmodel.get("n")
+        item = store.readmodel.current.get("n")
         assert item
         assert item.raw == '"kept"'
 

@@ -28,8 +28,8 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.error_messages import sentence
+from signalbox.server.store.projection import Projection
 from signalbox.server.write.group_commit import GroupCommit
 from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
 from signalbox.server.write.writer import Writer
@@ -61,7 +61,7 @@ class NodeWriter(Writer):
     def __init__(
         self,
         engine: ReplicatedEngine,
-        readmodel: ReadModel,
+        projection: Projection,
         feed: Feed,
         clock: Callable[[], float],
         last_at: int,
@@ -87,9 +87,9 @@ class NodeWriter(Writer):
         """When the engine was asked last, in seconds of `monotonic`."""
         self._asking: GroupCommit | None = None
         """What has been sent for the first time, while its promises are not kept yet."""
-        self._promises = UnknownOutcomes(readmodel, feed)
+        self._promises = UnknownOutcomes(projection, feed)
         self._is_left_due = bool(self._promises.left)
-        super().__init__(engine, readmodel, feed, clock, last_at)
+        super().__init__(engine, projection, feed, clock, last_at)
         if self._is_left_due:
             self._work.set()
 
@@ -166,7 +166,7 @@ class NodeWriter(Writer):
         try:
             self._receive(fresh)
         except BaseException:
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             raise
         self._wrote_last, self._others_wrote = False, monotonic()
 
@@ -175,7 +175,7 @@ class NodeWriter(Writer):
             self._write_down(transactions, self._log.receive)
         except apsw.ConstraintError:
             # Retention thins out each replica in its own time: an id may be new elsewhere.
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             for one in transactions:
                 self._log.forget(one.id)
                 self._write_down([one], self._log.receive)
@@ -192,7 +192,7 @@ class NodeWriter(Writer):
 
     def _next_piece(self) -> list[Transaction]:
         """What follows in the log, which must still be the one that the replica follows."""
-        ours = self._readmodel.transactions(self.revision - 1, 1)
+        ours = self._projection.transactions(self.revision - 1, 1)
         piece = self._log.read(self.revision - len(ours), PIECE)
         if ours and (not piece or (piece[0].id, piece[0].at) != (ours[0].id, ours[0].at)):
             raise Unavailable(f"The log has lost or replaced revision {self.revision}.")
@@ -294,11 +294,11 @@ class NodeWriter(Writer):
             if rest := self._rest_of(group.transactions):
                 self._write_down(rest, self._log.append)
         except LogConflict:
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             self._wake_later(0)  # now the log has something behind the group's revision
             return
         except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             self.doubt = f"What became of an append is not known: {sentence(error)}"
             self._wake_later()
             return
@@ -311,7 +311,7 @@ class NodeWriter(Writer):
         arrived = self.revision - sent[0].revision + 1 if sent else -1
         if not 0 <= arrived < len(sent):
             return ()
-        last = self._readmodel.transactions(self.revision - 1, 1) if arrived else ()
+        last = self._projection.transactions(self.revision - 1, 1) if arrived else ()
         return sent[arrived:] if all(one.id == sent[arrived - 1].id for one in last) else ()
 
     def _settle_left(self) -> None:
@@ -322,7 +322,7 @@ class NodeWriter(Writer):
                 if rest := self._rest_of(self._promises.sent_before()):
                     self._write_down(rest, self._log.append)
             except Exception as error:  # noqa: BLE001 - it stays in doubt until the log can be asked
-                self._readmodel.abandoned()
+                self._projection.rolled_back()
                 self._is_left_due = isinstance(error, LogConflict)
                 if not self._is_left_due:
                     gevent.spawn_later(RETRY_SECONDS, self._left_is_due)
@@ -336,7 +336,7 @@ class NodeWriter(Writer):
 
     def _sort_out(self, group: GroupCommit, waiting: list[PendingAttempt]) -> None:
         """Tell those whose transaction is in the log; decide the others again."""
-        found = self._readmodel.transactions(group.expected, len(group.transactions))
+        found = self._projection.transactions(group.expected, len(group.transactions))
         there = {(one.revision, one.id) for one in found}
         left = []
         for one, outcome in zip(waiting, group.outcomes, strict=True):

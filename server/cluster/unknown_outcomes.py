@@ -12,7 +12,7 @@ from signalbox.server.feed import Feed
 from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.read.read_model import ReadModel
+from signalbox.server.store.projection import Projection
 from signalbox.server.write.group_commit import GroupCommit
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
@@ -30,14 +30,14 @@ NEVER_WRITTEN: Final = (
 class UnknownOutcomes:
     """Those of a node. What an earlier process of it did not know when it ended is `left`."""
 
-    def __init__(self, readmodel: ReadModel, feed: Feed) -> None:
-        self._readmodel = readmodel
+    def __init__(self, projection: Projection, feed: Feed) -> None:
+        self._projection = projection
         self._feed = feed
         self._unkept: list[tuple[Outcome, bool]] = []
         """Each with whether the streams are told of it once it is kept."""
         self._made: dict[str, PendingAttempt] = {}
         """Those, kept or not, of which nothing is known yet, by the id of the command."""
-        self.left = readmodel.unknown_outcomes()
+        self.left = projection.unknown_outcomes()
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
 
     def make(self, group: GroupCommit, waiting: Sequence[PendingAttempt]) -> None:
@@ -93,7 +93,7 @@ class UnknownOutcomes:
         self.left = [one for one in self.left if one.revision >= revision]
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
         for one in settled:
-            if self._readmodel.first_outcome(one.attempt.id) is None:
+            if self._projection.first_outcome(one.attempt.id) is None:
                 never = one._replace(error=Unavailable(NEVER_WRITTEN), is_owed=True)
                 self._unkept.append((never, True))
             else:
@@ -106,18 +106,18 @@ class UnknownOutcomes:
         kept = self._unkept[:]
         last = {outcome.attempt.id: outcome for outcome, _ in kept}  # known by now: no doubt
         try:
-            write(lambda: self._readmodel.settle(list(last.values())))
+            write(lambda: self._projection.resolve_unknown(list(last.values())))
         except BaseException:
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             raise
         del self._unkept[: len(kept)]
         if late := [outcome for outcome, is_late in kept if is_late]:
             self._feed.publish((), late)
 
 
-def reject_left_outcomes(readmodel: ReadModel, feed: Feed, writer: Writer) -> None:
+def reject_left_outcomes(projection: Projection, feed: Feed, writer: Writer) -> None:
     """Of a store that was a node's and has its log here now: what did not come never will."""
-    promises = UnknownOutcomes(readmodel, feed)
+    promises = UnknownOutcomes(projection, feed)
     promises.settle_left(writer.revision + 1)
     with suppress(Unavailable):  # as on a full disk: the next start tries again
         promises.keep(lambda work: writer.run_between_commits(lambda _: work()))

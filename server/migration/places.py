@@ -12,11 +12,11 @@ from signalbox.server.engines.shared_log import LogMetadata, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
-from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import log
 from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
 from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.projection import Projection
 
 PATIENCE_SECONDS: Final = 30.0
 """For a server that is away."""
@@ -156,7 +156,7 @@ class File:
         self.max_bytes = None
         self.database = Database(path)
         self._engine = SqliteEngine(self.database)
-        self._readmodel: ReadModel | None = None
+        self._projection: Projection | None = None
         if metadata is not None:
             self.found(metadata)
 
@@ -204,11 +204,11 @@ class File:
         wanted = [one for one in transactions if one.type != COMPACTED]
         if not wanted:
             return
-        if self._readmodel is None:
-            self._readmodel = ReadModel(self.database)
-        readmodel = self._readmodel
-        self._engine.append(wanted, self.last_revision(), lambda: readmodel.absorb(wanted))
-        readmodel.committed()
+        if self._projection is None:
+            self._projection = Projection(self.database)
+        projection = self._projection
+        self._engine.append(wanted, self.last_revision(), lambda: projection.apply_foreign(wanted))
+        projection.committed()
 
     def larger(self, limit: int, after: int) -> Iterator[Transaction]:
         """Those that may be, by their keys and values."""
@@ -217,8 +217,8 @@ class File:
             yield from self.read(revision - 1, 1)
 
     def close(self) -> None:
-        if self._readmodel is not None:
-            self._readmodel.close()
+        if self._projection is not None:
+            self._projection.close()
         self.database.close()
 
 

@@ -31,6 +31,7 @@ _SURROGATES: Final = 0xD800
 _BEHIND_SURROGATES: Final = 0xE000
 _WITHOUT_JOINERS: Final = str.maketrans("", "", JOINERS)
 _UNASSIGNED: Final = "Cn"
+_NOT_IN_ENV_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
 _ALLOWED: Final = (
     f"a key has 1 to {MAX_LENGTH} letters, marks, digits, punctuation and symbols of Unicode but "
     "*, and single spaces within, without a leading, trailing or doubled dot and without '.' "
@@ -130,6 +131,14 @@ def _why_none(text: str) -> str:
 
 def _named(char: str) -> str:
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
+
+
+def env_name(key: str) -> str:
+    """A key's name as an environment variable: ASCII letters, digits and `_` alone, and no digit at
+    its beginning.
+    """
+    name = _NOT_IN_ENV_NAMES.sub("_", key).upper()
+    return "_" + name if name[0].isdigit() else name
 
 
 def after_prefix(prefix: str) -> str:

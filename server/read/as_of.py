@@ -1,11 +1,11 @@
-"""The state at an earlier revision: what the queries of the present ask, asked of any moment.
+"""The state as of an earlier revision: the queries of the current state, answered from the log.
 
-Values are looked up by key and revision in the log, never replayed. Everything runs in a native
-thread on a snapshot of its own; what is known of an earlier revision stays true.
+Values are looked up by key and revision, never replayed. Every query runs in a native thread on a
+snapshot of its own; what is known of an earlier revision stays true.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -14,34 +14,168 @@ import msgspec
 
 from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
-from signalbox.server.model.keys import LAST, RESERVED, after_prefix
-from signalbox.server.read import search, tree
-from signalbox.server.read.readers import Readers
-from signalbox.server.read.search import (
-    PAGE_BYTES,
-    Filter,
-    Item,
-    Page,
-    StateQuery,
-)
+from signalbox.server.model.keys import LAST, RESERVED, after_prefix, env_name
+from signalbox.server.read import state_query, tree
+from signalbox.server.read.held_revisions import HeldRevisions
+from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
+from signalbox.server.store.reader_pool import ReaderPool
 
 Result = TypeVar("Result")
 
-REMEMBERED: Final = 8
-"""Revisions of which it stays known which keys there were."""
+CACHED_REVISIONS: Final = 8
+"""Revisions whose sets of keys are remembered."""
 CHUNK: Final = 5_000
 """Keys looked up together."""
-SORTED: Final = 20_000
-"""So many keys are sorted by their last change; of more the log is walked back."""
+MAX_SORTED: Final = 20_000
+"""So many keys are sorted by their last change; of more the log is walked backwards."""
 
 
-ANY: Final = StateQuery(Filter(), "key", None, 0, 0)
+class KeySets:
+    """The keys at the revisions that were asked for last.
+
+    `counts_for` gives counts of a revision not below the one that it is given.
+    """
+
+    def __init__(self, counts_for: Callable[[int], KeyCounts]) -> None:
+        self._counts_for = counts_for
+        self._cached: OrderedDict[int, KeysAtRevision] = OrderedDict()
+
+    def at(self, revision: int) -> Callable[[apsw.Connection], KeysAtRevision]:
+        """How to get them in a native thread, with a connection."""
+        if cached := self._cached.get(revision):
+            return lambda _: cached
+        counts = self._counts_for(revision)
+        return lambda connection: self._cache(KeysAtRevision(connection, revision, counts))
+
+    def _cache(self, keys: KeysAtRevision) -> KeysAtRevision:
+        self._cached[keys.revision] = keys
+        if len(self._cached) > CACHED_REVISIONS:
+            self._cached.popitem(last=False)
+        return keys
 
 
-class Moment:
-    """The keys of some ranges at one revision, asked of one snapshot."""
+class AsOfView:
+    """The queries of `CurrentView`, answered as of `revision`."""
+
+    def __init__(
+        self, readers: ReaderPool, key_sets: KeySets, held: HeldRevisions, revision: int
+    ) -> None:
+        self._readers, self._key_sets, self._held = readers, key_sets, held
+        self.revision = revision
+
+    def get(self, key: str) -> Item | None:
+        """The key's item, None where it did not exist. Raises `Compacted`."""
+
+        def run(snapshot: "_Snapshot") -> Item | None:
+            if snapshot.compacted:
+                raise horizons.compacted_error(snapshot.compacted, self.revision)
+            return next(snapshot.items([key]), None)
+
+        return self._run(run, (key, key + "\0"), True)
+
+    def page(
+        self,
+        wanted: Filter,
+        sort: str = "key",
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        with_total: bool = True,
+    ) -> Page:
+        """As `CurrentView.page`; `compacted` of the page names what is left out."""
+        query = StateQuery(wanted, sort, after, offset, limit)
+
+        def run(snapshot: "_Snapshot") -> Page:
+            items, more = state_query.taken(_ordered(snapshot, query), query.limit)
+            total = _count(snapshot, query) if with_total else -1
+            following = query.cursor(items[-1]) if more else None
+            return Page(self.revision, total, items, following, snapshot.compacted)
+
+        return self._run_query(run, query)
+
+    def position(self, wanted: Filter, key: str) -> int | None:
+        """How many matching keys sort before `key`; None where that takes looking at every key."""
+        query = StateQuery.of(wanted)
+        if not query.is_indexed:
+            return None
+        low = query.pattern.low
+        return self._run_query(lambda snapshot: snapshot.count(low, max(low, key)), query)
+
+    def count(self, wanted: Filter) -> int:
+        """How many keys match, exactly."""
+        query = StateQuery.of(wanted)
+        return self._run_query(lambda snapshot: _count(snapshot, query), query)
+
+    def keys(self) -> int:
+        """How many keys there were, the app's own settings left out."""
+        return self.count(Filter())
+
+    def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+        """The next segments below `prefix`, in segment order, with exact numbers of keys."""
+        below = (prefix, after_prefix(prefix))
+
+        def run(snapshot: "_Snapshot") -> tree.Tree:
+            keys = _TreeKeys(snapshot, prefix)
+            children, following = tree.children(keys, prefix, after, limit)
+            total = snapshot.count(*below)
+            return tree.Tree(self.revision, total, children, following, snapshot.compacted)
+
+        return self._run(run, below, prefix.startswith(RESERVED))
+
+    def pages(self, match: str, limit: int = state_query.NEAR) -> tuple[int, Iterator[list[Item]]]:
+        """The revision, and all items that match, page by page.
+
+        The pages raise `Compacted` where retention has removed more since the first of them.
+        """
+        return self.revision, self._pages(match, limit)
+
+    def env_collision(self, match: str) -> list[str]:
+        """Two matching keys with the same name as environment variables, if there are any."""
+        keys: dict[str, str] = {}
+        for items in self.pages(match)[1]:
+            for item in items:
+                if (first := keys.setdefault(env_name(item.key), item.key)) != item.key:
+                    return [first, item.key]
+        return []
+
+    def _pages(self, match: str, limit: int) -> Iterator[list[Item]]:
+        with self._held.holding(self.revision):
+            page = self.page(Filter(match), limit=limit, with_total=False)
+            compacted = page.compacted
+            while page.next is not None:
+                if page.items:
+                    yield page.items
+                page = self.page(Filter(match), after=page.next, limit=limit, with_total=False)
+                if page.compacted != compacted:
+                    raise horizons.compacted_error(page.compacted, self.revision)
+            if page.items:
+                yield page.items
+
+    def _run_query(self, run: Callable[["_Snapshot"], Result], query: StateQuery) -> Result:
+        pattern = query.pattern
+        return self._run(run, (pattern.low, pattern.high), pattern.shows_reserved)
+
+    def _run(
+        self, run: Callable[["_Snapshot"], Result], within: Range, shows_reserved: bool
+    ) -> Result:
+        """Run in a native thread, on a snapshot of the keys `within`."""
+        keys_of = self._key_sets.at(self.revision)
+
+        def in_thread(connection: apsw.Connection) -> Result:
+            keys, all_horizons = keys_of(connection), read_horizons(connection)
+            ranges = horizons.complete_ranges(all_horizons, self.revision, *within)
+            if not shows_reserved:
+                ranges = horizons.without_reserved(ranges)
+            compacted = horizons.incomplete_prefixes(all_horizons, self.revision, *within)
+            return run(_Snapshot(connection, keys, ranges, compacted))
+
+        return self._readers.in_thread(in_thread)
+
+
+class _Snapshot:
+    """The keys of some ranges at one revision, read with one connection."""
 
     def __init__(
         self,
@@ -70,25 +204,21 @@ class Moment:
                 break
         return found
 
-    def chunks(self, low: str, high: str) -> Iterator[list[str]]:
-        """All of those in [low, high), in order and piece by piece."""
-        while keys := self.listed(low, high, CHUNK):
-            yield keys
-            low = keys[-1] + "\0"
-
-    def items(self, keys: list[str], question: StateQuery | None = None) -> Iterator[Item]:
-        """What those of `keys` that match were, in the same order."""
-        conditions, bound = search.of_key_and_value(question or ANY)
+    def items(self, keys: list[str], query: StateQuery | None = None) -> Iterator[Item]:
+        """The items of those of `keys` that match, in the same order."""
+        conditions, bound = state_query.key_and_value_conditions(query or _ANY)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
         sql = _ITEMS.format(where=" AND ".join(["TRUE", *conditions]))
         return (Item(*row) for row in self.connection.execute(sql, bound))
 
-    def matching(self, question: StateQuery, low: str) -> Iterator[Item]:
-        """Every item from `low` on that the question asks for, in key order."""
-        for keys in self.chunks(low, question.high):
-            yield from self.items(keys, question)
+    def matching(self, query: StateQuery, low: str) -> Iterator[Item]:
+        """Every item from `low` on that the query asks for, in key order."""
+        while keys := self.listed(low, query.high, CHUNK):
+            yield from self.items(keys, query)
+            low = keys[-1] + "\0"
 
-    def knows(self, key: str) -> bool:
+    def contains(self, key: str) -> bool:
+        """Whether the key lies in the ranges."""
         return any(low <= key < high for low, high in self.ranges)
 
     def _parts(self, low: str, high: str) -> Iterator[Range]:
@@ -97,171 +227,65 @@ class Moment:
                 yield max(low, start), min(high, end)
 
 
-class Past:
-    """`present` gives the counts of a revision not below the one that it is given."""
+class _TreeKeys:
+    """See `tree.SortedKeys`."""
 
-    def __init__(self, readers: Readers, present: Callable[[int], KeyCounts]) -> None:
-        self._readers = readers
-        self._present = present
-        self._known: OrderedDict[int, KeysAtRevision] = OrderedDict()
-
-    def item(self, key: str, at: int) -> tuple[Item | None, list[str]]:
-        """The item, None where there was no such key, and whose past is not kept so long."""
-
-        def ask(moment: Moment) -> tuple[Item | None, list[str]]:
-            return next(moment.items([key] if moment.ranges else []), None), moment.compacted
-
-        return self._ask(at, (key, key + "\0"), True, ask)
-
-    def page(self, question: StateQuery, at: int, with_total: bool) -> Page:
-        """As `ReadModel.page`."""
-
-        def ask(moment: Moment) -> Page:
-            items, more = _taken(_ordered(moment, question), question.limit)
-            total = _count(moment, question) if with_total else -1
-            following = question.cursor(items[-1]) if more else None
-            return Page(at, total, items, following, moment.compacted)
-
-        return self._about(question, at, ask)
-
-    def count(self, question: StateQuery, at: int) -> int:
-        return self._about(question, at, lambda moment: _count(moment, question))
-
-    def position(self, question: StateQuery, key: str, at: int) -> int:
-        """How many keys of the question's range sort before `key`."""
-        low = question.pattern.low
-        return self._about(question, at, lambda moment: moment.count(low, max(low, key)))
-
-    def tree(self, prefix: str, after: str | None, limit: int, at: int) -> tree.Tree:
-        """As `ReadModel.tree`."""
-        whole = (prefix, after_prefix(prefix))
-
-        def ask(moment: Moment) -> tree.Tree:
-            children, following = tree.children(_Keys(moment, prefix), prefix, after, limit)
-            return tree.Tree(at, moment.count(*whole), children, following, moment.compacted)
-
-        return self._ask(at, whole, prefix.startswith(RESERVED), ask)
-
-    def pages(self, match: str, at: int) -> Iterator[list[Item]]:
-        """Every item that matches, page by page, nothing held between.
-
-        Raises `Compacted` where retention has removed more since the first page.
-        """
-        after: str | None = None
-        compacted: Sequence[str] | None = None
-        while True:
-            question = StateQuery(Filter(match), "key", after, 0, search.NEAR)
-            page = self.page(question, at, with_total=False)
-            if compacted is not None and page.compacted != compacted:
-                raise horizons.compacted_error(page.compacted, at)
-            compacted = page.compacted
-            if page.items:
-                yield page.items
-            if page.next is None:
-                return
-            after = page.next
-
-    def _about(self, question: StateQuery, at: int, ask: Callable[[Moment], Result]) -> Result:
-        pattern = question.pattern
-        return self._ask(at, (pattern.low, pattern.high), pattern.shows_reserved, ask)
-
-    def _ask(
-        self, at: int, within: Range, shows_reserved: bool, ask: Callable[[Moment], Result]
-    ) -> Result:
-        known = self._known.get(at) or self._present(at)
-
-        def run(connection: apsw.Connection) -> Result:
-            keys = known
-            if isinstance(keys, KeyCounts):
-                keys = self._remember(KeysAtRevision(connection, at, keys))
-            kept = read_horizons(connection)
-            ranges = horizons.complete_ranges(kept, at, *within)
-            if not shows_reserved:
-                ranges = horizons.without_reserved(ranges)
-            return ask(
-                Moment(connection, keys, ranges, horizons.incomplete_prefixes(kept, at, *within))
-            )
-
-        return self._readers.in_thread(run)
-
-    def _remember(self, keys: KeysAtRevision) -> KeysAtRevision:
-        self._known[keys.revision] = keys
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return keys
-
-
-class _Keys:
-    """What the tree asks of a moment; see `tree.Keys`."""
-
-    def __init__(self, moment: Moment, prefix: str) -> None:
-        self._moment = moment
+    def __init__(self, snapshot: _Snapshot, prefix: str) -> None:
+        self._snapshot = snapshot
         self._prefix = prefix
 
     def first(self, low: str, high: str) -> str | None:
-        return next(iter(self._moment.listed(low, high, 1)), None)
+        return next(iter(self._snapshot.listed(low, high, 1)), None)
 
     def exists(self, key: str) -> bool:
-        return bool(self._moment.listed(key, key + "\0", 1))
+        return bool(self._snapshot.listed(key, key + "\0", 1))
 
-    def rank(self, key: str, near: tree.Known | None) -> int:
+    def rank(self, key: str, near: tree.KnownRank | None) -> int:
         known, rank = near if near and near[0] <= key else (self._prefix, 0)
-        return rank + self._moment.count(known, key)
+        return rank + self._snapshot.count(known, key)
 
 
-def _ordered(moment: Moment, question: StateQuery) -> Iterator[Item]:
-    """What the question asks for, in its order, from its position on."""
-    if question.sort == "changed":
-        return islice(_by_change(moment, question), question.offset, None)
-    if question.is_indexed:
-        keys = moment.listed(question.low, question.high, question.limit + 1, question.offset)
-        return moment.items(keys)
-    return islice(moment.matching(question, question.low), question.offset, None)
+def _ordered(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+    """The items that the query asks for, in its order, from its position on."""
+    if query.sort == "changed":
+        return islice(_by_change(snapshot, query), query.offset, None)
+    if query.is_indexed:
+        return snapshot.items(snapshot.listed(query.low, query.high, query.limit + 1, query.offset))
+    return islice(snapshot.matching(query, query.low), query.offset, None)
 
 
-def _taken(items: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
-    """As many as a page holds; is there more?"""
-    found: list[Item] = []
-    size = 0
-    for item in items:
-        if len(found) == limit or size >= PAGE_BYTES:
-            return found, True
-        found.append(item)
-        size += len(item.raw)
-    return found, False
+def _count(snapshot: _Snapshot, query: StateQuery) -> int:
+    if not (query.type or query.search or query.pattern.glob):
+        return snapshot.count(query.pattern.low, query.pattern.high)
+    return sum(1 for _ in snapshot.matching(query, query.pattern.low))
 
 
-def _count(moment: Moment, question: StateQuery) -> int:
-    if not (question.type or question.search or question.pattern.glob):
-        return moment.count(question.pattern.low, question.high)
-    return sum(1 for _ in moment.matching(question, question.pattern.low))
-
-
-def _by_change(moment: Moment, question: StateQuery) -> Iterator[Item]:
+def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     """Last change first."""
-    if moment.count(question.low, question.high) > SORTED:
-        return _walked_back(moment, question)
-    items = sorted(moment.matching(question, question.low), key=_place, reverse=True)
-    before = question.before
-    return (item for item in items if before is None or _place(item) < before)
+    if snapshot.count(query.low, query.high) > MAX_SORTED:
+        return _walked_backwards(snapshot, query)
+    items = sorted(snapshot.matching(query, query.low), key=_change_order, reverse=True)
+    before = query.before
+    return (item for item in items if before is None or _change_order(item) < before)
 
 
-def _walked_back(moment: Moment, question: StateQuery) -> Iterator[Item]:
-    conditions, bound = search.of_key_and_value(question)
-    at = moment.keys.revision
-    revision, key = question.before or (at, LAST)
-    bound |= {"low": question.low, "high": question.high, "at": at}
+def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+    conditions, bound = state_query.key_and_value_conditions(query)
+    at = snapshot.keys.revision
+    revision, key = query.before or (at, LAST)
+    bound |= {"low": query.low, "high": query.high, "at": at}
     bound |= {"revision": revision, "key": key}
     sql = _WALK.format(where=" AND ".join(["TRUE", *conditions]))
-    for row in moment.connection.execute(sql, bound):
-        if moment.knows(row[0]):
+    for row in snapshot.connection.execute(sql, bound):
+        if snapshot.contains(row[0]):
             yield Item(*row)
 
 
-def _place(item: Item) -> tuple[int, str]:
+def _change_order(item: Item) -> tuple[int, str]:
     return item.revision, item.key
 
 
+_ANY: Final = StateQuery.of(Filter())
 _ITEMS: Final = """
 SELECT s.key, s.value, s.revision, t.at, t.actor
 FROM json_each(:keys) asked

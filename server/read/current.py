@@ -1,116 +1,140 @@
-"""The keys as they are: counted in memory, found in the table of the state."""
+"""The state as it is now: keys are counted in memory, items are found in the table of the state."""
 
 from collections.abc import Iterator
 from typing import Final
 
 import apsw
 
-from signalbox.server.model.keys import LAST, RESERVED, RESERVED_END
-from signalbox.server.read.search import StateQuery
-from signalbox.server.read.tree import Known
-from signalbox.server.store import key_counts
-from signalbox.server.store.key_counts import KeyCounts
-from signalbox.server.store.key_index import CountRange, KeyIndex
+from signalbox.server.model.keys import LAST, RESERVED, RESERVED_END, after_prefix
+from signalbox.server.read import snapshot_pages, state_query, tree
+from signalbox.server.read.held_revisions import HeldRevisions
+from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
+from signalbox.server.read.tree import KnownRank
+from signalbox.server.store.key_index import KeyIndex
+from signalbox.server.store.projection import Projection
+from signalbox.server.store.reader_pool import ReaderPool
+from signalbox.server.store.state import key_counter
 
 
-class Present:
-    """Follows what the writer commits; every answer is of the last commit that was settled."""
+class CurrentView:
+    """The queries of `AsOfView`, answered from the last commit."""
 
-    def __init__(self, writer: apsw.Connection, revision: int) -> None:
-        self._writer = writer
-        self.revision = revision
-        self._index = KeyIndex(
-            key for (key,) in writer.execute("SELECT key FROM state ORDER BY key")
+    def __init__(self, readers: ReaderPool, projection: Projection, held: HeldRevisions) -> None:
+        self._readers, self._projection, self._held = readers, projection, held
+
+    @property
+    def revision(self) -> int:
+        """The last transaction's that queries see."""
+        return self._projection.revision
+
+    def get(self, key: str) -> Item | None:
+        """The key's item, None where it does not exist."""
+        with self._readers.snapshot() as connection:
+            return state_query.item(connection, key)
+
+    def page(
+        self,
+        wanted: Filter,
+        sort: str = "key",
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        with_total: bool = True,
+    ) -> Page:
+        """`limit` matching items behind the cursor `after`, or from `offset` on.
+
+        `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
+        cursor.
+        """
+        query = StateQuery(wanted, sort, after, offset, limit)
+        if not query.is_indexed:
+            return self._readers.in_thread(
+                lambda connection: state_query.scanned_page(connection, query, with_total)
+            )
+        with self._readers.snapshot() as connection:
+            total = self._count(connection, query, query.pattern.high) if with_total else -1
+            items, more = state_query.items(connection, query, *self._start(connection, query))
+        return Page(self.revision, total, items, query.cursor(items[-1]) if more else None)
+
+    def position(self, wanted: Filter, key: str) -> int | None:
+        """How many matching keys sort before `key`; None where that takes looking at every key."""
+        query = StateQuery.of(wanted)
+        if not query.is_indexed:
+            return None
+        with self._readers.snapshot() as connection:
+            return self._count(connection, query, max(query.pattern.low, key))
+
+    def count(self, wanted: Filter) -> int:
+        """How many keys match, exactly."""
+        query = StateQuery.of(wanted)
+        if not query.is_indexed:
+            return self._readers.in_thread(lambda connection: state_query.count(connection, query))
+        with self._readers.snapshot() as connection:
+            return self._count(connection, query, query.pattern.high)
+
+    def keys(self) -> int:
+        """How many keys there are, the app's own settings left out."""
+        return self.count(Filter())
+
+    def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+        """The next segments below `prefix`, in segment order, with exact numbers of keys."""
+        with self._readers.snapshot() as connection:
+            total = self._count_visible(connection, prefix, after_prefix(prefix))
+            keys = _TreeKeys(connection, self._projection.index, prefix)
+            children, following = tree.children(keys, prefix, after, limit)
+        return tree.Tree(self.revision, total, children, following)
+
+    def pages(
+        self, match: str, limit: int = snapshot_pages.PAGE_ITEMS
+    ) -> tuple[int, Iterator[list[Item]]]:
+        """The revision, and all matching items as they are at it, page by page."""
+        revision = self.revision
+        return revision, snapshot_pages.pages(self._readers, self._held, revision, match, limit)
+
+    def env_collision(self, match: str) -> list[str]:
+        """Two matching keys with the same name as environment variables, if there are any."""
+        query = StateQuery.of(Filter(match))
+        return self._readers.in_thread(
+            lambda connection: state_query.env_collision(connection, query)
         )
-        self._pending: tuple[int, list[str], list[str]] | None = None
-        self._kept = int(writer.execute("SELECT ifnull(max(revision), 0) FROM key_counts").get or 0)
-        self._keeps = self._kept
-        self._uncounted = key_counts.EVERY
 
-    # Written by the writer.
-
-    def announce(self, revision: int, added: list[str], removed: list[str]) -> None:
-        """What the open commit will make of the keys; every so often, keep how many lay where."""
-        if self._uncounted >= key_counts.EVERY and self.revision > self._kept:
-            key_counts.keep(self._writer, KeyCounts(self.revision, self._index))
-            self._keeps, self._uncounted = self.revision, 0
-        self._uncounted += len(added) + len(removed)
-        self._pending = (revision, sorted(added), sorted(removed))
-
-    def settle(self) -> None:
-        """The commit is there."""
-        if self._pending:
-            self.revision, added, removed = self._pending
-            self._pending, self._kept = None, self._keeps
-            self._index.change(added, removed)
-
-    def balance(self) -> None:
-        self._index.balance(self._list_keys)
-
-    def abandon(self) -> None:
-        """The commit failed: forget what it would have changed."""
-        self._pending, self._keeps = None, self._kept
-
-    # Asked by queries.
-
-    def counted(self, revision: int) -> KeyCounts:
-        """How many keys lie where, at a revision not below this one; empty where that is kept."""
-        if revision <= self._kept and self._kept:
-            return KeyCounts(self.revision, KeyIndex(()))
-        return KeyCounts(self.revision, self._index.copy(self._index.buckets))
-
-    def visible(self, connection: apsw.Connection, low: str, high: str) -> int:
-        """How many keys lie in [low, high), the app's own left out unless asked for."""
-        count = counter(connection)
-        hidden_low, hidden_high = max(low, RESERVED), min(high, RESERVED_END)
-        hidden = (
-            self._index.count(hidden_low, hidden_high, count) if hidden_low < hidden_high else 0
-        )
-        if low.startswith(RESERVED):
-            hidden = 0
-        return self._index.count(low, high, count) - hidden
-
-    def count(self, connection: apsw.Connection, question: StateQuery, high: str) -> int:
-        """How many keys of the question's range sort before `high`."""
-        pattern = question.pattern
+    def _count(self, connection: apsw.Connection, query: StateQuery, high: str) -> int:
+        """How many keys of the query's range sort before `high`."""
+        pattern = query.pattern
         if pattern.shows_reserved:
-            return self._index.count(pattern.low, high, counter(connection))
-        return self.visible(connection, pattern.low, high)
+            return self._projection.index.count(pattern.low, high, key_counter(connection))
+        return self._count_visible(connection, pattern.low, high)
 
-    def start(self, connection: apsw.Connection, question: StateQuery) -> tuple[str, int]:
+    def _count_visible(self, connection: apsw.Connection, low: str, high: str) -> int:
+        """How many keys lie in [low, high), the app's own left out unless all of them are."""
+        index, counter = self._projection.index, key_counter(connection)
+        hidden_low, hidden_high = max(low, RESERVED), min(high, RESERVED_END)
+        hidden = 0
+        if hidden_low < hidden_high and not low.startswith(RESERVED):
+            hidden = index.count(hidden_low, hidden_high, counter)
+        return index.count(low, high, counter) - hidden
+
+    def _start(self, connection: apsw.Connection, query: StateQuery) -> tuple[str, int]:
         """Where SQL begins to read: a key, and how many matches to skip from there."""
-        if not question.offset or question.sort != "key":
-            return question.low, question.offset
-        count = counter(connection)
-        rank = self._index.rank(question.low, count) + question.offset
-        crosses_hidden = not question.pattern.shows_reserved and question.low <= RESERVED
-        if crosses_hidden and rank >= self._index.rank(RESERVED, count):
-            rank += self._index.count(RESERVED, RESERVED_END, count)
-        first, skip = self._index.at(rank)
-        found = connection.execute(
-            "SELECT key FROM state WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", (first, skip)
-        ).get
-        return found or LAST, 0
-
-    def keys(self, connection: apsw.Connection, prefix: str) -> "KeysNow":
-        """The keys below `prefix`, as a tree is made of them."""
-        return KeysNow(connection, self._index, prefix)
-
-    def _list_keys(self, low: str, high: str) -> Iterator[str]:
-        for (key,) in self._writer.execute(
-            "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key", (low, high)
-        ):
-            yield key
+        if not query.offset or query.sort != "key":
+            return query.low, query.offset
+        index, counter = self._projection.index, key_counter(connection)
+        rank = index.rank(query.low, counter) + query.offset
+        crosses_hidden = not query.pattern.shows_reserved and query.low <= RESERVED
+        if crosses_hidden and rank >= index.rank(RESERVED, counter):
+            rank += index.count(RESERVED, RESERVED_END, counter)
+        first, skip = index.at(rank)
+        return connection.execute(_NTH, (first, skip)).get or LAST, 0
 
 
-class KeysNow:
-    """See `tree.Keys`. Ranks are those among the keys that are visible below the prefix."""
+class _TreeKeys:
+    """See `tree.SortedKeys`. Ranks are those among the keys that are visible below the prefix."""
 
     def __init__(self, connection: apsw.Connection, index: KeyIndex, prefix: str) -> None:
         self._connection, self._index = connection, index
-        self._count = counter(connection)
+        self._counter = key_counter(connection)
         hides = not prefix.startswith(RESERVED)
-        self._hidden = index.count(RESERVED, RESERVED_END, self._count) if hides else 0
+        self._hidden = index.count(RESERVED, RESERVED_END, self._counter) if hides else 0
 
     def first(self, low: str, high: str) -> str | None:
         found: str | None = self._connection.execute(_FIRST, (low, high)).get
@@ -119,22 +143,13 @@ class KeysNow:
     def exists(self, key: str) -> bool:
         return self.first(key, key + "\0") is not None
 
-    def rank(self, key: str, near: Known | None) -> int:
-        known = (near[0], near[1] + self._before(near[0])) if near else None
-        return self._index.rank(key, self._count, known) - self._before(key)
+    def rank(self, key: str, near: KnownRank | None) -> int:
+        known = (near[0], near[1] + self._hidden_before(near[0])) if near else None
+        return self._index.rank(key, self._counter, known) - self._hidden_before(key)
 
-    def _before(self, key: str) -> int:
+    def _hidden_before(self, key: str) -> int:
         return self._hidden if key >= RESERVED_END else 0
 
 
-def counter(connection: apsw.Connection) -> CountRange:
-    """Counts keys by looking at them."""
-
-    def count(low: str, high: str) -> int:
-        return int(connection.execute(_COUNT, (low, high)).get)
-
-    return count
-
-
 _FIRST: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1"
-_COUNT: Final = "SELECT count(*) FROM state WHERE key >= ? AND key < ?"
+_NTH: Final = "SELECT key FROM state WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?"

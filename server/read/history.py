@@ -11,6 +11,7 @@ import msgspec
 from signalbox.server.model import horizons, values
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import Pattern, compile_pattern, is_key
+from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
 
 CHUNK: Final = 5_000
@@ -142,7 +143,9 @@ def values_at(
         yield from connection.execute(_VALUES, {"keys": asked, "at": revision})
 
 
-def neighbour(connection: apsw.Connection, revision: int, forwards: bool, match: str) -> int | None:
+def adjacent_revision(
+    connection: apsw.Connection, revision: int, forwards: bool, match: str
+) -> int | None:
     """The next or previous revision that changed a matching key."""
     order = _LATER if forwards else _EARLIER
     if is_key(match):
@@ -155,11 +158,12 @@ def neighbour(connection: apsw.Connection, revision: int, forwards: bool, match:
     return None
 
 
-def moment(connection: apsw.Connection, text: str, newest: int, name: str) -> int:
+def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
     """The revision that a text names: a number, or an ISO 8601 time (local without a zone).
 
-    Raises `Invalid`.
+    `name` is the parameter that the text is the value of. Raises `Invalid`.
     """
+    newest = log.last_revision(connection)
     if text.isascii() and text.isdigit():
         if len(text) > 18 or int(text) > newest:
             raise Invalid(
@@ -212,8 +216,10 @@ def actors(connection: apsw.Connection, prefix: str) -> list[str]:
     return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
 
 
-def ticks(connection: apsw.Connection, start: int, end: int, count: int) -> list[int]:
-    """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
+def transactions_per_interval(
+    connection: apsw.Connection, start: int, end: int, count: int
+) -> list[int]:
+    """How many transactions fall into each of `count` equal intervals of [start, end) ms."""
     width = (end - start) / count
     cuts = [revision_at(connection, int(start + width * n) - 1) for n in range(count + 1)]
     return [later - earlier for earlier, later in pairwise(cuts)]

@@ -1,121 +1,104 @@
-"""What the read model answers about the event log: history, differences, what was when."""
+"""Queries of the event log: a key's history, differences, and which revision was when."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, TypeVar
-
-import apsw
+from typing import Final
 
 from signalbox.server.model import reversal
+from signalbox.server.model.events import Transaction
 from signalbox.server.model.horizons import Horizon
 from signalbox.server.read import history
 from signalbox.server.read.history import Diff, History
 from signalbox.server.read.reversal_log import SqlReversalLog
+from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.reader_pool import ReaderPool
 
-Result = TypeVar("Result")
-
-REMEMBERED: Final = 32
-"""Pairs of revisions of which it stays known how many keys differ."""
+CACHED_DIFFS: Final = 32
+"""Pairs of revisions whose number of differing keys is remembered."""
 
 
-class LogQueries(ABC):
-    """A part of `ReadModel`, which lends its connections."""
+class LogQueries:
+    """Each query reads one snapshot; those that may take long run in a native thread."""
 
-    def __init__(self) -> None:
-        self._differences = lru_cache(REMEMBERED)(self._count_differences)
-
-    @property
-    @abstractmethod
-    def revision(self) -> int:
-        """The last transaction's that queries see."""
-
-    @abstractmethod
-    def snapshot(self) -> AbstractContextManager[apsw.Connection]:
-        """One consistent view. Do not wait inside."""
-
-    @abstractmethod
-    def in_thread(self, question: Callable[[apsw.Connection], Result]) -> Result:
-        """Answer in a native thread."""
+    def __init__(self, readers: ReaderPool) -> None:
+        self._readers = readers
+        self._differences = lru_cache(CACHED_DIFFS)(self._count_differences)
 
     def history(self, key: str, before: int | None = None, limit: int = 100) -> History:
-        """What the key was, newest first, below revision `before`."""
-        return self.in_thread(lambda connection: history.history(connection, key, before, limit))
+        """The versions of a key, newest first, below revision `before`."""
+        return self._readers.in_thread(
+            lambda connection: history.history(connection, key, before, limit)
+        )
 
     def diff(
         self, since: int, until: int, match: str = "**", after: str | None = None, limit: int = 100
     ) -> Diff:
         """What differs between two revisions, in either direction, in key order."""
-        page = self.in_thread(
+        page = self._readers.in_thread(
             lambda connection: history.diff(connection, since, until, match, after, limit)
         )
         total, unknown = self._differences(since, until, match, tuple(self.horizons()))
         return page._replace(total=total, compacted=unknown)
 
-    def neighbour(self, revision: int, forwards: bool, match: str = "**") -> int | None:
-        """The next or previous revision that changed a matching key."""
-        return self.in_thread(
-            lambda connection: history.neighbour(connection, revision, forwards, match)
-        )
+    def transactions(self, after: int, limit: int) -> list[Transaction]:
+        """At most `limit` transactions above revision `after`, as streams resume with."""
+        with self._readers.snapshot() as connection:
+            return log.read(connection, after, limit)
 
-    def undone(self, revisions: Iterable[int]) -> set[int]:
-        """Those of the transactions that are reversed now."""
-        with self.snapshot() as connection:
-            book = SqlReversalLog(connection)
-            return {one for one in revisions if reversal.is_reversed(book, one)}
+    def checksums(self, first: int, last: int) -> dict[int, int]:
+        """As `log.checksums`."""
+        with self._readers.snapshot() as connection:
+            return log.checksums(connection, first, last)
 
-    def moment(self, text: str, name: str = "at") -> int:
-        """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`."""
-        with self.snapshot() as connection:
-            return history.moment(connection, text, self.revision, name)
+    def reversed_among(self, revisions: Iterable[int]) -> set[int]:
+        """Those of the transactions that are undone now."""
+        with self._readers.snapshot() as connection:
+            reversal_log = SqlReversalLog(connection)
+            return {one for one in revisions if reversal.is_reversed(reversal_log, one)}
+
+    def parse_revision(self, text: str, name: str = "at") -> int:
+        """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`.
+
+        `name` is the parameter that the text is the value of.
+        """
+        with self._readers.snapshot() as connection:
+            return history.parse_revision(connection, text, name)
 
     def revision_at(self, at: int) -> int:
         """The last revision not later than a time in ms."""
-        with self.snapshot() as connection:
+        with self._readers.snapshot() as connection:
             return history.revision_at(connection, at)
 
     def time_of(self, revision: int) -> int:
         """When a revision was made, in ms; 0 before the first."""
-        with self.snapshot() as connection:
+        with self._readers.snapshot() as connection:
             return history.time_of(connection, revision)
 
     def first_time(self) -> int:
         """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
-        with self.snapshot() as connection:
+        with self._readers.snapshot() as connection:
             return history.first_time(connection)
 
     def actors(self, prefix: str) -> list[str]:
-        """Whose names begin with `prefix`, up to a dot, who wrote last first."""
-        with self.snapshot() as connection:
+        """Actors whose names begin with `prefix`, up to a dot, the last one to write first."""
+        with self._readers.snapshot() as connection:
             return history.actors(connection, prefix)
 
-    def ticks(self, start: int, end: int, count: int) -> list[int]:
-        """How many transactions fall into each of `count` equal stretches of [start, end) ms."""
-        with self.snapshot() as connection:
-            return history.ticks(connection, start, end, count)
-
-    def free_bytes(self) -> int:
-        """What was removed and later writes will use again."""
-        with self.snapshot() as connection:
-            return int(connection.execute(_FREE).get)
+    def transactions_per_interval(self, start: int, end: int, count: int) -> list[int]:
+        """How many transactions fall into each of `count` equal intervals of [start, end) ms."""
+        with self._readers.snapshot() as connection:
+            return history.transactions_per_interval(connection, start, end, count)
 
     def horizons(self) -> list[Horizon]:
-        """From which moment on which keys' past is whole."""
-        with self.snapshot() as connection:
+        """The retention horizons: the oldest complete revision of each prefix."""
+        with self._readers.snapshot() as connection:
             return read_horizons(connection)
 
     def _count_differences(
         self, since: int, until: int, match: str, _: tuple[Horizon, ...]
     ) -> tuple[int, list[str]]:
-        """What was counted for one page is true for the next, until more of the past is removed."""
-        return self.in_thread(
+        """A count stays true until retention changes the horizons, which are part of its key."""
+        return self._readers.in_thread(
             lambda connection: history.count_differences(connection, since, until, match)
         )
-
-
-_FREE: Final = """
-SELECT free.freelist_count * size.page_size
-FROM pragma_freelist_count() free, pragma_page_size() size
-"""

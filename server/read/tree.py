@@ -5,11 +5,11 @@ from typing import NamedTuple, Protocol
 
 from signalbox.server.model.keys import RESERVED, after_prefix
 
-Known = tuple[str, int]
+KnownRank = tuple[str, int]
 """A key and its rank."""
 
 
-class Keys(Protocol):
+class SortedKeys(Protocol):
     """The sorted keys that a tree is made of."""
 
     def first(self, low: str, high: str) -> str | None:
@@ -17,7 +17,7 @@ class Keys(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def rank(self, key: str, near: Known | None) -> int:
+    def rank(self, key: str, near: KnownRank | None) -> int:
         """How many visible keys sort before `key`; a rank nearby, not behind, may help."""
 
 
@@ -43,9 +43,9 @@ class Tree(NamedTuple):
 class _Ranks:
     """Remembers the last rank: where one child ends, the next mostly begins."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: SortedKeys) -> None:
         self._keys = keys
-        self._last: Known | None = None
+        self._last: KnownRank | None = None
 
     def of(self, key: str) -> int:
         if self._last is None or self._last[0] != key:
@@ -59,7 +59,7 @@ class _Ranks:
 
 
 def children(
-    keys: Keys, prefix: str, after: str | None, limit: int
+    keys: SortedKeys, prefix: str, after: str | None, limit: int
 ) -> tuple[list[Child], str | None]:
     """At most `limit` children behind segment `after`, in the byte order of their segments.
 
@@ -93,7 +93,7 @@ def _shorter(segment: str) -> list[str]:
     return [segment[:end] for end, letter in enumerate(segment) if letter < "." and end] + [segment]
 
 
-def _child(keys: Keys, ranks: _Ranks, prefix: str, segment: str, first: str) -> Child | None:
+def _child(keys: SortedKeys, ranks: _Ranks, prefix: str, segment: str, first: str) -> Child | None:
     """`first` is the first key that has not been passed."""
     key, below = prefix + segment, prefix + segment + "."
     itself = key == first or (not first.startswith(below) and keys.exists(key))

@@ -57,7 +57,7 @@ class ComputerSource:
             self._switched.set()
 
     def _setting(self) -> ComputerSetting:
-        item = self._readmodel.get(COMPUTER)
+        item = self._readmodel.current.get(COMPUTER)
         if item is None:
             return ComputerSetting()
         setting = msgspec.json.decode(item.raw, type=ComputerSetting)
@@ -100,7 +100,7 @@ class ComputerSource:
 
     def _keep_short(self) -> None:
         """Readings are many: unless somebody has said otherwise, two days of them are kept."""
-        if not self._has_retention and self._readmodel.get(KEPT) is None:
+        if not self._has_retention and self._readmodel.current.get(KEPT) is None:
             self._submit([Set(key=KEPT, value={"max_age": "2d"}, expect="absent")])
         self._has_retention = True
 

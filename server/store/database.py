@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import apsw
 
-from signalbox.server.model.checksums import of_row
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
 from signalbox.server.store import ballast, lost_store, store_file
 from signalbox.server.store.file_watch import OpenFiles
 from signalbox.server.store.read_only import not_opened
 from signalbox.server.store.schema import checksum_sql, migrate
+from signalbox.server.store.sql_functions import register_functions
 
 HOST: Final = 15
 """Characters of a computer's name that are part of a node's."""
@@ -262,8 +262,7 @@ class Database:
         except apsw.Error as error:
             raise not_opened(self._called, self.path, error) from error
         connection.set_busy_timeout(PATIENTLY)
-        connection.create_scalar_function("regexp", _matches, 2, deterministic=True)
-        connection.create_scalar_function("row_checksum", of_row, deterministic=True)
+        register_functions(connection)
         return connection
 
 
@@ -286,11 +285,6 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _matches(*arguments: Any) -> bool:
-    regex, text = arguments
-    return re.fullmatch(regex, text) is not None
 
 
 def checkpoint_every(pages: int, connection: apsw.Connection) -> None:

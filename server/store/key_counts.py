@@ -5,11 +5,13 @@ every so many changes, corrected by the keys that came and went between.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import apsw
 
+from signalbox.server.store import state
 from signalbox.server.store.key_index import CountRange, KeyIndex
 
 EVERY: Final = 1_000
@@ -34,16 +36,16 @@ def keep(connection: apsw.Connection, counted: KeyCounts) -> None:
     )
 
 
+def last_stored(connection: apsw.Connection) -> int:
+    """The newest revision of which counts are stored; 0 where there is none."""
+    return int(connection.execute("SELECT ifnull(max(revision), 0) FROM key_counts").get)
+
+
 def carry_counts_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
     """Carry counts of revision `after` on to `last`, whose state is there, and keep them."""
-
-    def listed(low: str, high: str) -> Iterator[str]:
-        for (key,) in connection.execute(_LISTED, (low, high)):
-            yield key
-
     came, went = _told_apart(connection.execute(_LOGGED, (after, last)))
     keys.change(came, went)
-    keys.balance(listed)
+    keys.balance(partial(state.keys, connection))
     keep(connection, KeyCounts(last, keys))
 
 
@@ -134,7 +136,6 @@ _KEPT: Final = """
 SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision <= ?
 ORDER BY revision LIMIT 1
 """
-_LISTED: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
 _LOGGED: Final = """
 SELECT c.key, c.value IS NULL FROM changes c
 WHERE c.revision > ? AND c.revision <= ? AND (c.value IS NULL) <> ifnull((

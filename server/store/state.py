@@ -7,7 +7,8 @@ import apsw
 import msgspec
 
 from signalbox.server.model.events import Entry
-from signalbox.server.model.keys import after_prefix
+from signalbox.server.model.keys import LAST, after_prefix
+from signalbox.server.store.key_index import CountRange
 
 
 def entry(connection: apsw.Connection, key: str) -> Entry | None:
@@ -26,6 +27,21 @@ def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, En
 def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
     """Those of many keys that exist."""
     return {key for (key,) in connection.execute(_EXISTING, _asked(keys))}
+
+
+def keys(connection: apsw.Connection, low: str = "", high: str = LAST) -> Iterator[str]:
+    """The keys in [low, high), in order."""
+    for (key,) in connection.execute(_KEYS, (low, high)):
+        yield key
+
+
+def key_counter(connection: apsw.Connection) -> CountRange:
+    """A function that counts the keys in [low, high) by looking at them."""
+
+    def count(low: str, high: str) -> int:
+        return int(connection.execute(_COUNT, (low, high)).get)
+
+    return count
 
 
 def _asked(keys: Sequence[str]) -> tuple[str, str, str]:
@@ -47,6 +63,8 @@ def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool
         connection.execute(statement, {"after": after, "last": last})
 
 
+_KEYS: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
+_COUNT: Final = "SELECT count(*) FROM state WHERE key >= ? AND key < ?"
 _ENTRY: Final = "SELECT value, revision FROM state WHERE key = ?"
 _BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?"
 _AMONG: Final = """

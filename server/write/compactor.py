@@ -113,7 +113,7 @@ class Compactor:
         self._writer.run_between_commits(lambda connection: last_use.confirm(connection, now))
 
     def _plans(self, now: float) -> list[Plan]:
-        moment, held = int(now * 1000), self._readmodel.held()
+        moment, held = int(now * 1000), self._readmodel.held.lowest()
         return self._readmodel.in_thread(
             lambda connection: retention.plans(connection, moment, held)
         )

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from signalbox.server.model import reversal
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.decide import (
     Changes,
@@ -20,10 +21,11 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Change, Entry, Transaction, check_bytes
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.reversal import KeyEffect
-from signalbox.server.read.read_model import ReadModel
+from signalbox.server.model.reversal import KeyEffect, Reversal
+from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.runtime.error_messages import NOTICED, reason
 from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.store.projection import Projection
 
 SCAN_SLICE: Final = 500
 """Keys visited before other greenlets get a turn."""
@@ -32,14 +34,14 @@ SCAN_SLICE: Final = 500
 class _Base:
     """The state before a group, as the read model has it; remembers what it was asked."""
 
-    def __init__(self, readmodel: ReadModel) -> None:
-        self._readmodel = readmodel
-        self.revision = readmodel.revision
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self.revision = projection.revision
         self.known: dict[str, Entry | None] = {}
 
     def get(self, key: str) -> Entry | None:
         if key not in self.known:
-            self.known[key] = self._readmodel.entry(key)
+            self.known[key] = self._projection.entry(key)
         return self.known[key]
 
     def look_up(self, keys: Collection[str]) -> None:
@@ -48,28 +50,28 @@ class _Base:
         for start in range(0, len(ordered), SCAN_SLICE):
             asked = ordered[start : start + SCAN_SLICE]
             self.known |= dict.fromkeys(asked)
-            self.known |= self._readmodel.entries_of(asked)
+            self.known |= self._projection.entries_of(asked)
             yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
-        for count, (key, entry) in enumerate(self._readmodel.entries(prefix), start=1):
+        for count, (key, entry) in enumerate(self._projection.entries(prefix), start=1):
             self.known[key] = entry
             yield key, entry
             if count % SCAN_SLICE == 0:
                 yield_to_hub()
 
     def count(self, prefix: str) -> int:
-        return self._readmodel.below(prefix)
+        return self._projection.count(prefix)
 
 
 class GroupCommit:
     """Attempts decided one after another, each against the effects of those before it."""
 
-    def __init__(self, readmodel: ReadModel, at: int, max_bytes: int | None = None) -> None:
+    def __init__(self, projection: Projection, at: int, max_bytes: int | None = None) -> None:
         """`max_bytes` is the engine's limit for one encoded transaction, if it has any."""
-        self._readmodel = readmodel
+        self._projection = projection
         self._max_bytes = max_bytes
-        self._base = _Base(readmodel)
+        self._base = _Base(projection)
         self._layer = Overlay(self._base)
         self._at = at
         self._ids: dict[str, Outcome] = {}
@@ -89,7 +91,7 @@ class GroupCommit:
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
             if isinstance(error, NOTICED):
-                error = self._readmodel.unreadable(error)
+                error = self._projection.unreadable(error)
             outcome = Outcome(
                 kept,
                 self._at,
@@ -138,20 +140,20 @@ class GroupCommit:
         ]
 
     def _alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
-        group = GroupCommit(self._readmodel, self._at, self._max_bytes)
+        group = GroupCommit(self._projection, self._at, self._max_bytes)
         group.add(attempt)
         outcome = group.outcomes[0]
         return self._refused(decided, error) if outcome.needs_commit else outcome
 
     def _refused(self, decided: Outcome, error: SignalboxError) -> Outcome:
-        revision = self._readmodel.revision
+        revision = self._projection.revision
         return Outcome(decided.attempt, self._at, revision, error=error)
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
         """What the same command was answered before. Raises `IdReused` for another command."""
         if not attempt.has_sender_id:
             return None
-        found = self._earlier(attempt.id) or self._readmodel.first_outcome(attempt.id)
+        found = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)
         if found is None:
             return None
         fingerprint, answer = found
@@ -173,9 +175,7 @@ class GroupCommit:
             self._base.look_up(attempt.preload_keys)
             changes = attempt.decide(self._layer)
         elif isinstance(attempt.command, HistoryCommand):
-            found = self._readmodel.reversal(
-                attempt.command, attempt.actor, attempt.effects, attempt.dry_run
-            )
+            found = self._reverse(attempt, attempt.command)
             self._effects = found.effects
             if found.conflict:
                 raise found.conflict
@@ -189,6 +189,18 @@ class GroupCommit:
             # What was undone is settled, also where it left nothing to change.
             self._accept(attempt, changes, of)
         return len(changes)
+
+    def _reverse(self, attempt: Attempt, command: HistoryCommand) -> Reversal:
+        """What the last commit makes of an undo, redo or restore."""
+        return self._projection.in_thread(
+            lambda connection: reversal.decide(
+                SqlReversalLog(connection),
+                command,
+                attempt.actor,
+                attempt.effects,
+                attempt.dry_run,
+            )
+        )
 
     def _accept(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
         transaction = Transaction(

@@ -23,8 +23,8 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome, of_transaction
-from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.scheduling import wait_until_idle
+from signalbox.server.store.projection import Projection
 from signalbox.server.write.group_commit import GroupCommit, as_refusal
 from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
 
@@ -43,13 +43,13 @@ class Writer:
     def __init__(
         self,
         engine: Engine,
-        readmodel: ReadModel,
+        projection: Projection,
         feed: Feed,
         clock: Callable[[], float],
         last_at: int = 0,
     ) -> None:
         self._engine = engine
-        self._readmodel = readmodel
+        self._projection = projection
         self._feed = feed
         self._clock = clock
         self._last_at = last_at
@@ -64,7 +64,7 @@ class Writer:
     @property
     def revision(self) -> int:
         """The last transaction's."""
-        return self._readmodel.revision
+        return self._projection.revision
 
     def submit(self, attempt: Attempt) -> Outcome:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
@@ -89,12 +89,12 @@ class Writer:
 
     def fingerprint(self, identity: str) -> bytes | None:
         """What the command with this id said, where its outcome is remembered."""
-        found = self._readmodel.committed_outcome(identity)
+        found = self._projection.committed_outcome(identity)
         return found[0] if found else None
 
     def reject(self, waiting: PendingAttempt, error: SignalboxError) -> None:
         """Settle an attempt that is never decided; streams are told all the same."""
-        outcome = Outcome(waiting.attempt, self._now(), self._readmodel.revision, error=error)
+        outcome = Outcome(waiting.attempt, self._now(), self._projection.revision, error=error)
         self._tell((), (outcome,), (waiting,))
 
     def run_between_commits(self, job: Callable[[apsw.Connection], None]) -> None:
@@ -104,7 +104,7 @@ class Writer:
         """
         self._do_between(
             lambda: self._engine.append(
-                (), self.revision, lambda: self._readmodel.maintain(job), takes_long=True
+                (), self.revision, lambda: self._projection.maintain(job), takes_long=True
             )
         )
 
@@ -138,7 +138,7 @@ class Writer:
 
     def _write(self) -> None:
         self._is_deciding = True
-        group = GroupCommit(self._readmodel, self._now(), self._engine.max_bytes)
+        group = GroupCommit(self._projection, self._now(), self._engine.max_bytes)
         waiting: list[PendingAttempt] = []
         while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             if group.transactions and isinstance(self._queue[0].attempt.command, HistoryCommand):
@@ -167,7 +167,7 @@ class Writer:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - whoever waits is told
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             done.set_exception(error)
         else:
             done.set(None)
@@ -186,8 +186,8 @@ class Writer:
 
     def _write_down(self, transactions: Sequence[Transaction], append: Append) -> None:
         """What is decided already: make it durable and tell of it."""
-        append(transactions, self.revision, lambda: self._readmodel.absorb(transactions))
-        self._readmodel.committed()
+        append(transactions, self.revision, lambda: self._projection.apply_foreign(transactions))
+        self._projection.committed()
         self._last_at = max(self._last_at, transactions[-1].at)
         self._feed.publish(transactions, [of_transaction(one) for one in transactions])
 
@@ -196,7 +196,7 @@ class Writer:
         try:
             self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
-            self._readmodel.abandoned()
+            self._projection.rolled_back()
             self._failed(group, waiting, error)
         else:
             self._tell(group.transactions, group.outcomes, waiting)
@@ -227,7 +227,7 @@ class Writer:
     def _finish_apart(self, waiting: list[PendingAttempt]) -> None:
         """Each alone, so that the one which cannot be written does not spoil it for the others."""
         for one in waiting:
-            group = GroupCommit(self._readmodel, self._now(), self._engine.max_bytes)
+            group = GroupCommit(self._projection, self._now(), self._engine.max_bytes)
             group.add(one.attempt)
             self._finish(group, [one])
 
@@ -239,9 +239,9 @@ class Writer:
         self._engine.append(
             group.transactions,
             group.expected,
-            lambda: self._readmodel.apply(group.transactions, kept, added, removed),
+            lambda: self._projection.apply(group.transactions, kept, added, removed),
         )
-        self._readmodel.committed()
+        self._projection.committed()
 
     def _now(self) -> int:
         self._last_at = max(self._last_at, int(self._clock() * 1000))

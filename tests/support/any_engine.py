@@ -27,7 +27,7 @@ class NodeStore(Store):
         self.log.connect(LogMetadata(self.readmodel.store))
         self.writer = self.node = NodeWriter(
             ReplicatedEngine(self.log, SqliteEngine(self.database), lambda: None),
-            self.readmodel,
+            self.projection,
             self.feed,
             self.clock,
             last_time(self.database.writer),

@@ -13,6 +13,7 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store.database import Database
 from signalbox.server.store.log import last_time
+from signalbox.server.store.projection import Projection
 from signalbox.server.write.writer import Writer
 
 
@@ -33,11 +34,12 @@ class Store:
     def __init__(self, path: Path | None = None, clock: Callable[[], float] | None = None) -> None:
         self.database = Database(path)
         self.engine: Engine = SqliteEngine(self.database)
-        self.readmodel = ReadModel(self.database)
+        self.projection = Projection(self.database)
+        self.readmodel = ReadModel(self.database, self.projection)
         self.clock = clock or Ticks()
         self.feed = Feed(self.clock)
         self.writer = Writer(
-            self.engine, self.readmodel, self.feed, self.clock, last_time(self.database.writer)
+            self.engine, self.projection, self.feed, self.clock, last_time(self.database.writer)
         )
 
     def run(self, **command: Any) -> Outcome:
@@ -63,6 +65,7 @@ class Store:
     def close(self) -> None:
         self.writer.close()
         self.readmodel.close()
+        self.projection.close()
         self.database.close()
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from signalbox.server.read.search import Filter
+from signalbox.server.read.state_query import Filter
 from support.local_store import Store
 
 State = dict[str, Any]
@@ -54,7 +54,7 @@ def visible(state: State) -> State:
 def state_of(store: Store, at: int | None = None) -> State:
     """Everything at a revision, the app's own keys included."""
     pages = [
-        store.readmodel.page(Filter(match), limit=1000, at=at) for match in ("**", "_signalbox.**")
+        store.readmodel.at(at).page(Filter(match), limit=1000) for match in ("**", "_signalbox.**")
     ]
     return {item.key: json.loads(item.raw) for page in pages for item in page.items}
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import chain
 from typing import Final
 from urllib.parse import quote
@@ -15,20 +14,21 @@ import msgspec
 from signalbox.server.formats.csv_rows import guarded
 from signalbox.server.formats.env import written
 from signalbox.server.http.api import history_export
-from signalbox.server.http.api.queries import given_to, left_out, revision_behind
+from signalbox.server.http.api.queries import (
+    given_to,
+    left_out,
+    requested_revision,
+    revision_behind,
+)
 from signalbox.server.http.wire.responses import HEADERS
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Conflict, Invalid
-from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.keys import compile_pattern, env_name
 from signalbox.server.model.times import iso
 from signalbox.server.model.values import type_of
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import (
-    Filter,
+from signalbox.server.read.state_query import (
     Item,
-    StateQuery,
-    env_collision,
-    variable,
 )
 
 _IN_HEADER: Final = "/:@=*"
@@ -46,8 +46,8 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     given = given_to("/queries/export")
     match, name = given.get("match", "**"), given.get("format", "ndjson")
     pattern = compile_pattern(match)
-    at = readmodel.moment(given["at"]) if "at" in given else None
-    revision = readmodel.revision if at is None else at
+    view = readmodel.at(requested_revision(readmodel, given))
+    revision = view.revision
     media_type, encode = FORMATS[name]
     if given.get("history") == "1":
         if name != "ndjson":
@@ -58,11 +58,13 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     elif "after" in given:
         raise Invalid("The parameter after is allowed with history=1 only.")
     else:
-        pages = partial(_pages, readmodel, match, at, revision)
         if name == "env":
-            _refuse_collision(readmodel, match, pages if at is not None else None)
-        needed, body = revision, encode(pages())
-    unknown = horizons.incomplete_prefixes(readmodel.horizons(), needed, pattern.low, pattern.high)
+            _refuse_collision(view.env_collision(match))
+        revision, pages = view.pages(match)
+        needed, body = revision, encode(pages)
+    unknown = horizons.incomplete_prefixes(
+        readmodel.log.horizons(), needed, pattern.low, pattern.high
+    )
     left_out(given, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
@@ -76,12 +78,6 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
 def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
     """The same with its first piece there: what cannot be read at all is refused as elsewhere."""
     return chain((next(body, b""),), body)
-
-
-def _pages(readmodel: ReadModel, match: str, at: int | None, revision: int) -> Iterator[list[Item]]:
-    if at is not None:
-        return readmodel.pages_at(match, at)
-    return readmodel.snapshot_pages(revision, match)
 
 
 def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
@@ -122,31 +118,14 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
 
 def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
     for items in pages:
-        yield "".join(f"{variable(item.key)}={written(item.raw)}\n" for item in items).encode()
+        yield "".join(f"{env_name(item.key)}={written(item.raw)}\n" for item in items).encode()
 
 
-def _refuse_collision(
-    readmodel: ReadModel, match: str, pages: Callable[[], Iterator[list[Item]]] | None
-) -> None:
-    """`pages` are those of the past; what is there now can be asked of SQL."""
-    if pages is not None:
-        keys = _collision(pages())
-    else:
-        question = StateQuery(Filter(match), "key", None, 0, 0)
-        keys = readmodel.in_thread(lambda connection: env_collision(connection, question))
+def _refuse_collision(keys: list[str]) -> None:
     if keys:
         raise Conflict(
-            f"{' and '.join(keys)} have one name as variables, {variable(keys[0])}.", keys=keys
+            f"{' and '.join(keys)} have one name as variables, {env_name(keys[0])}.", keys=keys
         )
-
-
-def _collision(pages: Iterator[list[Item]]) -> list[str]:
-    named: dict[str, str] = {}
-    for items in pages:
-        for item in items:
-            if (first := named.setdefault(variable(item.key), item.key)) != item.key:
-                return [first, item.key]
-    return []
 
 
 def _raw(item: Item) -> msgspec.Raw:

@@ -21,14 +21,14 @@ def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None)
 
     None matches everything, also the app's own keys.
     """
-    with readmodel.holding(behind):
+    with readmodel.held.holding(behind):
         yield from _lines(readmodel, behind, last, pattern)
 
 
 def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
-    while found := readmodel.transactions(after, TRANSACTIONS):
+    while found := readmodel.log.transactions(after, TRANSACTIONS):
         after = found[-1].revision
-        checksums = readmodel.checksums(found[0].revision, after)
+        checksums = readmodel.log.checksums(found[0].revision, after)
         wanted = (one for one in found if one.revision <= last)
         if piece := b"".join(_line(one, pattern, checksums.get(one.revision)) for one in wanted):
             yield piece

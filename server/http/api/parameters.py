@@ -8,7 +8,7 @@ from signalbox.server.formats.text import ENCODINGS
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
 from signalbox.server.model.values import TYPES
-from signalbox.server.read.search import MAX_SEARCH, SORTS
+from signalbox.server.read.state_query import MAX_SEARCH, SORTS
 
 MAX_PARAMETERS: Final = 50
 MAX_LIMIT: Final = 1_000

@@ -14,9 +14,11 @@ from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
 from signalbox.server.model.times import iso
+from signalbox.server.read.as_of import AsOfView
+from signalbox.server.read.current import CurrentView
 from signalbox.server.read.history import Difference, Version
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import Filter, Item
+from signalbox.server.read.state_query import Filter, Item
 from signalbox.server.read.tree import Child
 
 
@@ -44,7 +46,7 @@ class _Queries:
     def one(self, key: str) -> bottle.HTTPResponse:
         given = given_to("/queries/state/{key}")
         check_key(key)
-        item = self._readmodel.get(key, self._at(given))
+        item = self._view(given).get(key)
         if item is None:
             raise NotFound(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
@@ -54,12 +56,11 @@ class _Queries:
 
     def state(self) -> bottle.HTTPResponse:
         given = given_to("/queries/state")
-        page = self._readmodel.page(
+        page = self._view(given).page(
             Filter(given.get("match", "**"), given.get("type"), given.get("search")),
             given.get("sort", "key"),
             given.get("after"),
             limit=limit(given),
-            at=self._at(given),
         )
         items = [shown(item) for item in page.items]
         compacted = left_out(given, page.compacted, page.revision)
@@ -69,7 +70,7 @@ class _Queries:
         given = given_to("/queries/tree")
         if prefix := given.get("prefix", ""):
             check_prefix(prefix)
-        found = self._readmodel.tree(prefix, given.get("after"), limit(given), self._at(given))
+        found = self._view(given).tree(prefix, given.get("after"), limit(given))
         children = [_child(child) for child in found.children]
         compacted = left_out(given, found.compacted, found.revision)
         return json_answer(
@@ -79,7 +80,7 @@ class _Queries:
     def history(self, key: str) -> bottle.HTTPResponse:
         given = given_to("/queries/history/{key}")
         check_key(key)
-        found = self._readmodel.history(
+        found = self._readmodel.log.history(
             key, revision_behind(given.get("before"), "before"), limit(given)
         )
         compacted = left_out(given, found.compacted, 0)
@@ -90,11 +91,11 @@ class _Queries:
         given = given_to("/queries/diff")
         if "from" not in given:
             raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
-        since = self._readmodel.moment(given["from"], "from")
+        since = self._readmodel.log.parse_revision(given["from"], "from")
         until = self._readmodel.revision
         if "to" in given:
-            until = self._readmodel.moment(given["to"], "to")
-        found = self._readmodel.diff(
+            until = self._readmodel.log.parse_revision(given["to"], "to")
+        found = self._readmodel.log.diff(
             since, until, given.get("match", "**"), given.get("after"), limit(given)
         )
         compacted = left_out(given, found.compacted, min(since, until))
@@ -124,8 +125,8 @@ class _Queries:
         given_to("/queries/status")
         return json_answer(self._status())
 
-    def _at(self, given: Parameters) -> int | None:
-        return self._readmodel.moment(given["at"]) if "at" in given else None
+    def _view(self, given: Parameters) -> CurrentView | AsOfView:
+        return self._readmodel.at(requested_revision(self._readmodel, given))
 
     def metrics(self) -> str:
         given_to("/queries/metrics")
@@ -135,6 +136,11 @@ class _Queries:
 def given_to(route: str) -> Parameters:
     """The parameters of the request that bottle is answering."""
     return parameters(bottle.request.environ, route)
+
+
+def requested_revision(readmodel: ReadModel, given: Parameters) -> int | None:
+    """The revision that the parameter at names; None where it is not given. Raises `Invalid`."""
+    return readmodel.log.parse_revision(given["at"]) if "at" in given else None
 
 
 def left_out(

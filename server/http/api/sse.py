@@ -9,7 +9,7 @@ from signalbox.server.http.api import schemas
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.keys import Pattern
 from signalbox.server.model.times import iso
-from signalbox.server.read.search import Item
+from signalbox.server.read.state_query import Item
 
 
 def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:

@@ -167,7 +167,7 @@ class Streams:
 
     def _whole_since(self, pattern: Pattern) -> int:
         """The revision behind which no change of a matching key has been removed."""
-        kept = self._readmodel.horizons()
+        kept = self._readmodel.log.horizons()
         return horizons.complete_since(kept, pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
@@ -199,7 +199,7 @@ class Streams:
         if stream.position is None:
             stream.position = self._send_snapshot(stream)
         while stream.position < self._readmodel.revision and not stream.gone:
-            transactions = self._readmodel.transactions(stream.position, LOG_TRANSACTIONS)
+            transactions = self._readmodel.log.transactions(stream.position, LOG_TRANSACTIONS)
             if stream.position < (oldest := self._whole_since(stream.pattern)):
                 # Asked after reading: what was read before that was still whole.
                 send_all(stream.sock, sse.reset("compacted", oldest))
@@ -211,9 +211,9 @@ class Streams:
             stream.position = transactions[-1].revision
 
     def _send_snapshot(self, stream: Stream) -> int:
-        revision = self._readmodel.revision
+        revision, pages = self._readmodel.current.pages(stream.pattern.text)
         is_empty = True
-        for items in self._readmodel.snapshot_pages(revision, stream.pattern.text):
+        for items in pages:
             send_all(stream.sock, sse.snapshot(revision, items))
             is_empty = False
             if stream.gone:

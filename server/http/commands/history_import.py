@@ -46,7 +46,7 @@ class Recording:
         self._told = 0.0
         self._piece: list[tuple[int, Transaction]] = []
         self._ids = set[str]()
-        self._comparison = Comparison(writer.revision, readmodel.transactions, writer.max_bytes)
+        self._comparison = Comparison(writer.revision, readmodel.log.transactions, writer.max_bytes)
         self.failure: SignalboxError | None = None
         self.counts = nothing_yet(writer.revision)
 

@@ -41,7 +41,7 @@ class Comparison:
 
     def _compare(self, since: int, until: int) -> None:
         ask, started = self._ask, monotonic()
-        self._found = self._readmodel.diff(
+        self._found = self._readmodel.log.diff(
             since, until, self._match(), ask.behind or None, ask.differences
         )
         self._rows = [
@@ -59,7 +59,7 @@ class Comparison:
     def _moments(self) -> tuple[views.Moment, views.Moment]:
         newest = self._readmodel.revision
         since, until = min(self._ask.since, newest), min(self._ask.until, newest)
-        at = self._readmodel.time_of
+        at = self._readmodel.log.time_of
         if until < 0:
             return views.Moment(since, at(since)), views.Moment(newest, at(newest), True)
         return views.Moment(since, at(since)), views.Moment(until, at(until))

@@ -37,7 +37,7 @@ class Inspector:
 
     def _history(self, now: int) -> Look:
         ask, revision = self._ask, self._revision()
-        read_for = (revision, self._readmodel.horizons())
+        read_for = (revision, self._readmodel.log.horizons())
         if read_for != self._read_for:
             self._read()
             self._read_for = read_for
@@ -57,7 +57,7 @@ class Inspector:
 
     def _revision(self) -> int:
         """The key's, 0 where it does not exist; what is past does not change."""
-        item = self._readmodel.get(self._ask.key) if self._ask.at is None else None
+        item = self._readmodel.current.get(self._ask.key) if self._ask.at is None else None
         return item.revision if item else 0
 
     def _read(self) -> None:
@@ -65,7 +65,7 @@ class Inspector:
         bounds = [] if ask.at is None else [ask.at + 1]
         bounds += [ask.before] if ask.before else []
         # One more than is listed: what the oldest one has changed.
-        found = self._readmodel.history(ask.key, min(bounds, default=None), ask.versions + 1)
+        found = self._readmodel.log.history(ask.key, min(bounds, default=None), ask.versions + 1)
         known = {version.revision: version for version in self._versions}
         self._versions = [
             known.get(later.revision) or _version(later, earlier.raw)
@@ -80,7 +80,7 @@ class Inspector:
         ask, readmodel = self._ask, self._readmodel
         is_past = ask.at is not None
         revision = readmodel.revision if ask.at is None else ask.at
-        made = readmodel.time_of(revision)
+        made = readmodel.log.time_of(revision)
         until = made if is_past else max(now, made)
         wanted = Wanted(ask.key, ask.span, until, revision)
         known = self._charts.known(wanted, is_past)

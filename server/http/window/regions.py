@@ -18,7 +18,7 @@ from signalbox.server.model.app_settings import COMPUTER
 from signalbox.server.model.errors import Compacted
 from signalbox.server.read.charts import Charts
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import Filter, Item, StateQuery
+from signalbox.server.read.state_query import Filter, Item, StateQuery
 from signalbox.server.sources import computer
 from signalbox.ui import views
 
@@ -40,6 +40,7 @@ class Regions:
         charts: Charts,
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
+        self._view = readmodel.at(ask.at)
         self._timeline = Timeline(ask, readmodel)
         self._trends = charts.live if ask.at is None else charts.past
         self._inspector = Inspector(ask, readmodel, charts)
@@ -83,7 +84,7 @@ class Regions:
 
     def setting(self, key: str, default: Any) -> Any:
         """The value of one of the app's own keys."""
-        item = self._readmodel.get(key)
+        item = self._readmodel.current.get(key)
         return values.decode(item.raw.encode()) if item else default
 
     def _rows(self, now: int) -> Look:
@@ -116,14 +117,12 @@ class Regions:
         ask = self._ask
         position = None
         if ask.find and ask.sort == "key":
-            position = self._readmodel.position(self._filter, ask.find, ask.at)
+            position = self._view.position(self._filter, ask.find)
         return ask.start if position is None else max(0, position - ask.rows // 2)
 
     def _page(self, start: int, with_total: bool) -> list[Item]:
         ask = self._ask
-        found = self._readmodel.page(
-            self._filter, ask.sort, None, start, ask.rows, with_total=with_total, at=ask.at
-        )
+        found = self._view.page(self._filter, ask.sort, None, start, ask.rows, with_total)
         self._total = found.total
         self._lost = views.lost(found.compacted)
         return found.items
@@ -141,7 +140,7 @@ class Regions:
             actor, ask.only or None, before, ask.attempts, without
         )
         has_more = more is not None and ask.attempts < MOST_ATTEMPTS
-        undone = self._readmodel.undone(
+        undone = self._readmodel.log.reversed_among(
             record["revision"] for record in attempts if record.get("changed")
         )
         html = views.activity(
@@ -156,8 +155,8 @@ class Regions:
         return html, {}, True
 
     def _sources(self, _now: int) -> Look:
-        item = self._readmodel.get(COMPUTER)
-        keys = self._readmodel.count(Filter("computer.**"))
+        item = self._readmodel.current.get(COMPUTER)
+        keys = self._readmodel.current.count(Filter("computer.**"))
         revision = item.revision if item else 0
         html = views.sources(
             self._computer(),
@@ -171,7 +170,7 @@ class Regions:
     def _about(self, now: int) -> Look:
         ask = self._ask
         item = self._item()
-        keys = 0 if ask.key else self._readmodel.count(Filter(f"{ask.prefix}**"), ask.at)
+        keys = 0 if ask.key else self._view.count(Filter(f"{ask.prefix}**"))
         html = views.about(
             item,
             key=ask.key,
@@ -190,18 +189,18 @@ class Regions:
     def _item(self) -> Item | None:
         """The chosen key as it is shown; of what is not kept so long nothing is."""
         try:
-            return self._readmodel.get(self._ask.key, self._ask.at) if self._ask.key else None
+            return self._view.get(self._ask.key) if self._ask.key else None
         except Compacted:
             return None
 
     def _tree(self, _now: int) -> Look:
         branches = list(self._branches("", 1, dict(self._ask.open)))
-        total = self._readmodel.keys(self._ask.at)
+        total = self._view.keys()
         return views.tree(branches, total=total, selected=self._ask.prefix), {}, True
 
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
         most = listed.get(prefix, BRANCHES)
-        found = self._readmodel.tree(prefix, None, most, self._ask.at)
+        found = self._view.tree(prefix, None, most)
         for child in found.children:
             below = child.prefix or ""
             is_open = below in listed and bool(below)
@@ -215,7 +214,7 @@ class Regions:
     def _nav(self, _now: int) -> Look:
         rejected, _ = self._readmodel.attempts(None, "rejected", None, MOST_NEWS)
         signals = {
-            "_keys": self._readmodel.keys(),
+            "_keys": self._readmodel.current.keys(),
             "_rejected": [record["at"] for record in rejected],
             "_sources": "1 on" if self._computer()["enabled"] else "",
             "_node": self._node(),
@@ -226,8 +225,8 @@ class Regions:
         ask, engine = self._ask, self._engine()
         html = views.foot(
             engine=engine,
-            revision=self._readmodel.revision if ask.at is None else ask.at,
-            keys=self._readmodel.keys(ask.at),
+            revision=self._view.revision,
+            keys=self._view.keys(),
             rate=None if ask.is_past else self._feed.rate(),
         )
         shared = engine["log"]

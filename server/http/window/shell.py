@@ -120,7 +120,7 @@ class Shell:
             data_dir=str(self._data_dir),
             encodings=ENCODINGS,
             regions=self._regions(),
-            has_keys=self._readmodel.keys() > 0,
+            has_keys=self._readmodel.current.keys() > 0,
         )
 
     def _node(self) -> str:
@@ -186,7 +186,7 @@ def _signals(text: str | None) -> dict[str, Any]:
 
 
 def _theme(readmodel: ReadModel) -> str:
-    item = readmodel.get("_signalbox.theme")
+    item = readmodel.current.get("_signalbox.theme")
     return str(values.decode(item.raw.encode())) if item else "system"
 
 

@@ -25,12 +25,12 @@ class Timeline:
 
     def look(self, now: int) -> Look:
         start, end = self._covered(now)
-        ticks = self._readmodel.ticks(start, end, TICKS)
+        ticks = self._readmodel.log.transactions_per_interval(start, end, TICKS)
         return views.ticks(ticks, start=start, end=end), {}, True
 
     def _covered(self, now: int) -> tuple[int, int]:
         """From when to when: to the end of a tick, so that it need not move all the time."""
-        first = self._readmodel.first_time() or now
+        first = self._readmodel.log.first_time() or now
         span = max(SHORTEST, min(now - first, STRETCHES.get(self._ask.stretch, now)))
         tick = max(TICK, span // TICKS)
         end = (now // tick + 1) * tick
@@ -43,10 +43,10 @@ class Timeline:
         key = ask.key if is_key(ask.key) else NO_KEY
         with self._readmodel.snapshot() as connection:
             return [
-                history.neighbour(connection, at, False, "**"),
-                history.neighbour(connection, at, True, "**"),
-                history.neighbour(connection, at + (ask.at is None), False, key),
-                history.neighbour(connection, at, True, key),
+                history.adjacent_revision(connection, at, False, "**"),
+                history.adjacent_revision(connection, at, True, "**"),
+                history.adjacent_revision(connection, at + (ask.at is None), False, key),
+                history.adjacent_revision(connection, at, True, key),
             ]
 
     def facts(self, now: int) -> dict[str, Any]:
@@ -60,4 +60,4 @@ class Timeline:
     @property
     def at(self) -> int:
         """When the revision that is shown was made, in ms."""
-        return self._readmodel.time_of(self._ask.at or 0)
+        return self._readmodel.log.time_of(self._ask.at or 0)

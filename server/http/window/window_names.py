@@ -42,7 +42,7 @@ class WindowNames:
         `before` is the page that was loaded in the same tab before, empty where none was.
         """
         suffix = f"@{node}" if node else ""
-        wrote_last = self._readmodel.actors("window.") if self._closed else []
+        wrote_last = self._readmodel.log.actors("window.") if self._closed else []
         actor = self._actor_of(before) or next(
             (one for one in wrote_last if one in self._closed and _suffix(one) == suffix), None
         )

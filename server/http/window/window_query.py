@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from signalbox.server.model.errors import quoted
 from signalbox.server.model.keys import is_pattern
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.search import Filter
+from signalbox.server.read.state_query import Filter
 
 MOST_ATTEMPTS: Final = 1_000
 MOST_VERSIONS: Final = 500
@@ -76,7 +76,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
         """With the revision that is to be shown as `at`, None for now."""
         newest, at, pinned = readmodel.revision, self.at, -1
         if self.moment:
-            at = readmodel.revision_at(self.moment)
+            at = readmodel.log.revision_at(self.moment)
         elif not self.is_past:
             if self.hold:
                 pinned = self.pinned if 0 <= self.pinned <= newest else newest

@@ -1,0 +1,26 @@
+"""Revisions that are being read page by page, which retention must leave as they are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from signalbox.server.model.horizons import LAST_REVISION
+
+
+class HeldRevisions:
+    """Those that somebody is reading at the moment."""
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+
+    @contextmanager
+    def holding(self, revision: int) -> Iterator[None]:
+        """Keep retention from removing what this revision needs."""
+        self._held.append(revision)
+        try:
+            yield
+        finally:
+            self._held.remove(revision)
+
+    def lowest(self) -> int:
+        """The lowest revision that is held; `LAST_REVISION` where none is."""
+        return min(self._held, default=LAST_REVISION)

@@ -1,0 +1,267 @@
+"""A query of the state (filter, order and position) and the SQL that answers it now."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.keys import (
+    RESERVED,
+    RESERVED_END,
+    Pattern,
+    compile_pattern,
+    is_key,
+)
+from signalbox.server.model.values import TYPES
+from signalbox.server.store import log
+
+_REVISION: Final = re.compile(r"[0-9]{1,18}")
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Characters of values after which a page ends, however many items it may have."""
+MAX_SEARCH: Final = 10_000
+"""Characters; SQLite takes five times as many bytes, in which some stand twice."""
+SORTS: Final = ("key", "changed")
+NEAR: Final = 1_000
+"""Keys or changes that may be skipped while the whole server waits; more take a thread."""
+
+
+class Item(NamedTuple):
+    """A key with its value as compact JSON text; `at` in ms since 1970 UTC."""
+
+    key: str
+    raw: str
+    revision: int
+    at: int
+    actor: str
+
+
+class Page(NamedTuple):
+    """`total` counts every match, -1 where not asked for; `next` continues behind `items`.
+
+    `compacted` are prefixes of keys that are left out: retention has removed what they were.
+    """
+
+    revision: int
+    total: int
+    items: list[Item]
+    next: str | None
+    compacted: Sequence[str] = ()
+
+
+class Filter(NamedTuple):
+    """`type` is a JSON type's name, `search` a text in key or value, whatever its case.
+
+    It is searched for in the content of a string and in the compact JSON of any other value. Case
+    is folded as Unicode does: "strasse" finds "Straße".
+    """
+
+    match: str = "**"
+    type: str | None = None
+    search: str | None = None
+
+
+class StateQuery:
+    """A filter with its order and position, checked. Raises `Invalid`."""
+
+    def __init__(
+        self, wanted: Filter, sort: str, after: str | None, offset: int, limit: int
+    ) -> None:
+        if sort not in SORTS:
+            raise Invalid(f"The field sort is {quoted(sort)}; allowed are {' and '.join(SORTS)}.")
+        if wanted.type is not None and wanted.type not in TYPES:
+            raise Invalid(
+                f"The field type is {quoted(wanted.type)}; allowed are {', '.join(TYPES)}."
+            )
+        if (length := len(wanted.search or "")) > MAX_SEARCH:
+            raise Invalid(
+                f"The field search has {length} characters; at most {MAX_SEARCH} are allowed.",
+                limit=MAX_SEARCH,
+            )
+        self.pattern: Pattern = compile_pattern(wanted.match)
+        self.type, self.search = wanted.type, wanted.search or None
+        self.sort, self.offset, self.limit = sort, offset, limit
+        self.low, self.high = self.pattern.low, self.pattern.high
+        self.before: tuple[int, str] | None = None
+        if after is not None:
+            self._continue_after(after)
+
+    @classmethod
+    def of(cls, wanted: Filter) -> "StateQuery":
+        """The query of all matching keys, in their order."""
+        return cls(wanted, "key", None, 0, 0)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether one range of an index is the answer, so that no other key is looked at."""
+        if self.type or self.search or not self.pattern.is_range:
+            return False
+        return self.sort == "key" or (self.pattern.text == "**" and self.offset <= NEAR)
+
+    @property
+    def is_first_page(self) -> bool:
+        """Whether the page begins with the first match."""
+        return not self.offset and self.before is None and self.low == self.pattern.low
+
+    def cursor(self, last: Item) -> str:
+        """Where to continue behind `last`."""
+        return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
+
+    def _continue_after(self, after: str) -> None:
+        if self.sort == "key":
+            self.low = max(self.low, after + "\0")
+            return
+        revision, _, key = after.partition(":")
+        if not _REVISION.fullmatch(revision) or not is_key(key):
+            raise Invalid(
+                f"The field after is {quoted(after)}; "
+                "sorted by change it is the next of an earlier page."
+            )
+        self.before = (int(revision), key)
+
+
+def item(connection: apsw.Connection, key: str) -> Item | None:
+    """The item of one key."""
+    for row in connection.execute(_ITEM, (key,)):
+        return Item(*row)
+    return None
+
+
+def items(
+    connection: apsw.Connection, query: StateQuery, low: str, skip: int
+) -> tuple[list[Item], bool]:
+    """A page of items from `low` on, without the first `skip`, and whether there are more."""
+    where, bound = _conditions(query, low)
+    bound |= {"limit": query.limit + 1, "skip": skip}
+    rows = connection.execute(_ORDERED[query.sort].format(where=where), bound)
+    return taken((Item(*row) for row in rows), query.limit)
+
+
+def taken(found: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
+    """As many items as one page holds, and whether there are more.
+
+    At most `limit`, and none after the one that reaches `PAGE_BYTES`.
+    """
+    page: list[Item] = []
+    size = 0
+    for one in found:
+        if len(page) == limit or size >= PAGE_BYTES:
+            return page, True
+        page.append(one)
+        size += len(one.raw)
+    return page, False
+
+
+def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: bool) -> Page:
+    """The page of a query that is not indexed, with its exact total."""
+    found, more = items(connection, query, query.low, query.offset)
+    total = -1
+    if with_total:
+        has_all = query.is_first_page and not more
+        total = len(found) if has_all else count(connection, query)
+    following = query.cursor(found[-1]) if more else None
+    return Page(log.last_revision(connection), total, found, following)
+
+
+def count(connection: apsw.Connection, query: StateQuery) -> int:
+    """How many keys match, wherever the page begins."""
+    where, bound = _conditions(query, query.pattern.low, paged=False)
+    return int(connection.execute(_COUNT.format(where=where), bound).get)
+
+
+def env_collision(connection: apsw.Connection, query: StateQuery) -> list[str]:
+    """Two matching keys with the same name as environment variables, if there are any."""
+    where, bound = _conditions(query, query.low)
+    for pair in connection.execute(_COLLISION.format(where=where), bound):
+        return list(pair)
+    return []
+
+
+def _conditions(query: StateQuery, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
+    pattern = query.pattern
+    where = ["s.key >= :low AND s.key < :high"]
+    bound: dict[str, Any] = {"low": low, "high": query.high}
+    if not pattern.shows_reserved and pattern.low <= RESERVED and pattern.high > RESERVED:
+        where.append(f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')")
+    texts, values = key_and_value_conditions(query)
+    if paged and query.before:
+        where.append("(s.revision, s.key) < (:before_revision, :before_key)")
+        bound |= {"before_revision": query.before[0], "before_key": query.before[1]}
+    return " AND ".join([*where, *texts]), bound | values
+
+
+def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, Any]]:
+    """Conditions on `s.key` and `s.value` besides the range of keys, and their parameters."""
+    pattern, where, bound = query.pattern, list[str](), dict[str, Any]()
+    if pattern.glob:
+        where.append("s.key GLOB :glob")
+        bound["glob"] = pattern.glob
+        if pattern.dots is not None:
+            where.append("length(s.key) - length(replace(s.key, '.', '')) = :dots")
+            bound["dots"] = pattern.dots
+        else:
+            where.append("regexp(:regex, s.key)")
+            bound["regex"] = pattern.regex.pattern
+    if query.type:
+        where.append(f"instr('{TYPES[query.type]}', substr(s.value, 1, 1)) > 0")
+    if query.search:
+        condition, texts = _search_condition(query.search)
+        where.append(condition)
+        bound |= texts
+    return where, bound
+
+
+def _search_condition(text: str) -> tuple[str, dict[str, str]]:
+    """A condition that key or value contains `text`, and its parameters.
+
+    Rows in ASCII without escapes are compared by LIKE, which finds what folding the case would find
+    and is several times faster.
+    """
+    folded = text.casefold()
+    key = unicodedata.normalize("NFC", text).casefold()  # whichever form was typed
+    bound = {"folded": folded, "key": key, "like": f"%{_escaped_for_like(folded)}%"}
+    in_key = in_value = "0"
+    if folded.isascii() and folded.isprintable():
+        in_key, in_value = (f"s.{column} LIKE :like ESCAPE '!'" for column in ("key", "value"))
+        if '"' in folded or "\\" in folded:
+            in_value += " AND substr(s.value, 1, 1) <> '\"'"
+    return (
+        f"(CASE WHEN {_NOT_ASCII_KEY} THEN key_contains(:key, s.key) ELSE {in_key} END OR "
+        f"CASE WHEN {_NOT_PLAIN_VALUE} THEN value_contains(:folded, s.value) ELSE {in_value} END)"
+    ), bound
+
+
+_NOT_ASCII_KEY: Final = "octet_length(s.key) <> length(s.key)"
+_NOT_PLAIN_VALUE: Final = "(octet_length(s.value) <> length(s.value) OR s.value GLOB '\"*\\*')"
+"""Not in ASCII, or a string with an escape."""
+
+
+def _escaped_for_like(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+_ITEM: Final = """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s LEFT JOIN transactions t ON t.revision = s.revision WHERE s.key = ?
+"""
+_ORDERED: Final = {
+    "key": """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s LEFT JOIN transactions t ON t.revision = s.revision
+WHERE {where} ORDER BY s.key LIMIT :limit OFFSET :skip
+""",
+    # Left alone, SQLite would walk the keys and sort them.
+    "changed": """
+SELECT s.key, s.value, s.revision, t.at, t.actor
+FROM state s INDEXED BY state_by_revision LEFT JOIN transactions t ON t.revision = s.revision
+WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
+""",
+}
+_COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
+_COLLISION: Final = """
+SELECT min(key), max(key) FROM (
+    SELECT s.key, env_name(s.key) AS name FROM state s WHERE {where}
+) GROUP BY name HAVING count(*) > 1 LIMIT 1
+"""

@@ -1,0 +1,159 @@
+"""The projection: the tables and counts that the writer keeps in step with the event log.
+
+The writer changes it within the commit that appends to the log, and decides commands against it;
+what queries ask is in `server/read/`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import apsw
+
+from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.events import Entry, Transaction, net_keys
+from signalbox.server.model.keys import after_prefix
+from signalbox.server.model.outcomes import Outcome
+from signalbox.server.store import attempts, key_counts, log, state
+from signalbox.server.store.database import Database
+from signalbox.server.store.key_counts import KeyCounts
+from signalbox.server.store.key_index import KeyIndex
+from signalbox.server.store.reader_pool import ReaderPool
+
+Result = TypeVar("Result")
+
+
+class Projection:
+    """`revision` and `index` (how many keys lie where) are those of the last visible commit."""
+
+    def __init__(self, database: Database) -> None:
+        """Raises `UnknownVersion` where a newer Signalbox has written to the log."""
+        self._writer = database.writer
+        # Apart from the connections of queries: while the writer waits, nothing can be written.
+        self._readers = ReaderPool(database, threads=1)
+        log.check_newest(self._writer)
+        self.revision = log.last_revision(self._writer)
+        self.index = KeyIndex(state.keys(self._writer))
+        self._uncommitted: tuple[int, list[str], list[str]] | None = None
+        self._counted = key_counts.last_stored(self._writer)
+        self._counted_next = self._counted
+        self._changed_keys = key_counts.EVERY
+
+    # Within an open commit.
+
+    def apply(
+        self,
+        transactions: Sequence[Transaction],
+        outcomes: Sequence[Outcome],
+        added: list[str],
+        removed: list[str],
+    ) -> None:
+        """Write what `transactions` make of the state, and `outcomes` that the log does not hold.
+
+        `added` and `removed` are the keys that exist only after, and only before all of them.
+        """
+        if transactions:
+            last = transactions[-1].revision
+            has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
+            state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
+            self._store_counts_if_due(len(added) + len(removed))
+            self._uncommitted = (last, sorted(added), sorted(removed))
+        attempts.keep(self._writer, outcomes)
+
+    def apply_foreign(self, transactions: Sequence[Transaction]) -> None:
+        """As `apply`, for transactions of another log, as they are."""
+        added, removed = net_keys(transactions, lambda keys: state.existing(self._writer, keys))
+        self.apply(transactions, (), added, removed)
+
+    def maintain(self, job: Callable[[apsw.Connection], None]) -> None:
+        """Run `job` on the writer's connection."""
+        job(self._writer)
+
+    def resolve_unknown(self, outcomes: Sequence[Outcome]) -> None:
+        """Replace stored unknown outcomes by what is known now."""
+        attempts.settle(self._writer, outcomes)
+
+    # When it has ended.
+
+    def committed(self) -> None:
+        """Make the commit, which is on disk, visible to queries."""
+        self._make_visible()
+        self.index.balance(lambda low, high: state.keys(self._writer, low, high))
+
+    def rolled_back(self) -> None:
+        """Forget what the failed commit would have changed."""
+        self._uncommitted, self._counted_next = None, self._counted
+
+    def observe(self, revision: int) -> None:
+        """A snapshot has this revision: the commit may be on disk before `committed` is called."""
+        if revision != self.revision:
+            self._make_visible()
+
+    # What commands are decided against, on the writer's own connection.
+
+    def entry(self, key: str) -> Entry | None:
+        """The value and revision of a key."""
+        return state.entry(self._writer, key)
+
+    def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those of many keys that exist."""
+        return state.entries_of(self._writer, keys)
+
+    def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`, in key order."""
+        return state.entries(self._writer, prefix)
+
+    def count(self, prefix: str) -> int:
+        """How many keys begin with `prefix`."""
+        counter = state.key_counter(self._writer)
+        return self.index.count(prefix, after_prefix(prefix), counter)
+
+    def transactions(self, after: int, limit: int) -> list[Transaction]:
+        """At most `limit` transactions above revision `after`."""
+        return log.read(self._writer, after, limit)
+
+    def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """The fingerprint and first answer of a command id that is remembered."""
+        return attempts.find(self._writer, identity)
+
+    def unknown_outcomes(self) -> list[Outcome]:
+        """Stored outcomes of attempts of which it is unknown whether they were appended."""
+        return attempts.unknown_outcomes(self._writer)
+
+    # Of the last commit, also while the writer's connection is in another one.
+
+    def committed_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """As `first_outcome`, for callers other than the writer."""
+        with self._readers.snapshot() as connection:
+            return attempts.find(connection, identity)
+
+    def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
+        """Run the writer's own long query in a native thread, which queries do not use."""
+        return self._readers.in_thread(query)
+
+    def unreadable(self, error: Exception) -> Unavailable:
+        """As `OpenFiles.unreadable`."""
+        return self._readers.unreadable(error)
+
+    def counts_for(self, revision: int) -> KeyCounts:
+        """How many keys lie where now, to be counted back to `revision`.
+
+        Empty where counts are stored of `revision` or later: then nobody needs these.
+        """
+        if 0 < self._counted >= revision:
+            return KeyCounts(self.revision, KeyIndex(()))
+        return KeyCounts(self.revision, self.index.copy(self.index.buckets))
+
+    def close(self) -> None:
+        self._readers.close()
+
+    def _store_counts_if_due(self, changed_keys: int) -> None:
+        if self._changed_keys >= key_counts.EVERY and self.revision > self._counted:
+            key_counts.keep(self._writer, KeyCounts(self.revision, self.index))
+            self._counted_next, self._changed_keys = self.revision, 0
+        self._changed_keys += changed_keys
+
+    def _make_visible(self) -> None:
+        if self._uncommitted:
+            self.revision, added, removed = self._uncommitted
+            self._uncommitted, self._counted = None, self._counted_next
+            self.index.change(added, removed)

@@ -1,0 +1,129 @@
+"""Read-only connections to the store: one for short queries, a pool of threads for long ones."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+from weakref import WeakSet
+
+import apsw
+from gevent.threadpool import ThreadPool
+
+from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable
+from signalbox.server.store import log
+from signalbox.server.store.database import Database
+
+Result = TypeVar("Result")
+
+THREADS: Final = 2
+READ_ERRORS: Final = (apsw.Error, UnicodeDecodeError)
+"""What reading raises where SQLite cannot read, or where a text is not UTF-8."""
+
+
+class ReaderPool:
+    """Connections are opened as they are needed. One that has failed is never used again: after a
+    full disk it may have been unable to map the write-ahead log's index, and then fails for good.
+
+    `on_snapshot` is called with the revision of each snapshot that `snapshot` begins.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        on_snapshot: Callable[[int], None] | None = None,
+        threads: int = THREADS,
+    ) -> None:
+        self._database = database
+        self._on_snapshot = on_snapshot
+        self._opened: WeakSet[apsw.Connection] = WeakSet()
+        self._direct = self._connect()
+        self._threads = ThreadPool(threads)
+        self._idle: list[apsw.Connection] = []
+
+    @contextmanager
+    def snapshot(self) -> Iterator[apsw.Connection]:
+        """One consistent view of the store, read where the caller runs. Do not wait inside.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
+        connection, revision = self._begin()
+        if self._on_snapshot:
+            self._on_snapshot(revision)
+        try:
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+        except READ_ERRORS as error:
+            raise self.unreadable(error) from error
+
+    def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
+        """Run `query` on a snapshot of its own in a native thread; only the caller waits.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            result = self._threads.apply(_in_transaction, (connection, query))
+        except Exception:
+            self._idle.append(connection)
+            raise
+        if isinstance(result, READ_ERRORS):
+            connection.close(force=True)
+            raise self.unreadable(result) from result
+        # A caller that is killed while it waits leaves the connection to the thread that uses it.
+        self._idle.append(connection)
+        if isinstance(result, SignalboxError):
+            raise result
+        answer: Result = result
+        return answer
+
+    def unreadable(self, error: Exception) -> Unavailable:
+        """As `OpenFiles.unreadable`."""
+        return self._database.open_files.unreadable(error)
+
+    def close(self) -> None:
+        """Wait for threads whose callers were killed, then close everything.
+
+        SQLite brings the write-ahead log to the file only when the last connection closes.
+        """
+        self._threads.join()
+        for connection in list(self._opened):
+            connection.close()
+
+    def _begin(self) -> tuple[apsw.Connection, int]:
+        try:
+            return _begun(self._direct)
+        except READ_ERRORS:
+            self._direct.close(force=True)
+            self._direct = self._connect()
+        try:
+            return _begun(self._direct)
+        except READ_ERRORS as error:
+            raise self.unreadable(error) from error
+
+    def _connect(self) -> apsw.Connection:
+        try:
+            connection = self._database.reader()
+        except (StoreError, *READ_ERRORS) as error:
+            raise self.unreadable(error) from error
+        self._opened.add(connection)
+        return connection
+
+
+def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
+    connection.execute("BEGIN")
+    return connection, log.last_revision(connection)
+
+
+def _in_transaction(
+    connection: apsw.Connection, query: Callable[[apsw.Connection], Result]
+) -> Result | SignalboxError | apsw.Error | UnicodeDecodeError:
+    """Expected errors are returned, not raised: the thread pool would print their tracebacks."""
+    try:
+        connection.execute("BEGIN")
+        try:
+            return query(connection)
+        finally:
+            connection.execute("COMMIT")
+    except (SignalboxError, *READ_ERRORS) as error:
+        return error

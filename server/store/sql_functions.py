@@ -1,0 +1,40 @@
+"""SQL functions of ours that every connection to a store has."""
+
+import re
+from typing import Any
+
+import apsw
+import msgspec
+
+from signalbox.server.model.checksums import of_row
+from signalbox.server.model.keys import env_name
+
+
+def register_functions(connection: apsw.Connection) -> None:
+    """Make the functions of this file available to the SQL of `connection`."""
+    connection.create_scalar_function("row_checksum", of_row, deterministic=True)
+    connection.create_scalar_function("regexp", _regexp, 2, deterministic=True)
+    connection.create_scalar_function("key_contains", _key_contains, 2, deterministic=True)
+    connection.create_scalar_function("value_contains", _value_contains, 2, deterministic=True)
+    connection.create_scalar_function("env_name", _env_name, 1, deterministic=True)
+
+
+def _regexp(*arguments: Any) -> bool:
+    regex, text = arguments
+    return re.fullmatch(regex, text) is not None
+
+
+def _key_contains(*arguments: Any) -> bool:
+    folded, key = arguments
+    return folded in key.casefold()
+
+
+def _value_contains(*arguments: Any) -> bool:
+    """Whether a value contains a case-folded text: a string its content, another value its JSON."""
+    folded, raw = arguments
+    text = msgspec.json.decode(raw) if raw[0] == '"' else raw
+    return folded in text.casefold()
+
+
+def _env_name(*arguments: Any) -> str:
+    return env_name(arguments[0])
