@@ -40,7 +40,21 @@ def claim(
         except Timeout:
             if wish(data_dir):
                 return None
-    raise NoAnswer(f"A window of {data_dir} is open, but its server does not answer.")
+    text = f"A window of {data_dir} is open, but its server does not answer"
+    if pid := client.hanging_process(data_dir):
+        text += f": end the process {pid}, and the window starts another one"
+    raise NoAnswer(f"{text}.")
+
+
+def is_open(data_dir: Path) -> bool:
+    """Whether there is a window of the data directory."""
+    if not (data_dir / LOCK_FILE).exists():
+        return False
+    try:
+        with FileLock(data_dir / LOCK_FILE).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def wish(data_dir: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec
 
 from signalbox.desktop.exit_status import CANNOT_OPEN
@@ -17,12 +18,16 @@ def report_store_errors(
 
     @wraps(subcommand)
     def reporting(*args: Parameters.args, **kwargs: Parameters.kwargs) -> int | None:
-        from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - not before it runs
+        from signalbox.desktop import single_instance  # noqa: PLC0415 - not before it runs
+        from signalbox.server.model.errors import StoreError, StoreInUse  # noqa: PLC0415 - as above
 
         try:
             return subcommand(*args, **kwargs)
         except StoreError as error:
-            print_error(str(error))
+            if isinstance(error, StoreInUse) and single_instance.is_open(Path(error.folder)):
+                print_error(f"A window of {error.folder} is open: close it first.")
+            else:
+                print_error(str(error))
             return CANNOT_OPEN
 
     return reporting

@@ -40,7 +40,13 @@ from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import last_use
-from signalbox.server.store.data_dir import ENDING_SECONDS, STORE_FILE, lock_data_dir, lock_file
+from signalbox.server.store.data_dir import (
+    ENDING_SECONDS,
+    ENDPOINT_FILE,
+    STORE_FILE,
+    lock_data_dir,
+    lock_file,
+)
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
@@ -248,7 +254,7 @@ class App:
 
     @property
     def _endpoint_file(self) -> Path:
-        return self.data_dir / "endpoint.json"
+        return self.data_dir / ENDPOINT_FILE
 
     def is_busy(self) -> bool:
         """Whether a request or stream is open."""

@@ -92,6 +92,18 @@ class Rejected(Exception):
         return f"{self.code}: {self.message}"
 
 
+_UNREACHABLE: Final = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    HTTPException,
+    NotRunning,
+    Rejected,
+)
+"""What looking for a server may meet where none is."""
+
+
 class Endpoint(NamedTuple):
     """Where a server listens and what opens it, as `endpoint.json` says.
 
@@ -204,20 +216,50 @@ def find(data_dir: Path) -> Endpoint | None:
     None where `endpoint.json` is missing, left over, or came with a copy of another folder.
     """
     try:
-        endpoint = _endpoint((data_dir / "endpoint.json").read_bytes())
-        if endpoint.directory != _directory(data_dir):
-            return None
-        with Box(
-            endpoint.url, endpoint.read_token, silence=GLANCE, directory=endpoint.directory
-        ) as box:
-            box.open()
+        if (endpoint := _announced(data_dir)) is not None:
+            _meet(endpoint)
     except Stranger as error:
         _warn(error)
-    except (OSError, ValueError, TypeError, LookupError, HTTPException, NotRunning, Rejected):
+        return None
+    except _UNREACHABLE:
+        return None
+    return endpoint
+
+
+def hanging_process(data_dir: Path) -> int | None:
+    """The process of the server of `data_dir` where it takes connections but does not answer."""
+    endpoint = None
+    try:
+        if (endpoint := _announced(data_dir)) is not None:
+            _meet(endpoint)
+    except TimeoutError:
+        return endpoint.pid if endpoint else None
+    except _UNREACHABLE:
         pass
-    else:
-        return endpoint
     return None
+
+
+def _announced(data_dir: Path) -> Endpoint | None:
+    """What `endpoint.json` says, unless it came with a copy of another folder."""
+    endpoint = _endpoint((data_dir / "endpoint.json").read_bytes())
+    return endpoint if endpoint.directory == _directory(data_dir) else None
+
+
+def _meet(endpoint: Endpoint) -> None:
+    """Have the server prove that it is there; `TimeoutError` where it says nothing."""
+    token, directory = endpoint.read_token, endpoint.directory
+    with Box(endpoint.url, token, silence=GLANCE, directory=directory) as box:
+        box.open()
+
+
+def _hangs(data_dir: Path) -> NotRunning | None:
+    """What to do about a server that takes connections but does not answer."""
+    if (pid := hanging_process(data_dir)) is None:
+        return None
+    return NotRunning(
+        f"The server (process {pid}) does not answer. Wait until it does, or end that process: "
+        "what it has acknowledged is kept."
+    )
 
 
 _warned: set[str] = set()
@@ -314,8 +356,9 @@ def start_server(
         if line:
             return _endpoint(line), process
         status = process.wait()
-        if status != CANNOT_OPEN or IN_USE not in said or time.monotonic() > end:
-            raise NotRunning(_last_words(said, status))
+        is_in_use = status == CANNOT_OPEN and IN_USE in said
+        if not is_in_use or time.monotonic() > end:
+            raise (is_in_use and _hangs(data_dir)) or NotRunning(_last_words(said, status))
         with contextlib.suppress(NotRunning):  # the other one may just be ending
             return await_endpoint(data_dir, GLANCE), None
 
@@ -387,7 +430,7 @@ class _Source:
             if (found := find(self.data_dir)) is not None:
                 return found
             if not self._start:
-                raise NotRunning(f"No Signalbox runs for {self.data_dir}.")
+                raise _hangs(self.data_dir) or NotRunning(f"No Signalbox runs for {self.data_dir}.")
             self.close()
             found, self._process = start_server(self.data_dir)
             return found

@@ -225,7 +225,11 @@ class DamagedStore(StoreError):
 
 
 class StoreInUse(StoreError):
-    """Another server owns the data directory."""
+    """Another server owns the data directory, which is `folder`."""
+
+    def __init__(self, message: str, folder: str) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 def error_from_fields(fields: dict[str, Any]) -> SignalboxError:

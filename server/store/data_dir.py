@@ -1,5 +1,6 @@
 """The data directory: what its store is called, and which process owns it."""
 
+import json
 import os
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,11 @@ from signalbox.server.store import lost_store
 from signalbox.server.store.store_file import resolve_link
 
 STORE_FILE: Final = lost_store.STORE_FILE
+ENDPOINT_FILE: Final = "endpoint.json"
 ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
+_CLOCK_TOLERANCE_SECONDS: Final = 1.0
+"""Between the system's time of a process and that of a file."""
 
 
 def lock_file(data_dir: Path) -> Path:
@@ -36,8 +40,26 @@ def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
         lock = FileLock(file)
         lock.acquire(timeout=seconds)
     except Timeout:
-        raise StoreInUse(f"Another Signalbox server is using {data_dir} already.") from None
+        pid = _server_process(data_dir)
+        which = "server" if pid is None else f"server (process {pid})"
+        raise StoreInUse(
+            f"Another Signalbox {which} is using {data_dir} already: end it first.", str(data_dir)
+        ) from None
     except OSError as error:
         why = reason(error)
         raise StoreError(f"The data directory {data_dir} cannot be used: {why}.") from error
     return lock
+
+
+def _server_process(data_dir: Path) -> int | None:
+    """The process of the server that announced itself in `data_dir`, None where it has gone."""
+    import psutil  # noqa: PLC0415 - only for a message
+
+    file = data_dir / ENDPOINT_FILE
+    try:
+        pid = int(json.loads(file.read_bytes())["pid"])
+        # A process that began later than the file was written has got a dead one's number.
+        is_it = psutil.Process(pid).create_time() <= file.stat().st_mtime + _CLOCK_TOLERANCE_SECONDS
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, psutil.Error):
+        return None
+    return pid if is_it else None
