@@ -16,7 +16,7 @@ import apsw
 from signalbox.server import __version__
 from signalbox.server.clock_status import ClockStatus
 from signalbox.server.cluster.node import Node, open_node
-from signalbox.server.cluster.node_writer import TIMEOUT_SECONDS, NodeWriter
+from signalbox.server.cluster.shared_log_commit import TIMEOUT_SECONDS, SharedLogCommit
 from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
 from signalbox.server.engines.base import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
@@ -177,10 +177,9 @@ class App:
             if self.database.meta("node") and not self.is_read_only:
                 reject_left_outcomes(self.projection, self.feed, plain)
             return plain
-        writer = NodeWriter(
-            self.node.engine, self.projection, self.feed, clock, last_at, TIMEOUT_SECONDS
-        )
-        self.node.run(writer, self.feed)
+        strategy = SharedLogCommit(self.node.engine, self.projection, self.feed, TIMEOUT_SECONDS)
+        writer = Writer(self.engine, self.projection, self.feed, clock, last_at, strategy)
+        self.node.run(writer, strategy, self.feed)
         return writer
 
     def _compaction(self, clock: Clock) -> Compactor:

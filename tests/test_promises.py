@@ -11,8 +11,8 @@ import apsw
 import pytest
 from gevent.event import Event
 
-from signalbox.server.cluster import node_writer
-from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.cluster import shared_log_commit
+from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
@@ -142,7 +142,7 @@ def test_where_the_log_is_away_it_waits_for_that(
     store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    monkeypatch.setattr(node_writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
     told_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
         away = Silence(again, monkeypatch)
@@ -157,7 +157,7 @@ def test_sent_again_while_the_log_is_still_away_it_has_the_outcome_of_the_first(
     store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    monkeypatch.setattr(node_writer, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
     told_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
         away = Silence(again, monkeypatch)
@@ -195,10 +195,10 @@ def test_nothing_is_promised_before_the_promise_is_kept(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
-    waits_on, left = Event(), NodeWriter._seconds_left  # noqa: SLF001 - 0 where one is told
+    waits_on, left = Event(), SharedLogCommit._seconds_left  # noqa: SLF001 - 0 where one is told
 
-    def look(writer: NodeWriter, waiting: PendingAttempt) -> float:
-        if (seconds := left(writer, waiting)) == node_writer.KEEPING_SECONDS:
+    def look(strategy: SharedLogCommit, pending: PendingAttempt) -> float:
+        if (seconds := left(strategy, pending)) == shared_log_commit.SAVE_CHECK_SECONDS:
             waits_on.set()
         return seconds
 
@@ -206,7 +206,7 @@ def test_nothing_is_promised_before_the_promise_is_kept(
         assert waits_on.wait(SECONDS)
         raise AppendIndeterminate("nobody answers")
 
-    monkeypatch.setattr(NodeWriter, "_seconds_left", look)
+    monkeypatch.setattr(SharedLogCommit, "_seconds_left", look)
     with NodeStore(tmp_path / STORE_FILE, address, TIMEOUT) as store:
         Silence(store, monkeypatch)
         monkeypatch.setattr(store.log, "append", slowly)

@@ -13,7 +13,7 @@ import gevent
 import msgspec
 from gevent.event import Event
 
-from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.address import Address, read_address
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.engines.shared_log import (
@@ -36,6 +36,7 @@ from signalbox.server.runtime.threads import run_in_background
 from signalbox.server.settings import Settings, command_line
 from signalbox.server.store import log
 from signalbox.server.store.database import AWAITED, Database
+from signalbox.server.write.writer import Writer
 
 GRACE_SECONDS: Final = 2.0
 """So long after losing the log commands wait for it; after that they are refused at once."""
@@ -109,9 +110,9 @@ class Node:
         self._join()
         database.relax_durability()
 
-    def run(self, writer: NodeWriter, feed: Feed) -> None:
+    def run(self, writer: Writer, strategy: SharedLogCommit, feed: Feed) -> None:
         """Follow the log from now on; return when the replica has what the log had, or soon."""
-        self._writer, self._feed = writer, feed
+        self._writer, self._strategy, self._feed = writer, strategy, feed
         feed.add_listener(self._notice)
         self._greenlets = [gevent.spawn(each) for each in (self._keep, self._hear, self._tell)]
         if self._connected.is_set():
@@ -129,10 +130,10 @@ class Node:
             "address": self.address,
             "connected": self.stale_since is None,
             "stale_since": iso(int(self.stale_since * 1000)) if self.stale_since else None,
-            "problem": self.problem or self._weakness or self._writer.doubt or self._double,
+            "problem": self.problem or self._weakness or self._strategy.problem or self._double,
             "durable": self.is_durable,
             "requires_durable": self._log.requires_durable,
-            "conflicts": self._writer.conflicts,
+            "conflicts": self._strategy.conflicts,
         }
 
     # The first connection.
@@ -285,7 +286,7 @@ class Node:
     def _follow(self) -> None:
         self._look_where_we_are()
         was_followed, self._is_followed = self._is_followed, False
-        for piece in self._log.follow(self._writer.revision, self._writer.applied_revision):
+        for piece in self._log.follow(self._writer.revision, self._strategy.applied_revision):
             self._is_followed = True
             self._pause, self._said = FIRST_PAUSE, None
             if not was_followed:
@@ -295,7 +296,7 @@ class Node:
                 print(f"The log at {self.address}: {self.engine.durability}.", file=sys.stderr)
                 self._feed.wake()
             if piece:
-                self._writer.receive(piece)
+                self._strategy.replica.receive(piece)
             self._look_where_we_are()
 
     def _look_where_we_are(self) -> None:

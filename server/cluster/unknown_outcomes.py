@@ -1,7 +1,7 @@
-"""What senders were told comes later: kept on disk until it is known what became of it.
+"""Outcomes that are not known yet: stored until they are, since their senders got `unknown`.
 
-So it has its outcome also where this process ends before. With each command is kept what was sent
-to the log: a process that comes after sends that again, which is never written twice.
+So an attempt gets its outcome also where this process ends before. The transaction that was
+sent to the log is stored with it: a later process sends it again, which never writes it twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,107 +17,111 @@ from signalbox.server.write.group_commit import GroupCommit
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
-UNWRITTEN: Final = "Nothing was written."
-IN_DOUBT: Final = (
+NOTHING_WRITTEN: Final = "Nothing was written."
+UNKNOWN: Final = (
     "The engine has not answered: whether it was written is told later, as attempt {}; "
     "sent again under the same id it is never written twice."
 )
 NEVER_WRITTEN: Final = (
-    f"The server ended before the engine had answered; it was not written there. {UNWRITTEN}"
+    f"The server ended before the engine had answered; it was not written there. {NOTHING_WRITTEN}"
 )
 
 
 class UnknownOutcomes:
-    """Those of a node. What an earlier process of it did not know when it ended is `left`."""
+    """The unknown outcomes of a node; those of an earlier process of it are `left`."""
 
     def __init__(self, projection: Projection, feed: Feed) -> None:
         self._projection = projection
         self._feed = feed
-        self._unkept: list[tuple[Outcome, bool]] = []
-        """Each with whether the streams are told of it once it is kept."""
-        self._made: dict[str, PendingAttempt] = {}
-        """Those, kept or not, of which nothing is known yet, by the id of the command."""
+        self._unsaved: list[tuple[Outcome, bool]] = []
+        """To be stored: each with whether it is published once it is."""
+        self._unresolved: dict[str, PendingAttempt] = {}
+        """The attempts of this process whose outcomes are unknown, by id."""
         self.left = projection.unknown_outcomes()
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
 
-    def make(self, group: GroupCommit, waiting: Sequence[PendingAttempt]) -> None:
-        """Keep who may be told that the outcome comes later: this process may end before."""
+    def record(self, group: GroupCommit, attempts: Sequence[PendingAttempt]) -> None:
+        """Remember a group whose outcome is unknown, to be stored: this process may end before."""
         sent = {one.revision: one for one in group.transactions}
-        for whose, one in zip(waiting, group.outcomes, strict=True):
+        for pending, one in zip(attempts, group.outcomes, strict=True):
             if one.needs_commit:
-                error = OutcomeUnknown(IN_DOUBT.format(one.attempt.id))
-                what = sent[one.revision] if one.is_logged else None
-                doubt = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
-                self._unkept.append((doubt._replace(sent=what), False))
-                self._made[one.attempt.id] = whose
+                error = OutcomeUnknown(UNKNOWN.format(one.attempt.id))
+                unknown = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
+                transaction = sent[one.revision] if one.is_logged else None
+                self._unsaved.append((unknown._replace(sent=transaction), False))
+                self._unresolved[one.attempt.id] = pending
 
-    def meet(self, told: Iterable[tuple[PendingAttempt, Outcome]]) -> None:
-        """What was promised, and is not kept with the commit, is kept behind it."""
-        for one, outcome in told:
-            is_late = self.is_late(one, outcome)
-            is_made = self._made.get(one.attempt.id) is one
-            if is_made or is_late:
-                self._unkept.append((outcome._replace(is_owed=one.is_owed), is_late))
-            if is_made:
-                del self._made[one.attempt.id]
+    def resolve(self, decided: Iterable[tuple[PendingAttempt, Outcome]]) -> None:
+        """Note the final outcomes; those that are not part of a commit are to be stored."""
+        for pending, outcome in decided:
+            is_late = self.is_late(pending, outcome)
+            is_recorded = self._unresolved.get(pending.attempt.id) is pending
+            if is_recorded or is_late:
+                owed = outcome._replace(is_owed=pending.must_be_answered)
+                self._unsaved.append((owed, is_late))
+            if is_recorded:
+                del self._unresolved[pending.attempt.id]
 
-    def has_same(self, waiting: PendingAttempt) -> bool:
-        """Whether what waits was sent before under its id, and nothing is known of that yet."""
-        attempt = waiting.attempt
-        made = self._made.get(attempt.id)
-        if attempt.dry_run or made is waiting:
+    def has_earlier(self, pending: PendingAttempt) -> bool:
+        """Whether the same command was sent before, and the outcome of that is unknown."""
+        attempt = pending.attempt
+        recorded = self._unresolved.get(attempt.id)
+        if attempt.dry_run or recorded is pending:
             return False
-        before = made.attempt if made else self._left_attempts.get(attempt.id)
-        return before is not None and before.fingerprint == attempt.fingerprint
+        earlier = recorded.attempt if recorded else self._left_attempts.get(attempt.id)
+        return earlier is not None and earlier.fingerprint == attempt.fingerprint
 
     @staticmethod
-    def is_late(one: PendingAttempt, outcome: Outcome) -> bool:
-        """Whether streams are told only once it is kept, as what is in a commit is."""
-        return one.is_owed and not outcome.needs_commit
+    def is_late(pending: PendingAttempt, outcome: Outcome) -> bool:
+        """Whether the outcome must be stored before it is published: no commit has stored it."""
+        return pending.must_be_answered and not outcome.needs_commit
 
-    def has_gone_by(self, revision: int) -> bool:
-        """Whether none of what is `left` can arrive any more where the log is at `revision`."""
+    def none_can_arrive(self, revision: int) -> bool:
+        """Whether nothing of `left` can reach the log any more, which is at `revision`."""
         return all(one.revision < revision for one in self.left)
 
-    def sent_before(self) -> list[Transaction]:
-        """What an earlier process sent last, directly behind the revision that `left` has."""
+    def left_transactions(self) -> list[Transaction]:
+        """The last transactions that an earlier process sent, directly after `left`'s revision."""
         sent = [one.sent for one in self.left if one.sent]
         first = 1 + max((one.revision for one in self.left), default=0)
-        begins = [place for place, one in enumerate(sent) if one.revision == first]
+        begins = [index for index, one in enumerate(sent) if one.revision == first]
         last = sent[begins[-1] :] if begins else []
-        return [one for place, one in enumerate(last) if one.revision == first + place]
+        return [one for index, one in enumerate(last) if one.revision == first + index]
 
-    def settle_left(self, revision: int) -> None:
-        """The log has gone on up to `revision`: what is not there by now never will be."""
-        settled = [one for one in self.left if one.revision < revision]
+    def resolve_left(self, revision: int) -> None:
+        """The log has reached `revision`: whatever of `left` is not there by now never will be."""
+        resolved = [one for one in self.left if one.revision < revision]
         self.left = [one for one in self.left if one.revision >= revision]
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
-        for one in settled:
+        for one in resolved:
             if self._projection.first_outcome(one.attempt.id) is None:
-                never = one._replace(error=Unavailable(NEVER_WRITTEN), is_owed=True)
-                self._unkept.append((never, True))
+                rejected = one._replace(error=Unavailable(NEVER_WRITTEN), is_owed=True)
+                self._unsaved.append((rejected, True))
             else:
-                self._unkept.append((one._replace(is_logged=True), False))
+                self._unsaved.append((one._replace(is_logged=True), False))
 
-    def keep(self, write: Callable[[Callable[[], None]], None]) -> None:
-        """`write` does something in a commit. Raises as that does: then it is to be tried again."""
-        if not self._unkept:
+    def save(self, commit: Callable[[Callable[[], None]], None]) -> None:
+        """Store what is to be stored; `commit` runs a function within a commit.
+
+        Raises as `commit` does: then call it again later.
+        """
+        if not self._unsaved:
             return
-        kept = self._unkept[:]
-        last = {outcome.attempt.id: outcome for outcome, _ in kept}  # known by now: no doubt
+        unsaved = self._unsaved[:]
+        latest = {outcome.attempt.id: outcome for outcome, _ in unsaved}
         try:
-            write(lambda: self._projection.resolve_unknown(list(last.values())))
+            commit(lambda: self._projection.resolve_unknown(list(latest.values())))
         except BaseException:
             self._projection.rolled_back()
             raise
-        del self._unkept[: len(kept)]
-        if late := [outcome for outcome, is_late in kept if is_late]:
+        del self._unsaved[: len(unsaved)]
+        if late := [outcome for outcome, is_late in unsaved if is_late]:
             self._feed.publish((), late)
 
 
 def reject_left_outcomes(projection: Projection, feed: Feed, writer: Writer) -> None:
-    """Of a store that was a node's and has its log here now: what did not come never will."""
-    promises = UnknownOutcomes(projection, feed)
-    promises.settle_left(writer.revision + 1)
+    """Reject what an earlier process had sent to a shared log, where the log is local by now."""
+    unknown = UnknownOutcomes(projection, feed)
+    unknown.resolve_left(writer.revision + 1)
     with suppress(Unavailable):  # as on a full disk: the next start tries again
-        promises.keep(lambda work: writer.run_between_commits(lambda _: work()))
+        unknown.save(lambda work: writer.run_between_commits(lambda _: work()))

@@ -1,10 +1,11 @@
-"""Attempts that share a commit, decided one after another against the effects of those before."""
+"""Group commit: attempts that are decided one after another and made durable together."""
 
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from signalbox.server.engines.base import Engine
 from signalbox.server.model import reversal
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.decide import (
@@ -28,34 +29,34 @@ from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection
 
 SCAN_SLICE: Final = 500
-"""Keys visited before other greenlets get a turn."""
+"""Keys that are read before the greenlet yields to others."""
 
 
-class _Base:
-    """The state before a group, as the read model has it; remembers what it was asked."""
+class _StateBefore:
+    """The state before a group, from the projection; entries that were read once are cached."""
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self.revision = projection.revision
-        self.known: dict[str, Entry | None] = {}
+        self.cached: dict[str, Entry | None] = {}
 
     def get(self, key: str) -> Entry | None:
-        if key not in self.known:
-            self.known[key] = self._projection.entry(key)
-        return self.known[key]
+        if key not in self.cached:
+            self.cached[key] = self._projection.entry(key)
+        return self.cached[key]
 
     def look_up(self, keys: Collection[str]) -> None:
-        """Ask for many keys with few questions."""
-        ordered = sorted({key for key in keys if key not in self.known})
-        for start in range(0, len(ordered), SCAN_SLICE):
-            asked = ordered[start : start + SCAN_SLICE]
-            self.known |= dict.fromkeys(asked)
-            self.known |= self._projection.entries_of(asked)
+        """Read the entries of many keys with few queries."""
+        missing = sorted({key for key in keys if key not in self.cached})
+        for start in range(0, len(missing), SCAN_SLICE):
+            chunk = missing[start : start + SCAN_SLICE]
+            self.cached |= dict.fromkeys(chunk)
+            self.cached |= self._projection.entries_of(chunk)
             yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for count, (key, entry) in enumerate(self._projection.entries(prefix), start=1):
-            self.known[key] = entry
+            self.cached[key] = entry
             yield key, entry
             if count % SCAN_SLICE == 0:
                 yield_to_hub()
@@ -65,25 +66,28 @@ class _Base:
 
 
 class GroupCommit:
-    """Attempts decided one after another, each against the effects of those before it."""
+    """Attempts that share one commit; each is decided on the state that those before it leave.
+
+    `expected` is the revision before the group, `transactions` and `outcomes` are in order.
+    """
 
     def __init__(self, projection: Projection, at: int, max_bytes: int | None = None) -> None:
-        """`max_bytes` is the engine's limit for one encoded transaction, if it has any."""
+        """`at` stamps in ms UTC, `max_bytes` is the engine's limit for one encoded transaction."""
         self._projection = projection
         self._max_bytes = max_bytes
-        self._base = _Base(projection)
-        self._layer = Overlay(self._base)
+        self._before = _StateBefore(projection)
+        self._after = Overlay(self._before)
         self._at = at
         self._ids: dict[str, Outcome] = {}
         self._effects: list[KeyEffect] | None = None
-        self.expected = self._base.revision
+        self.expected = self._before.revision
         self.transactions: list[Transaction] = []
         self.outcomes: list[Outcome] = []
         self.changes = 0
 
     def add(self, attempt: Attempt) -> None:
-        """Decide `attempt`; its rejection leaves nothing behind."""
-        kept = attempt.without_payload()
+        """Decide `attempt`; a rejection changes nothing but the list of outcomes."""
+        without_payload = attempt.without_payload()
         before = len(self.transactions)
         self._effects = None
         try:
@@ -93,17 +97,17 @@ class GroupCommit:
             if isinstance(error, NOTICED):
                 error = self._projection.unreadable(error)
             outcome = Outcome(
-                kept,
+                without_payload,
                 self._at,
-                self._layer.revision,
-                error=as_refusal(error),
+                self._after.revision,
+                error=as_rejection(error),
                 effects=self._effects if isinstance(error, Conflict) else None,
             )
         else:
             outcome = Outcome(
-                kept,
+                without_payload,
                 self._at,
-                self._layer.revision,
+                self._after.revision,
                 changes,
                 duplicate=first,
                 is_logged=len(self.transactions) > before,
@@ -113,44 +117,56 @@ class GroupCommit:
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
             self._ids[attempt.id] = outcome
 
-    def has_same(self, attempt: Attempt) -> bool:
-        """Whether the same command is in the group under its id."""
+    def contains(self, attempt: Attempt) -> bool:
+        """Whether the group has the same command with the same id."""
         one = self._ids.get(attempt.id)
         return one is not None and one.attempt.fingerprint == attempt.fingerprint
 
-    def comings_and_goings(self) -> tuple[list[str], list[str]]:
-        """The keys that exist only after the group, and only before it."""
-        was = self._base.known
-        final = self._layer.changes.items()
-        added = [key for key, raw in final if raw is not None and was[key] is None]
-        removed = [key for key, raw in final if raw is None and was[key] is not None]
-        return added, removed
+    def commit(self, engine: Engine) -> None:
+        """Append the transactions, and write what they make of the state, in one commit."""
+        stored = [outcome for outcome in self.outcomes if outcome.is_stored]
+        if not self.transactions and not stored:
+            return
+        added, removed = self._added_and_removed_keys()
+        engine.append(
+            self.transactions,
+            self.expected,
+            lambda: self._projection.apply(self.transactions, stored, added, removed),
+        )
+        self._projection.committed()
 
-    def failed(self, attempts: Sequence[Attempt], error: SignalboxError) -> list[Outcome]:
-        """The outcomes where nothing of the group could be written.
+    def failed_outcomes(self, attempts: Sequence[Attempt], error: SignalboxError) -> list[Outcome]:
+        """The outcomes where nothing of the group could be written; `attempts` are all of them.
 
-        What is told without a commit, such as a dry run, was decided against members that are not
-        there: it is decided again, alone. `attempts` are those of the group, in order.
+        An outcome that needs no commit, such as that of a dry run, was decided after others that
+        now failed: it is decided again, alone.
         """
         return [
-            self._refused(outcome, error)
+            self._rejected(outcome, error)
             if outcome.needs_commit
-            else self._alone(attempt, outcome, error)
+            else self._decided_alone(attempt, outcome, error)
             for attempt, outcome in zip(attempts, self.outcomes, strict=True)
         ]
 
-    def _alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
+    def _added_and_removed_keys(self) -> tuple[list[str], list[str]]:
+        """The keys that exist only after the group, and only before it."""
+        before = self._before.cached
+        after = self._after.changes.items()
+        added = [key for key, raw in after if raw is not None and before[key] is None]
+        removed = [key for key, raw in after if raw is None and before[key] is not None]
+        return added, removed
+
+    def _decided_alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
         group = GroupCommit(self._projection, self._at, self._max_bytes)
         group.add(attempt)
         outcome = group.outcomes[0]
-        return self._refused(decided, error) if outcome.needs_commit else outcome
+        return self._rejected(decided, error) if outcome.needs_commit else outcome
 
-    def _refused(self, decided: Outcome, error: SignalboxError) -> Outcome:
-        revision = self._projection.revision
-        return Outcome(decided.attempt, self._at, revision, error=error)
+    def _rejected(self, decided: Outcome, error: SignalboxError) -> Outcome:
+        return Outcome(decided.attempt, self._at, self._projection.revision, error=error)
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
-        """What the same command was answered before. Raises `IdReused` for another command."""
+        """The first answer to the same command. Raises `IdReused` where its id was another's."""
         if not attempt.has_sender_id:
             return None
         found = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)
@@ -162,36 +178,36 @@ class GroupCommit:
         return answer
 
     def _earlier(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
-        """The outcome of the same id within this group, if it is one to be remembered."""
+        """Fingerprint and answer of the same id within this group, where they are to be stored."""
         earlier = self._ids.get(identity)
         if earlier is None or (earlier.error and not earlier.error.remembered):
             return None
         return earlier.attempt.fingerprint, earlier.answer()
 
     def _decide(self, attempt: Attempt) -> int:
-        """How many changes the attempt makes; they are part of the group from now on."""
+        """Decide the command and add its transaction to the group; how many changes it makes."""
         of: tuple[int, ...] = ()
         if attempt.decide is not None:
-            self._base.look_up(attempt.preload_keys)
-            changes = attempt.decide(self._layer)
+            self._before.look_up(attempt.preload_keys)
+            changes = attempt.decide(self._after)
         elif isinstance(attempt.command, HistoryCommand):
             found = self._reverse(attempt, attempt.command)
             self._effects = found.effects
             if found.conflict:
                 raise found.conflict
             changes, of = found.changes, found.of
-            self._base.look_up(changes)
+            self._before.look_up(changes)
         elif attempt.command is not None:
-            changes = decide(self._layer, attempt.command)
+            changes = decide(self._after, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
         if changes or of:
-            # What was undone is settled, also where it left nothing to change.
-            self._accept(attempt, changes, of)
+            # An undo is recorded as done also where there is nothing left to change.
+            self._add_transaction(attempt, changes, of)
         return len(changes)
 
     def _reverse(self, attempt: Attempt, command: HistoryCommand) -> Reversal:
-        """What the last commit makes of an undo, redo or restore."""
+        """The changes that an undo, redo or restore makes, by the last commit."""
         return self._projection.in_thread(
             lambda connection: reversal.decide(
                 SqlReversalLog(connection),
@@ -202,15 +218,15 @@ class GroupCommit:
             )
         )
 
-    def _accept(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
+    def _add_transaction(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
         transaction = Transaction(
-            self._layer.revision + 1,
+            self._after.revision + 1,
             attempt.id,
             attempt.actor,
             self._at,
             attempt.type,
             attempt.fingerprint,
-            self._facts(changes),
+            self._net_changes(changes),
             of=of,
         )
         if self._max_bytes is not None:
@@ -218,17 +234,17 @@ class GroupCommit:
         if attempt.dry_run:
             return
         self.transactions.append(transaction)
-        self._layer.put(changes, transaction.revision)
-        self._layer.revision = transaction.revision
+        self._after.put(changes, transaction.revision)
+        self._after.revision = transaction.revision
         self.changes += len(changes)
 
-    def _facts(self, changes: Changes) -> list[Change]:
-        """In key order. Whatever is changed has been asked for, so what it was is known.
+    def _net_changes(self, changes: Changes) -> list[Change]:
+        """The changes in key order. Every changed key was read before, so it is cached.
 
-        Raises `ValueError` for a deletion of what is not there: no log may say so.
+        Raises `ValueError` for a deletion of an absent key, which no log may have.
         """
-        was, known = self._layer.changes, self._base.known
-        absent = {key for key in changes if (was[key] if key in was else known[key]) is None}
+        now, before = self._after.changes, self._before.cached
+        absent = {key for key in changes if (now[key] if key in now else before[key]) is None}
         if any(changes[key] is None for key in absent):
             raise ValueError("a deletion of a key that is not there")
         return [_change((key, raw, key in absent)) for key, raw in sorted(changes.items())]
@@ -238,7 +254,8 @@ _change: Final = partial(tuple.__new__, Change)
 """As `Change(*three)`, without running Python for each of an import's lines."""
 
 
-def as_refusal(error: Exception) -> SignalboxError:
+def as_rejection(error: Exception) -> SignalboxError:
+    """The error that the sender gets: what is unexpected becomes `Internal`, and is logged."""
     if isinstance(error, SignalboxError):
         return error
     traceback.print_exception(error)

@@ -1,4 +1,4 @@
-"""An attempt in the queue and the greenlet that waits for its outcome."""
+"""An attempt in the writer's queue, and the greenlet that waits for its outcome."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,49 +10,54 @@ from signalbox.server.model.outcomes import Outcome
 
 
 class Timeout(NamedTuple):
-    """For how many seconds senders wait at least, and what they are told then.
-
-    `left` tells for how many more each waits once those are over.
-    """
+    """How long senders wait for an outcome, and what they get when that time is over."""
 
     seconds: float
-    answer: Callable[["PendingAttempt"], Outcome]
-    left: Callable[["PendingAttempt"], float] = lambda _: 0.0
+    """The time that each sender waits at least."""
+    outcome: Callable[["PendingAttempt"], Outcome]
+    """Called once a sender has waited for long enough: the outcome that it gets instead."""
+    seconds_left: Callable[["PendingAttempt"], float] = lambda _: 0.0
+    """Called when `seconds` are over: how much longer this sender waits."""
 
 
 class PendingAttempt:
-    """`is_taken` while the writer is at it; `gave_up` once nobody waits any more.
-
-    `is_owed` where whoever gave up was told that the outcome comes later.
-    """
+    """An attempt that waits for its outcome; `wait` in one greenlet, `resolve` in the writer's."""
 
     def __init__(self, attempt: Attempt, timeout: Timeout | None = None) -> None:
+        """Without a `timeout` its sender waits until the outcome is there."""
         self.attempt = attempt
-        self.is_taken = self.gave_up = self.is_owed = False
+        self.is_in_group = False
+        """Whether the writer is deciding it or committing it."""
+        self.has_timed_out = False
+        """Whether its sender waits no longer."""
+        self.must_be_answered = False
+        """Whether its sender has the outcome `unknown`, and so gets another one later."""
         self._timeout = timeout
         self._outcome: Outcome | None = None
         self._greenlet: Any = None
 
     def wait(self) -> Outcome:
+        """The outcome, once it is there or the timeout is over."""
         self._greenlet = gevent.getcurrent()
         try:
             if self._timeout is None:
-                return self._settled()
+                return self._resolved()
             seconds = self._timeout.seconds
             while self._outcome is None and seconds > 0:
-                gevent.with_timeout(seconds, self._settled, timeout_value=None)
-                seconds = self._timeout.left(self)
-            self.gave_up = self._outcome is None
-            return self._outcome or self._timeout.answer(self)
+                gevent.with_timeout(seconds, self._resolved, timeout_value=None)
+                seconds = self._timeout.seconds_left(self)
+            self.has_timed_out = self._outcome is None
+            return self._outcome or self._timeout.outcome(self)
         finally:
             self._greenlet = None
 
     def resolve(self, outcome: Outcome) -> None:
+        """Give the sender its outcome; it goes on once the caller yields to the hub."""
         self._outcome = outcome
         if self._greenlet is not None:
             gevent.get_hub().loop.run_callback(self._resume)
 
-    def _settled(self) -> Outcome:
+    def _resolved(self) -> Outcome:
         while self._outcome is None:
             gevent.get_hub().switch()
         return self._outcome

@@ -1,6 +1,7 @@
-"""The one writer: decides what waits, makes it durable with one commit, then acknowledges.
+"""The one writer: decides the attempts in its queue in groups, has each group committed, answers.
 
-`submit` is called by any number of greenlets; the loop runs in one.
+`submit` is called by any number of greenlets; the loop runs in one. How a group becomes durable is
+up to the writer's commit strategy.
 """
 
 import os
@@ -25,20 +26,24 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome, of_transaction
 from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
-from signalbox.server.write.group_commit import GroupCommit, as_refusal
-from signalbox.server.write.pending_attempt import PendingAttempt, Timeout
+from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
+from signalbox.server.write.group_commit import GroupCommit, as_rejection
+from signalbox.server.write.pending_attempt import PendingAttempt
 
-MAX_WAITING: Final = 10_000
+MAX_QUEUE: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
-DIED: Final = 70
-
-Append = Callable[[Sequence[Transaction], int, Callable[[], None]], None]
+WRITER_DIED: Final = 70
+"""The exit status of a process whose writer has ended."""
 
 
 class Writer:
-    """`clock` gives seconds since 1970; only told times depend on it."""
+    """Owns the queue, the groups and the acknowledgements.
+
+    `clock` returns seconds since 1970; nothing but stamps depends on it. `strategy` makes groups
+    durable: without one, a commit of the engine does.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Writer:
         feed: Feed,
         clock: Callable[[], float],
         last_at: int = 0,
+        strategy: CommitStrategy | None = None,
     ) -> None:
         self._engine = engine
         self._projection = projection
@@ -54,10 +60,14 @@ class Writer:
         self._clock = clock
         self._last_at = last_at
         self._queue: deque[PendingAttempt] = deque()
-        self._chores: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
+        self._jobs: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
         self._work = Event()
         self._last_size = 0
-        self._is_closing = self._is_deciding = False
+        self._is_closing = False
+        self.is_deciding = False
+        """Whether a group is being decided, and its commit has not begun."""
+        self._strategy = strategy or LocalCommit(engine)
+        self._strategy.attach(self)
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.link_exception(_end_process)
 
@@ -66,43 +76,43 @@ class Writer:
         """The last transaction's."""
         return self._projection.revision
 
+    @property
+    def max_bytes(self) -> int | None:
+        """The engine's limit for one encoded transaction, None where it has none."""
+        return self._engine.max_bytes
+
     def submit(self, attempt: Attempt) -> Outcome:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
         return self.enqueue(attempt).wait()
 
     def enqueue(self, attempt: Attempt) -> PendingAttempt:
-        """Put the attempt in line; `wait` on the result gives its outcome."""
-        waiting = PendingAttempt(attempt, self._timeout_for(attempt))
-        if len(self._queue) >= MAX_WAITING:
+        """Put the attempt at the end of the queue; `wait` on the result returns its outcome."""
+        pending = PendingAttempt(attempt, self._strategy.timeout(attempt))
+        if len(self._queue) >= MAX_QUEUE:
             self.reject(
-                waiting, Busy(f"{MAX_WAITING} commands are waiting already.", limit=MAX_WAITING)
+                pending, Busy(f"{MAX_QUEUE} commands are waiting already.", limit=MAX_QUEUE)
             )
         else:
-            self._queue.append(waiting)
+            self._queue.append(pending)
             self._work.set()
-        return waiting
-
-    @property
-    def max_bytes(self) -> int | None:
-        """What the engine takes of one encoded transaction, where it has a limit of its own."""
-        return self._engine.max_bytes
+        return pending
 
     def fingerprint(self, identity: str) -> bytes | None:
-        """What the command with this id said, where its outcome is remembered."""
+        """The fingerprint of the command with this id, where its outcome is stored."""
         found = self._projection.committed_outcome(identity)
         return found[0] if found else None
 
-    def reject(self, waiting: PendingAttempt, error: SignalboxError) -> None:
-        """Settle an attempt that is never decided; streams are told all the same."""
-        outcome = Outcome(waiting.attempt, self._now(), self._projection.revision, error=error)
-        self._tell((), (outcome,), (waiting,))
+    def reject(self, pending: PendingAttempt, error: SignalboxError) -> None:
+        """Answer an attempt that is never decided; streams get its outcome all the same."""
+        outcome = Outcome(pending.attempt, self.now(), self._projection.revision, error=error)
+        self.acknowledge((), (outcome,), (pending,))
 
     def run_between_commits(self, job: Callable[[apsw.Connection], None]) -> None:
-        """Do `job` in a commit of its own, between two of commands; return when that is on disk.
+        """Run `job` in a commit of its own, between two groups; return when that is on disk.
 
         Raises what `job` raises, and `Unavailable` where the store cannot be written.
         """
-        self._do_between(
+        self._run_job(
             lambda: self._engine.append(
                 (), self.revision, lambda: self._projection.maintain(job), takes_long=True
             )
@@ -113,13 +123,63 @@ class Writer:
 
         At most `MAX_GROUP`. Raises `Conflict` where the first one's revision is not the next.
         """
-        self._do_between(lambda: self._adopt(transactions))
+        self._run_job(lambda: self._append_next(transactions))
 
     def close(self) -> None:
-        """Write what waits, then end."""
+        """Commit what is in the queue, then end."""
         self._is_closing = True
         self._work.set()
         self._greenlet.join()
+
+    # For the commit strategy.
+
+    @property
+    def has_queued(self) -> bool:
+        """Whether attempts are waiting in the queue."""
+        return bool(self._queue)
+
+    def now(self) -> int:
+        """The time for stamps, in ms UTC: never less than the last one."""
+        self._last_at = max(self._last_at, int(self._clock() * 1000))
+        return self._last_at
+
+    def wake(self) -> None:
+        """Let the loop run once more: the strategy has something to do."""
+        self._work.set()
+
+    def requeue(self, attempts: Sequence[PendingAttempt]) -> None:
+        """Put the attempts at the front of the queue, also those whose sender waits no longer."""
+        for one in attempts:
+            one.is_in_group = False
+        self._queue.extendleft(reversed(attempts))
+
+    def reject_queued(self, error: SignalboxError) -> None:
+        """Reject every attempt in the queue that has no final outcome yet."""
+        while self._queue:
+            one = self._queue.popleft()
+            if one.must_be_answered or not one.has_timed_out:
+                self.reject(one, error)
+
+    def acknowledge(
+        self,
+        transactions: Sequence[Transaction],
+        outcomes: Sequence[Outcome],
+        attempts: Sequence[PendingAttempt],
+    ) -> None:
+        """Publish what was committed, and give each attempt its outcome."""
+        decided = self._strategy.to_publish(list(zip(attempts, outcomes, strict=True)))
+        self._feed.publish(transactions, [outcome for _, outcome in decided])
+        for pending, outcome in decided:
+            pending.resolve(outcome)
+
+    def append_decided(self, transactions: Sequence[Transaction], append: Append) -> None:
+        """Make transactions durable that are decided already, and publish them."""
+        append(transactions, self.revision, lambda: self._projection.apply_foreign(transactions))
+        self._projection.committed()
+        self._last_at = max(self._last_at, transactions[-1].at)
+        self._feed.publish(transactions, [of_transaction(one) for one in transactions])
+
+    # The loop.
 
     def _run(self) -> None:
         while self._queue or not self._is_closing:
@@ -127,52 +187,83 @@ class Writer:
             if self._last_size > 1:
                 # Those who were just answered send again, and twice as many share a commit.
                 wait_until_idle()
-            self._write()
-            if self._chores:
-                self._tend(*self._chores.popleft())
-            if not self._is_closing and not self._has_work():
+            self._strategy.prepare()
+            if not self._strategy.is_blocked:
+                self._commit_next_group()
+            self._strategy.complete(self._is_closing)
+            if self._jobs:
+                self._finish_job(*self._jobs.popleft())
+            if not (self._is_closing or self._jobs or self._strategy.has_work):
                 self._work.clear()
 
-    def _has_work(self) -> bool:
-        return bool(self._queue or self._chores)
-
-    def _write(self) -> None:
-        self._is_deciding = True
-        group = GroupCommit(self._projection, self._now(), self._engine.max_bytes)
-        waiting: list[PendingAttempt] = []
-        while self._queue and len(waiting) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
-            if group.transactions and isinstance(self._queue[0].attempt.command, HistoryCommand):
-                break  # it asks the log, which does not have this group yet
-            self._queue[0].is_taken = True
-            if self._queue[0].is_owed or not self._queue[0].gave_up:
-                waiting.append(self._queue[0])
-                group.add(waiting[-1].attempt)
+    def _commit_next_group(self) -> None:
+        self.is_deciding = True
+        group, attempts = self._new_group(), list[PendingAttempt]()
+        while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
+            pending = self._queue[0]
+            if group.transactions and isinstance(pending.attempt.command, HistoryCommand):
+                break  # it reads the log, which does not have this group yet
+            pending.is_in_group = True
+            if pending.must_be_answered or not pending.has_timed_out:
+                attempts.append(pending)
+                group.add(pending.attempt)
             self._queue.popleft()
-        self._last_size = len(waiting)
-        self._is_deciding = False
-        self._finish(group, waiting)
+        self._last_size = len(attempts)
+        self.is_deciding = False
+        self._commit(group, attempts)
 
-    def _timeout_for(self, attempt: Attempt) -> Timeout | None:
-        """For how long the sender of this attempt waits; None: until it has its outcome."""
-        del attempt
-        return None
+    def _new_group(self) -> GroupCommit:
+        return GroupCommit(self._projection, self.now(), self._engine.max_bytes)
 
-    def _do_between(self, work: Callable[[], None]) -> None:
+    def _commit(self, group: GroupCommit, attempts: list[PendingAttempt]) -> None:
+        """Make the group durable and answer its attempts."""
+        try:
+            self._strategy.commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
+            self._projection.rolled_back()
+            if not self._strategy.recover(group, attempts, error):
+                self._fail(group, attempts, error)
+        else:
+            self.acknowledge(group.transactions, group.outcomes, attempts)
+
+    def _fail(self, group: GroupCommit, attempts: list[PendingAttempt], error: Exception) -> None:
+        """Reject the attempts; an error that one of many may have caused is found out first."""
+        may_be_of_one = isinstance(error, DiskFull) or not isinstance(error, SignalboxError)
+        if len(attempts) > 1 and may_be_of_one:
+            self._commit_separately(attempts)
+        else:
+            rejection = as_rejection(error)
+            outcomes = self._strategy.failed_outcomes(group, attempts, rejection)
+            self.acknowledge((), outcomes, attempts)
+
+    def _commit_separately(self, attempts: list[PendingAttempt]) -> None:
+        """Commit each attempt alone: the one that cannot be written fails no others."""
+        for index, one in enumerate(attempts):
+            if self._strategy.is_blocked:
+                self.requeue(attempts[index:])
+                return
+            group = self._new_group()
+            group.add(one.attempt)
+            self._commit(group, [one])
+
+    # Jobs between commits.
+
+    def _run_job(self, job: Callable[[], None]) -> None:
         done: AsyncResult[None] = AsyncResult()
-        self._chores.append((work, done))
+        self._jobs.append((job, done))
         self._work.set()
         done.get()
 
-    def _tend(self, work: Callable[[], None], done: "AsyncResult[None]") -> None:
+    def _finish_job(self, job: Callable[[], None], done: "AsyncResult[None]") -> None:
         try:
-            work()
-        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            job()
+        except Exception as error:  # noqa: BLE001 - raised where the job was given
             self._projection.rolled_back()
             done.set_exception(error)
         else:
             done.set(None)
 
-    def _adopt(self, transactions: Sequence[Transaction]) -> None:
+    def _append_next(self, transactions: Sequence[Transaction]) -> None:
         before = self.revision
         if transactions[0].revision != before + 1:
             raise Conflict(
@@ -180,74 +271,11 @@ class Writer:
                 revision=before,
             )
         try:
-            self._write_down(transactions, self._engine.append)
+            self.append_decided(transactions, self._engine.append)
         except LogConflict as error:
             raise Conflict(f"The log is at revision {error.actual}.", revision=before) from error
 
-    def _write_down(self, transactions: Sequence[Transaction], append: Append) -> None:
-        """What is decided already: make it durable and tell of it."""
-        append(transactions, self.revision, lambda: self._projection.apply_foreign(transactions))
-        self._projection.committed()
-        self._last_at = max(self._last_at, transactions[-1].at)
-        self._feed.publish(transactions, [of_transaction(one) for one in transactions])
-
-    def _finish(self, group: GroupCommit, waiting: list[PendingAttempt]) -> None:
-        """Make the group durable and tell everybody what became of it."""
-        try:
-            self._commit(group)
-        except Exception as error:  # noqa: BLE001 - whatever happened, every attempt gets an outcome
-            self._projection.rolled_back()
-            self._failed(group, waiting, error)
-        else:
-            self._tell(group.transactions, group.outcomes, waiting)
-
-    def _failed(self, group: GroupCommit, waiting: list[PendingAttempt], error: Exception) -> None:
-        is_of_one = isinstance(error, DiskFull) or not isinstance(error, SignalboxError)
-        if len(waiting) > 1 and is_of_one:
-            self._finish_apart(waiting)
-        else:
-            self._tell([], self._without(group, waiting, as_refusal(error)), waiting)
-
-    def _without(
-        self, group: GroupCommit, waiting: Sequence[PendingAttempt], error: SignalboxError
-    ) -> list[Outcome]:
-        """The outcomes of a group that could not be written."""
-        return group.failed([one.attempt for one in waiting], error)
-
-    def _tell(
-        self,
-        transactions: Sequence[Transaction],
-        outcomes: Sequence[Outcome],
-        waiting: Sequence[PendingAttempt],
-    ) -> None:
-        self._feed.publish(transactions, outcomes)
-        for one, outcome in zip(waiting, outcomes, strict=True):
-            one.resolve(outcome)
-
-    def _finish_apart(self, waiting: list[PendingAttempt]) -> None:
-        """Each alone, so that the one which cannot be written does not spoil it for the others."""
-        for one in waiting:
-            group = GroupCommit(self._projection, self._now(), self._engine.max_bytes)
-            group.add(one.attempt)
-            self._finish(group, [one])
-
-    def _commit(self, group: GroupCommit) -> None:
-        kept = [outcome for outcome in group.outcomes if outcome.is_stored]
-        if not group.transactions and not kept:
-            return
-        added, removed = group.comings_and_goings()
-        self._engine.append(
-            group.transactions,
-            group.expected,
-            lambda: self._projection.apply(group.transactions, kept, added, removed),
-        )
-        self._projection.committed()
-
-    def _now(self) -> int:
-        self._last_at = max(self._last_at, int(self._clock() * 1000))
-        return self._last_at
-
 
 def _end_process(_: Any) -> None:
-    """A writer that has ended would leave every sender waiting: whoever needs us starts us anew."""
-    os._exit(DIED)
+    """End the process: without its writer every sender would wait, and it is started anew."""
+    os._exit(WRITER_DIED)

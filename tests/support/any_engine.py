@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.store.log import last_time
+from signalbox.server.write.writer import Writer
 from support.brokers import new_log
 from support.local_store import Store
 
@@ -25,14 +26,10 @@ class NodeStore(Store):
         self.writer.close()
         self.log: SharedLog = shared_log(read_address(address))
         self.log.connect(LogMetadata(self.readmodel.store))
-        self.writer = self.node = NodeWriter(
-            ReplicatedEngine(self.log, SqliteEngine(self.database), lambda: None),
-            self.projection,
-            self.feed,
-            self.clock,
-            last_time(self.database.writer),
-            timeout,
-        )
+        engine = ReplicatedEngine(self.log, SqliteEngine(self.database), lambda: None)
+        self.strategy = SharedLogCommit(engine, self.projection, self.feed, timeout)
+        last_at = last_time(self.database.writer)
+        self.writer = Writer(engine, self.projection, self.feed, self.clock, last_at, self.strategy)
 
     def close(self) -> None:
         super().close()

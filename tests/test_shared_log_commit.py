@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import gevent
 import pytest
 
-from signalbox.server.cluster.node_writer import NodeWriter
+from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.engines.jetstream.log import JetStreamLog
@@ -25,6 +25,7 @@ from signalbox.server.store import log
 from signalbox.server.store.database import Database
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.pending_attempt import PendingAttempt
+from signalbox.server.write.writer import Writer
 from support.brokers import new_log
 
 
@@ -75,7 +76,8 @@ class Site(NamedTuple, Generic[Log]):
     """A writer, the log that it appends to, and its replica."""
 
     log: Log
-    writer: NodeWriter
+    writer: Writer
+    strategy: SharedLogCommit
     database: Database
 
     def enqueue(self, *names: str) -> list[PendingAttempt]:
@@ -97,8 +99,10 @@ def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     log.connect(LogMetadata(database.meta("store") or ""))
     projection, seconds = Projection(database), count(1_000_000_000)
     engine = ReplicatedEngine(log, SqliteEngine(database), lambda: None)
-    writer = NodeWriter(engine, projection, Feed(time), lambda: next(seconds), 0, timeout)
-    yield Site(log, writer, database)
+    feed = Feed(time)
+    strategy = SharedLogCommit(engine, projection, feed, timeout)
+    writer = Writer(engine, projection, feed, lambda: next(seconds), 0, strategy)
+    yield Site(log, writer, strategy, database)
     writer.close()
     projection.close()
     database.close()
@@ -134,7 +138,7 @@ def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
     append, asked = site.log.append, []
 
     def watched(transactions: Sequence[Transaction], expected: int) -> None:
-        asked.append(gevent.spawn(site.writer.applied_revision))
+        asked.append(gevent.spawn(site.strategy.applied_revision))
         append(transactions, expected)
         assert not asked[0].ready()
 
