@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -38,7 +39,8 @@ def serve(server: ServerProcess, why: str, show: Callable[[str], bool]) -> int:
     threading.Thread(target=_keep, args=(server, why, show, ended.put), daemon=True).start()
     result = ended.get()
     server.stop()
-    _file(server).unlink(missing_ok=True)
+    with suppress(OSError):  # it never was ours
+        _file(server).unlink(missing_ok=True)
     if isinstance(result, BaseException):
         raise result
     return result

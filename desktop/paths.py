@@ -40,6 +40,17 @@ def check_links(data_dir: Path) -> None:
         raise client.NotRunning(str(error)) from error
 
 
+def check_files(*files: Path) -> None:
+    """Raises `NotRunning` for the first in whose place is something else, such as a folder."""
+    from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - the window's alone
+    from signalbox.server.store import plain_file  # noqa: PLC0415
+
+    try:
+        plain_file.check(*files)
+    except StoreError as error:
+        raise client.NotRunning(str(error)) from error
+
+
 def unusable(error: OSError) -> str:
     """Which folder cannot be made or used, and why, as a sentence."""
     from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone

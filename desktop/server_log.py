@@ -3,8 +3,11 @@
 import os
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from signalbox.desktop import paths
 
 MOST_BYTES: Final = 1 << 20
 """A log that is larger becomes the old log, and begins anew."""
@@ -12,7 +15,8 @@ LOOK_SECONDS: Final = 60.0
 
 
 def open_log(path: Path) -> BinaryIO:
-    """For appending, begun anew where it is large."""
+    """For appending, begun anew where it is large. Raises `NotRunning` for what is no file."""
+    paths.check_files(path, old(path))
     rotate(path)
     return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
 
@@ -34,4 +38,5 @@ def old(path: Path) -> Path:
 def bound(path: Path, closed: threading.Event, seconds: float = LOOK_SECONDS) -> None:
     """Look at it again and again until `closed`; also where its server runs for years."""
     while not closed.wait(seconds):
-        rotate(path)
+        with suppress(OSError):  # as where something else is in its place by now
+            rotate(path)

@@ -9,6 +9,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from signalbox import client
+from signalbox.desktop import paths
 from signalbox.desktop.server_process import ACTOR, ServerProcess
 
 RAISE: Final = "_signalbox.window.raise"
@@ -30,8 +31,10 @@ def claim(
 ) -> AbstractContextManager[object] | None:
     """The lock of the data directory's only window, or None after having raised that window.
 
-    Raises `NoAnswer` where neither is possible for so many seconds.
+    Raises `NoAnswer` where neither is possible for so many seconds, `NotRunning` where something
+    else is in the place of the lock.
     """
+    paths.check_files(data_dir / LOCK_FILE)
     lock = FileLock(data_dir / LOCK_FILE, mode=0o600)
     deadline = monotonic() + seconds
     while monotonic() < deadline:

@@ -39,7 +39,7 @@ from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
-from signalbox.server.store import last_use
+from signalbox.server.store import last_use, plain_file
 from signalbox.server.store.data_dir import (
     ENDING_SECONDS,
     ENDPOINT_FILE,
@@ -370,7 +370,7 @@ def _raise_file_limit() -> None:
 def _remove_own(endpoint: Path) -> None:
     """Where the folder was replaced, another server may have left its own there."""
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        if json.loads(endpoint.read_bytes())["pid"] == os.getpid():
+        if json.loads(plain_file.read(endpoint))["pid"] == os.getpid():
             endpoint.unlink()
 
 

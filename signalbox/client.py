@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,8 @@ PATIENCE: Final = 10.0
 PAUSE: Final = 0.05
 GLANCE: Final = 2.0
 """Seconds within which a server that runs says so; whatever else has its port may say nothing."""
+AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Opening a file waits for nobody, also where a pipe is in its place."""
 SAFE_DIGITS: Final = 4_000
 BUSY: Final = 429
 """What a server answers that has all connections in use."""
@@ -241,7 +244,7 @@ def hanging_process(data_dir: Path) -> int | None:
 
 def _announced(data_dir: Path) -> Endpoint | None:
     """What `endpoint.json` says, unless it came with a copy of another folder."""
-    endpoint = _endpoint((data_dir / "endpoint.json").read_bytes())
+    endpoint = _endpoint(_plain(data_dir / "endpoint.json"))
     return endpoint if endpoint.directory == _directory(data_dir) else None
 
 
@@ -397,6 +400,16 @@ def _launch(
     stderr.seek(begin)
     said = stderr.read().decode(errors="replace").strip()
     return process, line, said.removeprefix("signalbox: ")
+
+
+def _plain(path: Path) -> bytes:
+    """What a file has. Raises `OSError`, also for a pipe or device, which would be waited for."""
+    number = os.open(path, os.O_RDONLY | AT_ONCE)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(f"{path} is no file")
+    with os.fdopen(number, "rb") as file:
+        return file.read()
 
 
 def _endpoint(text: bytes) -> Endpoint:

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
+import signalbox.client
 from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
@@ -112,6 +113,47 @@ def test_what_is_no_file_is_told_at_once(
     assert (done.returncode, done.stdout) == (4, "")
     assert f"{tmp_path / NAME} cannot be opened as a Signalbox store: it is " in done.stderr
     assert what in done.stderr
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+BESIDE = ("-made", "-wal", "-shm", "-journal", "-ballast")
+IN_ALL_WAYS = [(os.mkdir, "a folder"), (os.mkfifo, "a pipe"), (a_device, "a device")]
+
+
+@pytest.mark.parametrize(
+    "name", [*(NAME + ending for ending in BESIDE), "server.lock", "endpoint.json", "endpoint.new"]
+)
+@pytest.mark.parametrize(("make", "what"), IN_ALL_WAYS, ids=["folder", "pipe", "device"])
+def test_what_is_no_file_beside_the_store_is_named_at_once(
+    tmp_path: Path, make: Callable[[Path], None], what: str, name: str
+) -> None:
+    Database(tmp_path / NAME).close()
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    done = Shell(tmp_path)("get", "a")
+    assert (done.status, done.out) == (4, "")
+    assert done.err.startswith(f"signalbox: {tmp_path / name} is ")
+    assert (what in done.err, done.err.count("\n")) == (True, 1)
+    if name.startswith(NAME):
+        with pytest.raises(StoreError, match=f"{name} is "):
+            maintenance.verify(tmp_path)
+    else:
+        assert maintenance.verify(tmp_path)["ok"]
+
+
+def test_a_server_whose_endpoint_becomes_a_pipe_is_not_held_up(
+    server: StartServer, tmp_path: Path
+) -> None:
+    started = server(data_dir=tmp_path / "store")
+    endpoint = started.data_dir / "endpoint.json"
+    endpoint.unlink()
+    os.mkfifo(endpoint)
+    assert signalbox.client.find(started.data_dir) is None
+    assert started.stop() == 0
+    endpoint.unlink()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the system tells")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from signalbox import client
 from signalbox.desktop import paths, single_instance
 from signalbox.desktop.child_env import environment
 from signalbox.desktop.server_log import MOST_BYTES, open_log, rotate
@@ -115,6 +116,19 @@ def test_log_is_appended_to_and_begins_anew_when_it_is_large(tmp_path: Path) -> 
     old = tmp_path / "server.old.log"
     assert old.stat().st_size == 2 * MOST_BYTES
     assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["server.log", "server.old.log"])
+def test_a_log_that_is_no_file_is_named_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(client.NotRunning, match=f"{name} is a pipe, a socket or a device"):
+        open_log(tmp_path / "server.log")
+
+
+def test_a_window_s_lock_that_is_no_file_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "window.lock").mkdir()
+    with pytest.raises(client.NotRunning, match=r"window\.lock is a folder"):
+        single_instance.claim(tmp_path)
 
 
 def test_log_of_a_server_that_goes_on_writing_is_bounded_without_a_hole(tmp_path: Path) -> None:

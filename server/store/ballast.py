@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 BYTES: Final = 256 * 1024
+ENDING: Final = "-ballast"
+"""Of its name, behind that of the store's file."""
 PLENTY: Final = 256 * 1024 * 1024
 """With more than this nothing need be measured: no transaction takes as much."""
 
@@ -53,7 +55,7 @@ def free(path: Path) -> int | None:
 
 
 def _file(path: Path) -> Path:
-    return path.with_name(f"{path.name}-ballast")
+    return path.with_name(path.name + ENDING)
 
 
 def _size(file: Path) -> int | None:

@@ -9,11 +9,11 @@ from filelock import FileLock, Timeout
 
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import lost_store
+from signalbox.server.store import lost_store, plain_file
 from signalbox.server.store.store_file import resolve_link
 
 STORE_FILE: Final = lost_store.STORE_FILE
-ENDPOINT_FILE: Final = "endpoint.json"
+ENDPOINT_FILE: Final = lost_store.ENDPOINT_FILE
 ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 _CLOCK_TOLERANCE_SECONDS: Final = 1.0
@@ -35,7 +35,8 @@ def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """
     os.umask(0o077)
     try:
-        file = lock_file(data_dir)
+        file, endpoint = lock_file(data_dir), data_dir / ENDPOINT_FILE
+        plain_file.check(file, endpoint, endpoint.with_suffix(".new"))
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(file)
         lock.acquire(timeout=seconds)
@@ -57,7 +58,7 @@ def _server_process(data_dir: Path) -> int | None:
 
     file = data_dir / ENDPOINT_FILE
     try:
-        pid = int(json.loads(file.read_bytes())["pid"])
+        pid = int(json.loads(plain_file.read(file))["pid"])
         # A process that began later than the file was written has got a dead one's number.
         is_it = psutil.Process(pid).create_time() <= file.stat().st_mtime + _CLOCK_TOLERANCE_SECONDS
     except (OSError, ValueError, TypeError, LookupError, OverflowError, psutil.Error):

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from signalbox.server.model.errors import StoreError
+from signalbox.server.store import plain_file
 
 SIGN: Final = "-made"
 """Ending of the name of the file that tells of a store."""
 STORE_FILE: Final = "signalbox.db"
 """The store's name in a data directory."""
+ENDPOINT_FILE: Final = "endpoint.json"
+"""Where the server of a data directory says how it is reached."""
 _NAMES: Final = " has the Signalbox store "
 """In that file, between the name of the store's file and the store's id."""
 HEADER: Final = 100
@@ -51,7 +54,7 @@ def remember(path: Path, store: str) -> None:
     """
     text = f"{path.name}{_NAMES}{store}.\n".encode()
     with suppress(OSError):
-        if not _was_made(path) or sign_of(path).read_bytes() != text:
+        if not _was_made(path) or plain_file.read(sign_of(path)) != text:
             with sign_of(path).open("wb", buffering=0) as file:
                 file.write(text)
                 os.fsync(file.fileno())
@@ -60,7 +63,7 @@ def remember(path: Path, store: str) -> None:
 def named(path: Path) -> str:
     """The id of the store that the sign tells of; empty where there is none."""
     with suppress(OSError, UnicodeError):
-        words = sign_of(path).read_text().split(_NAMES)
+        words = plain_file.read(sign_of(path)).decode().split(_NAMES)
         return words[1].rstrip(".\n") if len(words) == 2 else ""
     return ""
 
@@ -114,7 +117,7 @@ def _was_served(path: Path) -> bool:
 
 
 def _endpoint(path: Path) -> Path:
-    return path.with_name("endpoint.json")
+    return path.with_name(ENDPOINT_FILE)
 
 
 def _is_marked_without_table(path: Path) -> bool:

@@ -3,7 +3,6 @@ that another server writes to.
 """
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,9 +10,11 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.errors import StoreError
-from signalbox.server.store import lost_store
+from signalbox.server.store import ballast, lost_store, plain_file
 from signalbox.server.store.wal_file import cut_off, hidden_commits, lacks_pages
 
+BESIDE: Final = ("-wal", "-shm", "-journal", lost_store.SIGN, ballast.ENDING)
+"""Endings of the names of what SQLite and we keep beside a store's file."""
 OURS: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
 
@@ -35,14 +36,10 @@ def resolve_link(path: Path) -> Path:
 
 
 def check_kind(path: Path) -> None:
-    """Raises `StoreError` for what is no file: who reads a pipe or a device may wait forever."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return  # there is none, or opening it says why
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    """Raises `StoreError` for what is no file, in its place or in that of one beside it."""
+    if what := plain_file.what_else(path):
         raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
+    plain_file.check(*(path.with_name(path.name + ending) for ending in BESIDE))
 
 
 def check_exists(path: Path) -> None:
