@@ -1,4 +1,4 @@
-"""Say why there is no window to somebody who started Signalbox without a terminal."""
+"""A message box that says why there is no window, for somebody who has no terminal."""
 
 import shutil
 import subprocess
@@ -8,13 +8,13 @@ from typing import Final
 from signalbox.desktop import child_env
 
 TITLE: Final = "Signalbox"
-BOXES: Final = {
+DIALOG_PROGRAMS: Final = {
     "zenity": ["--error", "--no-markup", "--width=480", f"--title={TITLE}", "--text={text}"],
     "kdialog": ["--title", TITLE, "--error", "{text}"],
     "xmessage": ["-center", "-title", TITLE, "{text}"],
     "notify-send": [TITLE, "{text}"],
 }
-"""What desktops on Linux have to show a text, the best first."""
+"""Programs of Linux desktops that show a text, with their arguments; the best first."""
 ICON_ERROR: Final = 0x10
 
 
@@ -23,31 +23,32 @@ def has_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def show(text: str) -> bool:
+def show_alert(text: str) -> bool:
     """Show it until it is dismissed; False where nothing here can show a text."""
     if sys.platform == "win32":
         import ctypes  # noqa: PLC0415 - it is needed nowhere else
 
         ctypes.windll.user32.MessageBoxW(None, text, TITLE, ICON_ERROR)
         return True
-    return _run(["osascript", *_alert(text)] if sys.platform == "darwin" else _box(text))
+    is_mac = sys.platform == "darwin"
+    return _run(_osascript_command(text) if is_mac else _dialog_command(text))
 
 
-def _alert(text: str) -> list[str]:
+def _osascript_command(text: str) -> list[str]:
     """The text is an argument, so that nothing in it is taken for a script."""
     lines = [
         "on run argv",
         f'display alert "{TITLE}" message (item 1 of argv) as critical',
         "end run",
     ]
-    return [part for line in lines for part in ("-e", line)] + [text]
+    return ["osascript", *(part for line in lines for part in ("-e", line)), text]
 
 
-def _box(text: str) -> list[str]:
-    """The first program that is there; nothing without any."""
-    for program, arguments in BOXES.items():
+def _dialog_command(text: str) -> list[str]:
+    """The command of the first dialog program that is installed; empty without any."""
+    for program, arguments in DIALOG_PROGRAMS.items():
         if path := shutil.which(program):
-            return [path, *(each.replace("{text}", text) for each in arguments)]
+            return [path, *(argument.replace("{text}", text) for argument in arguments)]
     return []
 
 

@@ -1,8 +1,6 @@
-"""The app put together: the windows, their server, and who calls them."""
+"""The app put together: the windows, their server, and what a second start asks of them."""
 
 import sys
-import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from signalbox.desktop import (
     single_instance,
     stdio,
 )
+from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.exit_status import CANNOT_OPEN, REJECTED
 from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.window import display
@@ -31,7 +30,7 @@ def run(given: str | None) -> int:
     Where no window can be shown the server runs in the foreground, for a browser.
     """
     try:
-        return _run(paths.data_dir(given))
+        return _run(paths.make_data_dir(given))
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
@@ -39,9 +38,9 @@ def run(given: str | None) -> int:
             stdio.discard_stdout()
             print(f"signalbox: {sentence}", file=sys.stderr)
             return REJECTED
-        why = paths.unusable(error)
+        why = paths.data_dir_error(error)
     print(f"signalbox: {why}", file=sys.stderr)
-    _show(why)
+    _show_alert(why)
     return CANNOT_OPEN
 
 
@@ -50,24 +49,26 @@ def _run(data_dir: Path) -> int:
     server = ServerProcess(data_dir)
     try:
         display.require_display()
-        lock = single_instance.claim(data_dir)
+        lock = single_instance.lock_or_raise_window(data_dir)
         if lock is not None:
             with lock:
                 App(server).open()
     except display.CannotShow as error:
-        return headless.serve(server, str(error), _show_until_then)
+        return headless.serve(server, str(error), _show_alert_with_advice)
     finally:
         server.close()
     return 0
 
 
-def _show(why: str) -> bool:
+def _show_alert(text: str) -> bool:
     """Show it to whoever has a display and no terminal; whether somebody has seen it."""
-    return not alert.has_terminal() and display.is_there() and alert.show(why)
+    return not alert.has_terminal() and display.has_display() and alert.show_alert(text)
 
 
-def _show_until_then(why: str) -> bool:
-    return _show(f"{why}\n\nUntil then `signalbox serve` in a terminal shows it in a browser.")
+def _show_alert_with_advice(why: str) -> bool:
+    return _show_alert(
+        f"{why}\n\nUntil then `signalbox serve` in a terminal shows it in a browser."
+    )
 
 
 class App:
@@ -80,48 +81,45 @@ class App:
     def open(self) -> None:
         """Show a window, until the user has closed it and all others. On the main thread."""
         with ThreadPoolExecutor(max_workers=1) as pool:
-            started = pool.submit(self._serve)  # takes as long as loading Qt does
-            said = display.without_sandbox()
-            display.without_noise()
-            display.require_libraries()
+            started = pool.submit(self._start_server)  # takes as long as loading Qt does
+            warning = display.disable_sandbox_for_root()
+            display.silence_engine_log()
+            display.require_web_engine()
             from signalbox.desktop.window import open_windows, window  # noqa: PLC0415 - they can be loaded only now
 
-            engine, _ = window.prepare(), window.screens()
+            engine, _ = window.prepare_web_engine(), window.screens()
             started.result()
-        if said:
-            print(f"signalbox: {said}", file=sys.stderr)
+        if warning:
+            print(f"signalbox: {warning}", file=sys.stderr)
         self._windows = open_windows.OpenWindows(self._server)
         self._windows.run()
         del engine
 
-    def _serve(self) -> None:
-        """Start the server, and at once keep it: one that we found may be about to end."""
+    def _start_server(self) -> None:
+        """Start the server, and at once keep it running: one that we found may be about to end."""
         self._server.start()
-        _beside(single_instance.heed, self._server, self._come, self._set_theme)
-        _beside(self._keep_server)
-        _beside(server_log.bound, self._server.log, self._server.closed)
+        start_background_thread(
+            single_instance.watch_requests, self._server, self._bring_to_front, self._set_theme
+        )
+        start_background_thread(self._keep_server_running)
+        start_background_thread(server_log.bound, self._server.log, self._server.closed)
 
-    def _come(self) -> None:
+    def _bring_to_front(self) -> None:
         if self._windows is not None:
-            self._windows.come()
+            self._windows.bring_to_front()
 
     def _set_theme(self, theme: str) -> None:
         if self._windows is not None:
             self._windows.set_theme(theme)
 
-    def _keep_server(self) -> None:
+    def _keep_server_running(self) -> None:
         try:
-            self._server.keep(self._back)
+            self._server.keep_running(self._on_restart)
         except NotRunning as error:
             if self._windows is not None:
-                self._windows.say(str(error))
+                self._windows.show_in_titles(str(error))
 
-    def _back(self, as_before: bool) -> None:
-        # The page finds another server only if it is told, and must log in there.
-        if not as_before and self._windows is not None:
-            self._windows.show_again()
-
-
-def _beside(work: Callable[..., None], *args: object) -> None:
-    """Run on a thread of its own for as long as the process."""
-    threading.Thread(target=work, args=args, daemon=True).start()
+    def _on_restart(self, is_same_address: bool) -> None:
+        # The page finds another address only if it is told, and must log in there.
+        if not is_same_address and self._windows is not None:
+            self._windows.log_in_again()

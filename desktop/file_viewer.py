@@ -1,4 +1,4 @@
-"""Show a file or a folder with the program that the system has for it."""
+"""Open a file or a folder with the program that the system has for it."""
 
 import subprocess
 import sys
@@ -7,16 +7,16 @@ from typing import Final
 
 from signalbox.desktop import child_env
 
-SECONDS: Final = 5.0
+FAILURE_SECONDS: Final = 5.0
 """A program that has not failed by then shows something."""
 OPENERS: Final = {"darwin": "open", "win32": "explorer"}
 
 
 class NoViewer(Exception):
-    """Nothing here can show it; the message says where it is."""
+    """No program here can show it; the message names the path."""
 
 
-def show(path: Path) -> None:
+def open_in_viewer(path: Path) -> None:
     """Raises `NoViewer`."""
     opener = OPENERS.get(sys.platform, "xdg-open")
     try:
@@ -28,7 +28,7 @@ def show(path: Path) -> None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        status = process.wait(SECONDS)
+        status = process.wait(FAILURE_SECONDS)
     except subprocess.TimeoutExpired:
         return
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Without a window: say why, serve in the foreground, and show the page in a browser."""
+"""Where no window can be shown: say why, serve in the foreground, open the page in a browser."""
 
 import html
 import signal
@@ -26,72 +26,74 @@ REDIRECT: Final = """\
 """
 
 
-def serve(server: ServerProcess, why: str, show: Callable[[str], bool]) -> int:
-    """Until SIGTERM or Ctrl-C; the exit status. Raises `NotRunning`.
+def serve(server: ServerProcess, why: str, show_alert: Callable[[str], bool]) -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit status. Raises `NotRunning`.
 
-    Where no browser shows the page, and `show` has shown the reason to somebody who has no terminal
-    to read an address in, it ends.
+    It ends at once where no browser shows the page and `show_alert` has shown the reason: then
+    there is no terminal either in which somebody could read an address.
     """
     # No exception: one that is raised within a finalizer is lost, and nothing would end.
-    ended: SimpleQueue[BaseException | int] = SimpleQueue()
+    results: SimpleQueue[BaseException | int] = SimpleQueue()
     for number in SIGNALS:
-        signal.signal(number, lambda *_: ended.put(0))
-    threading.Thread(target=_keep, args=(server, why, show, ended.put), daemon=True).start()
-    result = ended.get()
+        signal.signal(number, lambda *_: results.put(0))
+    threading.Thread(
+        target=_run_server, args=(server, why, show_alert, results.put), daemon=True
+    ).start()
+    result = results.get()
     server.stop()
     with suppress(OSError):  # it never was ours
-        _file(server).unlink(missing_ok=True)
+        _redirect_file(server).unlink(missing_ok=True)
     if isinstance(result, BaseException):
         raise result
     return result
 
 
-def _keep(
+def _run_server(
     server: ServerProcess,
     why: str,
-    show: Callable[[str], bool],
+    show_alert: Callable[[str], bool],
     end: Callable[[BaseException | int], None],
 ) -> None:
     try:
         server.start()
         print(why, file=sys.stderr)
-        in_browser = display.is_there() and _open(server)
-        if not in_browser and show(why):
+        in_browser = display.has_display() and _open_browser(server)
+        if not in_browser and show_alert(why):
             end(CANNOT_OPEN)
         else:
-            _tell(server, in_browser)
-            server.keep(back=lambda _: None)
+            _print_address(server, in_browser)
+            server.keep_running(on_restart=lambda _: None)
     except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
         end(error)
 
 
-def _tell(server: ServerProcess, in_browser: bool) -> None:
+def _print_address(server: ServerProcess, in_browser: bool) -> None:
     print("Signalbox serves without a window.", file=sys.stderr)
     if in_browser:
         print("The page opens in the browser; the address below opens another.", file=sys.stderr)
     try:
         print(f"Open {address_lines(server.box.login())}", flush=True)
-    except BrokenPipeError:  # nobody reads it, and `signalbox token --login` tells another
+    except BrokenPipeError:  # nobody reads it, and `signalbox token --login` prints another
         stdio.discard_stdout()
 
 
-def _open(server: ServerProcess) -> bool:
+def _open_browser(server: ServerProcess) -> bool:
     """Show the page in the default browser; False where there is none.
 
     By a file that only its owner may read: everybody here sees the arguments of a program, and a
     one-time address among them.
     """
-    file = _file(server)
+    file = _redirect_file(server)
     try:
         file.unlink(missing_ok=True)
         file.touch(mode=0o600, exist_ok=False)
         *_, url = address_lines(server.box.login()).split()  # the last one is any browser's
         file.write_text(REDIRECT.format(url=html.escape(url)), encoding="utf-8")
-        file_viewer.show(file)
+        file_viewer.open_in_viewer(file)
     except (OSError, file_viewer.NoViewer):
         return False
     return True
 
 
-def _file(server: ServerProcess) -> Path:
+def _redirect_file(server: ServerProcess) -> Path:
     return server.data_dir / "open.html"

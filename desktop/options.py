@@ -95,7 +95,7 @@ def require_store(data_dir: Path) -> None:
     try:
         has_file = any((data_dir / name).exists() for name in names)
     except OSError as error:
-        raise client.NotRunning(paths.unusable(error)) from error
+        raise client.NotRunning(paths.data_dir_error(error)) from error
     if not has_file and client.find(data_dir) is None:
         paths.check_links(data_dir)
         raise client.NotRunning(f"There is no store in {data_dir}.")
@@ -104,9 +104,9 @@ def require_store(data_dir: Path) -> None:
 def create_data_dir(given: str | None) -> Path:
     """The data directory, which is made where there is none. Raises `NotRunning`."""
     try:
-        return paths.data_dir(given)
+        return paths.make_data_dir(given)
     except OSError as error:
-        raise client.NotRunning(paths.unusable(error)) from error
+        raise client.NotRunning(paths.data_dir_error(error)) from error
 
 
 def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
@@ -120,7 +120,7 @@ def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Func
 
 
 def _chosen_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    return paths.chosen(require_value(context, option, given) or context.obj)
+    return paths.chosen_data_dir(require_value(context, option, given) or context.obj)
 
 
 def _data_dir_with_store(

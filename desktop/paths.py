@@ -1,4 +1,4 @@
-"""Where things live on this computer; each folder is made for its owner only."""
+"""The data directory and the log file; each folder is made for its owner only."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import platformdirs
 from signalbox import client
 
 
-def data_dir(given: str | None = None) -> Path:
-    """The store's folder: as given, else `SIGNALBOX_DATA_DIR`, else the user's data folder."""
-    folder = chosen(given)
+def make_data_dir(given: str | None = None) -> Path:
+    """The folder of the store: as given, else `SIGNALBOX_DATA_DIR`, else the user's data folder."""
+    folder = chosen_data_dir(given)
     try:
         return _private(folder)
     except FileExistsError:
@@ -17,13 +17,13 @@ def data_dir(given: str | None = None) -> Path:
         raise
 
 
-def chosen(given: str | None = None) -> Path:
-    """As `data_dir`, but not made. Raises `NotRunning` where the variable is empty."""
+def chosen_data_dir(given: str | None = None) -> Path:
+    """As `make_data_dir`, but it is not made. Raises `NotRunning` where the variable is empty."""
     return client.at_home(given) if given else client.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:
-    """Where the server of `data_dir` says what went wrong: beside any store but the default one."""
+    """The log of the server of `data_dir`: in that folder, or where the system keeps logs."""
     is_default = data_dir == platformdirs.user_data_path("signalbox", appauthor=False)
     logs = platformdirs.user_log_path("signalbox", appauthor=False)
     return _private(logs if is_default else data_dir / "log") / "server.log"
@@ -51,12 +51,12 @@ def check_files(*files: Path) -> None:
         raise client.NotRunning(str(error)) from error
 
 
-def unusable(error: OSError) -> str:
+def data_dir_error(error: OSError) -> str:
     """Which folder cannot be made or used, and why, as a sentence."""
     from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
-    where = f"The data directory {error.filename}" if error.filename else "The data directory"
-    return f"{where} cannot be used: {reason(error)}."
+    subject = f"The data directory {error.filename}" if error.filename else "The data directory"
+    return f"{subject} cannot be used: {reason(error)}."
 
 
 def _private(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The server that the window uses: one that runs already, else a child that is kept running."""
+"""The server that the window uses: one that runs already, else a child, restarted when it ends."""
 
 import logging
 import subprocess
@@ -17,13 +17,13 @@ T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 ACTOR: Final = "desktop"
-MOST_ENDS: Final = 6
+MAX_ENDS: Final = 6
 WITHIN_SECONDS: Final = 60.0
 """A server that ended so often within so short a time is not started again."""
 
 
 class ServerProcess:
-    """`start` it, let a thread `keep` it. However this process goes, its child goes as well."""
+    """`start` it and let a thread `keep_running`. Its child ends however this process ends."""
 
     def __init__(self, data_dir: Path) -> None:
         self.endpoint: client.Endpoint
@@ -31,16 +31,16 @@ class ServerProcess:
         self.log = paths.log_file(data_dir)
         self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
-        self._keeping = threading.Lock()
+        self._keep_running_lock = threading.Lock()
         self.closed = threading.Event()
 
     def start(self) -> None:
-        """Find the server or start one. Raises `NotRunning` with what it said last."""
+        """Find the server or start one. Raises `NotRunning` with its last words."""
         end = monotonic() + client.PATIENCE
         while True:
             endpoint = client.find(self.data_dir) or self._launch()
             try:
-                box = _box(endpoint)
+                box = _connect(endpoint)
             except client.NotRunning:  # it was about to end
                 if monotonic() > end:
                     raise
@@ -48,29 +48,29 @@ class ServerProcess:
                 self.endpoint, self.box = endpoint, box
                 return
 
-    def ask(self, question: Callable[[client.Box], T]) -> T:
-        """Its answer, also where the server ends meanwhile and `keep` brings another."""
+    def call(self, request: Callable[[client.Box], T]) -> T:
+        """The result of `request`; tried again where the server ends and is restarted meanwhile."""
         while True:
             box = self.box
             try:
-                return question(box)
+                return request(box)
             except client.NotRunning:
                 if box is self.box:
                     raise
 
-    def keep(self, back: Callable[[bool], None]) -> None:
-        """Until `close`: start the server again whenever it has ended, then call `back`.
+    def keep_running(self, on_restart: Callable[[bool], None]) -> None:
+        """Until `close`: start the server again whenever it has ended, then call `on_restart`
+        with True where its address is the same, so that the page finds it by itself.
 
-        `back` is told whether it is as it was, so that the page finds it by itself.
-        Raises `NotRunning` where it ends again and again. Whoever comes second waits for the first.
+        Raises `NotRunning` where it ends again and again. A second caller waits for the first.
         """
-        with self._keeping:
-            self._keep(back)
+        with self._keep_running_lock:
+            self._restart_whenever_ended(on_restart)
 
     def close(self) -> None:
-        """Let go of the server: it ends as soon as nobody else uses it."""
+        """Release the server: it ends as soon as nobody else uses it."""
         self.closed.set()
-        self._let_go()
+        self._close_stdin()
 
     def stop(self) -> None:
         """End the server, if it is ours, and wait until it has gone."""
@@ -79,54 +79,54 @@ class ServerProcess:
             self._process.terminate()
             self._process.wait()
 
-    def _let_go(self) -> None:
+    def _close_stdin(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
-    def _keep(self, back: Callable[[bool], None]) -> None:
+    def _restart_whenever_ended(self, on_restart: Callable[[bool], None]) -> None:
         ends: list[float] = []
-        while self._ended():
+        while self._wait_for_end():
             now = monotonic()
             ends = [end for end in ends if now - end < WITHIN_SECONDS] + [now]
-            if len(ends) == MOST_ENDS:
+            if len(ends) == MAX_ENDS:
                 raise client.NotRunning(f"The server keeps ending; {self.log} says why.")
-            self.closed.wait(_pause(len(ends)))
-            self._restart(back)
+            self.closed.wait(_restart_delay(len(ends)))
+            self._restart(on_restart)
 
-    def _ended(self) -> bool:
+    def _wait_for_end(self) -> bool:
         """Wait for the server's end; False where the window was closed meanwhile."""
         process = self._process
         if process is not None and process.pid == self.endpoint.pid:
             process.wait()
         else:
-            wait_for(self.endpoint.pid)
+            wait_for_process(self.endpoint.pid)
         return not self.closed.is_set()
 
-    def _restart(self, back: Callable[[bool], None]) -> None:
-        before, box = self.endpoint, self.box
+    def _restart(self, on_restart: Callable[[bool], None]) -> None:
+        previous, box = self.endpoint, self.box
         try:
             self.start()
         except client.NotRunning as error:
             log.warning("The server did not come back: %s", error)
             return
-        log.warning("The server %d ended; now it is %d.", before.pid, self.endpoint.pid)
-        box.close()  # whoever waits on it takes the new one
-        back(self.endpoint._replace(pid=before.pid) == before)
+        log.warning("The server %d ended; now it is %d.", previous.pid, self.endpoint.pid)
+        box.close()  # what waits on it is tried with the new one
+        on_restart(self.endpoint._replace(pid=previous.pid) == previous)
 
     def _launch(self) -> client.Endpoint:
         if self.closed.is_set():
             raise client.NotRunning("The window is closed.")
         with open_log(self.log) as stderr:
-            endpoint, _ = client.start_server(self.data_dir, stderr, self._starting)
+            endpoint, _ = client.start_server(self.data_dir, stderr, self._on_process_started)
         return endpoint
 
-    def _starting(self, process: "subprocess.Popen[bytes]") -> None:
+    def _on_process_started(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         if self.closed.is_set():  # meanwhile
-            self._let_go()
+            self._close_stdin()
 
 
-def _box(endpoint: client.Endpoint) -> client.Box:
+def _connect(endpoint: client.Endpoint) -> client.Box:
     """A client of this very server. Raises `NotRunning`."""
     url, token = endpoint.url, endpoint.write_token
     box = client.Box(url, token, ACTOR, directory=endpoint.directory)
@@ -134,8 +134,8 @@ def _box(endpoint: client.Endpoint) -> client.Box:
     return box
 
 
-def wait_for(pid: int) -> None:
-    """Return once no process of that number runs, without asking again and again."""
+def wait_for_process(pid: int) -> None:
+    """Return once no process with this id runs, without polling."""
     import psutil  # noqa: PLC0415 - a server of our own is started without it
 
     try:
@@ -144,6 +144,6 @@ def wait_for(pid: int) -> None:
         return
 
 
-def _pause(ends: int) -> float:
-    """Seconds before the start after so many ends: none at first, then 0.25, doubled each time."""
+def _restart_delay(ends: int) -> float:
+    """Seconds before the next start after `ends` ends: 0, then 0.25, doubled each time."""
     return 0.0 if ends == 1 else float(2 ** (ends - 4))

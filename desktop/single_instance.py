@@ -1,4 +1,4 @@
-"""One window for each data directory: who comes second raises the first."""
+"""One window process for each data directory: a second start brings the first one to the front."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -12,36 +12,37 @@ from signalbox import client
 from signalbox.desktop import paths
 from signalbox.desktop.server_process import ACTOR, ServerProcess
 
-RAISE: Final = "_signalbox.window.raise"
-THEME: Final = "_signalbox.theme"
-OWN: Final = "_signalbox.**"
-"""What the app keeps for itself; one stream for all of it."""
+RAISE_KEY: Final = "_signalbox.window.raise"
+"""Counts second starts: each of them adds 1."""
+THEME_KEY: Final = "_signalbox.theme"
+APP_KEYS: Final = "_signalbox.**"
+"""The app's own keys; one stream for all of them."""
 LOCK_FILE: Final = "window.lock"
 PAUSE_SECONDS: Final = 0.05
-PATIENCE_SECONDS: Final = 20.0
-"""For the first window to get its server running, or to go."""
+TIMEOUT_SECONDS: Final = 20.0
+"""For the first window to get its server running, or to end."""
 
 
 class NoAnswer(Exception):
     """A window holds the data directory and its server does not answer."""
 
 
-def claim(
-    data_dir: Path, seconds: float = PATIENCE_SECONDS
+def lock_or_raise_window(
+    data_dir: Path, timeout: float = TIMEOUT_SECONDS
 ) -> AbstractContextManager[object] | None:
     """The lock of the data directory's only window, or None after having raised that window.
 
-    Raises `NoAnswer` where neither is possible for so many seconds, `NotRunning` where something
-    else is in the place of the lock.
+    Raises `NoAnswer` where neither is possible within `timeout` seconds, `NotRunning` where
+    something else is in the place of the lock.
     """
     paths.check_files(data_dir / LOCK_FILE)
     lock = FileLock(data_dir / LOCK_FILE, mode=0o600)
-    deadline = monotonic() + seconds
+    deadline = monotonic() + timeout
     while monotonic() < deadline:
         try:
             return lock.acquire(timeout=PAUSE_SECONDS)
         except Timeout:
-            if wish(data_dir):
+            if raise_open_window(data_dir):
                 return None
     text = f"A window of {data_dir} is open, but its server does not answer"
     if pid := client.hanging_process(data_dir):
@@ -60,23 +61,29 @@ def is_open(data_dir: Path) -> bool:
         return True
 
 
-def wish(data_dir: Path) -> bool:
+def raise_open_window(data_dir: Path) -> bool:
     """Ask the window that is open to come to the front; False where no server answers."""
     try:
         with client.connect(ACTOR, data_dir=data_dir, start=False) as box:
-            box.add(RAISE)
+            box.add(RAISE_KEY)
     except client.NotRunning:
         return False
     return True
 
 
-def heed(server: ServerProcess, come: Callable[[], None], set_theme: Callable[[str], None]) -> None:
-    """Call `come` for every wish of another start, `set_theme` with each theme, by any server."""
+def watch_requests(
+    server: ServerProcess,
+    bring_to_front: Callable[[], None],
+    set_theme: Callable[[str], None],
+) -> None:
+    """Call `bring_to_front` for every second start and `set_theme` with each theme, until the app
+    ends; also across restarts of the server.
+    """
     while not server.closed.wait(PAUSE_SECONDS):
-        # `server` brings the server back, or says that it does not come.
+        # `server` restarts the server, or reports that it cannot.
         with suppress(client.NotRunning, client.Rejected):
-            for change in server.box.watch(OWN):
-                if change.key == RAISE and not change.is_current:
-                    come()
-                elif change.key == THEME:
+            for change in server.box.watch(APP_KEYS):
+                if change.key == RAISE_KEY and not change.is_current:
+                    bring_to_front()
+                elif change.key == THEME_KEY:
                     set_theme("system" if change.deleted else change.value)

@@ -73,7 +73,7 @@ def test_a_server_that_is_used_is_still_refused(shell: Shell, command: list[str]
 @pytest.mark.parametrize("command", [["rebuild"], ["token", "--rotate"]])
 def test_beside_a_window_it_says_to_close_that(shell: Shell, command: list[str]) -> None:
     with serving(shell.data_dir):
-        window = single_instance.claim(shell.data_dir)
+        window = single_instance.lock_or_raise_window(shell.data_dir)
         assert window is not None
         with window:
             done = shell(*command)
@@ -103,10 +103,10 @@ def test_a_server_that_hangs_is_named(shell: Shell, monkeypatch: pytest.MonkeyPa
         try:
             started = shell("get", "k")
             found = shell("token", "--login")
-            window = single_instance.claim(shell.data_dir)
+            window = single_instance.lock_or_raise_window(shell.data_dir)
             assert window is not None
             with window, pytest.raises(single_instance.NoAnswer, match=rf"process {server.pid}"):
-                single_instance.claim(shell.data_dir, seconds=0.1)
+                single_instance.lock_or_raise_window(shell.data_dir, timeout=0.1)
         finally:
             thaw(server.pid)
     said = f"signalbox: The server (process {server.pid}) does not answer. Wait until it does, or "

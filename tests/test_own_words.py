@@ -31,7 +31,7 @@ READS: Final = {
     ("signalbox.server.engines.redis.connection", "_code"),
     ("signalbox.server.engines.jetstream.connection", "has_complained"),
     ("signalbox.server.model.values", "_place"),
-    ("signalbox.desktop.window.display", "_missing"),
+    ("signalbox.desktop.window.display", "_missing_library"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""
 SAYING: Final = {"strerror", "args", "msg", "reason", "message"}
@@ -300,7 +300,7 @@ def test_a_query_that_cannot_be_taken_apart(box: Server) -> None:
     ],
 )
 def test_a_library_of_the_window_that_is_missing(said: ImportError | OSError, why: str) -> None:
-    assert display._missing(said) == why  # noqa: SLF001 - a system without it is not at hand
+    assert display._missing_library(said) == why  # noqa: SLF001 - a system without it is not at hand
 
 
 def test_a_server_that_breaks_while_it_starts_shows_no_traceback(tmp_path: Path) -> None:

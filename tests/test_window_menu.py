@@ -16,7 +16,7 @@ from support.ports import free_port
 pytestmark = pytest.mark.long
 
 Opened = tuple[Desk, Shown, Page]
-MENUS = menus.bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])
+MENUS = menus.menu_bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])
 
 
 def steps(menu: Menu, label: str) -> list[str]:
@@ -223,21 +223,22 @@ def test_menu_bar_has_the_colours_of_the_page_in_each_theme(opened: Opened) -> N
 
 def test_every_entry_is_told_by_a_name_that_the_page_has() -> None:
     palette = (Path(__file__).parent.parent / "ui" / "static" / "palette.js").read_text()
-    told: list[str] = []
+    commands: list[str] = []
 
-    class Here:
-        tell = staticmethod(told.append)
-        zoom = full_screen = close = another = show_log = show_data = quit = staticmethod(print)
+    class Actions:
+        run_page_command = staticmethod(commands.append)
+        zoom = toggle_full_screen = close = quit = staticmethod(print)
+        open_another_window = show_log = show_data_folder = staticmethod(print)
 
     def act(menu: Menu) -> None:
         for item in menu.items:
             if isinstance(item, Menu):
                 act(item)
             elif item is not None:
-                item.act()
+                item.action()
 
-    for menu in menus.bar(Here, Here):
+    for menu in menus.menu_bar(Actions, Actions):
         act(menu)
-    assert len(told) == 9
+    assert len(commands) == 9
     own = {"Find"}
-    assert all(f'["{command}"' in palette for command in told if command not in own), told
+    assert all(f'["{command}"' in palette for command in commands if command not in own), commands

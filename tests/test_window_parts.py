@@ -13,12 +13,12 @@ from signalbox.desktop import paths, single_instance
 from signalbox.desktop.child_env import environment
 from signalbox.desktop.server_log import MOST_BYTES, open_log, rotate
 from signalbox.desktop.window.display import (
-    FLAGS,
+    CHROMIUM_FLAGS,
     NO_SANDBOX,
     CannotShow,
+    disable_sandbox_for_root,
     needs_x11,
     require_display,
-    without_sandbox,
 )
 from signalbox.desktop.window.geometry import (
     KEY,
@@ -27,12 +27,12 @@ from signalbox.desktop.window.geometry import (
     Geometry,
     Screen,
     cascaded,
-    first,
+    initial_geometry,
 )
-from signalbox.desktop.window.menus import parts
-from signalbox.desktop.window.placement import Seat
-from signalbox.desktop.window.qt_menus import COLOURS, NAMES
-from signalbox.desktop.window.window import GROUND, reachable
+from signalbox.desktop.window.menus import split_shortcut
+from signalbox.desktop.window.placement import WindowSlot
+from signalbox.desktop.window.qt_menus import COLOUR_NAMES, COLOURS
+from signalbox.desktop.window.window import BACKGROUNDS, resolvable_url
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.errors import Invalid
 from signalbox.server.settings import address_lines
@@ -60,29 +60,29 @@ def test_place_is_fitted_wholly_onto_the_screen_that_shows_most_of_it(
 
 
 def test_first_place_is_in_the_middle_and_leaves_room_on_a_small_screen() -> None:
-    assert first(LEFT) == Geometry(320, 140, 1280, 800)
-    assert first(Screen(0, 0, 800, 600)) == Geometry(40, 30, 720, 540)
+    assert initial_geometry(LEFT) == Geometry(320, 140, 1280, 800)
+    assert initial_geometry(Screen(0, 0, 800, 600)) == Geometry(40, 30, 720, 540)
 
 
 def test_place_survives_its_key() -> None:
     place = Geometry(1, 2, 900, 700, maximized=True)
-    assert Geometry.read(place.value()) == place
-    assert Geometry.read(None) is None
+    assert Geometry.from_value(place.as_value()) == place
+    assert Geometry.from_value(None) is None
 
 
-def test_ground_is_that_of_the_page() -> None:
+def test_background_is_that_of_the_page() -> None:
     css = (ROOT / "ui" / "static" / "base.css").read_text()
     found = re.search(r"--bg: light-dark\((#\w+), (#\w+)\)", css)
     assert found is not None
-    assert (GROUND["light"], GROUND["dark"]) == found.groups()
+    assert (BACKGROUNDS["light"], BACKGROUNDS["dark"]) == found.groups()
 
 
 def test_data_directory_is_the_one_given_and_only_its_owners(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGNALBOX_DATA_DIR", str(tmp_path / "variable"))
-    assert paths.data_dir() == tmp_path / "variable"
-    folder = paths.data_dir(str(tmp_path / "given"))
+    assert paths.make_data_dir() == tmp_path / "variable"
+    folder = paths.make_data_dir(str(tmp_path / "given"))
     assert folder == tmp_path / "given"
     log = paths.log_file(folder)
     assert log == folder / "log" / "server.log"
@@ -100,7 +100,7 @@ def test_default_store_keeps_its_log_where_the_platform_does(
     monkeypatch.delenv("SIGNALBOX_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    folder = paths.data_dir()
+    folder = paths.make_data_dir()
     assert folder == tmp_path / "data" / "signalbox"
     assert paths.log_file(folder) == tmp_path / "state" / "signalbox" / "log" / "server.log"
 
@@ -128,7 +128,7 @@ def test_a_log_that_is_no_file_is_named_at_once(tmp_path: Path, name: str) -> No
 def test_a_window_s_lock_that_is_no_file_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "window.lock").mkdir()
     with pytest.raises(client.NotRunning, match=r"window\.lock is a folder"):
-        single_instance.claim(tmp_path)
+        single_instance.lock_or_raise_window(tmp_path)
 
 
 def test_log_of_a_server_that_goes_on_writing_is_bounded_without_a_hole(tmp_path: Path) -> None:
@@ -144,15 +144,15 @@ def test_log_of_a_server_that_goes_on_writing_is_bounded_without_a_hole(tmp_path
 
 def test_root_is_told_that_the_engine_has_no_sandbox_for_it() -> None:
     environ: dict[str, str] = {}
-    said = without_sandbox(environ)
+    said = disable_sandbox_for_root(environ)
     if os.geteuid() == 0:
         assert said is not None
         assert environ == {NO_SANDBOX: "1"}
-        assert without_sandbox(environ) is None, "whoever chose it knows"
+        assert disable_sandbox_for_root(environ) is None, "whoever chose it knows"
     else:
         assert said is None
         assert environ == {}
-    assert without_sandbox({FLAGS: "--no-sandbox"}) is None
+    assert disable_sandbox_for_root({CHROMIUM_FLAGS: "--no-sandbox"}) is None
 
 
 def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
@@ -162,11 +162,11 @@ def test_wayland_display_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 def test_second_start_gives_up_on_a_window_whose_server_does_not_answer(tmp_path: Path) -> None:
-    first = single_instance.claim(tmp_path)
+    first = single_instance.lock_or_raise_window(tmp_path)
     assert first is not None
     with first, pytest.raises(single_instance.NoAnswer, match="its server does not answer"):
-        single_instance.claim(tmp_path, seconds=0.1)
-    second = single_instance.claim(tmp_path)
+        single_instance.lock_or_raise_window(tmp_path, timeout=0.1)
+    second = single_instance.lock_or_raise_window(tmp_path)
     assert second is not None, "the first one has let go"
     with second:
         assert (tmp_path / single_instance.LOCK_FILE).stat().st_mode & 0o077 == 0
@@ -179,22 +179,22 @@ def test_libraries_of_x11_are_needed_only_where_qt_has_no_other_way() -> None:
     assert not needs_x11({"QT_QPA_PLATFORM": "offscreen"})
 
 
-def test_seats_are_taken_from_the_lowest_and_have_names_and_keys_of_their_own() -> None:
-    assert Seat.free([]) == Seat(1)
-    assert Seat.free([Seat(1), Seat(3)]) == Seat(2)
-    assert (Seat(1).name, Seat(1).key) == ("app", KEY)
-    assert (Seat(2).name, Seat(2).key) == ("app-2", f"{KEY}.2")
+def test_slots_are_taken_from_the_lowest_and_have_names_and_keys_of_their_own() -> None:
+    assert WindowSlot.lowest_free([]) == WindowSlot(1)
+    assert WindowSlot.lowest_free([WindowSlot(1), WindowSlot(3)]) == WindowSlot(2)
+    assert (WindowSlot(1).name, WindowSlot(1).key) == ("app", KEY)
+    assert (WindowSlot(2).name, WindowSlot(2).key) == ("app-2", f"{KEY}.2")
 
 
 def test_each_node_of_a_store_remembers_its_own_windows_places() -> None:
-    here = Seat.free([], "ada-0123abcd")
-    keys = [here.key, Seat.free([here], "ada-0123abcd").key]
+    here = WindowSlot.lowest_free([], "ada-0123abcd")
+    keys = [here.key, WindowSlot.lowest_free([here], "ada-0123abcd").key]
     assert keys == [f"{KEY}.ada-0123abcd", f"{KEY}.ada-0123abcd.2"]
     for key in keys:
-        check_setting(key, Geometry(0, 0, 800, 600).value())
+        check_setting(key, Geometry(0, 0, 800, 600).as_value())
     for key in (f"{KEY}.ada", f"{KEY}.ada-0123abcd.1", f"{KEY}.ada-0123abcd.2.3"):
         with pytest.raises(Invalid, match="no setting"):
-            check_setting(key, Geometry(0, 0, 800, 600).value())
+            check_setting(key, Geometry(0, 0, 800, 600).as_value())
 
 
 def test_a_new_window_stands_below_the_others_and_wholly_on_a_screen() -> None:
@@ -211,7 +211,7 @@ def test_a_new_window_stands_below_the_others_and_wholly_on_a_screen() -> None:
     [("2", True), ("17", True), ("999", True), ("1", False), ("0", False), ("02", False)],
 )
 def test_places_of_other_windows_are_settings_with_a_number(key: str, is_one: bool) -> None:
-    value = first(LEFT).value()
+    value = initial_geometry(LEFT).as_value()
     with nullcontext() if is_one else pytest.raises(Invalid):
         check_setting(f"{KEY}.{key}", value)
 
@@ -232,20 +232,20 @@ def test_page_is_found_where_names_under_localhost_are_not_known(
 ) -> None:
     monkeypatch.setattr("sys.platform", system)
     rest = ":8080/#code=a-b_c&window=app-2"
-    assert reachable(f"http://0a.localhost{rest}") == f"http://{host}{rest}"
+    assert resolvable_url(f"http://0a.localhost{rest}") == f"http://{host}{rest}"
 
 
 def test_keys_of_the_menus_read_as_the_platforms_have_them() -> None:
-    assert parts("Ctrl+N") == (["Ctrl"], "N")
-    assert parts("Ctrl++") == (["Ctrl"], "+")
-    assert parts("Ctrl+Shift+Z") == (["Ctrl", "Shift"], "Z")
-    assert parts("F11") == ([], "F11")
+    assert split_shortcut("Ctrl+N") == (["Ctrl"], "N")
+    assert split_shortcut("Ctrl++") == (["Ctrl"], "+")
+    assert split_shortcut("Ctrl+Shift+Z") == (["Ctrl", "Shift"], "Z")
+    assert split_shortcut("F11") == ([], "F11")
 
 
 def test_colours_of_the_menu_bar_are_the_pages() -> None:
     css = (ROOT / "ui" / "static" / "base.css").read_text()
-    names = dict(zip(NAMES, ("bg", "raise", "line", "ink", "faint", "sel"), strict=True))
-    for i, name in enumerate(NAMES):
+    names = dict(zip(COLOUR_NAMES, ("bg", "raise", "line", "ink", "faint", "sel"), strict=True))
+    for i, name in enumerate(COLOUR_NAMES):
         found = re.search(rf"--{names[name]}: light-dark\((#\w+), (#\w+)\)", css)
         assert found is not None
         assert (COLOURS["light"][i], COLOURS["dark"][i]) == found.groups()

@@ -1,4 +1,4 @@
-"""What the window asks of macOS beyond pywebview: menus, its title, dark or light."""
+"""The native window on macOS (Cocoa): what pywebview lacks in menus, titles and themes."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -7,59 +7,59 @@ from importlib import import_module
 from typing import Any, Final
 
 from signalbox.desktop.window.geometry import Geometry
-from signalbox.desktop.window.menus import Entry, Menu, parts
+from signalbox.desktop.window.menus import Entry, Menu, split_shortcut
 
 APPEARANCES: Final = {
     "light": "NSAppearanceNameAqua",
     "dark": "NSAppearanceNameDarkAqua",
 }
-EDITS: Final = (("Cut", "cut:", "x"), ("Copy", "copy:", "c"), ("Paste", "paste:", "v"))
+EDIT_ENTRIES: Final = (("Cut", "cut:", "x"), ("Copy", "copy:", "c"), ("Paste", "paste:", "v"))
 """They go to whatever has the focus; without these entries their keys do nothing in a web view."""
-ALL: Final = ("Select all", "selectAll:", "a")
+SELECT_ALL: Final = ("Select all", "selectAll:", "a")
 FUNCTION_KEY: Final = 0xF703
 """NSF1FunctionKey, less one."""
 
 
-def is_dark() -> bool:
-    """Whether the desktop is."""
-    asked = ["/usr/bin/defaults", "read", "-g", "AppleInterfaceStyle"]
-    return b"Dark" in subprocess.run(asked, capture_output=True, check=False).stdout
+def is_desktop_dark() -> bool:
+    """Whether the desktop has a dark theme."""
+    command = ["/usr/bin/defaults", "read", "-g", "AppleInterfaceStyle"]
+    return b"Dark" in subprocess.run(command, capture_output=True, check=False).stdout
 
 
-def do(_window: Any, work: Callable[[], object]) -> None:
+def run_on_ui_thread(_window: Any, work: Callable[[], object]) -> None:
     """Call `work` on the main thread, from whatever thread."""
     import_module("PyObjCTools.AppHelper").callAfter(work)
 
 
-def fit(
+def set_up_window(
     window: Any,
     _background: str,
     menus: Sequence[Menu],
-    _home: Callable[[], str],
-    _lost: Callable[[], None],
-    named: Callable[[str], None],
+    _page_url: Callable[[], str],
+    _on_page_lost: Callable[[], None],
+    on_page_title: Callable[[str], None],
 ) -> None:
     """Give pywebview's new window its menu and its page's title."""
     browser = _browser(window)
-    titles = _titles().alloc().init()
-    titles.named = named
-    browser.titles = titles  # which must live as long
-    browser.webview.addObserver_forKeyPath_options_context_(titles, "title", 0, None)
-    # pywebview makes the menu bar anew whenever another window gets the focus.
-    made = browser._recreate_menus  # noqa: SLF001 - its own way to the native menu, it has no other
-    browser._recreate_menus = lambda given: _dressed(made(given), menus)  # noqa: SLF001
+    observer = _title_observer_class().alloc().init()
+    observer.on_page_title = on_page_title
+    browser.title_observer = observer  # so that it lives as long
+    browser.webview.addObserver_forKeyPath_options_context_(observer, "title", 0, None)
+    # pywebview creates the menu bar again whenever another window gets the focus.
+    recreate = browser._recreate_menus  # noqa: SLF001 - its own way to the native menu, it has no other
+    browser._recreate_menus = lambda given: _completed(recreate(given), menus)  # noqa: SLF001
 
 
 def set_theme(_window: Any, theme: str) -> None:
-    """Of title bars, menus and dialogs: system, light or dark."""
+    """Set the theme of title bars, menus and dialogs: system, light or dark."""
     kit = import_module("AppKit")
     name = APPEARANCES.get(theme)
-    wanted = kit.NSAppearance.appearanceNamed_(name) if name else None
-    kit.NSApplication.sharedApplication().setAppearance_(wanted)
+    appearance = kit.NSAppearance.appearanceNamed_(name) if name else None
+    kit.NSApplication.sharedApplication().setAppearance_(appearance)
 
 
-def come(window: Any, _state: str) -> None:
-    """Bring the window before all others."""
+def bring_to_front(window: Any, _state: str) -> None:
+    """Bring the window before all other windows."""
     native = window.native
     native.deminiaturize_(None)
     native.makeKeyAndOrderFront_(None)
@@ -67,20 +67,20 @@ def come(window: Any, _state: str) -> None:
     application.activateIgnoringOtherApps_(True)
 
 
-def zoom(window: Any, factor: float) -> None:
-    """Show the page larger or smaller; 1.0 is as it is. From macOS 11."""
-    _view(window).setPageZoom_(factor)
+def set_zoom(window: Any, factor: float) -> None:
+    """Show the page larger or smaller; 1.0 is the actual size. From macOS 11."""
+    _web_view(window).setPageZoom_(factor)
 
 
-def run(window: Any, script: str) -> None:
-    """Run it in the page, for which it counts as something that the user did."""
-    _view(window).evaluateJavaScript_completionHandler_(script, None)
+def run_script(window: Any, script: str) -> None:
+    """Run a script in the page, where it counts as something that the user did."""
+    _web_view(window).evaluateJavaScript_completionHandler_(script, None)
 
 
-def place(window: Any, before: Geometry, state: str) -> Geometry:
-    """Where the window stands, from the top of the main screen; while it is as large as it was."""
+def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
+    """Its geometry, from the top of the main screen; the `previous` one unless it is restored."""
     if state != "restored":
-        return before._replace(maximized=state == "maximized")
+        return previous._replace(maximized=state == "maximized")
     frame = window.native.frame()
     screen = import_module("AppKit").NSScreen.screens()[0].frame()
     return Geometry(
@@ -92,61 +92,61 @@ def place(window: Any, before: Geometry, state: str) -> Geometry:
 
 
 def _browser(window: Any) -> Any:
-    """What pywebview has for the window."""
+    """The object that pywebview keeps for the window."""
     return window.gui.BrowserView.instances[window.uid]
 
 
-def _view(window: Any) -> Any:
+def _web_view(window: Any) -> Any:
     return _browser(window).webview
 
 
 @cache
-def _titles() -> Any:
-    """A class that watches a web view's title (key-value observing); it can be made only once."""
+def _title_observer_class() -> Any:
+    """A class that observes a web view's title (key-value observing); to be created only once."""
 
-    class SignalboxTitles(import_module("AppKit").NSObject):  # type: ignore[misc]
-        named: Callable[[str], None]
+    class SignalboxTitleObserver(import_module("AppKit").NSObject):  # type: ignore[misc]
+        on_page_title: Callable[[str], None]
 
         def observeValueForKeyPath_ofObject_change_context_(  # noqa: N802 - Cocoa's own name
             self, _path: str, view: Any, _change: Any, _context: Any
         ) -> None:
-            self.named(str(view.title() or ""))
+            self.on_page_title(str(view.title() or ""))
 
-    return SignalboxTitles
+    return SignalboxTitleObserver
 
 
-def _dressed(bar: Any, menus: Sequence[Menu]) -> Any:
-    """The menu bar with keys, and with what text fields need."""
+def _completed(bar: Any, menus: Sequence[Menu]) -> Any:
+    """The menu bar with shortcuts, and with the edit entries that text fields need."""
     for menu in menus:
-        _keys(bar.itemWithTitle_(menu.label).submenu(), menu)
+        _set_shortcuts(bar.itemWithTitle_(menu.label).submenu(), menu)
     edit = bar.itemWithTitle_("Edit").submenu()
     edit.addItem_(import_module("AppKit").NSMenuItem.separatorItem())
-    for title, action, key in (*EDITS, ALL):
+    for title, action, key in (*EDIT_ENTRIES, SELECT_ALL):
         edit.addItemWithTitle_action_keyEquivalent_(title, action, key)
     return bar
 
 
-def _keys(native: Any, menu: Menu) -> None:
-    """A key goes to the page first, and to the menu only where the page leaves it alone."""
+def _set_shortcuts(native: Any, menu: Menu) -> None:
+    """A key goes to the page first, and to the menu only where the page does not handle it."""
     for item in menu.items:
         if isinstance(item, Menu):
-            _keys(native.itemWithTitle_(item.label).submenu(), item)
-        elif isinstance(item, Entry) and item.keys:
-            key, mask = _equivalent(item.keys)
-            made = native.itemWithTitle_(item.label)
-            made.setKeyEquivalent_(key)
-            made.setKeyEquivalentModifierMask_(mask)
+            _set_shortcuts(native.itemWithTitle_(item.label).submenu(), item)
+        elif isinstance(item, Entry) and item.shortcut:
+            key, mask = _key_equivalent(item.shortcut)
+            entry = native.itemWithTitle_(item.label)
+            entry.setKeyEquivalent_(key)
+            entry.setKeyEquivalentModifierMask_(mask)
 
 
-def _equivalent(keys: str) -> tuple[str, int]:
-    """Cocoa's words for keys such as `Ctrl+Shift+Z`, where Ctrl is the Command key."""
+def _key_equivalent(shortcut: str) -> tuple[str, int]:
+    """Key and modifier mask of a shortcut such as `Ctrl+Shift+Z`; Ctrl is the Command key."""
     kit = import_module("AppKit")
     flags = {
         "Ctrl": kit.NSEventModifierFlagCommand,
         "Meta": kit.NSEventModifierFlagControl,
         "Shift": kit.NSEventModifierFlagShift,
     }
-    modifiers, key = parts(keys)
+    modifiers, key = split_shortcut(shortcut)
     mask = 0
     for modifier in modifiers:
         mask |= flags[modifier]

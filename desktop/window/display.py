@@ -1,4 +1,7 @@
-"""Whether a window can be shown here, asked before Qt, which ends the process where it cannot."""
+"""Whether a window can be shown here: display, web engine, libraries.
+
+Checked before Qt is used, which ends the process where it cannot show one.
+"""
 
 import ctypes
 import os
@@ -13,10 +16,12 @@ from typing import Final
 
 from signalbox.desktop import system_packages
 
-WEB_ENGINE: Final = ("webview", "PySide6", "qtpy") if sys.platform == "linux" else ("webview",)
+WEB_ENGINE_MODULES: Final = (
+    ("webview", "PySide6", "qtpy") if sys.platform == "linux" else ("webview",)
+)
 """The modules of the extra `window`, which servers and CI do without."""
 WEBVIEW2: Final = r"Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
-FLAGS: Final = "QTWEBENGINE_CHROMIUM_FLAGS"
+CHROMIUM_FLAGS: Final = "QTWEBENGINE_CHROMIUM_FLAGS"
 NO_SANDBOX: Final = "QTWEBENGINE_DISABLE_SANDBOX"
 
 
@@ -26,42 +31,42 @@ class CannotShow(Exception):
 
 def require_display(environ: Mapping[str, str] = os.environ) -> None:
     """Raises `CannotShow` where there is no display that answers. Takes no time."""
-    if sys.platform == "linux" and (why := _no_display(environ)):
+    if sys.platform == "linux" and (why := _display_error(environ)):
         raise CannotShow(why)
 
 
-def is_there(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether somebody may look at one."""
-    return sys.platform != "linux" or _no_display(environ) is None
+def has_display(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is a display that answers."""
+    return sys.platform != "linux" or _display_error(environ) is None
 
 
-def without_sandbox(environ: MutableMapping[str, str] = os.environ) -> str | None:
-    """Tell the web engine to do without its sandbox where it has none, and say so.
+def disable_sandbox_for_root(environ: MutableMapping[str, str] = os.environ) -> str | None:
+    """For root have the web engine do without its sandbox; a warning that says so, else None.
 
-    For root Chromium would end the process. The window shows nothing but the server's own page.
+    With one Chromium would end the process. The window shows nothing but the server's own page.
     """
-    chosen = NO_SANDBOX in environ or "--no-sandbox" in environ.get(FLAGS, "")
-    if sys.platform != "linux" or os.geteuid() != 0 or chosen:
+    is_chosen = NO_SANDBOX in environ or "--no-sandbox" in environ.get(CHROMIUM_FLAGS, "")
+    if sys.platform != "linux" or os.geteuid() != 0 or is_chosen:
         return None
     environ[NO_SANDBOX] = "1"
     return "For root the web engine has no sandbox; better start Signalbox as an ordinary user."
 
 
-def without_noise(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Have Qt and its web engine not tell about a Vulkan, a bus or a GPU that this system lacks.
+def silence_engine_log(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Keep Qt and its web engine from logging that this system has no Vulkan, D-Bus or GPU.
 
-    What they do without is no failure, and a window that does not come is told by us.
+    They work without these; that no window can be shown is reported by us.
     """
     if sys.platform == "linux":
         environ.setdefault("QT_LOGGING_RULES", "default.warning=false;default.info=false")
-        flags = environ.get(FLAGS, "")
+        flags = environ.get(CHROMIUM_FLAGS, "")
         if "log" not in flags:
-            environ[FLAGS] = f"{flags} --log-level=3".strip()
+            environ[CHROMIUM_FLAGS] = f"{flags} --log-level=3".strip()
 
 
-def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
-    """Load Qt. Raises `CannotShow` with what is to be installed."""
-    if not all(map(find_spec, WEB_ENGINE)):
+def require_web_engine(environ: Mapping[str, str] = os.environ) -> None:
+    """Load the web engine. Raises `CannotShow` with what is to be installed."""
+    if not all(map(find_spec, WEB_ENGINE_MODULES)):
         raise CannotShow(
             "The window's web engine is not installed; "
             "`pip install 'signalbox-app[window]'` installs it."
@@ -74,7 +79,7 @@ def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
     if sys.platform != "linux":
         return
     try:
-        from PySide6 import QtWebEngineWidgets  # noqa: F401, PLC0415 - it is this that may fail
+        from PySide6 import QtWebEngineWidgets  # noqa: F401, PLC0415 - this import may fail
         from PySide6.QtCore import QLibraryInfo  # noqa: PLC0415
 
         plugins = Path(QLibraryInfo.path(QLibraryInfo.LibraryPath.PluginsPath))
@@ -82,16 +87,16 @@ def require_libraries(environ: Mapping[str, str] = os.environ) -> None:
             ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
         raise CannotShow(
-            f"Qt cannot show a window: {_missing(error)}. {system_packages.advice()}"
+            f"Qt cannot show a window: {_missing_library(error)}. {system_packages.advice()}"
         ) from error
 
 
-def _missing(error: ImportError | OSError) -> str:
-    """Which library it is; the loader says so within a text of its own."""
+def _missing_library(error: ImportError | OSError) -> str:
+    """Which library is missing: the loader names it within a text of its own."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the Python package {error.name.partition('.')[0]} is missing"
-    named = re.search(r"[\w.+-]+\.so[\w.]*", str(error))
-    return f"the library {named[0]} is missing" if named else "a library of it does not load"
+    found = re.search(r"[\w.+-]+\.so[\w.]*", str(error))
+    return f"the library {found[0]} is missing" if found else "a library of it does not load"
 
 
 def needs_x11(environ: Mapping[str, str]) -> bool:
@@ -121,7 +126,7 @@ def _has_webview2() -> bool:
     return False
 
 
-def _no_display(environ: Mapping[str, str]) -> str | None:
+def _display_error(environ: Mapping[str, str]) -> str | None:
     if environ.get("QT_QPA_PLATFORM"):
         return None  # somebody chose another way to show things
     x11, wayland = environ.get("DISPLAY"), environ.get("WAYLAND_DISPLAY")

@@ -1,4 +1,4 @@
-"""Where the window stands: read from its key, fitted to the screens that are there now."""
+"""Position and size of windows: read from a key, fitted to the screens that are there now."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple, Self
 KEY: Final = "_signalbox.window.geometry"
 MIN_WIDTH: Final = 640
 MIN_HEIGHT: Final = 420
-STEP: Final = 32
+CASCADE_STEP: Final = 32
 """Pixels from a window to the one that is opened beside it: about a title bar."""
 
 
 class Screen(NamedTuple):
-    """One screen's place on the desktop, in logical pixels."""
+    """One screen's position and size on the desktop, in logical pixels."""
 
     x: int
     y: int
@@ -20,7 +20,7 @@ class Screen(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """The window's place when it is not maximized, in logical pixels of the desktop."""
+    """A window's position and size when it is not maximized, in logical pixels of the desktop."""
 
     x: int
     y: int
@@ -29,12 +29,12 @@ class Geometry(NamedTuple):
     maximized: bool = False
 
     @classmethod
-    def read(cls, value: Any) -> Self | None:
+    def from_value(cls, value: Any) -> Self | None:
         """From the key's value; None where there is none."""
         return None if value is None else cls(**value)
 
-    def value(self) -> dict[str, int | bool]:
-        """What the key holds."""
+    def as_value(self) -> dict[str, int | bool]:
+        """The key's value."""
         return self._asdict()
 
     def fitted(self, screens: Sequence[Screen]) -> Self:
@@ -50,12 +50,13 @@ class Geometry(NamedTuple):
         )
 
     def _overlap(self, screen: Screen) -> int:
-        wide = min(self.x + self.width, screen.x + screen.width) - max(self.x, screen.x)
-        high = min(self.y + self.height, screen.y + screen.height) - max(self.y, screen.y)
-        return max(wide, 0) * max(high, 0)
+        """How many pixels of it the screen shows."""
+        width = min(self.x + self.width, screen.x + screen.width) - max(self.x, screen.x)
+        height = min(self.y + self.height, screen.y + screen.height) - max(self.y, screen.y)
+        return max(width, 0) * max(height, 0)
 
 
-def first(screen: Screen) -> Geometry:
+def initial_geometry(screen: Screen) -> Geometry:
     """For a window that was never moved: most of a small screen, the middle of a large one."""
     width, height = min(1280, screen.width * 9 // 10), min(800, screen.height * 9 // 10)
     return Geometry(
@@ -66,12 +67,13 @@ def first(screen: Screen) -> Geometry:
     ).fitted([screen])
 
 
-def cascaded(place: Geometry, taken: Sequence[Geometry], screens: Sequence[Screen]) -> Geometry:
-    """A little below and to the right of `place`, on from every window that stands there."""
-    corners = {(each.x, each.y) for each in taken}
+def cascaded(geometry: Geometry, others: Sequence[Geometry], screens: Sequence[Screen]) -> Geometry:
+    """A little below and to the right of `geometry`, where no other window has its corner."""
+    corners = {(other.x, other.y) for other in others}
     for steps in range(1, len(corners) + 2):
-        moved = place._replace(
-            x=place.x + STEP * steps, y=place.y + STEP * steps, maximized=False
+        offset = CASCADE_STEP * steps
+        moved = geometry._replace(
+            x=geometry.x + offset, y=geometry.y + offset, maximized=False
         ).fitted(screens)
         if (moved.x, moved.y) not in corners:
             break

@@ -1,26 +1,26 @@
-"""What the menu bar of a window offers: its entries, their keys, and what each of them does."""
+"""The menu bar of a window as data: its entries, their keyboard shortcuts and their actions."""
 
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-IMPORT, IMPORT_KEYS = "Import…", "Ctrl+O"
-IN, OUT, ACTUAL = 1, -1, 0
+IMPORT, IMPORT_SHORTCUT = "Import…", "Ctrl+O"
+ZOOM_IN, ZOOM_OUT, ZOOM_RESET = 1, -1, 0
 """Steps of zooming."""
-FULL_SCREEN: Final = "Ctrl+Meta+F" if sys.platform == "darwin" else "F11"
+FULL_SCREEN_SHORTCUT: Final = "Ctrl+Meta+F" if sys.platform == "darwin" else "F11"
 
 
 class Entry(NamedTuple):
-    """One line of a menu; `act` is called on a thread of its own.
+    """One line of a menu; `action` is called on a thread of its own.
 
-    `keys` are written as Qt does: Ctrl is the Command key of a Mac, Meta its Control key. Where
-    `is_pages` is set the page heeds them itself, as what they mean depends on what has the focus.
+    A shortcut is written as Qt does: Ctrl is the Command key of a Mac, Meta its Control key. Where
+    `is_handled_by_page` is set the page handles it, as it depends on what has the focus.
     """
 
     label: str
-    act: Callable[[], object]
-    keys: str = ""
-    is_pages: bool = False
+    action: Callable[[], object]
+    shortcut: str = ""
+    is_handled_by_page: bool = False
 
 
 class Menu(NamedTuple):
@@ -30,108 +30,110 @@ class Menu(NamedTuple):
     items: "Sequence[Entry | Menu | None]"
 
 
-class Here(Protocol):
-    """The window whose menu it is."""
+class WindowActions(Protocol):
+    """What the menu does with its own window."""
 
-    def tell(self, command: str) -> None:
+    def run_page_command(self, command: str) -> None:
         """Have the page run one of its commands, by the name that it has there."""
 
     def zoom(self, step: int) -> None:
-        """Larger, smaller, or as large as it is."""
+        """Zoom in (1), out (-1), or back to the actual size (0)."""
 
-    def full_screen(self) -> None:
+    def toggle_full_screen(self) -> None:
         """Fill the screen, or no longer."""
 
     def close(self) -> None:
         """Close it."""
 
 
-class Everywhere(Protocol):
-    """What concerns all windows."""
+class AppActions(Protocol):
+    """What the menu does beyond its window."""
 
-    def another(self) -> None:
+    def open_another_window(self) -> None:
         """Open one more."""
 
     def show_log(self) -> None:
-        """Show what the server said."""
+        """Show the server's log."""
 
-    def show_data(self) -> None:
+    def show_data_folder(self) -> None:
         """Show the folder of the store."""
 
     def quit(self) -> None:
         """Close all windows."""
 
 
-def parts(keys: str) -> tuple[list[str], str]:
+def split_shortcut(shortcut: str) -> tuple[list[str], str]:
     """The modifiers and the key of `Ctrl++` and the like."""
-    modifiers, _, key = keys[:-1].rpartition("+")
-    return [each for each in modifiers.split("+") if each], key + keys[-1]
+    modifiers, _, key = shortcut[:-1].rpartition("+")
+    return [modifier for modifier in modifiers.split("+") if modifier], key + shortcut[-1]
 
 
-def bar(here: Here, everywhere: Everywhere) -> list[Menu]:
+def menu_bar(window: WindowActions, app: AppActions) -> list[Menu]:
     """The menus of one window."""
-    return [_file(here, everywhere), _edit(here), _view(here), _help(here)]
+    return [_file(window, app), _edit(window), _view(window), _help(window)]
 
 
-def _file(here: Here, everywhere: Everywhere) -> Menu:
+def _file(window: WindowActions, app: AppActions) -> Menu:
     formats = ["NDJSON", "JSON", "CSV"]
-    leave: list[Entry | Menu | None] = [Entry("Close window", here.close, "Ctrl+W")]
+    ends: list[Entry | Menu | None] = [Entry("Close window", window.close, "Ctrl+W")]
     if sys.platform != "darwin":  # where the menu of the app has it
-        leave.append(Entry("Quit", everywhere.quit, "Ctrl+Q"))
+        ends.append(Entry("Quit", app.quit, "Ctrl+Q"))
+    exports = [_page_entry(window, f"Export as {name}…", f"{name}…") for name in formats]
     return Menu(
         "File",
         [
-            Entry("New window", everywhere.another, "Ctrl+N"),
+            Entry("New window", app.open_another_window, "Ctrl+N"),
             None,
-            Entry(IMPORT, _telling(here, IMPORT), IMPORT_KEYS, is_pages=True),
-            Menu("Export", [_telling_entry(here, f"Export as {each}…", each) for each in formats]),
+            _page_entry(window, IMPORT, shortcut=IMPORT_SHORTCUT),
+            Menu("Export", exports),
             None,
-            Entry("Show log", everywhere.show_log),
-            Entry("Show data folder", everywhere.show_data),
+            Entry("Show log", app.show_log),
+            Entry("Show data folder", app.show_data_folder),
             None,
-            *leave,
+            *ends,
         ],
     )
 
 
-def _edit(here: Here) -> Menu:
+def _edit(window: WindowActions) -> Menu:
     return Menu(
         "Edit",
         [
-            Entry("Undo", _telling(here, "Undo"), "Ctrl+Z", is_pages=True),
-            Entry("Redo", _telling(here, "Redo"), "Ctrl+Shift+Z", is_pages=True),
+            _page_entry(window, "Undo", shortcut="Ctrl+Z"),
+            _page_entry(window, "Redo", shortcut="Ctrl+Shift+Z"),
             None,
-            Entry("Find", _telling(here, "Find"), "Ctrl+K", is_pages=True),
+            _page_entry(window, "Find", shortcut="Ctrl+K"),
         ],
     )
 
 
-def _view(here: Here) -> Menu:
+def _view(window: WindowActions) -> Menu:
     return Menu(
         "View",
         [
-            Entry("Zoom in", lambda: here.zoom(IN), "Ctrl++"),
-            Entry("Zoom out", lambda: here.zoom(OUT), "Ctrl+-"),
-            Entry("Actual size", lambda: here.zoom(ACTUAL), "Ctrl+0"),
+            Entry("Zoom in", lambda: window.zoom(ZOOM_IN), "Ctrl++"),
+            Entry("Zoom out", lambda: window.zoom(ZOOM_OUT), "Ctrl+-"),
+            Entry("Actual size", lambda: window.zoom(ZOOM_RESET), "Ctrl+0"),
             None,
-            Entry("Full screen", here.full_screen, FULL_SCREEN),
+            Entry("Full screen", window.toggle_full_screen, FULL_SCREEN_SHORTCUT),
         ],
     )
 
 
-def _help(here: Here) -> Menu:
+def _help(window: WindowActions) -> Menu:
     return Menu(
         "Help",
-        [
-            Entry("Keyboard shortcuts", _telling(here, "Keyboard shortcuts")),
-            Entry("About Signalbox", _telling(here, "About Signalbox")),
-        ],
+        [_page_entry(window, "Keyboard shortcuts"), _page_entry(window, "About Signalbox")],
     )
 
 
-def _telling_entry(here: Here, command: str, label: str) -> Entry:
-    return Entry(f"{label}…", _telling(here, command))
-
-
-def _telling(here: Here, command: str) -> Callable[[], object]:
-    return lambda: here.tell(command)
+def _page_entry(
+    window: WindowActions, command: str, label: str | None = None, shortcut: str = ""
+) -> Entry:
+    """An entry that runs a command of the page, whose name it has unless another is given."""
+    return Entry(
+        label or command,
+        lambda: window.run_page_command(command),
+        shortcut,
+        is_handled_by_page=bool(shortcut),
+    )

@@ -1,4 +1,4 @@
-"""The windows that are open: one process has all of them, each with a seat of its own."""
+"""All windows that are open: one process has them, each in a slot of its own."""
 
 import threading
 from collections.abc import Callable
@@ -7,21 +7,22 @@ from typing import Final, NamedTuple
 
 from signalbox.client import Box, NotRunning, Rejected
 from signalbox.desktop import file_viewer
+from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.server_process import ServerProcess
-from signalbox.desktop.single_instance import THEME
+from signalbox.desktop.single_instance import THEME_KEY
 from signalbox.desktop.window import geometry, menus, window
 from signalbox.desktop.window.geometry import Geometry
-from signalbox.desktop.window.placement import Placement, Seat
+from signalbox.desktop.window.placement import SavedGeometry, WindowSlot
 from signalbox.desktop.window.window import Window
 
-AGAIN_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5
 
 
-class Shown(NamedTuple):
-    """One that is open, and where it is kept how it stands."""
+class OpenWindow(NamedTuple):
+    """A window that is open, with what saves its geometry."""
 
     window: Window
-    memory: Placement
+    placement: SavedGeometry
 
 
 class OpenWindows:
@@ -29,125 +30,121 @@ class OpenWindows:
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
-        self._shown: dict[Seat, Shown] = {}
-        self._opening = threading.Lock()
+        self._open_windows: dict[WindowSlot, OpenWindow] = {}
+        self._open_lock = threading.Lock()
 
     def run(self) -> None:
         """Show the first window, and return when the last one is closed. Raises `CannotShow`."""
-        self._open(lambda place: place or geometry.first(window.screens()[0]))
+        self._open(lambda saved: saved or geometry.initial_geometry(window.screens()[0]))
         window.run()
-        for shown in list(self._shown.values()):
-            shown.memory.close(shown.window.place())
+        for one in self._all():
+            one.placement.close(one.window.geometry())
 
-    def come(self) -> None:
+    def bring_to_front(self) -> None:
         """Bring all of them to the front, the one that was opened last before the others."""
-        for shown in self._all():
-            shown.window.come()
+        for one in self._all():
+            one.window.bring_to_front()
 
     def set_theme(self, theme: str) -> None:
-        """Of frames and menus."""
-        for shown in self._all():
-            shown.window.set_theme(theme)
+        """Of frames and menus: system, light or dark."""
+        for one in self._all():
+            one.window.set_theme(theme)
 
-    def say(self, text: str) -> None:
-        """In the titles."""
-        for shown in self._all():
-            shown.window.say(text)
+    def show_in_titles(self, text: str) -> None:
+        """Show a text in every title, for good."""
+        for one in self._all():
+            one.window.show_in_title(text)
 
-    def show_again(self) -> None:
-        """Their server is another one, where they must log in."""
-        for seat in list(self._shown):
-            _beside(self._show_again, seat)
+    def log_in_again(self) -> None:
+        """Log every page in again: their server has another address."""
+        for slot in list(self._open_windows):
+            start_background_thread(self._log_in_again, slot)
 
-    def _all(self) -> list[Shown]:
-        return list(self._shown.values())
+    def open_another(self, beside: Window) -> None:
+        """Open one more, where it was last, else a little below `beside`."""
+        if window.has_open_windows():  # else the last one has just been closed
+            self._open(lambda saved: saved or self._cascaded(beside.geometry()))
 
-    def _open(self, placed: Callable[[Geometry | None], Geometry]) -> None:
-        """Open one more on the lowest free seat; `placed` says where, given where it was last."""
-        with self._opening:
-            seat = Seat.free(self._shown, self._server.endpoint.node)
-            known, theme = self._server.ask(partial(_wishes, seat))
-            memory = Placement(self._server, seat.key, placed(known).fitted(window.screens()))
+    def show_log(self) -> None:
+        """Open the server's log with the system's program for it. Raises `NoViewer`."""
+        log = self._server.log
+        file_viewer.open_in_viewer(log if log.exists() else log.parent)
+
+    def show_data_folder(self) -> None:
+        """Open the store's folder. Raises `NoViewer`."""
+        file_viewer.open_in_viewer(self._server.data_dir)
+
+    def _all(self) -> list[OpenWindow]:
+        return list(self._open_windows.values())
+
+    def _open(self, choose_geometry: Callable[[Geometry | None], Geometry]) -> None:
+        """Open one more in the lowest free slot; `choose_geometry` gets that which was saved."""
+        with self._open_lock:
+            slot = WindowSlot.lowest_free(self._open_windows, self._server.endpoint.node)
+            saved, theme = self._server.call(partial(_saved_geometry_and_theme, slot))
+            fitted = choose_geometry(saved).fitted(window.screens())
+            placement = SavedGeometry(self._server, slot.key, fitted)
             opened = Window(
-                place=memory.known,
+                geometry=fitted,
                 theme=theme,
-                moved=memory.moved,
-                lost=lambda: _beside(self._show_again, seat),
-                closed=lambda: self._forget(seat),
+                on_geometry_changed=placement.mark_changed,
+                on_page_lost=lambda: start_background_thread(self._log_in_again, slot),
+                on_closed=lambda: self._forget(slot),
             )
-            self._shown[seat] = Shown(opened, memory)
-        _beside(memory.keep, opened.place)
-        opened.open(
-            self._server.ask(partial(_entrance, seat)), menus.bar(opened, _App(self, opened))
-        )
+            self._open_windows[slot] = OpenWindow(opened, placement)
+        start_background_thread(placement.save_changes, opened.geometry)
+        url = self._server.call(partial(_login_url, slot))
+        opened.open(url, menus.menu_bar(opened, _AppActions(self, opened)))
 
-    def another(self, beside: Window) -> None:
-        """Open one more, where it stood last, else a little below `beside`."""
-        if window.is_any_open():  # else the last one has just been closed
-            self._open(lambda place: place or self._cascaded(beside.place()))
+    def _cascaded(self, beside: Geometry) -> Geometry:
+        others = [one.window.geometry() for one in self._all()]
+        return geometry.cascaded(beside, others, window.screens())
 
-    def _cascaded(self, place: Geometry) -> Geometry:
-        taken = [shown.window.place() for shown in self._all()]
-        return geometry.cascaded(place, taken, window.screens())
+    def _forget(self, slot: WindowSlot) -> None:
+        """Save the geometry of a window that was closed, and free its slot."""
+        closed = self._open_windows[slot]
+        closed.placement.close(closed.window.geometry())
+        del self._open_windows[slot]
 
-    def _forget(self, seat: Seat) -> None:
-        shown = self._shown[seat]
-        shown.memory.close(shown.window.place())
-        del self._shown[seat]
-
-    def _show_again(self, seat: Seat) -> None:
-        """The page did not load, or has crashed: log in anew, as soon as a server answers."""
-        while seat in self._shown and not self._server.closed.wait(AGAIN_SECONDS):
+    def _log_in_again(self, slot: WindowSlot) -> None:
+        """Where a page did not load, or has crashed: log in as soon as a server answers."""
+        while slot in self._open_windows and not self._server.closed.wait(RETRY_SECONDS):
             try:
-                self._shown[seat].window.go(_entrance(seat, self._server.box))
+                self._open_windows[slot].window.load_url(_login_url(slot, self._server.box))
             except (NotRunning, Rejected):
                 continue
             return
 
-    def show_log(self) -> None:
-        """What the server said, in the program that the system has for it. Raises `NoViewer`."""
-        file_viewer.show(self._server.log if self._server.log.exists() else self._server.log.parent)
 
-    def show_data(self) -> None:
-        """The store's folder. Raises `NoViewer`."""
-        file_viewer.show(self._server.data_dir)
+class _AppActions:
+    """What the menu of one window does beyond that window; an error is shown in that window."""
 
+    def __init__(self, windows: OpenWindows, own: Window) -> None:
+        self._windows, self._window = windows, own
 
-class _App:
-    """What the menu of one window does beyond that window; it says there what cannot be done."""
-
-    def __init__(self, windows: OpenWindows, here: Window) -> None:
-        self._windows, self._here = windows, here
-
-    def another(self) -> None:
-        self._try(lambda: self._windows.another(self._here))
+    def open_another_window(self) -> None:
+        self._try(lambda: self._windows.open_another(self._window))
 
     def show_log(self) -> None:
         self._try(self._windows.show_log)
 
-    def show_data(self) -> None:
-        self._try(self._windows.show_data)
+    def show_data_folder(self) -> None:
+        self._try(self._windows.show_data_folder)
 
     def quit(self) -> None:
-        window.close_all()
+        window.close_all_windows()
 
-    def _try(self, act: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], object]) -> None:
         try:
-            act()
+            action()
         except (NotRunning, Rejected, file_viewer.NoViewer) as error:
-            self._here.note(str(error))
+            self._window.show_in_status_line(str(error))
 
 
-def _wishes(seat: Seat, box: Box) -> tuple[Geometry | None, str]:
-    """Where the window should stand, and the theme."""
-    return seat.place(box), box.get(THEME, default="system")
+def _saved_geometry_and_theme(slot: WindowSlot, box: Box) -> tuple[Geometry | None, str]:
+    return slot.saved_geometry(box), box.get(THEME_KEY, default="system")
 
 
-def _entrance(seat: Seat, box: Box) -> str:
-    """A new login address that tells the page its window's name, as nothing else is kept there."""
-    return f"{box.login()}&window={seat.name}"
-
-
-def _beside(work: Callable[..., None], *args: object) -> None:
-    """Run on a thread of its own for as long as the process."""
-    threading.Thread(target=work, args=args, daemon=True).start()
+def _login_url(slot: WindowSlot, box: Box) -> str:
+    """A new login address that tells the page its window's name, which is saved nowhere else."""
+    return f"{box.login()}&window={slot.name}"

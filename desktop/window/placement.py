@@ -1,4 +1,4 @@
-"""Which seat a window has, that is its number, its name and its key, and where it stood last."""
+"""The slot of a window (its number, name and key), and saving its position and size there."""
 
 import logging
 import threading
@@ -15,23 +15,23 @@ log: Final = logging.getLogger(__name__)
 
 NAME: Final = "app"
 """What the page calls the first window: it undoes what it did before, also after a restart."""
-REST_SECONDS: Final = 0.5
-"""A window's place is written once it has not moved for so long."""
+DEBOUNCE_SECONDS: Final = 0.5
+"""A window's geometry is saved once it has not changed for so long."""
 
 
-class Seat(NamedTuple):
-    """A window's number, from 1; who takes it next is the same actor and stands at its place.
+class WindowSlot(NamedTuple):
+    """A window's number, from 1; the next window in a slot has the same actor and geometry.
 
-    `node` is the server's, where several share a store: each has seats of its own.
+    `node` is the server's, where several share a store: each has slots of its own.
     """
 
     number: int
     node: str | None = None
 
     @classmethod
-    def free(cls, taken: Iterable["Seat"], node: str | None = None) -> Self:
-        """The lowest that nobody has."""
-        numbers = {seat.number for seat in taken}
+    def lowest_free(cls, used: Iterable["WindowSlot"], node: str | None = None) -> Self:
+        """The lowest that no window has."""
+        numbers = {slot.number for slot in used}
         return cls(next(number for number in count(1) if number not in numbers), node)
 
     @property
@@ -41,51 +41,51 @@ class Seat(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Where its place is kept."""
+        """The key that has its geometry."""
         key = f"{geometry.KEY}.{self.node}" if self.node else geometry.KEY
         return key if self.number == 1 else f"{key}.{self.number}"
 
-    def place(self, box: Box) -> Geometry | None:
-        """Where it stood last."""
-        return Geometry.read(box.get(self.key, default=None))
+    def saved_geometry(self, box: Box) -> Geometry | None:
+        """Its geometry when it was last open; None where it never was."""
+        return Geometry.from_value(box.get(self.key, default=None))
 
 
-class Placement:
-    """Where one window stood last, kept as a key."""
+class SavedGeometry:
+    """The geometry of one window, saved as a key whenever it has changed."""
 
-    def __init__(self, server: ServerProcess, key: str, known: Geometry) -> None:
+    def __init__(self, server: ServerProcess, key: str, saved: Geometry) -> None:
         self._server = server
         self._key = key
-        self.known = known
-        self._touched = threading.Event()
-        self._writing = threading.Lock()
+        self.saved = saved
+        self._changed = threading.Event()
+        self._save_lock = threading.Lock()
         self._is_closed = False
 
-    def moved(self) -> None:
-        """It stands elsewhere, perhaps."""
-        self._touched.set()
+    def mark_changed(self) -> None:
+        """The window may have been moved or resized."""
+        self._changed.set()
 
-    def keep(self, place: Callable[[], Geometry]) -> None:
-        """Write `place()` whenever it has rested, until `close`."""
-        while self._touched.wait() and not self._is_closed:
-            self._touched.clear()
-            if not self._touched.wait(REST_SECONDS):
-                self.write(place())
+    def save_changes(self, current: Callable[[], Geometry]) -> None:
+        """Save `current()` whenever it has not changed for a moment, until `close`."""
+        while self._changed.wait() and not self._is_closed:
+            self._changed.clear()
+            if not self._changed.wait(DEBOUNCE_SECONDS):
+                self.save(current())
 
-    def close(self, place: Geometry) -> None:
-        """Write for the last time."""
+    def close(self, last: Geometry) -> None:
+        """Save for the last time."""
         self._is_closed = True
-        self._touched.set()
-        self.write(place)
+        self._changed.set()
+        self.save(last)
 
-    def write(self, place: Geometry) -> None:
-        """Unless it is known."""
-        with self._writing:
-            if place == self.known:
+    def save(self, current: Geometry) -> None:
+        """Write it to the key, unless that has it already."""
+        with self._save_lock:
+            if current == self.saved:
                 return
             try:
-                self._server.ask(lambda box: box.set(self._key, place.value()))
+                self._server.call(lambda box: box.set(self._key, current.as_value()))
             except (NotRunning, Rejected) as error:
                 log.warning("The window's place was not kept: %s", error)
             else:
-                self.known = place
+                self.saved = current

@@ -1,4 +1,4 @@
-"""What the window asks of Qt on Linux, so that it is an app's and not a browser's."""
+"""The native window on Linux (Qt): what pywebview lacks, and what makes it no browser."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,33 +21,33 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 from signalbox.desktop.window import qt_menus
 from signalbox.desktop.window.geometry import Geometry
 from signalbox.desktop.window.menus import Menu
-from signalbox.desktop.window.qt_menus import is_dark
+from signalbox.desktop.window.qt_menus import is_desktop_dark
 
-__all__ = ["is_dark"]
+__all__ = ["is_desktop_dark"]
 
-Can, Do = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
-EDITS: Final = {
-    Can.CanUndo: Do.Undo,
-    Can.CanRedo: Do.Redo,
-    Can.CanCut: Do.Cut,
-    Can.CanCopy: Do.Copy,
-    Can.CanPaste: Do.Paste,
-    Can.CanSelectAll: Do.SelectAll,
+EditFlag, WebAction = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
+EDIT_ACTIONS: Final = {
+    EditFlag.CanUndo: WebAction.Undo,
+    EditFlag.CanRedo: WebAction.Redo,
+    EditFlag.CanCut: WebAction.Cut,
+    EditFlag.CanCopy: WebAction.Copy,
+    EditFlag.CanPaste: WebAction.Paste,
+    EditFlag.CanSelectAll: WebAction.SelectAll,
 }
 
 
 def application() -> QApplication:
-    """The application object, which pywebview then takes; the desktop knows it by this name."""
+    """The application object, which pywebview then uses; the desktop knows it by this name."""
     app: Any = QApplication(["signalbox"])
     app.setDesktopFileName("signalbox")
-    app.wishes = Wishes(app)
+    app.main_thread_runner = MainThreadRunner(app)
     return cast("QApplication", app)
 
 
-def do(_window: Any, work: Callable[[], object]) -> None:
+def run_on_ui_thread(_window: Any, work: Callable[[], object]) -> None:
     """Call `work` on the main thread, from whatever thread."""
     app: Any = QApplication.instance()
-    app.wishes.wished.emit(work)
+    app.main_thread_runner.requested.emit(work)
 
 
 def set_theme(window: Any, theme: str) -> None:
@@ -55,55 +55,55 @@ def set_theme(window: Any, theme: str) -> None:
     qt_menus.set_theme(window.native, theme)
 
 
-def fit(
+def set_up_window(
     window: Any,
     background: str,
     menus: Sequence[Menu],
-    home: Callable[[], str],
-    lost: Callable[[], None],
-    named: Callable[[str], None],
+    page_url: Callable[[], str],
+    on_page_lost: Callable[[], None],
+    on_page_title: Callable[[str], None],
 ) -> None:
-    """Make pywebview's new window keep to `home()`.
+    """Let pywebview's new window show nothing but `page_url()`, with our menus and downloads.
 
-    `lost` is called without a page, `named` with each title that the page gives itself.
+    `on_page_lost` is called when it has no page to show, `on_page_title` with each title of it.
     """
     native = window.native
     view: QWebEngineView = native.webview
     page: Any = view.page()
     page.setBackgroundColor(QColor(background))
-    # What pywebview does then is to give the page an object that calls Python: nothing needs it.
+    # pywebview would give the page an object that calls Python, which nothing here needs.
     page.loadFinished.disconnect(native.on_load_finished)
     page.settings().setAttribute(QWebEngineSettings.WebAttribute.JavascriptCanAccessClipboard, True)
-    page.navigationRequested.connect(partial(stay, home))
-    page.loadingChanged.connect(partial(notice_failure, lost))
-    page.renderProcessTerminated.connect(lambda *_: lost())
-    page.titleChanged.connect(named)
-    page.profile().downloadRequested.connect(partial(save, native))
+    page.navigationRequested.connect(partial(restrict_navigation, page_url))
+    page.loadingChanged.connect(partial(report_load_failure, on_page_lost))
+    page.renderProcessTerminated.connect(lambda *_: on_page_lost())
+    page.titleChanged.connect(on_page_title)
+    page.profile().downloadRequested.connect(partial(save_download, native))
     page.iconChanged.connect(native.setWindowIcon)
     view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-    view.customContextMenuRequested.connect(partial(edit_menu, view))
-    native.other_page = page.nav_handler  # pywebview's, for links that open windows
-    # pywebview makes the menu bar right after this.
-    QTimer.singleShot(0, native, partial(qt_menus.dress, native, menus))
+    view.customContextMenuRequested.connect(partial(show_edit_menu, view))
+    native.popup_page = page.nav_handler  # pywebview's, for links that open windows
+    # pywebview creates the menu bar right after this.
+    QTimer.singleShot(0, native, partial(qt_menus.set_up_menu_bar, native, menus))
 
 
-def stay(home: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
+def restrict_navigation(page_url: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
     """Let the window show the page and nothing else: no link, no dropped file, no raw answer."""
     url = request.url()
-    if _origin(url) != _origin(QUrl(home())) or url.path() != "/":
+    if _origin(url) != _origin(QUrl(page_url())) or url.path() != "/":
         request.reject()
 
 
-def notice_failure(lost: Callable[[], None], loading: QWebEngineLoadingInfo) -> None:
+def report_load_failure(on_page_lost: Callable[[], None], loading: QWebEngineLoadingInfo) -> None:
     """The server did not answer, or refused; a navigation that was not allowed is no failure."""
     if loading.status() == QWebEngineLoadingInfo.LoadStatus.LoadFailedStatus:
-        lost()
+        on_page_lost()
 
 
-def save(native: Any, download: QWebEngineDownloadRequest) -> None:
-    """Ask where an export should go; pywebview's own way is that of Qt 5."""
-    proposal = str(Path(download.downloadDirectory()) / download.downloadFileName())
-    path, _ = QFileDialog.getSaveFileName(native, "", proposal)
+def save_download(native: Any, download: QWebEngineDownloadRequest) -> None:
+    """Ask where an export should go; pywebview's own code for it is that of Qt 5."""
+    suggested = str(Path(download.downloadDirectory()) / download.downloadFileName())
+    path, _ = QFileDialog.getSaveFileName(native, "", suggested)
     if not path:
         return
     download.setDownloadDirectory(str(Path(path).parent))
@@ -111,59 +111,59 @@ def save(native: Any, download: QWebEngineDownloadRequest) -> None:
     download.accept()
 
 
-def edit_menu(view: QWebEngineView, point: QPoint) -> None:
+def show_edit_menu(view: QWebEngineView, point: QPoint) -> None:
     """A context menu where there is text to edit or copy: no Back, Reload or page source."""
-    asked = view.lastContextMenuRequest()
-    if not asked.isContentEditable() and not asked.selectedText():
+    request = view.lastContextMenuRequest()
+    if not request.isContentEditable() and not request.selectedText():
         return
     menu = QMenu(view)
-    menu.setStyleSheet(qt_menus.style())
+    menu.setStyleSheet(qt_menus.style_sheet())
     menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    for possible, edit in EDITS.items():
-        if possible in asked.editFlags():
-            menu.addAction(view.page().action(edit))
+    for flag, action in EDIT_ACTIONS.items():
+        if flag in request.editFlags():
+            menu.addAction(view.page().action(action))
     menu.popup(view.mapToGlobal(point))
 
 
-def place(window: Any, before: Geometry, _state: str) -> Geometry:
-    """Where the window stands, its frame included; what it was `before` while it fills the screen.
+def read_geometry(window: Any, previous: Geometry, _state: str) -> Geometry:
+    """Its geometry with its frame; the `previous` one while it fills the screen.
 
-    (pywebview tells where the inside stands but places the outside: each start would move it.)
+    (pywebview reads that of the inside but sets that of the outside: each start would move it.)
     """
     native = window.native
     if native.isMaximized() or native.isMinimized() or native.isFullScreen():
-        return before._replace(maximized=native.isMaximized())
+        return previous._replace(maximized=native.isMaximized())
     return Geometry(native.x(), native.y(), native.width(), native.height())
 
 
-def come(window: Any, _state: str) -> None:
-    """Bring the window before all others."""
+def bring_to_front(window: Any, _state: str) -> None:
+    """Bring the window before all other windows."""
     native = window.native
-    shown = native.windowState() & ~Qt.WindowState.WindowMinimized
-    native.setWindowState(shown | Qt.WindowState.WindowActive)
+    state = native.windowState() & ~Qt.WindowState.WindowMinimized
+    native.setWindowState(state | Qt.WindowState.WindowActive)
     native.show()
     native.raise_()
     native.activateWindow()
 
 
-def full_screen(window: Any) -> None:
+def toggle_full_screen(window: Any) -> None:
     """Fill the screen, or no longer: a window that was maximized is so again."""
     native = window.native
     native.setWindowState(native.windowState() ^ Qt.WindowState.WindowFullScreen)
 
 
-def zoom(window: Any, factor: float) -> None:
-    """Show the page larger or smaller; 1.0 is as it is."""
+def set_zoom(window: Any, factor: float) -> None:
+    """Show the page larger or smaller; 1.0 is the actual size."""
     window.native.webview.setZoomFactor(factor)
 
 
-def run(window: Any, script: str) -> None:
-    """Run it in the page, whose answer does not matter."""
+def run_script(window: Any, script: str) -> None:
+    """Run a script in the page; its result is not needed."""
     window.native.webview.page().runJavaScript(script)
 
 
-def press(window: Any, keys: str) -> None:
-    """Press keys in the page: a file can be asked for only where the user did something there."""
+def press_keys(window: Any, keys: str) -> None:
+    """Press keys in the page: it may open a file dialog only after something that the user did."""
     native = window.native
     sequence: Any = QKeySequence(keys)
     pressed = sequence[0]
@@ -174,24 +174,24 @@ def press(window: Any, keys: str) -> None:
         QCoreApplication.sendEvent(target, event)
 
 
-def forget(window: Any) -> None:
-    """Free what pywebview keeps of a closed window: its pages go first, then view and profile."""
+def release(window: Any) -> None:
+    """Free what pywebview keeps of a closed window: its pages first, then view and profile."""
     native = window.native
-    for each in (native.other_page, native, native.profile):
-        each.deleteLater()
+    for part in (native.popup_page, native, native.profile):
+        part.deleteLater()
 
 
-class Wishes(QObject):
-    """Takes what other threads want done to the main one."""
+class MainThreadRunner(QObject):
+    """Calls on the main thread what other threads ask it to."""
 
-    wished = Signal(object)
+    requested = Signal(object)
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self.wished.connect(self._do)
+        self.requested.connect(self._call)
 
     @Slot(object)
-    def _do(self, work: Callable[[], object]) -> None:
+    def _call(self, work: Callable[[], object]) -> None:
         work()
 
 

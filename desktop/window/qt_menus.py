@@ -1,4 +1,4 @@
-"""The menu bar on Linux: its keys, and colours that are those of the page below it."""
+"""The menu bar on Linux (Qt): its keyboard shortcuts, and the colours of the page below it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,114 +14,114 @@ SCHEMES: Final = {
     "light": Qt.ColorScheme.Light,
     "dark": Qt.ColorScheme.Dark,
 }
-THEME: Final = "theme"
-NAMES: Final = ("ground", "raised", "line", "ink", "faint", "chosen")
+THEME_PROPERTY: Final = "theme"
+COLOUR_NAMES: Final = ("background", "raised", "border", "text", "muted", "selected")
 COLOURS: Final = {
     # as in ui/static/base.css: --bg, --raise, --line, --ink, --faint, --sel
     "light": ("#f6f6f4", "#ffffff", "#e4e3df", "#1d1d1b", "#6b6963", "#e3ecfb"),
     "dark": ("#161615", "#232321", "#31302d", "#ecebe6", "#a09d94", "#203049"),
 }
-BAR: Final = """
-QMenuBar {{ background: {ground}; color: {ink}; font-size: 13px; padding: 2px 6px;
-  border-bottom: 1px solid {line}; }}
+BAR_STYLE: Final = """
+QMenuBar {{ background: {background}; color: {text}; font-size: 13px; padding: 2px 6px;
+  border-bottom: 1px solid {border}; }}
 QMenuBar::item {{ background: transparent; padding: 4px 9px; border-radius: 5px; }}
-QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {chosen}; color: {ink}; }}
+QMenuBar::item:selected, QMenuBar::item:pressed {{ background: {selected}; color: {text}; }}
 """
-MENU: Final = """
-QMenu {{ background: {raised}; color: {ink}; border: 1px solid {line}; padding: 4px;
+MENU_STYLE: Final = """
+QMenu {{ background: {raised}; color: {text}; border: 1px solid {border}; padding: 4px;
   font-size: 13px; min-width: 180px; }}
 QMenu::item {{ padding: 5px 22px 5px 14px; border-radius: 5px; background: transparent; }}
-QMenu::item:selected {{ background: {chosen}; color: {ink}; }}
-QMenu::item:disabled {{ color: {faint}; }}
-QMenu::separator {{ height: 1px; background: {line}; margin: 4px 10px; }}
+QMenu::item:selected {{ background: {selected}; color: {text}; }}
+QMenu::item:disabled {{ color: {muted}; }}
+QMenu::separator {{ height: 1px; background: {border}; margin: 4px 10px; }}
 """
-LARGER: Final = "Ctrl+="
+ZOOM_IN_ALIAS: Final = "Ctrl+="
 """The same key as Ctrl++ on most keyboards, without Shift."""
 
 
-def is_dark() -> bool:
-    """Whether the desktop is."""
+def is_desktop_dark() -> bool:
+    """Whether the desktop has a dark theme."""
     return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
 
 def set_theme(native: Any, theme: str) -> None:
-    """Give dialogs and this window's menus theirs: system, light or dark."""
+    """Set the theme of dialogs and this window's menus: system, light or dark."""
     app: Any = QApplication.instance()
-    app.setProperty(THEME, theme)
+    app.setProperty(THEME_PROPERTY, theme)
     QGuiApplication.styleHints().setColorScheme(SCHEMES[theme])
-    recolour(native.menuBar())
+    apply_colours(native.menuBar())
 
 
-def recolour(bar: QMenuBar) -> None:
-    """In the theme's colours; not every desktop lets an app choose its palette by a scheme."""
+def apply_colours(bar: QMenuBar) -> None:
+    """Set the theme's colours; not on every desktop does a colour scheme choose the palette."""
     QApplication.setPalette(_palette())
-    bar.setStyleSheet(style())
+    bar.setStyleSheet(style_sheet())
 
 
-def dress(native: Any, menus: Sequence[Menu]) -> None:
-    """Give pywebview's menu bar its keys, and let its colours follow the desktop's."""
+def set_up_menu_bar(native: Any, menus: Sequence[Menu]) -> None:
+    """Give pywebview's menu bar its shortcuts, and the desktop's colours whenever these change."""
     bar = native.menuBar()
     for action, menu in zip(bar.actions(), menus, strict=True):
-        _keys(action, menu)
-    follower = Follower(bar)
-    QGuiApplication.styleHints().colorSchemeChanged.connect(follower.follow)
+        _set_shortcuts(action, menu)
+    listener = ColourSchemeListener(bar)
+    QGuiApplication.styleHints().colorSchemeChanged.connect(listener.on_colour_scheme_changed)
 
 
-def style() -> str:
+def style_sheet() -> str:
     """The style sheet of a menu or a menu bar."""
-    return (BAR + MENU).format(**_colours())
+    return (BAR_STYLE + MENU_STYLE).format(**_colours())
 
 
-class Follower(QObject):
-    """Goes with its menu bar, and takes the signal's connection along."""
+class ColourSchemeListener(QObject):
+    """A child of its menu bar: Qt deletes it with that, and its connection to the signal."""
 
     def __init__(self, bar: QMenuBar) -> None:
         super().__init__(bar)
         self._bar = bar
 
     @Slot()
-    def follow(self) -> None:
-        """The desktop has other colours."""
-        recolour(self._bar)
+    def on_colour_scheme_changed(self) -> None:
+        """The desktop has another theme."""
+        apply_colours(self._bar)
 
 
 def _colours() -> dict[str, str]:
     app: Any = QApplication.instance()
-    theme = app.property(THEME)
+    theme = app.property(THEME_PROPERTY)
     if theme not in COLOURS:
-        theme = "dark" if is_dark() else "light"
-    return dict(zip(NAMES, COLOURS[theme], strict=True))
+        theme = "dark" if is_desktop_dark() else "light"
+    return dict(zip(COLOUR_NAMES, COLOURS[theme], strict=True))
 
 
 def _palette() -> QPalette:
     colours = _colours()
-    palette = QPalette(QColor(colours["raised"]), QColor(colours["ground"]))
+    palette = QPalette(QColor(colours["raised"]), QColor(colours["background"]))
     role = QPalette.ColorRole
     for roles, name in (
         ((role.Base, role.ToolTipBase), "raised"),
-        ((role.AlternateBase,), "ground"),
-        ((role.Text, role.WindowText, role.ButtonText, role.ToolTipText), "ink"),
-        ((role.PlaceholderText,), "faint"),
-        ((role.Highlight,), "chosen"),
-        ((role.HighlightedText,), "ink"),
+        ((role.AlternateBase,), "background"),
+        ((role.Text, role.WindowText, role.ButtonText, role.ToolTipText), "text"),
+        ((role.PlaceholderText,), "muted"),
+        ((role.Highlight,), "selected"),
+        ((role.HighlightedText,), "text"),
     ):
-        for each in roles:
-            palette.setColor(each, QColor(colours[name]))
-    for each in (role.Text, role.WindowText, role.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, each, QColor(colours["faint"]))
+        for one in roles:
+            palette.setColor(one, QColor(colours[name]))
+    for one in (role.Text, role.WindowText, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, one, QColor(colours["muted"]))
     return palette
 
 
-def _keys(action: QAction, item: Entry | Menu | None) -> None:
-    """Keys that the page heeds are written beside their entry, but are not taken from the page."""
+def _set_shortcuts(action: QAction, item: Entry | Menu | None) -> None:
+    """A shortcut that the page handles is only written beside its entry: the page gets the keys."""
     if isinstance(item, Menu):
         menu: Any = action.menu()
         assert isinstance(menu, QMenu)
-        for each, inner in zip(menu.actions(), item.items, strict=True):
-            _keys(each, inner)
-    elif item is not None and item.is_pages:
-        shown = QKeySequence(item.keys).toString(QKeySequence.SequenceFormat.NativeText)
-        action.setText(f"{item.label}\t{shown}")
-    elif item is not None and item.keys:
-        more = [LARGER] if item.keys == "Ctrl++" else []
-        action.setShortcuts([QKeySequence(keys) for keys in (item.keys, *more)])
+        for inner_action, inner in zip(menu.actions(), item.items, strict=True):
+            _set_shortcuts(inner_action, inner)
+    elif item is not None and item.is_handled_by_page:
+        text = QKeySequence(item.shortcut).toString(QKeySequence.SequenceFormat.NativeText)
+        action.setText(f"{item.label}\t{text}")
+    elif item is not None and item.shortcut:
+        aliases = [ZOOM_IN_ALIAS] if item.shortcut == "Ctrl++" else []
+        action.setShortcuts([QKeySequence(one) for one in (item.shortcut, *aliases)])

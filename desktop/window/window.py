@@ -1,4 +1,4 @@
-"""The window itself: pywebview on the server's page. The only file that knows pywebview."""
+"""One window: pywebview showing the server's page. The only file that knows pywebview."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, current_thread, main_thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import webview
 from webview.errors import WebViewException
 from webview.menu import Menu, MenuAction, MenuSeparator
 
+from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.window import menus
 from signalbox.desktop.window.display import CannotShow
 from signalbox.desktop.window.geometry import (
@@ -33,19 +34,19 @@ else:
     from signalbox.desktop.window import winforms as system
 
 TITLE: Final = "Signalbox"
-EVENT: Final = "signalbox-menu"
-"""What the page listens to, see ui/static/menu.js."""
-GROUND: Final = {"light": "#f6f6f4", "dark": "#161615"}
-"""The page's own, so that nothing flashes before it is there."""
+PAGE_EVENT: Final = "signalbox-menu"
+"""The event that the page listens to, see ui/static/menu.js."""
+BACKGROUNDS: Final = {"light": "#f6f6f4", "dark": "#161615"}
+"""Those of the page, so that nothing flashes before it is loaded."""
 MNEMONIC: Final = "" if sys.platform == "darwin" else "&"
 """Before the letter that opens a menu together with Alt."""
-ZOOMS: Final = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+ZOOM_FACTORS: Final = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
-def prepare() -> object:
+def prepare_web_engine() -> object:
     """Choose the web engine; on the main thread, and the result must live as long as the window."""
     webview.settings["ALLOW_FILE_URLS"] = False
-    webview.settings["SHOW_DEFAULT_MENUS"] = False  # of a Mac; ours have what is in them
+    webview.settings["SHOW_DEFAULT_MENUS"] = False  # of a Mac; ours have their entries
     if sys.platform != "linux":
         webview.settings["ALLOW_DOWNLOADS"] = True
         return None
@@ -55,20 +56,22 @@ def prepare() -> object:
 
 
 def screens() -> list[Screen]:
-    """Those that are there now, the main one first. Raises `CannotShow`."""
-    with _telling_why():
-        return [Screen(each.x, each.y, each.width, each.height) for each in webview.screens]
+    """The screens that are connected now, the main one first. Raises `CannotShow`."""
+    with _errors_as_cannot_show():
+        return [Screen(one.x, one.y, one.width, one.height) for one in webview.screens]
 
 
-def ground(theme: str) -> str:
+def background(theme: str) -> str:
     """The colour behind the page for `_signalbox.theme`: system, light or dark."""
-    return GROUND[("dark" if system.is_dark() else "light") if theme == "system" else theme]
+    return BACKGROUNDS[
+        ("dark" if system.is_desktop_dark() else "light") if theme == "system" else theme
+    ]
 
 
-def reachable(url: str) -> str:
-    """A page's address as the web view finds it: a Mac's knows no names under localhost.
+def resolvable_url(url: str) -> str:
+    """A page's address as the web view resolves it: that of a Mac knows no names under localhost.
 
-    That the name is new matters less there, since the view has nothing that it kept from before.
+    A new name for each server matters less there, since that view keeps nothing from earlier ones.
     """
     if sys.platform != "darwin":
         return url
@@ -82,16 +85,16 @@ def run() -> None:
     On the main thread. Raises `CannotShow`.
     """
     _close_on_signals()
-    with _telling_why():
+    with _errors_as_cannot_show():
         webview.start(gui="qt" if sys.platform == "linux" else None)
 
 
-def is_any_open() -> bool:
+def has_open_windows() -> bool:
     """Whether another one can be opened."""
     return bool(webview.windows)
 
 
-def close_all() -> None:
+def close_all_windows() -> None:
     """Close every window, and so end `run`."""
     for window in list(webview.windows):
         window.destroy()  # waits until it is there
@@ -100,212 +103,214 @@ def close_all() -> None:
 class Window:
     """`open` it before `run` on the main thread, or later on another; the rest on any thread.
 
-    It never leaves the address that it was told last. `moved` is called whenever it may stand
-    elsewhere than before, `lost` when it has no page to show, `closed` when it has gone.
+    It shows no address but the one that it loaded last. `on_geometry_changed` is called whenever
+    its geometry may have changed, `on_page_lost` when it has no page to show.
     """
 
     def __init__(
         self,
-        place: Geometry,
+        geometry: Geometry,
         theme: str,
-        moved: Callable[[], None],
-        lost: Callable[[], None],
-        closed: Callable[[], None],
+        on_geometry_changed: Callable[[], None],
+        on_page_lost: Callable[[], None],
+        on_closed: Callable[[], None],
     ) -> None:
-        self._home = ""
-        self._place = place
+        self._url = ""
+        self._geometry = geometry
         self._theme = theme
-        self._ground = ground(theme)
-        self._moved = moved
-        self._lost = lost
-        self._closed = closed
+        self._background = background(theme)
+        self._on_geometry_changed = on_geometry_changed
+        self._on_page_lost = on_page_lost
+        self._closed_callback = on_closed
         self._menus: Sequence[menus.Menu] = ()
         self._state = "restored"
-        self._is_there = Event()
-        self._said = ""
+        self._is_created = Event()
+        self._permanent_title = ""
         self._zoom = 1.0
         self._window: Any = None
 
     def open(self, url: str, bar: Sequence[menus.Menu]) -> None:
         """Open at `url` with these menus."""
         self._menus = bar
-        self._home = reachable(url)
+        self._url = resolvable_url(url)
         main = screens()[0]
         self._window = webview.create_window(
             TITLE,
-            self._home,
-            width=self._place.width,
-            height=self._place.height,
-            x=self._place.x - main.x,
-            y=self._place.y - main.y,
-            maximized=self._place.maximized,
+            self._url,
+            width=self._geometry.width,
+            height=self._geometry.height,
+            x=self._geometry.x - main.x,
+            y=self._geometry.y - main.y,
+            maximized=self._geometry.maximized,
             min_size=(MIN_WIDTH, MIN_HEIGHT),
-            background_color=self._ground,
+            background_color=self._background,
             text_select=True,  # the page says what can be selected
             zoomable=True,
-            menu=[_menu(each) for each in bar],
+            menu=[_native_menu(menu) for menu in bar],
         )
-        self._listen(self._window.events)
+        self._subscribe(self._window.events)
         if current_thread() is main_thread():
-            return  # `run` makes it
-        # pywebview may have made it before we listened.
+            return  # `run` creates it
+        # pywebview may have created it before we subscribed.
         self._window.events.before_show.wait()
-        system.do(self._window, self._fit)
+        system.run_on_ui_thread(self._window, self._set_up)
 
-    def go(self, url: str) -> None:
+    def load_url(self, url: str) -> None:
         """Show another address of the server."""
-        self._home = reachable(url)
-        self._there().load_url(self._home)
+        self._url = resolvable_url(url)
+        self._created_window().load_url(self._url)
 
-    def say(self, text: str) -> None:
+    def show_in_title(self, text: str) -> None:
         """Show a text in the title, for good."""
-        self._said = text
-        self._there().set_title(f"{TITLE}: {text}")
+        self._permanent_title = text
+        self._created_window().set_title(f"{TITLE}: {text}")
 
-    def note(self, text: str) -> None:
+    def show_in_status_line(self, text: str) -> None:
         """Show a text in the page's status line."""
-        self._send({"note": text})
+        self._send_to_page({"note": text})
 
-    def tell(self, command: str) -> None:
+    def run_page_command(self, command: str) -> None:
         """Have the page run one of its commands, by the name that it has there."""
         if sys.platform == "linux" and command == menus.IMPORT:
-            self._do(system.press, menus.IMPORT_KEYS)
+            self._run_on_ui_thread(system.press_keys, menus.IMPORT_SHORTCUT)
         else:
-            self._send({"command": command})
+            self._send_to_page({"command": command})
 
     def zoom(self, step: int) -> None:
-        """Larger, smaller, or as large as it is."""
-        at = ZOOMS.index(self._zoom if step else 1.0) + step
-        self._zoom = ZOOMS[min(max(at, 0), len(ZOOMS) - 1)]
-        self._do(system.zoom, self._zoom)
+        """Zoom in (1), out (-1), or back to the actual size (0)."""
+        index = ZOOM_FACTORS.index(self._zoom if step else 1.0) + step
+        self._zoom = ZOOM_FACTORS[min(max(index, 0), len(ZOOM_FACTORS) - 1)]
+        self._run_on_ui_thread(system.set_zoom, self._zoom)
 
-    def full_screen(self) -> None:
+    def toggle_full_screen(self) -> None:
         """Fill the screen, or no longer."""
         if sys.platform == "linux":
-            self._do(system.full_screen)
+            self._run_on_ui_thread(system.toggle_full_screen)
         else:
-            self._there().toggle_fullscreen()
+            self._created_window().toggle_fullscreen()
 
     def set_theme(self, theme: str) -> None:
         """Of its frame, menus and dialogs: system, light or dark."""
-        self._do(system.set_theme, theme)
+        self._run_on_ui_thread(system.set_theme, theme)
 
-    def come(self) -> None:
-        """Come to the front."""
-        self._do(system.come, self._state)
+    def bring_to_front(self) -> None:
+        """Bring it before all other windows."""
+        self._run_on_ui_thread(system.bring_to_front, self._state)
 
     def close(self) -> None:
         """Close it."""
-        self._there().destroy()
+        self._created_window().destroy()
 
-    def place(self) -> Geometry:
-        """Where it stands, or stood before it was maximized, minimized or closed."""
-        return self._place
+    def geometry(self) -> Geometry:
+        """Its position and size, or those before it was maximized, minimized or closed."""
+        return self._geometry
 
-    def _there(self) -> Any:
-        """The window of pywebview, as soon as there is one."""
-        self._is_there.wait()
+    def _created_window(self) -> Any:
+        """The window of pywebview, as soon as it is created."""
+        self._is_created.wait()
         return self._window
 
-    def _do(self, work: Callable[..., object], *args: object) -> None:
-        window = self._there()
+    def _run_on_ui_thread(self, work: Callable[..., object], *args: object) -> None:
+        window = self._created_window()
 
-        def act() -> None:
-            if self._state != "closed":  # else it would come back
+        def run_unless_closed() -> None:
+            if self._state != "closed":  # else the window would appear again
                 work(window, *args)
 
-        system.do(window, act)
+        system.run_on_ui_thread(window, run_unless_closed)
 
-    def _send(self, detail: dict[str, str]) -> None:
-        event = f"new CustomEvent('{EVENT}', {{detail: {json.dumps(detail)}}})"
-        self._do(system.run, f"document.dispatchEvent({event})")
+    def _send_to_page(self, detail: dict[str, str]) -> None:
+        event = f"new CustomEvent('{PAGE_EVENT}', {{detail: {json.dumps(detail)}}})"
+        self._run_on_ui_thread(system.run_script, f"document.dispatchEvent({event})")
 
-    def _listen(self, events: Any) -> None:
-        events.before_show += self._fit
+    def _subscribe(self, events: Any) -> None:
+        events.before_show += self._set_up
         if sys.platform != "linux":
-            events.loaded += self._return
-        events.closing += self._close
-        events.closed += self._go
-        events.moved += self._look_again
-        events.resized += self._look_again
+            events.loaded += self._return_to_page
+        events.closing += self._on_closing
+        events.closed += self._on_closed
+        events.moved += self._on_moved
+        events.resized += self._on_moved
         for state in ("minimized", "maximized", "restored"):
             event = getattr(events, state)
-            event += partial(self._turn, state)
+            event += partial(self._on_state_changed, state)
 
-    def _fit(self) -> None:
-        """Once; on the thread that shows windows."""
-        if self._is_there.is_set():
+    def _set_up(self) -> None:
+        """Set the native window up, once; on the thread that shows windows."""
+        if self._is_created.is_set():
             return
         window = self._window
-        system.fit(window, self._ground, self._menus, lambda: self._home, self._lost, self._name)
+        system.set_up_window(
+            window,
+            self._background,
+            self._menus,
+            lambda: self._url,
+            self._on_page_lost,
+            self._on_page_title,
+        )
         system.set_theme(window, self._theme)
-        self._is_there.set()
+        self._is_created.set()
 
-    def _name(self, title: str) -> None:
-        """The page has another title."""
-        if not self._said:
+    def _on_page_title(self, title: str) -> None:
+        """Show the title that the page has given itself."""
+        if not self._permanent_title:
             self._window.set_title(title or TITLE)
 
-    def _return(self) -> None:
-        """Where pywebview cannot refuse to leave, come back."""
+    def _return_to_page(self) -> None:
+        """Where pywebview cannot refuse to leave the page, load it again."""
         url = self._window.get_current_url()
-        if url is None or urlsplit(url).netloc != urlsplit(self._home).netloc:
-            self.go(self._home)
+        if url is None or urlsplit(url).netloc != urlsplit(self._url).netloc:
+            self.load_url(self._url)
 
-    def _close(self) -> None:
-        self._look()
+    def _on_closing(self) -> None:
+        self._update_geometry()
         self._state = "closed"
 
-    def _go(self) -> None:
+    def _on_closed(self) -> None:
         if sys.platform == "linux":
-            system.do(self._window, partial(system.forget, self._window))
-        self._closed()
+            system.run_on_ui_thread(self._window, partial(system.release, self._window))
+        self._closed_callback()
 
-    def _turn(self, state: str) -> None:
+    def _on_state_changed(self, state: str) -> None:
         if self._state != "closed":
             self._state = state
-        self._look_again()
+        self._on_moved()
 
-    def _look_again(self, *_where: int) -> None:
-        self._look()
-        self._moved()
+    def _on_moved(self, *_position: int) -> None:
+        self._update_geometry()
+        self._on_geometry_changed()
 
-    def _look(self) -> None:
+    def _update_geometry(self) -> None:
         if self._state != "closed":
-            self._place = system.place(self._window, self._place, self._state)
+            self._geometry = system.read_geometry(self._window, self._geometry, self._state)
 
 
-def _menu(item: menus.Entry | menus.Menu | None) -> Any:
-    """As pywebview has it."""
+def _native_menu(item: menus.Entry | menus.Menu | None) -> Any:
+    """The menu, entry or separator of pywebview."""
     if item is None:
         return MenuSeparator()
     if isinstance(item, menus.Entry):
-        return MenuAction(item.label, partial(_beside, item.act))
-    return Menu(MNEMONIC + item.label, [_menu(each) for each in item.items])
-
-
-def _beside(act: Callable[[], object]) -> None:
-    """On a thread that does not keep the process, as pywebview's own would, when it is ending."""
-    Thread(target=act, daemon=True).start()
+        return MenuAction(item.label, partial(start_background_thread, item.action))
+    return Menu(MNEMONIC + item.label, [_native_menu(inner) for inner in item.items])
 
 
 def _close_on_signals() -> None:
-    """Heed SIGTERM and Ctrl-C, which pywebview loses while it makes the window."""
-    ours, pythons = socket.socketpair()
-    pythons.setblocking(False)
-    signal.set_wakeup_fd(pythons.detach())
+    """Close on SIGTERM and Ctrl-C, which pywebview loses while it creates the window."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.detach())
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # so that Python tells us about it
+        signal.signal(number, lambda *_: None)  # else Python would write nothing
 
-    def close() -> None:
-        ours.recv(1)
-        close_all()
+    def close_when_signalled() -> None:
+        reader.recv(1)
+        close_all_windows()
 
-    Thread(target=close, daemon=True).start()
+    start_background_thread(close_when_signalled)
 
 
 @contextmanager
-def _telling_why() -> Iterator[None]:
+def _errors_as_cannot_show() -> Iterator[None]:
     try:
         yield
     except WebViewException as error:

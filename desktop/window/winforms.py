@@ -1,143 +1,143 @@
-"""What the window asks of Windows beyond pywebview: menus, its title, dark or light."""
+"""The native window on Windows (WinForms): what pywebview lacks in menus, titles and themes."""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from typing import Any, Final
 
 from signalbox.desktop.window.geometry import Geometry
-from signalbox.desktop.window.menus import Entry, Menu, parts
+from signalbox.desktop.window.menus import Entry, Menu, split_shortcut
 
-PERSONAL: Final = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
-KEYS: Final = {"+": "Oemplus", "-": "OemMinus", "0": "D0", "Ctrl": "Control"}
-"""What Windows Forms calls the keys that it has other names for."""
+THEMES_KEY: Final = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+KEY_NAMES: Final = {"+": "Oemplus", "-": "OemMinus", "0": "D0", "Ctrl": "Control"}
+"""Keys that Windows Forms has other names for."""
 COLOURS: Final = {
-    # ground and ink, as in ui/static/base.css: --bg, --ink
+    # background and text, as in ui/static/base.css: --bg, --ink
     False: ("#f6f6f4", "#1d1d1b"),
     True: ("#161615", "#ecebe6"),
 }
 
 
-def is_dark() -> bool:
-    """Whether the desktop is."""
+def is_desktop_dark() -> bool:
+    """Whether the desktop has a dark theme."""
     if sys.platform != "win32":
         return False
     import winreg  # noqa: PLC0415 - there is none elsewhere
 
     try:
-        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, PERSONAL) as key:
+        with winreg.OpenKey(winreg.HKEY_CURRENT_USER, THEMES_KEY) as key:
             return bool(winreg.QueryValueEx(key, "AppsUseLightTheme")[0] == 0)
     except FileNotFoundError:
         return False  # a Windows without themes
 
 
-def do(window: Any, work: Callable[[], object]) -> None:
+def run_on_ui_thread(window: Any, work: Callable[[], object]) -> None:
     """Call `work` on the window's own thread, from whatever thread."""
 
-    def act() -> None:
+    def call() -> None:  # without a result, as an Action is
         work()
 
-    window.native.BeginInvoke(import_module("System").Action(act))
+    window.native.BeginInvoke(import_module("System").Action(call))
 
 
-def fit(
+def set_up_window(
     window: Any,
     _background: str,
     menus: Sequence[Menu],
-    _home: Callable[[], str],
-    _lost: Callable[[], None],
-    named: Callable[[str], None],
+    _page_url: Callable[[], str],
+    _on_page_lost: Callable[[], None],
+    on_page_title: Callable[[str], None],
 ) -> None:
-    """Give pywebview's new window its menu's keys and its page's title."""
-    for item, menu in zip(_strip(window).Items, menus, strict=True):
-        _keys(item, menu)
+    """Give pywebview's new window the shortcuts of its menus and its page's title."""
+    for item, menu in zip(_menu_strip(window).Items, menus, strict=True):
+        _set_shortcuts(item, menu)
     view = window.native.browser.webview
 
-    def follow(*_: object) -> None:
-        view.CoreWebView2.DocumentTitleChanged += lambda *_: named(view.CoreWebView2.DocumentTitle)
+    def observe_title(*_: object) -> None:
+        core = view.CoreWebView2
+        core.DocumentTitleChanged += lambda *_: on_page_title(core.DocumentTitle)
 
     if view.CoreWebView2 is None:
-        view.CoreWebView2InitializationCompleted += follow
+        view.CoreWebView2InitializationCompleted += observe_title
     else:
-        follow()
+        observe_title()
 
 
 def set_theme(window: Any, theme: str) -> None:
-    """Of title bar and menus: system, light or dark."""
+    """Set the theme of title bar and menus: system, light or dark."""
     native = window.native
-    native.is_dark_theme = lambda: is_dark() if theme == "system" else theme == "dark"
-    native.update_title_bar_theme()  # pywebview's: it asks the line above, also later
-    _colour(_strip(window), native.is_dark_theme())
+    native.is_dark_theme = lambda: is_desktop_dark() if theme == "system" else theme == "dark"
+    native.update_title_bar_theme()  # pywebview's: it calls the function above, also later
+    _apply_colours(_menu_strip(window), native.is_dark_theme())
 
 
-def come(window: Any, state: str) -> None:
-    """Bring the window before all others."""
+def bring_to_front(window: Any, state: str) -> None:
+    """Bring the window before all other windows."""
     if state == "minimized":
         window.native.restore()
     window.native.show()
 
 
-def zoom(window: Any, factor: float) -> None:
-    """Show the page larger or smaller; 1.0 is as it is."""
+def set_zoom(window: Any, factor: float) -> None:
+    """Show the page larger or smaller; 1.0 is the actual size."""
     window.native.browser.webview.ZoomFactor = factor
 
 
-def run(window: Any, script: str) -> None:
-    """Run it in the page, as something that the user did: a file may be asked for."""
+def run_script(window: Any, script: str) -> None:
+    """Run a script in the page as something that the user did: it may open a file dialog."""
     core = window.native.browser.webview.CoreWebView2
     if core is not None:  # else there is no page yet
-        wish = json.dumps({"expression": script, "userGesture": True})
-        core.CallDevToolsProtocolMethodAsync("Runtime.evaluate", wish)
+        parameters = json.dumps({"expression": script, "userGesture": True})
+        core.CallDevToolsProtocolMethodAsync("Runtime.evaluate", parameters)
 
 
-def place(window: Any, before: Geometry, state: str) -> Geometry:
-    """Where the window stands in logical pixels; what it was `before` unless it is restored."""
+def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
+    """Its geometry in logical pixels; the `previous` one unless it is restored."""
     if state != "restored":
-        return before._replace(maximized=state == "maximized")
+        return previous._replace(maximized=state == "maximized")
     return Geometry(window.x, window.y, window.width, window.height)
 
 
-def _strip(window: Any) -> Any:
-    """The menu bar that pywebview made."""
-    return next(each for each in window.native.Controls if each.GetType().Name == "MenuStrip")
+def _menu_strip(window: Any) -> Any:
+    """The menu bar that pywebview created."""
+    return next(one for one in window.native.Controls if one.GetType().Name == "MenuStrip")
 
 
-def _keys(made: Any, item: Entry | Menu | None) -> None:
-    """Keys that the page heeds are written beside their entry, but are not taken from the page."""
+def _set_shortcuts(native: Any, item: Entry | Menu | None) -> None:
+    """A shortcut that the page handles is only written beside its entry: the page gets the keys."""
     if isinstance(item, Menu):
-        for each, inner in zip(made.DropDownItems, item.items, strict=True):
-            _keys(each, inner)
-    elif item is not None and item.keys:
-        made.ShortcutKeyDisplayString = item.keys
-        if not item.is_pages:
-            made.ShortcutKeys = _shortcut(item.keys)
+        for native_item, inner in zip(native.DropDownItems, item.items, strict=True):
+            _set_shortcuts(native_item, inner)
+    elif item is not None and item.shortcut:
+        native.ShortcutKeyDisplayString = item.shortcut
+        if not item.is_handled_by_page:
+            native.ShortcutKeys = _native_shortcut(item.shortcut)
 
 
-def _shortcut(keys: str) -> Any:
-    """Keys such as `Ctrl++`."""
+def _native_shortcut(shortcut: str) -> Any:
+    """The flags of a shortcut such as `Ctrl++`."""
     names = import_module("System.Windows.Forms").Keys
-    modifiers, key = parts(keys)
-    found = [getattr(names, KEYS.get(each, each)) for each in (*modifiers, key)]
-    all_of_them = found[0]
-    for each in found[1:]:
-        all_of_them |= each
-    return all_of_them
+    modifiers, key = split_shortcut(shortcut)
+    flags = [getattr(names, KEY_NAMES.get(name, name)) for name in (*modifiers, key)]
+    return reduce(or_, flags)
 
 
-def _colour(strip: Any, is_dark: bool) -> None:
-    """Each item has colours of its own; what is chosen is drawn in those of the system."""
+def _apply_colours(strip: Any, is_dark: bool) -> None:
+    """Each item has colours of its own; the selected one is drawn in those of the system."""
     forms = import_module("System.Windows.Forms")
     html = import_module("System.Drawing").ColorTranslator.FromHtml
-    ground, ink = map(html, COLOURS[is_dark])
+    background, text = map(html, COLOURS[is_dark])
     strip.RenderMode = forms.ToolStripRenderMode.System
 
     def paint(items: Any) -> None:
         for item in items:
-            item.BackColor, item.ForeColor = ground, ink
+            item.BackColor, item.ForeColor = background, text
             if hasattr(item, "DropDown"):
-                item.DropDown.BackColor = ground
+                item.DropDown.BackColor = background
                 paint(item.DropDownItems)
 
-    strip.BackColor, strip.ForeColor = ground, ink
+    strip.BackColor, strip.ForeColor = background, text
     paint(strip.Items)
