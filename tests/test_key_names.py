@@ -138,7 +138,7 @@ def test_the_described_patterns_take_every_key_prefix_and_pattern(text: str) -> 
 def test_another_form_is_refused_and_the_right_one_named() -> None:
     with pytest.raises(Invalid) as caught:
         check_key("Ku\u0308che.Licht")
-    assert r'"Ku\u0308che.Licht", not in NFC; its NFC form is "Küche.Licht"' in str(caught.value)
+    assert r'"Ku\u0308che.Licht" is not in NFC; its NFC form is "Küche.Licht"' in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_another_form_is_refused_and_the_right_one_named() -> None:
     ],
 )
 def test_a_character_that_no_key_has_is_named(key: str, name: str) -> None:
-    with pytest.raises(Invalid, match="256") as caught:
+    with pytest.raises(Invalid) as caught:
         check_key(key)
-    assert f"with {name};" in str(caught.value).replace(" ;", ";")
+    assert f" has {name}" in str(caught.value)
 
 
 SELECTORS = [*range(0xFE00, 0xFE10), *range(0x180B, 0x180E), 0x180F, *range(0xE0100, 0xE01F0)]
@@ -173,7 +173,7 @@ def test_of_what_shows_as_nothing_a_key_takes_letters_marks_symbols_and_joiners(
         if code in taken:
             check_new_key(f"a{chr(code)}b")
             continue
-        with pytest.raises(Invalid, match=f"with U.{code:04X}") as refused:
+        with pytest.raises(Invalid, match=f"has U.{code:04X}") as refused:
             check_new_key(f"a{chr(code)}b")
         assert chr(code) not in refused.value.message
     for emoji in ("☀️", "❤︎", "1️⃣", "👩‍🔬", "葛󠄀", "ᠠ᠋"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signalbox.server.model.errors import Invalid, quoted
+from signalbox.server.model.errors import Invalid
 from signalbox.server.model.keys import (
     RESERVED,
     after_prefix,
@@ -63,38 +63,40 @@ KEYS = [
     "\U0001f600" * 256,
     ".".join("a" * 128),
 ]
-NO_KEYS = [
-    "",
-    ".",
-    "..",
-    ".a",
-    "a.",
-    "a..b",
-    " ",
-    " a",
-    "a ",
-    "a  b",
-    "a\n",
-    "a\0",
-    "\ta",
-    "a*b",
-    "*",
-    "a\u2028b",
-    "a\u00a0b",  # spaces, but others
-    "a\u3000b",
-    "a\u00adb",  # invisible
-    "a\u200bb",
-    "a\u202eb",
-    "\ufeffa",
-    "a\U000e0041",
-    "a\ue000",  # private
-    "a/./b",
-    "a/..b",
-    "a/../b",
-    "/../b",
-    "a" * 257,
-    "\U0001f600" * 257,
-]
+NO_KEYS = {
+    "": 'The key "" is empty; a key has 1 to 256 characters.',
+    ".": "begins with a dot",
+    "..": "has two dots in a row",
+    ".a": "begins with a dot",
+    "a.": "ends with a dot",
+    "a..b": 'The key "a..b" has two dots in a row.',
+    " ": "begins with a space",
+    " a": "begins with a space",
+    "a ": "ends with a space",
+    "a  b": "has two spaces in a row",
+    "a\n": "has U+000A (a control character), which no key has",
+    "a\0": "has U+0000 (a control character), which no key has",
+    "\ta": "has U+0009 (a control character), which no key has",
+    "a*b": 'The key "a*b" has a *, which only patterns have.',
+    "*": "has a *",
+    "a\u2028b": "has U+2028 LINE SEPARATOR, which no key has",
+    "a\u00a0b": "has U+00A0 NO-BREAK SPACE",  # spaces, but others
+    "a\u3000b": "has U+3000 IDEOGRAPHIC SPACE",
+    "a\u00adb": "has U+00AD SOFT HYPHEN",  # invisible
+    "a\u200bb": "has U+200B ZERO WIDTH SPACE",
+    "a\u202eb": "has U+202E RIGHT-TO-LEFT OVERRIDE",
+    "\ufeffa": "has U+FEFF ZERO WIDTH NO-BREAK SPACE",
+    "a\U000e0041": "has U+E0041 TAG LATIN CAPITAL LETTER A",
+    "a\ue000": "has U+E000, which no key has",  # private
+    "a/./b": "has a dot alone between slashes",
+    "a/..b": "has two dots in a row",
+    "a/../b": "has two dots in a row",
+    "/../b": "has two dots in a row",
+    "e\u0301": r'The key "e\u0301" is not in NFC; its NFC form is "é".',
+    "a" * 257: "has 257 characters; a key has at most 256",
+    "\U0001f600" * 257: "has 257 characters; a key has at most 256",
+}
+"""Each with the rule that it breaks, as the refusal has it."""
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -103,13 +105,13 @@ def test_these_are_keys(key: str) -> None:
     check_key(key)
 
 
-@pytest.mark.parametrize("key", NO_KEYS)
-def test_these_are_no_keys_and_the_refusal_says_what_is_allowed(key: str) -> None:
+@pytest.mark.parametrize(("key", "rule"), NO_KEYS.items())
+def test_these_are_no_keys_and_the_refusal_says_the_rule(key: str, rule: str) -> None:
     assert not is_key(key)
-    with pytest.raises(Invalid, match="key") as caught:
+    with pytest.raises(Invalid) as caught:
         check_key(key)
-    assert quoted(key[:20])[1:-1] in str(caught.value)
-    assert "256" in str(caught.value)
+    assert rule in caught.value.message
+    assert len(caught.value.message) < 160
 
 
 def test_a_dot_between_slashes_is_refused_at_the_end_and_the_start_too() -> None:
@@ -125,7 +127,7 @@ def test_a_prefix_is_a_key_and_a_dot(prefix: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["", ".", "a", "a..", ".a.", "a  b.", "a  .", "a*.", "a\u00ad."])
 def test_anything_else_is_no_prefix(prefix: str) -> None:
-    with pytest.raises(Invalid, match="prefix"):
+    with pytest.raises(Invalid, match=r"^The prefix "):
         check_prefix(prefix)
 
 
@@ -197,7 +199,7 @@ def test_stars_match_within_or_across_segments(
 
 @pytest.mark.parametrize("pattern", ["", "a\n", "e\u0301", "a\u200b*", "a\ue000", "a" * 513])
 def test_a_pattern_of_other_characters_is_refused(pattern: str) -> None:
-    with pytest.raises(Invalid, match="match"):
+    with pytest.raises(Invalid, match=r"^The pattern "):
         compile_pattern(pattern)
 
 

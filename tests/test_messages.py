@@ -137,9 +137,15 @@ def test_a_refusal_names_the_field_what_was_given_and_what_is_allowed(
 @pytest.mark.parametrize(
     ("command", "field"),
     [
-        (member(type="set", key="a..b", value=1), "commands[3].key is"),
-        (member(type="delete_prefix", prefix="a"), "commands[3].prefix is"),
-        (member(type="rename", key="a", to="b  c"), "commands[3].to is"),
+        (
+            member(type="set", key="a..b", value=1),
+            'The key "a..b" of commands[3] has two dots in a row.',
+        ),
+        (
+            member(type="delete_prefix", prefix="a"),
+            'The prefix "a" of commands[3] does not end with a dot;',
+        ),
+        (member(type="rename", key="a", to="b  c"), 'The key "b  c" of commands[3] has two'),
         (member(type="rename", key="a", to="b."), "commands[3].key and commands[3].to are"),
         (member(type="rename", key="a", to="a"), "commands[3].to is"),
         (member(type="add", key="n", by="x"), "commands[3].by is"),
@@ -149,7 +155,18 @@ def test_a_refusal_names_the_field_what_was_given_and_what_is_allowed(
 def test_what_is_wrong_within_a_batch_is_named_with_its_command(
     client: Client, command: dict[str, Any], field: str
 ) -> None:
-    assert f" {field} " in client.send(**command).json()["message"]
+    assert field in client.send(**command).json()["message"]
+
+
+def test_of_a_bad_key_the_broken_rule_alone_is_told_wherever_it_comes_from(client: Client) -> None:
+    said = 'The key "a*b" has a *, which only patterns have.'
+    assert client.send("set", key="a*b", value=1).json()["message"] == said
+    line = lines({"type": "set", "key": "a*b", "value": 1})
+    imported = client.ask(
+        "POST", "/commands/import", line, {"Content-Type": "application/x-ndjson"}
+    )
+    assert said in [json.loads(line).get("message") for line in imported.body.splitlines()]
+    assert client.get("history/a%2Ab").json()["message"] == said
 
 
 def test_what_was_given_is_cut_and_hides_nothing(client: Client) -> None:

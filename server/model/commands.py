@@ -302,12 +302,12 @@ def _check(command: Command, where: str = "") -> None:
     if isinstance(command, HistoryCommand):
         _check_timed(command)
     elif isinstance(command, DeletePrefix):
-        check_prefix(command.prefix, where + "prefix")
+        check_prefix(command.prefix, where)
     elif isinstance(command, Rename):
         _check_rename(command, where)
     else:
         check = check_key if isinstance(command, Delete) else check_new_key
-        check(command.key, where + "key")
+        check(command.key, where)
         if isinstance(command, Add):
             _check_by(command, where)
     if command.expect != "any":
@@ -318,13 +318,12 @@ def _check_timed(command: HistoryCommand) -> None:
     if isinstance(command, Restore):
         compile_pattern(command.match)
         for prefix in command.without:
-            check_prefix(prefix, "without")
+            check_prefix(prefix)
         return
     if command.of is not None and not _fits(_ID, command.of):
         raise Invalid(f"The field of is {quoted(command.of)}; it is the id of a command.")
-    for name, keys in (("keep", command.keep), ("replace", command.replace)):
-        for key in keys:
-            check_key(key, name)
+    for key in (*command.keep, *command.replace):
+        check_key(key)
     if both := set(command.keep) & set(command.replace):
         raise Invalid(f"The key {min(both)} is named in keep and in replace; only one can be.")
 
@@ -344,11 +343,11 @@ def _check_rename(command: Rename, where: str) -> None:
             "either both end with a dot (prefixes) or neither does (keys)."
         )
     if key.endswith("."):
-        check_prefix(key, where + "key")
-        check_new_prefix(to, where + "to")
+        check_prefix(key, where)
+        check_new_prefix(to, where)
     else:
-        check_key(key, where + "key")
-        check_new_key(to, where + "to")
+        check_key(key, where)
+        check_new_key(to, where)
     if to == key or (key.endswith(".") and to.startswith(key)):
         raise Invalid(
             f"The field {where}to is {quoted(to)}; allowed is what does not lie inside "

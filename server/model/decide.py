@@ -237,7 +237,7 @@ def _rename(state: State, command: Rename) -> Changes:
     moved = _to_move(state, command)
     targets = {command.to + key[len(command.key) :]: entry.raw for key, entry in moved.items()}
     for target, raw in targets.items():
-        check_key(target, "to")
+        check_key(target)
         _check_setting(target, raw)
     state.look_up(targets)
     if not command.replace:

@@ -32,11 +32,13 @@ _BEHIND_SURROGATES: Final = 0xE000
 _WITHOUT_JOINERS: Final = str.maketrans("", "", JOINERS)
 _UNASSIGNED: Final = "Cn"
 _NOT_IN_ENV_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
-_ALLOWED: Final = (
-    f"a key has 1 to {MAX_LENGTH} letters, marks, digits, punctuation and symbols of Unicode but "
-    "*, and single spaces within, without a leading, trailing or doubled dot and without '.' "
-    "between slashes"
-)
+_FORBIDDEN: Final = {
+    "*": "a *, which only patterns have",
+    "..": "two dots in a row",
+    "  ": "two spaces in a row",
+    "/./": "a dot alone between slashes",
+}
+_EDGES: Final = {".": "a dot", " ": "a space"}
 
 _PRINTABLE: Final = r"[^\x00-\x1f*\x7f-\xa0]"
 _EDGE: Final = r"[^\x00-\x20*.\x7f-\xa0]"
@@ -60,44 +62,44 @@ def is_key(key: str) -> bool:
     return _SHAPE.fullmatch(key) is not None and _is_text(key)
 
 
-def check_key(key: str, field: str = "key") -> None:
-    """Raises `Invalid` where `key` does not follow the grammar."""
+def check_key(key: str, where: str = "") -> None:
+    """Raises `Invalid` where `key` does not follow the grammar.
+
+    `where` leads to the command within its batch, such as `commands[0].`.
+    """
     if not is_key(key):
-        raise Invalid(f"The field {field} is {_why_none(key)}.")
+        raise _invalid("key", key, where, MAX_LENGTH)
 
 
-def check_new_key(key: str, field: str = "key") -> None:
+def check_new_key(key: str, where: str = "") -> None:
     """As `check_key`, for one that is about to be made: this node knows all its characters."""
-    check_key(key, field)
-    _check_known(key, field)
+    check_key(key, where)
+    _check_known("key", key, where)
 
 
-def check_prefix(prefix: str, field: str = "prefix") -> None:
+def check_prefix(prefix: str, where: str = "") -> None:
     """Raises `Invalid` where `prefix` is not a key followed by a dot."""
     if not prefix.endswith("."):
         raise Invalid(
-            f"The field {field} is {quoted(prefix)}; "
-            "a prefix is whole segments with a dot at the end, such as build."
+            f"{_subject('prefix', quoted(prefix), where)} does not end with a dot; "
+            "a prefix is whole segments, such as build."
         )
     if not is_key(prefix + "_"):  # what may be below it
-        raise Invalid(
-            f"The field {field} is {_why_none(prefix)}; "
-            "a prefix is such whole segments with a dot at the end."
-        )
+        raise _invalid("prefix", prefix, where, MAX_LENGTH - 1)
 
 
-def check_new_prefix(prefix: str, field: str = "prefix") -> None:
+def check_new_prefix(prefix: str, where: str = "") -> None:
     """As `check_prefix`, for one below which keys are about to be made."""
-    check_prefix(prefix, field)
-    _check_known(prefix, field)
+    check_prefix(prefix, where)
+    _check_known("prefix", prefix, where)
 
 
-def _check_known(text: str, field: str) -> None:
+def _check_known(kind: str, text: str, where: str) -> None:
     unknown = (char for char in text if unicodedata.category(char) == _UNASSIGNED)
     if not text.isascii() and (first := next(unknown, None)):
         raise Invalid(
-            f"The field {field} is {quoted(text)} with {_named(first)}, which is no character in "
-            f"Unicode {unicodedata.unidata_version}; {_ALLOWED}."
+            f"{_subject(kind, quoted(text), where)} has {_named(first)}, which is no character in "
+            f"Unicode {unicodedata.unidata_version}."
         )
 
 
@@ -116,21 +118,42 @@ def _stranger(text: str) -> str | None:
     return next((char for char in hidden if unicodedata.category(char) != _UNASSIGNED), None)
 
 
-def _why_none(text: str) -> str:
-    """What was given and what is allowed, of a text that is no key."""
-    if stranger := _stranger(text):
-        return f"{quoted(text)} with {_named(stranger)}; {_ALLOWED}"
+def _invalid(kind: str, text: str, where: str, limit: int) -> Invalid:
+    """The refusal of a key, prefix or pattern that does not follow the grammar."""
     composed = unicodedata.normalize("NFC", text)
-    if composed != text and len(text) <= MAX_LENGTH:
+    is_decomposed = composed != text and len(text) <= limit and _stranger(text) is None
+    if is_decomposed:
         # Both look alike, so the one that was given shows its parts.
         given = json.dumps(text)
         given = given if len(given) <= SHOWN else given[: SHOWN - 3] + "..."
-        return f"{given}, not in NFC; its NFC form is {quoted(composed)}"
-    return f"{quoted(text)}; {_ALLOWED}"
+        rule = f"is not in NFC; its NFC form is {quoted(composed)}"
+    else:
+        given, rule = quoted(text), _broken_rule(kind, text, limit)
+    return Invalid(f"{_subject(kind, given, where)} {rule}.")
+
+
+def _subject(kind: str, given: str, where: str) -> str:
+    return f"The {kind} {given}" + (f" of {where.rstrip('.')}" if where else "")
+
+
+def _broken_rule(kind: str, text: str, limit: int) -> str:
+    if not text:
+        return f"is empty; a {kind} has 1 to {limit} characters"
+    if len(text) > limit:
+        return f"has {len(text)} characters; a {kind} has at most {limit}"
+    if stranger := _stranger(text):
+        return f"has {_named(stranger)}, which no key has"
+    for part, rule in _FORBIDDEN.items():
+        if part in text:
+            return f"has {rule}"
+    if text[0] in _EDGES:
+        return f"begins with {_EDGES[text[0]]}"
+    return f"ends with {_EDGES[text[-1]]}"
 
 
 def _named(char: str) -> str:
-    return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
+    nameless = "(a control character)" if unicodedata.category(char) == "Cc" else ""
+    return f"U+{ord(char):04X} {unicodedata.name(char, nameless)}".rstrip()
 
 
 def env_name(key: str) -> str:
@@ -187,11 +210,7 @@ def compile_pattern(text: str) -> Pattern:
     Raises `Invalid` for characters that no key can have.
     """
     if not is_pattern(text):
-        given = quoted(text) if not 1 <= len(text) <= MAX_PATTERN else _why_none(text)
-        raise Invalid(
-            f"The field match is {given}; "
-            f"a pattern has 1 to {MAX_PATTERN} of the characters of a key, * and **."
-        )
+        raise _invalid("pattern", text, "", MAX_PATTERN)
     parts = re.split(r"(\*\*+|\*)", text)
     head = parts[0]
     is_range = len(parts) == 1 or (parts[1] != "*" and parts[2:] == [""])
