@@ -11,7 +11,6 @@ from signalbox.desktop import (
     engine_options,
     headless,
     paths,
-    server_log,
     single_instance,
     stdio,
 )
@@ -102,7 +101,6 @@ class App:
             single_instance.watch_requests, self._server, self._bring_to_front, self._set_theme
         )
         start_background_thread(self._keep_server_running)
-        start_background_thread(server_log.bound, self._server.log, self._server.closed)
 
     def _bring_to_front(self) -> None:
         if self._windows is not None:

@@ -1,16 +1,16 @@
 """The server that the window uses: one that runs already, else a child, restarted when it ends."""
 
 import logging
+import os
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from signalbox import client
 from signalbox.desktop import paths
-from signalbox.desktop.server_log import open_log
 
 T = TypeVar("T")
 
@@ -116,14 +116,23 @@ class ServerProcess:
     def _launch(self) -> client.Endpoint:
         if self.closed.is_set():
             raise client.NotRunning("The window is closed.")
+        # The server keeps this file small; as its stderr it has what a crash prints, too.
         with open_log(self.log) as stderr:
-            endpoint, _ = client.start_server(self.data_dir, stderr, self._on_process_started)
+            endpoint, _ = client.start_server(
+                self.data_dir, stderr, self._on_process_started, ["--log", str(self.log)]
+            )
         return endpoint
 
     def _on_process_started(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         if self.closed.is_set():  # meanwhile
             self._close_stdin()
+
+
+def open_log(path: Path) -> BinaryIO:
+    """For appending and reading, by its owner alone. Raises `NotRunning` for what is no file."""
+    paths.check_files(path)
+    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _connect(endpoint: client.Endpoint) -> client.Box:

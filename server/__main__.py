@@ -5,6 +5,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import faulthandler  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -16,6 +17,7 @@ import click  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
+from signalbox.server import logging_setup  # noqa: E402
 from signalbox.server.app import App  # noqa: E402
 from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
@@ -34,6 +36,7 @@ def run(as_json: bool, **given: Any) -> int:
     try:
         settings = read_settings(given)
         status = CANNOT_OPEN
+        logging_setup.configure(settings.log)
         app = App(settings)
     except (StoreError, Unavailable) as error:
         click.echo(f"signalbox: {error}", err=True)
@@ -45,6 +48,9 @@ def run(as_json: bool, **given: Any) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, ended.set)
     app.start()
+    faulthandler.enable()
+    if settings.log is not None:
+        logging_setup.rotate_if_large(settings.log)
     announce(app, as_json)
     if settings.linger is not None:
         gevent.spawn(linger, app, settings.linger, ended)

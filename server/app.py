@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import logging
 import os
 import sys
 import time
@@ -57,6 +58,8 @@ from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, plan_fields
 from signalbox.server.write.retention import Plan
 from signalbox.server.write.writer import Writer
+
+logger: Final = logging.getLogger(__name__)
 
 SWITCH_SECONDS: Final = 0.0005
 """How long a native thread may wait for the interpreter; the default of 5 ms would be felt."""
@@ -199,10 +202,10 @@ class App:
             try:
                 _write_private(self._endpoint_file, self._told)
             except OSError as error:
-                print(
-                    f"{self._endpoint_file} cannot be written ({reason(error)}): who looks for "
-                    "this server there does not find it.",
-                    file=sys.stderr,
+                logger.warning(
+                    "%s cannot be written (%s): who looks for this server there does not find it.",
+                    self._endpoint_file,
+                    reason(error),
                 )
 
     def _keep_endpoint(self) -> None:

@@ -1,8 +1,8 @@
 """Tells how times stand: in `status`, the window and compaction's report, and once in the log."""
 
-import sys
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from signalbox.server.feed import Feed
 from signalbox.server.model.errors import Unavailable
@@ -10,6 +10,8 @@ from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import MAX_LEAP_WHILE_RUNNING, Clock
 from signalbox.server.settings import command_line
+
+logger: Final = logging.getLogger(__name__)
 
 
 class ClockStatus:
@@ -28,7 +30,10 @@ class ClockStatus:
         problem = self._leap() or self._stamps_ahead()
         if problem != self._told:
             self._told = problem
-            print(problem or "Times are right again.", file=sys.stderr)
+            if problem:
+                logger.warning(problem)
+            else:
+                logger.info("Times are right again.")
             self._feed.wake()
         return {
             "time": iso(int(self._clock() * 1000)),

@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     require_durable: bool
     linger: float | None
     max_connections: int
+    log: Path | None
 
 
 def default_data_dir() -> Path:
@@ -73,6 +74,12 @@ def _folder(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     str(path).encode()  # SQLite opens no other path
     return path
+
+
+def _file(text: str) -> Path:
+    if "\0" in text:
+        raise ValueError
+    return Path(text).expanduser().absolute()
 
 
 def _port(text: str) -> int:
@@ -134,6 +141,13 @@ TABLE: Final = (
         "End so many seconds after the starter is gone and nothing is open.",
     ),
     Setting("max_connections", _count, 4096, "Connections open at once; one more is answered 429."),
+    Setting(
+        "log",
+        _file,
+        None,
+        "File of the log, instead of stderr; beyond 1 MiB it becomes the old log, of which one is "
+        "kept.",
+    ),
 )
 
 
@@ -143,6 +157,7 @@ _ALLOWED: Final = {
     "require_durable": "are 0, 1, false, true, no and yes",
     "linger": "are seconds from 0 on",
     "max_connections": "is an integer from 1",
+    "log": "is a file; ~name is the home of a user who is here",
 }
 """Of each setting whose text may be none of them."""
 

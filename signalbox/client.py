@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from importlib import import_module
@@ -345,17 +345,18 @@ def start_server(
     data_dir: Path,
     log: IO[bytes] | None = None,
     starting: Callable[[subprocess.Popen[bytes]], object] = lambda _: None,
+    options: Sequence[str] = (),
 ) -> tuple[Endpoint, subprocess.Popen[bytes] | None]:
     """Start a server, or find that of whoever was faster (then there is no process).
 
     It runs until its stdin is closed and nobody uses it. What it has to say goes to the end of
     `log`, and into `NotRunning` where it does not start. `starting` is called with each process
-    before it is waited for, which may take long.
+    before it is waited for, which may take long. `options` are further ones of `signalbox serve`.
     """
     end = time.monotonic() + PATIENCE
     while True:
         with contextlib.nullcontext(log) if log else tempfile.TemporaryFile() as stderr:
-            process, line, said = _launch(data_dir, stderr, starting)
+            process, line, said = _launch([*serve_command(data_dir), *options], stderr, starting)
         if line:
             return _endpoint(line), process
         status = process.wait()
@@ -374,12 +375,12 @@ def _last_words(said: str, status: int) -> str:
 
 
 def _launch(
-    data_dir: Path, stderr: IO[bytes], starting: Callable[[subprocess.Popen[bytes]], object]
+    command: list[str], stderr: IO[bytes], starting: Callable[[subprocess.Popen[bytes]], object]
 ) -> tuple[subprocess.Popen[bytes], bytes, str]:
     """A new server, the line that it printed once it was ready, else what it said instead."""
     begin = stderr.seek(0, os.SEEK_END)
     process = subprocess.Popen(
-        serve_command(data_dir),
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,

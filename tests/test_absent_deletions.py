@@ -102,7 +102,7 @@ def test_what_is_in_the_end_as_it_was_keeps_its_revision(store: Store) -> None:
 
 
 def test_the_writer_refuses_what_no_transaction_can_be(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     def faulty(state: State) -> Changes:
         assert state.get("never.there") is None
@@ -113,7 +113,7 @@ def test_the_writer_refuses_what_no_transaction_can_be(
     outcome = store.writer.submit(attempt._replace(decide=faulty))
     assert outcome.answer()["code"] == "internal"
     assert store.readmodel.revision == before
-    assert "not there" in capsys.readouterr().err
+    assert "not there" in caplog.text
 
 
 KEYS = st.sampled_from(["m.a", "m.b", "n.a"])

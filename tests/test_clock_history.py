@@ -66,8 +66,9 @@ def running(folder: Path, computer: Computer) -> Iterator[Run]:
 
 
 def test_a_minute_of_a_wrong_clock_erases_nothing(
-    tmp_path: Path, computer: Computer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, computer: Computer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     with running(tmp_path, computer) as run:
         for number in range(20):
             run.set(a=number)
@@ -83,7 +84,7 @@ def test_a_minute_of_a_wrong_clock_erases_nothing(
         assert run.compact()["clock"]["problem"] is None
         run.set(a="right")
         assert (len(run.history()), run.stamp()) == (22, computer.says)
-    first, second = capsys.readouterr().err.splitlines()  # once each, in the log
+    first, second = caplog.messages  # once each
     assert first == told["problem"]
     assert second == "Times are right again."
 

@@ -35,13 +35,13 @@ def outcomes(store: Store, *attempts: Attempt) -> list[dict[str, Any]]:
 
 
 def test_deciding_that_fails_spoils_it_for_nobody_else(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second, third = outcomes(store, add("n", "a"), faulty("b"), add("n", "c"))
     assert (first["status"], third["status"]) == ("accepted", "accepted")
     assert (second["status"], second["code"]) == ("rejected", "internal")
     assert store.readmodel.current.get("n").raw == "2"  # type: ignore[union-attr]
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_what_was_internal_may_be_sent_again(store: Store) -> None:
@@ -50,7 +50,7 @@ def test_what_was_internal_may_be_sent_again(store: Store) -> None:
 
 
 def test_writing_that_fails_spoils_it_for_nobody_else(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An id that was taken although it was to be new: SQLite refuses the whole group."""
     outcomes(store, add("n", "taken"))
@@ -62,5 +62,5 @@ def test_writing_that_fails_spoils_it_for_nobody_else(
     assert third["revision"] == first["revision"] + 1
     assert store.readmodel.current.get("never") is None
     assert store.readmodel.current.get("n").raw == "3"  # type: ignore[union-attr]
-    assert "ConstraintError" in capsys.readouterr().err
+    assert "ConstraintError" in caplog.text
     assert store.readmodel.current.keys() == 1

@@ -136,19 +136,20 @@ def test_a_link_elsewhere_does_not_keep_it_in_its_place(store: Store, tmp_path: 
 
 
 def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
         watch = OpenFilesWatch(store.database.open_files, woken.set, lambda: None)
         kept = file(store, "").rename(file(store, ".kept"))
         assert woken.wait(10)
-        assert "signalbox.db is gone" in capsys.readouterr().err
+        assert "signalbox.db is gone" in caplog.messages[-1]
         woken.clear()
         kept.rename(file(store, ""))
         assert woken.wait(10)
-        assert "in their place again" in capsys.readouterr().err
+        assert "in their place again" in caplog.messages[-1]
         watch.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from signalbox import client
 from signalbox.desktop import paths, single_instance
 from signalbox.desktop.child_env import environment
-from signalbox.desktop.server_log import MOST_BYTES, open_log, rotate
+from signalbox.desktop.server_process import open_log
 from signalbox.desktop.window.display import (
     CHROMIUM_FLAGS,
     NO_SANDBOX,
@@ -105,23 +105,9 @@ def test_default_store_keeps_its_log_where_the_platform_does(
     assert paths.log_file(folder) == tmp_path / "state" / "signalbox" / "log" / "server.log"
 
 
-def test_log_is_appended_to_and_begins_anew_when_it_is_large(tmp_path: Path) -> None:
-    path = tmp_path / "server.log"
-    for _ in range(2):
-        with open_log(path) as log:
-            log.write(b"x" * MOST_BYTES)
-    assert path.stat().st_size == 2 * MOST_BYTES
-    open_log(path).close()
-    assert path.stat().st_size == 0
-    old = tmp_path / "server.old.log"
-    assert old.stat().st_size == 2 * MOST_BYTES
-    assert stat.S_IMODE(old.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("name", ["server.log", "server.old.log"])
-def test_a_log_that_is_no_file_is_named_at_once(tmp_path: Path, name: str) -> None:
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(client.NotRunning, match=f"{name} is a pipe, a socket or a device"):
+def test_a_log_that_is_no_file_is_named_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "server.log")
+    with pytest.raises(client.NotRunning, match=r"server\.log is a pipe, a socket or a device"):
         open_log(tmp_path / "server.log")
 
 
@@ -129,17 +115,6 @@ def test_a_window_s_lock_that_is_no_file_is_named_at_once(tmp_path: Path) -> Non
     (tmp_path / "window.lock").mkdir()
     with pytest.raises(client.NotRunning, match=r"window\.lock is a folder"):
         single_instance.lock_or_raise_window(tmp_path)
-
-
-def test_log_of_a_server_that_goes_on_writing_is_bounded_without_a_hole(tmp_path: Path) -> None:
-    path = tmp_path / "server.log"
-    with open_log(path) as log:
-        log.write(b"x" * (MOST_BYTES + 1))
-        log.flush()
-        rotate(path)
-        log.write(b"and on")
-    assert path.read_bytes() == b"and on"
-    assert (tmp_path / "server.old.log").stat().st_size == MOST_BYTES + 1
 
 
 def test_root_is_told_that_the_engine_has_no_sandbox_for_it() -> None:

@@ -1,7 +1,6 @@
 """Keeps this node connected to the log that it shares, and tells how that stands."""
 
-import sys
-import traceback
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import random
@@ -37,6 +36,8 @@ from signalbox.server.settings import Settings, command_line
 from signalbox.server.store import log
 from signalbox.server.store.database import AWAITED, Database
 from signalbox.server.write.writer import Writer
+
+logger: Final = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 2.0
 """So long after losing the log commands wait for it; after that they are refused at once."""
@@ -243,7 +244,7 @@ class Node:
         self.problem = sentence(error)
         if self.problem != self._said:
             what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
-            print(f"The log at {self.address} {what}: {self.problem}", file=sys.stderr)
+            logger.warning("The log at %s %s: %s", self.address, what, self.problem)
         self._said = self.problem
         if self.stale_since is None:
             self.stale_since, self._lost_at = self._clock(), monotonic()
@@ -276,8 +277,8 @@ class Node:
                 self._follow()
             except (Unavailable, StoreError) as error:
                 self._lose(error)
-            except Exception as error:  # noqa: BLE001 - told; the next connection may fare better
-                traceback.print_exception(error)
+            except Exception as error:
+                logger.exception("The log at %s cannot be followed.", self.address)
                 self._lose(error)
             self._feed.wake()
             gevent.sleep(self._pause * (0.5 + random()))  # noqa: S311 - no secret
@@ -293,7 +294,7 @@ class Node:
                 was_followed, self.problem, self.stale_since = True, None, None
                 self._feed.wake()
             if self._log.status and self._note(self._log.status):
-                print(f"The log at {self.address}: {self.engine.durability}.", file=sys.stderr)
+                logger.info("The log at %s: %s.", self.address, self.engine.durability)
                 self._feed.wake()
             if piece:
                 self._strategy.replica.receive(piece)
@@ -359,7 +360,7 @@ class Node:
         try:
             self._heard(msgspec.msgpack.decode(message, type=OutcomeMessage))
         except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError):
-            print("What another node tells is not understood: is it newer?", file=sys.stderr)
+            logger.warning("What another node tells is not understood: is it newer?")
 
     def _heard(self, told: OutcomeMessage) -> None:
         if told.node == self.id:

@@ -1,6 +1,6 @@
 """The source *this computer*: load, memory, disk and network as keys, written as anybody writes."""
 
-import sys
+import logging
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from time import monotonic
@@ -20,6 +20,8 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.write.writer import Writer
+
+logger: Final = logging.getLogger(__name__)
 
 ACTOR: Final = "computer"
 KEPT: Final = f"{RETENTION}.computer"
@@ -117,7 +119,7 @@ class ComputerSource:
 
 
 class Faults:
-    """What could not be read, told on stderr once each: it would be the same every second."""
+    """What could not be read, logged once each: it would be the same every second."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -125,10 +127,7 @@ class Faults:
     def tell(self, what: str, error: Exception) -> None:
         if what not in self._told:
             self._told.add(what)
-            print(
-                f"{what} could not be measured and is tried again: {reason(error)}.",
-                file=sys.stderr,
-            )
+            logger.warning("%s could not be measured and is tried again: %s.", what, reason(error))
 
 
 class Measurement:

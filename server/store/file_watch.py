@@ -4,8 +4,8 @@ A removed file can be written to as long as it is open, and all of that is lost 
 what is written behind the end of one that was cut off is lost as well.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ import gevent
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.runtime.error_messages import NOTICED, damaged_store, reason
 from signalbox.server.store import wal_file
+
+logger: Final = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 ENDINGS: Final = ("", "-wal", "-shm")
@@ -142,7 +144,10 @@ class OpenFilesWatch:
         while True:
             if (problem := self._open_files.problem()) != told:
                 told = problem
-                print(problem or "The store's files are in their place again.", file=sys.stderr)
+                if problem:
+                    logger.warning(problem)
+                else:
+                    logger.info("The store's files are in their place again.")
                 self._wake()
             if not problem:
                 self._in_place()

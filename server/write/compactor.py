@@ -1,6 +1,6 @@
 """Runs the compaction that retention asks for: in the background, and when somebody asks."""
 
-import traceback
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
@@ -25,6 +25,8 @@ from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
 from signalbox.server.write import retention
 from signalbox.server.write.retention import Plan, Removed, Step
 from signalbox.server.write.writer import Writer
+
+logger: Final = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.01
@@ -212,9 +214,9 @@ class Compactor:
             try:
                 with self._turn:
                     self._pass()
-            except Exception as error:  # noqa: BLE001 - as on a full disk: the next may fare better
+            except Exception as error:
                 if not isinstance(error, Unavailable):  # of which others tell
-                    traceback.print_exception(error)
+                    logger.exception("Retention could not remove what is too old.")
             self._changed.wait(EVERY_SECONDS)
             self._changed.clear()
 

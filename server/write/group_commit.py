@@ -1,6 +1,6 @@
 """Group commit: attempts that are decided one after another and made durable together."""
 
-import traceback
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -27,6 +27,8 @@ from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.runtime.error_messages import NOTICED, reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection
+
+logger: Final = logging.getLogger(__name__)
 
 SCAN_SLICE: Final = 500
 """Keys that are read before the greenlet yields to others."""
@@ -258,5 +260,5 @@ def as_rejection(error: Exception) -> SignalboxError:
     """The error that the sender gets: what is unexpected becomes `Internal`, and is logged."""
     if isinstance(error, SignalboxError):
         return error
-    traceback.print_exception(error)
+    logger.error("A command could not be written.", exc_info=error)
     return Internal(f"The command could not be written: {reason(error)}. Nothing was changed.")

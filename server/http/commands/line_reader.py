@@ -1,6 +1,6 @@
 """Reads a file in a request's body row by row, ahead of whoever takes the rows."""
 
-import traceback
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from signalbox.server.formats.text import Row
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import wait_until_idle
+
+logger: Final = logging.getLogger(__name__)
 
 BLOCK: Final = 64 * 1024
 LOOK_SECONDS: Final = 0.5
@@ -82,8 +84,8 @@ class RowReader:
         except OSError as error:
             self.error = error
             self._handler.close_connection = True  # where another request begins cannot be known
-        except Exception as error:  # noqa: BLE001 - told; else what was read would pass for all
-            traceback.print_exception(error)
+        except Exception as error:
+            logger.exception("The file of an import was not read to its end.")
             self._handler.close_connection = True
             self.file.trouble = Internal(f"The file was not read to its end: {reason(error)}.")
         finally:
