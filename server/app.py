@@ -40,7 +40,7 @@ from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
-from signalbox.server.store import last_use, plain_file
+from signalbox.server.store import clock_records, plain_file
 from signalbox.server.store.data_dir import (
     ENDING_SECONDS,
     ENDPOINT_FILE,
@@ -49,11 +49,11 @@ from signalbox.server.store.data_dir import (
     lock_file,
 )
 from signalbox.server.store.database import Database
-from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
+from signalbox.server.store.open_checks import resolve_link
+from signalbox.server.store.open_files import OpenFilesWatch
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_only import is_read_only, lacks_files, no_files, temporary_copy
-from signalbox.server.store.store_file import resolve_link
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, plan_fields
 from signalbox.server.write.retention import Plan
@@ -393,8 +393,8 @@ def _write_private(path: Path, text: str) -> None:
 def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
     """Which goes on from what the store knows of earlier runs."""
     return Clock(
-        last_use.last_run(database, wall()),
+        clock_records.last_run(database, wall()),
         wall,
-        unconfirmed_leap=last_use.trial(database),
-        highest=last_use.highest(database),
+        unconfirmed_leap=clock_records.unconfirmed_leap(database),
+        highest=clock_records.highest(database),
     )

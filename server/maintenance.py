@@ -16,16 +16,16 @@ from signalbox.server.store import (
     ballast,
     key_counts,
     log,
-    store_file,
+    open_checks,
 )
 from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
 from signalbox.server.store.database import Database
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.integrity import (
     checksum_problems,
-    guarded,
+    count_without_checksum,
     schema_problems,
-    without_checksum,
+    until_unreadable,
 )
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.read_only import is_read_only, lacks_files, temporary_copy
@@ -66,7 +66,7 @@ def verify(data_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(names)
     try:
         with _reading(data_dir) as given, _of_today(given) as connection:
-            lost = store_file.lost_commits(given)
+            lost = open_checks.count_lost_commits(given)
             connection.execute("BEGIN")
             found |= _checked(connection, lost)
     except DamagedStore:
@@ -172,7 +172,7 @@ def _about(connection: apsw.Connection) -> dict[str, Any]:
 
 
 def _notes(connection: apsw.Connection) -> Iterator[str]:
-    if older := without_checksum(connection):
+    if older := count_without_checksum(connection):
         yield (
             f"{older} transactions were written by an older Signalbox, without checksums: whether "
             "their values are still those that were written cannot be told."
@@ -183,13 +183,13 @@ def _notes(connection: apsw.Connection) -> Iterator[str]:
 
 def _damage(connection: apsw.Connection) -> Iterator[str]:
     """What only a backup mends: nothing that could be derived anew."""
-    definitions = list(guarded("The table sqlite_schema", schema_problems(connection)))
+    definitions = list(until_unreadable("The table sqlite_schema", schema_problems(connection)))
     yield from definitions
     if definitions:
         return  # no other question would be understood
     yield from checksum_problems(connection)
-    yield from guarded("The event log", _log_problems(connection))
-    yield from guarded("The file", _structure_problems(connection))
+    yield from until_unreadable("The event log", _log_problems(connection))
+    yield from until_unreadable("The file", _structure_problems(connection))
 
 
 def _structure_problems(connection: apsw.Connection) -> Iterator[str]:
@@ -199,7 +199,7 @@ def _structure_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _read_model_problems(connection: apsw.Connection) -> Iterator[str]:
-    yield from guarded("The tables of the state", _differences(connection))
+    yield from until_unreadable("The tables of the state", _differences(connection))
 
 
 def _differences(connection: apsw.Connection) -> Iterator[str]:
@@ -245,7 +245,7 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
         while done < total:
             last = connection.execute(_STEP_END, (done, STEP)).get or total
             fold(connection, done, int(last))
-            key_counts.carry_counts_on(connection, keys, done, int(last))
+            key_counts.extend_counts(connection, keys, done, int(last))
             done = int(last)
             if progress is not None:
                 progress(done, total)
@@ -265,14 +265,14 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
         with ExitStack() as stack:
             is_copied = is_read_only(path) or lacks_files(path)
             file = stack.enter_context(temporary_copy(path)) if is_copied else path
-            ballast.drop_for_reading(file)
+            ballast.remove_if_full_for_reading(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
             connection.set_busy_timeout(5_000)
             # A damaged definition of one table keeps nobody from reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
-            store_file.check_owner(path, connection)
-            store_file.check_same(path, connection)
+            open_checks.check_is_store(path, connection)
+            open_checks.check_wal_belongs_to(path, connection)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:
@@ -298,8 +298,8 @@ def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
 
 
 def _path(data_dir: Path) -> Path:
-    path = store_file.resolve_link(data_dir / STORE_FILE)
-    store_file.check_exists(path)
+    path = open_checks.resolve_link(data_dir / STORE_FILE)
+    open_checks.check_exists(path)
     return path
 
 

@@ -15,7 +15,7 @@ from signalbox.server.engines.address import read_address
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.http.commands.import_batches import Batch, room
 from signalbox.server.migration.copying import copy
-from signalbox.server.migration.places import File, Remote
+from signalbox.server.migration.locations import File, Remote
 from signalbox.server.model.commands import Attempt, read_attempt, read_line
 from signalbox.server.model.decide import Changes, State, prepare_command
 from signalbox.server.model.events import Change, Transaction

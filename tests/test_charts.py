@@ -14,19 +14,19 @@ from playwright.sync_api import expect
 
 from conftest import StartServer
 from signalbox.server.read.charts import (
-    COLUMNS,
-    LOOKED,
+    EXAMINED_CHANGES,
+    MAX_COLUMNS,
     SPANS,
     Chart,
-    Wanted,
-    is_drawn,
-    read,
+    ChartQuery,
+    is_chartable,
+    read_chart,
 )
 from signalbox.server.read.sparklines import (
-    POINTS,
-    REMEMBERED,
-    STATES,
-    Trends,
+    CACHED_KEYS,
+    MAX_POINTS,
+    MAX_STATES,
+    SparklineCache,
 )
 from signalbox.server.read.state_query import Item
 from signalbox.server.store.database import Database
@@ -61,8 +61,8 @@ class Log:
     def chart(
         self, span: str = "1h", until: int = NOW, at: int | None = None, known: Chart | None = None
     ) -> Chart:
-        wanted = Wanted("k", span, until, self.revision if at is None else at)
-        return read(self.reader, wanted, known)
+        wanted = ChartQuery("k", span, until, self.revision if at is None else at)
+        return read_chart(self.reader, wanted, known)
 
     def item(self, key: str, at: int | None = None) -> Item:
         raw, revision = self.reader.execute(_ITEM, (key, at or self.revision)).get
@@ -129,13 +129,13 @@ def test_a_chart_keeps_first_last_lowest_and_highest_of_each_column(
 def test_a_chart_has_as_many_columns_as_one_can_see_however_many_changes(log: Log) -> None:
     log.add("k", *((NOW - MANY * 100 + n * 100, n % 977) for n in range(MANY)))
     chart = log.chart("all")
-    assert COLUMNS / 2 <= len(chart.columns) <= COLUMNS + 1
+    assert MAX_COLUMNS / 2 <= len(chart.columns) <= MAX_COLUMNS + 1
     assert sum(column.changes for column in chart.columns) == MANY
     few = Log()
     few.add("k", *((NOW - MANY * 100 + n * MANY // 10, n % 977) for n in range(1_000)))
     paths = [drawn.drawing(each).line for each in (chart, few.chart("all"))]
     assert len(paths[0]) < 3 * len(paths[1])
-    assert len(paths[0]) < 20 * COLUMNS * 2
+    assert len(paths[0]) < 20 * MAX_COLUMNS * 2
     few.close()
 
 
@@ -174,20 +174,20 @@ def test_states_are_levels_with_names_and_too_many_are_none(log: Log) -> None:
     assert chart.states == ["false", "true"]
     assert [column.last for column in chart.columns] == [1.0, 0.0]
     assert drawn.drawing(chart).states == ["on", "off"]
-    texts = [(NOW - 1000 + n, f"state {n % STATES}") for n in range(LOOKED)]
+    texts = [(NOW - 1000 + n, f"state {n % MAX_STATES}") for n in range(EXAMINED_CHANGES)]
     log.add("k", *texts)
-    assert is_drawn(log.reader, "k", log.revision)
+    assert is_chartable(log.reader, "k", log.revision)
     assert log.chart("15m").is_crowded  # the booleans are two more
     log.add("k", *((NOW + n, f"other {n}") for n in range(100)))
-    assert not is_drawn(log.reader, "k", log.revision)
+    assert not is_chartable(log.reader, "k", log.revision)
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, "x" * 100, "seen once"])
 def test_what_has_no_height_has_no_chart(log: Log, value: Any) -> None:
     log.add("k", (NOW, value))
-    assert not is_drawn(log.reader, "k", 1)
+    assert not is_chartable(log.reader, "k", 1)
     log.add("k", (NOW + 1, 5), (NOW + 2, ...))
-    assert is_drawn(log.reader, "k", 3)  # what it was before it was deleted
+    assert is_chartable(log.reader, "k", 3)  # what it was before it was deleted
 
 
 def test_numbers_beyond_every_float_are_left_out(log: Log) -> None:
@@ -222,9 +222,9 @@ def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(
 
 def test_a_trend_is_known_until_its_key_changes(log: Log) -> None:
     log.add("k", *((NOW + n, n) for n in range(100)))
-    trends = Trends()
+    trends = SparklineCache()
     found = trends.of(log.reader, [log.item("k")])["k"]
-    assert found.points == tuple((NOW + n, float(n)) for n in range(100 - POINTS, 100))
+    assert found.points == tuple((NOW + n, float(n)) for n in range(100 - MAX_POINTS, 100))
     item, asked = log.item("k"), list[str]()
     log.reader.exec_trace = lambda _cursor, sql, _bound: asked.append(sql) or True  # type: ignore[func-returns-value]
     assert trends.of(log.reader, [item])["k"] == found
@@ -238,13 +238,13 @@ def test_a_trend_is_known_until_its_key_changes(log: Log) -> None:
 def test_trends_are_lines_of_numbers_and_steps_of_states(log: Log) -> None:
     log.add("n", (NOW, 1), (NOW + 10, ...), (NOW + 20, "text"), (NOW + 30, 3), (NOW + 40, 2))
     log.add("b", (NOW, True), (NOW + 90, False), (NOW + 100, True))
-    log.add("t", *((NOW + n, f"state {n % STATES}") for n in range(9)))
+    log.add("t", *((NOW + n, f"state {n % MAX_STATES}") for n in range(9)))
     log.add("many", *((NOW + n, f"text {n}") for n in range(9)))
     log.add("long", (NOW, "x" * 80), (NOW + 1, "y" * 80))
     log.add("once", (NOW, 1))
     log.add("list", (NOW, [1]), (NOW + 1, [2]))
     items = [log.item(key) for key in ("n", "b", "t", "many", "long", "once", "list")]
-    found = Trends().of(log.reader, items)
+    found = SparklineCache().of(log.reader, items)
     assert set(found) == {"n", "b", "t"}
     assert [height for _, height in found["n"].points] == [1, None, None, 3, 2]
     assert [trend.is_steps for trend in found.values()] == [False, True, True]
@@ -262,7 +262,7 @@ def test_the_trends_of_a_screen_cost_little(log: Log) -> None:
     keys = [f"k{n:02}" for n in range(60)]
     for key in keys:
         log.add(key, *((NOW + n, n % 7) for n in range(300)))
-    trends = Trends()
+    trends = SparklineCache()
     trends.of(log.reader, [log.item(key) for key in keys])
 
     def change() -> float:
@@ -278,11 +278,11 @@ def test_the_trends_of_a_screen_cost_little(log: Log) -> None:
 
 
 def test_trends_are_forgotten_in_the_end(log: Log) -> None:
-    trends = Trends()
-    for n in range(0, REMEMBERED + 200, 100):
+    trends = SparklineCache()
+    for n in range(0, CACHED_KEYS + 200, 100):
         items = [Item(f"k{m}", "1", 1, 0, "test") for m in range(n, n + 100)]
         assert trends.of(log.reader, items) == {}
-    assert len(trends) == REMEMBERED
+    assert len(trends) == CACHED_KEYS
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def test_a_damaged_log_is_not_moved(folder: Path, tmp_path_factory: pytest.TempP
 def test_an_id_that_may_be_used_again_leaves_the_transaction_sound(tmp_path: Path) -> None:
     with Store(tmp_path / FILE) as store:
         store.run(type="set", key="a", value=1, id="once")
-        log.forget(store.database.writer, "once")
+        log.release_id(store.database.writer, "once")
         (found,) = log.read(store.database.writer, 0, 1)
         assert found.id == "once@1"
     assert maintenance.verify(tmp_path)["ok"]

@@ -9,7 +9,7 @@ import pytest
 from signalbox.server import maintenance
 from signalbox.server.clock_status import ClockStatus
 from signalbox.server.runtime.clock import DAY, Clock
-from signalbox.server.store import last_use
+from signalbox.server.store import clock_records
 from signalbox.server.store.log import last_time
 from signalbox.server.write.compactor import Compactor, Report
 from support.local_store import Store
@@ -23,9 +23,9 @@ class Run(Store):
 
     def __init__(self, path: Path, computer: Computer) -> None:
         with_file = Store(path)  # as the server does: what the file knows comes first
-        last_run = last_use.last_run(with_file.database.writer, computer.says)
-        trial = last_use.trial(with_file.database.writer)
-        highest = last_use.highest(with_file.database.writer)
+        last_run = clock_records.last_run(with_file.database.writer, computer.says)
+        trial = clock_records.unconfirmed_leap(with_file.database.writer)
+        highest = clock_records.highest(with_file.database.writer)
         with_file.close()
         super().__init__(path, times := computer.clock(last_run, trial, highest))
         self.times: Clock = times
@@ -248,7 +248,7 @@ def ahead(run: Run, *revisions: int) -> None:
 
 def forget_that_it_ran(run: Run) -> None:
     """As in a store of a Signalbox that did not remember it."""
-    run.database.delete_meta(last_use.LAST_RUN)
+    run.database.delete_meta(clock_records.LAST_RUN)
 
 
 def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(
@@ -340,8 +340,8 @@ def test_many_sightings_are_few(tmp_path: Path, computer: Computer) -> None:
         database = run.database.writer
         with database:
             for number in range(5000):
-                last_use.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
-        seen = last_use.read(database)
+                clock_records.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
+        seen = clock_records.read_observed(database)
         assert 20 < len(seen.revisions) < 200
         for earlier, later in zip(seen.revisions, seen.revisions[1:], strict=False):
             assert later[1] - earlier[1] <= max(420_000, (seen.watched - earlier[1]) / 4)

@@ -7,7 +7,7 @@ from contextlib import closing
 import apsw
 
 from signalbox.server.runtime.clock import DAY
-from signalbox.server.store import last_use
+from signalbox.server.store import clock_records
 from signalbox.server.store.database import Database
 from test_clock import HOUR, NOW, Computer
 
@@ -36,8 +36,11 @@ class Starts(Computer):
         self.says = self.right + days * DAY
 
     def start(self) -> None:
-        known = last_use.last_run(self._database, self.says), last_use.trial(self._database)
-        self.believed = self.clock(*known, last_use.highest(self._database))
+        known = (
+            clock_records.last_run(self._database, self.says),
+            clock_records.unconfirmed_leap(self._database),
+        )
+        self.believed = self.clock(*known, clock_records.highest(self._database))
 
     def lasts(self, seconds: float) -> None:
         self.watched += seconds if self.says > self.right + HOUR else 0
@@ -45,8 +48,8 @@ class Starts(Computer):
 
     def look(self, is_noted: bool) -> None:
         now, trial = int(self.believed() * 1000), self.believed.unconfirmed_leap()
-        if is_noted and last_use.is_due(self._database, now, trial):
-            last_use.note(self._database, now, 0, trial)
+        if is_noted and clock_records.is_due(self._database, now, trial):
+            clock_records.note(self._database, now, 0, trial)
         if is_noted and self.says <= self.right + HOUR:
             self.watched = 0
 

@@ -12,8 +12,8 @@ import apsw
 import pytest
 
 from signalbox.server.engines.shared_log import LogMetadata, shared_log
+from signalbox.server.migration.locations import Remote, read_place
 from signalbox.server.migration.moving import Migration
-from signalbox.server.migration.places import Remote, read_place
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.data_dir import STORE_FILE

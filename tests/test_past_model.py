@@ -33,8 +33,8 @@ RELAXED = settings(
 def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys are listed; for a store as small as these to count them, buckets are tiny."""
     if request.param == "counted":
-        monkeypatch.setattr(key_counts, "FEW", 2)
-        monkeypatch.setattr(key_counts, "EVERY", 3)
+        monkeypatch.setattr(key_counts, "MAX_LISTED", 2)
+        monkeypatch.setattr(key_counts, "CHANGED_KEYS_PER_COUNT", 3)
         monkeypatch.setattr(key_counts, "BUCKETS", 2)
         monkeypatch.setattr(key_index, "BUCKET", 2)
 

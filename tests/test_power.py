@@ -95,7 +95,9 @@ def opened(image: Path, due: list[str]) -> tuple[State, list[str]]:
     store = Database(image / STORE_FILE)
     try:
         state = dict(store.writer.execute("SELECT key, value FROM state"))
-        gone = [identity for identity in due if attempts.find(store.writer, identity) is None]
+        gone = [
+            identity for identity in due if attempts.first_answer(store.writer, identity) is None
+        ]
     finally:
         store.close()
     return state, gone
@@ -127,13 +129,13 @@ def decisive(history: History) -> set[int]:
     }
 
 
-@pytest.fixture(scope="module", params=[database.DUE_PAGES, 4], ids=["within", "beside"])
+@pytest.fixture(scope="module", params=[database.CHECKPOINT_DUE_PAGES, 4], ids=["within", "beside"])
 def history(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[History]:
     """Checkpoints are made within a commit, or beside it, which is sooner."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "DUE_PAGES", request.param)
+        patch.setattr(database, "CHECKPOINT_DUE_PAGES", request.param)
         yield lived(tmp_path_factory.mktemp("recorded"))
 
 

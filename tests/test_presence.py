@@ -13,7 +13,7 @@ import pytest
 
 from conftest import StartServer
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.store.file_watch import ENDINGS, OpenFilesWatch
+from signalbox.server.store.open_files import SUFFIXES, OpenFilesWatch
 from support.any_engine import ENGINES, any_store
 from support.local_store import Store
 from support.nodes import until
@@ -53,7 +53,7 @@ def assert_refused(store: Store, what: str) -> None:
     assert item.raw == "1"  # queries go on
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", SUFFIXES)
 def test_a_file_that_is_gone_is_noticed_and_may_come_back(store: Store, ending: str) -> None:
     kept = file(store, ending).rename(file(store, ".kept"))
     assert_refused(store, f"{NAME}{ending} is gone")
@@ -62,7 +62,7 @@ def test_a_file_that_is_gone_is_noticed_and_may_come_back(store: Store, ending: 
     assert store.database.open_files.problem() is None
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", SUFFIXES)
 def test_another_file_in_its_place_is_not_written_to(store: Store, ending: str) -> None:
     shutil.copy(file(store, ending), file(store, ".copy"))
     file(store, ending).rename(file(store, ".kept"))
@@ -139,7 +139,7 @@ def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("signalbox.server.store.open_files.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
         watch = OpenFilesWatch(store.database.open_files, woken.set, lambda: None)

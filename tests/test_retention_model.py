@@ -22,8 +22,8 @@ SEEDS = range(4)
 @pytest.fixture(params=["listed", "counted"], autouse=True)
 def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "counted":
-        monkeypatch.setattr(key_counts, "FEW", 2)
-        monkeypatch.setattr(key_counts, "EVERY", 5)
+        monkeypatch.setattr(key_counts, "MAX_LISTED", 2)
+        monkeypatch.setattr(key_counts, "CHANGED_KEYS_PER_COUNT", 5)
         monkeypatch.setattr(key_index, "BUCKET", 3)
 
 

@@ -50,7 +50,7 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
 
 
 def _require_place(option: str, address: str, data_dir: Path) -> None:
-    from signalbox.server.migration.places import read_place  # noqa: PLC0415 - as above
+    from signalbox.server.migration.locations import read_place  # noqa: PLC0415 - as above
 
     try:
         read_place(address, data_dir)

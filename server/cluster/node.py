@@ -34,7 +34,7 @@ from signalbox.server.runtime.error_messages import sentence
 from signalbox.server.runtime.threads import run_in_background
 from signalbox.server.settings import Settings, command_line
 from signalbox.server.store import log
-from signalbox.server.store.database import AWAITED, Database
+from signalbox.server.store.database import AWAITED_LOG, Database
 from signalbox.server.write.writer import Writer
 
 logger: Final = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Node:
 
     def _begin(self) -> LogStatus:
         """Let a new data directory follow the log; until it does, the folder remembers which."""
-        self._database.set_meta(AWAITED, self._text)
+        self._database.set_meta(AWAITED_LOG, self._text)
         try:
             status = self._log.connect(LogMetadata(self._store))
         except (Unavailable, StoreError) as error:
@@ -395,7 +395,7 @@ def open_node(
     `blocking` runs what waits for the disk. Raises `StoreError` where the data directory belongs
     to another log, or the log cannot be used.
     """
-    followed, awaited = database.meta("engine"), database.meta(AWAITED)
+    followed, awaited = database.meta("engine"), database.meta(AWAITED_LOG)
     engine = settings.engine or followed or awaited or "sqlite"
     if engine not in ("sqlite", "memory"):
         address = read_address(engine)
@@ -404,7 +404,7 @@ def open_node(
         shared.requires_durable = settings.require_durable
         return Node(shared, address, database, replica, clock)
     if awaited is not None:
-        database.delete_meta(AWAITED)
+        database.delete_meta(AWAITED_LOG)
     if followed is not None:
         raise StoreError(
             f"This data directory is a replica of the log at {read_address(followed).redacted}. "

@@ -11,7 +11,7 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.runtime.error_messages import NOTICED, reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
-from signalbox.server.store.disk_reserve import DiskReserve, is_deleting
+from signalbox.server.store.disk_reserve import DiskReserve, only_deletes
 
 IN_A_FILE: Final = "SQLite", "on disk before acknowledged"
 IN_MEMORY: Final = "Memory", "in memory only, gone when the server ends"
@@ -98,7 +98,7 @@ class SqliteEngine:
             if isinstance(error, NOTICED):
                 raise _unavailable(str(self._database.open_files.unreadable(error))) from error
             self._room.failed()
-            less = ", or delete fewer keys at once" if is_deleting(transactions) else ""
+            less = ", or delete fewer keys at once" if only_deletes(transactions) else ""
             why = f"The store cannot be written: {reason(error)}{less}."
             raise _unavailable(self._database.open_files.problem() or why) from error
         finally:
@@ -113,7 +113,7 @@ class SqliteEngine:
 
     def forget(self, identity: str) -> None:
         """Let the command id be used again."""
-        log.forget(self._connection, identity)
+        log.release_id(self._connection, identity)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         return log.read(self._connection, after, limit)

@@ -10,7 +10,7 @@ import apsw
 
 from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.migration.copying import Progress
-from signalbox.server.migration.places import PIECE, File, Log
+from signalbox.server.migration.locations import PIECE, File, Log
 from signalbox.server.model.events import Transaction
 from signalbox.server.store import log, state
 from signalbox.server.store.database import Database, transaction

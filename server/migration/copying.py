@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from signalbox.server.engines.base import LogConflict
-from signalbox.server.migration.places import PIECE, Log
+from signalbox.server.migration.locations import PIECE, Log
 from signalbox.server.model.errors import Conflict, TooLarge
 from signalbox.server.model.events import (
     COMPACTED,

@@ -8,11 +8,17 @@ from typing import NamedTuple, Self
 from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.migration.comparing import differences
 from signalbox.server.migration.copying import Progress, copy, measure
-from signalbox.server.migration.places import File, Log, Place, Remote, read_place
+from signalbox.server.migration.locations import (
+    File,
+    Log,
+    Place,
+    Remote,
+    read_place,
+)
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.settings import command_line
 from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
-from signalbox.server.store.store_file import check_exists
+from signalbox.server.store.open_checks import check_exists
 
 
 class Moved(NamedTuple):

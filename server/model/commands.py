@@ -27,7 +27,7 @@ from signalbox.server.model.keys import (
 from signalbox.server.model.validation import EXPECT, validation_errors
 
 MAX_BATCH: Final = 1_000
-EFFECTS: Final = 100
+DEFAULT_EFFECTS: Final = 100
 """Of so many keys an answer lists the effects, unless it is asked for more or less."""
 MAX_EFFECTS: Final = 100_000
 """As many as one transaction changes at most."""
@@ -179,7 +179,7 @@ class Attempt(NamedTuple):
     """Keys that are worth looking up together."""
     key: str | None = None
     """The key or prefix that the command names."""
-    effects: int = EFFECTS
+    effects: int = DEFAULT_EFFECTS
     """Of how many keys a dry run or a conflict tells the effects."""
 
     def without_payload(self) -> "Attempt":
@@ -196,7 +196,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
     rest = dict(body)
     chosen = rest.pop("id", None)
     actor, dry_run = rest.pop("actor", default_actor), rest.pop("dry_run", False)
-    effects = rest.pop("effects", EFFECTS)
+    effects = rest.pop("effects", DEFAULT_EFFECTS)
     command: Command | None = None
     refusal: SignalboxError | None = None
     try:
@@ -300,7 +300,7 @@ def _check(command: Command, where: str = "") -> None:
             _check(member, f"commands[{number}].")
         return
     if isinstance(command, HistoryCommand):
-        _check_timed(command)
+        _check_history_command(command)
     elif isinstance(command, DeletePrefix):
         check_prefix(command.prefix, where)
     elif isinstance(command, Rename):
@@ -314,7 +314,7 @@ def _check(command: Command, where: str = "") -> None:
         _check_expect(command, command.expect, where)
 
 
-def _check_timed(command: HistoryCommand) -> None:
+def _check_history_command(command: HistoryCommand) -> None:
     if isinstance(command, Restore):
         compile_pattern(command.match)
         for prefix in command.without:

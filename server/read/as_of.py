@@ -6,7 +6,7 @@ snapshot of its own; what is known of an earlier revision stays true.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, starmap
 from typing import Final, TypeVar
 
 import apsw
@@ -209,7 +209,7 @@ class _Snapshot:
         conditions, bound = state_query.key_and_value_conditions(query or _ANY)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
         sql = _ITEMS.format(where=" AND ".join(["TRUE", *conditions]))
-        return (Item(*row) for row in self.connection.execute(sql, bound))
+        return starmap(Item, self.connection.execute(sql, bound))
 
     def matching(self, query: StateQuery, low: str) -> Iterator[Item]:
         """Every item from `low` on that the query asks for, in key order."""

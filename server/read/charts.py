@@ -16,25 +16,25 @@ import msgspec
 
 from signalbox.server.read import history, sparklines
 from signalbox.server.read.sparklines import (
-    SHORT,
-    STATES,
-    Trends,
+    MAX_STATE_BYTES,
+    MAX_STATES,
+    SparklineCache,
     is_number,
 )
 
-COLUMNS: Final = 300
+MAX_COLUMNS: Final = 300
 """Of a chart at most, and half as many at least where it spans all there is."""
 SPANS: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 """ms; any other name means all there is."""
-NARROWEST: Final = 8
+MIN_WIDTH: Final = 8
 """ms of a column at least."""
 RECENT: Final = 20
 """Changes looked through for a value that tells how to draw the key, where it is deleted."""
-LOOKED: Final = 200
+EXAMINED_CHANGES: Final = 200
 """Changes that tell whether a text has states."""
-LONGEST: Final = 320
+MAX_NUMBER_LENGTH: Final = 320
 """Characters of a number that is drawn."""
-REMEMBERED: Final = 16
+CACHED_CHARTS: Final = 16
 """Charts that are only extended."""
 
 
@@ -74,7 +74,7 @@ class Chart(NamedTuple):
     is_crowded: bool = False
 
 
-class Wanted(NamedTuple):
+class ChartQuery(NamedTuple):
     """A key's chart: of the `span` that ends with the moment `until` (ms), up to a revision."""
 
     key: str
@@ -83,40 +83,40 @@ class Wanted(NamedTuple):
     revision: int
 
 
-class Charts:
+class ChartCache:
     """The trends and charts that are known, for all windows; trends of now and of the past."""
 
     def __init__(self) -> None:
-        self.live, self.past = Trends(), Trends()
+        self.live, self.past = SparklineCache(), SparklineCache()
         self._known: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
 
-    def known(self, wanted: Wanted, is_past: bool) -> Chart | None:
+    def known(self, wanted: ChartQuery, is_past: bool) -> Chart | None:
         """The chart that was drawn last of this key and span."""
         return self._known.get((wanted.key, wanted.span, is_past))
 
-    def keep(self, wanted: Wanted, is_past: bool, chart: Chart) -> None:
+    def keep(self, wanted: ChartQuery, is_past: bool, chart: Chart) -> None:
         name = (wanted.key, wanted.span, is_past)
         self._known[name] = chart
         self._known.move_to_end(name)
-        if len(self._known) > REMEMBERED:
+        if len(self._known) > CACHED_CHARTS:
             self._known.popitem(last=False)
 
 
-def is_drawn(connection: apsw.Connection, key: str, revision: int) -> bool:
+def is_chartable(connection: apsw.Connection, key: str, revision: int) -> bool:
     """Whether a key has a chart: a number, a boolean, or a text that is one of few."""
     begins = _newest(connection, key, revision)
     if begins != '"':
         return begins is not None and begins not in "n[{"
-    bound = {"key": key, "high": revision, "limit": LOOKED, "short": SHORT}
+    bound = {"key": key, "high": revision, "limit": EXAMINED_CHANGES, "short": MAX_STATE_BYTES}
     found = [text for (text,) in connection.execute(_STATES_OF_LAST, bound)]
-    return None not in found and 2 <= len(found) <= STATES
+    return None not in found and 2 <= len(found) <= MAX_STATES
 
 
-def read(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> Chart:
+def read_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
     """The chart as wanted, extended from one that is `known` where that is possible."""
-    base = _base(connection, wanted, known)
+    base = _start_chart(connection, wanted, known)
     states = _states(connection, wanted, base)
-    if states is not None and len(states) > STATES:
+    if states is not None and len(states) > MAX_STATES:
         return base._replace(columns=[], states=states, revision=wanted.revision, is_crowded=True)
     before = base.before
     if not base.columns:
@@ -131,16 +131,16 @@ def read(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> Ch
     )
 
 
-def _base(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> Chart:
+def _start_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
     """A chart with the frame that is wanted, and in it what is known up to its revision."""
     begins = _newest(connection, wanted.key, wanted.revision) or "n"
     states = None if is_number(begins) else ["false", "true"] if begins in "tf" else []
     width = _width(connection, wanted)
     end = (wanted.until // width + 1) * width
-    start = end - COLUMNS * width
+    start = end - MAX_COLUMNS * width
     if wanted.span not in SPANS:
         start = _first_time(connection, wanted) // width * width
-    if known and _leads_to(known, wanted, width, states):
+    if known and _can_extend(known, wanted, width, states):
         factor = width // known.width
         columns = [column._replace(n=column.n // factor) for column in known.columns]
         return known._replace(start=start, end=end, width=width, columns=_merged(columns))
@@ -148,7 +148,7 @@ def _base(connection: apsw.Connection, wanted: Wanted, known: Chart | None) -> C
     return Chart(start, end, width, None, [], states, low)
 
 
-def _leads_to(known: Chart, wanted: Wanted, width: int, states: list[str] | None) -> bool:
+def _can_extend(known: Chart, wanted: ChartQuery, width: int, states: list[str] | None) -> bool:
     is_alike = (known.states is None) == (states is None) and not known.is_crowded
     return is_alike and known.revision <= wanted.revision and known.width <= width
 
@@ -159,17 +159,17 @@ def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
     return begins
 
 
-def _first_time(connection: apsw.Connection, wanted: Wanted) -> int:
+def _first_time(connection: apsw.Connection, wanted: ChartQuery) -> int:
     found = connection.execute(_FIRST, (wanted.key, wanted.revision)).get
     return int(found or wanted.until)
 
 
-def _width(connection: apsw.Connection, wanted: Wanted) -> int:
+def _width(connection: apsw.Connection, wanted: ChartQuery) -> int:
     """In ms. Of all there is a power of two: two columns are then one of the next larger width."""
     if wanted.span in SPANS:
-        return SPANS[wanted.span] // COLUMNS
-    needed = (wanted.until - _first_time(connection, wanted)) // COLUMNS + 1
-    return max(NARROWEST, 1 << (needed - 1).bit_length())
+        return SPANS[wanted.span] // MAX_COLUMNS
+    needed = (wanted.until - _first_time(connection, wanted)) // MAX_COLUMNS + 1
+    return max(MIN_WIDTH, 1 << (needed - 1).bit_length())
 
 
 def _merged(columns: Sequence[Column]) -> list[Column]:
@@ -177,13 +177,13 @@ def _merged(columns: Sequence[Column]) -> list[Column]:
     found: list[Column] = []
     for column in columns:
         if found and found[-1].n == column.n:
-            found.append(_both(found.pop(), column))
+            found.append(_combined(found.pop(), column))
         else:
             found.append(column)
     return found
 
 
-def _both(one: Column, other: Column) -> Column:
+def _combined(one: Column, other: Column) -> Column:
     lows = [low for low in (one.low, other.low) if low is not None]
     highs = [high for high in (one.high, other.high) if high is not None]
     return other._replace(
@@ -194,27 +194,35 @@ def _both(one: Column, other: Column) -> Column:
     )
 
 
-def _states(connection: apsw.Connection, wanted: Wanted, base: Chart) -> list[str] | None:
+def _states(connection: apsw.Connection, wanted: ChartQuery, base: Chart) -> list[str] | None:
     """Every state within the chart, and what it begins with; one more than can be drawn at most."""
     if base.states is None:
         return None
-    bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "short": SHORT}
+    bound: dict[str, str | int] = {
+        "key": wanted.key,
+        "low": base.revision,
+        "short": MAX_STATE_BYTES,
+    }
     begins = [raw for (raw,) in connection.execute(_VALUE, bound)]
-    bound |= {"high": wanted.revision, "limit": STATES + 2}
+    bound |= {"high": wanted.revision, "limit": MAX_STATES + 2}
     news = [raw for (raw,) in connection.execute(_STATES, bound)]
     return list(sparklines.levels([*base.states, *begins, *news]))
 
 
 def _columns(
-    connection: apsw.Connection, wanted: Wanted, base: Chart, states: list[str] | None
+    connection: apsw.Connection, wanted: ChartQuery, base: Chart, states: list[str] | None
 ) -> list[Column]:
     """What came after what the base has."""
-    height, texts = _sql(states), _texts(states)
+    height, texts = _height_sql(states), _state_parameters(states)
     bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "width": base.width}
     bound |= {"high": wanted.revision, **texts}
     grouped = list(connection.execute(_GROUPED.format(height=height), bound))
     edges = sorted({revision for row in grouped for revision in row[4:6]})
-    asked = {"key": wanted.key, "edges": msgspec.json.encode(edges).decode(), "short": SHORT}
+    asked = {
+        "key": wanted.key,
+        "edges": msgspec.json.encode(edges).decode(),
+        "short": MAX_STATE_BYTES,
+    }
     rows = connection.execute(_EDGES.format(height=height), asked | texts)
     known = {revision: (at, height, raw) for revision, at, height, raw in rows}
     return [
@@ -227,12 +235,14 @@ def _height(
     connection: apsw.Connection, key: str, revision: int, states: list[str] | None
 ) -> float | None:
     """What the key was at a revision."""
-    sql = _HEIGHT.format(height=_sql(states))
-    found: float | None = connection.execute(sql, {"key": key, "at": revision} | _texts(states)).get
+    sql = _HEIGHT.format(height=_height_sql(states))
+    found: float | None = connection.execute(
+        sql, {"key": key, "at": revision} | _state_parameters(states)
+    ).get
     return found
 
 
-def _sql(states: list[str] | None) -> str:
+def _height_sql(states: list[str] | None) -> str:
     """A value's height as an SQL expression."""
     if states is None:
         return _NUMBER
@@ -240,12 +250,12 @@ def _sql(states: list[str] | None) -> str:
     return f"CASE c.value {' '.join(cases)} END" if states else "NULL"
 
 
-def _texts(states: list[str] | None) -> dict[str, str]:
+def _state_parameters(states: list[str] | None) -> dict[str, str]:
     return {f"state{level}": state for level, state in enumerate(states or ())}
 
 
 _NUMBER: Final = f"""
-CASE WHEN octet_length(c.value) <= {LONGEST} AND c.value GLOB '[-0-9]*'
+CASE WHEN octet_length(c.value) <= {MAX_NUMBER_LENGTH} AND c.value GLOB '[-0-9]*'
     AND abs(CAST(c.value AS REAL)) <= {sparklines.LARGEST} THEN CAST(c.value AS REAL) END
 """
 _GROUPED: Final = """

@@ -15,7 +15,7 @@ from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
 
 CHUNK: Final = 5_000
-WALKED: Final = 100_000
+MAX_SCANNED_CHANGES: Final = 100_000
 """So many changes are looked through for their keys; of more, the keys are asked when they changed
 last."""
 
@@ -105,19 +105,21 @@ def _differing(
     known = horizons.complete_ranges(read_horizons(connection), low, pattern.low, pattern.high)
     keys = (
         key
-        for key in changed(connection, low, high, pattern)
+        for key in changed_keys(connection, low, high, pattern)
         if any(start <= key < end for start, end in known)
     )
     return _differences(connection, keys, since, until)
 
 
-def changed(connection: apsw.Connection, after: int, last: int, pattern: Pattern) -> Iterator[str]:
+def changed_keys(
+    connection: apsw.Connection, after: int, last: int, pattern: Pattern
+) -> Iterator[str]:
     """In order, the keys that match and have changed above revision `after` up to `last`.
 
     There may be more that have only changed behind `last`.
     """
     bound = {"after": after, "last": last, "low": pattern.low, "high": pattern.high}
-    is_short = connection.execute(_ARE_MANY, (after, last, WALKED)).get is None
+    is_short = connection.execute(_ARE_MANY, (after, last, MAX_SCANNED_CHANGES)).get is None
     for (key,) in connection.execute(_WALKED if is_short else _CHANGED, bound):
         if pattern.matches(key):
             yield key

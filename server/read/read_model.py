@@ -61,7 +61,9 @@ class ReadModel:
         def find(
             connection: apsw.Connection,
         ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-            rows = list(attempts.listed(connection, actor, status, before, limit + 1, without))
+            rows = list(
+                attempts.list_records(connection, actor, status, before, limit + 1, without)
+            )
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
 
@@ -73,7 +75,7 @@ class ReadModel:
     def attempt(self, identity: str) -> dict[str, Any] | None:
         """The record of one remembered attempt."""
         with self.snapshot() as connection:
-            return attempts.one(connection, identity)
+            return attempts.record_of(connection, identity)
 
     def free_bytes(self) -> int:
         """Bytes of the file that removed rows have left, which later writes use again."""

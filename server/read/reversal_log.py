@@ -73,7 +73,9 @@ class SqlReversalLog:
     def now_and_then(
         self, match: str, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        changed = history.changed(self._connection, revision, self.revision, compile_pattern(match))
+        changed = history.changed_keys(
+            self._connection, revision, self.revision, compile_pattern(match)
+        )
         while keys := list(islice(changed, CHUNK)):
             now = self.now(keys)
             for key, was in history.values_at(self._connection, keys, revision):
@@ -91,7 +93,7 @@ class SqlReversalLog:
 
     def _done(self, row: tuple[Any, ...]) -> Done:
         revision, identity, actor, kind, changes = row
-        of = log.targets(self._connection, revision)
+        of = log.reversed_revisions(self._connection, revision)
         return Done(revision, identity, actor, kind, changes, of)
 
 

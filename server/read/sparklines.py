@@ -11,20 +11,20 @@ from typing import Final, NamedTuple, Protocol
 import apsw
 import msgspec
 
-POINTS: Final = 32
+MAX_POINTS: Final = 32
 """Changes of a key that its trend shows."""
-SHORT: Final = 48
+MAX_STATE_BYTES: Final = 48
 """Bytes of a value's JSON text beyond which it is no state to draw."""
-STATES: Final = 6
+MAX_STATES: Final = 6
 """Different texts that still are the states of something."""
-REMEMBERED: Final = 4_000
+CACHED_KEYS: Final = 4_000
 """Keys whose trends stay known."""
 
 Point = tuple[int, str | None]
 """When (ms since 1970 UTC), and the value as JSON text, None where it was none or is too long."""
 
 
-class Keyed(Protocol):
+class KeyedValue(Protocol):
     """What is asked for: a key with its value and the revision that set it."""
 
     @property
@@ -35,28 +35,28 @@ class Keyed(Protocol):
     def revision(self) -> int: ...
 
 
-class Trend(NamedTuple):
+class Sparkline(NamedTuple):
     """`points`: when (ms) and at which height; None breaks the line. `is_steps`: states, held."""
 
     is_steps: bool
     points: tuple[tuple[int, float | None], ...]
 
 
-class Trends:
+class SparklineCache:
     """Remembers; `connection` is asked for what is not known, in one statement."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[int, list[Point], Trend | None]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, list[Point], Sparkline | None]] = OrderedDict()
 
-    def of(self, connection: apsw.Connection, items: Sequence[Keyed]) -> dict[str, Trend]:
+    def of(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> dict[str, Sparkline]:
         """The trends of those items that have one, up to the revision of each."""
         fresh = [item for item in items if self._revision(item.key) != item.revision]
         if fresh:
             self._learn(connection, fresh)
         found = {item.key: self._known[item.key][2] for item in items}
-        while len(self._known) > REMEMBERED:
+        while len(self._known) > CACHED_KEYS:
             self._known.popitem(last=False)
-        return {key: trend for key, trend in found.items() if trend}
+        return {key: line for key, line in found.items() if line}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -64,7 +64,7 @@ class Trends:
     def _revision(self, key: str) -> int:
         return self._known[key][0] if key in self._known else 0
 
-    def _learn(self, connection: apsw.Connection, items: Sequence[Keyed]) -> None:
+    def _learn(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
         asked = []
         for item in items:
             revision = self._revision(item.key)
@@ -73,28 +73,32 @@ class Trends:
                 revision = 0
             asked.append((item.key, revision, item.revision))
         news = defaultdict[str, list[Point]](list)
-        bound = {"asked": msgspec.json.encode(asked).decode(), "short": SHORT, "rest": POINTS - 1}
+        bound = {
+            "asked": msgspec.json.encode(asked).decode(),
+            "short": MAX_STATE_BYTES,
+            "rest": MAX_POINTS - 1,
+        }
         for key, at, raw in connection.execute(_RECENT, bound):
             news[key].append((at, raw))
         for item in items:
             old = self._known.pop(item.key)[1] if item.key in self._known else []
-            points = [*old, *news[item.key]][-POINTS:]
-            self._known[item.key] = (item.revision, points, trend(item.raw, points))
+            points = [*old, *news[item.key]][-MAX_POINTS:]
+            self._known[item.key] = (item.revision, points, sparkline(item.raw, points))
 
 
-def trend(raw: str, points: Sequence[Point]) -> Trend | None:
+def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:
     """What is drawn for a key whose value is `raw` now; None where nothing is."""
     if len(points) < 2:
         return None
     if is_number(raw):
         heights = tuple((at, height(each)) for at, each in points)
-        return Trend(False, heights) if sum(y is not None for _, y in heights) > 1 else None
-    if raw[0] not in 'tf"' or len(raw) > SHORT:
+        return Sparkline(False, heights) if sum(y is not None for _, y in heights) > 1 else None
+    if raw[0] not in 'tf"' or len(raw) > MAX_STATE_BYTES:
         return None
     states = levels(each for _, each in points)
-    if not 2 <= len(states) <= STATES:
+    if not 2 <= len(states) <= MAX_STATES:
         return None
-    return Trend(True, tuple((at, states.get(each) if each else None) for at, each in points))
+    return Sparkline(True, tuple((at, states.get(each) if each else None) for at, each in points))
 
 
 def levels(raws: Iterable[str | None]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -136,7 +137,7 @@ def items(
     where, bound = _conditions(query, low)
     bound |= {"limit": query.limit + 1, "skip": skip}
     rows = connection.execute(_ORDERED[query.sort].format(where=where), bound)
-    return taken((Item(*row) for row in rows), query.limit)
+    return taken(starmap(Item, rows), query.limit)
 
 
 def taken(found: Iterator[Item], limit: int) -> tuple[list[Item], bool]:

@@ -20,30 +20,30 @@ from signalbox.server.model.events import (
 )
 from signalbox.server.model.outcomes import Outcome, accepted, common_prefix
 
-KEPT: Final = 100_000
+MAX_STORED: Final = 100_000
 """How many rejected and unchanged outcomes are remembered."""
 
 
-def keep(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+def store(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
     """Write the outcomes that the log does not hold, within the open transaction."""
     rows = [_row(outcome) for outcome in outcomes if outcome.is_stored]
     if rows:
-        connection.executemany(_KEEP, rows)
+        connection.executemany(_STORE, rows)
         connection.execute(
-            "DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (KEPT,)
+            "DELETE FROM attempts WHERE n <= (SELECT max(n) FROM attempts) - ?", (MAX_STORED,)
         )
 
 
-def settle(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
-    """As `keep`, for those of whose attempts nothing was known so far."""
+def replace_unknown(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+    """As `store`, for those of whose attempts nothing was known so far."""
     connection.executemany(
         "DELETE FROM attempts WHERE command_id = ? AND status = 'unknown'",
         [(outcome.attempt.id,) for outcome in outcomes],
     )
-    keep(connection, outcomes)
+    store(connection, outcomes)
 
 
-def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+def first_answer(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, Any]] | None:
     """The fingerprint and the first answer of a command id."""
     for fingerprint, revision, changes in connection.execute(
         "SELECT fingerprint, revision, changes FROM transactions WHERE command_id = ?", (identity,)
@@ -62,7 +62,7 @@ def find(connection: apsw.Connection, identity: str) -> tuple[bytes, dict[str, A
 def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
     """Those of whose attempts it was not known when they were kept what became of them."""
     found = []
-    for identity, fingerprint, revision, details in connection.execute(_IN_DOUBT):
+    for identity, fingerprint, revision, details in connection.execute(_UNKNOWN):
         known = json.loads(details)
         record = known["record"]
         attempt = Attempt(
@@ -81,7 +81,7 @@ def _sent(revision: int, event: str) -> Transaction | None:
         return None
 
 
-def listed(
+def list_records(
     connection: apsw.Connection,
     actor: str | None,
     status: str | None,
@@ -100,7 +100,7 @@ def listed(
         "limit": limit,
     }
     wanted = _OF_ACTOR if actor else _WITHOUT_ACTOR if without else "TRUE"
-    for at_revision, number, details, *known in connection.execute(_LISTED.format(wanted), bound):
+    for at_revision, number, details, *known in connection.execute(_LIST.format(wanted), bound):
         if details:
             record = json.loads(details)["record"]
         else:
@@ -108,7 +108,7 @@ def listed(
         yield (at_revision, number), record
 
 
-def one(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
+def record_of(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
     """The record of one command id."""
     for row in connection.execute(_ONE, (identity,)):
         return _logged(connection, *row)
@@ -132,7 +132,7 @@ def _logged(
     """The record of a transaction. Its target is read off its changes: the log has nothing else."""
     record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
     if kind in REVERSING:
-        record["of"] = [one for (one,) in connection.execute(_TARGETS, (revision,))]
+        record["of"] = [target for (target,) in connection.execute(_TARGETS, (revision,))]
     if kind != "rename":
         first, last = connection.execute(_ENDS, (revision,)).get
         return record | {"key": common_prefix(first, last), "touched": changes}
@@ -160,12 +160,12 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
     )
 
 
-_KEEP: Final = """
+_STORE: Final = """
 INSERT OR REPLACE INTO attempts SELECT n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
     row_checksum(n, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 FROM (SELECT ifnull(max(n), 0) + 1 AS n FROM attempts)
 """
-_IN_DOUBT: Final = """
+_UNKNOWN: Final = """
 SELECT command_id, fingerprint, revision, details FROM attempts WHERE status = 'unknown' ORDER BY n
 """
 _TARGETS: Final = """
@@ -203,7 +203,7 @@ _WITHOUT_ACTOR: Final = """revision IN (
     WHERE actors.actor <> :without
 )"""
 """The newest of every other actor: an actor that writes all the time is not walked through."""
-_LISTED: Final = """
+_LIST: Final = """
 SELECT * FROM (
     SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes
     FROM transactions

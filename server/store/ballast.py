@@ -15,37 +15,37 @@ PLENTY: Final = 256 * 1024 * 1024
 """With more than this nothing need be measured: no transaction takes as much."""
 
 
-def hold(path: Path) -> None:
+def create(path: Path) -> None:
     """Have a ballast beside the store at `path`, where there is room."""
     file = _file(path)
     try:
         if _size(file) != BYTES:
             file.write_bytes(os.urandom(BYTES))  # some file systems keep no zeros
     except OSError:
-        drop(path)
+        remove(path)
 
 
-def drop(path: Path) -> None:
+def remove(path: Path) -> None:
     """Give back what it takes."""
     with suppress(OSError):
         _file(path).unlink(missing_ok=True)
 
 
-def drop_where_full(path: Path) -> None:
-    """As `drop`, where opening the store may need it: its files take a little."""
-    if (left := free(path)) is not None and left < BYTES:
-        drop(path)
+def remove_if_full(path: Path) -> None:
+    """As `remove`, where opening the store may need it: its files take a little."""
+    if (left := free_if_scarce(path)) is not None and left < BYTES:
+        remove(path)
 
 
-def drop_for_reading(path: Path) -> None:
-    """As `drop_where_full`, unless there is an index of the write-ahead log, as while a server has
+def remove_if_full_for_reading(path: Path) -> None:
+    """As `remove_if_full`, unless there is an index of the write-ahead log, as while a server has
     the store open, which needs its ballast: then SQLite makes no file.
     """
     if not _size(path.with_name(f"{path.name}-shm")):
-        drop_where_full(path)
+        remove_if_full(path)
 
 
-def free(path: Path) -> int | None:
+def free_if_scarce(path: Path) -> int | None:
     """The bytes that are left where `path` lies; None where that is plenty, or not known."""
     try:
         disk = shutil.disk_usage(path.parent)

@@ -9,11 +9,11 @@ from filelock import FileLock, Timeout
 
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import lost_store, plain_file
-from signalbox.server.store.store_file import resolve_link
+from signalbox.server.store import plain_file, store_marker
+from signalbox.server.store.open_checks import resolve_link
 
-STORE_FILE: Final = lost_store.STORE_FILE
-ENDPOINT_FILE: Final = lost_store.ENDPOINT_FILE
+STORE_FILE: Final = store_marker.STORE_FILE
+ENDPOINT_FILE: Final = store_marker.ENDPOINT_FILE
 ENDING_SECONDS: Final = 3.0
 """A server that nobody uses any more takes a twentieth of a second to end, but not always."""
 _CLOCK_TOLERANCE_SECONDS: Final = 1.0

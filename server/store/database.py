@@ -13,28 +13,28 @@ import apsw
 
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
-from signalbox.server.store import ballast, lost_store, store_file
-from signalbox.server.store.file_watch import OpenFiles
+from signalbox.server.store import ballast, open_checks, store_marker
+from signalbox.server.store.open_files import OpenFiles
 from signalbox.server.store.read_only import not_opened
 from signalbox.server.store.schema import checksum_sql, migrate
 from signalbox.server.store.sql_functions import register_functions
 
-HOST: Final = 15
+MAX_HOST_LENGTH: Final = 15
 """Characters of a computer's name that are part of a node's."""
-AWAITED: Final = "awaited"
+AWAITED_LOG: Final = "awaited"
 """What `meta` calls the log that a new data directory was to follow and has not reached yet."""
-PAGES_A_COMMIT: Final = 64
-PAGES_A_CHANGE: Final = 8
+PAGES_PER_COMMIT: Final = 64
+PAGES_PER_CHANGE: Final = 8
 """What a commit adds to the write-ahead log at most, or nearly so."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
-DUE_PAGES: Final = 2_000
+CHECKPOINT_DUE_PAGES: Final = 2_000
 """8 MB of it are brought beside the writer: all would wait for a commit that brings 64."""
-PATIENTLY: Final = 5_000
+BUSY_TIMEOUT_MS: Final = 5_000
 """In ms: for another process that has the store open."""
-BRIEFLY: Final = 200
+SHORT_BUSY_TIMEOUT_MS: Final = 200
 """In ms: for whoever reads, while everybody who writes waits."""
-READER_CACHE: Final = 12_000
+READER_CACHE_KIB: Final = 12_000
 """In KiB for each connection that reads: what the past is made of lies scattered."""
 
 PUT_META: Final = """
@@ -53,26 +53,26 @@ class Database:
 
     def __init__(self, path: Path | None, called: Path | None = None) -> None:
         self._called = called or path or Path()
-        self.path = path = store_file.resolve_link(path) if path else None
+        self.path = path = open_checks.resolve_link(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
         if path:
-            store_file.check_kind(path)
-            lost_store.check(path)
-            lost_store.forget_served(path)
-            ballast.drop_where_full(path)
+            open_checks.check_regular_file(path)
+            store_marker.check_not_lost(path)
+            store_marker.remove_stale_endpoint(path)
+            ballast.remove_if_full(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             if path:
-                store_file.check_not_open_elsewhere(path)
-                store_file.check_owner(self._called, self.writer)
+                open_checks.check_not_open_elsewhere(path)
+                open_checks.check_is_store(self._called, self.writer)
                 if self.writer.pragma("user_version"):
-                    store_file.check_log(self._called, self.writer)
+                    open_checks.check_wal(self._called, self.writer)
                 else:
-                    lost_store.check_new(path)
+                    store_marker.check_empty_file(path)
             _prepare(self.writer)
             if path:
-                lost_store.remember(path, self.meta("store") or "")
+                store_marker.write_marker(path, self.meta("store") or "")
             beside = self._open(apsw.SQLITE_OPEN_READONLY) if path else None
             self.open_files = OpenFiles(path, beside, self._called)
         except StoreError:
@@ -90,7 +90,7 @@ class Database:
         if problem := self.open_files.misplaced():
             raise Unavailable(problem)
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
-        connection.pragma("cache_size", -READER_CACHE)
+        connection.pragma("cache_size", -READER_CACHE_KIB)
         return connection
 
     def meta(self, name: str) -> str | None:
@@ -107,7 +107,7 @@ class Database:
 
     def set_log_address(self, engine: str | None) -> None:
         """Say where the store's log is; None: in this file. No other is awaited any more."""
-        self.delete_meta(AWAITED)
+        self.delete_meta(AWAITED_LOG)
         if engine is not None:
             self.set_meta("engine", engine)
         else:
@@ -137,7 +137,10 @@ class Database:
         """
         known = self.meta("node")
         if known is None:
-            host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:HOST] or "node"
+            host = (
+                re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:MAX_HOST_LENGTH]
+                or "node"
+            )
             known = f"{host}-{secrets.token_hex(4)}"
             self.set_meta("node", known)
         return known
@@ -150,7 +153,7 @@ class Database:
         `kept` are the log's horizons: prefix, oldest complete revision and its time in ms.
         """
         if self.path:
-            lost_store.remember(self.path, "")  # power may fail: the next start names it
+            store_marker.write_marker(self.path, "")  # power may fail: the next start names it
         with transaction(self.writer):
             self.set_meta("store", store)
             self.set_log_address(engine)
@@ -175,7 +178,7 @@ class Database:
         if not self._is_relaxed:
             return False
         pages, _ = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        more = PAGES_A_COMMIT + PAGES_A_CHANGE * changes
+        more = PAGES_PER_COMMIT + PAGES_PER_CHANGE * changes
         return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
     def checkpoint_when_due(self, in_background: Callable[[Callable[[], None]], object]) -> None:
@@ -184,7 +187,7 @@ class Database:
             return
         with suppress(apsw.Error):  # it is after a commit, which has succeeded whatever comes now
             pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if pages - there > DUE_PAGES:
+            if pages - there > CHECKPOINT_DUE_PAGES:
                 self._is_in_checkpoint = True
                 in_background(self.checkpoint)
 
@@ -218,7 +221,7 @@ class Database:
 
     def wal_bytes(self) -> int:
         """The length of the write-ahead log, also of what is in the file already."""
-        return lost_store.log_size(self.path) if self.path else 0
+        return store_marker.wal_size(self.path) if self.path else 0
 
     def truncate_wal(self) -> None:
         """Bring the write-ahead log to the file and give back what it takes of the disk.
@@ -234,12 +237,12 @@ class Database:
     def _bring(self, mode: int) -> None:
         if self.open_files.is_cut_off():
             return
-        self.writer.set_busy_timeout(BRIEFLY)
+        self.writer.set_busy_timeout(SHORT_BUSY_TIMEOUT_MS)
         try:
             with suppress(apsw.Error):
                 self.writer.wal_checkpoint(mode=mode)
         finally:
-            self.writer.set_busy_timeout(PATIENTLY)
+            self.writer.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def bytes_used(self) -> int:
         """The size on disk, write-ahead log included, in bytes; in memory the database's own."""
@@ -254,14 +257,14 @@ class Database:
         self.open_files.close()  # the last one to close brings the log to the file
         self.writer.close()
         if self.path and self.open_files.command_refused:
-            lost_store.forget(self.path)
+            store_marker.remove_marker(self.path)
 
     def _open(self, flags: int) -> apsw.Connection:
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
             raise not_opened(self._called, self.path, error) from error
-        connection.set_busy_timeout(PATIENTLY)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         register_functions(connection)
         return connection
 

@@ -14,16 +14,16 @@ from signalbox.server.runtime.error_messages import DAMAGED
 from signalbox.server.store.database import Database
 from signalbox.server.store.schema import CHECKSUMMED, COUNTED_WITHOUT_CHECKSUM
 
-SHOWN: Final = 60
+MAX_SHOWN: Final = 60
 """Characters of a value that a problem repeats."""
 
 
-def guarded(about: str, problems: Iterable[str]) -> Iterator[str]:
+def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
     """The problems; where the file cannot be read on, that is the last of them."""
     try:
         yield from problems
     except UnicodeDecodeError as error:
-        yield f"{about}: a text there is not UTF-8 ({shown(error.object)})."
+        yield f"{about}: a text there is not UTF-8 ({shortened(error.object)})."
     except DAMAGED:
         yield f"{about}: what is there cannot be read to its end."
 
@@ -40,13 +40,13 @@ def schema_problems(connection: apsw.Connection) -> Iterator[str]:
 
 def checksum_problems(connection: apsw.Connection) -> Iterator[str]:
     """Transactions, changes and what belongs to no replay, where they are not as written."""
-    yield from guarded("The table transactions", _head_problems(connection))
-    yield from guarded("The table changes", _change_problems(connection))
+    yield from until_unreadable("The table transactions", _transaction_problems(connection))
+    yield from until_unreadable("The table changes", _change_problems(connection))
     for table in CHECKSUMMED:
-        yield from guarded(f"The table {table}", _sealed_problems(connection, table))
+        yield from until_unreadable(f"The table {table}", _row_problems(connection, table))
 
 
-def without_checksum(connection: apsw.Connection) -> int:
+def count_without_checksum(connection: apsw.Connection) -> int:
     """How many transactions an older Signalbox has written, which did not make any."""
     return int(
         connection.execute(
@@ -55,12 +55,12 @@ def without_checksum(connection: apsw.Connection) -> int:
     )
 
 
-def shown(value: Any) -> str:
+def shortened(value: Any) -> str:
     """Cut, with nothing that hides."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    cut = text[: SHOWN + 1]
+    cut = text[: MAX_SHOWN + 1]
     clean = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
-    return clean if len(clean) <= SHOWN else clean[:SHOWN] + "…"
+    return clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + "…"
 
 
 def _definitions(connection: apsw.Connection) -> dict[str, str]:
@@ -72,23 +72,23 @@ def _definitions(connection: apsw.Connection) -> dict[str, str]:
     }
 
 
-def _head_problems(connection: apsw.Connection) -> Iterator[str]:
-    for revision, version, *content, of, checksum in connection.execute(_HEADS):
+def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
+    for revision, version, *content, of, checksum in connection.execute(_TRANSACTIONS):
         texts = [_text(part) if isinstance(part, bytes) else part for part in content[:3]]
-        about = f"Transaction {revision} ({shown(texts[2])} by {shown(texts[1])})"
+        about = f"Transaction {revision} ({shortened(texts[2])} by {shortened(texts[1])})"
         if version not in (WITHOUT_CHECKSUM, VERSION):
-            yield f"{about} says that its version is {shown(version)}."
+            yield f"{about} says that its version is {shortened(version)}."
         elif version == WITHOUT_CHECKSUM:
             if checksum is not None:
                 yield f"{about} says that it was written without a checksum, and has one."
-        elif checksum != _head(revision, texts, content[3:], of):
+        elif checksum != _transaction_checksum(revision, texts, content[3:], of):
             yield (
                 f"{about} is not as it was written: its id, actor, time, type, fingerprint, number "
                 "of changes or what it reverses was altered."
             )
 
 
-def _head(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
+def _transaction_checksum(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
     """As `events.head_checksum`, of what stands in the row."""
     (identity, actor, kind), (at, fingerprint, made) = texts, rest
     known = str(identity).removesuffix(f"@{revision}")
@@ -99,7 +99,7 @@ def _head(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
 
 def _change_problems(connection: apsw.Connection) -> Iterator[str]:
     for revision, key, value, is_new, checksum, version in connection.execute(_CHANGES):
-        about = f"The change of {shown(key)} in transaction {revision}"
+        about = f"The change of {shortened(key)} in transaction {revision}"
         if version is None:
             yield f"{about} belongs to no transaction."
         elif version == WITHOUT_CHECKSUM:
@@ -108,27 +108,27 @@ def _change_problems(connection: apsw.Connection) -> Iterator[str]:
         elif is_new not in (0, 1) or checksum != checksums.of_row(
             _text(key), _text(value), bool(is_new)
         ):
-            to = "a deletion" if value is None else shown(value)
+            to = "a deletion" if value is None else shortened(value)
             yield f"{about} is not as it was written: its key or value was altered, now {to}."
 
 
-def _sealed_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
+def _row_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
     columns, unsealed = ", ".join(CHECKSUMMED[table]), -1
     if table == "key_counts":
-        unsealed = int(connection.execute(_UNSEALED, (COUNTED_WITHOUT_CHECKSUM,)).get or 0)
+        unsealed = int(connection.execute(_META_VALUE, (COUNTED_WITHOUT_CHECKSUM,)).get or 0)
     for *values, checksum in connection.execute(f"SELECT {columns}, checksum FROM {table}"):  # noqa: S608 - ours
         is_older = checksum is None and table == "key_counts" and values[0] <= unsealed
         if not is_older and checksum != checksums.of_row(*values):
-            yield f"The table {table}: the row {shown(values[0])!r} is not as it was written."
+            yield f"The table {table}: the row {shortened(values[0])!r} is not as it was written."
 
 
 def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-_UNSEALED: Final = "SELECT value FROM meta WHERE name = ?"
+_META_VALUE: Final = "SELECT value FROM meta WHERE name = ?"
 _SPACE: Final = re.compile(r"\s+")
-_HEADS: Final = """
+_TRANSACTIONS: Final = """
 SELECT revision, version, CAST(command_id AS BLOB), CAST(actor AS BLOB), CAST(type AS BLOB),
     at, fingerprint, changes, iif(type IN ('undo', 'redo'), (
         SELECT json_group_array(target ORDER BY target) FROM reversals r

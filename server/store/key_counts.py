@@ -14,10 +14,10 @@ import apsw
 from signalbox.server.store import state
 from signalbox.server.store.key_index import CountRange, KeyIndex
 
-EVERY: Final = 1_000
+CHANGED_KEYS_PER_COUNT: Final = 1_000
 """Keys that came or went between two revisions of which the counts are kept."""
 BUCKETS: Final = 4_096
-FEW: Final = 2_000
+MAX_LISTED: Final = 2_000
 """So many keys are listed; of more it is counted how many lie where."""
 
 
@@ -28,7 +28,7 @@ class KeyCounts(NamedTuple):
     keys: KeyIndex
 
 
-def keep(connection: apsw.Connection, counted: KeyCounts) -> None:
+def store_counts(connection: apsw.Connection, counted: KeyCounts) -> None:
     """Keep counts for the questions of later, within the open transaction."""
     row = (counted.revision, counted.keys.copy(BUCKETS).encode())
     connection.execute(
@@ -41,12 +41,12 @@ def last_stored(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT ifnull(max(revision), 0) FROM key_counts").get)
 
 
-def carry_counts_on(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
+def extend_counts(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
     """Carry counts of revision `after` on to `last`, whose state is there, and keep them."""
-    came, went = _told_apart(connection.execute(_LOGGED, (after, last)))
+    came, went = _added_and_removed(connection.execute(_LOGGED, (after, last)))
     keys.change(came, went)
     keys.balance(partial(state.keys, connection))
-    keep(connection, KeyCounts(last, keys))
+    store_counts(connection, KeyCounts(last, keys))
 
 
 class KeysAtRevision:
@@ -54,9 +54,11 @@ class KeysAtRevision:
 
     def __init__(self, connection: apsw.Connection, revision: int, present: KeyCounts) -> None:
         self.revision = revision
-        self._index = _corrected(connection, revision, _nearest(connection, revision, present))
+        self._index = _counted_back(
+            connection, revision, _nearest_counts(connection, revision, present)
+        )
         self._few: list[str] | None = None
-        if self._index.total <= FEW:
+        if self._index.total <= MAX_LISTED:
             self._few = sorted(key for (key,) in connection.execute(_ALL, {"at": revision}))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
@@ -87,7 +89,7 @@ class KeysAtRevision:
         return count
 
 
-def _nearest(connection: apsw.Connection, revision: int, present: KeyCounts) -> KeyCounts:
+def _nearest_counts(connection: apsw.Connection, revision: int, present: KeyCounts) -> KeyCounts:
     """The earliest counts that are kept of `revision` or later.
 
     Never of an earlier one: what died between that and `revision` may have been forgotten.
@@ -97,15 +99,15 @@ def _nearest(connection: apsw.Connection, revision: int, present: KeyCounts) -> 
     return present
 
 
-def _corrected(connection: apsw.Connection, revision: int, counted: KeyCounts) -> KeyIndex:
+def _counted_back(connection: apsw.Connection, revision: int, counted: KeyCounts) -> KeyIndex:
     """Counted back to `revision`: what came since had not been there, what went had."""
     bound = {"after": revision, "last": counted.revision}
-    came, went = _told_apart(connection.execute(_EVENTS, bound))
+    came, went = _added_and_removed(connection.execute(_EVENTS, bound))
     counted.keys.change(went, came)
     return counted.keys
 
 
-def _told_apart(events: Iterable[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+def _added_and_removed(events: Iterable[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
     """The keys that came and those that went, sorted; a key may do both, more than once."""
     came: list[str] = []
     went: list[str] = []

@@ -34,20 +34,20 @@ INSERT INTO changes (revision, key, value, is_new, checksum)
 SELECT ?, key, nullif(substr(value, 12), ''), ?, CAST(substr(value, 2, 10) AS INTEGER)
 FROM json_each(?)
 """
-DIGITS: Final = 10**10
+CHECKSUM_DIGITS: Final = 10**10
 """Beyond every checksum. Eleven digits stand before each value: two members for each change would
 cost more."""
 _INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
 _HAS_ID: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
-_FORGET: Final = """
+_RELEASE_ID: Final = """
 UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
 """
 """No id has such a sign."""
-MANY: Final = 50
+MANY_CHANGES: Final = 50
 """Changes of a transaction that is worth a statement of its own, which is the faster form."""
 READ_BYTES: Final = 1024 * 1024
 """Characters after which one read ends."""
-ROW: Final = 100
+CHANGE_BYTES: Final = 100
 """What a change weighs beside its key and value, roughly."""
 
 _READ: Final = """
@@ -72,12 +72,12 @@ def has_id(connection: apsw.Connection, identity: str) -> bool:
 
 def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
     """Append the rows of `transactions` within the connection's open transaction."""
-    connection.executemany(_INSERT_TRANSACTIONS, map(_head, transactions))
+    connection.executemany(_INSERT_TRANSACTIONS, map(_transaction_row, transactions))
     # A statement takes the interpreter lock once, not once for every row.
     for one in transactions:
-        if len(one.changes) > MANY:
+        if len(one.changes) > MANY_CHANGES:
             _insert_many(connection, one)
-    small = (t for t in transactions if len(t.changes) <= MANY)
+    small = (t for t in transactions if len(t.changes) <= MANY_CHANGES)
     if rows := [
         (t.revision, *change, change_checksum(change)) for t in small for change in t.changes
     ]:
@@ -86,7 +86,7 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
         connection.executemany(_INSERT_REVERSALS, reversals)
 
 
-def _head(one: Transaction) -> tuple[Any, ...]:
+def _transaction_row(one: Transaction) -> tuple[Any, ...]:
     return (
         *(one.revision, VERSION, one.id, one.fingerprint, one.type, one.actor, one.at),
         *(len(one.changes) + one.compacted, head_checksum(one)),
@@ -96,7 +96,7 @@ def _head(one: Transaction) -> tuple[Any, ...]:
 def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
     for is_new in (False, True):
         if rows := {
-            change[0]: f"{DIGITS + change_checksum(change)}{change[1] or ''}"
+            change[0]: f"{CHECKSUM_DIGITS + change_checksum(change)}{change[1] or ''}"
             for change in one.changes
             if change[2] is is_new
         }:
@@ -107,9 +107,9 @@ def _text(rows: Any) -> str:
     return msgspec.json.encode(rows).decode()
 
 
-def forget(connection: apsw.Connection, identity: str) -> None:
+def release_id(connection: apsw.Connection, identity: str) -> None:
     """Let the command id be used again."""
-    connection.execute(_FORGET, (identity,))
+    connection.execute(_RELEASE_ID, (identity,))
 
 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
@@ -122,7 +122,7 @@ def read(connection: apsw.Connection, after: int, limit: int) -> list[Transactio
     size = 0
     for transaction in _grouped(connection.execute(_READ, (after, limit))):
         found.append(_with_reversals(connection, transaction))
-        size += sum(len(key) + len(raw or "") + ROW for key, raw, _ in transaction.changes)
+        size += sum(len(key) + len(raw or "") + CHANGE_BYTES for key, raw, _ in transaction.changes)
         if size >= READ_BYTES:
             break
     return found
@@ -169,10 +169,10 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
 def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
     if one.type not in REVERSING:
         return one
-    return one._replace(of=targets(connection, one.revision))
+    return one._replace(of=reversed_revisions(connection, one.revision))
 
 
-def targets(connection: apsw.Connection, revision: int) -> tuple[int, ...]:
+def reversed_revisions(connection: apsw.Connection, revision: int) -> tuple[int, ...]:
     """The revisions that an undo or redo has reversed, in order."""
     found = connection.execute(
         "SELECT target FROM reversals WHERE revision = ? ORDER BY target", (revision,)

@@ -36,7 +36,7 @@ class Projection:
         self._uncommitted: tuple[int, list[str], list[str]] | None = None
         self._counted = key_counts.last_stored(self._writer)
         self._counted_next = self._counted
-        self._changed_keys = key_counts.EVERY
+        self._changed_keys = key_counts.CHANGED_KEYS_PER_COUNT
 
     # Within an open commit.
 
@@ -57,7 +57,7 @@ class Projection:
             state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
             self._store_counts_if_due(len(added) + len(removed))
             self._uncommitted = (last, sorted(added), sorted(removed))
-        attempts.keep(self._writer, outcomes)
+        attempts.store(self._writer, outcomes)
 
     def apply_foreign(self, transactions: Sequence[Transaction]) -> None:
         """As `apply`, for transactions of another log, as they are."""
@@ -70,7 +70,7 @@ class Projection:
 
     def resolve_unknown(self, outcomes: Sequence[Outcome]) -> None:
         """Replace stored unknown outcomes by what is known now."""
-        attempts.settle(self._writer, outcomes)
+        attempts.replace_unknown(self._writer, outcomes)
 
     # When it has ended.
 
@@ -113,7 +113,7 @@ class Projection:
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
-        return attempts.find(self._writer, identity)
+        return attempts.first_answer(self._writer, identity)
 
     def unknown_outcomes(self) -> list[Outcome]:
         """Stored outcomes of attempts of which it is unknown whether they were appended."""
@@ -124,7 +124,7 @@ class Projection:
     def committed_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """As `first_outcome`, for callers other than the writer."""
         with self._readers.snapshot() as connection:
-            return attempts.find(connection, identity)
+            return attempts.first_answer(connection, identity)
 
     def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
         """Run the writer's own long query in a native thread, which queries do not use."""
@@ -147,8 +147,11 @@ class Projection:
         self._readers.close()
 
     def _store_counts_if_due(self, changed_keys: int) -> None:
-        if self._changed_keys >= key_counts.EVERY and self.revision > self._counted:
-            key_counts.keep(self._writer, KeyCounts(self.revision, self.index))
+        if (
+            self._changed_keys >= key_counts.CHANGED_KEYS_PER_COUNT
+            and self.revision > self._counted
+        ):
+            key_counts.store_counts(self._writer, KeyCounts(self.revision, self.index))
             self._counted_next, self._changed_keys = self.revision, 0
         self._changed_keys += changed_keys
 

@@ -15,7 +15,7 @@ import apsw
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import ballast, lost_store, store_file
+from signalbox.server.store import ballast, open_checks, store_marker
 
 TRIES: Final = 5
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
@@ -41,7 +41,7 @@ def lacks_files(store: Path, *others: Path) -> bool:
     missing = sum(not file.exists() for file in [*needed, *others])
     if not _has_no_room_for(missing, store.parent):
         return False
-    ballast.drop(store)
+    ballast.remove(store)
     return _has_no_room_for(missing, store.parent)
 
 
@@ -78,8 +78,8 @@ def temporary_copy(store: Path) -> Iterator[Path]:
     Of both files: what an open that takes the store for immutable leaves out stands in the second.
     Raises `StoreError` where there is no room for it, or where another program goes on writing.
     """
-    store_file.check_kind(store)
-    lost_store.check(store)
+    open_checks.check_regular_file(store)
+    store_marker.check_not_lost(store)
     with ExitStack() as stack:
         try:
             folder = _copy_somewhere(store, stack)

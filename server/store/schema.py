@@ -6,7 +6,7 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.errors import UnknownVersion
-from signalbox.server.store import lost_store
+from signalbox.server.store import store_marker
 
 SCHEMA_VERSION: Final = 3
 
@@ -189,5 +189,5 @@ def _set_application_id(connection: apsw.Connection) -> None:
     The log stays where nothing more succeeds, as on a full disk: it would be said to be lost.
     """
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    connection.pragma("application_id", lost_store.MARK)
+    connection.pragma("application_id", store_marker.APPLICATION_ID)
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -24,7 +24,7 @@ _PENDING_BYTE: Final = 0x40000000
 """Where SQLite locks a file; the page there has nothing."""
 _MASK: Final = 0xFFFFFFFF
 
-Sums = tuple[int, int]
+Checksum = tuple[int, int]
 
 
 def hidden_commits(connection: apsw.Connection) -> int:
@@ -37,10 +37,10 @@ def hidden_commits(connection: apsw.Connection) -> int:
     try:
         with Path(f"{connection.filename}-wal").open("rb", buffering=0) as file:
             header = file.read(HEADER)
-            found = list(_commits(file, header[_SALTS], size, _read(connection)))
-            read = _read(connection)
+            found = list(_commits(file, header[_SALTS], size, _valid_frames(connection)))
+            read = _valid_frames(connection)
             hidden = sum(number > read for number in found)
-            if hidden < 2 or not _is_broken(file, header, size, read):
+            if hidden < 2 or not _has_damaged_frame(file, header, size, read):
                 return 0
             file.seek(0)
             return hidden if file.read(HEADER) == header else 0
@@ -48,7 +48,7 @@ def hidden_commits(connection: apsw.Connection) -> int:
         return 0  # there is no log
 
 
-def cut_off(connection: apsw.Connection) -> None:
+def truncate_interrupted_commit(connection: apsw.Connection) -> None:
     """Remove what an interrupted commit has left behind the commits that are read.
 
     Else its end, where shorter commits do not overwrite it, counts at the next power failure. By
@@ -57,52 +57,52 @@ def cut_off(connection: apsw.Connection) -> None:
     """
     size = FRAME + int(connection.pragma("page_size"))
     with suppress(OSError, apsw.Error), Path(f"{connection.filename}-wal").open("r+b", 0) as file:
-        header, read = file.read(HEADER), _read(connection)
+        header, read = file.read(HEADER), _valid_frames(connection)
         if any(_commits(file, header[_SALTS], size, read)):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 file.seek(0)
-                if file.read(HEADER) == header and _is_broken(file, header, size, read):
+                if file.read(HEADER) == header and _has_damaged_frame(file, header, size, read):
                     file.truncate(HEADER + read * size)
                     os.fsync(file.fileno())
             finally:
                 connection.execute("ROLLBACK")
 
 
-def lacks_pages(connection: apsw.Connection) -> bool:
+def misses_pages(connection: apsw.Connection) -> bool:
     """Whether a page that the log counts is neither in it nor in the file: it is not of this file.
 
     A checkpoint that has brought all ends with the file as long as counted; what is added later is
     in the log. The connection must have read something, and nobody may write meanwhile.
     """
     path, size = Path(connection.filename), int(connection.pragma("page_size"))
-    read = _read(connection)
+    read = _valid_frames(connection)
     if not read:
         return False
     with path.with_name(f"{path.name}-wal").open("rb", buffering=0) as file:
-        counted = _numbers(file, read, size)[1]
+        counted = _frame_header(file, read, size)[1]
         missing = set(range(path.stat().st_size // size + 1, counted + 1))
         missing.discard(_PENDING_BYTE // size + 1)  # which never is written
         for number in range(1, read + 1) if missing else ():
-            missing.discard(_numbers(file, number, size)[0])
+            missing.discard(_frame_header(file, number, size)[0])
     return bool(missing)
 
 
-def _numbers(file: FileIO, frame: int, size: int) -> tuple[int, int]:
+def _frame_header(file: FileIO, frame: int, size: int) -> tuple[int, int]:
     """The page that a frame has, and how many the database has where a commit ends with it."""
     file.seek(HEADER + (frame - 1) * (FRAME + size))
     return int.from_bytes(file.read(4)), int.from_bytes(file.read(4))
 
 
-def length(connection: apsw.Connection) -> int:
+def indexed_length(connection: apsw.Connection) -> int:
     """The bytes that the log has at least, by what its index counts; 0 where that is not known."""
     with suppress(apsw.Error):  # as while another thread asks, or an index that is just written
-        if read := _read(connection):
+        if read := _valid_frames(connection):
             return HEADER + read * (FRAME + int(connection.pragma("page_size")))
     return 0
 
 
-def _read(connection: apsw.Connection) -> int:
+def _valid_frames(connection: apsw.Connection) -> int:
     """The frames that are read: up to the last commit that fits."""
     frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
     return max(frames, 0)
@@ -120,13 +120,13 @@ def _commits(file: FileIO, salts: bytes, size: int, read: int) -> Iterator[int]:
             yield number
 
 
-def _is_broken(file: FileIO, header: bytes, size: int, read: int) -> bool:
+def _has_damaged_frame(file: FileIO, header: bytes, size: int, read: int) -> bool:
     """Whether a frame that does not fit stands before the next commit that does.
 
     Else that is only not read yet, or not any more.
     """
     order = ">" if header[3] & 1 else "<"
-    sums = _sums(header[:24], (0, 0), order)
+    sums = _checksum(header[:24], (0, 0), order)
     if sums != unpack(">2I", header[24:]):
         return True
     if read:
@@ -134,7 +134,7 @@ def _is_broken(file: FileIO, header: bytes, size: int, read: int) -> bool:
         sums = unpack(">2I", file.read(FRAME)[16:])
     file.seek(HEADER + read * size)
     while len(frame := file.read(size)) == size:
-        sums = _sums(frame[:8] + frame[FRAME:], sums, order)
+        sums = _checksum(frame[:8] + frame[FRAME:], sums, order)
         if frame[8:16] != header[_SALTS] or sums != unpack(">2I", frame[16:FRAME]):
             return True
         if any(frame[4:8]):
@@ -142,7 +142,7 @@ def _is_broken(file: FileIO, header: bytes, size: int, read: int) -> bool:
     return False
 
 
-def _sums(data: bytes, before: Sums, order: str) -> Sums:
+def _checksum(data: bytes, before: Checksum, order: str) -> Checksum:
     one, other = before
     words = iter(unpack(f"{order}{len(data) // 4}I", data))
     for first, second in zip(words, words, strict=True):

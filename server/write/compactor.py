@@ -20,7 +20,7 @@ from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
 from signalbox.server.runtime.scheduling import yield_to_hub
-from signalbox.server.store import last_use
+from signalbox.server.store import clock_records
 from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
 from signalbox.server.write import retention
 from signalbox.server.write.retention import Plan, Removed, Step
@@ -112,7 +112,7 @@ class Compactor:
     def _confirm(self) -> None:
         self._clock.confirm()
         now = int(self._clock() * 1000)
-        self._writer.run_between_commits(lambda connection: last_use.confirm(connection, now))
+        self._writer.run_between_commits(lambda connection: clock_records.confirm(connection, now))
 
     def _plans(self, now: float) -> list[Plan]:
         moment, held = int(now * 1000), self._readmodel.held.lowest()
@@ -125,11 +125,11 @@ class Compactor:
         now, steady = int(self._clock() * 1000), self._clock.steady()
         unconfirmed_leap = self._clock.unconfirmed_leap()
         with self._readmodel.snapshot() as connection:
-            is_due = last_use.is_due(connection, now, unconfirmed_leap)
+            is_due = clock_records.is_due(connection, now, unconfirmed_leap)
         if is_due:
             passed = int((steady - self._noted) * 1000)
             self._writer.run_between_commits(
-                lambda connection: last_use.note(connection, now, passed, unconfirmed_leap)
+                lambda connection: clock_records.note(connection, now, passed, unconfirmed_leap)
             )
             self._noted = steady
 

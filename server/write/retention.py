@@ -16,7 +16,7 @@ from signalbox.server.model.app_settings import RETENTION, RetentionSetting, mil
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import history
-from signalbox.server.store import last_use
+from signalbox.server.store import clock_records
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.schema import checksum_sql
 
@@ -77,17 +77,17 @@ class _Aged:
 
     def __init__(self, connection: apsw.Connection, now: int, held: int) -> None:
         self._connection, self.now, self._held = connection, now, held
-        self._seen = last_use.read(connection)
+        self._seen = clock_records.read_observed(connection)
         self._first = history.first_time(connection)
 
     def revision(self, age: int) -> int:
         """By the stamps that can be right, or by when it was seen to be there."""
-        at, latest = self.now - age, self.now + last_use.DAY_MS
+        at, latest = self.now - age, self.now + clock_records.DAY_MS
         # Looking for a stamp that can be right may take a walk: not where all are later anyway.
         stamped = 0 if at < self._first else history.revision_at(self._connection, at, latest)
         if history.time_of(self._connection, stamped) < SET_MS:
             stamped = 0
-        return min(max(stamped, last_use.revision_of(self._seen, age)), self._held)
+        return min(max(stamped, clock_records.revision_observed_for(self._seen, age)), self._held)
 
 
 def publish(connection: apsw.Connection, wanted: Sequence[Plan]) -> None:

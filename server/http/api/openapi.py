@@ -43,7 +43,7 @@ from signalbox.server.http.api.schemas import (
     Unknown,
 )
 from signalbox.server.http.api.status_schemas import Status
-from signalbox.server.model.commands import EFFECTS, MAX_EFFECTS, TYPES, Command
+from signalbox.server.model.commands import DEFAULT_EFFECTS, MAX_EFFECTS, TYPES, Command
 from signalbox.server.model.keys import KEY_SCHEMA
 
 Schema = dict[str, Any]
@@ -57,7 +57,12 @@ _ENVELOPE: Final[Schema] = {
     "id": _ID,
     "actor": {"type": "string", "pattern": ACTOR},
     "dry_run": {"type": "boolean", "default": False},
-    "effects": {"type": "integer", "minimum": 0, "maximum": MAX_EFFECTS, "default": EFFECTS},
+    "effects": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_EFFECTS,
+        "default": DEFAULT_EFFECTS,
+    },
 }
 _TOKENS: Final = {
     "read": {"type": "http", "scheme": "bearer", "description": "Opens queries."},

@@ -131,7 +131,7 @@ class _Preview:
         """Read every row as an import would; in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
         draft = _Draft(connection, self.counts["revision"], self._max_bytes)
-        repeats = Repeats(self._id, self._atomic, partial(attempts.find, connection))
+        repeats = Repeats(self._id, self._atomic, partial(attempts.first_answer, connection))
         try:
             for row in self._kept.rows():
                 if self.is_over:

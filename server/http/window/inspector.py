@@ -9,10 +9,10 @@ from signalbox.server.http.window.background import Aside, in_turns
 from signalbox.server.http.window.window_query import Ask, Look, View
 from signalbox.server.read.charts import (
     Chart,
-    Charts,
-    Wanted,
-    is_drawn,
-    read,
+    ChartCache,
+    ChartQuery,
+    is_chartable,
+    read_chart,
 )
 from signalbox.server.read.history import Version
 from signalbox.server.read.read_model import ReadModel
@@ -23,7 +23,7 @@ from signalbox.ui.differences import delta
 class Inspector:
     """Asks again only for what may have changed since the picture before."""
 
-    def __init__(self, ask: Ask, readmodel: ReadModel, charts: Charts) -> None:
+    def __init__(self, ask: Ask, readmodel: ReadModel, charts: ChartCache) -> None:
         self._ask, self._readmodel, self._charts = ask, readmodel, charts
         self._read_for: object = None
         self._versions: list[views.Version] = []
@@ -82,7 +82,7 @@ class Inspector:
         revision = readmodel.revision if ask.at is None else ask.at
         made = readmodel.log.time_of(revision)
         until = made if is_past else max(now, made)
-        wanted = Wanted(ask.key, ask.span, until, revision)
+        wanted = ChartQuery(ask.key, ask.span, until, revision)
         known = self._charts.known(wanted, is_past)
         key_revision = self._revision()
         drawn_for = (key_revision, known and until // known.width)
@@ -91,10 +91,12 @@ class Inspector:
         html = self._drawn or views.chart_to_come(key=ask.key)
         return html, {}, not self._aside.is_busy
 
-    def _draw(self, wanted: Wanted, is_past: bool, known: Chart | None, key_revision: int) -> None:
+    def _draw(
+        self, wanted: ChartQuery, is_past: bool, known: Chart | None, key_revision: int
+    ) -> None:
         def ask(connection: apsw.Connection) -> Chart | None:
-            is_possible = is_drawn(connection, wanted.key, wanted.revision)
-            return read(connection, wanted, known) if is_possible else None
+            is_possible = is_chartable(connection, wanted.key, wanted.revision)
+            return read_chart(connection, wanted, known) if is_possible else None
 
         found = self._readmodel.in_thread(ask)
         if found:

@@ -20,7 +20,7 @@ from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_query import Ask, wrong
 from signalbox.server.http.wire.connection import watch_eof
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
-from signalbox.server.read.charts import Charts
+from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
 
@@ -44,7 +44,7 @@ def page(
     feed: Feed,
     engine: Callable[[], dict[str, Any]],
     signals: dict[str, Any],
-    charts: Charts,
+    charts: ChartCache,
     clock: Clock,
 ) -> Iterator[bytes]:
     """The stream's pieces; `charts` are those of all windows.

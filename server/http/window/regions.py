@@ -16,7 +16,7 @@ from signalbox.server.http.window.window_query import (
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import COMPUTER
 from signalbox.server.model.errors import Compacted
-from signalbox.server.read.charts import Charts
+from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.state_query import Filter, Item, StateQuery
 from signalbox.server.sources import computer
@@ -37,7 +37,7 @@ class Regions:
         readmodel: ReadModel,
         feed: Feed,
         engine: Callable[[], dict[str, Any]],
-        charts: Charts,
+        charts: ChartCache,
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
         self._view = readmodel.at(ask.at)

@@ -26,7 +26,7 @@ from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import HEADERS, is_known
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
-from signalbox.server.read.charts import Charts
+from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
 from signalbox.server.settings import command_line
@@ -69,7 +69,7 @@ class Shell:
         self._engine = engine
         self._data_dir = data_dir
         self._clock = clock
-        self._charts = Charts()
+        self._charts = ChartCache()
         self._names = names
         self._files = {file.name for file in STATIC.iterdir()}
 

@@ -14,13 +14,13 @@ from typing import Final
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import plain_file
 
-SIGN: Final = "-made"
+MARKER_SUFFIX: Final = "-made"
 """Ending of the name of the file that tells of a store."""
 STORE_FILE: Final = "signalbox.db"
 """The store's name in a data directory."""
 ENDPOINT_FILE: Final = "endpoint.json"
 """Where the server of a data directory says how it is reached."""
-_NAMES: Final = " has the Signalbox store "
+_SEPARATOR: Final = " has the Signalbox store "
 """In that file, between the name of the store's file and the store's id."""
 HEADER: Final = 100
 """Bytes at the beginning of every SQLite file."""
@@ -28,87 +28,89 @@ MAGIC: Final = b"SQLite format 3\0"
 _SCHEMA_COOKIE: Final = slice(40, 44)
 """Counts the changes of the schema; of a file without tables it is zero."""
 _APPLICATION_ID: Final = slice(68, 72)
-MARK: Final = int.from_bytes(b"SBOX")
+APPLICATION_ID: Final = int.from_bytes(b"SBOX")
 """The file's `application_id` from when a write-ahead log beside it is on the disk for certain."""
 
 
-def check(path: Path) -> None:
+def check_not_lost(path: Path) -> None:
     """Raises `StoreError` where files beside `path` tell that it must have had a store."""
-    size, log = _size(path), _size(log_of(path))
-    if not size and (log or _was_made(path) or (size == 0 and _was_served(path))):
-        raise StoreError(_lost(path, "is empty" if size == 0 else "is missing"))
+    size, log = _size(path), _size(wal_path(path))
+    if not size and (log or _has_marker(path) or (size == 0 and _has_endpoint(path))):
+        raise StoreError(_lost_message(path, "is empty" if size == 0 else "is missing"))
     if size and not log and _is_marked_without_table(path):
-        raise StoreError(_lost(path, "has no table", f"{log_of(path).name} is missing or empty"))
+        raise StoreError(
+            _lost_message(path, "has no table", f"{wal_path(path).name} is missing or empty")
+        )
 
 
-def is_unmade(path: Path) -> bool:
+def is_unfinished(path: Path) -> bool:
     """Whether making a store has ended before there was one; the next start makes it."""
-    size, log = _size(path), _size(log_of(path))
+    size, log = _size(path), _size(wal_path(path))
     return not log and (size == 0 or (bool(size) and _has_no_table(path)))
 
 
-def remember(path: Path, store: str) -> None:
+def write_marker(path: Path, store: str) -> None:
     """Let there be a sign of the store with this id, which may be empty, on the disk for certain.
 
     Where none can be made, all goes on.
     """
-    text = f"{path.name}{_NAMES}{store}.\n".encode()
+    text = f"{path.name}{_SEPARATOR}{store}.\n".encode()
     with suppress(OSError):
-        if not _was_made(path) or plain_file.read(sign_of(path)) != text:
-            with sign_of(path).open("wb", buffering=0) as file:
+        if not _has_marker(path) or plain_file.read(marker_path(path)) != text:
+            with marker_path(path).open("wb", buffering=0) as file:
                 file.write(text)
                 os.fsync(file.fileno())
 
 
-def named(path: Path) -> str:
+def marked_store_id(path: Path) -> str:
     """The id of the store that the sign tells of; empty where there is none."""
     with suppress(OSError, UnicodeError):
-        words = plain_file.read(sign_of(path)).decode().split(_NAMES)
+        words = plain_file.read(marker_path(path)).decode().split(_SEPARATOR)
         return words[1].rstrip(".\n") if len(words) == 2 else ""
     return ""
 
 
-def forget(path: Path) -> None:
+def remove_marker(path: Path) -> None:
     """The store is gone, and a command was refused for that: the next start may make another."""
     if _size(path) is None:
         with suppress(OSError):
-            sign_of(path).unlink(missing_ok=True)
+            marker_path(path).unlink(missing_ok=True)
 
 
-def forget_served(path: Path) -> None:
+def remove_stale_endpoint(path: Path) -> None:
     """Where there is nothing of a store: what says that one was served is of an earlier one."""
-    if _was_served(path) and _size(path) is None and _size(log_of(path)) is None:
+    if _has_endpoint(path) and _size(path) is None and _size(wal_path(path)) is None:
         with suppress(OSError):
             _endpoint(path).unlink(missing_ok=True)
 
 
-def check_new(path: Path) -> None:
-    """As `check`, for a file that SQLite has opened and found no table in."""
-    if _size(path) and (_was_made(path) or _was_served(path)):
-        unread = (f"{log_of(path).name} cannot be read",) if log_size(path) else ()
-        raise StoreError(_lost(path, "has no table", *unread))
+def check_empty_file(path: Path) -> None:
+    """As `check_not_lost`, for a file that SQLite has opened and found no table in."""
+    if _size(path) and (_has_marker(path) or _has_endpoint(path)):
+        unread = (f"{wal_path(path).name} cannot be read",) if wal_size(path) else ()
+        raise StoreError(_lost_message(path, "has no table", *unread))
 
 
-def log_size(path: Path) -> int:
+def wal_size(path: Path) -> int:
     """The bytes of its write-ahead log; 0 where there is none."""
-    return _size(log_of(path)) or 0
+    return _size(wal_path(path)) or 0
 
 
-def log_of(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     """The write-ahead log beside it."""
     return path.with_name(path.name + "-wal")
 
 
-def sign_of(path: Path) -> Path:
+def marker_path(path: Path) -> Path:
     """The file that tells of a store here."""
-    return path.with_name(path.name + SIGN)
+    return path.with_name(path.name + MARKER_SUFFIX)
 
 
-def _was_made(path: Path) -> bool:
-    return sign_of(path).exists()
+def _has_marker(path: Path) -> bool:
+    return marker_path(path).exists()
 
 
-def _was_served(path: Path) -> bool:
+def _has_endpoint(path: Path) -> bool:
     """A server that ended in order has removed its `endpoint.json`.
 
     By another name the file is reached by a link alone, from the folder where its server writes.
@@ -121,7 +123,7 @@ def _endpoint(path: Path) -> Path:
 
 
 def _is_marked_without_table(path: Path) -> bool:
-    return _header(path)[_APPLICATION_ID] == MARK.to_bytes(4) and _has_no_table(path)
+    return _header(path)[_APPLICATION_ID] == APPLICATION_ID.to_bytes(4) and _has_no_table(path)
 
 
 def _has_no_table(path: Path) -> bool:
@@ -138,10 +140,10 @@ def _header(path: Path) -> bytes:
         return b""
 
 
-def _lost(path: Path, *found: str) -> str:
+def _lost_message(path: Path, *found: str) -> str:
     there = [
         f"{file.name} ({size:,} bytes)"
-        for file in (path, log_of(path), sign_of(path))
+        for file in (path, wal_path(path), marker_path(path))
         if (size := _size(file)) is not None
     ]
     return (

@@ -20,22 +20,22 @@ from signalbox.server.store import wal_file
 logger: Final = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 1.0
-ENDINGS: Final = ("", "-wal", "-shm")
+SUFFIXES: Final = ("", "-wal", "-shm")
 """Of the names of what SQLite keeps for one store while it is open."""
-LOOKS: Final = 3
+MAX_LOOKS: Final = 3
 """So many in a row find a file too short: one may fall into a checkpoint that empties the log."""
 SHORTER: Final = "is shorter than what was written to it"
-_CUT_OFF: Final = (
+_TRUNCATED: Final = (
     "it was cut off, or written over, while the server had it open. What it lacks is lost. End the "
     "server; start it again to begin with what is left, or replace the store by a backup first, "
     "and remove {name}-wal and {name}-shm with it."
 )
-_MOVED: Final = (
+_REPLACED: Final = (
     "it was removed or replaced while the server had it open. Put it back, or end the server and "
     "start it again: it begins with what is there then, or says what is missing. Queries go on "
     "with what is still open."
 )
-_LET_GO: Final = (
+_LOCK_LOST: Final = (
     "it was removed or replaced while the server held it, so another server may be using the "
     "store. End this server and start it again; queries go on."
 )
@@ -54,7 +54,7 @@ class OpenFiles:
         self._called = called or path or Path()
         self.trouble: str | None = None
         """Why nothing can be written though all files are in their place, in one sentence."""
-        files = [path.with_name(path.name + ending) for ending in ENDINGS] if path else []
+        files = [path.with_name(path.name + ending) for ending in SUFFIXES] if path else []
         self._seen = {file: found for file in files if (found := _stat(file))}
         self._name = path.name if path else ""
         self._beside = beside
@@ -83,8 +83,8 @@ class OpenFiles:
             return None
         file, what = found
         if file == self._lock:
-            return f"The server's lock {file} {what}: {_LET_GO}"
-        why = _CUT_OFF.format(name=self._name) if what == SHORTER else _MOVED
+            return f"The server's lock {file} {what}: {_LOCK_LOST}"
+        why = _TRUNCATED.format(name=self._name) if what == SHORTER else _REPLACED
         return f"The store's file {file} {what}: {why}"
 
     def unreadable(self, error: Exception) -> Unavailable:
@@ -101,7 +101,7 @@ class OpenFiles:
         return found is not None and found[1] == SHORTER
 
     def _found(self) -> tuple[Path, str] | None:
-        for _ in range(LOOKS):
+        for _ in range(MAX_LOOKS):
             if (found := self._look()) is None:
                 return None
         return found
@@ -112,7 +112,7 @@ class OpenFiles:
         The log's length is asked first: a commit writes before it counts, and emptying the log
         counts before it writes. The other two only grow.
         """
-        log = wal_file.length(self._beside) if self._beside else 0
+        log = wal_file.indexed_length(self._beside) if self._beside else 0
         for file, seen in self._seen.items():
             if (found := _stat(file)) is None:
                 return file, "is gone"

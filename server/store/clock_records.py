@@ -20,12 +20,12 @@ from signalbox.server.store import log
 from signalbox.server.store.database import PUT_META
 
 LAST_RUN: Final = "last_run"
-SEEN: Final = "seen"
-TRIAL: Final = "trial"
+OBSERVED: Final = "seen"
+LEAP: Final = "trial"
 HIGHEST: Final = "highest_run"
 DAY_MS: Final = int(DAY * 1000)
 HOUR_MS: Final = DAY_MS // 24
-PARTS: Final = 10
+MIN_AGE_RATIO: Final = 10
 """Sightings stand apart by a tenth of their age at least: some hundred of them cover years."""
 
 
@@ -52,9 +52,9 @@ def is_ahead(connection: apsw.Connection, now: int) -> bool:
     return log.last_time(connection) > now + DAY_MS
 
 
-def trial(connection: apsw.Connection) -> UnconfirmedLeap | None:
+def unconfirmed_leap(connection: apsw.Connection) -> UnconfirmedLeap | None:
     """The one that was not over when it was noted last."""
-    known = _meta(connection, TRIAL)
+    known = _meta(connection, LEAP)
     return msgspec.json.decode(known, type=UnconfirmedLeap) if known else None
 
 
@@ -65,7 +65,7 @@ def highest(connection: apsw.Connection) -> float:
 
 def is_due(connection: apsw.Connection, now: int, under_way: UnconfirmedLeap | None) -> bool:
     """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
-    noted = trial(connection)
+    noted = unconfirmed_leap(connection)
     if (noted is None) is not (under_way is None) or is_ahead(connection, now):
         return True
     if noted and under_way:
@@ -82,38 +82,38 @@ def note(
     earlier than what was known is believed: else a clock that was ahead once would be for good.
     """
     if under_way:
-        _keep(connection, TRIAL, msgspec.json.encode(under_way).decode())
+        _store(connection, LEAP, msgspec.json.encode(under_way).decode())
         beyond = now / 1000 - highest(connection)
         # A return to what was known before; a leap beyond all that was known must be watched first.
         if under_way.time_before < highest(connection) - DAY and 0 < beyond <= MAX_LEAP_ON_RETURN:
-            _keep(connection, HIGHEST, str(now))
+            _store(connection, HIGHEST, str(now))
     elif _is_set(now):
         known = int(_meta(connection, LAST_RUN) or 0)
         most = max(now, known, int(highest(connection) * 1000))
         confirm(connection, now)
-        _keep(connection, HIGHEST, str(most))
+        _store(connection, HIGHEST, str(most))
     else:
-        _forget(connection, TRIAL)
+        _delete(connection, LEAP)
     if is_ahead(connection, now):
-        seen = read(connection)
+        seen = read_observed(connection)
         seen.watched += passed
         seen.revisions.append((log.last_revision(connection), seen.watched))
         seen.revisions = _thinned(seen)
-        _keep(connection, SEEN, msgspec.json.encode(seen).decode())
+        _store(connection, OBSERVED, msgspec.json.encode(seen).decode())
 
 
 def confirm(connection: apsw.Connection, now: int) -> None:
     """Remember that the store is in use `now`, also where that is earlier than was believed."""
-    _keep(connection, LAST_RUN, str(now))
-    _keep(connection, HIGHEST, str(now))
-    _forget(connection, TRIAL)
+    _store(connection, LAST_RUN, str(now))
+    _store(connection, HIGHEST, str(now))
+    _delete(connection, LEAP)
 
 
-def read(connection: apsw.Connection) -> ObservedRevisions:
-    return msgspec.json.decode(_meta(connection, SEEN) or "{}", type=ObservedRevisions)
+def read_observed(connection: apsw.Connection) -> ObservedRevisions:
+    return msgspec.json.decode(_meta(connection, OBSERVED) or "{}", type=ObservedRevisions)
 
 
-def revision_of(seen: ObservedRevisions, age: int) -> int:
+def revision_observed_for(seen: ObservedRevisions, age: int) -> int:
     """The last revision that has been watched for `age` ms, 0 where there is none."""
     old = (revision for revision, since in seen.revisions if seen.watched - since >= age)
     return max(old, default=0)
@@ -122,7 +122,7 @@ def revision_of(seen: ObservedRevisions, age: int) -> int:
 def _thinned(seen: ObservedRevisions) -> list[tuple[int, int]]:
     kept: list[tuple[int, int]] = []
     for revision, since in seen.revisions:
-        if not kept or (since - kept[-1][1]) * PARTS >= seen.watched - since:
+        if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= seen.watched - since:
             kept.append((revision, since))
     return kept
 
@@ -137,9 +137,9 @@ def _meta(connection: apsw.Connection, name: str) -> str | None:
     return found
 
 
-def _forget(connection: apsw.Connection, name: str) -> None:
+def _delete(connection: apsw.Connection, name: str) -> None:
     connection.execute("DELETE FROM meta WHERE name = ?", (name,))
 
 
-def _keep(connection: apsw.Connection, name: str, value: str) -> None:
+def _store(connection: apsw.Connection, name: str, value: str) -> None:
     connection.execute(PUT_META, (name, value))

@@ -10,12 +10,17 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.errors import StoreError
-from signalbox.server.store import ballast, lost_store, plain_file
-from signalbox.server.store.wal_file import cut_off, hidden_commits, lacks_pages
+from signalbox.server.store import ballast, plain_file, store_marker
+from signalbox.server.store.store_marker import marker_path, wal_path
+from signalbox.server.store.wal_file import (
+    hidden_commits,
+    misses_pages,
+    truncate_interrupted_commit,
+)
 
-BESIDE: Final = ("-wal", "-shm", "-journal", lost_store.SIGN, ballast.ENDING)
+BESIDE: Final = ("-wal", "-shm", "-journal", store_marker.MARKER_SUFFIX, ballast.ENDING)
 """Endings of the names of what SQLite and we keep beside a store's file."""
-OURS: Final = {"meta", "transactions", "changes", "state"}
+FIRST_TABLES: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had from the first schema on, before it was marked as ours."""
 
 
@@ -35,7 +40,7 @@ def resolve_link(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def check_kind(path: Path) -> None:
+def check_regular_file(path: Path) -> None:
     """Raises `StoreError` for what is no file, in its place or in that of one beside it."""
     if what := plain_file.what_else(path):
         raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
@@ -45,24 +50,24 @@ def check_kind(path: Path) -> None:
 def check_exists(path: Path) -> None:
     """Raises `StoreError` where there is no store at `path`, or none yet."""
     path = resolve_link(path)
-    check_kind(path)
-    lost_store.check(path)
+    check_regular_file(path)
+    store_marker.check_not_lost(path)
     if not path.exists():
         raise StoreError(f"There is no store in {path.parent}.")
-    if lost_store.is_unmade(path):
+    if store_marker.is_unfinished(path):
         raise StoreError(f"There is no store in {path.parent} yet. Its next start makes one.")
 
 
-def check_owner(path: Path, connection: apsw.Connection) -> None:
+def check_is_store(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where the database is another program's, and leaves it as it is.
 
     A store whose tables are damaged is ours by its mark, and one whose mark is by its tables.
     """
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     mark = connection.pragma("application_id")
-    if mark == lost_store.MARK or names >= OURS or not (names or mark):
+    if mark == store_marker.APPLICATION_ID or names >= FIRST_TABLES or not (names or mark):
         return
-    if lost_store.log_size(path):  # which closing would bring to the file
+    if store_marker.wal_size(path):  # which closing would bring to the file
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     raise StoreError(
         f"{path} is another program's database and no Signalbox store: nothing was changed; move "
@@ -70,44 +75,44 @@ def check_owner(path: Path, connection: apsw.Connection) -> None:
     )
 
 
-def check_log(path: Path, connection: apsw.Connection) -> None:
+def check_wal(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where a start would lose commits for good, and leaves all as it is.
 
     Else nothing is left in the log of a commit that was interrupted.
     """
-    check_same(path, connection)
-    if lacks_pages(connection):
-        raise _not_of_it(path, connection, f"of what it counts, {path.name} lacks a part")
-    if hidden := lost_commits(connection):
+    check_wal_belongs_to(path, connection)
+    if misses_pages(connection):
+        raise _foreign_wal(path, connection, f"of what it counts, {path.name} lacks a part")
+    if hidden := count_lost_commits(connection):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         raise StoreError(
-            f"{lost_store.log_of(path)} is damaged: the last {hidden} commits to the store stand "
+            f"{wal_path(path)} is damaged: the last {hidden} commits to the store stand "
             "behind the damage and would be lost. Nothing was changed. Replace the store by a "
             f"backup, and remove {path.name}-wal and {path.name}-shm; "
             "`signalbox backup FILE` copies it as it was before them."
         )
-    cut_off(connection)
+    truncate_interrupted_commit(connection)
 
 
-def check_same(path: Path, connection: apsw.Connection) -> None:
+def check_wal_belongs_to(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where the log makes another store of the file than its sign tells of."""
-    if lost_store.log_size(path) and (known := lost_store.named(path)):
+    if store_marker.wal_size(path) and (known := store_marker.marked_store_id(path)):
         store = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
         if store != known:
-            why = f"it is of the store {store}, and {lost_store.sign_of(path).name} names {known}"
-            raise _not_of_it(path, connection, why)
+            why = f"it is of the store {store}, and {marker_path(path).name} names {known}"
+            raise _foreign_wal(path, connection, why)
 
 
-def _not_of_it(path: Path, connection: apsw.Connection, why: str) -> StoreError:
+def _foreign_wal(path: Path, connection: apsw.Connection, why: str) -> StoreError:
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return StoreError(
-        f"{lost_store.log_of(path)} does not belong to {path.name}: {why}. Nothing was changed. To "
+        f"{wal_path(path)} does not belong to {path.name}: {why}. Nothing was changed. To "
         f"begin from {path.name} alone, as with a backup in its place, move {path.name}-wal and "
         f"{path.name}-shm away."
     )
 
 
-def lost_commits(connection: apsw.Connection) -> int:
+def count_lost_commits(connection: apsw.Connection) -> int:
     """Commits behind damage in the write-ahead log; a replica reads them from its log again."""
     is_replica = connection.execute("SELECT 1 FROM meta WHERE name = 'engine'").get
     return 0 if is_replica else hidden_commits(connection)
@@ -120,7 +125,7 @@ def check_not_open_elsewhere(path: Path) -> None:
     Linux tells of it, and only of processes of this user (proc(5)).
     """
     linked = set()
-    for file in (path, lost_store.log_of(path)):
+    for file in (path, wal_path(path)):
         with suppress(OSError):  # there may be no log
             found = file.stat()
             linked |= {(found.st_dev, found.st_ino)} if found.st_nlink > 1 else set()
