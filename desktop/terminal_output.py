@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 import click
 
 from signalbox.desktop.json_text import encode_json
-from signalbox.ui import hidden
+from signalbox.ui import invisible_characters
 
 DELETED: Final = "(deleted)"
 """What is printed for a value that is not there any more."""
@@ -99,4 +99,6 @@ def colour(text: str, name: str) -> str:
 
 
 def _escape_hidden(char: str) -> str:
-    return char.encode("unicode_escape").decode() if ord(char) in hidden.CODES else char
+    return (
+        char.encode("unicode_escape").decode() if ord(char) in invisible_characters.CODES else char
+    )

@@ -22,13 +22,13 @@ from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
 from signalbox.server.engines.base import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
-from signalbox.server.formats.text import MAX_LINE
+from signalbox.server.formats.text_lines import MAX_LINE
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.commands.single import MAX_BODY
+from signalbox.server.http.commands.command_route import MAX_BODY
 from signalbox.server.http.routes import application
 from signalbox.server.http.wire.guard import Guard
-from signalbox.server.http.wire.proof import directory_of
-from signalbox.server.http.wire.wsgi import Server
+from signalbox.server.http.wire.http_server import Server
+from signalbox.server.http.wire.server_proof import directory_of
 from signalbox.server.model import values
 from signalbox.server.model.commands import MAX_BATCH
 from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES

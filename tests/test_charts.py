@@ -31,7 +31,7 @@ from signalbox.server.read.sparklines import (
 from signalbox.server.read.state_query import Item
 from signalbox.server.store.database import Database
 from signalbox.ui import charts as drawn
-from signalbox.ui import words
+from signalbox.ui import formatting
 from support.page_window import OpenWindow, Window
 
 NOW: Final = 1_780_000_000_000
@@ -211,7 +211,7 @@ def test_numbers_beyond_every_float_are_left_out(log: Log) -> None:
     ],
 )
 def test_what_is_read_off_a_chart_has_about_four_figures(number: float, text: str) -> None:
-    assert words.figure(number) == text
+    assert formatting.figure(number) == text
 
 
 def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(log: Log) -> None:

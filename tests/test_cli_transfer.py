@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from signalbox.server.http.wire import wsgi
+from signalbox.server.http.wire import http_server
 from support.command_line import Shell
 from support.desktop_window import until
 from support.harness import Server
@@ -229,7 +229,7 @@ def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path)
 def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wsgi, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", 0.4)
     os.mkfifo(pipe := tmp_path / "pipe")
 
     def is_given_up() -> bool:
@@ -243,7 +243,7 @@ def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
             file.write(b"t.b = 2\n")
 
     server = Server(
-        tmp_path / "store", limits={"signalbox.server.http.wire.wsgi.BODY_SECONDS": 0.4}
+        tmp_path / "store", limits={"signalbox.server.http.wire.http_server.BODY_SECONDS": 0.4}
     )
     port, writing = server.port, threading.Thread(target=write)
     writing.start()

@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from signalbox.server.http.wire import connection, wsgi
+from signalbox.server.http.wire import connection, http_server
 
 SHORT = 0.4
 GRACE = 3.0
@@ -37,9 +37,9 @@ Connect = Callable[[], Any]
 
 
 @contextmanager
-def served(application: Any) -> Iterator[tuple[wsgi.Server, Connect]]:
+def served(application: Any) -> Iterator[tuple[http_server.Server, Connect]]:
     """A server, and a way to connect to it; all is closed at the end."""
-    server = wsgi.Server(0, application, 100)
+    server = http_server.Server(0, application, 100)
     server.start()
     with ExitStack() as opened:
 
@@ -55,7 +55,7 @@ def served(application: Any) -> Iterator[tuple[wsgi.Server, Connect]]:
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     for name in ("IDLE_SECONDS", "HEAD_SECONDS", "BODY_SECONDS"):
-        monkeypatch.setattr(wsgi, name, SHORT)
+        monkeypatch.setattr(http_server, name, SHORT)
     with served(echo_length) as (_, connecting):
         yield connecting
 

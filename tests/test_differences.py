@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalbox.ui.differences import CHANGED, CONTEXT, PATHS, Delta, Piece, delta
+from signalbox.ui.value_diff import (
+    CHANGED,
+    CONTEXT,
+    PATHS,
+    Delta,
+    Piece,
+    delta,
+)
 
 MINUS = "\N{MINUS SIGN}"
 JSON = st.recursive(

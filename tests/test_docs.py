@@ -13,7 +13,7 @@ from signalbox.server import app, settings
 from signalbox.server.http.api import exports, queries
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.parameters import EXPORT_FORMATS, ROUTES
-from signalbox.server.http.window import shell
+from signalbox.server.http.window import window_routes
 from signalbox.server.http.wire.responses import STATUSES
 from signalbox.server.model import errors
 from signalbox.server.model.app_settings import SETTINGS
@@ -38,7 +38,7 @@ def routes() -> set[str]:
     nothing = cast("Any", None)
     queries.mount(mounted, nothing, nothing)
     exports.mount(mounted, nothing)
-    shell.Shell(*[nothing] * 8).mount(mounted)
+    window_routes.Shell(*[nothing] * 8).mount(mounted)
     return {
         re.sub(r"<[^>]+>|\{[^}]+\}", "{}", path)
         for path in [*(route.rule for route in mounted.routes), *describe()["paths"]]

@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from signalbox.server import formats
-from signalbox.server.formats import File, csv_rows, env
-from signalbox.server.formats.text import MAX_LINE, Row, lines
+from signalbox.server.formats import File, csv_rows, env_file
+from signalbox.server.formats.text_lines import MAX_LINE, Row, lines
 from signalbox.server.model.commands import Set, read_line
 from signalbox.server.model.errors import SignalboxError
 
@@ -413,7 +413,7 @@ def raw_of(value: Any) -> str:
 @given(value=VALUE, cuts=st.integers(1, 50))
 @example("it's\r\n'two'\n", 3)
 def test_a_value_in_an_env_file_comes_back(value: Any, cuts: int) -> None:
-    text = f"A={env.written(raw_of(value))}\nB=1\n"
+    text = f"A={env_file.written(raw_of(value))}\nB=1\n"
     found, refused, trouble = read(text, "env", cuts)
     assert (refused, trouble, found.pop("B")) == ([], None, 1)
     assert raw_of(found["A"]) == raw_of(value)
@@ -422,7 +422,7 @@ def test_a_value_in_an_env_file_comes_back(value: Any, cuts: int) -> None:
 @settings(deadline=None, max_examples=100)
 @given(text=st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=4))
 def test_a_shell_reads_what_is_written_for_it(text: list[str]) -> None:
-    script = "".join(f"A={env.written(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text)
+    script = "".join(f"A={env_file.written(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text)
     told = subprocess.run(
         ["sh"], input=script.encode(), capture_output=True, check=True, env={**os.environ}
     ).stdout

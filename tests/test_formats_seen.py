@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from signalbox.server import formats
-from signalbox.server.formats.text import opened
+from signalbox.server.formats.text_lines import opened
 from test_formats import read, rows_of
 
 

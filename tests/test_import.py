@@ -12,9 +12,9 @@ import pytest
 
 from conftest import StartServer
 from signalbox.server.formats import File
-from signalbox.server.formats.text import Row
+from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.imports import trouble
-from signalbox.server.http.commands.line_reader import RowReader
+from signalbox.server.http.commands.row_reader import RowReader
 from support.brokers import Options
 from support.harness import SECONDS, Server
 from support.raw_http import NDJSON, Client, head, lines, plain_socket, read_answer, serving

@@ -30,7 +30,7 @@ from signalbox.server.model.keys import (
     compile_pattern,
     is_key,
 )
-from signalbox.ui import hidden
+from signalbox.ui import invisible_characters
 from support.command_line import Shell
 from support.harness import Server
 from support.raw_http import Client, lines, serving, values
@@ -181,7 +181,9 @@ def test_of_what_shows_as_nothing_a_key_takes_letters_marks_symbols_and_joiners(
 
 
 def test_what_shows_as_nothing_is_marked_wherever_it_is_repeated() -> None:
-    assert {*map(ord, BLANK)} - {0x2800} <= hidden.CODES  # Braille has its blank, in pictures too
+    assert {*map(ord, BLANK)} - {
+        0x2800
+    } <= invisible_characters.CODES  # Braille has its blank, in pictures too
     assert quoted(BLANK).isascii()
 
 

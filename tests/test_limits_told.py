@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from signalbox.server.formats import File, ndjson
-from signalbox.server.formats.text import MAX_LINE, Row
+from signalbox.server.formats.text_lines import MAX_LINE, Row
 from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.commands.import_batches import Batch, Room
 from signalbox.server.http.commands.imports import command_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from signalbox.ui import hidden
+from signalbox.ui import invisible_characters
 from support.harness import Server
 from support.page_window import OpenWindow, Window, fill
 
@@ -169,8 +169,8 @@ def test_the_list_of_what_is_hidden_has_all_that_unicode_calls_so() -> None:
         for code in range(0x110000)
         if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")
     }
-    assert wanted - hidden.CODES == {0x200C, 0x200D}
-    assert not {0xFE0F, 0xE0100, 0x20, 0xA0} & hidden.CODES
+    assert wanted - invisible_characters.CODES == {0x200C, 0x200D}
+    assert not {0xFE0F, 0xE0100, 0x20, 0xA0} & invisible_characters.CODES
 
 
 def test_what_is_not_seen_is_marked_in_row_editor_history_and_comparison(window: Window) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from markupsafe import Markup
 
-from signalbox.ui import words
+from signalbox.ui import formatting
 
 WIDE: Final = 92
 """px of a trend, as the list's column; the last value of steps is held for `TAIL` of them."""
@@ -173,7 +173,7 @@ def drawing(chart: Chart) -> Drawing:
         *(each for column in chart.columns for each in (column.low, column.high)),
     ]
     known = [height for height in heights if height is not None]
-    states = [words.state(raw) for raw in chart.states or ()]
+    states = [formatting.state(raw) for raw in chart.states or ()]
     low, high = min(known, default=0.0), max(known, default=0.0)
     if chart.states is not None:
         low, high = 0.0, float(len(states) - 1)
@@ -188,7 +188,7 @@ def drawing(chart: Chart) -> Drawing:
 
 
 def _extent(low: float, high: float) -> str:
-    one, other = words.figure(low), words.figure(high)
+    one, other = formatting.figure(low), formatting.figure(high)
     return one if one == other else f"{one} \N{EN DASH} {other}"
 
 
@@ -229,12 +229,12 @@ def _read(column: Column, states: Sequence[str]) -> str:
     if column.changes > 1 and not states and column.low is not None and column.high is not None:
         return _extent(column.low, column.high)
     if column.raw is not None and not states:
-        return words.shown(column.raw).text
+        return formatting.shown(column.raw).text
     return "deleted" if column.last is None else _named(column.last, states)
 
 
 def _named(height: float, states: Sequence[str]) -> str:
-    return states[int(height)] if states else words.figure(height)
+    return states[int(height)] if states else formatting.figure(height)
 
 
 def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from signalbox.ui import hidden, timeline, words
+from signalbox.ui import formatting, invisible_characters, time_slider
 from signalbox.ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
-from signalbox.ui.differences import Delta
+from signalbox.ui.value_diff import Delta
 
 SPANS = {
     "15m": "the last 15 minutes",
@@ -116,7 +116,7 @@ def shell(
     return _render(
         "shell.html",
         store=store,
-        hidden=hidden.script_class(),
+        hidden=invisible_characters.script_class(),
         version=version,
         theme=theme,
         shell_line=shell_line,
@@ -162,13 +162,13 @@ def rows(
 
 def ticks(counts: Sequence[int], *, start: int, end: int) -> str:
     """Below the time slider, from `start` to `end` in ms: transactions in each equal stretch."""
-    return _render("ticks.html", counts=counts, bars=timeline.bars(counts), start=start, end=end)
+    return _render("ticks.html", counts=counts, bars=time_slider.bars(counts), start=start, end=end)
 
 
 def moment(at: int, now: int, revision: int) -> str:
     """What the frame says about the past moment that it shows."""
-    when = timeline.moment(at, now) if at else "Before the first change"
-    return f"{when} · revision {words.number(revision)}"
+    when = time_slider.moment(at, now) if at else "Before the first change"
+    return f"{when} · revision {formatting.number(revision)}"
 
 
 def lost(prefixes: Sequence[str]) -> str:
@@ -335,7 +335,7 @@ def _moment(moment: Moment, now: int) -> str:
         return "now"
     if not moment.revision:
         return "the beginning"
-    return f"revision {words.number(moment.revision)} ({words.since(moment.at, now)})"
+    return f"revision {formatting.number(moment.revision)} ({formatting.since(moment.at, now)})"
 
 
 def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None) -> str:
@@ -348,7 +348,7 @@ def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None
 
 
 def _render(template: str, **data: Any) -> str:
-    return words.one_piece(_templates().get_template(template).render(data))
+    return formatting.one_piece(_templates().get_template(template).render(data))
 
 
 @cache
@@ -361,5 +361,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(words.filters())
+    environment.filters.update(formatting.filters())
     return environment

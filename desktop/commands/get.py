@@ -15,7 +15,7 @@ from signalbox.desktop.terminal_output import (
     print_json,
     print_line,
 )
-from signalbox.ui import hidden
+from signalbox.ui import invisible_characters
 
 
 @click.command("get", cls=LiteralCommand)
@@ -35,5 +35,9 @@ def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
         return 0
     value = item["value"]
     is_text = isinstance(value, str)
-    print_line(escape_for_terminal(value, allowed=hidden.TYPED) if is_text else format_value(value))
+    print_line(
+        escape_for_terminal(value, allowed=invisible_characters.TYPED)
+        if is_text
+        else format_value(value)
+    )
     return 0

@@ -110,7 +110,7 @@ class _Upload:
 
 def _interruption(error: client.NotRunning, box: client.Box, identity: str, upload: _Upload) -> str:
     """Why an import broke off, and how many keys it had changed by then."""
-    from signalbox.server.http.wire.wsgi import BODY_SECONDS  # noqa: PLC0415 - for this alone
+    from signalbox.server.http.wire.http_server import BODY_SECONDS  # noqa: PLC0415 - for this alone
 
     changes, number = 0, 1
     while (attempt := find_attempt(box, f"{identity}-{number}")) is not None:

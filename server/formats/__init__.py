@@ -4,8 +4,19 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from signalbox.server.formats import csv_rows, env, json_object, ndjson, pairs
-from signalbox.server.formats.text import EXPECTED, Row, first_line, opened
+from signalbox.server.formats import (
+    csv_rows,
+    env_file,
+    json_object,
+    key_value_lines,
+    ndjson,
+)
+from signalbox.server.formats.text_lines import (
+    EXPECTED,
+    Row,
+    first_line,
+    opened,
+)
 from signalbox.server.model.errors import Malformed, SignalboxError
 
 Read = Callable[[Iterator[bytes]], Iterator[list[Row]]]
@@ -14,8 +25,8 @@ READERS: Final[dict[str, Read]] = {
     "ndjson": ndjson.read,
     "json": json_object.read,
     "csv": csv_rows.read,
-    "env": env.read,
-    "lines": pairs.read,
+    "env": env_file.read,
+    "lines": key_value_lines.read,
 }
 MEDIA_TYPES: Final[dict[str, str | None]] = {
     "application/x-ndjson": "ndjson",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from signalbox.server.formats.text import (
+from signalbox.server.formats.text_lines import (
     EXPECTED,
     MAX_LINE,
     Line,

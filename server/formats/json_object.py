@@ -4,7 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from signalbox.server.formats.text import EXPECTED, MAX_LINE, Row, too_long, with_line_feeds
+from signalbox.server.formats.text_lines import (
+    EXPECTED,
+    MAX_LINE,
+    Row,
+    too_long,
+    with_line_feeds,
+)
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, setting
 from signalbox.server.model.errors import (

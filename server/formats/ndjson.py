@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-from signalbox.server.formats.text import MAX_LINE, Row, too_long, with_line_feeds
+from signalbox.server.formats.text_lines import (
+    MAX_LINE,
+    Row,
+    too_long,
+    with_line_feeds,
+)
 from signalbox.server.model import values
 from signalbox.server.model.commands import TYPES
 from signalbox.server.model.errors import SignalboxError

@@ -11,13 +11,13 @@ from signalbox.server.feed import Feed
 from signalbox.server.http.api import exports, queries
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.commands.compaction import compaction
+from signalbox.server.http.commands.command_route import Commands
+from signalbox.server.http.commands.compaction_route import compaction
 from signalbox.server.http.commands.history_import import Recording
 from signalbox.server.http.commands.import_preview import Kept, Previews
 from signalbox.server.http.commands.imports import imports
-from signalbox.server.http.commands.single import Commands
-from signalbox.server.http.window.shell import Shell
-from signalbox.server.http.window.window_names import WindowNames
+from signalbox.server.http.window.window_ids import WindowNames
+from signalbox.server.http.window.window_routes import Shell
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import (
     HEADERS,

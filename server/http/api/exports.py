@@ -12,7 +12,7 @@ import bottle
 import msgspec
 
 from signalbox.server.formats.csv_rows import guarded
-from signalbox.server.formats.env import written
+from signalbox.server.formats.env_file import written
 from signalbox.server.http.api import history_export
 from signalbox.server.http.api.queries import (
     given_to,

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from signalbox.server.http.api import schemas
-from signalbox.server.http.api.sse import change_of
+from signalbox.server.http.api.stream_events import change_of
 from signalbox.server.model.events import COMPACTED, Transaction
 from signalbox.server.model.keys import Pattern
 from signalbox.server.model.times import iso

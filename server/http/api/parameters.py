@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from signalbox.server.formats import READERS
-from signalbox.server.formats.text import ENCODINGS
+from signalbox.server.formats.text_lines import ENCODINGS
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
 from signalbox.server.model.values import TYPES

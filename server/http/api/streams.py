@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from signalbox.server.feed import Feed
-from signalbox.server.http.api import sse
+from signalbox.server.http.api import stream_events
 from signalbox.server.http.api.parameters import parameters
 from signalbox.server.http.wire.connection import on_end_of_file, send_all, send_now
 from signalbox.server.http.wire.responses import (
@@ -160,9 +160,9 @@ class Streams:
             )
         if store not in ("", self._store) or int(revision) > self._readmodel.revision:
             oldest = max(self._whole_since(pattern), min(1, self._readmodel.revision))
-            return None, sse.reset("other_store", oldest)
+            return None, stream_events.reset("other_store", oldest)
         if int(revision) < (oldest := self._whole_since(pattern)):
-            return None, sse.reset("compacted", oldest)
+            return None, stream_events.reset("compacted", oldest)
         return int(revision), b""
 
     def _whole_since(self, pattern: Pattern) -> int:
@@ -172,7 +172,7 @@ class Streams:
 
     def _serve(self, stream: Stream) -> None:
         self._catch_up(stream)
-        greeting = sse.caught_up(self._store, stream.position or 0)
+        greeting = stream_events.caught_up(self._store, stream.position or 0)
         while not stream.gone:
             # Nothing waits between the last look at the log and this, so nothing is missed.
             self._live.add(stream)
@@ -202,10 +202,12 @@ class Streams:
             transactions = self._readmodel.log.transactions(stream.position, LOG_TRANSACTIONS)
             if stream.position < (oldest := self._whole_since(stream.pattern)):
                 # Asked after reading: what was read before that was still whole.
-                send_all(stream.sock, sse.reset("compacted", oldest))
+                send_all(stream.sock, stream_events.reset("compacted", oldest))
                 stream.position = self._send_snapshot(stream)
                 continue
-            data = b"".join(sse.change(one, stream.pattern, self._store) for one in transactions)
+            data = b"".join(
+                stream_events.change(one, stream.pattern, self._store) for one in transactions
+            )
             if data:
                 send_all(stream.sock, data)
             stream.position = transactions[-1].revision
@@ -214,12 +216,12 @@ class Streams:
         revision, pages = self._readmodel.current.pages(stream.pattern.text)
         is_empty = True
         for items in pages:
-            send_all(stream.sock, sse.snapshot(revision, items))
+            send_all(stream.sock, stream_events.snapshot(revision, items))
             is_empty = False
             if stream.gone:
                 break
         if is_empty:
-            send_all(stream.sock, sse.snapshot(revision, []))
+            send_all(stream.sock, stream_events.snapshot(revision, []))
         return revision
 
     def _take(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
@@ -260,7 +262,7 @@ class Streams:
         parts: list[bytes] = []
         for batch in batches:
             parts += [
-                sse.change(one, stream.pattern, self._store)
+                stream_events.change(one, stream.pattern, self._store)
                 for one in batch.transactions
                 if one.revision > (stream.position or 0)
             ]
@@ -272,11 +274,13 @@ class Streams:
         while True:
             gevent.sleep(HEARTBEAT_SECONDS)
             for stream in list(self._live):
-                if not stream.push(sse.heartbeat(self._store, stream.position or 0)):
+                if not stream.push(stream_events.heartbeat(self._store, stream.position or 0)):
                     self._live.discard(stream)
 
 
 def _acks(batch: Batch, after: int) -> bytes:
     """The acknowledgements in `batch` whose number is above `after`."""
     first = batch.acked - len(batch.outcomes)
-    return b"".join(sse.ack(one.event()) for one in batch.outcomes[max(after - first, 0) :])
+    return b"".join(
+        stream_events.ack(one.event()) for one in batch.outcomes[max(after - first, 0) :]
+    )

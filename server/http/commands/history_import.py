@@ -8,8 +8,8 @@ from typing import Final
 import apsw
 
 from signalbox.server.engines.base import AppendIndeterminate
-from signalbox.server.formats.text import Row
-from signalbox.server.http.commands.continuation import (
+from signalbox.server.formats.text_lines import Row
+from signalbox.server.http.commands.history_comparison import (
     COMPARED,
     Comparison,
     not_atomic,
@@ -18,7 +18,7 @@ from signalbox.server.http.commands.continuation import (
 )
 from signalbox.server.http.commands.history_line import record_of
 from signalbox.server.http.commands.import_batches import located, nothing_yet
-from signalbox.server.http.commands.line_reader import RowReader
+from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.read.read_model import ReadModel

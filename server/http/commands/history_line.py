@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from signalbox.server.formats.ndjson import MAX_RECORD, RECORD
-from signalbox.server.formats.text import Row, too_long
+from signalbox.server.formats.text_lines import Row, too_long
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.commands import check_actor, check_id

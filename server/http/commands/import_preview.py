@@ -15,8 +15,8 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from signalbox.server.formats import File
-from signalbox.server.formats.text import Row
-from signalbox.server.http.commands.continuation import (
+from signalbox.server.formats.text_lines import Row
+from signalbox.server.http.commands.history_comparison import (
     Comparison,
     not_atomic,
     twice,
@@ -29,7 +29,7 @@ from signalbox.server.http.commands.import_batches import (
     room,
     too_much,
 )
-from signalbox.server.http.commands.import_repeats import Repeats
+from signalbox.server.http.commands.import_idempotency import Repeats
 from signalbox.server.http.commands.imports import (
     IDLE_SECONDS,
     PROGRESS_SECONDS,
@@ -37,7 +37,7 @@ from signalbox.server.http.commands.imports import (
     command_of,
     trouble,
 )
-from signalbox.server.http.commands.line_reader import BLOCK, RowReader
+from signalbox.server.http.commands.row_reader import BLOCK, RowReader
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet
 from signalbox.server.model.decide import (

@@ -11,8 +11,14 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from signalbox.server.formats import MEDIA_TYPES, File
-from signalbox.server.formats.text import ENCODINGS, MAX_LINE, Row, too_long
+from signalbox.server.formats.text_lines import (
+    ENCODINGS,
+    MAX_LINE,
+    Row,
+    too_long,
+)
 from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.commands.command_route import DEFAULT_ACTORS, check_media_type
 from signalbox.server.http.commands.history_line import is_record
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
@@ -25,9 +31,8 @@ from signalbox.server.http.commands.import_batches import (
     room,
     too_much,
 )
-from signalbox.server.http.commands.import_repeats import Rows, rows_in
-from signalbox.server.http.commands.line_reader import RowReader
-from signalbox.server.http.commands.single import DEFAULT_ACTORS, check_media_type
+from signalbox.server.http.commands.import_idempotency import Rows, rows_in
+from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
 from signalbox.server.model.commands import (
     Attempt,

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import apsw
 
-from signalbox.server.http.window.background import Aside, in_turns
+from signalbox.server.http.window.background_job import Aside, in_turns
 from signalbox.server.http.window.window_query import Ask, Look, View
 from signalbox.server.read.charts import (
     Chart,
@@ -17,7 +17,7 @@ from signalbox.server.read.charts import (
 from signalbox.server.read.history import Version
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
-from signalbox.ui.differences import delta
+from signalbox.ui.value_diff import delta
 
 
 class Inspector:

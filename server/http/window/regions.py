@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from signalbox.server.feed import Feed
-from signalbox.server.http.window.comparison import Comparison
+from signalbox.server.http.window.diff_region import Comparison
 from signalbox.server.http.window.inspector import Inspector
-from signalbox.server.http.window.timeline import Timeline
+from signalbox.server.http.window.time_slider import Timeline
 from signalbox.server.http.window.window_query import (
     MOST_ATTEMPTS,
     Ask,

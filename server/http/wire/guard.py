@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from signalbox.server.http.wire.proof import mac, proof
+from signalbox.server.http.wire.server_proof import mac, proof
 from signalbox.server.model.errors import (
     Forbidden,
     Invalid,

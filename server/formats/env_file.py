@@ -9,7 +9,15 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.text import Line, Row, Taken, as_printed, lines, made, unambiguous
+from signalbox.server.formats.text_lines import (
+    Line,
+    Row,
+    Taken,
+    as_printed,
+    lines,
+    made,
+    unambiguous,
+)
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted

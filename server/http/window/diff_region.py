@@ -4,12 +4,12 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from signalbox.server.http.window.background import Aside, in_turns
+from signalbox.server.http.window.background_job import Aside, in_turns
 from signalbox.server.http.window.window_query import Ask, Look, View
 from signalbox.server.read.history import Diff
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
-from signalbox.ui.differences import delta
+from signalbox.ui.value_diff import delta
 
 REST: Final = 3
 """Comparing rests this many times as long as it has taken before it is done again."""

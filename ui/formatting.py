@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from markupsafe import Markup
 
-from signalbox.ui import hidden
+from signalbox.ui import invisible_characters
 
 LONGEST: Final = 240
 """Characters of a value that a row shows; the editor has the rest."""
@@ -32,7 +32,7 @@ _STATUS: Final = 80
 # for all that is not seen.
 _CONTROLS: Final = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")]
 _LINES: Final = (0x0A, 0x0D, 0x85, 0x2028, 0x2029)
-_SIGNS: Final = dict.fromkeys(hidden.CODES - {ord("\t")}, "\ufffd") | dict.fromkeys(
+_SIGNS: Final = dict.fromkeys(invisible_characters.CODES - {ord("\t")}, "\ufffd") | dict.fromkeys(
     _LINES, "\u21b5"
 )
 _BREAKS: Final = {code: _SIGNS[code] for code in (*_CONTROLS, *_LINES) if code != ord("\n")}

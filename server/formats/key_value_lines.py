@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.text import Row, as_printed, lines, made
+from signalbox.server.formats.text_lines import (
+    Row,
+    as_printed,
+    lines,
+    made,
+)
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted

@@ -8,7 +8,7 @@ import gevent
 from gevent.event import Event
 
 from signalbox.server.formats import File
-from signalbox.server.formats.text import Row
+from signalbox.server.formats.text_lines import Row
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import wait_until_idle

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from signalbox.server.formats.text import Row
+from signalbox.server.formats.text_lines import Row
 from signalbox.server.model.errors import IdReused, error_from_fields
 
 Find = Callable[[str], tuple[bytes, dict[str, Any]] | None]

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from signalbox.ui import words
+from signalbox.ui import formatting
 
 LONGEST: Final = 16_000
 """Characters of JSON up to which it is compared by path."""
@@ -72,7 +72,7 @@ def delta(before: str | None, after: str | None) -> Delta:
     """What made `after` of `before`; of another kind, or nothing to say, "other" and no pieces."""
     if before is None or after is None or before == after:
         return Delta("other")
-    kinds = words.kind(before), words.kind(after)
+    kinds = formatting.kind(before), formatting.kind(after)
     if kinds == ("number", "number"):
         return Delta("number", [step(before, after)])
     if kinds == ("text", "text"):
@@ -235,9 +235,9 @@ def _line(path: str, **what: Any) -> list[Piece]:
     if isinstance(gone, Number) and isinstance(came, Number):
         return [*pieces, Piece("same", str(came)), step(gone, came)]
     if gone is not _line:
-        pieces.append(Piece("del", words.cut(_written(gone), 60)))
+        pieces.append(Piece("del", formatting.cut(_written(gone), 60)))
     if came is not _line:
-        pieces.append(Piece("ins", words.cut(_written(came), 60)))
+        pieces.append(Piece("ins", formatting.cut(_written(came), 60)))
     return pieces
 
 

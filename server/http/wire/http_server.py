@@ -13,7 +13,7 @@ from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from signalbox.server.http.wire.connection import send_all
-from signalbox.server.http.wire.headers import Headers, tokens, variable
+from signalbox.server.http.wire.request_headers import Headers, tokens, variable
 from signalbox.server.http.wire.responses import raw_head, status_of
 from signalbox.server.model.errors import (
     Busy,
