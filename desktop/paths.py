@@ -19,7 +19,7 @@ def make_data_dir(given: str | None = None) -> Path:
 
 def chosen_data_dir(given: str | None = None) -> Path:
     """As `make_data_dir`, but it is not made. Raises `NotRunning` where the variable is empty."""
-    return client.at_home(given) if given else client.default_data_dir()
+    return client.expand_data_dir(given) if given else client.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:

@@ -36,7 +36,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Find the server or start one. Raises `NotRunning` with its last words."""
-        end = monotonic() + client.PATIENCE
+        end = monotonic() + client.SERVER_TIMEOUT
         while True:
             endpoint = client.find(self.data_dir) or self._launch()
             try:

@@ -97,7 +97,7 @@ def test_the_number_of_a_later_process_is_not_told(shell: Shell) -> None:
 
 
 def test_a_server_that_hangs_is_named(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.5)
+    monkeypatch.setattr(client, "SERVER_TIMEOUT", 0.5)
     with serving(shell.data_dir) as server:
         freeze(server.pid)
         try:

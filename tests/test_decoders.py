@@ -91,7 +91,7 @@ def test_a_log_of_others_is_no_traceback() -> None:
 @pytest.mark.parametrize("text", [DEEP, "{" * 50_000, "no json", ""])
 def test_an_answer_of_somebody_else_is_said(text: str) -> None:
     with pytest.raises(signalbox.NotRunning, match="no Signalbox"):
-        signalbox.client.decoded(text)
+        signalbox.client.decode_json(text)
 
 
 def test_an_endpoint_of_somebody_else_is_no_server(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ ACTS: Final[dict[str, Callable[[signalbox.Box], Any]]] = {
 def test_a_client_sends_a_stranger_nothing(
     steady: Server, act: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signalbox.client, "PATIENCE", 0.0)
+    monkeypatch.setattr(signalbox.client, "SERVER_TIMEOUT", 0.0)
     token = {"read": steady.read_token, "write": steady.write_token}[role]
     with neighbour() as stranger, signalbox.Box(stranger.url, token) as box:
         with pytest.raises(signalbox.Stranger, match="Something else listens on") as got:
@@ -80,7 +80,7 @@ def test_a_client_sends_a_stranger_nothing(
 def test_a_connection_that_is_made_anew_is_proved_anew(
     box: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signalbox.client, "PATIENCE", 0.2)
+    monkeypatch.setattr(signalbox.client, "SERVER_TIMEOUT", 0.2)
     with signalbox.connect(url=box.url, token=box.write_token) as client:
         assert client["lamp.level"] == 70
         box.kill()
@@ -191,7 +191,7 @@ def test_who_never_comes_to_an_end_is_not_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As the port of a crashed server is found: where it may hang for good, it is soon given up."""
-    monkeypatch.setattr(signalbox.client, "GLANCE", 0.3)
+    monkeypatch.setattr(signalbox.client, "PROBE_TIMEOUT", 0.3)
     found = tmp_path.stat()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -27,7 +27,7 @@ def export(
         raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
     parameters = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
     with connect(data_dir) as box:
-        answer = box.request("GET", client.address("export", parameters))
+        answer = box.request("GET", client.query_path("export", parameters))
         if compacted := answer.headers.get("Signalbox-Compacted"):
             warn_compacted([unquote(prefix) for prefix in compacted.split(", ")])
         for block in answer_blocks(answer):

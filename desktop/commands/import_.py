@@ -73,7 +73,7 @@ def import_(
         headers = {"Content-Type": MEDIA_TYPES[kind] if kind else UNKNOWN_TYPE}
         try:
             answer = box.request("POST", path, upload, headers)
-            lines = [client.decoded(line) for line in read_whole_answer(answer)]
+            lines = [client.decode_json(line) for line in read_whole_answer(answer)]
         except client.NotRunning as error:
             reason = _interruption(error, box, identity, upload)
             raise client.NotRunning(reason) from error

@@ -182,7 +182,7 @@ class _Sender:
         path = f"/commands/import?{urlencode(fields)}"
         lines = (encode_json(command).encode() + b"\n" for command in transaction.commands)
         answer = self._box.request("POST", path, lines, NDJSON_HEADERS)
-        *_, last = (client.decoded(line) for line in read_whole_answer(answer))
+        *_, last = (client.decode_json(line) for line in read_whole_answer(answer))
         if last.get("status") != "accepted":
             raise client.Rejected(answer.status, last)
         return dict(last) | {"duplicate": last["duplicates"] > 0}
@@ -199,7 +199,7 @@ def _download(source: client.Box, since: str, until: str, file: IO[bytes]) -> in
         warn_compacted(compacted)
     at = None if until == NOW else until
     parameters = {"history": 1, "at": at, "match": "**"}
-    for block in answer_blocks(source.request("GET", client.address("export", parameters))):
+    for block in answer_blocks(source.request("GET", client.query_path("export", parameters))):
         file.write(block)
     file.seek(0)
     return after
