@@ -122,6 +122,8 @@ WRONG = {
     "without its beginning": (late, "follows nothing"),
     "of a later form": (changed(4, shape=2), "shape"),
     "thinned out": (changed(2, compacted=1), "migrate"),
+    "of what retention has removed, with changes": (changed(3, type="compacted"), "no export"),
+    "of what retention has removed": (changed(3, type="compacted", changes=[]), "no export"),
     "back in time": (changed(3, at="2001-01-01T00:00:00.000Z"), "older"),
     "no time": (changed(3, at="yesterday"), "yesterday"),
     "no id": (changed(3, id="a b"), "id"),

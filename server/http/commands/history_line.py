@@ -19,7 +19,7 @@ from signalbox.server.model.errors import (
     TooLarge,
     quoted,
 )
-from signalbox.server.model.events import REVERSING, Change, Transaction
+from signalbox.server.model.events import COMPACTED, REVERSING, Change, Transaction
 from signalbox.server.model.keys import check_key
 from signalbox.server.model.times import milliseconds
 from signalbox.server.runtime.scheduling import yield_to_hub
@@ -103,6 +103,11 @@ def read_record(line: bytes) -> Transaction:
         raise Malformed(f"{_NO_RECORD}: {_complaint(fields)}") from error
     check_id(record.id)
     check_actor(record.actor)
+    if record.type == COMPACTED:
+        raise Invalid(
+            f"The type of revision {record.revision} is {COMPACTED}, which stands for one that "
+            "retention has removed: no export has it, and it has no changes."
+        )
     if record.compacted:
         raise Invalid(
             f"Retention had removed {record.compacted} changes of revision {record.revision}; "
