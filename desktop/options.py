@@ -10,6 +10,7 @@ import click
 
 from signalbox import client
 from signalbox.desktop import engine_options, paths
+from signalbox.server.model.numbers import is_whole
 from signalbox.server.usage import Checked
 
 STORE_FILE_SUFFIXES: Final = ("", "-wal", "-made")
@@ -24,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _parse_moment(text: str) -> str:
     """Raises `ValueError`. A time without a zone is of that of this computer."""
-    if text == NOW or (text.isascii() and text.isdigit()):
+    if text == NOW or is_whole(text):
         return text
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()

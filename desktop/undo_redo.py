@@ -20,6 +20,7 @@ from signalbox.desktop.terminal_output import (
     print_json,
     print_line,
 )
+from signalbox.server.model.numbers import is_whole
 
 MOST_PRINTED: Final = 20
 """So many keys or commands are listed."""
@@ -75,7 +76,7 @@ def reverse(
 
 def _parse_replace(text: str) -> tuple[str, int]:
     key, _, revision = text.rpartition("=")
-    if not (key and revision.isascii() and revision.isdigit()):
+    if not (key and is_whole(revision)):
         raise click.UsageError(
             f"--replace is {text[:80]!r}; needed is KEY=REV, a key's revision now."
         )

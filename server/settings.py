@@ -1,6 +1,5 @@
 """Every setting: its name, default and meaning, in one table."""
 
-import math
 import os
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ import platformdirs
 
 from signalbox.server.engines.address import AddressError, read_address
 from signalbox.server.model.errors import StoreError
+from signalbox.server.model.numbers import decimal, whole
 
 
 class Setting(NamedTuple):
@@ -83,9 +83,7 @@ def _file(text: str) -> Path:
 
 
 def _port(text: str) -> int:
-    if not 0 <= (port := int(text)) <= 65535:
-        raise ValueError
-    return port
+    return whole(text, most=65535)
 
 
 def _engine(text: str) -> str:
@@ -100,16 +98,8 @@ def _yes(text: str) -> bool:
     return text.lower() in ("1", "true", "yes")
 
 
-def _seconds(text: str) -> float:
-    if not 0 <= (seconds := float(text)) < math.inf:
-        raise ValueError
-    return seconds
-
-
 def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise ValueError
-    return count
+    return whole(text, least=1)
 
 
 TABLE: Final = (
@@ -136,7 +126,7 @@ TABLE: Final = (
     ),
     Setting(
         "linger",
-        _seconds,
+        decimal,
         None,
         "End so many seconds after the starter is gone and nothing is open.",
     ),
@@ -155,7 +145,7 @@ _ALLOWED: Final = {
     "data_dir": "is a folder; ~name is the home of a user who is here, and its path is UTF-8",
     "port": "are 0 to 65535; 0 takes the last one again, or any free one",
     "require_durable": "are 0, 1, false, true, no and yes",
-    "linger": "are seconds from 0 on",
+    "linger": "are seconds from 0 on, such as 2 or 0.5",
     "max_connections": "is an integer from 1",
     "log": "is a file; ~name is the home of a user who is here",
 }

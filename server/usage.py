@@ -6,6 +6,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import click
 
+from signalbox.server.model import numbers
+
 Read = TypeVar("Read")
 
 MOST: Final = 10**18 - 1
@@ -48,9 +50,7 @@ def whole(least: int) -> Checked[int]:
     """An integer of at least so much. What is more than `MOST` is as much as that."""
 
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or (number := int(text)) < least:
-            raise ValueError
-        return min(number, MOST)
+        return min(numbers.whole(text, least), MOST)
 
     return Checked("integer", read, f"allowed is an integer from {least}")
 

@@ -14,6 +14,9 @@ from signalbox.server.settings import TABLE, read_settings
 from support.command_line import Shell
 from support.harness import ROOT
 
+ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "nan", "inf", "-1")
+"""What Python's own readers take as a number, or nearly so, and no person writes."""
+
 
 @pytest.mark.parametrize(
     ("words", "told"),
@@ -145,6 +148,39 @@ def test_so_does_the_server(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no option --jsno; allowed are --data-dir, --port, --engine," in done.stderr
+
+
+@pytest.mark.parametrize("name", ["port", "linger", "max_connections"])
+@pytest.mark.parametrize("value", ODD_NUMBERS)
+def test_a_number_of_a_setting_has_digits_of_ascii_alone(name: str, value: str) -> None:
+    for given, environ in (({name: value}, {}), ({}, {f"SIGNALBOX_{name.upper()}": value})):
+        with pytest.raises(StoreError, match=f"The setting {name} is .*; allowed "):
+            read_settings(given, environ)
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS)
+def test_a_number_on_the_command_line_has_digits_of_ascii_alone(tmp_path: Path, value: str) -> None:
+    shell = Shell(tmp_path)
+    for words, name in (
+        (["ls", "--limit", value], "--limit"),
+        (["log", "--limit", value], "--limit"),
+        (["watch", "--count", value], "--count"),
+        (["history", "a", "--before", value], "--before"),
+        (["replay", "--speed", value, "x"], "--speed"),
+        (["set", "a", "1", "--expect", value], "--expect"),
+        (["undo", "--replace", f"a={value}"], "--replace"),
+        (["restore", value], "REV|TIME"),
+    ):
+        done = shell(*words)
+        assert (done.status, done.out) == (2, ""), words
+        assert name in done.err, words
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0", 0.0), ("2", 2.0), ("0.5", 0.5), ("1e-3", 0.001)]
+)
+def test_seconds_may_have_a_fraction(value: str, seconds: float) -> None:
+    assert read_settings({"linger": value}, {}).linger == seconds
 
 
 @pytest.mark.parametrize(

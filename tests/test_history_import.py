@@ -140,6 +140,8 @@ WRONG = {
     "too large a value": (changed(3, changes=[{"key": "a", "value": "x" * 300_000}]), "bytes"),
     "reversing what comes later": (changed(5, reverses=[7]), "reverses"),
     "reversing by a set": (changed(3, reverses=[1]), "reverses"),
+    "spaces in a fingerprint": (changed(3, fingerprint="aa bb"), "hexadecimal"),
+    "a checksum as Python writes one": (changed(3, checksum="0x1_f"), "hexadecimal"),
     "no fingerprint": (changed(3, fingerprint="xyz"), "hexadecimal"),
 }
 

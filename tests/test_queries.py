@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -223,6 +224,22 @@ def test_attempts_are_paged_newest_first(client: Client) -> None:
         more = {"before": found["next"]}
     assert len(seen) == len(set(seen))
     assert seen[-1] == "load"
+
+
+@pytest.mark.parametrize("value", ["1_0", " 8", "+5", "0x10", "1e1", "\uff15", "\u0665", ""])
+def test_a_number_has_digits_of_ascii_alone(client: Client, value: str) -> None:
+    for path, name in (
+        ("state", "limit"),
+        ("state", "at"),
+        ("history/a", "before"),
+        ("export?history=1", "after"),
+        ("stream", "after"),
+    ):
+        told = client.ask(
+            "GET", f"/queries/{path}{'&' if '?' in path else '?'}{name}={quote(value)}"
+        )
+        assert (told.status, told.json()["code"]) == (422, "invalid"), (path, name)
+        assert name in told.json()["message"] or "position" in told.json()["message"]
 
 
 def test_the_status_shows_what_the_server_is_and_its_limits(box: Server, client: Client) -> None:

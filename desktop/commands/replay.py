@@ -1,7 +1,6 @@
 """`signalbox replay`: send recorded transactions again, as ordinary commands, to another store."""
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -36,16 +35,10 @@ from signalbox.desktop.options import (
 )
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_json, print_line
+from signalbox.server.model.numbers import decimal
 from signalbox.server.usage import Checked
 
-
-def _parse_speed(text: str) -> float:
-    if not 0 <= (speed := float(text)) < math.inf:
-        raise ValueError
-    return speed
-
-
-SPEED: Final = Checked("number", _parse_speed, "allowed are 0 and numbers above it")
+SPEED: Final = Checked("number", decimal, "allowed are 0 and numbers above it")
 LONGEST_SLEEP: Final = 86_400.0
 """In seconds; systems refuse to sleep for centuries."""
 BATCH_COMMANDS: Final = 1_000

@@ -13,6 +13,7 @@ from signalbox.desktop.differences import print_differences
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_ack, print_error, print_json, print_line
+from signalbox.server.model.numbers import is_whole
 
 MOST_PREVIEWED: Final = 20
 """So many keys are listed before the question."""
@@ -40,7 +41,7 @@ def restore(
     """Make the keys that match what they were at a moment, as one new change that can be undone."""
     must_ask = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
     with connect(data_dir) as box:
-        if moment.isdigit() and int(moment) > (newest := box.revision()):
+        if is_whole(moment) and int(moment) > (newest := box.revision()):
             print_error(
                 f"There is no revision {moment[:30]} yet; the store is at revision {newest}."
             )

@@ -10,6 +10,7 @@ from signalbox.desktop.cli_client import connect
 from signalbox.desktop.json_text import parse_json_argument, parse_json_or_text
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.terminal_output import print_ack
+from signalbox.server.model.numbers import is_whole
 
 
 @click.command("set", cls=LiteralCommand, any_value=True)
@@ -38,7 +39,7 @@ def _parse_value(text: str, kind: str | None) -> Any:
 def _parse_expectation(text: str | None) -> int | str | None:
     if text is None or text in ("absent", "present"):
         return text
-    if not (text.isascii() and text.isdigit()):
+    if not is_whole(text):
         raise click.UsageError(
             f"--expect is {text[:80]!r}; allowed are a revision, absent and present."
         )

@@ -11,6 +11,7 @@ import msgspec
 from signalbox.server.model import horizons, values
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import Pattern, compile_pattern, is_key
+from signalbox.server.model.numbers import is_whole
 from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
 
@@ -166,7 +167,7 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
     `name` is the parameter that the text is the value of. Raises `Invalid`.
     """
     newest = log.last_revision(connection)
-    if text.isascii() and text.isdigit():
+    if is_whole(text):
         if len(text) > 18 or int(text) > newest:
             raise Invalid(
                 f"The parameter {name} is revision {text[:30]}; the store is at revision {newest}.",

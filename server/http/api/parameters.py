@@ -7,6 +7,7 @@ from signalbox.server.formats import READERS
 from signalbox.server.formats.text_lines import ENCODINGS
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA
+from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.values import TYPES
 from signalbox.server.read.state_query import MAX_SEARCH, SORTS
 
@@ -175,5 +176,5 @@ def _check(name: str, value: str, schema: dict[str, Any]) -> None:
         )
     if schema["type"] == "integer":
         low, high = schema["minimum"], schema["maximum"]
-        if not (value.isascii() and value.isdigit() and low <= int(value[:9]) <= high):
+        if not (is_whole(value) and low <= int(value[:9]) <= high):
             raise Invalid(f"The parameter {name} is {quoted(value)}; allowed are {low} to {high}.")

@@ -13,6 +13,7 @@ from signalbox.server.http.wire.responses import HEADERS, is_known
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
+from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.times import iso
 from signalbox.server.read.as_of import AsOfView
 from signalbox.server.read.current import CurrentView
@@ -223,7 +224,7 @@ def revision_behind(text: str | None, name: str) -> int | None:
     """The revision in a parameter, None where it is not given. Raises `Invalid`."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (is_whole(text) and len(text) <= 18):
         raise Invalid(
             f"The parameter {name} is {quoted(text)}; allowed is a revision, "
             "an integer from 0 with at most 18 digits."

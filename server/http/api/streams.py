@@ -26,6 +26,7 @@ from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, SignalboxError
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.keys import Pattern, compile_pattern
+from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 
@@ -154,7 +155,7 @@ class Streams:
         if text is None:
             return None, b""
         store, _, revision = text.rpartition(":")
-        if not (revision.isascii() and revision.isdigit()) or len(revision) > 18:
+        if not is_whole(revision) or len(revision) > 18:
             raise Invalid(
                 f"The position is {text[:80]!r}; allowed are <revision> and <store>:<revision>."
             )

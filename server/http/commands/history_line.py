@@ -1,5 +1,6 @@
 """One line of a recorded history as the transaction that it tells of, checked as commands are."""
 
+import re
 from itertools import pairwise
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ SLICE: Final = 1_000
 """Changes checked before others get a turn."""
 MAX_TYPE: Final = 64
 _NO_RECORD: Final = "This is no transaction of a history that this Signalbox knows"
+_HEXADECIMAL: Final = re.compile("([0-9A-Fa-f]{2})*")
 MAX_FINGERPRINT: Final = 64
 
 
@@ -94,25 +96,16 @@ def read_record(line: bytes) -> Transaction:
     try:
         fields = values.decode(line, "the line")
         record = msgspec.convert(fields, _Record)
-        fingerprint = bytes.fromhex(record.fingerprint)
+        fingerprint = _hexadecimal(record.fingerprint)
         at = milliseconds(record.at)
-        checksum = None if record.checksum is None else int(record.checksum, 16)
+        checksum = None if record.checksum is None else _checksum(record.checksum)
     except Malformed as error:
         raise Malformed(f"{_NO_RECORD}: {error.message}") from error
     except ValueError as error:  # msgspec.ValidationError among them
         raise Malformed(f"{_NO_RECORD}: {_complaint(fields)}") from error
     check_id(record.id)
     check_actor(record.actor)
-    if record.type == COMPACTED:
-        raise Invalid(
-            f"The type of revision {record.revision} is {COMPACTED}, which stands for one that "
-            "retention has removed: no export has it, and it has no changes."
-        )
-    if record.compacted:
-        raise Invalid(
-            f"Retention had removed {record.compacted} changes of revision {record.revision}; "
-            "`signalbox migrate` copies a store that has been thinned out."
-        )
+    _check_kept(record)
     if not 0 < len(record.type) <= MAX_TYPE or len(fingerprint) > MAX_FINGERPRINT:
         raise Invalid(
             f"The field type or fingerprint of revision {record.revision} is too long: a type has "
@@ -130,6 +123,20 @@ def read_record(line: bytes) -> Transaction:
         of=_reversed(record),
         checksum=checksum,
     )
+
+
+def _check_kept(record: _Record) -> None:
+    """Raises `Invalid` for what retention had removed, or a part of which."""
+    if record.type == COMPACTED:
+        raise Invalid(
+            f"The type of revision {record.revision} is {COMPACTED}, which stands for one that "
+            "retention has removed: no export has it, and it has no changes."
+        )
+    if record.compacted:
+        raise Invalid(
+            f"Retention had removed {record.compacted} changes of revision {record.revision}; "
+            "`signalbox migrate` copies a store that has been thinned out."
+        )
 
 
 def _complaint(found: Any) -> str:
@@ -154,12 +161,23 @@ def _is_as_must_be(field: msgspec.structs.FieldInfo, given: Any) -> bool:
         if field.name == "at":
             milliseconds(given)
         elif field.name == "fingerprint":
-            bytes.fromhex(given)
+            _hexadecimal(given)
         elif field.name == "checksum" and given is not None:
-            int(given, 16)
+            _checksum(given)
     except (msgspec.ValidationError, Malformed, ValueError):
         return False
     return True
+
+
+def _hexadecimal(text: str) -> bytes:
+    """Raises `ValueError` for what Python would take besides: spaces, signs and underscores."""
+    if not _HEXADECIMAL.fullmatch(text):
+        raise ValueError
+    return bytes.fromhex(text)
+
+
+def _checksum(text: str) -> int:
+    return int.from_bytes(_hexadecimal(text.rjust(8, "0")))
 
 
 def _reversed(record: _Record) -> tuple[int, ...]:

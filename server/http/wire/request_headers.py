@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from signalbox.server.model.errors import Malformed, TooLarge, quoted
+from signalbox.server.model.numbers import is_whole
 
 MAX_LINE: Final = 65_536
 MAX_LINES: Final = 100
@@ -69,7 +70,7 @@ class Headers(dict[str, str]):
         length = super().get("content-length")
         if length is None:
             return
-        if not (length.isascii() and length.isdigit()):
+        if not is_whole(length):
             raise Malformed(f"The Content-Length is {quoted(length)}; it must be a number.")
         if coding is not None:
             raise Malformed("Content-Length and Transfer-Encoding exclude each other.")
