@@ -19,7 +19,7 @@ import trustme
 from signalbox.server.engines.address import AddressError, read_address
 from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.redis import connection
-from signalbox.server.engines.redis.connection import said
+from signalbox.server.engines.redis.errors import redis_reason
 from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import reason
@@ -253,7 +253,7 @@ def exceptions(module: Any) -> list[type[Exception]]:
 def test_nothing_that_a_library_says_is_passed_on(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
     error.args = ("strange words of xyz",)
-    for tell in [reason, *([said] if kind.__module__ == "redis.exceptions" else [])]:
+    for tell in [reason, *([redis_reason] if kind.__module__ == "redis.exceptions" else [])]:
         text = tell(error)
         assert "xyz" not in text
         assert text[0].islower()

@@ -9,8 +9,8 @@ from gevent.event import Event
 
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
-from signalbox.server.engines.jetstream.api import opened
 from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
+from signalbox.server.engines.jetstream.connection import open_connection
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.model.errors import Unavailable
 from support import brokers
@@ -236,17 +236,17 @@ def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
 
 def test_of_what_is_told_and_not_heard_the_newest_stay_and_nothing_comes_behind_the_end() -> None:
     loop = AsyncioGreenlet.of_hub()
-    client = loop.run(opened(read_address(new_log("nats"))))
+    client = loop.run(open_connection(read_address(new_log("nats"))))
     try:
-        arrivals = loop.run(client.listen("told", most=2))
+        queue = loop.run(client.open_queue("told", max_length=2))
         for number in range(5):
             loop.run(client.publish("told", b"%d" % number))
         loop.run(client.flush())
-        assert [loop.run(arrivals.next(SECONDS)).data for _ in range(2)] == [b"3", b"4"]
-        loop.run(arrivals.end())
+        assert [loop.run(queue.next(SECONDS)).data for _ in range(2)] == [b"3", b"4"]
+        loop.run(queue.unsubscribe())
         loop.run(client.publish("told", b"5"))
         loop.run(client.flush())
-        assert not arrivals
+        assert not queue
     finally:
         loop.run(client.close())
         loop.close()

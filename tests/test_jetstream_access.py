@@ -10,7 +10,7 @@ import trustme
 
 from conftest import StartServer
 from signalbox.server.engines.base import AppendIndeterminate
-from signalbox.server.engines.jetstream import api
+from signalbox.server.engines.jetstream import durability
 from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.model.errors import StoreError, Unavailable
 from support import brokers
@@ -332,4 +332,4 @@ def test_a_log_in_memory_is_not_durable(logs: Logs) -> None:
     ],
 )
 def test_a_quorum_of_disks_is_durable(config: dict[str, Any], is_durable: bool) -> None:
-    assert api.durability(config, None)[1] is is_durable
+    assert durability.durability(config, None)[1] is is_durable

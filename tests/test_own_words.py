@@ -28,7 +28,7 @@ from test_tidy import module_of, own_modules
 WORDS: Final = ("signalbox.server.runtime.error_messages", "signalbox.server.usage")
 """Where what others say becomes what we say."""
 READS: Final = {
-    ("signalbox.server.engines.redis.connection", "_code"),
+    ("signalbox.server.engines.redis.errors", "_code"),
     ("signalbox.server.engines.jetstream.connection", "has_complained"),
     ("signalbox.server.model.values", "_place"),
     ("signalbox.desktop.window.display", "_missing_library"),

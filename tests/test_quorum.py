@@ -12,7 +12,7 @@ from signalbox.server.engines.address import Address, read_address
 from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.jetstream import quorum
 from signalbox.server.engines.jetstream.api import Answer
-from signalbox.server.engines.jetstream.quorum import check_majority, confirmed
+from signalbox.server.engines.jetstream.quorum import check_majority, confirmed_answer
 from signalbox.server.engines.shared_log import LogMetadata, LogStatus, Partitioned
 from signalbox.server.model.errors import Unavailable
 from support.page_window import no_loop_runs
@@ -80,29 +80,29 @@ class Leader:
 
 def test_where_all_copies_are_heard_one_question_confirms_the_end() -> None:
     leader = Leader(told(1.0, 1.9))
-    assert asyncio.run(confirmed(leader.ask, "there")).last == 7
+    assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert leader.questions == 1
 
 
 def test_where_one_is_away_another_must_answer_two_heartbeats_more() -> None:
     leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [])
-    assert asyncio.run(confirmed(leader.ask, "there")).last == 7
+    assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert monotonic() - leader.begun >= 1.0
 
 
 def test_what_was_held_up_and_comes_at_once_confirms_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quorum, "LONGEST_SECONDS", 1.2)
+    monkeypatch.setattr(quorum, "CONFIRM_SECONDS", 1.2)
     leader = Leader(told(0.1, 60), [0, 0.3, 0.31, 0.32], [])
     with pytest.raises(Partitioned, match="too few of its servers answer"):
-        asyncio.run(confirmed(leader.ask, "there"))
+        asyncio.run(confirmed_answer(leader.ask, "there"))
 
 
 def test_another_leadership_meanwhile_confirms_nothing() -> None:
     leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [], since="now")
     with pytest.raises(Partitioned, match="another leader"):
-        asyncio.run(confirmed(leader.ask, "there"))
+        asyncio.run(confirmed_answer(leader.ask, "there"))
 
 
 # Of several servers.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from signalbox.server.engines.base import LogConflict
-from signalbox.server.engines.redis.log import PIECE_BYTES, RedisLog
+from signalbox.server.engines.redis.log import READ_BYTES, RedisLog
 from signalbox.server.engines.shared_log import LogMetadata, nothing_applied
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import encode
@@ -277,8 +277,8 @@ def test_pieces_are_bounded_however_large_transactions_are(log: RedisLog) -> Non
         pieces.append(next(follow))
     assert flat(pieces) == list(range(4, 21))
     # Two come first, and one may go beyond the bound.
-    assert max(len(piece) for piece in pieces) * 400_000 <= PIECE_BYTES + 3 * 400_000
-    assert len(log.read(3, 100)) * 400_000 <= PIECE_BYTES + 400_000
+    assert max(len(piece) for piece in pieces) * 400_000 <= READ_BYTES + 3 * 400_000
+    assert len(log.read(3, 100)) * 400_000 <= READ_BYTES + 400_000
 
 
 def test_what_is_told_is_heard_by_all_who_listen(

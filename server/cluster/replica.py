@@ -104,7 +104,7 @@ class Replica:
             # Each replica removes old changes in its own time: an id may be new to other nodes.
             self._projection.rolled_back()
             for one in transactions:
-                self._engine.forget(one.id)
+                self._engine.release_id(one.id)
                 self._writer.append_decided([one], self._engine.receive)
 
     def _read_next(self) -> list[Transaction]:

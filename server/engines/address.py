@@ -1,4 +1,4 @@
-"""Where an engine is: what `--engine` says, taken apart and checked."""
+"""The address of a shared engine, as `--engine` gives it: parsing and checking."""
 
 import re
 from collections.abc import Mapping
@@ -12,32 +12,28 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "redis": ("stream", "wait"),
     "rediss": ("stream", "wait", "ca", "cert", "key"),
 }
-NAME: Final = "signalbox"
-"""Of the stream, where the address has none."""
-ALLOWED: Final = (
+DEFAULT_STREAM: Final = "signalbox"
+_ALLOWED: Final = (
     "allowed are sqlite, memory, nats://HOST:PORT/STREAM, tls://HOST:PORT/STREAM, "
     "redis://HOST:PORT/DB?stream=NAME and rediss://HOST:PORT/DB?stream=NAME"
 )
 
-ENCODE: Final = (
+_PERCENT_ENCODE: Final = (
     "the engine's address cannot be read: user and password stand once, before the first host, "
     "and / ? # @ in them must be percent-encoded: %2F %3F %23 %40"
 )
 
 _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARTS: Final = re.compile(r"([^/?#]*)([^?#]*)\??([^#]*)(#?)", re.DOTALL)
-"""Of what stands behind `://`: user and hosts, path, query, the begin of a fragment."""
+"""The parts after `://`: user and hosts, path, query, the beginning of a fragment."""
 
 
 class AddressError(ValueError):
-    """What is wrong with an address, in one sentence.
-
-    Nothing is repeated in it that may be a part of a password.
-    """
+    """An address that is not valid; its message repeats nothing that may be part of a password."""
 
 
 class Address(NamedTuple):
-    """A shared log's. `text` is as it was given, secrets included; `redacted` is without them."""
+    """The address of a shared log. `text` is as it was given, with its secrets."""
 
     text: str
     scheme: str
@@ -50,12 +46,13 @@ class Address(NamedTuple):
 
     @property
     def redacted(self) -> str:
+        """The address without user, password and options."""
         hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
         path = f"{self.database}?stream={self.stream}" if "redis" in self.scheme else self.stream
         return f"{self.scheme}://{hosts}/{path}"
 
     def at(self, number: int) -> "Address":
-        """Of its hosts only this one."""
+        """The address with only one of its hosts."""
         return self._replace(hosts=self.hosts[number : number + 1])
 
     @property
@@ -64,28 +61,28 @@ class Address(NamedTuple):
 
 
 def read_address(text: str) -> Address:
-    """The address in `text`. Raises `AddressError` with one sentence on what is wrong with it."""
+    """Parse an address. Raises `AddressError` with one sentence on what is wrong with it."""
     text = text.strip()
     scheme, _, rest = text.partition("://")
     if scheme not in PORTS or not rest:
-        raise AddressError(f"the engine is {_first_word(text)}; {ALLOWED}")
-    found = _PARTS.match(rest)
-    assert found is not None  # it matches anything
-    places, path, query, fragment = found.groups()
-    if fragment or places.count("@") > 1:
-        raise AddressError(ENCODE)
+        raise AddressError(f"the engine is {_first_word(text)}; {_ALLOWED}")
+    parts = _PARTS.match(rest)
+    assert parts is not None  # it matches anything
+    authority, path, query, fragment = parts.groups()
+    if fragment or authority.count("@") > 1:
+        raise AddressError(_PERCENT_ENCODE)
     try:
-        return _address(text, scheme, places, path.strip("/"), query)
+        return _address(text, scheme, authority, path.strip("/"), query)
     except AddressError:
         if "@" in path + query:
-            raise AddressError(ENCODE) from None
+            raise AddressError(_PERCENT_ENCODE) from None
         raise
 
 
-def _address(text: str, scheme: str, places: str, path: str, query: str) -> Address:
-    userinfo, _, hosts = places.rpartition("@")
+def _address(text: str, scheme: str, authority: str, path: str, query: str) -> Address:
+    userinfo, _, hosts = authority.rpartition("@")
     user, colon, password = userinfo.partition(":")
-    found = tuple(_place(scheme, host) for host in hosts.split(","))
+    parsed_hosts = tuple(_host(scheme, host) for host in hosts.split(","))
     options = dict(parse_qsl(query, keep_blank_values=True))
     _check_options(scheme, options)
     is_redis = scheme.startswith("redis")
@@ -94,7 +91,7 @@ def _address(text: str, scheme: str, places: str, path: str, query: str) -> Addr
         scheme=scheme,
         user=unquote(user) or None,
         password=unquote(password) if colon else None,
-        hosts=found,
+        hosts=parsed_hosts,
         stream=_stream(options.pop("stream", "") if is_redis else path),
         database=_number("database", path or "0", 0) if is_redis else 0,
         options=options,
@@ -119,7 +116,7 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
         raise AddressError("the engine's options cert and key belong together")
 
 
-def _place(scheme: str, text: str) -> tuple[str, int]:
+def _host(scheme: str, text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
     if not found or int(found[2] or 1) not in range(1, 65536):
         raise AddressError("a host of the engine's address is neither HOST nor HOST:PORT")
@@ -133,20 +130,20 @@ def _place(scheme: str, text: str) -> tuple[str, int]:
 
 
 def _stream(name: str) -> str:
-    if not _STREAM.fullmatch(name or NAME):
+    if not _STREAM.fullmatch(name or DEFAULT_STREAM):
         raise AddressError(
             f"the engine's stream is {name!r}; allowed are 1 to 64 of A-Z a-z 0-9 _ -"
         )
-    return name or NAME
+    return name or DEFAULT_STREAM
 
 
-def _number(what: str, text: str, least: int) -> int:
-    if not re.fullmatch("[0-9]{1,3}", text) or int(text) < least:
-        raise AddressError(f"the engine's {what} is {text!r}; allowed are {least} to 999")
+def _number(what: str, text: str, lowest: int) -> int:
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) < lowest:
+        raise AddressError(f"the engine's {what} is {text!r}; allowed are {lowest} to 999")
     return int(text)
 
 
 def _first_word(text: str) -> str:
-    """What may be meant as a scheme or the name of an engine, and nothing behind it."""
+    """The scheme or name of an engine that `text` begins with, for a message."""
     found = re.match(r"[A-Za-z0-9+.-]{1,20}(?=:|$)", text)
     return repr(found[0]) if found else "none that is known"

@@ -35,17 +35,17 @@ class Engine(Protocol):
         self,
         transactions: Sequence[Transaction],
         expected: int,
-        also: Callable[[], None],
+        within_commit: Callable[[], None],
         takes_long: bool = False,
     ) -> None:
         """Make `transactions` durable directly after revision `expected`: all of them or none.
 
-        Their revisions are `expected` + 1, + 2, … without gaps. `also` writes to the read model,
-        which is committed with the log or directly after it. `transactions` may be empty: then only
-        `also` is done. Where it `takes_long`, only other appends wait for it.
+        Their revisions are `expected` + 1, + 2, … without gaps. `within_commit` writes to the
+        store, which is committed with the log or directly after it. `transactions` may be empty:
+        then only that is done. Where it `takes_long`, only other appends wait for it.
 
         Raises `LogConflict` where the log's last revision is not `expected`, `Unavailable` where
-        nothing could be written (then nothing was, and `also` left nothing behind),
+        nothing could be written (then nothing was, also by `within_commit`),
         `AppendIndeterminate` where that is not known, or where only the first of them were. The
         same append may be tried again: no transaction is ever in the log twice.
         """

@@ -1,4 +1,4 @@
-"""An event log elsewhere and the replica that queries read, as one engine."""
+"""The engine of a node: a shared event log, and the SQLite replica of it that queries read."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,21 +9,23 @@ from signalbox.server.model.events import Transaction
 
 
 class ReplicatedEngine:
-    """The replica's rows are written first and committed last, behind the append to the log.
+    """Writes the replica's rows first, then appends to the log, then commits the replica.
 
-    So whatever keeps them from being written is known before anything is appended, and an append
-    that fails leaves nothing behind. What the log has and the replica does not, as when this
-    process ends in between, is read from the log again.
+    So an error of the replica is known before anything is appended, and an append that fails leaves
+    no rows. Transactions that the log has and the replica has not, as when this process ends in
+    between, are read from the log again.
     """
 
-    def __init__(self, log: SharedLog, replica: SqliteEngine, ready: Callable[[], None]) -> None:
-        """`ready` waits a little for the log; it raises `Unavailable` where that is away."""
+    def __init__(
+        self, log: SharedLog, replica: SqliteEngine, wait_for_log: Callable[[], None]
+    ) -> None:
+        """`wait_for_log` returns once it is connected, or raises `Unavailable` after a while."""
         self._log = log
         self._replica = replica
-        self._ready = ready
+        self._wait_for_log = wait_for_log
         self.name = log.name
         self.durability = "not connected yet"
-        """Of the log, as it was told on connecting last."""
+        """Of the log, by its last status."""
 
     @property
     def max_bytes(self) -> int | None:
@@ -33,46 +35,46 @@ class ReplicatedEngine:
         self,
         transactions: Sequence[Transaction],
         expected: int,
-        also: Callable[[], None],
+        within_commit: Callable[[], None],
         takes_long: bool = False,
     ) -> None:
         if not transactions:
-            self._replica.append((), expected, also, takes_long)
+            self._replica.append((), expected, within_commit, takes_long)
             return
-        self._ready()
+        self._wait_for_log()
         is_in_log = False
 
-        def publish() -> None:
+        def append_to_log() -> None:
             nonlocal is_in_log
             self._log.append(transactions, expected)
             is_in_log = True
 
         try:
-            self._replica.append(transactions, expected, also, takes_long, publish)
+            self._replica.append(transactions, expected, within_commit, takes_long, append_to_log)
         except Exception as error:
             if is_in_log:
                 raise AppendIndeterminate("The log has it, this node's replica has not.") from error
             raise
 
     def receive(
-        self, transactions: Sequence[Transaction], expected: int, also: Callable[[], None]
+        self, transactions: Sequence[Transaction], expected: int, within_commit: Callable[[], None]
     ) -> None:
-        """Write to the replica what the log has behind revision `expected`.
+        """Write transactions to the replica that the log has after revision `expected`.
 
         Raises `apsw.ConstraintError` where a command's id is that of an earlier one.
         """
-        self._replica.append(transactions, expected, also)
+        self._replica.append(transactions, expected, within_commit)
 
-    def forget(self, identity: str) -> None:
-        """Let the replica take a command's id once more: who wrote it had forgotten the first."""
-        self._replica.forget(identity)
+    def release_id(self, identity: str) -> None:
+        """Let another transaction of the replica have this id: another node has used it again."""
+        self._replica.release_id(identity)
 
     def confirm(self, expected: int) -> None:
-        """Raises `LogConflict` where the log has gone on behind revision `expected`.
+        """Raises `LogConflict` where the log has gone on after revision `expected`.
 
-        Whoever is refused without writing is refused for what is true, not for what was.
+        For a refusal, which writes nothing: it must be of the state now, not of an earlier one.
         """
-        self._ready()
+        self._wait_for_log()
         if (actual := self._log.confirmed_revision()) != expected:
             raise LogConflict(actual)
 

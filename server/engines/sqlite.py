@@ -1,4 +1,4 @@
-"""The event log in the read model's own SQLite file, or in memory: both in one commit."""
+"""The event log in the store's own SQLite file, or in memory: log and state in one commit."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,9 +16,9 @@ from signalbox.server.store.disk_reserve import DiskReserve, only_deletes
 IN_A_FILE: Final = "SQLite", "on disk before acknowledged"
 IN_MEMORY: Final = "Memory", "in memory only, gone when the server ends"
 INLINE_CHANGES: Final = 500
-"""Up to here rows are written where the caller runs and only a COMMIT that waits for the disk goes
-through `blocking`: a native thread would take the interpreter lock once a statement, for less work
-than that costs."""
+"""Up to so many changes rows are written in the calling thread, and only a COMMIT that waits for
+the disk goes through `blocking`: a native thread takes the interpreter lock for each statement,
+which costs more than these few rows."""
 
 _NOTHING_WRITTEN: Final = (
     apsw.FullError,
@@ -33,18 +33,19 @@ _NOTHING_WRITTEN: Final = (
 )
 
 
-def directly(work: Callable[[], None]) -> None:
+def run_inline(work: Callable[[], None]) -> None:
+    """Run `work` in the calling thread."""
     work()
 
 
-def nothing() -> None:
-    """The log is in this file alone."""
+def do_nothing() -> None:
+    """The `before_commit` of a log that is in this file alone."""
 
 
 class SqliteEngine:
-    """`blocking` runs what waits for the disk, in the server its native thread.
+    """See `Engine`. `blocking` runs what waits for the disk, in the server on its native thread.
 
-    `in_background` runs what nobody waits for.
+    `in_background` runs what no one waits for.
     """
 
     max_bytes = None
@@ -52,23 +53,23 @@ class SqliteEngine:
     def __init__(
         self,
         database: Database,
-        blocking: Callable[[Callable[[], None]], None] = directly,
-        in_background: Callable[[Callable[[], None]], object] = directly,
+        blocking: Callable[[Callable[[], None]], None] = run_inline,
+        in_background: Callable[[Callable[[], None]], object] = run_inline,
     ) -> None:
         self._database = database
         self._connection = database.writer
         self._blocking = blocking
         self._in_background = in_background
-        self._room = DiskReserve(database, blocking)
+        self._reserve = DiskReserve(database, blocking)
         self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
 
     def append(
         self,
         transactions: Sequence[Transaction],
         expected: int,
-        also: Callable[[], None],
+        within_commit: Callable[[], None],
         takes_long: bool = False,
-        before_commit: Callable[[], None] = nothing,
+        before_commit: Callable[[], None] = do_nothing,
     ) -> None:
         """See `Engine`. Where `before_commit` raises, nothing is written."""
 
@@ -78,41 +79,41 @@ class SqliteEngine:
                 raise LogConflict(actual)
             if transactions:
                 log.insert(self._connection, transactions)
-            also()
+            within_commit()
 
         try:
-            if transactions or not takes_long:  # else it is maintenance
-                self._room.make(transactions, expected)
+            if transactions or not takes_long:  # else it is a job, such as compaction
+                self._reserve.make(transactions, expected)
             changes = sum(len(transaction.changes) for transaction in transactions)
             is_large = takes_long or changes > INLINE_CHANGES
-            at_once = not is_large and self._database.commits_without_sync(changes)
-            (self._blocking if is_large else directly)(write)
-            self._check_in_place()
+            without_sync = not is_large and self._database.commits_without_sync(changes)
+            (self._blocking if is_large else run_inline)(write)
+            self._check_open_files()
             before_commit()
-            (directly if at_once else self._blocking)(self._commit)
+            (run_inline if without_sync else self._blocking)(self._commit)
         except LogConflict:
-            self._check_in_place()  # else another server may have written
+            self._check_open_files()  # else another server may have written here
             raise
         except _NOTHING_WRITTEN as error:
             self._rollback()
             if isinstance(error, NOTICED):
                 raise _unavailable(str(self._database.open_files.unreadable(error))) from error
-            self._room.failed()
+            self._reserve.failed()
             less = ", or delete fewer keys at once" if only_deletes(transactions) else ""
             why = f"The store cannot be written: {reason(error)}{less}."
             raise _unavailable(self._database.open_files.problem() or why) from error
         finally:
             self._rollback()
-        self._room.committed()
+        self._reserve.committed()
         self._database.checkpoint_when_due(self._in_background)
 
-    def _check_in_place(self) -> None:
+    def _check_open_files(self) -> None:
         if problem := self._database.open_files.problem():
             self._database.open_files.command_refused = True
             raise _unavailable(problem)
 
-    def forget(self, identity: str) -> None:
-        """Let the command id be used again."""
+    def release_id(self, identity: str) -> None:
+        """Let another transaction have this command id: see `log.release_id`."""
         log.release_id(self._connection, identity)
 
     def read(self, after: int, limit: int) -> list[Transaction]:

@@ -1,4 +1,4 @@
-"""The files that an encrypted engine's address names: its authority, and who we are."""
+"""The certificate files that an encrypted engine's address names: its authority's and our own."""
 
 import ssl
 from collections.abc import Mapping
@@ -7,25 +7,25 @@ from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import reason
 
 
-def load(context: ssl.SSLContext, given: Mapping[str, str]) -> None:
-    """Let `context` have what the options ca, cert and key name.
+def load_certificates(context: ssl.SSLContext, options: Mapping[str, str]) -> None:
+    """Load the files that the address's options ca, cert and key name into `context`.
 
     Raises `StoreError` naming those that cannot be read.
     """
-    if "ca" in given:
+    if "ca" in options:
         try:
-            context.load_verify_locations(given["ca"])
+            context.load_verify_locations(options["ca"])
         except OSError as error:
-            raise _unreadable("The option ca", given["ca"], error) from error
-    if "cert" in given:
-        files = f"{given['cert']} and {given['key']}"
+            raise _unreadable("The option ca", options["ca"], error) from error
+    if "cert" in options:
+        files = f"{options['cert']} and {options['key']}"
         try:
-            context.load_cert_chain(given["cert"], given["key"])
+            context.load_cert_chain(options["cert"], options["key"])
         except OSError as error:
             raise _unreadable("The options cert and key", files, error) from error
 
 
-def _unreadable(options: str, files: str, error: OSError) -> StoreError:
-    is_none = isinstance(error, ssl.SSLError)
-    why = "needed are PEM files that belong together" if is_none else reason(error)
-    return StoreError(f"{options}, {files}, cannot be read: {why}.")
+def _unreadable(names: str, files: str, error: OSError) -> StoreError:
+    is_no_pem = isinstance(error, ssl.SSLError)
+    why = "needed are PEM files that belong together" if is_no_pem else reason(error)
+    return StoreError(f"{names}, {files}, cannot be read: {why}.")

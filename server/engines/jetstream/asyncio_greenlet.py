@@ -1,7 +1,7 @@
 """An asyncio loop in a greenlet, and other greenlets that wait for what it does.
 
 Its selector waits as gevent does, so that it shares the thread with everything else: a thread of
-its own would cost two changes of threads, and waits for the interpreter, for each answer.
+its own would cost two thread switches, and waits for the interpreter lock, for each answer.
 """
 
 import asyncio
@@ -20,32 +20,32 @@ Result = TypeVar("Result")
 _ATTRIBUTE: Final = "_signalbox_asyncio"
 
 
-class GivenUp(ReadableError, OSError):
-    """The loop has ended before what was to be done on it."""
+class LoopClosed(ReadableError, OSError):
+    """The loop has ended before the work that was to be done on it."""
 
 
 class _Selector(GeventSelector):
-    """Where asyncio only has a look because it has more to do, there is nothing to wait for."""
+    """Does not poll where asyncio has more callbacks to run: that would cost a switch each time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
             return []
-        found: list[tuple[SelectorKey, int]] = super().select(timeout)
-        return found
+        ready: list[tuple[SelectorKey, int]] = super().select(timeout)
+        return ready
 
 
 class AsyncioGreenlet:
-    """Belongs to the gevent hub of the thread that makes it, in a patched process or not."""
+    """An asyncio loop of the gevent hub of this thread, in a monkey-patched process or not."""
 
     def __init__(self) -> None:
         self._users = 0
-        self._waiting: set[AsyncResult[Any]] = set()
+        self._pending: set[AsyncResult[Any]] = set()
         self._loop = asyncio.SelectorEventLoop(_Selector())
         self._greenlet = gevent.spawn(self._serve)
 
     @staticmethod
     def of_hub() -> "AsyncioGreenlet":
-        """The one that runs already, or a new one: a thread has one asyncio loop at a time."""
+        """The running one, or a new one: a thread has one asyncio loop at a time."""
         hub = gevent.get_hub()
         running: AsyncioGreenlet | None = getattr(hub, _ATTRIBUTE, None)
         if running is None:
@@ -55,9 +55,9 @@ class AsyncioGreenlet:
         return running
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do `work` on the loop; only the calling greenlet waits. What it raises is raised here.
+        """Run `work` on the loop; only the calling greenlet waits. What it raises is raised here.
 
-        A greenlet that is killed while it waits cancels it. Raises `OSError` where the loop ends
+        Killing a greenlet that waits cancels its work. Raises `LoopClosed` where the loop ends
         before the work does.
         """
         done: AsyncResult[Any] = AsyncResult()
@@ -71,20 +71,20 @@ class AsyncioGreenlet:
             tasks[0].cancel()
 
         self._loop.call_soon_threadsafe(begin)
-        self._waiting.add(done)
+        self._pending.add(done)
         try:
             task: asyncio.Task[Result] | None = done.get()
         except BaseException:
             self._loop.call_soon_threadsafe(cancel)
             raise
         finally:
-            self._waiting.discard(done)
+            self._pending.discard(done)
         if task is None or task.cancelled():
-            raise GivenUp("the connection was given up")
+            raise LoopClosed("the connection was given up")
         return task.result()
 
     def close(self) -> None:
-        """Let go of it. The last one ends the loop; what still runs on it is cancelled."""
+        """Use it no longer. The last user ends the loop; what still runs on it is cancelled."""
         self._users -= 1
         if self._users:
             return
@@ -98,7 +98,7 @@ class AsyncioGreenlet:
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
         finally:
             self._loop.close()
-            for one in self._waiting:
+            for one in self._pending:
                 one.set(None)
 
 

@@ -1,8 +1,8 @@
-"""Whether the leader of a replicated stream still has a majority behind it.
+"""Whether a majority of servers still follows the leader of a replicated JetStream stream.
 
-A leader that was cut off goes on answering by itself for ten to twenty seconds, and so does a
-server that knows of no leader: only what a majority has confirmed can be believed. A leader tells
-of each other copy how long ago that has answered it. Copies answer its heartbeats (one a second, at
+A partitioned leader goes on answering for ten to twenty seconds, and so does a server that knows of
+no leader: only what a majority has confirmed can be trusted. The stream's info has, for each other
+copy, how long ago it answered the leader. Copies answer the leader's heartbeats (one a second, at
 times one in two seconds), and elect another leader when they have missed them for four to nine
 seconds: `minElectionTimeout` and `hbInterval` in nats-server's `raft.go`.
 """
@@ -18,11 +18,11 @@ from signalbox.server.engines.shared_log import Partitioned
 
 HEARD_SECONDS: Final = 3.0
 """A copy that has answered its leader within this time has elected no other leader by itself."""
-APART_SECONDS: Final = 0.5
-"""Two answers of a copy that were held up come together; those to two heartbeats do not."""
-LOOK_SECONDS: Final = 0.1
-LONGEST_SECONDS: Final = 5.0
-"""Within which each copy answers two heartbeats."""
+HEARTBEAT_GAP_SECONDS: Final = 0.5
+"""Delayed answers of a copy arrive together; answers to two heartbeats are so far apart."""
+POLL_SECONDS: Final = 0.1
+CONFIRM_SECONDS: Final = 5.0
+"""The time in which each copy answers two heartbeats."""
 NANOSECONDS: Final = 10**9
 
 
@@ -32,7 +32,7 @@ def check_majority(answer: Answer, where: str) -> None:
         return  # one server, which decides alone
     if not answer.cluster.get("leader"):
         raise Partitioned(f"{where} has no leader now: too few of its servers reach each other.")
-    silent = silences(answer)
+    silent = seconds_silent(answer)
     heard = sum(seconds <= HEARD_SECONDS for seconds in silent.values())
     if heard + 1 < _majority(silent):
         raise Partitioned(
@@ -41,7 +41,7 @@ def check_majority(answer: Answer, where: str) -> None:
         )
 
 
-def silences(answer: Answer) -> dict[str, float]:
+def seconds_silent(answer: Answer) -> dict[str, float]:
     """For how many seconds the leader has not heard from each other copy."""
     copies = (answer.cluster or {}).get("replicas") or []
     return {
@@ -50,39 +50,44 @@ def silences(answer: Answer) -> dict[str, float]:
     }
 
 
-async def confirmed(ask: Callable[[], Awaitable[Answer]], where: str) -> Answer:
-    """What `ask` tells, once it is certain that nothing was appended beyond it elsewhere.
+async def confirmed_answer(fetch: Callable[[], Awaitable[Answer]], where: str) -> Answer:
+    """The stream's info by `fetch`, once it is certain that no other leader has a later sequence.
 
-    Where all copies have been heard lately nobody can have elected another leader. Where one is
-    missing it may be electing, and the others may help it at once: then a majority must be heard
-    twice more, which it is not once it follows another. Raises `Partitioned`.
+    Where all copies have answered lately, no other leader can have been elected. Where one is
+    missing it may begin an election, and the others may vote at once: then a majority must answer
+    two more heartbeats, which it does not once it follows another leader. Raises `Partitioned`.
     """
-    answer = await ask()
+    answer = await fetch()
     check_majority(answer, where)
-    if all(seconds <= HEARD_SECONDS for seconds in silences(answer).values()):
+    if all(seconds <= HEARD_SECONDS for seconds in seconds_silent(answer).values()):
         return answer
-    await _heard_again(ask, answer, where)
+    await _wait_for_heartbeats(fetch, answer, where)
     return answer
 
 
-async def _heard_again(ask: Callable[[], Awaitable[Answer]], first: Answer, where: str) -> None:
+async def _wait_for_heartbeats(
+    fetch: Callable[[], Awaitable[Answer]], first: Answer, where: str
+) -> None:
     """Return when a majority has answered two of the leader's heartbeats from now on."""
     begun = monotonic()
-    once: dict[str, float] = {}
-    twice: set[str] = set()
-    while len(twice) + 1 < _majority(silences(first)):
-        if monotonic() > begun + LONGEST_SECONDS:
+    first_heard: dict[str, float] = {}
+    heard_twice: set[str] = set()
+    while len(heard_twice) + 1 < _majority(seconds_silent(first)):
+        if monotonic() > begun + CONFIRM_SECONDS:
             raise Partitioned(f"{where} is cut off: too few of its servers answer its leader.")
-        await asyncio.sleep(LOOK_SECONDS)
-        asked = monotonic()
-        answer = await ask()
+        await asyncio.sleep(POLL_SECONDS)
+        fetched_at = monotonic()
+        answer = await fetch()
         check_majority(answer, where)
         if _leadership(answer) != _leadership(first):
             raise Partitioned(f"{where} has another leader since a moment ago.")
-        for copy, seconds in silences(answer).items():
-            heard = asked - seconds  # or a little later
-            if heard > begun and heard > once.setdefault(copy, heard) + APART_SECONDS:
-                twice.add(copy)
+        for copy, seconds in seconds_silent(answer).items():
+            heard = fetched_at - seconds  # or a little later
+            if (
+                heard > begun
+                and heard > first_heard.setdefault(copy, heard) + HEARTBEAT_GAP_SECONDS
+            ):
+                heard_twice.add(copy)
 
 
 def _leadership(answer: Answer) -> tuple[object, object]:

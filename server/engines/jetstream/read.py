@@ -1,4 +1,4 @@
-"""Reading a JetStream stream: once from a place on, and on and on as it grows."""
+"""Reading a JetStream stream: a part of it once, or everything as it grows."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,39 +8,37 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from signalbox.server.engines.jetstream.api import Answer
-from signalbox.server.engines.jetstream.connection import (
-    Arrivals,
-    Connection,
-    Gone,
-    decoded,
-)
+from signalbox.server.engines.jetstream.api import Answer, decode_answer
+from signalbox.server.engines.jetstream.connection import Connection, RequestFailed
+from signalbox.server.engines.jetstream.message_queue import MessageQueue
 
 SECONDS: Final = 3.0
 CREATE_SECONDS: Final = (1.0, 1.0, SECONDS)
-PIECE: Final = 1_000
-PIECE_BYTES: Final = 1024 * 1024
+MAX_MESSAGES: Final = 1_000
+MAX_BYTES: Final = 1024 * 1024
 PULL_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS: Final = 1.0
 NANOSECONDS: Final = 10**9
 
-Found = list[tuple[int, bytes]]
-"""Sequences and what was stored there."""
+Messages = list[tuple[int, bytes]]
+"""Sequences and payloads."""
 
 
-async def direct(client: Connection, stream: str, after: int, limit: int) -> tuple[Found, bool]:
-    """At most `limit` messages behind a sequence with one question (NATS 2.11, ADR-31).
+async def read_direct(
+    client: Connection, stream: str, after: int, limit: int
+) -> tuple[Messages, bool]:
+    """At most `limit` messages after sequence `after`, by one request (NATS 2.11, ADR-31).
 
-    About `PIECE_BYTES` at most, and none where the next one alone has more. Any server of a cluster
-    may answer, also one that lags behind: the second is whether it has no more than that.
+    About `MAX_BYTES` at most, and none where the next one alone has more. Any server of a cluster
+    may answer, also one that lags behind: the second value is whether that server has no more.
     """
     inbox = client.new_inbox()
-    answers = await client.listen(inbox)
-    wanted = {"seq": after + 1, "batch": min(limit, PIECE), "max_bytes": PIECE_BYTES}
-    found: Found = []
+    answers = await client.open_queue(inbox)
+    options = {"seq": after + 1, "batch": min(limit, MAX_MESSAGES), "max_bytes": MAX_BYTES}
+    found: Messages = []
     try:
         await client.publish(
-            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wanted), reply=inbox
+            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(options), reply=inbox
         )
         while True:
             message = await answers.next(SECONDS)
@@ -48,24 +46,24 @@ async def direct(client: Connection, stream: str, after: int, limit: int) -> tup
                 if status in ("204", "404"):
                     pending = (message.headers or {}).get("Nats-Num-Pending", "0")
                     return found, pending == "0"
-                raise _ended(status)
+                raise _read_ended(status)
             found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
     finally:
-        await answers.end()
+        await answers.unsubscribe()
 
 
-async def one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Found:
-    """As `direct`, of the server that decides on appends; at least one."""
-    found: Found = []
+async def read_one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Messages:
+    """As `read_direct`, by the server that decides on appends; at least one message."""
+    found: Messages = []
     size = 0
     for sequence in sequences:
-        if size >= PIECE_BYTES:
+        if size >= MAX_BYTES:
             break
-        asked = msgspec.json.encode({"seq": sequence})
-        message = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", asked, timeout=SECONDS)
-        answer = decoded(message.data, _Got)
+        body = msgspec.json.encode({"seq": sequence})
+        message = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", body, timeout=SECONDS)
+        answer = decode_answer(message.data, _StoredAnswer)
         if answer.message is None:
-            raise Gone(f"its message {sequence} is not there")
+            raise RequestFailed(f"its message {sequence} is not there")
         found.append((answer.message.seq, answer.message.data))
         size += len(answer.message.data)
     return found
@@ -76,44 +74,44 @@ class _Stored(msgspec.Struct):
     data: bytes
 
 
-class _Got(msgspec.Struct):
+class _StoredAnswer(msgspec.Struct):
     message: _Stored | None = None
 
 
-class Pull:
-    """An ordered consumer: it lives in memory, and what it misses ends it (NATS ADR-17)."""
+class OrderedConsumer:
+    """An ordered consumer, kept in the server's memory; it ends at a gap (NATS ADR-17)."""
 
     def __init__(self, client: Connection, stream: str, after: int) -> None:
         self._client, self._stream, self._after = client, stream, after
         self._name = ""
         self._inbox = client.new_inbox()
-        self._number = 0
-        self._left = 0
-        self._answers: Arrivals | None = None
+        self._pull_number = 0
+        self._outstanding = 0
+        self._queue: MessageQueue | None = None
 
-    async def next(self) -> Found:
-        """What has come, at most `PIECE`; nothing after a while in which nothing came."""
-        if self._answers is None:
-            await self._begin()
-        if self._left <= 0:
-            await self._ask()
-        found: Found = []
+    async def next(self) -> Messages:
+        """The next messages, at most `MAX_MESSAGES`; none after a while in which none came."""
+        if self._queue is None:
+            await self._create()
+        if self._outstanding <= 0:
+            await self._pull()
+        found: Messages = []
         size = 0
-        while len(found) < PIECE and size < PIECE_BYTES:
+        while len(found) < MAX_MESSAGES and size < MAX_BYTES:
             message = await self._message(wait=not found)
             if message is None:
                 break
             if status := _status(message):
-                if message.subject == self._subject and self._is_over(status, message):
+                if message.subject == self._reply_subject and self._ends_batch(status, message):
                     break
                 continue
-            self._left -= 1
+            self._outstanding -= 1
             found.append((message.metadata.sequence.stream, message.data))
             size += len(message.data)
         return found
 
-    async def _begin(self) -> None:
-        self._answers = await self._client.listen(f"{self._inbox}.*")
+    async def _create(self) -> None:
+        self._queue = await self._client.open_queue(f"{self._inbox}.*")
         config = {
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._after + 1,
@@ -123,81 +121,83 @@ class Pull:
             "num_replicas": 1,
             "inactive_threshold": int(2 * PULL_SECONDS * NANOSECONDS),
         }
-        asked = msgspec.json.encode({"stream_name": self._stream, "config": config})
-        answer = await self._created(asked)
+        body = msgspec.json.encode({"stream_name": self._stream, "config": config})
+        answer = await self._request_consumer(body)
         if answer.error:
-            raise Gone(answer.error)
+            raise RequestFailed(answer.error)
         self._name = answer.name
 
-    async def _created(self, asked: bytes) -> Answer:
-        """The answer to the question for a consumer.
+    async def _request_consumer(self, body: bytes) -> Answer:
+        """The answer to the request for a consumer, which is sent again where none comes.
 
-        A cluster places it on any server, for a while also on one that it does not reach any more:
-        then nobody answers, and the next question may find another server.
+        A cluster creates it on any server, for a while also on one that it does not reach any more:
+        then there is no answer, and the next request may go to another server.
         """
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}"
         for seconds in CREATE_SECONDS:
             try:
-                message = await self._client.request(subject, asked, timeout=seconds)
+                message = await self._client.request(subject, body, timeout=seconds)
             except nats.errors.TimeoutError:
-                # What a user may not ask the server complains about, and does not answer.
+                # A request without permission has no answer: the server sends an error of its own.
                 if self._client.lacks_permission(subject):
-                    raise Gone(f"this user lacks the permission to publish to {subject}") from None
+                    raise RequestFailed(
+                        f"this user lacks the permission to publish to {subject}"
+                    ) from None
             else:
-                return decoded(message.data, Answer)
-        raise Gone("no server reads for it")
+                return decode_answer(message.data, Answer)
+        raise RequestFailed("no server reads for it")
 
-    async def _ask(self) -> None:
-        """For the next messages; bounded, so that a slow reader is not flooded.
+    async def _pull(self) -> None:
+        """Request the next messages; bounded, so that a slow reader is not flooded.
 
-        Each question has a subject of its own, so that the end of one is not taken for another's.
+        Each request has a subject of its own, so that the end of one is not mistaken for another's.
         """
-        self._number += 1
-        wanted = {
-            "batch": PIECE,
-            "max_bytes": 4 * PIECE_BYTES + self._client.max_payload,
+        self._pull_number += 1
+        options = {
+            "batch": MAX_MESSAGES,
+            "max_bytes": 4 * MAX_BYTES + self._client.max_payload,
             "expires": int(PULL_SECONDS * NANOSECONDS),
             "idle_heartbeat": int(HEARTBEAT_SECONDS * NANOSECONDS),
         }
-        self._left = PIECE
+        self._outstanding = MAX_MESSAGES
         await self._client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
-            msgspec.json.encode(wanted),
-            reply=self._subject,
+            msgspec.json.encode(options),
+            reply=self._reply_subject,
         )
 
     @property
-    def _subject(self) -> str:
-        return f"{self._inbox}.{self._number}"
+    def _reply_subject(self) -> str:
+        return f"{self._inbox}.{self._pull_number}"
 
     async def _message(self, wait: bool) -> Msg | None:
-        """The next one; where nothing is there yet and nobody waits, None."""
-        assert self._answers is not None
-        if not wait and not self._answers:
+        """The next message; None where there is none yet and `wait` is false."""
+        assert self._queue is not None
+        if not wait and not self._queue:
             return None
         try:
-            return await self._answers.next(3 * HEARTBEAT_SECONDS)
+            return await self._queue.next(3 * HEARTBEAT_SECONDS)
         except TimeoutError as error:
-            raise Gone("its heartbeat is missing") from error
+            raise RequestFailed("its heartbeat is missing") from error
 
-    def _is_over(self, status: str, message: Msg) -> bool:
-        """Whether what has come so far is all for now."""
+    def _ends_batch(self, status: str, message: Msg) -> bool:
+        """Whether a status message means that no more messages come for now."""
         if status == "100":
             return True  # a heartbeat: nothing has come
-        said = _described(message)
-        if status == "408" or "Exceed" in said or "Batch Completed" in said:
-            self._left = 0
+        description = _description(message)
+        if status == "408" or "Exceed" in description or "Batch Completed" in description:
+            self._outstanding = 0
             return True
-        raise _ended(status)
+        raise _read_ended(status)
 
 
-def _ended(status: str) -> Gone:
-    return Gone(f"it has ended what was read (status {status})")
+def _read_ended(status: str) -> RequestFailed:
+    return RequestFailed(f"it has ended what was read (status {status})")
 
 
 def _status(message: Msg) -> str:
     return (message.headers or {}).get("Status", "")
 
 
-def _described(message: Msg) -> str:
+def _description(message: Msg) -> str:
     return " ".join(str(value) for value in (message.headers or {}).values())

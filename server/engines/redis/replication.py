@@ -1,21 +1,21 @@
-"""Whether a Redis server is the one that decides: a master with the replicas that are asked for."""
+"""Whether a Redis server decides on appends: a master with as many replicas as are asked for."""
 
 from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import Any, Final
 
-from signalbox.server.engines.redis.connection import setting
+from signalbox.server.engines.redis.connection import server_setting
 from signalbox.server.engines.shared_log import Partitioned
 from signalbox.server.model.errors import StoreError, Unavailable
 
 HEARD_SECONDS: Final = 3
-"""Replicas answer their master once a second; one that is silent for longer does not count."""
-JOINING_SECONDS: Final = 8.0
-"""Within which replicas that were just started have joined: `repl-diskless-sync-delay` is 5."""
-LOOK_SECONDS: Final = 0.1
+"""Replicas answer their master once a second; one that is silent for longer is not counted."""
+REPLICA_START_SECONDS: Final = 8.0
+"""How long replicas that were just started need: `repl-diskless-sync-delay` is 5."""
+POLL_SECONDS: Final = 0.1
 
 
-def check_store(server: Mapping[str, Any], where: str) -> None:
+def check_no_sentinel(server: Mapping[str, Any], where: str) -> None:
     """Raises `StoreError` where `INFO server` is that of a Sentinel, which holds no data."""
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):
         raise StoreError(
@@ -29,22 +29,22 @@ def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> 
     """Raises `Unavailable` where it takes no writes, `Partitioned` where another server may by now.
 
     `wanted` replicas must have answered lately, or as many as its own `min-replicas-to-write`.
-    Those that are missing are waited for, so many seconds.
+    Missing ones are waited for, for so many `seconds`.
     """
     end = monotonic() + seconds
-    while missing := _missing(client, wanted, where):
+    while problem := _replica_problem(client, wanted, where):
         if monotonic() > end:
-            raise Partitioned(missing)
-        sleep(LOOK_SECONDS)
+            raise Partitioned(problem)
+        sleep(POLL_SECONDS)
 
 
-def _missing(client: Any, wanted: int, where: str) -> str:
-    """What is wrong with its replicas. Raises `Unavailable` where it is one itself."""
+def _replica_problem(client: Any, wanted: int, where: str) -> str:
+    """Why its replicas are too few, or empty. Raises `Unavailable` where it is one itself."""
     info = client.info("replication")
     if info["role"] != "master":
         raise Unavailable(f"{where} is a replica, which takes no writes.")
     if "min_slaves_good_slaves" in info:
-        wanted = max(wanted, int(setting(client, "min-replicas-to-write") or 0))
+        wanted = max(wanted, int(server_setting(client, "min-replicas-to-write") or 0))
     heard = sum(_is_heard(one) for name, one in info.items() if _is_replica(name))
     if heard >= wanted:
         return ""
