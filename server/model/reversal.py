@@ -1,4 +1,7 @@
-"""Pure: what undo, redo and restore change, read off the event log, and what stands in the way."""
+"""Decide undo, redo and restore: the changes they make, or the later changes that block them.
+
+Pure: the event log is asked through `ReversalLog`.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
@@ -27,12 +30,12 @@ from signalbox.server.model.horizons import Horizon
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.times import iso
 
-NAMED: Final = 3
-"""How many of the keys in the way a message tells about."""
+MAX_DESCRIBED: Final = 3
+"""How many of the blocked keys a message describes."""
 
 
-class Done(NamedTuple):
-    """A transaction; `of` are the revisions that it reverses."""
+class TransactionHead(NamedTuple):
+    """A transaction without its changes; `of` are the revisions that it reverses."""
 
     revision: int
     id: str
@@ -56,9 +59,9 @@ class KeyEffect(Struct):
 
 
 class Reversal(NamedTuple):
-    """The net changes and the revisions that they reverse, or the `conflict` in the way of them.
+    """The net changes and the revisions that they reverse, or the `conflict` that blocks them.
 
-    `effects` are those on the keys that would change, or of a conflict on the keys in the way.
+    `effects` are those on the keys that would change, or in a conflict on the blocked keys.
     """
 
     changes: Changes
@@ -67,7 +70,7 @@ class Reversal(NamedTuple):
     effects: list[KeyEffect] | None = None
 
 
-class Latest(NamedTuple):
+class LatestChange(NamedTuple):
     """The last change of a key, a deletion (`raw` None) included; `at` in ms UTC."""
 
     key: str
@@ -77,8 +80,8 @@ class Latest(NamedTuple):
     raw: str | None
 
 
-class Effect(NamedTuple):
-    """What some transactions did to a key: the `first` of them, what the key was before that, and
+class ChangedKey(NamedTuple):
+    """A key that some transactions changed: the `first` of them, the key's value before that, and
     the revision of its `latest` change by anybody.
     """
 
@@ -88,73 +91,77 @@ class Effect(NamedTuple):
     before: str | None
 
 
-class Log(Protocol):
-    """What may be asked of the event log, all of one revision; keys come in order."""
+class ReversalLog(Protocol):
+    """The questions about the event log, all answered as of one revision; keys come in order."""
 
     @property
     def revision(self) -> int: ...
 
     def horizons(self) -> list[Horizon]: ...
 
-    def newest_of(self, actor: str) -> Iterator[Done]:
+    def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:
         """The actor's transactions, newest first."""
 
-    def named(self, identity: str) -> list[Done]:
+    def transactions_of_command(self, identity: str) -> list[TransactionHead]:
         """The transaction of a command, or those of an import's batches, in order."""
 
-    def done(self, revision: int) -> Done: ...
+    def transaction(self, revision: int) -> TransactionHead: ...
 
     def reversed_by(self, revision: int) -> int | None:
         """The last transaction that reverses this one."""
 
-    def touches_visible(self, revision: int) -> bool:
-        """Whether it changed more than the app's own keys."""
+    def changes_visible_keys(self, revision: int) -> bool:
+        """Whether the transaction changed more than the app's own keys."""
 
-    def keys_of(self, revision: int) -> list[str]:
-        """The keys that a transaction changed, as far as they are kept."""
+    def changed_keys(self, revision: int) -> list[str]:
+        """The keys that a transaction changed, without those that retention has removed."""
 
-    def effects(self, revisions: Collection[int]) -> Iterator[Effect]:
-        """What transactions did, key by key."""
+    def changed_by(self, revisions: Collection[int]) -> Iterator[ChangedKey]:
+        """The keys that the transactions changed."""
 
-    def touched(self, revisions: Collection[int], key: str) -> list[int]:
+    def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
         """Those of the transactions that changed the key, in order."""
 
-    def before(self, key: str, revision: int) -> int:
+    def previous_change(self, key: str, revision: int) -> int:
         """The last change of the key below `revision`, 0 where there is none."""
 
-    def now_and_then(
+    def changed_since(
         self, match: str, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """Every matching key that has changed since: what it is, and what it was then."""
+        """Every matching key that has changed since `revision`: its value now, and then."""
 
-    def now(self, keys: Collection[str]) -> dict[str, str]:
+    def current_values(self, keys: Collection[str]) -> dict[str, str]:
         """Those of the keys that exist, with their values."""
 
-    def latest(self, keys: Collection[str]) -> Iterator[Latest]:
+    def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         """The last change of each key, in the order of `keys`."""
 
 
 def decide(
-    log: Log, command: Restore | Undo | Redo, actor: str, listed: int = 0, dry_run: bool = False
+    log: ReversalLog,
+    command: Restore | Undo | Redo,
+    actor: str,
+    max_effects: int = 0,
+    dry_run: bool = False,
 ) -> Reversal:
-    """What the command would do. So many `effects` are listed: of a dry run, and of a conflict.
+    """What the command would do. A dry run and a conflict list at most `max_effects` effects.
 
     Raises `Compacted`, `Conflict`, `Invalid`, `NotFound`, `NothingToUndo` or `TooLarge`.
     """
     check_store_revision(command.expect, log.revision)
     if isinstance(command, Restore):
-        found = Reversal(_restored(log, command))
+        found = Reversal(_restore_changes(log, command))
     else:
-        targets = _to_undo(log, command, actor)
+        targets = _undo_targets(log, command, actor)
         if isinstance(command, Redo):
-            targets = _to_redo(log, command, actor)
-        found = _reversed(log, targets, command)
+            targets = _redo_targets(log, command, actor)
+        found = _reversal_of(log, targets, command)
     if not (found.conflict or dry_run):
         return found
-    return found._replace(effects=_effects(log, found.changes, listed))
+    return found._replace(effects=_effects(log, found.changes, max_effects))
 
 
-def _restored(log: Log, command: Restore) -> Changes:
+def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
     then, without = command.to_revision, tuple(command.without)
     if then > log.revision:
         raise Invalid(
@@ -166,8 +173,8 @@ def _restored(log: Log, command: Restore) -> Changes:
     if missing := [prefix for prefix in unknown if not (without and prefix.startswith(without))]:
         raise horizons.compacted_error(missing, then)
     changes: Changes = {}
-    for key, is_now, was in log.now_and_then(command.match, then):
-        if not (without and key.startswith(without)) and not _same(is_now, was):
+    for key, is_now, was in log.changed_since(command.match, then):
+        if not (without and key.startswith(without)) and not _is_equal(is_now, was):
             changes[key] = was
             if len(changes) > MAX_CHANGES:
                 break
@@ -175,97 +182,103 @@ def _restored(log: Log, command: Restore) -> Changes:
     return changes
 
 
-def _to_undo(log: Log, command: Undo | Redo, actor: str) -> list[Done]:
-    """The transactions to reverse: those that are named, else the actor's newest."""
+def _undo_targets(log: ReversalLog, command: Undo | Redo, actor: str) -> list[TransactionHead]:
+    """The transactions to reverse: those of the named command, else the actor's newest."""
     if isinstance(command, Redo):
         return []
     if command.of is None:
-        for one in log.newest_of(actor):
-            is_own = one.type not in REVERSING and log.touches_visible(one.revision)
+        for one in log.transactions_of_actor(actor):
+            is_own = one.type not in REVERSING and log.changes_visible_keys(one.revision)
             if is_own and not is_reversed(log, one.revision):
                 return [one]
         raise NothingToUndo(f"{actor} has done nothing that is not undone already.")
-    return _in_force(log, _named(log, command.of), command.of)
+    return _not_reversed(log, _require_command(log, command.of), command.of)
 
 
-def _to_redo(log: Log, command: Redo, actor: str) -> list[Done]:
-    """The undo to reverse: the one that is named, or undid what is named, else the actor's last."""
+def _redo_targets(log: ReversalLog, command: Redo, actor: str) -> list[TransactionHead]:
+    """The undo to reverse: the named one, or that of the named command, else the actor's last."""
     if command.of is not None:
-        named = _named(log, command.of)
-        if named[0].type in REVERSING:
-            return _in_force(log, named, command.of)
-        undone = {by for one in named if (by := log.reversed_by(one.revision))}
-        return _in_force(log, [log.done(by) for by in sorted(undone)], command.of)
-    for one in log.newest_of(actor):
+        transactions_of_command = _require_command(log, command.of)
+        if transactions_of_command[0].type in REVERSING:
+            return _not_reversed(log, transactions_of_command, command.of)
+        undone = {by for one in transactions_of_command if (by := log.reversed_by(one.revision))}
+        return _not_reversed(log, [log.transaction(by) for by in sorted(undone)], command.of)
+    for one in log.transactions_of_actor(actor):
         if one.type == "undo" and not is_reversed(log, one.revision):
             return [one]
-        if one.type not in REVERSING and log.touches_visible(one.revision):
+        if one.type not in REVERSING and log.changes_visible_keys(one.revision):
             break
     raise NothingToUndo(f"{actor} has undone nothing since its last command.")
 
 
-def _named(log: Log, identity: str) -> list[Done]:
-    found = log.named(identity)
+def _require_command(log: ReversalLog, identity: str) -> list[TransactionHead]:
+    found = log.transactions_of_command(identity)
     if not found:
         raise NotFound(f"No transaction with the command id {identity} is kept.")
     return found
 
 
-def _in_force(log: Log, found: list[Done], identity: str) -> list[Done]:
+def _not_reversed(
+    log: ReversalLog, found: list[TransactionHead], identity: str
+) -> list[TransactionHead]:
     left = [one for one in found if not is_reversed(log, one.revision)]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")
     return left
 
 
-def is_reversed(log: Log, revision: int) -> bool:
-    """Whether a transaction is undone, and that not undone in turn."""
+def is_reversed(log: ReversalLog, revision: int) -> bool:
+    """Whether a transaction is undone, and its undo has not been undone in turn."""
     is_undone, by = False, log.reversed_by(revision)
     while by is not None:
         is_undone, by = not is_undone, log.reversed_by(by)
     return is_undone
 
 
-def _reversed(log: Log, targets: list[Done], command: Undo | Redo) -> Reversal:
+def _reversal_of(
+    log: ReversalLog, targets: list[TransactionHead], command: Undo | Redo
+) -> Reversal:
     revisions = {one.revision for one in targets}
-    _check_kept(log, targets)
+    _check_complete(log, targets)
     changes: Changes = {}
-    in_the_way: dict[str, int] = {}
-    seen = set[str]()
+    blocked: dict[str, int] = {}
+    found_keys = set[str]()
     keep = frozenset(command.keep)
     asked = keep | command.replace.keys()
-    for effect in log.effects(revisions):
-        blocker = _blocker(log, effect, revisions)
-        if effect.key in command.replace:
-            if effect.latest != command.replace[effect.key]:
-                in_the_way[effect.key] = effect.latest
-        elif blocker and effect.key not in keep:
-            in_the_way[effect.key] = blocker
-        seen.add(effect.key)
-        if effect.key not in keep:
-            changes[effect.key] = effect.before
+    for changed in log.changed_by(revisions):
+        blocking = _blocking_change(log, changed, revisions)
+        if changed.key in command.replace:
+            if changed.latest != command.replace[changed.key]:
+                blocked[changed.key] = changed.latest
+        elif blocking and changed.key not in keep:
+            blocked[changed.key] = blocking
+        found_keys.add(changed.key)
+        if changed.key not in keep:
+            changes[changed.key] = changed.before
             if len(changes) > MAX_CHANGES:
                 check_size(changes)
-    if unknown := asked - seen:
+    if unknown := asked - found_keys:
         raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
     of = tuple(one.revision for one in targets)
-    if in_the_way:
-        conflict = _conflict(log, in_the_way, command.replace, [one.id for one in targets])
-        return Reversal({key: changes[key] for key in in_the_way}, of, conflict)
+    if blocked:
+        conflict = _conflict(log, blocked, command.replace, [one.id for one in targets])
+        return Reversal({key: changes[key] for key in blocked}, of, conflict)
     check_size(changes)
-    now = log.now(changes)
-    return Reversal({key: raw for key, raw in changes.items() if not _same(now.get(key), raw)}, of)
+    now = log.current_values(changes)
+    return Reversal(
+        {key: raw for key, raw in changes.items() if not _is_equal(now.get(key), raw)}, of
+    )
 
 
-def _check_kept(log: Log, targets: Iterable[Done]) -> None:
-    """What was before them must be known: of what lies at a horizon or before, it is not."""
-    kept = log.horizons()
-    newest = max(each.revision for each in kept)
+def _check_complete(log: ReversalLog, targets: Iterable[TransactionHead]) -> None:
+    """Raises `Compacted` where retention has removed what the targets' keys were before them."""
+    all_horizons = log.horizons()
+    newest = max(each.revision for each in all_horizons)
     for one in targets:
         if one.revision > newest:
             continue
-        keys = log.keys_of(one.revision)
-        followed = {horizons.horizon_of(kept, key) for key in keys}
+        keys = log.changed_keys(one.revision)
+        followed = {horizons.horizon_of(all_horizons, key) for key in keys}
         prefixes = sorted(each.prefix for each in followed if each.revision >= one.revision)
         if prefixes:
             raise horizons.compacted_error(prefixes, one.revision - 1)
@@ -273,58 +286,64 @@ def _check_kept(log: Log, targets: Iterable[Done]) -> None:
             raise Compacted(f"Retention has removed changes of revision {one.revision}.")
 
 
-def _blocker(log: Log, effect: Effect, revisions: Collection[int]) -> int | None:
+def _blocking_change(
+    log: ReversalLog, changed: ChangedKey, revisions: Collection[int]
+) -> int | None:
     """The transaction whose change of the key would be lost, None where there is none.
 
-    Goes back from the key's latest change. What was reversed since cancels out with its reversal.
+    Goes back from the key's latest change; a change and its reversal cancel each other out.
     """
-    revision = effect.latest
-    while revision > effect.first:
+    revision = changed.latest
+    while revision > changed.first:
         if revision in revisions:
-            revision = log.before(effect.key, revision)
+            revision = log.previous_change(changed.key, revision)
             continue
-        done = log.done(revision)
-        undone = log.touched(done.of, effect.key) if done.type in REVERSING else []
-        if not undone or undone[0] <= effect.first:
+        transaction = log.transaction(revision)
+        undone = (
+            log.revisions_changing(transaction.of, changed.key)
+            if transaction.type in REVERSING
+            else []
+        )
+        if not undone or undone[0] <= changed.first:
             return revision
-        revision = log.before(effect.key, undone[0])
+        revision = log.previous_change(changed.key, undone[0])
     return None
 
 
 def _conflict(
-    log: Log, in_the_way: dict[str, int], replace: dict[str, int], of: list[str]
+    log: ReversalLog, blocked: dict[str, int], replace: dict[str, int], of: list[str]
 ) -> Conflict:
-    keys = sorted(in_the_way)
+    keys = sorted(blocked)
     first = next((key for key in keys if key in replace), keys[0])
     if first in replace:
-        message = f"{first} is at revision {in_the_way[first]}; replace expects {replace[first]}."
+        message = f"{first} is at revision {blocked[first]}; replace expects {replace[first]}."
     else:
-        message = _changed_since(log, in_the_way, keys)
+        message = _blocked_message(log, blocked, keys)
     return Conflict(
         message,
         key=first,
         keys=keys[:MAX_NAMED],
         of=of[:MAX_NAMED],
-        revision=in_the_way[first],
+        revision=blocked[first],
     )
 
 
-def _changed_since(log: Log, in_the_way: dict[str, int], keys: list[str]) -> str:
-    told = ", ".join(
-        f"{key} by {log.done(in_the_way[key]).actor} at revision {in_the_way[key]}"
-        for key in keys[:NAMED]
+def _blocked_message(log: ReversalLog, blocked: dict[str, int], keys: list[str]) -> str:
+    described = ", ".join(
+        f"{key} by {log.transaction(blocked[key]).actor} at revision {blocked[key]}"
+        for key in keys[:MAX_DESCRIBED]
     )
-    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    more = f" and {len(keys) - MAX_DESCRIBED} more" if len(keys) > MAX_DESCRIBED else ""
     return (
-        f"Changed since: {told}{more}. Name each key in keep, to leave it as it is, or in replace "
-        "with its revision."
+        f"Changed since: {described}{more}. Name each key in keep, to leave it as it is, or in "
+        "replace with its revision."
     )
 
 
-def _effects(log: Log, back: Changes, listed: int) -> list[KeyEffect]:
-    """Of the first `listed` keys of `back`, as far as one answer holds their values."""
+def _effects(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffect]:
+    """The effects on the first `max_effects` keys, as far as one answer can hold their values."""
     found, size = list[KeyEffect](), 0
-    for one in log.latest(sorted(back)[:listed]):
+    for one in log.latest_changes(sorted(back)[:max_effects]):
         size += len(one.raw or "") + len(back[one.key] or "")
         if size > MAX_TRANSACTION_BYTES:
             break
@@ -337,7 +356,7 @@ def _raw(text: str | None) -> Raw | UnsetType:
     return UNSET if text is None else Raw(text.encode())
 
 
-def _same(one: str | None, other: str | None) -> bool:
+def _is_equal(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return one is other
     return values.same(one, other)

@@ -1,4 +1,4 @@
-"""The event log as `server.model.reversal` asks it: SQL on one snapshot, in a native thread."""
+"""SQL that answers what deciding an undo, redo or restore asks of the event log."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -10,7 +10,7 @@ import msgspec
 
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
-from signalbox.server.model.reversal import Done, Effect, Latest
+from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
 from signalbox.server.read import history
 from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
@@ -19,7 +19,7 @@ CHUNK: Final = 5_000
 
 
 class SqlReversalLog:
-    """See `reversal.Log`."""
+    """See `reversal.ReversalLog`. Reads one snapshot, in a native thread."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -28,82 +28,85 @@ class SqlReversalLog:
     def horizons(self) -> list[Horizon]:
         return read_horizons(self._connection)
 
-    def newest_of(self, actor: str) -> Iterator[Done]:
+    def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:
         for row in self._connection.execute(_OF_ACTOR, (actor,)):
-            yield self._done(row)
+            yield self._transaction_head(row)
 
-    def named(self, identity: str) -> list[Done]:
-        found = [self._done(row) for row in self._connection.execute(_NAMED, (identity,))]
+    def transactions_of_command(self, identity: str) -> list[TransactionHead]:
+        found = [
+            self._transaction_head(row)
+            for row in self._connection.execute(_OF_COMMAND, (identity,))
+        ]
         if found:
             return found
         batch = re.compile(re.escape(identity) + "-[0-9]+")
         rows = self._connection.execute(_BATCHES, (identity + "-", identity + "."))
-        return [self._done(row) for row in rows if batch.fullmatch(row[1])]
+        return [self._transaction_head(row) for row in rows if batch.fullmatch(row[1])]
 
-    def done(self, revision: int) -> Done:
-        row: Any = self._connection.execute(_DONE, (revision,)).get
-        return self._done(row)
+    def transaction(self, revision: int) -> TransactionHead:
+        row: Any = self._connection.execute(_TRANSACTION, (revision,)).get
+        return self._transaction_head(row)
 
     def reversed_by(self, revision: int) -> int | None:
         found: int | None = self._connection.execute(_REVERSED_BY, (revision,)).get
         return found
 
-    def touches_visible(self, revision: int) -> bool:
+    def changes_visible_keys(self, revision: int) -> bool:
         bound = (revision, RESERVED, RESERVED_END)
         return self._connection.execute(_VISIBLE, bound).get is not None
 
-    def keys_of(self, revision: int) -> list[str]:
+    def changed_keys(self, revision: int) -> list[str]:
         return [key for (key,) in self._connection.execute(_KEYS, (revision,))]
 
-    def effects(self, revisions: Collection[int]) -> Iterator[Effect]:
+    def changed_by(self, revisions: Collection[int]) -> Iterator[ChangedKey]:
         asked = msgspec.json.encode(sorted(revisions)).decode()
         for row in self._connection.execute(_EFFECTS, (asked,)):
-            yield Effect(*row)
+            yield ChangedKey(*row)
 
-    def touched(self, revisions: Collection[int], key: str) -> list[int]:
+    def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
         return [
             revision
             for revision in sorted(revisions)
-            if self._connection.execute(_TOUCHED, (revision, key)).get
+            if self._connection.execute(_CHANGES_KEY, (revision, key)).get
         ]
 
-    def before(self, key: str, revision: int) -> int:
-        return int(self._connection.execute(_BEFORE, (key, revision)).get or 0)
+    def previous_change(self, key: str, revision: int) -> int:
+        return int(self._connection.execute(_PREVIOUS_CHANGE, (key, revision)).get or 0)
 
-    def now_and_then(
+    def changed_since(
         self, match: str, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
         changed = history.changed_keys(
             self._connection, revision, self.revision, compile_pattern(match)
         )
         while keys := list(islice(changed, CHUNK)):
-            now = self.now(keys)
+            now = self.current_values(keys)
             for key, was in history.values_at(self._connection, keys, revision):
                 yield key, now.get(key), was
 
-    def now(self, keys: Collection[str]) -> dict[str, str]:
+    def current_values(self, keys: Collection[str]) -> dict[str, str]:
         asked = msgspec.json.encode(list(keys)).decode()
-        rows = self._connection.execute(_NOW, (asked,))
+        rows = self._connection.execute(_CURRENT_VALUES, (asked,))
         return {key: raw for key, raw in rows}  # noqa: C416 - a row is a tuple of any length
 
-    def latest(self, keys: Collection[str]) -> Iterator[Latest]:
+    def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         asked = msgspec.json.encode(list(keys)).decode()
         for row in self._connection.execute(_LATEST_OF, (asked,)):
-            yield Latest(*row)
+            yield LatestChange(*row)
 
-    def _done(self, row: tuple[Any, ...]) -> Done:
+    def _transaction_head(self, row: tuple[Any, ...]) -> TransactionHead:
         revision, identity, actor, kind, changes = row
         of = log.reversed_revisions(self._connection, revision)
-        return Done(revision, identity, actor, kind, changes, of)
+        return TransactionHead(revision, identity, actor, kind, changes, of)
 
 
 _COLUMNS: Final = "SELECT revision, command_id, actor, type, changes FROM transactions "
 _OF_ACTOR: Final = _COLUMNS + "WHERE actor = ? ORDER BY revision DESC"
-_NAMED: Final = _COLUMNS + "WHERE command_id = ?"
+_OF_COMMAND: Final = _COLUMNS + "WHERE command_id = ?"
 _BATCHES: Final = (
     _COLUMNS + "WHERE command_id >= ? AND command_id < ? AND type = 'import' ORDER BY revision"
 )
-_DONE: Final = _COLUMNS + "WHERE revision = ?"
+_TRANSACTION: Final = _COLUMNS + "WHERE revision = ?"
 _REVERSED_BY: Final = "SELECT max(revision) FROM reversals WHERE target = ?"
 _VISIBLE: Final = """
 SELECT 1 FROM changes WHERE revision = ? AND NOT (key >= ? AND key < ?) LIMIT 1
@@ -112,7 +115,7 @@ _WAS_THERE: Final = """(
     SELECT p.value FROM changes p WHERE p.key = {0}.key AND p.revision < {0}.revision
     ORDER BY p.revision DESC LIMIT 1
 ) IS NOT NULL"""
-"""A log may delete a key that is not there, which did nothing."""
+"""A log may contain the deletion of an absent key, which did nothing."""
 _LATEST: Final = """
 SELECT l.revision FROM changes l
 WHERE l.key = {key} AND l.revision < {below} AND (l.value IS NOT NULL OR {was_there})
@@ -134,8 +137,8 @@ _EFFECTS: Final = _EFFECTS_OF.format(
     was_there=_WAS_THERE.format("c"),
 )
 _KEYS: Final = "SELECT key FROM changes WHERE revision = ?"
-_TOUCHED: Final = "SELECT 1 FROM changes WHERE revision = ? AND key = ?"
-_BEFORE: Final = _LATEST.format(key="?", below="?", was_there=_WAS_THERE.format("l"))
+_CHANGES_KEY: Final = "SELECT 1 FROM changes WHERE revision = ? AND key = ?"
+_PREVIOUS_CHANGE: Final = _LATEST.format(key="?", below="?", was_there=_WAS_THERE.format("l"))
 _LATEST_OF: Final = """
 SELECT asked.value, t.revision, t.actor, t.at, s.value
 FROM json_each(?) asked CROSS JOIN transactions t ON t.revision = ({latest})
@@ -143,6 +146,6 @@ LEFT JOIN state s ON s.key = asked.value
 """.format(
     latest=_LATEST.format(key="asked.value", below=LAST_REVISION, was_there=_WAS_THERE.format("l"))
 )
-_NOW: Final = """
+_CURRENT_VALUES: Final = """
 SELECT s.key, s.value FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """
