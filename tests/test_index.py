@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signalbox.server.model.keys import LAST, is_key
+from signalbox.server.model.keys import AFTER_ALL_KEYS, is_key
 from signalbox.server.read import tree
 from signalbox.server.store import key_index
 from signalbox.server.store.key_index import BUCKET, KeyIndex
@@ -52,7 +52,7 @@ def assert_exact(found: KeyIndex, keys: SortedKeys, samples: list[str]) -> None:
 @pytest.mark.parametrize("size", [0, 1, BUCKET, BUCKET + 1, 3 * BUCKET + 7])
 def test_every_offset_and_range_is_exact(size: int) -> None:
     keys = SortedKeys([f"k{number:05}" for number in range(size)])
-    samples = ["", "k", "k00000", "k00511", "k00512", "k00513", "k01024x", "l", LAST]
+    samples = ["", "k", "k00000", "k00511", "k00512", "k00513", "k01024x", "l", AFTER_ALL_KEYS]
     assert_exact(KeyIndex(keys.keys), keys, samples)
 
 
@@ -86,7 +86,7 @@ def test_the_index_stays_exact_through_any_changes(
             present = (present | added) - removed
             keys = SortedKeys(list(map(name, present)))
             found.balance(keys.between)
-            assert_exact(found, keys, ["", "k", "k0100", "k0101", "k0350", LAST])
+            assert_exact(found, keys, ["", "k", "k0100", "k0101", "k0350", AFTER_ALL_KEYS])
 
 
 def name(number: int) -> str:
@@ -100,7 +100,7 @@ def test_buckets_are_split_when_full_and_dropped_when_empty() -> None:
         keys = SortedKeys(keys.keys + added)
         found.change(added, [])
         found.balance(keys.between)
-    assert_exact(found, keys, ["", "k10.", "k10.050", "k39.", LAST])
+    assert_exact(found, keys, ["", "k10.", "k10.050", "k39.", AFTER_ALL_KEYS])
     found.change([], keys.keys)
     found.balance(iter_nothing)
     assert len(found) == 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import signalbox
 from signalbox.server.model.errors import (
-    BLANK,
+    BLANK_CHARACTERS,
     JOINERS,
     Invalid,
     quoted,
@@ -168,8 +168,8 @@ IGNORABLE = [
 
 
 def test_of_what_shows_as_nothing_a_key_takes_letters_marks_symbols_and_joiners() -> None:
-    taken = {*SELECTORS, *map(ord, BLANK + JOINERS)}
-    for code in (*IGNORABLE, *map(ord, BLANK)):
+    taken = {*SELECTORS, *map(ord, BLANK_CHARACTERS + JOINERS)}
+    for code in (*IGNORABLE, *map(ord, BLANK_CHARACTERS)):
         if code in taken:
             check_new_key(f"a{chr(code)}b")
             continue
@@ -181,10 +181,10 @@ def test_of_what_shows_as_nothing_a_key_takes_letters_marks_symbols_and_joiners(
 
 
 def test_what_shows_as_nothing_is_marked_wherever_it_is_repeated() -> None:
-    assert {*map(ord, BLANK)} - {
+    assert {*map(ord, BLANK_CHARACTERS)} - {
         0x2800
     } <= invisible_characters.CODES  # Braille has its blank, in pictures too
-    assert quoted(BLANK).isascii()
+    assert quoted(BLANK_CHARACTERS).isascii()
 
 
 def test_what_this_unicode_does_not_know_is_never_made_but_always_read(client: Client) -> None:

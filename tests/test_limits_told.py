@@ -128,7 +128,7 @@ def test_of_a_command(few: int) -> None:
             changes(held, **command)
         told(caught.value, actual, few)
     layer = decide.Overlay(DictState(held))
-    layer.put({"a.0": None, "a.1": "2", "a.new": "1", "a.other": "1", "b": "1"}, 8)
+    layer.apply({"a.0": None, "a.1": "2", "a.new": "1", "a.other": "1", "b": "1"}, 8)
     with pytest.raises(TooLarge) as caught:
         decide.decide(layer, read_command({"type": "delete_prefix", "prefix": "a."}))
     told(caught.value, 14, few)

@@ -18,7 +18,7 @@ from signalbox.desktop.window import display
 from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.window.window_query import wrong
 from signalbox.server.model.errors import Invalid, Malformed, quoted
-from signalbox.server.model.times import LAST, iso
+from signalbox.server.model.times import LAST_TIME, iso
 from signalbox.server.runtime.error_messages import reason, sentence
 from support.command_line import Shell
 from support.harness import ROOT, Server
@@ -337,7 +337,7 @@ def test_a_time_beyond_the_year_9999_is_refused_and_named(at: str) -> None:
 
 
 def test_a_time_that_a_log_has_beyond_the_year_9999_is_told_as_the_last_one() -> None:
-    assert iso(LAST + 12 * 3_600_000) == iso(LAST) == "9999-12-31T23:59:59.999Z"
+    assert iso(LAST_TIME + 12 * 3_600_000) == iso(LAST_TIME) == "9999-12-31T23:59:59.999Z"
 
 
 def test_a_long_number_where_none_belongs_is_repeated_as_it_was_written() -> None:

@@ -12,7 +12,7 @@ from signalbox.server.formats.text_lines import (
     with_line_feeds,
 )
 from signalbox.server.model import values
-from signalbox.server.model.commands import Command, setting
+from signalbox.server.model.commands import Command, checked_set
 from signalbox.server.model.errors import (
     Malformed,
     SignalboxError,
@@ -145,7 +145,7 @@ class _Scanner:
         try:
             key = values.decode(found[1], "The key")
             value = values.decode(found[2].strip(BLANK), f"The value of {quoted(key)}")
-            command = setting(key, value)
+            command = checked_set(key, value)
         except SignalboxError as error:
             return error
         if hash(key) in self._seen:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from signalbox.server.model import values
-from signalbox.server.model.commands import Command, setting
+from signalbox.server.model.commands import Command, checked_set
 from signalbox.server.model.errors import Malformed, SignalboxError, TooLarge
 
 MAX_LINE: Final = 1024 * 1024
@@ -216,7 +216,7 @@ class Taken:
 def made(key: str, value: Any) -> Command | SignalboxError:
     """The command that sets a key, or why none does."""
     try:
-        return setting(key, value)
+        return checked_set(key, value)
     except SignalboxError as error:
         return error
 

@@ -11,7 +11,7 @@ from signalbox.server.model.errors import Conflict, TooLarge
 from signalbox.server.model.events import (
     COMPACTED,
     Transaction,
-    check_bytes,
+    check_encoded_size,
     encode,
 )
 from signalbox.server.settings import command_line
@@ -135,7 +135,7 @@ def _check_size(one: Transaction, target: Log, so_far: str) -> None:
     if (limit := target.max_bytes) is None:
         return
     try:
-        check_bytes(one, limit)
+        check_encoded_size(one, limit)
     except TooLarge as error:
         setting = SIZES[target.shown.partition("://")[0]]
         raise TooLarge(

@@ -19,12 +19,12 @@ _UNITS: Final = {
 _AGE: Final = re.compile(r"[0-9]{1,6}[smhdwy]")
 _NUMBER: Final = "[2-9]|[1-9][0-9]{1,2}"
 _NODE: Final = "[A-Za-z0-9-]{10,24}"
-_OTHER: Final = re.compile(rf"(?:{_NODE})(?:\.(?:{_NUMBER}))?|{_NUMBER}")
-"""Whose place is kept, besides the first window's: a node's and its further ones, or a number."""
+_WINDOW_SUFFIX: Final = re.compile(rf"(?:{_NODE})(?:\.(?:{_NUMBER}))?|{_NUMBER}")
+"""Suffix of a further window's key: its number, or a node's id and perhaps a number."""
 
 
 class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`every` is in seconds. `node` is that of the computer, where several share a store."""
+    """`every` is in seconds. `node` is the computer's node, where several share a store."""
 
     enabled: bool = False
     every: float = 1.0
@@ -36,7 +36,7 @@ class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """In pixels of the desktop."""
+    """Position and size in pixels of the desktop."""
 
     x: int
     y: int
@@ -55,8 +55,8 @@ class RetentionSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("max_age is a number and a unit")
 
 
-def milliseconds(age: str) -> int:
-    """An age such as `90s`, `36h` or `2d`."""
+def age_milliseconds(age: str) -> int:
+    """The milliseconds of an age such as `90s`, `36h` or `2d`."""
     return int(age[:-1]) * _UNITS[age[-1]]
 
 
@@ -94,7 +94,7 @@ def check_setting(key: str, value: Any) -> None:
     """Raises `Invalid` for a value that the app cannot use; keys outside `_signalbox.` are free."""
     if not key.startswith(RESERVED):
         return
-    name = _setting(key)
+    name = _setting_name(key)
     if name not in SETTINGS:
         names = ", ".join([*SETTINGS, RETENTION + ".<prefix>", GEOMETRY + ".<number>"])
         raise Invalid(f"The key {key} is no setting of the app; there are {names}.", key=key)
@@ -106,9 +106,9 @@ def check_setting(key: str, value: Any) -> None:
         ) from error
 
 
-def _setting(key: str) -> str:
-    """Whose values the key takes."""
+def _setting_name(key: str) -> str:
+    """The name in `SETTINGS` of the setting that the key is."""
     if key.startswith(RETENTION + "."):
         return RETENTION
-    is_place = key.startswith(GEOMETRY + ".") and _OTHER.fullmatch(key, len(GEOMETRY) + 1)
+    is_place = key.startswith(GEOMETRY + ".") and _WINDOW_SUFFIX.fullmatch(key, len(GEOMETRY) + 1)
     return GEOMETRY if is_place else key

@@ -1,4 +1,4 @@
-"""The checksum of a row: tells whether its values are still those that were written."""
+"""The checksum of a row, which shows whether its values are still those that were written."""
 
 from typing import Any, Final
 from zlib import crc32
@@ -12,9 +12,9 @@ def of_row(*values: Any) -> int:
 
 
 def of_values(values: tuple[Any, ...]) -> int:
-    """CRC-32 of the values as a MessagePack array: an integer is not a text, None is nothing else.
+    """CRC-32 of the values as a MessagePack array, so that 1, "1" and None differ.
 
-    It finds what disks and memory do to a file, not what somebody does on purpose.
+    It detects damage by disks and memory, not deliberate changes.
     """
     return crc32(_encode(values))
 

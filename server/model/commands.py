@@ -204,22 +204,22 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
         command = read_command(rest)
         payload = _PAYLOAD.encode((actor, command))
     except SignalboxError as error:
-        refusal, payload = error, _PAYLOAD.encode(_as_sent(body))
+        refusal, payload = error, _PAYLOAD.encode(_refused_payload(body))
     return Attempt(
-        id=chosen if _fits(_ID, chosen) else new_id,
-        actor=actor if _fits(_ACTOR, actor) else default_actor,
+        id=chosen if _matches(_ID, chosen) else new_id,
+        actor=actor if _matches(_ACTOR, actor) else default_actor,
         type=_type_of(rest),
         fingerprint=hashlib.blake2b(payload, digest_size=16).digest(),
         command=command,
         refusal=refusal,
         dry_run=dry_run is True,
-        has_sender_id=_fits(_ID, chosen),
+        has_sender_id=_matches(_ID, chosen),
         key=getattr(command, "key", getattr(command, "prefix", None)),
         effects=effects,
     )
 
 
-def _as_sent(body: dict[str, Any]) -> dict[str, Any]:
+def _refused_payload(body: dict[str, Any]) -> dict[str, Any]:
     """What the fingerprint of a refused command covers."""
     is_dry = isinstance(body.get("dry_run"), bool)
     return {name: value for name, value in body.items() if not (is_dry and name == "dry_run")} | {
@@ -253,7 +253,7 @@ def read_line(line: bytes) -> Command:
     return read_command(fields)
 
 
-def setting(key: str, value: Any) -> Set:
+def checked_set(key: str, value: Any) -> Set:
     """A `set` of a decoded value, checked as one that was sent. Raises `Invalid`."""
     command = Set(key=key, value=value)
     _check(command)
@@ -261,14 +261,14 @@ def setting(key: str, value: Any) -> Set:
 
 
 def check_actor(actor: Any) -> None:
-    if not _fits(_ACTOR, actor):
+    if not _matches(_ACTOR, actor):
         raise Invalid(
             f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
         )
 
 
 def check_id(identity: Any) -> None:
-    if not _fits(_ID, identity):
+    if not _matches(_ID, identity):
         raise Invalid(
             f"The field id is {quoted(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
         )
@@ -320,7 +320,7 @@ def _check_history_command(command: HistoryCommand) -> None:
         for prefix in command.without:
             check_prefix(prefix)
         return
-    if command.of is not None and not _fits(_ID, command.of):
+    if command.of is not None and not _matches(_ID, command.of):
         raise Invalid(f"The field of is {quoted(command.of)}; it is the id of a command.")
     for key in (*command.keep, *command.replace):
         check_key(key)
@@ -375,7 +375,7 @@ def _type_of(fields: dict[str, Any]) -> str:
     return kind[:64] if isinstance(kind, str) else ""
 
 
-def _fits(form: re.Pattern[str], text: Any) -> bool:
+def _matches(form: re.Pattern[str], text: Any) -> bool:
     return isinstance(text, str) and form.fullmatch(text) is not None
 
 

@@ -1,4 +1,7 @@
-"""Pure: what a command changes in a state, or why it is refused. No I/O, no clock."""
+"""Decide commands: what a command changes in a state, or why it is refused.
+
+Pure: no I/O, no clock. Undo, redo and restore are decided in `reversal`.
+"""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,17 +40,17 @@ from signalbox.server.model.keys import RESERVED, check_key
 
 MAX_CHANGES: Final = 100_000
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
-FEW: Final = MAX_TRANSACTION_BYTES // (values.MAX_BYTES + 256)
-"""So many changes cannot be too large together."""
+MAX_UNCHECKED: Final = MAX_TRANSACTION_BYTES // (values.MAX_BYTES + 256)
+"""Changes that cannot be too large together, whatever their values."""
 MAX_NAMED: Final = 100
-"""How many keys a refusal names at most."""
+"""Keys that a refusal names, at most."""
 
 Changes = dict[str, str | None]
 """From key to its new value as compact JSON text, None for a deletion."""
 
 
 class State(Protocol):
-    """What deciding may ask of the state that the command will commit against."""
+    """The state that a command is decided against."""
 
     @property
     def revision(self) -> int: ...
@@ -55,7 +58,7 @@ class State(Protocol):
     def get(self, key: str) -> Entry | None: ...
 
     def look_up(self, keys: Collection[str]) -> None:
-        """Many of these will be asked for: the answers may be fetched together."""
+        """Load many keys together, since `get` will ask for most of them."""
         ...
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
@@ -63,12 +66,12 @@ class State(Protocol):
         ...
 
     def count(self, prefix: str) -> int:
-        """How many that are, without looking at them."""
+        """How many keys begin with `prefix`, without looking at each."""
         ...
 
 
 class Overlay:
-    """A state with changes on top of it, as the next command will see them."""
+    """A state with uncommitted changes on top of it, as the next command sees it."""
 
     def __init__(self, base: State) -> None:
         self._base = base
@@ -76,7 +79,8 @@ class Overlay:
         self.changes: Changes = {}
         self.revision = base.revision
 
-    def put(self, changes: Changes, revision: int) -> None:
+    def apply(self, changes: Changes, revision: int) -> None:
+        """Add the changes that a transaction with this revision makes."""
         self.changes |= changes
         self._revisions |= dict.fromkeys(changes, revision)
 
@@ -98,33 +102,33 @@ class Overlay:
                 yield key, Entry(raw, self._revisions[key])
 
     def count(self, prefix: str) -> int:
-        news = [
+        differences = [
             (raw is not None) - (self._base.get(key) is not None)
             for key, raw in self.changes.items()
             if key.startswith(prefix)
         ]
-        return self._base.count(prefix) + sum(news)
+        return self._base.count(prefix) + sum(differences)
 
 
 class Draft(Overlay):
-    """The changes of one transaction, whatever they are composed of: net at any time.
+    """The changes of one transaction, composed step by step and always net.
 
-    So none deletes a key that is not there, or sets one to what it is.
+    So none deletes an absent key, or sets a key to the value that it has.
     """
 
     def add(self, changes: Changes) -> None:
-        """What is equal already keeps its revision."""
+        """Add changes; a key whose value is equal already keeps its revision."""
         for key, raw in changes.items():
-            if not _equal(self.get(key), raw):
+            if not _is_equal(self.get(key), raw):
                 self._set(key, raw)
 
-    def take(self, made: Changes) -> None:
-        """As `add`, for what `decide` has made of this draft, which is net."""
-        for key, raw in made.items():
+    def add_net(self, changes: Changes) -> None:
+        """As `add`, for changes that `decide` has made against this draft, which are net."""
+        for key, raw in changes.items():
             self._set(key, raw)
 
     def _set(self, key: str, raw: str | None) -> None:
-        if key in self.changes and _equal(self._base.get(key), raw):
+        if key in self.changes and _is_equal(self._base.get(key), raw):
             del self.changes[key], self._revisions[key]
         else:
             self.changes[key] = raw
@@ -142,38 +146,38 @@ def prepare_attempt(attempt: Attempt) -> Attempt:
 
 
 def prepare_command(command: Command) -> Command | EncodedSet:
-    """`command` with everything done that does not depend on the state.
+    """Check and encode the values of `command` ahead, which does not depend on the state.
 
-    Raises `Invalid` or `TooLarge` for a value that no state could take.
+    Raises `Invalid` or `TooLarge` for a value that no state could hold.
     """
     if isinstance(command, Batch):
         members: list[Any] = [prepare_command(member) for member in command.commands]
         return msgspec.structs.replace(command, commands=members)
     if isinstance(command, Set):
-        return EncodedSet(command.key, _encoded(command.key, command.value), command.expect)
+        return EncodedSet(
+            command.key, _checked_and_encoded(command.key, command.value), command.expect
+        )
     return command
 
 
 def decide(state: State, command: Command | EncodedSet) -> Changes:
-    """The net changes of `command`: nothing that is equal already, at most `MAX_CHANGES`.
-
-    What restores, undoes or redoes is decided by the log, in `signalbox.server.model.reversal`.
+    """The net changes of `command`, at most `MAX_CHANGES`; values that are equal already are none.
 
     Raises `Conflict`, `Invalid`, `NotFound`, `TooLarge` or `WrongType`: then there are none.
     """
     draft = Draft(state)
     for member in command.commands if isinstance(command, Batch) else (command,):
-        draft.add(_member(draft, member))
+        draft.add(_member_changes(draft, member))
         if len(draft.changes) > MAX_CHANGES:
-            is_batch = isinstance(command, Batch)  # what others in it would make is not known
+            is_batch = isinstance(command, Batch)  # its other members would make more
             raise too_many(len(draft.changes), "at least " if is_batch else "")
     check_size(draft.changes)
     return draft.changes
 
 
-def _member(state: State, member: Any) -> Changes:
+def _member_changes(state: State, member: Any) -> Changes:
     if member.expect != "any":
-        _meet_expectation(state, member)
+        _check_expectation(state, member)
     return _DECIDERS[type(member)](state, member)
 
 
@@ -182,7 +186,7 @@ def _put(_: State, command: EncodedSet) -> Changes:
 
 
 def _set(_: State, command: Set) -> Changes:
-    return {command.key: _encoded(command.key, command.value)}
+    return {command.key: _checked_and_encoded(command.key, command.value)}
 
 
 def _delete(state: State, command: Delete) -> Changes:
@@ -190,7 +194,7 @@ def _delete(state: State, command: Delete) -> Changes:
 
 
 def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
-    return {key: None for key, _ in _scan(state, command.prefix, 1)}
+    return {key: None for key, _ in _scan_limited(state, command.prefix, 1)}
 
 
 def _add(state: State, command: Add) -> Changes:
@@ -205,20 +209,20 @@ def _add(state: State, command: Add) -> Changes:
             f"by is {values.encode(command.by):.40}.",
             key=command.key,
         )
-    return {command.key: _encoded(command.key, total)}
+    return {command.key: _checked_and_encoded(command.key, total)}
 
 
 def _toggle(state: State, command: Toggle) -> Changes:
     entry = state.get(command.key)
     if entry and entry.raw not in ("true", "false"):
         raise _wrong_type(command.key, entry, "boolean")
-    return {command.key: _encoded(command.key, not (entry and entry.raw == "true"))}
+    return {command.key: _checked_and_encoded(command.key, not (entry and entry.raw == "true"))}
 
 
 def _merge(state: State, command: Merge) -> Changes:
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else None
-    return {command.key: _encoded(command.key, _merged(before, command.value))}
+    return {command.key: _checked_and_encoded(command.key, _merged(before, command.value))}
 
 
 def _merged(target: Any, patch: Any) -> Any:
@@ -234,7 +238,7 @@ def _merged(target: Any, patch: Any) -> Any:
 
 
 def _rename(state: State, command: Rename) -> Changes:
-    moved = _to_move(state, command)
+    moved = _keys_to_rename(state, command)
     targets = {command.to + key[len(command.key) :]: entry.raw for key, entry in moved.items()}
     for target, raw in targets.items():
         check_key(target)
@@ -245,9 +249,9 @@ def _rename(state: State, command: Rename) -> Changes:
     return dict.fromkeys(moved) | targets
 
 
-def _to_move(state: State, command: Rename) -> dict[str, Entry]:
+def _keys_to_rename(state: State, command: Rename) -> dict[str, Entry]:
     if command.key.endswith("."):
-        moved = dict(_scan(state, command.key, 2))
+        moved = dict(_scan_limited(state, command.key, 2))
     else:
         entry = state.get(command.key)
         moved = {command.key: entry} if entry else {}
@@ -260,10 +264,10 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
     taken = {key: entry for key in targets if (entry := state.get(key))}
     if taken:
         first = min(taken)
-        known = _told(state, taken[first].revision)
+        known = _committed_revision(state, taken[first].revision)
         raise Conflict(
-            f"{len(taken)} of the target keys exist already, the first is {first} {_where(known)}; "
-            "replace: true overwrites them.",
+            f"{len(taken)} of the target keys exist already, the first is {first} "
+            f"{_revision_words(known)}; replace: true overwrites them.",
             key=first,
             keys=sorted(taken)[:MAX_NAMED],
             revision=known,
@@ -282,7 +286,7 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 }
 
 
-def _encoded(key: str, value: Any) -> str:
+def _checked_and_encoded(key: str, value: Any) -> str:
     raw = values.encode(value)
     values.check_size(raw, key)  # first: what is small is soon looked through
     values.check(value, key)
@@ -295,8 +299,8 @@ def _check_setting(key: str, raw: str) -> None:
         check_setting(key, values.decode(raw.encode()))
 
 
-def _scan(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
-    """Every key below `prefix`, of which each is to make so many changes."""
+def _scan_limited(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
+    """Every key below `prefix`. Raises `TooLarge` for too many, which would make `changes` each."""
     for count, found in enumerate(state.scan(prefix), start=1):
         if count > MAX_CHANGES:
             raise too_many(state.count(prefix) * changes)
@@ -304,7 +308,7 @@ def _scan(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]
 
 
 def too_many(changes: int, least: str = "") -> TooLarge:
-    """The refusal of so many changes; `least` where there may be more."""
+    """The refusal of so many changes; `least` is "at least " where there may be more."""
     return TooLarge(
         f"That would make {least}{changes} changes; one transaction holds {MAX_CHANGES}.",
         limit=MAX_CHANGES,
@@ -313,7 +317,7 @@ def too_many(changes: int, least: str = "") -> TooLarge:
 
 def check_size(changes: Changes) -> None:
     """Raises `TooLarge` for more than one transaction holds."""
-    if len(changes) <= FEW:
+    if len(changes) <= MAX_UNCHECKED:
         return
     if len(changes) > MAX_CHANGES:
         raise too_many(len(changes))
@@ -325,22 +329,22 @@ def check_size(changes: Changes) -> None:
         )
 
 
-def _equal(entry: Entry | None, raw: str | None) -> bool:
+def _is_equal(entry: Entry | None, raw: str | None) -> bool:
     if entry is None or raw is None:
         return entry is None and raw is None
     return values.same(entry.raw, raw)
 
 
-def _meet_expectation(state: State, command: Member | EncodedSet) -> None:
+def _check_expectation(state: State, command: Member | EncodedSet) -> None:
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
         check_store_revision(expect, state.revision)
         return
     key = command.prefix if isinstance(command, DeletePrefix) else command.key
     actual = entry.revision if (entry := state.get(key)) else 0
-    if not _as_expected(expect, actual):
-        known = _told(state, actual)
-        raise Conflict(_unexpected(key, expect, known), key=key, revision=known)
+    if not _is_expected(expect, actual):
+        known = _committed_revision(state, actual)
+        raise Conflict(_expectation_message(key, expect, known), key=key, revision=known)
 
 
 def check_store_revision(expect: Expect, actual: int) -> None:
@@ -353,27 +357,24 @@ def check_store_revision(expect: Expect, actual: int) -> None:
         )
 
 
-def _as_expected(expect: Any, actual: int) -> bool:
+def _is_expected(expect: Any, actual: int) -> bool:
     if isinstance(expect, ExpectRevision):
         return bool(expect.revision == actual)
     return bool((actual > 0) == (expect == "present"))
 
 
-def _unexpected(key: str, expect: Any, actual: int | None) -> str:
-    found = "does not exist" if actual == 0 else f"is {_where(actual)}"
+def _expectation_message(key: str, expect: Any, actual: int | None) -> str:
+    found = "does not exist" if actual == 0 else f"is {_revision_words(actual)}"
     wanted = f"revision {expect.revision}" if isinstance(expect, ExpectRevision) else expect
     return f"{key} {found}; expected was {wanted}."
 
 
-def _told(state: State, revision: int) -> int | None:
-    """What a refusal tells of a key's revision: None for what this transaction has set itself.
-
-    That is at no revision yet, and never will be where the transaction is refused.
-    """
+def _committed_revision(state: State, revision: int) -> int | None:
+    """A key's revision for a refusal; None where the refused transaction itself has set the key."""
     return revision if revision <= state.revision else None
 
 
-def _where(revision: int | None) -> str:
+def _revision_words(revision: int | None) -> str:
     return f"at revision {revision}" if revision else "set by an earlier command of the batch"
 
 

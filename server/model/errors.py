@@ -1,4 +1,4 @@
-"""Every way a request can fail, grouped by the moment at which it happens; codes are stable."""
+"""Every error that a request or a start can fail with; the codes are stable."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,55 +6,57 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-SHOWN: Final = 80
-"""Characters of a given value that a message repeats."""
+MAX_QUOTED: Final = 80
+"""Characters of a given value that a message quotes."""
 JOINERS: Final = "\u200c\u200d"
-"""Whole scripts and emoji are written with them: they hide nothing."""
-BLANK: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Joiners that whole scripts and emoji are written with: they hide nothing."""
+BLANK_CHARACTERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Marks, letters and a symbol that show as nothing: Unicode's `Default_Ignorable_Code_Point` of
 these categories but for variation selectors, with which emoji and scripts are written, and the
 Braille pattern without dots."""
-DETAILS: Final = ("key", "keys", "of", "revision", "limit")
-"""What an error may tell besides its code and its message."""
+DETAIL_FIELDS: Final = ("key", "keys", "of", "revision", "limit")
+"""Fields that an error may have besides its code and its message."""
 
 
 def quoted(value: Any) -> str:
-    """A given JSON value as a message repeats it: in JSON, cut, with nothing that hides."""
+    """A JSON value as a message quotes it: as JSON, shortened, invisible characters escaped."""
     text = ""
-    for piece in _pieces(value):  # it may be large
+    for piece in _json_pieces(value):  # it may be large
         text += piece
-        if len(text) > SHOWN:
+        if len(text) > MAX_QUOTED:
             break
     shown = "".join(
-        char if _is_seen(char) or char in JOINERS else json.dumps(char)[1:-1]
-        for char in text[: SHOWN + 1]
+        char if _is_visible(char) or char in JOINERS else json.dumps(char)[1:-1]
+        for char in text[: MAX_QUOTED + 1]
     )
-    return shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
+    return shown if len(shown) <= MAX_QUOTED else shown[: MAX_QUOTED - 3] + "..."
 
 
-def _pieces(value: Any) -> Iterator[str]:
-    """A JSON value as JSON; of a text and of a number that is one no more than is shown."""
+def _json_pieces(value: Any) -> Iterator[str]:
+    """A JSON value as JSON, piece by piece; of a long text or number only its beginning."""
     if isinstance(value, msgspec.Raw):
-        yield bytes(value)[: SHOWN + 1].decode(errors="replace")
+        yield bytes(value)[: MAX_QUOTED + 1].decode(errors="replace")
     elif isinstance(value, dict):
-        members = ((f"{_JSON.encode(name[: SHOWN + 1])}: ", one) for name, one in value.items())
-        yield from _joined("{", members, "}")
+        members = (
+            (f"{_JSON.encode(name[: MAX_QUOTED + 1])}: ", one) for name, one in value.items()
+        )
+        yield from _joined_pieces("{", members, "}")
     elif isinstance(value, list | tuple):
-        yield from _joined("[", (("", one) for one in value), "]")
+        yield from _joined_pieces("[", (("", one) for one in value), "]")
     else:
-        yield _JSON.encode(value[: SHOWN + 1] if isinstance(value, str) else value)
+        yield _JSON.encode(value[: MAX_QUOTED + 1] if isinstance(value, str) else value)
 
 
-def _joined(begin: str, members: Iterable[tuple[str, Any]], end: str) -> Iterator[str]:
+def _joined_pieces(begin: str, members: Iterable[tuple[str, Any]], end: str) -> Iterator[str]:
     yield begin
     for number, (name, value) in enumerate(members):
         yield ", " * (number > 0) + name
-        yield from _pieces(value)
+        yield from _json_pieces(value)
     yield end
 
 
-def _is_seen(char: str) -> bool:
-    return char.isprintable() and char not in BLANK
+def _is_visible(char: str) -> bool:
+    return char.isprintable() and char not in BLANK_CHARACTERS
 
 
 class SignalboxError(Exception):
@@ -65,7 +67,7 @@ class SignalboxError(Exception):
 
     code: ClassVar[str] = "internal"
     remembered: ClassVar[bool] = False
-    """Whether the same command id gets this outcome again instead of a new attempt."""
+    """Whether a command that is sent again under its id gets this outcome again."""
     attempt_status: ClassVar[str] = "rejected"
     """The `status` of an attempt that ends with it."""
 
@@ -90,14 +92,14 @@ class SignalboxError(Exception):
     def fields(self) -> dict[str, Any]:
         """What answers show: `code`, `message`, and of the others those that are set."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
-        for name in DETAILS:
+        for name in DETAIL_FIELDS:
             value = getattr(self, name)
             if value is not None:
                 body[name] = value
         return body
 
 
-# Before the request is understood.
+# While the request is read.
 
 
 class Malformed(SignalboxError):
@@ -105,7 +107,9 @@ class Malformed(SignalboxError):
 
 
 class IncompleteBody(Malformed):
-    """Where the next request begins cannot be known: the connection ends with the answer."""
+    """The end of the body is unknown, and so is where the next request begins: the connection ends
+    with the answer.
+    """
 
     def __init__(self) -> None:
         super().__init__("The body ended early or is not framed as HTTP/1.1 says.")
@@ -146,7 +150,7 @@ class MediaType(SignalboxError):
 
 
 class ContentCoding(MediaType):
-    """A body that is compressed; `Accept-Encoding` of its answer says what is taken."""
+    """A body that is compressed; the answer's `Accept-Encoding` says what is allowed."""
 
     def __init__(self, given: str) -> None:
         super().__init__(
@@ -154,7 +158,7 @@ class ContentCoding(MediaType):
         )
 
 
-# While it is read and decided.
+# While the command is validated and decided.
 
 
 class TooLarge(SignalboxError):
@@ -196,11 +200,11 @@ class Unavailable(SignalboxError):
 
 
 class DiskFull(Unavailable):
-    """The rest of the disk is kept: what is deleted beside these may still be done."""
+    """The rest of the disk is reserved: commands that only delete may still succeed."""
 
 
 class OutcomeUnknown(Unavailable):
-    """Whether it was written is not known yet: the outcome comes later, under the command's id."""
+    """It is unknown whether it was written: the outcome follows later, under the command's id."""
 
     attempt_status = "unknown"
 
@@ -233,12 +237,12 @@ class StoreInUse(StoreError):
 
 
 def error_from_fields(fields: dict[str, Any]) -> SignalboxError:
-    """The refusal that `SignalboxError.fields` tells of, as another node or an answer has it."""
+    """The error whose `SignalboxError.fields` these are, from another node or a stored answer."""
     kinds = {kind.code: kind for kind in SignalboxError.__subclasses__()}
     kind = kinds.get(fields.get("code", ""), Internal)
     error = kind.__new__(kind)
-    told = {name: fields[name] for name in DETAILS if name in fields}
-    SignalboxError.__init__(error, fields.get("message", ""), **told)
+    details = {name: fields[name] for name in DETAIL_FIELDS if name in fields}
+    SignalboxError.__init__(error, fields.get("message", ""), **details)
     return error
 
 
@@ -252,9 +256,9 @@ def every_code() -> set[str]:
     return {error.code for error in SignalboxError.__subclasses__()}
 
 
-def _plain(value: Any) -> str:
-    """Of what JSON has no form for; a number of any length is left as it was written."""
-    return bytes(value)[: SHOWN + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
+def _as_text(value: Any) -> str:
+    """A value that JSON has no form for as text; a long number as it was written."""
+    return bytes(value)[: MAX_QUOTED + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
 
 
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_plain)
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_as_text)

@@ -1,4 +1,4 @@
-"""What happened: changes and transactions, the event log's content, and their bytes."""
+"""Changes and transactions, the content of the event log, and their encoding in shared logs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple
@@ -14,8 +14,8 @@ WITHOUT_CHECKSUM: Final = 1
 REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
 COMPACTED: Final = "compacted"
-"""Type of what stands, without changes, where retention had removed a transaction before the log
-was moved here: logs that nodes share have no gaps."""
+"""Type of a placeholder without changes for a transaction that retention had removed before the
+log was moved here: shared logs have no gaps."""
 
 
 class Entry(NamedTuple):
@@ -42,7 +42,7 @@ class Transaction(NamedTuple):
     `at` is in milliseconds since 1970 UTC and never decreases along the log. `of` are the revisions
     that an undo or redo reverses.
     `compacted` counts changes that retention had removed before the transaction came to this log.
-    `checksum` is what it was told with, until that is found to be the one of its content.
+    `checksum` is the one it came with, until that is compared with its content.
     """
 
     revision: int
@@ -58,7 +58,7 @@ class Transaction(NamedTuple):
 
 
 def head_checksum(one: Transaction) -> int:
-    """Of all but the changes that are left; how many there were at first is part of it.
+    """The checksum of all but the changes; how many changes there were at first is part of it.
 
     An id that may be used again has got its revision behind it, see `log.forget`.
     """
@@ -69,17 +69,17 @@ def head_checksum(one: Transaction) -> int:
 
 
 def change_checksum(change: tuple[str, str | None, bool]) -> int:
-    """Apart from the transaction's: so changes may be removed without reading those that stay."""
+    """The checksum of one change: retention may remove others without reading this one."""
     return checksums.of_values(change)
 
 
 def checksum(one: Transaction) -> int:
-    """Of the whole content, made of those of its parts: any place can compute or combine it."""
-    return combined(head_checksum(one), map(checksums.of_values, one.changes))
+    """The checksum of a transaction, made of those of its head and its changes."""
+    return combine_checksums(head_checksum(one), map(checksums.of_values, one.changes))
 
 
-def combined(head: int, changes: Iterable[int]) -> int:
-    """The checksum of a transaction with these of its parts, the changes in the order of keys."""
+def combine_checksums(head: int, changes: Iterable[int]) -> int:
+    """The checksum of a transaction from those of its head and its changes, in key order."""
     return checksums.of_row(head, *changes)
 
 
@@ -95,20 +95,20 @@ def check_version(version: int, revision: int) -> None:
 def encode(transaction: Transaction) -> bytes:
     """A transaction as shared logs hold it: a MessagePack array, its version first.
 
-    Its revision is its place in the log. Whether it is as it was written is seen where it comes
-    from: the checksum is that of what is here.
+    Its revision is its position in the log. The checksum is that of the given content: whoever read
+    it has verified it.
     """
     _, *content, of, compacted, _ = transaction
     return _ENCODER.encode((VERSION, *content, of, compacted, checksum(transaction)))
 
 
 def decode(data: bytes, revision: int) -> Transaction:
-    """The transaction at `revision` of a shared log; an older version becomes today's.
+    """The transaction at `revision` of a shared log, of this or an older version.
 
-    Raises `UnknownVersion` for what only a newer program understands, `StoreError` for what none of
-    ours has written or what is not as it was written.
+    Raises `UnknownVersion` for the event of a newer program, `StoreError` for bytes that are no
+    event or do not fit their checksum.
     """
-    *content, of, compacted, found = _parts(data, revision)
+    *content, of, compacted, found = _decode_fields(data, revision)
     one = Transaction._make((revision, *content, of, compacted, None))
     if found not in (None, checksum(one)):
         raise StoreError(
@@ -118,24 +118,24 @@ def decode(data: bytes, revision: int) -> Transaction:
     return one
 
 
-def _parts(data: bytes, revision: int) -> tuple[Any, ...]:
-    """All behind the version; the checksum, its last, is None in the first version."""
+def _decode_fields(data: bytes, revision: int) -> tuple[Any, ...]:
+    """All fields after the version; the checksum, the last one, is None in version 1."""
     try:
         found: tuple[Any, ...] = _STORED.decode(data)
         return found[1:]
-    except UNREADABLE:
+    except DECODE_ERRORS:
         pass
     try:
         return (*_STORED_1.decode(data)[1:], None)
-    except UNREADABLE as error:
-        check_version(_version(data), revision)
+    except DECODE_ERRORS as error:
+        check_version(_decode_version(data), revision)
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
 
 
 def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
-    """The transactions at these revisions; those before one that cannot be read.
+    """The transactions at these revisions, up to the first that cannot be decoded.
 
-    Raises as `decode` where that is the first.
+    Raises as `decode` where that is the first of all.
     """
     transactions: list[Transaction] = []
     for revision, data in found:
@@ -148,15 +148,15 @@ def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
     return transactions
 
 
-def _version(data: bytes) -> int:
-    """What an event of an unknown form says of its version, 0 where it says nothing."""
+def _decode_version(data: bytes) -> int:
+    """The version of an event of unknown form, 0 where it has none."""
     try:
         return msgspec.msgpack.decode(data, type=_Versioned).version
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return 0
 
 
-def check_bytes(transaction: Transaction, limit: int) -> None:
+def check_encoded_size(transaction: Transaction, limit: int) -> None:
     """Raises `TooLarge` where the encoded transaction has more bytes than the engine takes."""
     at_most = sum(4 * (len(key) + len(raw or "")) + 16 for key, raw, _ in transaction.changes)
     if at_most + 1_000 <= limit:
@@ -167,12 +167,12 @@ def check_bytes(transaction: Transaction, limit: int) -> None:
         )
 
 
-def net_keys(
+def net_key_changes(
     transactions: Iterable[Transaction], existing: Callable[[list[str]], set[str]]
 ) -> tuple[list[str], list[str]]:
-    """The keys that exist only after the transactions, and only before them, read off these.
+    """The keys that exist only after the transactions, and only before them.
 
-    `existing` tells which of some keys exist before: a log may delete what is not there.
+    `existing` gives those of some keys that exist before: a log may delete absent keys.
     """
     was: dict[str, bool] = {}
     now: dict[str, bool] = {}
@@ -195,8 +195,8 @@ class _Versioned(msgspec.Struct, array_like=True):
     version: int
 
 
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes that are no event of ours ends with."""
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""The exceptions of decoding bytes that are no event of ours."""
 _Stored1 = tuple[Literal[1], str, str, int, str, bytes, list[Change], tuple[int, ...], int]
 _Stored = tuple[Literal[2], str, str, int, str, bytes, list[Change], tuple[int, ...], int, int]
 _ENCODER: Final = msgspec.msgpack.Encoder()

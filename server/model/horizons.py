@@ -1,7 +1,7 @@
-"""From which moment on the changes of which keys are whole: what retention has left of the log.
+"""Retention horizons: the oldest complete revision of each prefix of keys.
 
-Every key follows the horizon of the longest prefix that it begins with. At its horizon's revision
-and later the state of a key is known exactly; of what was before, only the newest change is kept.
+A key follows the horizon of the longest prefix that it begins with. At that revision and later its
+state is known exactly; of its changes before, retention has left only the newest.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from signalbox.server.model.errors import Compacted
 from signalbox.server.model.keys import (
-    LAST,
+    AFTER_ALL_KEYS,
     RESERVED,
     RESERVED_END,
     after_prefix,
@@ -19,11 +19,14 @@ from signalbox.server.model.keys import (
 LAST_REVISION: Final = 2**62
 """Beyond every revision."""
 Range = tuple[str, str]
-"""Keys from the first string on, below the second."""
+"""The keys in [first, second)."""
 
 
 class Horizon(NamedTuple):
-    """`at` in ms since 1970 UTC; the empty prefix is the root. Nothing is missing at revision 0."""
+    """The oldest complete revision of a prefix and its time `at`, in ms since 1970 UTC.
+
+    The empty prefix stands for all keys; revision 0: nothing is missing.
+    """
 
     prefix: str
     revision: int
@@ -31,23 +34,23 @@ class Horizon(NamedTuple):
 
 
 def horizon_of(horizons: Sequence[Horizon], key: str) -> Horizon:
-    """The one that a key (or all keys that begin with it) follows."""
-    return max((one for one in horizons if key.startswith(one.prefix)), key=_length)
+    """The horizon that a key (or all keys that begin with it) follows."""
+    return max((one for one in horizons if key.startswith(one.prefix)), key=_prefix_length)
 
 
 def complete_since(horizons: Sequence[Horizon], low: str, high: str) -> Horizon:
-    """The latest horizon that any key in [low, high) follows."""
+    """The latest horizon that any key in [low, high) follows: since then all changes are there."""
     return max(
-        (horizon_of(horizons, start) for start, _ in _pieces(horizons, low, high)),
+        (horizon_of(horizons, start) for start, _ in _split_at_horizons(horizons, low, high)),
         key=lambda one: one.revision,
         default=Horizon("", 0, 0),
     )
 
 
 def complete_ranges(horizons: Sequence[Horizon], revision: int, low: str, high: str) -> list[Range]:
-    """The parts of [low, high), in order, whose state at `revision` is known."""
+    """The parts of [low, high), in order, whose state at `revision` is complete."""
     found: list[Range] = []
-    for start, end in _pieces(horizons, low, high):
+    for start, end in _split_at_horizons(horizons, low, high):
         if horizon_of(horizons, start).revision > revision:
             continue
         begin = found.pop()[0] if found and found[-1][1] == start else start
@@ -58,13 +61,13 @@ def complete_ranges(horizons: Sequence[Horizon], revision: int, low: str, high: 
 def incomplete_prefixes(
     horizons: Sequence[Horizon], revision: int, low: str, high: str
 ) -> list[str]:
-    """The prefixes in [low, high) whose state at `revision` is not known."""
-    followed = {horizon_of(horizons, start) for start, _ in _pieces(horizons, low, high)}
+    """The prefixes in [low, high) whose state at `revision` is not complete."""
+    followed = {horizon_of(horizons, start) for start, _ in _split_at_horizons(horizons, low, high)}
     return sorted(one.prefix for one in followed if one.revision > revision)
 
 
 def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
-    """The refusal where what is asked for needs more than is known of `prefixes`."""
+    """The error of a query or command that needs what retention has removed below `prefixes`."""
     names = ", ".join(prefix or "all keys" for prefix in prefixes)
     return Compacted(
         f"What revision {revision} needs of {names} has been removed by retention.",
@@ -73,21 +76,21 @@ def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
 
 
 def without_reserved(ranges: Sequence[Range]) -> list[Range]:
-    """The same keys but the app's own."""
+    """The same ranges without the app's own keys."""
     found = []
     for low, high in ranges:
         found += [(low, min(high, RESERVED)), (max(low, RESERVED_END), high)]
     return [(low, high) for low, high in found if low < high]
 
 
-def _pieces(horizons: Sequence[Horizon], low: str, high: str) -> list[Range]:
-    """[low, high) cut where another horizon begins or ends."""
+def _split_at_horizons(horizons: Sequence[Horizon], low: str, high: str) -> list[Range]:
+    """[low, high) split where another horizon begins or ends."""
     cuts = {low, high}
     for one in horizons:
-        cuts |= {one.prefix, after_prefix(one.prefix) if one.prefix else LAST}
+        cuts |= {one.prefix, after_prefix(one.prefix) if one.prefix else AFTER_ALL_KEYS}
     inside = sorted(cut for cut in cuts if low <= cut <= high)
     return list(pairwise(inside))
 
 
-def _length(one: Horizon) -> int:
+def _prefix_length(one: Horizon) -> int:
     return len(one.prefix)

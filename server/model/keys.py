@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from signalbox.server.model.errors import (
     JOINERS,
-    SHOWN,
+    MAX_QUOTED,
     Invalid,
     quoted,
 )
@@ -21,14 +21,14 @@ MAX_PATTERN: Final = 512
 RESERVED: Final = "_signalbox."
 RESERVED_END: Final = "_signalbox/"
 """The first key after every key that begins with `RESERVED` ('/' follows '.')."""
-LAST: Final = "\U0010ffff"
+AFTER_ALL_KEYS: Final = "\U0010ffff"
 """Sorts after every key: Unicode never makes a character of it."""
 
-_SHAPE: Final = re.compile(
+_KEY_PATTERN: Final = re.compile(
     rf"(?![ .])(?!.*(?:\.\.|  |/\./))[^*]{{1,{MAX_LENGTH}}}(?<![ .])", re.DOTALL
 )
 _SURROGATES: Final = 0xD800
-_BEHIND_SURROGATES: Final = 0xE000
+_AFTER_SURROGATES: Final = 0xE000
 _WITHOUT_JOINERS: Final = str.maketrans("", "", JOINERS)
 _UNASSIGNED: Final = "Cn"
 _NOT_IN_ENV_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
@@ -59,7 +59,7 @@ def is_key(key: str) -> bool:
     """Whether a log may hold such a key. Characters that this Unicode does not know yet may be in
     it: another node, with a newer Python, can have made it.
     """
-    return _SHAPE.fullmatch(key) is not None and _is_text(key)
+    return _KEY_PATTERN.fullmatch(key) is not None and _has_valid_characters(key)
 
 
 def check_key(key: str, where: str = "") -> None:
@@ -74,7 +74,7 @@ def check_key(key: str, where: str = "") -> None:
 def check_new_key(key: str, where: str = "") -> None:
     """As `check_key`, for one that is about to be made: this node knows all its characters."""
     check_key(key, where)
-    _check_known("key", key, where)
+    _check_assigned("key", key, where)
 
 
 def check_prefix(prefix: str, where: str = "") -> None:
@@ -91,26 +91,26 @@ def check_prefix(prefix: str, where: str = "") -> None:
 def check_new_prefix(prefix: str, where: str = "") -> None:
     """As `check_prefix`, for one below which keys are about to be made."""
     check_prefix(prefix, where)
-    _check_known("prefix", prefix, where)
+    _check_assigned("prefix", prefix, where)
 
 
-def _check_known(kind: str, text: str, where: str) -> None:
+def _check_assigned(kind: str, text: str, where: str) -> None:
     unknown = (char for char in text if unicodedata.category(char) == _UNASSIGNED)
     if not text.isascii() and (first := next(unknown, None)):
         raise Invalid(
-            f"{_subject(kind, quoted(text), where)} has {_named(first)}, which is no character in "
-            f"Unicode {unicodedata.unidata_version}."
+            f"{_subject(kind, quoted(text), where)} has {_describe_character(first)}, "
+            f"which is no character in Unicode {unicodedata.unidata_version}."
         )
 
 
-def _is_text(text: str) -> bool:
+def _has_valid_characters(text: str) -> bool:
     """Whether a key may have all these characters, but for `*`, and this form of them."""
     if text.isascii():
         return text.isprintable()
-    return _stranger(text) is None and unicodedata.is_normalized("NFC", text)
+    return _forbidden_character(text) is None and unicodedata.is_normalized("NFC", text)
 
 
-def _stranger(text: str) -> str | None:
+def _forbidden_character(text: str) -> str | None:
     """The first character that no key can have: invisible, private, or another space than ' '."""
     if (rest := text.translate(_WITHOUT_JOINERS)).isprintable():
         return None
@@ -121,11 +121,11 @@ def _stranger(text: str) -> str | None:
 def _invalid(kind: str, text: str, where: str, limit: int) -> Invalid:
     """The refusal of a key, prefix or pattern that does not follow the grammar."""
     composed = unicodedata.normalize("NFC", text)
-    is_decomposed = composed != text and len(text) <= limit and _stranger(text) is None
+    is_decomposed = composed != text and len(text) <= limit and _forbidden_character(text) is None
     if is_decomposed:
         # Both look alike, so the one that was given shows its parts.
         given = json.dumps(text)
-        given = given if len(given) <= SHOWN else given[: SHOWN - 3] + "..."
+        given = given if len(given) <= MAX_QUOTED else given[: MAX_QUOTED - 3] + "..."
         rule = f"is not in NFC; its NFC form is {quoted(composed)}"
     else:
         given, rule = quoted(text), _broken_rule(kind, text, limit)
@@ -141,8 +141,8 @@ def _broken_rule(kind: str, text: str, limit: int) -> str:
         return f"is empty; a {kind} has 1 to {limit} characters"
     if len(text) > limit:
         return f"has {len(text)} characters; a {kind} has at most {limit}"
-    if stranger := _stranger(text):
-        return f"has {_named(stranger)}, which no key has"
+    if stranger := _forbidden_character(text):
+        return f"has {_describe_character(stranger)}, which no key has"
     for part, rule in _FORBIDDEN.items():
         if part in text:
             return f"has {rule}"
@@ -151,7 +151,7 @@ def _broken_rule(kind: str, text: str, limit: int) -> str:
     return f"ends with {_EDGES[text[-1]]}"
 
 
-def _named(char: str) -> str:
+def _describe_character(char: str) -> str:
     nameless = "(a control character)" if unicodedata.category(char) == "Cc" else ""
     return f"U+{ord(char):04X} {unicodedata.name(char, nameless)}".rstrip()
 
@@ -166,12 +166,12 @@ def env_name(key: str) -> str:
 
 def after_prefix(prefix: str) -> str:
     """The first string after every string that begins with `prefix`."""
-    prefix = prefix.rstrip(LAST)
+    prefix = prefix.rstrip(AFTER_ALL_KEYS)
     if not prefix:
-        return LAST
+        return AFTER_ALL_KEYS
     following = ord(prefix[-1]) + 1
     # UTF-8 has no surrogates.
-    return prefix[:-1] + chr(_BEHIND_SURROGATES if following == _SURROGATES else following)
+    return prefix[:-1] + chr(_AFTER_SURROGATES if following == _SURROGATES else following)
 
 
 class Pattern(NamedTuple):
@@ -201,7 +201,7 @@ class Pattern(NamedTuple):
 
 def is_pattern(text: str) -> bool:
     """Whether `compile_pattern` takes it."""
-    return 1 <= len(text) <= MAX_PATTERN and _is_text(text)
+    return 1 <= len(text) <= MAX_PATTERN and _has_valid_characters(text)
 
 
 def compile_pattern(text: str) -> Pattern:

@@ -1,4 +1,4 @@
-"""The outcome of an attempt: the answer that its sender gets, and what others are told of it."""
+"""The outcome of an attempt: its acknowledgement, and its record for the list of attempts."""
 
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -28,34 +28,35 @@ class Outcome(NamedTuple):
     is_from_other_node: bool = False
     """Whether another node has decided it."""
     is_owed: bool = False
-    """Whether its sender was told that it comes later: then it is kept whatever it is."""
+    """Whether its sender was told that it follows later: then it is stored in any case."""
     sent: Transaction | None = None
-    """What was sent to the log, where it is not known what became of that."""
+    """What was sent to the log, where it is unknown whether that was appended."""
 
     effects: list[KeyEffect] | None = None
-    """What an undo, redo or restore would do, which its sender alone is told."""
+    """What an undo, redo or restore would do; only its sender's answer has it."""
 
     @property
     def is_stored(self) -> bool:
-        """Whether it goes into the table of attempts, as what is in the log does not."""
+        """Whether it is stored in the table of attempts: the log does not hold it."""
         if self.duplicate or self.attempt.dry_run:
             return False
         if self.error is None:
             return not self.is_logged
-        # Of an id that was used before the first outcome is kept.
+        # An id that was used before keeps its first outcome.
         return self.error.remembered or (self.is_owed and not isinstance(self.error, IdReused))
 
     @property
     def depends_on_state(self) -> bool:
-        """Whether another state might have led to another outcome: true of all but refusals that no
-        state could spare, and of answers that stand since the id was used first.
+        """Whether another state might have led to another outcome.
+
+        Not so for commands that are invalid in every state, and for ids that were used before.
         """
-        is_settled = self.duplicate or isinstance(self.error, IdReused)
-        return not (is_settled or self.attempt.refusal)
+        is_repeated = self.duplicate or isinstance(self.error, IdReused)
+        return not (is_repeated or self.attempt.refusal)
 
     @property
     def needs_commit(self) -> bool:
-        """Whether it is told only once it, or its transaction, is on disk."""
+        """Whether it, or its transaction, must be on disk before it is acknowledged."""
         return self.is_logged or self.is_stored
 
     def answer(self) -> dict[str, Any]:
@@ -69,13 +70,12 @@ class Outcome(NamedTuple):
                 "status": self.error.attempt_status,
                 **self.error.fields(),
             }
-        answer = accepted(self.attempt.id, self.revision, self.changes)
+        answer = accepted_answer(self.attempt.id, self.revision, self.changes)
         return answer | {"dry_run": True, "revision": None} if self.attempt.dry_run else answer
 
     def reply(self) -> dict[str, Any]:
-        """The acknowledgement as the POST gets it."""
-        told = {} if self.effects is None else {"effects": self.effects}
-        return self.answer() | told
+        """The acknowledgement in the answer to the POST."""
+        return self.answer() | ({} if self.effects is None else {"effects": self.effects})
 
     def event(self) -> dict[str, Any]:
         """The acknowledgement as streams carry it."""
@@ -88,7 +88,7 @@ class Outcome(NamedTuple):
         return {"key": self.attempt.key, **record} if self.attempt.key else record
 
 
-def of_transaction(one: Transaction) -> Outcome:
+def outcome_from_log(one: Transaction) -> Outcome:
     """The outcome of a transaction that another node has appended."""
     key = common_prefix(one.changes[0].key, one.changes[-1].key) if one.changes else None
     attempt = Attempt(one.id, one.actor, one.type, one.fingerprint, None, key=key)
@@ -97,7 +97,7 @@ def of_transaction(one: Transaction) -> Outcome:
     )
 
 
-def accepted(identity: str, revision: int, changes: int) -> dict[str, Any]:
+def accepted_answer(identity: str, revision: int, changes: int) -> dict[str, Any]:
     """The answer to an accepted command."""
     return {
         "id": identity,
@@ -110,7 +110,7 @@ def accepted(identity: str, revision: int, changes: int) -> dict[str, Any]:
 
 
 def common_prefix(first: str | None, last: str | None) -> str | None:
-    """The one key, or the longest prefix that all keys from `first` to `last` stand below."""
+    """The one key, or the longest prefix that all keys from `first` to `last` have."""
     if first is None or last is None or first == last:
         return first
     pairs = zip(first.split(".")[:-1], last.split("."), strict=False)

@@ -1,4 +1,4 @@
-"""Why a JSON object is no command: the field, what was given and what is allowed."""
+"""Validation errors of commands: the field, what was given and what is allowed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,8 +13,8 @@ Kinds = Mapping[str, type[msgspec.Struct]]
 EXPECT: Final = (
     '"any", "absent", "present", {"revision": n} and {"store_revision": n} with an integer from 0'
 )
-_ALONE: Final = ("batch", "restore", "undo", "redo")
-"""What cannot be a member of a batch."""
+_NOT_IN_BATCH: Final = ("batch", "restore", "undo", "redo")
+"""Types that cannot be members of a batch."""
 _ALLOWED: Final = {
     "key": "allowed is a text",
     "to": "allowed is a text",
@@ -31,7 +31,7 @@ _ALLOWED: Final = {
 
 
 def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[str]:
-    """One sentence for each thing that is wrong; `where` leads to the command within its batch."""
+    """One sentence for each error; `where` is the path to the command within its batch."""
     if not isinstance(command, dict):
         yield f"The field {where[:-1]} is {quoted(command)}; allowed is a command, an object."
         return
@@ -44,17 +44,19 @@ def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[s
     names = ["type", *(field.name for field in known)]
     for name in command:
         if name not in names:
-            yield f"The field {where}{_shortened(name)} is unknown; {tag} has {', '.join(names)}."
+            yield f"The field {where}{_quoted_name(name)} is unknown; {tag} has {', '.join(names)}."
     for field in known:
         if field.name in command:
-            yield from _about(field, command[field.name], kinds, where)
+            yield from _field_errors(field, command[field.name], kinds, where)
         elif field.required:
             yield f"The field {where}{field.name} is missing; {tag} has {', '.join(names)}."
 
 
-def _about(field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str) -> Iterator[str]:
+def _field_errors(
+    field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str
+) -> Iterator[str]:
     if field.name == "commands" and isinstance(given, list):
-        members = {tag: kind for tag, kind in kinds.items() if tag not in _ALONE}
+        members = {tag: kind for tag, kind in kinds.items() if tag not in _NOT_IN_BATCH}
         for number, member in enumerate(given):
             yield from validation_errors(member, members, f"{where}commands[{number}].")
         return
@@ -67,6 +69,6 @@ def _about(field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: st
         yield f"The field {where}{field.name} is {quoted(given)}; {allowed}."
 
 
-def _shortened(name: str) -> str:
-    """A name as JSON has it, without its quotes."""
+def _quoted_name(name: str) -> str:
+    """A field's name as JSON escapes it, without quotes."""
     return quoted(name)[1:-1] if len(name) <= 60 else quoted(name[:60])[1:-1] + "..."

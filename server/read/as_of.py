@@ -14,7 +14,7 @@ import msgspec
 
 from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
-from signalbox.server.model.keys import LAST, RESERVED, after_prefix, env_name
+from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix, env_name
 from signalbox.server.read import state_query, tree
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
@@ -272,7 +272,7 @@ def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
 def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     conditions, bound = state_query.key_and_value_conditions(query)
     at = snapshot.keys.revision
-    revision, key = query.before or (at, LAST)
+    revision, key = query.before or (at, AFTER_ALL_KEYS)
     bound |= {"low": query.low, "high": query.high, "at": at}
     bound |= {"revision": revision, "key": key}
     sql = _WALK.format(where=" AND ".join(["TRUE", *conditions]))

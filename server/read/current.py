@@ -5,7 +5,7 @@ from typing import Final
 
 import apsw
 
-from signalbox.server.model.keys import LAST, RESERVED, RESERVED_END, after_prefix
+from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, RESERVED_END, after_prefix
 from signalbox.server.read import snapshot_pages, state_query, tree
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
@@ -124,7 +124,7 @@ class CurrentView:
         if crosses_hidden and rank >= index.rank(RESERVED, counter):
             rank += index.count(RESERVED, RESERVED_END, counter)
         first, skip = index.at(rank)
-        return connection.execute(_NTH, (first, skip)).get or LAST, 0
+        return connection.execute(_NTH, (first, skip)).get or AFTER_ALL_KEYS, 0
 
 
 class _TreeKeys:

@@ -18,7 +18,7 @@ from signalbox.server.model.events import (
     decode,
     encode,
 )
-from signalbox.server.model.outcomes import Outcome, accepted, common_prefix
+from signalbox.server.model.outcomes import Outcome, accepted_answer, common_prefix
 
 MAX_STORED: Final = 100_000
 """How many rejected and unchanged outcomes are remembered."""
@@ -48,7 +48,7 @@ def first_answer(connection: apsw.Connection, identity: str) -> tuple[bytes, dic
     for fingerprint, revision, changes in connection.execute(
         "SELECT fingerprint, revision, changes FROM transactions WHERE command_id = ?", (identity,)
     ):
-        return fingerprint, accepted(identity, revision, changes)
+        return fingerprint, accepted_answer(identity, revision, changes)
     for fingerprint, details in connection.execute(
         "SELECT fingerprint, details FROM attempts WHERE command_id = ?", (identity,)
     ):
@@ -130,7 +130,7 @@ def _logged(
     changes: int,
 ) -> dict[str, Any]:
     """The record of a transaction. Its target is read off its changes: the log has nothing else."""
-    record = accepted(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
+    record = accepted_answer(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
     if kind in REVERSING:
         record["of"] = [target for (target,) in connection.execute(_TARGETS, (revision,))]
     if kind != "rename":

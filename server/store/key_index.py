@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from signalbox.server.model.keys import LAST
+from signalbox.server.model.keys import AFTER_ALL_KEYS
 
 BUCKET: Final = 128
 
@@ -126,7 +126,7 @@ class KeyIndex:
 
     def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
         low = self._firsts[bucket]
-        high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else LAST
+        high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else AFTER_ALL_KEYS
         parts = KeyIndex(keys(low, high))
         self._firsts[bucket : bucket + 1] = [low, *parts._firsts[1:]]
         self._counts[bucket : bucket + 1] = parts._counts

@@ -16,7 +16,7 @@ from signalbox.server.model.events import (
     Transaction,
     change_checksum,
     check_version,
-    combined,
+    combine_checksums,
     head_checksum,
 )
 
@@ -133,7 +133,7 @@ def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, i
     written; without those that an older program has written.
     """
     rows = connection.execute(_CHECKSUMS, (first, last))
-    return {revision: combined(head, json.loads(parts)) for revision, head, parts in rows}
+    return {revision: combine_checksums(head, json.loads(parts)) for revision, head, parts in rows}
 
 
 def last_revision(connection: apsw.Connection) -> int:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import apsw
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.model.events import Entry, Transaction, net_keys
+from signalbox.server.model.events import Entry, Transaction, net_key_changes
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.store import attempts, key_counts, log, state
@@ -61,7 +61,9 @@ class Projection:
 
     def apply_foreign(self, transactions: Sequence[Transaction]) -> None:
         """As `apply`, for transactions of another log, as they are."""
-        added, removed = net_keys(transactions, lambda keys: state.existing(self._writer, keys))
+        added, removed = net_key_changes(
+            transactions, lambda keys: state.existing(self._writer, keys)
+        )
         self.apply(transactions, (), added, removed)
 
     def maintain(self, job: Callable[[apsw.Connection], None]) -> None:

@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from signalbox.server.model.events import Entry
-from signalbox.server.model.keys import LAST, after_prefix
+from signalbox.server.model.keys import AFTER_ALL_KEYS, after_prefix
 from signalbox.server.store.key_index import CountRange
 
 
@@ -29,7 +29,7 @@ def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
     return {key for (key,) in connection.execute(_EXISTING, _asked(keys))}
 
 
-def keys(connection: apsw.Connection, low: str = "", high: str = LAST) -> Iterator[str]:
+def keys(connection: apsw.Connection, low: str = "", high: str = AFTER_ALL_KEYS) -> Iterator[str]:
     """The keys in [low, high), in order."""
     for (key,) in connection.execute(_KEYS, (low, high)):
         yield key

@@ -20,7 +20,7 @@ from signalbox.server.model.errors import (
     Invalid,
     SignalboxError,
 )
-from signalbox.server.model.events import Change, Entry, Transaction, check_bytes
+from signalbox.server.model.events import Change, Entry, Transaction, check_encoded_size
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect, Reversal
 from signalbox.server.read.reversal_log import SqlReversalLog
@@ -232,11 +232,11 @@ class GroupCommit:
             of=of,
         )
         if self._max_bytes is not None:
-            check_bytes(transaction, self._max_bytes)
+            check_encoded_size(transaction, self._max_bytes)
         if attempt.dry_run:
             return
         self.transactions.append(transaction)
-        self._after.put(changes, transaction.revision)
+        self._after.apply(changes, transaction.revision)
         self._after.revision = transaction.revision
         self.changes += len(changes)
 

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from signalbox.server.model import horizons
-from signalbox.server.model.app_settings import RETENTION, RetentionSetting, milliseconds
+from signalbox.server.model.app_settings import RETENTION, RetentionSetting, age_milliseconds
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import history
@@ -168,7 +168,7 @@ def _plan(
     rule = rules[max((one for one in rules if prefix.startswith(one)), key=len)]
     if rule.max_age is None or aged is None:
         return Plan(prefix, rule.max_age, stands.revision, stands.at)
-    age = milliseconds(rule.max_age)
+    age = age_milliseconds(rule.max_age)
     if (revision := aged.revision(age)) <= stands.revision:
         return Plan(prefix, rule.max_age, stands.revision, stands.at)
     return Plan(prefix, rule.max_age, revision, aged.now - age)

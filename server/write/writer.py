@@ -23,7 +23,7 @@ from signalbox.server.model.errors import (
     SignalboxError,
 )
 from signalbox.server.model.events import Transaction
-from signalbox.server.model.outcomes import Outcome, of_transaction
+from signalbox.server.model.outcomes import Outcome, outcome_from_log
 from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
@@ -177,7 +177,7 @@ class Writer:
         append(transactions, self.revision, lambda: self._projection.apply_foreign(transactions))
         self._projection.committed()
         self._last_at = max(self._last_at, transactions[-1].at)
-        self._feed.publish(transactions, [of_transaction(one) for one in transactions])
+        self._feed.publish(transactions, [outcome_from_log(one) for one in transactions])
 
     # The loop.
 

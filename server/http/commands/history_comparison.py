@@ -8,7 +8,7 @@ from signalbox.server.model.events import (
     COMPACTED,
     Change,
     Transaction,
-    check_bytes,
+    check_encoded_size,
     checksum,
 )
 
@@ -52,7 +52,7 @@ class Comparison:
         if self._is_had(one):
             return True
         if self._max_bytes is not None:
-            check_bytes(one, self._max_bytes)
+            check_encoded_size(one, self._max_bytes)
         return False
 
     def _check_order(self, one: Transaction) -> None:

@@ -72,7 +72,7 @@ class Batch:
                     raise located(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
-                draft.take(made)
+                draft.add_net(made)
                 size = grown
             if count % SLICE == 0:
                 yield_to_hub()
