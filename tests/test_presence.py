@@ -12,6 +12,7 @@ import gevent
 import pytest
 
 from conftest import StartServer
+from signalbox.server import maintenance
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.store.open_files import SUFFIXES, OpenFilesWatch
 from support.any_engine import ENGINES, any_store
@@ -90,6 +91,58 @@ def test_a_file_that_is_cut_off_is_not_written_to(store: Store, ending: str, lef
     assert file(store, ending).stat().st_size == int(len(whole) * left)
     file(store, ending).write_bytes(whole)
     assert store.database.open_files.problem() is None
+
+
+def assert_written_over(store: Store, by: Path) -> None:
+    """Not even the end of the server mixes it with what is in the log."""
+    target = file(store, "")
+    assert store.database.open_files.problem() is None
+    assert by.stat().st_size >= target.stat().st_size
+    shutil.copyfile(by, target)
+    assert_not_written(store, f"{NAME} was written over by another program, as by a copy")
+    store.database.truncate_wal()
+    store.database.checkpoint()
+    store.close()
+    assert target.read_bytes() == by.read_bytes()
+
+
+def test_a_backup_of_the_same_length_copied_over_it_is_noticed(tmp_path: Path) -> None:
+    store = Store(tmp_path / NAME)
+    store.set(a=1)
+    store.database.truncate_wal()
+    maintenance.backup(tmp_path, tmp_path / "backup")
+    store.set(a=2)
+    assert_written_over(store, tmp_path / "backup")
+    for ending in ("-wal", "-shm"):
+        (tmp_path / (NAME + ending)).unlink(missing_ok=True)
+    assert assert_sound(tmp_path) == 1
+
+
+def test_a_copy_of_an_earlier_run_s_file_over_it_is_noticed(tmp_path: Path) -> None:
+    with Store(tmp_path / NAME) as before:
+        before.set(a=1)
+    shutil.copy(tmp_path / NAME, tmp_path / "copy")
+    store = Store(tmp_path / NAME)
+    store.set(b="x" * 9_000)
+    store.database.truncate_wal()
+    store.set(b="x")
+    with (tmp_path / "copy").open("ab") as padded:
+        padded.truncate((tmp_path / NAME).stat().st_size)
+    assert_written_over(store, tmp_path / "copy")
+
+
+def test_whoever_else_writes_by_sqlite_has_not_written_it_over(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path / NAME) as store,
+        closing(apsw.Connection(str(tmp_path / NAME))) as other,
+    ):
+        for number in range(5):
+            store.set(a=number, b="x" * 9_000 * number)
+            other.execute(f"PRAGMA wal_checkpoint; CREATE TABLE more{number} (n)").fetchall()
+            assert store.database.open_files.problem() is None
+            other.execute(f"DROP TABLE more{number}; PRAGMA wal_checkpoint(TRUNCATE)")
+            assert store.database.open_files.problem() is None
+        store.set(a=9)
 
 
 def test_what_is_left_of_a_log_that_was_cut_off_stays_as_it_is(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ what is written behind the end of one that was cut off is lost as well.
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,16 @@ SUFFIXES: Final = ("", "-wal", "-shm")
 MAX_LOOKS: Final = 3
 """So many in a row find a file too short: one may fall into a checkpoint that empties the log."""
 SHORTER: Final = "is shorter than what was written to it"
+OVERWRITTEN: Final = "was written over by another program"
+_COUNTERS: Final = slice(24, 44)
+"""In the file's header: from its change counter to its schema cookie (SQLite's "Database File
+Format", section 1.3). Neither ever becomes less, whoever commits and whoever brings the log to the
+file; in a backup that SQLite has made both are 1."""
+_OVERWRITTEN: Final = (
+    "as by a copy of a backup, while the server had it open. Nothing more is written. End the "
+    "server, remove {name}-wal and {name}-shm, and start it again: it begins with what is there "
+    "now."
+)
 _TRUNCATED: Final = (
     "it was cut off, or written over, while the server had it open. What it lacks is lost. End the "
     "server; start it again to begin with what is left, or replace the store by a backup first, "
@@ -60,6 +71,11 @@ class OpenFiles:
         self._beside = beside
         if beside:
             beside.pragma("user_version")  # until it has read something it knows of no log
+        # By SQLite's own means: to close another descriptor would give up the locks of all.
+        flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0]
+        self._header = apsw.VFSFile("", str(path), flags) if path else None
+        self._counters = 0, 0
+        self._counters = self._read_counters()
         self._lock: Path | None = None
         self.command_refused = False
         """Whether a command was refused for what has become of the files: then somebody knows."""
@@ -72,6 +88,9 @@ class OpenFiles:
     def close(self) -> None:
         if self._beside:
             self._beside.close()
+        if self._header:
+            self._header.xClose()
+            self._header = None
 
     def problem(self) -> str | None:
         """Why nothing can be written, in words; None while it can."""
@@ -84,6 +103,8 @@ class OpenFiles:
         file, what = found
         if file == self._lock:
             return f"The server's lock {file} {what}: {_LOCK_LOST}"
+        if what == OVERWRITTEN:
+            return f"The store's file {file} {what}, {_OVERWRITTEN.format(name=self._name)}"
         why = _TRUNCATED.format(name=self._name) if what == SHORTER else _REPLACED
         return f"The store's file {file} {what}: {why}"
 
@@ -96,9 +117,11 @@ class OpenFiles:
         return Unavailable(self.trouble or f"The store cannot be read: {reason(error)}.")
 
     def is_cut_off(self) -> bool:
-        """Whether a file is too short: bringing the log to the file would mix two states."""
+        """Whether a file is too short or another's: bringing the log to the file would mix two
+        states.
+        """
         found = self._found()
-        return found is not None and found[1] == SHORTER
+        return found is not None and found[1] in (SHORTER, OVERWRITTEN)
 
     def _found(self) -> tuple[Path, str] | None:
         for _ in range(MAX_LOOKS):
@@ -121,7 +144,19 @@ class OpenFiles:
             if found.st_size < (log if file.name.endswith("-wal") else seen.st_size):
                 return file, SHORTER
             self._seen[file] = found
+        counters = self._read_counters()
+        if any(now < before for now, before in zip(counters, self._counters, strict=True)):
+            return next(iter(self._seen)), OVERWRITTEN
+        self._counters = counters
         return None
+
+    def _read_counters(self) -> tuple[int, int]:
+        """The file's change counter and schema cookie; as they were where they cannot be read."""
+        with suppress(apsw.Error):
+            if self._header:
+                read = self._header.xRead(_COUNTERS.stop - _COUNTERS.start, _COUNTERS.start)
+                return int.from_bytes(read[:4]), int.from_bytes(read[-4:])
+        return self._counters
 
 
 class OpenFilesWatch:
