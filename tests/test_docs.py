@@ -1,6 +1,7 @@
 """The documentation tells what the code has: no more, no less. Read from the code, not repeated."""
 
 import re
+from importlib.metadata import version
 from typing import Any, Final, cast
 
 import bottle
@@ -201,6 +202,10 @@ def test_the_readme_begins_with_two_commands() -> None:
         "make test",
     ]
     assert found.start() == README.index("\n## ") + 1
+
+
+def test_the_readme_names_the_wheel_of_this_version() -> None:
+    assert set(re.findall(r"signalbox_app-([\d.]+)-", README)) == {version("signalbox-app")}
 
 
 def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
