@@ -14,6 +14,7 @@ from signalbox.desktop import stdio
 from signalbox.desktop.engine_options import choose_engine, settings_error
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
 from signalbox.desktop.options import require_value
+from signalbox.desktop.refusals import refusal_text
 from signalbox.desktop.terminal_output import print_error
 from signalbox.server.usage import TEXT, in_our_words
 
@@ -41,6 +42,9 @@ class SubcommandGroup(click.Group):
         except BrokenPipeError:
             stdio.discard_stdout()  # its reader has ended
             return 0
+        except client.Rejected as error:
+            print_error(refusal_text(str(ctx.invoked_subcommand), error))
+            return NO_SUCH_KEY if error.code == "not_found" else REJECTED
 
 
 def load_subcommand(name: str) -> click.Command:
@@ -109,9 +113,6 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except client.Rejected as error:
-        print_error(error.message)
-        return NO_SUCH_KEY if error.code == "not_found" else REJECTED
     except client.NotRunning as error:
         print_error(str(error))
         return CANNOT_OPEN

@@ -65,7 +65,7 @@ def reverse(
         except client.Rejected as error:
             if error.code != "conflict" or not error.keys:
                 raise
-            _print_conflict(type, error, as_json)
+            _print_conflict(type, error, replace, as_json)
             return REJECTED
         if not as_json:
             _print_reversed(box, type, [ack["id"] for ack in acks])
@@ -145,13 +145,21 @@ def _reversed_by(box: client.Box, ids: list[str]) -> list[str]:
     return [name for attempt in attempts for name in attempt.get("of", [])]
 
 
-def _print_conflict(type: str, error: client.Rejected, as_json: bool) -> None:
-    """Each key with who changed it, what it is now, and what the command would make of it."""
+def _print_conflict(
+    type: str, error: client.Rejected, replace: dict[str, int], as_json: bool
+) -> None:
+    """Each key with who changed it, what it is now, and what the command would make of it; then
+    the options to go on with.
+    """
     if as_json:
         fields = {"code": error.code, "message": error.message, "keys": error.keys}
         print_json({"id": error.id, "status": "rejected", **fields, "conflicts": error.effects})
         return
-    print_error(error.message)
+    if error.key in replace:
+        print_error(f"{error.key} is at revision {error.revision}, not {replace[error.key]}.")
+    else:
+        keys = "1 key has" if len(error.keys) == 1 else f"{len(error.keys):,} keys have"
+        print_error(f"{keys} been changed since; nothing was {PARTICIPLES[type]}.")
     for effect in error.effects[:MOST_PRINTED]:
         now = format_value(effect["now"]) if "now" in effect else DELETED
         back = format_value(effect["back"]) if "back" in effect else DELETED
@@ -159,6 +167,19 @@ def _print_conflict(type: str, error: client.Rejected, as_json: bool) -> None:
         print_line(escape_for_terminal(f"{effect['key']}: now {now}, {changed}"))
         print_line(escape_for_terminal(f"  {type} would make it {back}"))
     _print_omitted(len(error.keys))
+    _print_ways_on(type, error.effects[:MOST_PRINTED])
+
+
+def _print_ways_on(type: str, effects: list[dict[str, Any]]) -> None:
+    """The options for each key, as a shell takes them."""
+    from signalbox.server.settings import typed  # noqa: PLC0415 - rarely needed
+
+    keep = typed(*(word for one in effects for word in ("--keep", one["key"])))
+    pairs = [f"{one['key']}={one['revision']}" for one in effects]
+    replace = typed(*(word for pair in pairs for word in ("--replace", pair)))
+    which = "it" if len(effects) == 1 else "them"
+    print_error(f"To leave {which} as now: {keep}")
+    print_error(f"To {type} {which} all the same: {replace}")
 
 
 def _print_omitted(count: int) -> None:

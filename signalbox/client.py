@@ -95,6 +95,7 @@ class Rejected(Exception):
         self.revision: int | None = body.get("revision")
         self.limit: int | None = body.get("limit")
         self.of: list[str] = body.get("of", [])
+        self.field: str | None = body.get("field")
         self.effects: list[dict[str, Any]] = body.get("effects", [])
         self.is_known: bool = body.get("status") != "unknown"
 

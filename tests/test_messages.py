@@ -146,7 +146,7 @@ def test_a_refusal_names_the_field_what_was_given_and_what_is_allowed(
             'The prefix "a" of commands[3] does not end with a dot;',
         ),
         (member(type="rename", key="a", to="b  c"), 'The key "b  c" of commands[3] has two'),
-        (member(type="rename", key="a", to="b."), "commands[3].key and commands[3].to are"),
+        (member(type="rename", key="a", to="b."), "commands[3].to is"),
         (member(type="rename", key="a", to="a"), "commands[3].to is"),
         (member(type="add", key="n", by="x"), "commands[3].by is"),
         (member(type="delete_prefix", prefix="a.", expect="present"), "commands[3].expect is"),

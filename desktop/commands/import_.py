@@ -133,6 +133,8 @@ def _print_outcome(lines: list[dict[str, Any]], as_json: bool) -> int:
     is_accepted = summary.get("status") == "accepted"
     if not is_accepted:
         print_error(summary.get("message", "The import was cut off."))
+    if any(line.get("field") == "encoding" for line in lines):
+        print_error("If FILE is in another encoding: --encoding latin-1, or cp1252, or utf-16.")
     kind = "history" if summary.get("format") == "history" else "values"
     names, sentence = SUMMARIES[kind + (", dry run" if summary.get("dry_run") else "")]
     counts = {name: summary.get(name, 0) for name in names}

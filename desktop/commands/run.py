@@ -64,7 +64,11 @@ class _ReportedProgram:
         Raises `Rejected` where the name is none, before anything is started.
         """
         started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._set(status="running", started=started, seconds=0.0, last_line="", exit_code=None)
+        try:
+            self._set(status="running", started=started, seconds=0.0, last_line="", exit_code=None)
+        except client.Rejected as error:
+            error.message = _name_error(self._name) or error.message
+            raise
         reporter = threading.Thread(target=self._report_regularly)
         reporter.start()
         try:
@@ -186,6 +190,18 @@ def _start_error(error: OSError) -> str:
     from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
     return reason(error)
+
+
+def _name_error(name: str) -> str | None:
+    """Why `name` makes no keys, None where it does."""
+    from signalbox.server.model.errors import Invalid  # noqa: PLC0415 - only for what was refused
+    from signalbox.server.model.keys import check_new_key  # noqa: PLC0415 - as above
+
+    try:
+        check_new_key(f"{name}.status")
+    except Invalid as error:
+        return f"NAME is {name[:80]!r}. {error.message}"
+    return None
 
 
 def _forward_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:

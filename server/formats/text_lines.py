@@ -93,7 +93,7 @@ def _refuse_binary(start: bytes, encoding: str) -> None:
     if encoding == "utf-16":
         return
     if start.startswith(_WIDE):
-        raise Malformed("The file is UTF-16, not UTF-8; it is read where that encoding is named.")
+        raise Malformed("The file is in another encoding, UTF-16, not UTF-8.", field="encoding")
     if (at := start.find(b"\0")) >= 0:
         raise Malformed(f"The file is no text: byte {at + 1} is 0x00; {EXPECTED}.")
 
@@ -164,8 +164,9 @@ def _line(number: int, raw: bytes, size: int) -> Line:
 def not_utf8(start: int, byte: int) -> Malformed:
     """`start` counts from 0."""
     return Malformed(
-        f"Byte {start + 1} of the line is {byte:#04x}, which is not UTF-8; a file in another "
-        "encoding, such as latin-1, is read where that is named."
+        f"Byte {start + 1} of the line is {byte:#04x}, which is not UTF-8; the file may be in "
+        "another encoding, such as latin-1.",
+        field="encoding",
     )
 
 

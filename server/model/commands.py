@@ -263,7 +263,8 @@ def checked_set(key: str, value: Any) -> Set:
 def check_actor(actor: Any) -> None:
     if not _matches(_ACTOR, actor):
         raise Invalid(
-            f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -."
+            f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -.",
+            field="actor",
         )
 
 
@@ -321,16 +322,25 @@ def _check_history_command(command: HistoryCommand) -> None:
             check_prefix(prefix)
         return
     if command.of is not None and not _matches(_ID, command.of):
-        raise Invalid(f"The field of is {quoted(command.of)}; it is the id of a command.")
+        raise Invalid(
+            f"The field of is {quoted(command.of)}; it is the id of a command.", field="of"
+        )
     for key in (*command.keep, *command.replace):
         check_key(key)
     if both := set(command.keep) & set(command.replace):
-        raise Invalid(f"The key {min(both)} is named in keep and in replace; only one can be.")
+        raise Invalid(
+            f"The key {min(both)} is named in keep and in replace; only one can be.",
+            key=min(both),
+            field="keep",
+        )
 
 
 def _check_by(command: Add, where: str) -> None:
     if not values.is_number(command.by):
-        raise Invalid(f"The field {where}by is {quoted(command.by)}; allowed is a number.")
+        raise Invalid(
+            f"The field {where}by is {quoted(command.by)}; allowed is a number.",
+            field=f"{where}by",
+        )
     values.check(command.by, command.key)
     values.check_size(values.encode(command.by), command.key, where + "by")
 
@@ -339,8 +349,9 @@ def _check_rename(command: Rename, where: str) -> None:
     key, to = command.key, command.to
     if key.endswith(".") != to.endswith("."):
         raise Invalid(
-            f"The fields {where}key and {where}to are {quoted(key)} and {quoted(to)}; "
-            "either both end with a dot (prefixes) or neither does (keys)."
+            f"The field {where}to is {quoted(to)} where {where}key is {quoted(key)}; "
+            "either both end with a dot (prefixes) or neither does (keys).",
+            field=f"{where}to",
         )
     if key.endswith("."):
         check_prefix(key, where)
@@ -351,7 +362,8 @@ def _check_rename(command: Rename, where: str) -> None:
     if to == key or (key.endswith(".") and to.startswith(key)):
         raise Invalid(
             f"The field {where}to is {quoted(to)}; allowed is what does not lie inside "
-            f"{where}key, {quoted(key)}."
+            f"{where}key, {quoted(key)}.",
+            field=f"{where}to",
         )
 
 

@@ -14,7 +14,7 @@ BLANK_CHARACTERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Marks, letters and a symbol that show as nothing: Unicode's `Default_Ignorable_Code_Point` of
 these categories but for variation selectors, with which emoji and scripts are written, and the
 Braille pattern without dots."""
-DETAIL_FIELDS: Final = ("key", "keys", "of", "revision", "limit")
+DETAIL_FIELDS: Final = ("key", "keys", "of", "revision", "limit", "field")
 """Fields that an error may have besides its code and its message."""
 
 
@@ -62,7 +62,8 @@ def _is_visible(char: str) -> bool:
 class SignalboxError(Exception):
     """A refusal with a stable `code` and one sentence.
 
-    `key`, `keys`, `of`, `revision` and `limit` are set where they help the sender to go on.
+    `key`, `keys`, `of`, `revision`, `limit` and `field` are set where they help the sender to go
+    on. `field` is what is to be given otherwise: of the command, or a parameter of the query.
     """
 
     code: ClassVar[str] = "internal"
@@ -80,6 +81,7 @@ class SignalboxError(Exception):
         of: list[str] | None = None,
         revision: int | None = None,
         limit: int | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -88,6 +90,7 @@ class SignalboxError(Exception):
         self.of = of
         self.revision = revision
         self.limit = limit
+        self.field = field
 
     def fields(self) -> dict[str, Any]:
         """What answers show: `code`, `message`, and of the others those that are set."""

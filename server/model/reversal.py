@@ -165,8 +165,9 @@ def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
     then, without = command.to_revision, tuple(command.without)
     if then > log.revision:
         raise Invalid(
-            f"The field to_revision is {then}; the store is at revision {log.revision}.",
+            f"There is no revision {then} yet; the store is at revision {log.revision}.",
             revision=log.revision,
+            field="to_revision",
         )
     pattern = compile_pattern(command.match)
     unknown = horizons.incomplete_prefixes(log.horizons(), then, pattern.low, pattern.high)

@@ -170,8 +170,9 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
     if is_whole(text):
         if len(text) > 18 or int(text) > newest:
             raise Invalid(
-                f"The parameter {name} is revision {text[:30]}; the store is at revision {newest}.",
+                f"There is no revision {text[:30]} yet; the store is at revision {newest}.",
                 revision=newest,
+                field=name,
             )
         return int(text)
     for form in (text, text.replace(" ", "+")):  # what a + in an address is decoded to
@@ -182,7 +183,8 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
         return revision_at(connection, int(at.timestamp() * 1000))
     raise Invalid(
         f"The parameter {name} is {quoted(text)}; allowed are a revision and an ISO 8601 time "
-        "such as 2026-11-23T10:00:00Z."
+        "such as 2026-11-23T10:00:00Z.",
+        field=name,
     )
 
 

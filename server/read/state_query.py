@@ -80,6 +80,7 @@ class StateQuery:
             raise Invalid(
                 f"The field search has {length} characters; at most {MAX_SEARCH} are allowed.",
                 limit=MAX_SEARCH,
+                field="search",
             )
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None

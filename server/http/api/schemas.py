@@ -23,7 +23,8 @@ class Shape(msgspec.Struct):
 class Refusal(Shape):
     """`limit` is the limit that was exceeded, `revision` the one that was found.
 
-    `of` are the commands that an undo or redo would have reversed.
+    `of` are the commands that an undo or redo would have reversed. `field` is the field of the
+    command, or the parameter, that is to be given otherwise.
     """
 
     code: Code
@@ -33,6 +34,7 @@ class Refusal(Shape):
     of: list[str] | UnsetType = UNSET
     revision: int | UnsetType = UNSET
     limit: int | UnsetType = UNSET
+    field: str | UnsetType = UNSET
 
 
 class Effect(Shape):
@@ -145,6 +147,7 @@ class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
     key: str | UnsetType = UNSET
     keys: list[str] | UnsetType = UNSET
     limit: int | UnsetType = UNSET
+    field: str | UnsetType = UNSET
     dry_run: bool | UnsetType = UNSET
     new: int | UnsetType = UNSET
     changed: int | UnsetType = UNSET

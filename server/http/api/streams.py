@@ -112,8 +112,11 @@ class Streams:
         try:
             given = parameters(environ, "/queries/stream")
             pattern = compile_pattern(given.get("match", "**"))
+            last = environ.get("HTTP_LAST_EVENT_ID")
             position, reset = self._position(
-                environ.get("HTTP_LAST_EVENT_ID") or given.get("after"), pattern
+                last or given.get("after"),
+                pattern,
+                "header Last-Event-ID" if last else "parameter after",
             )
             acked = self._acked if given.get("acks") == "1" else None
         except SignalboxError as error:
@@ -150,14 +153,15 @@ class Streams:
         for stream in list(self._live):
             stream.end()
 
-    def _position(self, text: str | None, pattern: Pattern) -> tuple[int | None, bytes]:
+    def _position(self, text: str | None, pattern: Pattern, name: str) -> tuple[int | None, bytes]:
         """Where to go on, and the `reset` event where that is not possible."""
         if text is None:
             return None, b""
         store, _, revision = text.rpartition(":")
         if not is_whole(revision) or len(revision) > 18:
             raise Invalid(
-                f"The position is {text[:80]!r}; allowed are <revision> and <store>:<revision>."
+                f"The {name} is {text[:80]!r}; allowed are <revision> and <store>:<revision>.",
+                field="after",
             )
         if store not in ("", self._store) or int(revision) > self._readmodel.revision:
             oldest = max(self._whole_since(pattern), min(1, self._readmodel.revision))

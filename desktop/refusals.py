@@ -1,0 +1,32 @@
+"""What the server refused, said in the options and arguments of the command line."""
+
+from typing import Final
+
+from signalbox import client
+
+NAMES: Final = {"add": {"by": "N"}, "mv": {"to": "NEW"}}
+"""From a subcommand to what it calls a field; of others it is the option of that name."""
+
+
+def refusal_text(subcommand: str, error: client.Rejected) -> str:
+    """One or two sentences on stderr; the server's own where they name no field."""
+    if subcommand == "mv" and error.code == "conflict":
+        return _existing_keys(error)
+    if error.field == "keep":
+        return f"The key {error.key} is given to --keep and to --replace; only one can be."
+    if error.field is None:
+        return error.message
+    name = NAMES.get(subcommand, {}).get(error.field, f"--{error.field}")
+    for noun in ("field", "parameter"):
+        subject = f"The {noun} {error.field} "
+        if error.message.startswith(subject):
+            return f"{name} {error.message.removeprefix(subject)}"
+    return error.message  # it has no name of a field in it
+
+
+def _existing_keys(error: client.Rejected) -> str:
+    """Of at most 100 keys the server gives the names."""
+    others = len(error.keys) - 1
+    first = f"{error.key} exists already, at revision {error.revision}"
+    more = f", and so do {others} more" if others else ""
+    return f"{first}{more}; --replace overwrites what is there."
