@@ -107,9 +107,13 @@ class ServerProcess:
         try:
             self.start()
         except client.NotRunning as error:
-            log.warning("The server did not come back: %s", error)
+            log.warning("signalbox: The server did not come back: %s", error)
             return
-        log.warning("The server %d ended; now it is %d.", previous.pid, self.endpoint.pid)
+        log.warning(
+            "signalbox: The server (process %d) has ended; now it is process %d.",
+            previous.pid,
+            self.endpoint.pid,
+        )
         box.close()  # what waits on it is tried with the new one
         on_restart(self.endpoint._replace(pid=previous.pid) == previous)
 

@@ -31,6 +31,7 @@ def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) ->
     desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     desk.ask("/commands", {"type": "set", "key": "lamp.text", "value": "before"})
     before = desk.endpoint()
+    said_before = len(desk.stderr())
     with page_of(port) as page:
         page.get_by_text("lamp.text").first.click()
         page.locator("#draft").fill("my draft")
@@ -41,8 +42,13 @@ def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) ->
         assert page.locator("#draft").input_value() == "my draft"
         desk.ask("/commands", {"type": "set", "key": "lamp.after", "value": True})
         expect(page.get_by_text("lamp.after").first).to_be_visible()
+        page.evaluate("console.error('Something else is wrong')")
+        until(lambda: "Something else is wrong" in desk.stderr(), "the page's errors are logged")
     assert desk.endpoint()["url"] == before["url"]
     desk.await_streams()
+    said = desk.stderr()[said_before:].splitlines()
+    change = f"process {before['pid']}) has ended; now it is process {desk.endpoint()['pid']}."
+    assert said == [f"signalbox: The server ({change}", "js: Something else is wrong"]
 
 
 def test_page_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:

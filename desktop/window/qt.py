@@ -26,6 +26,11 @@ from signalbox.desktop.window.qt_menus import is_desktop_dark
 __all__ = ["is_desktop_dark"]
 
 EditFlag, WebAction = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
+ConsoleLevel = QWebEnginePage.JavaScriptConsoleMessageLevel
+SERVER_AWAY: Final = ("Datastar failed to reach ", "network error", "Failed to fetch")
+"""How messages begin that Datastar and the web engine log while the server is away; the first has
+an address of a thousand characters in it.
+"""
 EDIT_ACTIONS: Final = {
     EditFlag.CanUndo: WebAction.Undo,
     EditFlag.CanRedo: WebAction.Redo,
@@ -71,6 +76,7 @@ def set_up_window(
     view: QWebEngineView = native.webview
     page: Any = view.page()
     page.setBackgroundColor(QColor(background))
+    page.javaScriptConsoleMessage = partial(log_page_message, page)
     # pywebview would give the page an object that calls Python, which nothing here needs.
     page.loadFinished.disconnect(native.on_load_finished)
     page.settings().setAttribute(QWebEngineSettings.WebAttribute.JavascriptCanAccessClipboard, True)
@@ -85,6 +91,15 @@ def set_up_window(
     native.popup_page = page.nav_handler  # pywebview's, for links that open windows
     # pywebview creates the menu bar right after this.
     QTimer.singleShot(0, native, partial(qt_menus.set_up_menu_bar, native, menus))
+
+
+def log_page_message(page: Any, level: ConsoleLevel, message: str, line: int, source: str) -> None:
+    """Log what the page says on its console, but for what is expected while the server is away.
+
+    The app itself says that the server has ended and which one came instead.
+    """
+    if not message.startswith(SERVER_AWAY):
+        type(page).javaScriptConsoleMessage(page, level, message, line, source)
 
 
 def restrict_navigation(page_url: Callable[[], str], request: QWebEngineNavigationRequest) -> None:
