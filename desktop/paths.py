@@ -46,7 +46,7 @@ def check_files(*files: Path) -> None:
     from signalbox.server.store import plain_file  # noqa: PLC0415
 
     try:
-        plain_file.check(*files)
+        plain_file.check_regular(*files)
     except StoreError as error:
         raise client.NotRunning(str(error)) from error
 

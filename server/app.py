@@ -53,7 +53,12 @@ from signalbox.server.store.log import last_time
 from signalbox.server.store.open_checks import resolve_link
 from signalbox.server.store.open_files import OpenFilesWatch
 from signalbox.server.store.projection import Projection
-from signalbox.server.store.read_only import is_read_only, lacks_files, no_files, temporary_copy
+from signalbox.server.store.read_only import (
+    cannot_create_files,
+    is_read_only,
+    no_more_files,
+    temporary_copy,
+)
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, plan_fields
 from signalbox.server.write.retention import Plan
@@ -132,7 +137,7 @@ class App:
 
     def _is_without_files(self, store: Path) -> bool:
         """Whether there is a store that cannot be opened, since no file can be made beside it."""
-        return store.exists() and lacks_files(store, lock_file(self.data_dir))
+        return store.exists() and cannot_create_files(store, lock_file(self.data_dir))
 
     def _claim(self, store: Path, settings: Settings) -> Path:
         """Own the data directory, unless nothing can be written there; the file to open.
@@ -148,7 +153,7 @@ class App:
     def _open(self, file: Path, in_memory: bool) -> Database:
         database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
-            database.forget_copied_place(self.data_dir)
+            database.forget_previous_place(self.data_dir)
             if not in_memory:
                 database.open_files.watch_lock(lock_file(self.data_dir))
         return database
@@ -168,8 +173,10 @@ class App:
         self._computer.close()
         self._compactor.close()
         if self._lacks_files:
-            why = no_files(resolve_link(self.data_dir / STORE_FILE))
-            self.database.open_files.trouble = f"The store cannot be written: {why}, {RESTART}."
+            why = no_more_files(resolve_link(self.data_dir / STORE_FILE))
+            self.database.open_files.write_problem = (
+                f"The store cannot be written: {why}, {RESTART}."
+            )
         self.database.writer.pragma("query_only", 1)
         self.engine.durability = "read-only: nothing can be written"
 
@@ -393,8 +400,8 @@ def _write_private(path: Path, text: str) -> None:
 def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
     """Which goes on from what the store knows of earlier runs."""
     return Clock(
-        clock_records.last_run(database, wall()),
+        clock_records.last_use_seconds(database, wall()),
         wall,
-        unconfirmed_leap=clock_records.unconfirmed_leap(database),
-        highest=clock_records.highest(database),
+        unconfirmed_leap=clock_records.recorded_leap(database),
+        highest=clock_records.highest_use_seconds(database),
     )

@@ -46,7 +46,7 @@ class LogFile(RotatingFileHandler):
     """
 
     def __init__(self, file: Path) -> None:
-        plain_file.check(file, old_log(file))
+        plain_file.check_regular(file, old_log(file))
         super().__init__(file, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8")
         self.namer = lambda _: str(old_log(file))
         self.rotator = _copy_and_empty

@@ -28,7 +28,7 @@ from signalbox.server.store.integrity import (
     until_unreadable,
 )
 from signalbox.server.store.key_index import KeyIndex
-from signalbox.server.store.read_only import is_read_only, lacks_files, temporary_copy
+from signalbox.server.store.read_only import cannot_create_files, is_read_only, temporary_copy
 from signalbox.server.store.schema import SCHEMA_VERSION, STATE_INDEXES, newer_schema
 from signalbox.server.store.state import fold
 from signalbox.server.store.tokens import Tokens
@@ -263,7 +263,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
     path = _path(data_dir)
     try:
         with ExitStack() as stack:
-            is_copied = is_read_only(path) or lacks_files(path)
+            is_copied = is_read_only(path) or cannot_create_files(path)
             file = stack.enter_context(temporary_copy(path)) if is_copied else path
             ballast.remove_if_full_for_reading(file)
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)

@@ -23,9 +23,9 @@ class Run(Store):
 
     def __init__(self, path: Path, computer: Computer) -> None:
         with_file = Store(path)  # as the server does: what the file knows comes first
-        last_run = clock_records.last_run(with_file.database.writer, computer.says)
-        trial = clock_records.unconfirmed_leap(with_file.database.writer)
-        highest = clock_records.highest(with_file.database.writer)
+        last_run = clock_records.last_use_seconds(with_file.database.writer, computer.says)
+        trial = clock_records.recorded_leap(with_file.database.writer)
+        highest = clock_records.highest_use_seconds(with_file.database.writer)
         with_file.close()
         super().__init__(path, times := computer.clock(last_run, trial, highest))
         self.times: Clock = times
@@ -340,8 +340,8 @@ def test_many_sightings_are_few(tmp_path: Path, computer: Computer) -> None:
         database = run.database.writer
         with database:
             for number in range(5000):
-                clock_records.note(database, int(NOW * 1000), 60_000 * (1 + number % 7))
+                clock_records.record_use(database, int(NOW * 1000), 60_000 * (1 + number % 7))
         seen = clock_records.read_observed(database)
         assert 20 < len(seen.revisions) < 200
         for earlier, later in zip(seen.revisions, seen.revisions[1:], strict=False):
-            assert later[1] - earlier[1] <= max(420_000, (seen.watched - earlier[1]) / 4)
+            assert later[1] - earlier[1] <= max(420_000, (seen.observed_ms - earlier[1]) / 4)

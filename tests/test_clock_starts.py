@@ -37,10 +37,10 @@ class Starts(Computer):
 
     def start(self) -> None:
         known = (
-            clock_records.last_run(self._database, self.says),
-            clock_records.unconfirmed_leap(self._database),
+            clock_records.last_use_seconds(self._database, self.says),
+            clock_records.recorded_leap(self._database),
         )
-        self.believed = self.clock(*known, clock_records.highest(self._database))
+        self.believed = self.clock(*known, clock_records.highest_use_seconds(self._database))
 
     def lasts(self, seconds: float) -> None:
         self.watched += seconds if self.says > self.right + HOUR else 0
@@ -48,8 +48,8 @@ class Starts(Computer):
 
     def look(self, is_noted: bool) -> None:
         now, trial = int(self.believed() * 1000), self.believed.unconfirmed_leap()
-        if is_noted and clock_records.is_due(self._database, now, trial):
-            clock_records.note(self._database, now, 0, trial)
+        if is_noted and clock_records.is_record_due(self._database, now, trial):
+            clock_records.record_use(self._database, now, 0, trial)
         if is_noted and self.says <= self.right + HOUR:
             self.watched = 0
 

@@ -83,7 +83,7 @@ class SqliteEngine:
 
         try:
             if transactions or not takes_long:  # else it is a job, such as compaction
-                self._reserve.make(transactions, expected)
+                self._reserve.check_space(transactions, expected)
             changes = sum(len(transaction.changes) for transaction in transactions)
             is_large = takes_long or changes > INLINE_CHANGES
             without_sync = not is_large and self._database.commits_without_sync(changes)

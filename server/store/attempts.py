@@ -1,4 +1,4 @@
-"""The table of attempts: outcomes that the log does not hold, and what is found by a command id."""
+"""The table of attempts: store outcomes that the log does not hold, and find any by command id."""
 
 import json
 from base64 import b64decode, b64encode
@@ -21,11 +21,11 @@ from signalbox.server.model.events import (
 from signalbox.server.model.outcomes import Outcome, accepted_answer, common_prefix
 
 MAX_STORED: Final = 100_000
-"""How many rejected and unchanged outcomes are remembered."""
+"""Outcomes that the table holds at most; the oldest are deleted."""
 
 
 def store(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
-    """Write the outcomes that the log does not hold, within the open transaction."""
+    """Insert the outcomes that the log does not hold, within the open transaction."""
     rows = [_row(outcome) for outcome in outcomes if outcome.is_stored]
     if rows:
         connection.executemany(_STORE, rows)
@@ -35,7 +35,7 @@ def store(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
 
 
 def replace_unknown(connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
-    """As `store`, for those of whose attempts nothing was known so far."""
+    """As `store`, in the place of the unknown outcomes of the same attempts."""
     connection.executemany(
         "DELETE FROM attempts WHERE command_id = ? AND status = 'unknown'",
         [(outcome.attempt.id,) for outcome in outcomes],
@@ -53,14 +53,14 @@ def first_answer(connection: apsw.Connection, identity: str) -> tuple[bytes, dic
         "SELECT fingerprint, details FROM attempts WHERE command_id = ?", (identity,)
     ):
         answer = json.loads(details)["answer"]
-        answer.pop("http_status", None)  # earlier versions kept it beside the code
+        answer.pop("http_status", None)  # earlier versions stored it beside the code
         if answer["status"] == "accepted" or is_remembered(answer["code"]):
             return fingerprint, answer
     return None
 
 
 def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
-    """Those of whose attempts it was not known when they were kept what became of them."""
+    """The stored outcomes of attempts of which it is unknown whether they were appended."""
     found = []
     for identity, fingerprint, revision, details in connection.execute(_UNKNOWN):
         known = json.loads(details)
@@ -74,7 +74,7 @@ def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
 
 
 def _sent(revision: int, event: str) -> Transaction | None:
-    """As `_row` has kept it; None where this program does not understand it."""
+    """The transaction in an event that `_row` has stored; None where it cannot be decoded."""
     try:
         return decode(b64decode(event), revision)
     except (StoreError, ValueError):
@@ -89,7 +89,7 @@ def list_records(
     limit: int,
     without: str | None = None,
 ) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-    """Position and record of each remembered attempt but those of `without`, newest first."""
+    """Position and record of each remembered attempt, newest first, without those of `without`."""
     revision, n = before or (2**62, 2**62)
     bound = {
         "actor": actor,
@@ -109,7 +109,7 @@ def list_records(
 
 
 def record_of(connection: apsw.Connection, identity: str) -> dict[str, Any] | None:
-    """The record of one command id."""
+    """The record of the attempt with this command id; None where none is remembered."""
     for row in connection.execute(_ONE, (identity,)):
         return _logged(connection, *row)
     for (details,) in connection.execute(
@@ -129,7 +129,7 @@ def _logged(
     kind: str,
     changes: int,
 ) -> dict[str, Any]:
-    """The record of a transaction. Its target is read off its changes: the log has nothing else."""
+    """The record of a transaction, its key or prefix worked out from its changes."""
     record = accepted_answer(identity, revision, changes) | {"actor": actor, "type": kind, "at": at}
     if kind in REVERSING:
         record["of"] = [target for (target,) in connection.execute(_TARGETS, (revision,))]
@@ -172,7 +172,7 @@ _TARGETS: Final = """
 SELECT t.command_id FROM reversals r JOIN transactions t ON t.revision = r.target
 WHERE r.revision = ? AND t.type <> 'compacted' ORDER BY r.target
 """
-"""What stands for transactions that are gone is nobody's attempt, here and below."""
+"""Placeholders of removed transactions are nobody's attempts, here and below."""
 _ENDS: Final = """
 SELECT (SELECT min(key) FROM changes WHERE revision = ?1),
     (SELECT max(key) FROM changes WHERE revision = ?1)
@@ -202,7 +202,7 @@ _WITHOUT_ACTOR: Final = """revision IN (
     )
     WHERE actors.actor <> :without
 )"""
-"""The newest of every other actor: an actor that writes all the time is not walked through."""
+"""The newest of every other actor, without scanning an actor that writes all the time."""
 _LIST: Final = """
 SELECT * FROM (
     SELECT revision, 0 AS n, NULL AS details, command_id, actor, at, type, changes

@@ -1,5 +1,6 @@
-"""A file that takes a little of a disk which fills up, so that others cannot: without it there is
-room for the next start, and for deleting.
+"""The ballast: a file that reserves a little of a disk that is filling up.
+
+Removing it makes room for the next start, and for deletions.
 """
 
 import os
@@ -12,11 +13,11 @@ BYTES: Final = 256 * 1024
 ENDING: Final = "-ballast"
 """Of its name, behind that of the store's file."""
 PLENTY: Final = 256 * 1024 * 1024
-"""With more than this nothing need be measured: no transaction takes as much."""
+"""With more free bytes than this nothing need be measured: no transaction takes as much."""
 
 
 def create(path: Path) -> None:
-    """Have a ballast beside the store at `path`, where there is room."""
+    """Create the ballast beside the store at `path`, where there is room."""
     file = _file(path)
     try:
         if _size(file) != BYTES:
@@ -26,27 +27,27 @@ def create(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Give back what it takes."""
+    """Remove the ballast, which frees its space."""
     with suppress(OSError):
         _file(path).unlink(missing_ok=True)
 
 
 def remove_if_full(path: Path) -> None:
-    """As `remove`, where opening the store may need it: its files take a little."""
+    """As `remove`, where opening the store may need the space for its files."""
     if (left := free_if_scarce(path)) is not None and left < BYTES:
         remove(path)
 
 
 def remove_if_full_for_reading(path: Path) -> None:
-    """As `remove_if_full`, unless there is an index of the write-ahead log, as while a server has
-    the store open, which needs its ballast: then SQLite makes no file.
+    """As `remove_if_full`, unless the write-ahead log has an index file: then SQLite creates no
+    file, and a server may have the store open, which needs its ballast.
     """
     if not _size(path.with_name(f"{path.name}-shm")):
         remove_if_full(path)
 
 
 def free_if_scarce(path: Path) -> int | None:
-    """The bytes that are left where `path` lies; None where that is plenty, or not known."""
+    """The free bytes of the disk of `path`; None where they are plenty, or unknown."""
     try:
         disk = shutil.disk_usage(path.parent)
     except OSError:

@@ -1,8 +1,8 @@
-"""When this store was in use last, and which revisions were there by then, in the file's `meta`.
+"""Records in the store for judging the clock: when it was last in use, what was observed when.
 
-Stamps in a log may be wrong: an older Signalbox, or another node, has believed a clock that was
-ahead. Such a stamp is passed over: what we have seen for a week is a week old, whatever it says.
-Only time in which the server ran counts, since a clock that has stood wrong may be set right.
+They are rows of the table `meta`. Times in a log may be wrong: an older Signalbox, or another node,
+has believed a clock that was ahead. Retention ignores such a time: what has been observed for a
+week is a week old. Only time in which the server ran counts, since the clock may be corrected.
 """
 
 from typing import Final
@@ -26,20 +26,25 @@ HIGHEST: Final = "highest_run"
 DAY_MS: Final = int(DAY * 1000)
 HOUR_MS: Final = DAY_MS // 24
 MIN_AGE_RATIO: Final = 10
-"""Sightings stand apart by a tenth of their age at least: some hundred of them cover years."""
+"""Observations are at least a tenth of their age apart: some hundred of them cover years."""
 
 
-class ObservedRevisions(msgspec.Struct):
-    """`watched`: for how many ms in all. `revisions`: up to which one all was there, by when."""
+class ObservedRevisions(msgspec.Struct, rename={"observed_ms": "watched"}):
+    """How long revisions have been observed.
 
-    watched: int = 0
+    `observed_ms` is the time of observation in all. `revisions` has pairs: all transactions up to
+    this revision were there when `observed_ms` had this value.
+    """
+
+    observed_ms: int = 0
     revisions: list[tuple[int, int]] = []
 
 
-def last_run(connection: apsw.Connection, wall: float) -> float:
-    """When the store was in use last, in seconds; 0 where not even its newest stamp can tell.
+def last_use_seconds(connection: apsw.Connection, wall: float) -> float:
+    """When the store was last in use, in seconds since 1970; 0 where that is unknown.
 
-    One that is later than the computer's clock `wall` says nothing: either of the two is wrong.
+    Without a record the time of the newest transaction counts, unless it is later than the
+    computer's clock `wall`: then one of the two is wrong.
     """
     if (known := _meta(connection, LAST_RUN)) is not None:
         return int(known) / 1000
@@ -47,63 +52,66 @@ def last_run(connection: apsw.Connection, wall: float) -> float:
     return newest if newest <= wall else 0.0
 
 
-def is_ahead(connection: apsw.Connection, now: int) -> bool:
-    """Whether the newest transaction is stamped with a time that has not come yet."""
+def has_future_times(connection: apsw.Connection, now: int) -> bool:
+    """Whether the time of the newest transaction is still in the future."""
     return log.last_time(connection) > now + DAY_MS
 
 
-def unconfirmed_leap(connection: apsw.Connection) -> UnconfirmedLeap | None:
-    """The one that was not over when it was noted last."""
+def recorded_leap(connection: apsw.Connection) -> UnconfirmedLeap | None:
+    """The leap of the clock that was unconfirmed when it was recorded last."""
     known = _meta(connection, LEAP)
     return msgspec.json.decode(known, type=UnconfirmedLeap) if known else None
 
 
-def highest(connection: apsw.Connection) -> float:
-    """The latest time, in seconds, at which it was known that the store was in use."""
+def highest_use_seconds(connection: apsw.Connection) -> float:
+    """The latest time, in seconds since 1970, at which the store is known to have been in use."""
     return int(_meta(connection, HIGHEST) or 0) / 1000
 
 
-def is_due(connection: apsw.Connection, now: int, under_way: UnconfirmedLeap | None) -> bool:
-    """Whether `note` has something to write: once an hour, or always where stamps are ahead."""
-    noted = unconfirmed_leap(connection)
-    if (noted is None) is not (under_way is None) or is_ahead(connection, now):
+def is_record_due(connection: apsw.Connection, now: int, leap: UnconfirmedLeap | None) -> bool:
+    """Whether `record_use` has something to write: hourly, or always where times lie ahead."""
+    noted = recorded_leap(connection)
+    if (noted is None) is not (leap is None) or has_future_times(connection, now):
         return True
-    if noted and under_way:
-        return abs(under_way.last_reading - noted.last_reading) >= HOUR_MS / 1000
-    return _is_set(now) and abs(now - int(_meta(connection, LAST_RUN) or 0)) >= HOUR_MS
+    if noted and leap:
+        return abs(leap.last_reading - noted.last_reading) >= HOUR_MS / 1000
+    return _is_plausible(now) and abs(now - int(_meta(connection, LAST_RUN) or 0)) >= HOUR_MS
 
 
-def note(
-    connection: apsw.Connection, now: int, passed: int, under_way: UnconfirmedLeap | None = None
+def record_use(
+    connection: apsw.Connection, now: int, passed_ms: int, leap: UnconfirmedLeap | None = None
 ) -> None:
-    """Remember what is there `now`, `passed` ms after the last time, in the open transaction.
+    """Record that the store is in use `now`, `passed_ms` after the last record.
 
-    While a trial is under way it is not known that the store is in use at that time. A time that is
-    earlier than what was known is believed: else a clock that was ahead once would be for good.
+    Runs in the open transaction. While a leap is unconfirmed `now` is uncertain. A time earlier
+    than the recorded one is believed: else a clock that was ahead once would stay so for good.
     """
-    if under_way:
-        _store(connection, LEAP, msgspec.json.encode(under_way).decode())
-        beyond = now / 1000 - highest(connection)
-        # A return to what was known before; a leap beyond all that was known must be watched first.
-        if under_way.time_before < highest(connection) - DAY and 0 < beyond <= MAX_LEAP_ON_RETURN:
+    if leap:
+        _store(connection, LEAP, msgspec.json.encode(leap).decode())
+        beyond = now / 1000 - highest_use_seconds(connection)
+        # A return to a time that was known; a leap beyond all known times must be observed first.
+        if (
+            leap.time_before < highest_use_seconds(connection) - DAY
+            and 0 < beyond <= MAX_LEAP_ON_RETURN
+        ):
             _store(connection, HIGHEST, str(now))
-    elif _is_set(now):
+    elif _is_plausible(now):
         known = int(_meta(connection, LAST_RUN) or 0)
-        most = max(now, known, int(highest(connection) * 1000))
-        confirm(connection, now)
+        most = max(now, known, int(highest_use_seconds(connection) * 1000))
+        confirm_clock(connection, now)
         _store(connection, HIGHEST, str(most))
     else:
         _delete(connection, LEAP)
-    if is_ahead(connection, now):
-        seen = read_observed(connection)
-        seen.watched += passed
-        seen.revisions.append((log.last_revision(connection), seen.watched))
-        seen.revisions = _thinned(seen)
-        _store(connection, OBSERVED, msgspec.json.encode(seen).decode())
+    if has_future_times(connection, now):
+        observed = read_observed(connection)
+        observed.observed_ms += passed_ms
+        observed.revisions.append((log.last_revision(connection), observed.observed_ms))
+        observed.revisions = _thinned_out(observed)
+        _store(connection, OBSERVED, msgspec.json.encode(observed).decode())
 
 
-def confirm(connection: apsw.Connection, now: int) -> None:
-    """Remember that the store is in use `now`, also where that is earlier than was believed."""
+def confirm_clock(connection: apsw.Connection, now: int) -> None:
+    """Record that the store is in use `now`, also where that is earlier than was recorded."""
     _store(connection, LAST_RUN, str(now))
     _store(connection, HIGHEST, str(now))
     _delete(connection, LEAP)
@@ -113,22 +121,24 @@ def read_observed(connection: apsw.Connection) -> ObservedRevisions:
     return msgspec.json.decode(_meta(connection, OBSERVED) or "{}", type=ObservedRevisions)
 
 
-def revision_observed_for(seen: ObservedRevisions, age: int) -> int:
-    """The last revision that has been watched for `age` ms, 0 where there is none."""
-    old = (revision for revision, since in seen.revisions if seen.watched - since >= age)
+def revision_observed_for(observed: ObservedRevisions, age: int) -> int:
+    """The last revision that has been observed for `age` ms, 0 where there is none."""
+    old = (
+        revision for revision, since in observed.revisions if observed.observed_ms - since >= age
+    )
     return max(old, default=0)
 
 
-def _thinned(seen: ObservedRevisions) -> list[tuple[int, int]]:
+def _thinned_out(observed: ObservedRevisions) -> list[tuple[int, int]]:
     kept: list[tuple[int, int]] = []
-    for revision, since in seen.revisions:
-        if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= seen.watched - since:
+    for revision, since in observed.revisions:
+        if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= observed.observed_ms - since:
             kept.append((revision, since))
     return kept
 
 
-def _is_set(now: int) -> bool:
-    """Whether that can be the time of a clock that somebody has set."""
+def _is_plausible(now: int) -> bool:
+    """Whether the clock has been set at all."""
     return now > EARLIEST_PLAUSIBLE * 1000
 
 

@@ -1,4 +1,4 @@
-"""Which windows were closed, by their actors, in the file's `meta`: their ids are given again."""
+"""The actors of closed windows, stored in `meta`: their ids are given to new windows."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,12 +12,12 @@ CLOSED_WINDOWS: Final = "closed_windows"
 
 
 def read(connection: apsw.Connection) -> list[str]:
-    """The one that was closed last comes last."""
+    """The actors of closed windows; the one that was closed last comes last."""
     query = "SELECT value FROM meta WHERE name = ?"
     known = connection.execute(query, (CLOSED_WINDOWS,)).get
     return msgspec.json.decode(known or "[]", type=list[str])
 
 
 def write(connection: apsw.Connection, actors: Sequence[str]) -> None:
-    """In the open transaction."""
+    """Store the actors of closed windows, within the open transaction."""
     connection.execute(PUT_META, (CLOSED_WINDOWS, msgspec.json.encode(actors).decode()))

@@ -1,4 +1,4 @@
-"""The data directory: what its store is called, and which process owns it."""
+"""The data directory: its files, and the lock that makes one process its only server."""
 
 import json
 import os
@@ -15,14 +15,15 @@ from signalbox.server.store.open_checks import resolve_link
 STORE_FILE: Final = store_marker.STORE_FILE
 ENDPOINT_FILE: Final = store_marker.ENDPOINT_FILE
 ENDING_SECONDS: Final = 3.0
-"""A server that nobody uses any more takes a twentieth of a second to end, but not always."""
+"""For how long a server that is ending may still hold the lock; mostly it takes 0.05 s."""
 _CLOCK_TOLERANCE_SECONDS: Final = 1.0
 """Between the system's time of a process and that of a file."""
 
 
 def lock_file(data_dir: Path) -> Path:
-    """It lies beside the store's file, also where a symbolic link leads there, and has its name
-    where that is another.
+    """The lock's file, beside the store's, also where a symbolic link leads there.
+
+    It contains the name of the store's file where that is not `STORE_FILE`.
     """
     file = resolve_link(data_dir / STORE_FILE)
     return file.with_name("server.lock" if file.name == STORE_FILE else f"{file.name}-lock")
@@ -31,12 +32,12 @@ def lock_file(data_dir: Path) -> Path:
 def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
     """Make this process the only server of `data_dir`. Raises `StoreInUse`, `StoreError`.
 
-    For so long another one may still hold it: that of a command just typed is about to end.
+    Waits at most `seconds` for another server: that of the command before may be about to end.
     """
     os.umask(0o077)
     try:
         file, endpoint = lock_file(data_dir), data_dir / ENDPOINT_FILE
-        plain_file.check(file, endpoint, endpoint.with_suffix(".new"))
+        plain_file.check_regular(file, endpoint, endpoint.with_suffix(".new"))
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = FileLock(file)
         lock.acquire(timeout=seconds)
@@ -53,13 +54,13 @@ def lock_data_dir(data_dir: Path, seconds: float = ENDING_SECONDS) -> FileLock:
 
 
 def _server_process(data_dir: Path) -> int | None:
-    """The process of the server that announced itself in `data_dir`, None where it has gone."""
+    """The process id in `endpoint.json` of `data_dir`; None where that process has ended."""
     import psutil  # noqa: PLC0415 - only for a message
 
     file = data_dir / ENDPOINT_FILE
     try:
         pid = int(json.loads(plain_file.read(file))["pid"])
-        # A process that began later than the file was written has got a dead one's number.
+        # A process that began after the file was written has reused the id.
         is_it = psutil.Process(pid).create_time() <= file.stat().st_mtime + _CLOCK_TOLERANCE_SECONDS
     except (OSError, ValueError, TypeError, LookupError, OverflowError, psutil.Error):
         return None

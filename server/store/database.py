@@ -15,40 +15,41 @@ from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
 from signalbox.server.store import ballast, open_checks, store_marker
 from signalbox.server.store.open_files import OpenFiles
-from signalbox.server.store.read_only import not_opened
+from signalbox.server.store.read_only import open_error
 from signalbox.server.store.schema import checksum_sql, migrate
 from signalbox.server.store.sql_functions import register_functions
 
 MAX_HOST_LENGTH: Final = 15
-"""Characters of a computer's name that are part of a node's."""
+"""Characters of the computer's name in a node's id."""
 AWAITED_LOG: Final = "awaited"
-"""What `meta` calls the log that a new data directory was to follow and has not reached yet."""
+"""The name in `meta` of the shared log that a new data directory has not reached yet."""
 PAGES_PER_COMMIT: Final = 64
 PAGES_PER_CHANGE: Final = 8
-"""What a commit adds to the write-ahead log at most, or nearly so."""
+"""Pages that a commit adds to the write-ahead log, about the most."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 CHECKPOINT_DUE_PAGES: Final = 2_000
-"""8 MB of it are brought beside the writer: all would wait for a commit that brings 64."""
+"""8 MB are checkpointed beside the writer: a commit that checkpoints 64 would hold up everybody."""
 BUSY_TIMEOUT_MS: Final = 5_000
-"""In ms: for another process that has the store open."""
+"""For another process that has the store open."""
 SHORT_BUSY_TIMEOUT_MS: Final = 200
-"""In ms: for whoever reads, while everybody who writes waits."""
+"""For readers, while all who write are waiting."""
 READER_CACHE_KIB: Final = 12_000
-"""In KiB for each connection that reads: what the past is made of lies scattered."""
+"""Of each connection that reads: the pages of an earlier revision are scattered."""
 
 PUT_META: Final = """
 INSERT INTO meta VALUES (?1, ?2, row_checksum(?1, ?2))
 ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum
 """
-"""A name and its value, in a commit of whoever asks."""
+"""Sets a name to a value, within the caller's transaction."""
 
 
 class Database:
     """One store's file. `path` None keeps it in memory, shared by this object's connections.
 
-    `called` is what errors call a copy: the file that it was made of. Raises `StoreError` where the
-    file is no store, `UnknownVersion` where it is newer than we are.
+    `called` is the path that errors name: that of the original where `path` is a copy. Raises
+    `StoreError` where the file is no store, `UnknownVersion` where a newer Signalbox has written
+    it.
     """
 
     def __init__(self, path: Path | None, called: Path | None = None) -> None:
@@ -70,11 +71,11 @@ class Database:
                     open_checks.check_wal(self._called, self.writer)
                 else:
                     store_marker.check_empty_file(path)
-            _prepare(self.writer)
+            _configure(self.writer)
             if path:
                 store_marker.write_marker(path, self.meta("store") or "")
-            beside = self._open(apsw.SQLITE_OPEN_READONLY) if path else None
-            self.open_files = OpenFiles(path, beside, self._called)
+            wal_reader = self._open(apsw.SQLITE_OPEN_READONLY) if path else None
+            self.open_files = OpenFiles(path, wal_reader, self._called)
         except StoreError:
             self.writer.close()
             raise
@@ -83,11 +84,11 @@ class Database:
             raise damaged_store(self._called) from error
         except apsw.Error as error:
             self.writer.close()
-            raise not_opened(self._called, self.path, error) from error
+            raise open_error(self._called, self.path, error) from error
 
     def reader(self) -> apsw.Connection:
-        """A new read-only connection. Raises `Unavailable` where it would read another file."""
-        if problem := self.open_files.misplaced():
+        """A new read-only connection. Raises `Unavailable` where the file was replaced."""
+        if problem := self.open_files.file_problem():
             raise Unavailable(problem)
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
         connection.pragma("cache_size", -READER_CACHE_KIB)
@@ -106,24 +107,24 @@ class Database:
         self.writer.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     def set_log_address(self, engine: str | None) -> None:
-        """Say where the store's log is; None: in this file. No other is awaited any more."""
+        """Record where the store's log is; None: in this file. No log is awaited any more."""
         self.delete_meta(AWAITED_LOG)
         if engine is not None:
             self.set_meta("engine", engine)
         else:
             self.delete_meta("engine")
 
-    def forget_copied_place(self, data_dir: Path) -> None:
-        """Forget what belongs to the place that this file was copied from: its port, its node's id
-        and which windows were closed there, which may be open here.
+    def forget_previous_place(self, data_dir: Path) -> None:
+        """Where this file was copied here, forget what belongs to the original: its port, its
+        node's id and which windows were closed.
 
-        Two files of one id would take each other's attempts for their own. Devices are numbered
-        anew when a computer starts, so it is told by inodes, and by the computer's own id.
+        Two nodes with one id would take each other's attempts for their own. A place is known by
+        its inodes and the machine's id, since devices are numbered anew at each start.
         """
         if self.path is None:
             return
-        with suppress(OSError, apsw.Error):  # as on a full disk: the next start looks again
-            home = f"{_computer()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
+        with suppress(OSError, apsw.Error):  # as on a full disk: the next start tries again
+            home = f"{_machine_id()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
             known = self.meta("home")
             if known != home:
                 for name in () if known is None else ("port", "node", "closed_windows"):
@@ -131,10 +132,7 @@ class Database:
                 self.set_meta("home", home)
 
     def node_id(self) -> str:
-        """Of this file, which several may have of one store; made when it is asked for first.
-
-        The name of this computer and random digits, so that people know whom they read of.
-        """
+        """This replica's id, created at the first call: the computer's name and random digits."""
         known = self.meta("node")
         if known is None:
             host = (
@@ -153,7 +151,7 @@ class Database:
         `kept` are the log's horizons: prefix, oldest complete revision and its time in ms.
         """
         if self.path:
-            store_marker.write_marker(self.path, "")  # power may fail: the next start names it
+            store_marker.write_marker(self.path, "")  # the next start adds the id, if need be
         with transaction(self.writer):
             self.set_meta("store", store)
             self.set_log_address(engine)
@@ -165,15 +163,14 @@ class Database:
             self.writer.execute(checksum_sql("horizons"))
 
     def relax_durability(self) -> None:
-        """Commit without waiting for the disk: what a power failure takes, the log has."""
+        """Commit without waiting for the disk: after a power failure the shared log has it all."""
         self.writer.pragma("synchronous", "NORMAL")
         self._is_relaxed = True
 
     def commits_without_sync(self, changes: int) -> bool:
-        """Whether a commit of so many changes waits for no disk, which is asked before it begins.
+        """Whether a commit of so many changes, which has not begun yet, will not wait for the disk.
 
-        When it is relaxed it does so only where the write-ahead log has become so long that it is
-        brought to the file.
+        With relaxed durability it waits only where it will also be a checkpoint.
         """
         if not self._is_relaxed:
             return False
@@ -182,19 +179,19 @@ class Database:
         return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
     def checkpoint_when_due(self, in_background: Callable[[Callable[[], None]], object]) -> None:
-        """Have `in_background` run `checkpoint` where a commit would have much to bring."""
+        """Have `in_background` run `checkpoint` where much of the log is not in the file yet."""
         if self._is_in_checkpoint:
             return
-        with suppress(apsw.Error):  # it is after a commit, which has succeeded whatever comes now
+        with suppress(apsw.Error):  # the commit before it has succeeded anyway
             pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if pages - there > CHECKPOINT_DUE_PAGES:
                 self._is_in_checkpoint = True
                 in_background(self.checkpoint)
 
     def checkpoint(self) -> None:
-        """Bring the write-ahead log to the file, on a connection of its own: the writer goes on.
+        """Checkpoint the write-ahead log on a connection of its own, beside the writer.
 
-        What cannot be brought now, as while somebody else is at it, a later commit brings.
+        What cannot be checkpointed now, as beside another checkpoint, is left to a later commit.
         """
         if self.open_files.problem():
             return
@@ -204,15 +201,13 @@ class Database:
                 suppress(apsw.Error, StoreError),
                 closing(self._open(apsw.SQLITE_OPEN_READWRITE)) as connection,
             ):
-                connection.pragma("user_version")  # until it has read something it knows of no log
+                connection.pragma("user_version")  # before it has read something it ignores the log
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         finally:
             self._is_in_checkpoint = False
 
     def free_bytes_in_file(self) -> int:
-        """The bytes that are free in the file, less those by which its write-ahead log will let it
-        grow.
-        """
+        """The free bytes in the file, less those by which the next checkpoint will let it grow."""
         if self.path is None:
             return 0
         size = int(self.writer.pragma("page_size"))
@@ -220,22 +215,19 @@ class Database:
         return self.path.stat().st_size - taken * size
 
     def wal_bytes(self) -> int:
-        """The length of the write-ahead log, also of what is in the file already."""
+        """The size of the write-ahead log, with what is checkpointed already."""
         return store_marker.wal_size(self.path) if self.path else 0
 
     def truncate_wal(self) -> None:
-        """Bring the write-ahead log to the file and give back what it takes of the disk.
-
-        Where somebody reads what is in it alone, as much is brought as can be.
-        """
-        self._bring(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        """Checkpoint the write-ahead log and free its disk space, as far as readers permit."""
+        self._checkpoint_now(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def restart_wal(self) -> None:
-        """As `truncate_wal`, but keep the log's length, for the next commit."""
-        self._bring(apsw.SQLITE_CHECKPOINT_RESTART)
+        """As `truncate_wal`, but keep the log's space for the next commits."""
+        self._checkpoint_now(apsw.SQLITE_CHECKPOINT_RESTART)
 
-    def _bring(self, mode: int) -> None:
-        if self.open_files.is_cut_off():
+    def _checkpoint_now(self, mode: int) -> None:
+        if self.open_files.must_not_checkpoint():
             return
         self.writer.set_busy_timeout(SHORT_BUSY_TIMEOUT_MS)
         try:
@@ -252,9 +244,9 @@ class Database:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        if self.open_files.is_cut_off():
+        if self.open_files.must_not_checkpoint():
             self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self.open_files.close()  # the last one to close brings the log to the file
+        self.open_files.close()  # the last one to close checkpoints
         self.writer.close()
         if self.path and self.open_files.command_refused:
             store_marker.remove_marker(self.path)
@@ -263,13 +255,13 @@ class Database:
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
-            raise not_opened(self._called, self.path, error) from error
+            raise open_error(self._called, self.path, error) from error
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         register_functions(connection)
         return connection
 
 
-def _computer() -> str:
+def _machine_id() -> str:
     """This computer's id where the system keeps one (machine-id(5)); else empty."""
     with suppress(OSError):
         return Path("/etc/machine-id").read_text().strip()
@@ -278,8 +270,10 @@ def _computer() -> str:
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """All or nothing. apsw's own `with` keeps the interpreter lock while it waits for readers, who
-    may need it for a function of ours.
+    """One transaction: all or nothing.
+
+    apsw's own `with` holds the interpreter lock while it waits for readers, which may need that
+    lock for a SQL function of ours.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -291,11 +285,11 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 
 
 def checkpoint_every(pages: int, connection: apsw.Connection) -> None:
-    """Let a commit of `connection` bring the write-ahead log to the file once it is so long."""
+    """Let a commit of `connection` checkpoint once the write-ahead log has so many pages."""
     connection.pragma("wal_autocheckpoint", pages)
 
 
-def _prepare(connection: apsw.Connection) -> None:
+def _configure(connection: apsw.Connection) -> None:
     settings: dict[str, Any] = {
         "journal_mode": "WAL",
         "synchronous": "FULL",

@@ -1,4 +1,4 @@
-"""Room on the disk: the last of it is kept for deleting, and for the next start."""
+"""The disk reserve: the last free space is kept for deletions, and for the next start."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,11 +12,11 @@ from signalbox.server.store.ballast import free_if_scarce
 from signalbox.server.store.database import Database
 
 MAX_RESERVE: Final = 64 * 1024 * 1024
-"""Bytes that are left for deleting every key, at most: for all that one command may delete, where
-they are short.
+"""Bytes that are reserved for deleting every key, at most: enough for the keys that one command may
+delete, where they are short.
 """
 COMMIT_PAGES_BYTES: Final = 40 * 1024
-"""Bytes of pages that any commit changes beside what it brings, or nearly so."""
+"""Bytes of the pages that any commit changes besides its content, about the most."""
 CHANGE_BYTES: Final = 200
 _DELETE_ALL_BYTES: Final = """
 SELECT ifnull(sum(400 + 16 * octet_length(key) + min(octet_length(value), 1000)), 0)
@@ -30,25 +30,26 @@ that they change to the write-ahead log first. As measured, and a third more.
 
 
 class DiskReserve:
-    """What one store's disk has left; `blocking` runs what waits for the disk."""
+    """The free space for one store; `blocking` runs what waits for the disk."""
 
     def __init__(
         self, database: Database, blocking: Callable[[Callable[[], None]], object]
     ) -> None:
         self._database, self._blocking = database, blocking
         self._is_full = False
-        """Whether the last commit found no room."""
+        """Whether the last commit failed for lack of space."""
         self._deleting = MAX_RESERVE
-        """What deleting every key takes, at most."""
+        """The bytes that deleting every key takes, at most."""
         self._counted_at = -1
-        """The revision at which that was counted."""
+        """The revision at which they were counted."""
         if database.path and free_if_scarce(database.path) is not None:
             ballast.create(database.path)
 
-    def make(self, transactions: Sequence[Transaction], revision: int) -> None:
-        """Have room for these behind `revision`. Raises `DiskFull` where they would take the last.
+    def check_space(self, transactions: Sequence[Transaction], revision: int) -> None:
+        """Check that there is space to append these after `revision`. Raises `DiskFull` where they
+        would need the reserve.
 
-        What deletes takes of that; its write-ahead log begins anew rather than grow.
+        Deletions may use the reserve; for them the write-ahead log is restarted rather than grown.
         """
         path = self._database.path
         if path is None:
@@ -60,45 +61,47 @@ class DiskReserve:
         elif free_if_scarce(path) is None:
             self._deleting = MAX_RESERVE
         else:
-            if self._lacks(path, bytes_for_writing(transactions) + self._kept()):
-                self._blocking(lambda: self._look(path, bytes_for_writing(transactions), revision))
+            if self._lacks(path, bytes_for_writing(transactions) + self._reserved()):
+                self._blocking(
+                    lambda: self._measure(path, bytes_for_writing(transactions), revision)
+                )
             else:
                 ballast.create(path)
             self._deleting += bytes_for_deleting(transactions)
 
     def committed(self) -> None:
-        """What was deleted where there was no room may be written to again."""
+        """After a commit that succeeded on a full disk: free the space of the write-ahead log."""
         if self._is_full:
             self._is_full = False
             self._blocking(self._database.truncate_wal)
 
     def failed(self) -> None:
-        """Where nothing more could be written: what a commit took that has failed is given back."""
+        """After a commit that failed: free the space that it took."""
         self._is_full = True
         self._blocking(self._database.truncate_wal)
 
-    def _look(self, path: Path, brought: int, revision: int) -> None:
-        """See what is really kept, and whether the write-ahead log gives back what is wanted."""
+    def _measure(self, path: Path, size: int, revision: int) -> None:
+        """Measure the reserve exactly; free the write-ahead log's space where that is enough."""
         if self._counted_at != revision:
             self._deleting = int(self._database.writer.execute(_DELETE_ALL_BYTES).get)
             self._counted_at = revision
-        needed = brought + self._kept()
+        needed = size + self._reserved()
         if self._lacks(path, needed) and not self._lacks(path, needed - self._database.wal_bytes()):
             self._database.truncate_wal()
         if self._lacks(path, needed):
-            self._database.restart_wal()  # what it is to bring, others might take the room of
+            self._database.restart_wal()  # while there still is space for a checkpoint
             raise DiskFull(
                 "The store cannot be written: its disk is full but for "
-                f"{free_if_scarce(path) or 0:,} bytes, and {self._kept():,} are "
+                f"{free_if_scarce(path) or 0:,} bytes, and {self._reserved():,} are "
                 "kept for deleting. Nothing was changed."
             )
 
-    def _kept(self) -> int:
-        """Bytes that are to be left on the disk."""
+    def _reserved(self) -> int:
+        """Bytes that must stay free on the disk."""
         return ballast.BYTES + min(self._deleting, MAX_RESERVE)
 
     def _lacks(self, path: Path, needed: int) -> bool:
-        """Whether less is free, on the disk and in the file; a file that is gone lacks nothing."""
+        """Whether less is free, on the disk and in the file; never of a file that is gone."""
         left = free_if_scarce(path)
         with suppress(OSError):
             return left is not None and left + self._database.free_bytes_in_file() < needed
@@ -106,7 +109,7 @@ class DiskReserve:
 
 
 def only_deletes(transactions: Sequence[Transaction]) -> bool:
-    """Whether they bring no value, nor an outcome alone."""
+    """Whether there are transactions, and they only delete keys."""
     return bool(transactions) and all(
         raw is None for one in transactions for _, raw, _ in one.changes
     )
@@ -119,8 +122,8 @@ def bytes_for_deleting(transactions: Sequence[Transaction]) -> int:
 
 
 def bytes_for_writing(transactions: Sequence[Transaction]) -> int:
-    """The bytes that these take at most, or nearly so: in the log and in the table of the state,
-    and all of it in the write-ahead log first.
+    """About the most bytes that these take: in the log, in the table of the state, and all of it in
+    the write-ahead log first.
     """
     changes = (change for one in transactions for change in one.changes)
     content = sum(len(key) + len(raw or "") + CHANGE_BYTES for key, raw, _ in changes)

@@ -1,4 +1,4 @@
-"""The table of horizons: what retention has left of the log, see `model.horizons`."""
+"""The table of retention horizons, see `model.horizons`."""
 
 import apsw
 
@@ -6,6 +6,6 @@ from signalbox.server.model.horizons import Horizon
 
 
 def read_horizons(connection: apsw.Connection) -> list[Horizon]:
-    """All of them, in the order of their prefixes; that of the root is always there."""
+    """All horizons, sorted by prefix; that of the empty prefix, for all keys, is always there."""
     rows = connection.execute("SELECT prefix, revision, at FROM horizons ORDER BY prefix")
     return [Horizon(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Whether the rows of a store are those that were written: its schema and its checksums."""
+"""Compare a store's schema with that of a new one, and its rows with their checksums."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ from signalbox.server.store.database import Database
 from signalbox.server.store.schema import CHECKSUMMED, COUNTED_WITHOUT_CHECKSUM
 
 MAX_SHOWN: Final = 60
-"""Characters of a value that a problem repeats."""
+"""Characters of a value that a problem quotes."""
 
 
 def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
-    """The problems; where the file cannot be read on, that is the last of them."""
+    """The problems up to where the file cannot be read; that is the last of them."""
     try:
         yield from problems
     except UnicodeDecodeError as error:
@@ -29,7 +29,7 @@ def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
 
 
 def schema_problems(connection: apsw.Connection) -> Iterator[str]:
-    """What differs from the tables and indexes of a new store. Nothing else is to be asked then."""
+    """How tables and indexes differ from those of a new store; then no other check makes sense."""
     with closing(Database(None)) as new:
         wanted = _definitions(new.writer)
     found = _definitions(connection)
@@ -39,7 +39,7 @@ def schema_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def checksum_problems(connection: apsw.Connection) -> Iterator[str]:
-    """Transactions, changes and what belongs to no replay, where they are not as written."""
+    """Rows that are not as they were written, in all tables that no replay can verify."""
     yield from until_unreadable("The table transactions", _transaction_problems(connection))
     yield from until_unreadable("The table changes", _change_problems(connection))
     for table in CHECKSUMMED:
@@ -47,7 +47,7 @@ def checksum_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def count_without_checksum(connection: apsw.Connection) -> int:
-    """How many transactions an older Signalbox has written, which did not make any."""
+    """How many transactions an older Signalbox has written, without checksums."""
     return int(
         connection.execute(
             "SELECT count(*) FROM transactions WHERE version = ?", (WITHOUT_CHECKSUM,)
@@ -56,7 +56,7 @@ def count_without_checksum(connection: apsw.Connection) -> int:
 
 
 def shortened(value: Any) -> str:
-    """Cut, with nothing that hides."""
+    """A value as a problem quotes it: shortened, without invisible characters."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     cut = text[: MAX_SHOWN + 1]
     clean = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
@@ -64,7 +64,7 @@ def shortened(value: Any) -> str:
 
 
 def _definitions(connection: apsw.Connection) -> dict[str, str]:
-    """By kind and name, without differences of space: an older store got columns added."""
+    """The SQL of each table and index without spaces: an older store got columns added."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
     return {
         f"{kind} {name}": f"{table} {re.sub(_SPACE, '', sql or '')}"
@@ -89,7 +89,7 @@ def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _transaction_checksum(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
-    """As `events.head_checksum`, of what stands in the row."""
+    """As `events.head_checksum`, of the values in a row."""
     (identity, actor, kind), (at, fingerprint, made) = texts, rest
     known = str(identity).removesuffix(f"@{revision}")
     return checksums.of_row(

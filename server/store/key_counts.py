@@ -1,7 +1,7 @@
-"""Which keys existed at an earlier revision: counted, listed and found without replaying the log.
+"""The keys that existed at an earlier revision: counted and listed without replaying the log.
 
-Where they were few, they are listed once. Else how many lay where is told by counts that are kept
-every so many changes, corrected by the keys that came and went between.
+Few keys are listed once. Of more, counts are stored now and then (how many keys lie where), and
+corrected by the keys that were added and removed between.
 """
 
 from bisect import bisect_left
@@ -15,21 +15,21 @@ from signalbox.server.store import state
 from signalbox.server.store.key_index import CountRange, KeyIndex
 
 CHANGED_KEYS_PER_COUNT: Final = 1_000
-"""Keys that came or went between two revisions of which the counts are kept."""
+"""Keys that are added or removed between two revisions of which counts are stored."""
 BUCKETS: Final = 4_096
 MAX_LISTED: Final = 2_000
-"""So many keys are listed; of more it is counted how many lie where."""
+"""Up to so many keys are listed; more are counted."""
 
 
 class KeyCounts(NamedTuple):
-    """How many keys lay where at a revision."""
+    """How many keys lie where at a revision."""
 
     revision: int
     keys: KeyIndex
 
 
 def store_counts(connection: apsw.Connection, counted: KeyCounts) -> None:
-    """Keep counts for the questions of later, within the open transaction."""
+    """Store counts for later queries, within the open transaction."""
     row = (counted.revision, counted.keys.copy(BUCKETS).encode())
     connection.execute(
         "INSERT OR REPLACE INTO key_counts VALUES (?1, ?2, row_checksum(?1, ?2))", row
@@ -42,20 +42,20 @@ def last_stored(connection: apsw.Connection) -> int:
 
 
 def extend_counts(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
-    """Carry counts of revision `after` on to `last`, whose state is there, and keep them."""
-    came, went = _added_and_removed(connection.execute(_LOGGED, (after, last)))
-    keys.change(came, went)
+    """Extend counts of revision `after` to `last`, which the state is at, and store them."""
+    added, removed = _added_and_removed(connection.execute(_LOGGED, (after, last)))
+    keys.change(added, removed)
     keys.balance(partial(state.keys, connection))
     store_counts(connection, KeyCounts(last, keys))
 
 
 class KeysAtRevision:
-    """The keys at `revision`. `present` are the counts of a later one, perhaps the newest."""
+    """The keys at `revision`. `counts` are those of a later one, perhaps the newest."""
 
-    def __init__(self, connection: apsw.Connection, revision: int, present: KeyCounts) -> None:
+    def __init__(self, connection: apsw.Connection, revision: int, counts: KeyCounts) -> None:
         self.revision = revision
         self._index = _counted_back(
-            connection, revision, _nearest_counts(connection, revision, present)
+            connection, revision, _nearest_counts(connection, revision, counts)
         )
         self._few: list[str] | None = None
         if self._index.total <= MAX_LISTED:
@@ -89,31 +89,31 @@ class KeysAtRevision:
         return count
 
 
-def _nearest_counts(connection: apsw.Connection, revision: int, present: KeyCounts) -> KeyCounts:
-    """The earliest counts that are kept of `revision` or later.
+def _nearest_counts(connection: apsw.Connection, revision: int, counts: KeyCounts) -> KeyCounts:
+    """The earliest stored counts of `revision` or later, else the given ones.
 
-    Never of an earlier one: what died between that and `revision` may have been forgotten.
+    Never those of an earlier one: retention may have removed what was deleted since then.
     """
-    for row in connection.execute(_KEPT, (revision, present.revision)):
+    for row in connection.execute(_KEPT, (revision, counts.revision)):
         return KeyCounts(row[0], KeyIndex.decode(row[1]))
-    return present
+    return counts
 
 
 def _counted_back(connection: apsw.Connection, revision: int, counted: KeyCounts) -> KeyIndex:
-    """Counted back to `revision`: what came since had not been there, what went had."""
+    """Counts corrected back to `revision`: without keys added since, with those removed since."""
     bound = {"after": revision, "last": counted.revision}
-    came, went = _added_and_removed(connection.execute(_EVENTS, bound))
-    counted.keys.change(went, came)
+    added, removed = _added_and_removed(connection.execute(_EVENTS, bound))
+    counted.keys.change(removed, added)
     return counted.keys
 
 
 def _added_and_removed(events: Iterable[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
-    """The keys that came and those that went, sorted; a key may do both, more than once."""
-    came: list[str] = []
-    went: list[str] = []
-    for key, is_gone in events:
-        (went if is_gone else came).append(key)
-    return sorted(came), sorted(went)
+    """The added keys and the removed keys, sorted; a key may be in both, more than once."""
+    added: list[str] = []
+    removed: list[str] = []
+    for key, is_removed in events:
+        (removed if is_removed else added).append(key)
+    return sorted(added), sorted(removed)
 
 
 _ALL: Final = """
@@ -145,7 +145,8 @@ WHERE c.revision > ? AND c.revision <= ? AND (c.value IS NULL) <> ifnull((
     ORDER BY p.revision DESC LIMIT 1
 ), 1)
 """
-"""What came or went, by what the log has of the key before: it may delete what is not there."""
+"""Keys that were added or removed, compared with their previous change: a log may delete absent
+keys."""
 _EVENTS: Final = """
 SELECT key, 0 FROM state INDEXED BY state_by_born WHERE born > :after AND born <= :last
 UNION ALL

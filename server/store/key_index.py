@@ -1,7 +1,6 @@
-"""How many keys lie where: buckets of a sorted key set, exact, in memory, for any offset and range.
+"""An index that counts sorted keys in memory: how many lie in any range, which is at any offset.
 
-A million keys take eight thousand buckets. Counting within a bucket is left to SQL, which walks at
-most one bucket.
+Keys are counted in buckets, a million in eight thousand. Within one bucket SQL counts.
 """
 
 import zlib
@@ -21,7 +20,7 @@ CountRange = Callable[[str, str], int]
 
 
 class KeyIndex:
-    """The first key and the number of keys of every bucket. `keys` come in order."""
+    """The first key and the number of keys of every bucket. `keys` are sorted."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._firsts: list[str] = [""]
@@ -38,7 +37,7 @@ class KeyIndex:
         return self._sums()[-1]
 
     def rank(self, key: str, count: CountRange, near: tuple[str, int] | None = None) -> int:
-        """How many keys sort before `key`; quicker where the rank of one `near` is known."""
+        """How many keys sort before `key`; faster with a key nearby and its rank, `near`."""
         bucket = bisect_right(self._firsts, key) - 1
         if near and bisect_right(self._firsts, near[0]) - 1 == bucket and near[0] <= key:
             return near[1] + (count(near[0], key) if self._counts[bucket] else 0)
@@ -48,13 +47,13 @@ class KeyIndex:
         )
 
     def at(self, offset: int) -> tuple[str, int]:
-        """Where the key at `offset` is found: start at this key and skip so many."""
+        """The key to start at, and how many to skip from there, to find the key at `offset`."""
         sums = self._sums()
         bucket = min(bisect_right(sums, offset) - 1, len(self._firsts) - 1)
         return self._firsts[bucket], offset - sums[bucket]
 
     def count(self, low: str, high: str, count: CountRange) -> int:
-        """How many keys lie in [low, high); only buckets that lie wholly within are trusted."""
+        """How many keys lie in [low, high); SQL counts in the buckets at both ends."""
         one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
         if one == other:
             return count(low, high)
@@ -64,7 +63,7 @@ class KeyIndex:
         return count(low, begin) + (sums[other] - sums[one + 1]) + rest
 
     def seek(self, low: str, offset: int, count: CountRange) -> tuple[str, int]:
-        """Where the key at `offset` from `low` on is found: as `at`."""
+        """As `at`, for the key at `offset` from `low` on."""
         bucket = bisect_right(self._firsts, low) - 1
         if bucket + 1 == len(self._firsts):
             return low, offset
@@ -75,7 +74,7 @@ class KeyIndex:
 
     @property
     def total(self) -> int:
-        """All keys; may be anything where keys were counted out that nobody may ask for."""
+        """The number of keys; may be wrong where retention has removed what it was counted from."""
         return self._sums()[-1]
 
     @property
@@ -106,7 +105,7 @@ class KeyIndex:
         return found
 
     def change(self, added: list[str], removed: list[str]) -> None:
-        """Count keys in and out; both lists are sorted."""
+        """Count added and removed keys; both lists are sorted."""
         self._tally(added, 1)
         self._tally(removed, -1)
         if added or removed:

@@ -1,4 +1,4 @@
-"""The event log's tables: insert, read in order, find by command id."""
+"""The tables of the event log: insert transactions, read them in order, find them by command id."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -35,20 +35,20 @@ SELECT ?, key, nullif(substr(value, 12), ''), ?, CAST(substr(value, 2, 10) AS IN
 FROM json_each(?)
 """
 CHECKSUM_DIGITS: Final = 10**10
-"""Beyond every checksum. Eleven digits stand before each value: two members for each change would
-cost more."""
+"""Added to a checksum, it makes eleven digits, which come before each value: faster than two JSON
+members for each change."""
 _INSERT_REVERSALS: Final = "INSERT INTO reversals (revision, target) VALUES (?, ?)"
 _HAS_ID: Final = "SELECT 1 FROM transactions WHERE command_id = ?"
 _RELEASE_ID: Final = """
 UPDATE transactions SET command_id = command_id || '@' || revision WHERE command_id = ?
 """
-"""No id has such a sign."""
+"""No id of a sender contains `@`."""
 MANY_CHANGES: Final = 50
-"""Changes of a transaction that is worth a statement of its own, which is the faster form."""
+"""A transaction with more changes is inserted by a statement of its own, which is faster."""
 READ_BYTES: Final = 1024 * 1024
-"""Characters after which one read ends."""
+"""Characters of keys and values after which one read ends."""
 CHANGE_BYTES: Final = 100
-"""What a change weighs beside its key and value, roughly."""
+"""Bytes that a change takes besides its key and value, roughly."""
 
 _READ: Final = """
 SELECT t.revision, t.version, t.command_id, t.fingerprint, t.type, t.actor, t.at, t.changes,
@@ -73,7 +73,7 @@ def has_id(connection: apsw.Connection, identity: str) -> bool:
 def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> None:
     """Append the rows of `transactions` within the connection's open transaction."""
     connection.executemany(_INSERT_TRANSACTIONS, map(_transaction_row, transactions))
-    # A statement takes the interpreter lock once, not once for every row.
+    # One statement takes the interpreter lock once, many rows would take it once each.
     for one in transactions:
         if len(one.changes) > MANY_CHANGES:
             _insert_many(connection, one)
@@ -108,15 +108,15 @@ def _text(rows: Any) -> str:
 
 
 def release_id(connection: apsw.Connection, identity: str) -> None:
-    """Let the command id be used again."""
+    """Let the command id be used again: the transaction gets another one."""
     connection.execute(_RELEASE_ID, (identity,))
 
 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
     """At most `limit` transactions with a revision above `after`, in order.
 
-    Fewer where they are large: none behind the one that reaches `READ_BYTES`, so that a reader far
-    behind costs bounded memory.
+    Fewer where they are large: none after the one that reaches `READ_BYTES`, so that memory stays
+    bounded.
     """
     found: list[Transaction] = []
     size = 0
@@ -129,8 +129,8 @@ def read(connection: apsw.Connection, after: int, limit: int) -> list[Transactio
 
 
 def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, int]:
-    """Of the transactions `first` to `last`, as `events.checksum` would give them, as they were
-    written; without those that an older program has written.
+    """The checksums of the transactions `first` to `last` as they were written, see
+    `events.checksum`; older programs have written none.
     """
     rows = connection.execute(_CHECKSUMS, (first, last))
     return {revision: combine_checksums(head, json.loads(parts)) for revision, head, parts in rows}

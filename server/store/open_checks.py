@@ -1,5 +1,5 @@
-"""Whether what lies in a store's place can be one: a file, no other program's database, and none
-that another server writes to.
+"""Checks before a store is opened: it is no other program's database, no other server writes to it,
+and its write-ahead log is undamaged and belongs to it.
 """
 
 import os
@@ -19,16 +19,16 @@ from signalbox.server.store.wal_file import (
 )
 
 BESIDE: Final = ("-wal", "-shm", "-journal", store_marker.MARKER_SUFFIX, ballast.ENDING)
-"""Endings of the names of what SQLite and we keep beside a store's file."""
+"""Suffixes of the names of the files that SQLite and we keep beside a store's file."""
 FIRST_TABLES: Final = {"meta", "transactions", "changes", "state"}
-"""Tables that a store has had from the first schema on, before it was marked as ours."""
+"""Tables that a store has had since the first schema, before `application_id` was set."""
 
 
 def resolve_link(path: Path) -> Path:
-    """Where the file is, where `path` is a symbolic link: there SQLite keeps its log as well.
+    """The file that a symbolic link leads to, beside which SQLite keeps its log; else `path`.
 
-    Raises `StoreError` where a link on the way leads to nothing, as to a disk that is not mounted:
-    a new store in its place would pass for the one that is missed.
+    Raises `StoreError` where a link in the path is broken, as with a disk that is not mounted: a
+    new store there would be taken for the missing one.
     """
     for link in (path, *path.parents):
         if link.is_symlink() and not link.exists():
@@ -42,9 +42,9 @@ def resolve_link(path: Path) -> Path:
 
 def check_regular_file(path: Path) -> None:
     """Raises `StoreError` for what is no file, in its place or in that of one beside it."""
-    if what := plain_file.what_else(path):
+    if what := plain_file.other_kind(path):
         raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
-    plain_file.check(*(path.with_name(path.name + ending) for ending in BESIDE))
+    plain_file.check_regular(*(path.with_name(path.name + ending) for ending in BESIDE))
 
 
 def check_exists(path: Path) -> None:
@@ -61,13 +61,13 @@ def check_exists(path: Path) -> None:
 def check_is_store(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where the database is another program's, and leaves it as it is.
 
-    A store whose tables are damaged is ours by its mark, and one whose mark is by its tables.
+    A store is recognised by its `application_id` or its tables: one of the two may be damaged.
     """
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     mark = connection.pragma("application_id")
     if mark == store_marker.APPLICATION_ID or names >= FIRST_TABLES or not (names or mark):
         return
-    if store_marker.wal_size(path):  # which closing would bring to the file
+    if store_marker.wal_size(path):  # which closing would checkpoint
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     raise StoreError(
         f"{path} is another program's database and no Signalbox store: nothing was changed; move "
@@ -76,9 +76,9 @@ def check_is_store(path: Path, connection: apsw.Connection) -> None:
 
 
 def check_wal(path: Path, connection: apsw.Connection) -> None:
-    """Raises `StoreError` where a start would lose commits for good, and leaves all as it is.
+    """Raises `StoreError` where opening the store would lose commits, and leaves all as it is.
 
-    Else nothing is left in the log of a commit that was interrupted.
+    Else what an interrupted commit has left in the log is removed.
     """
     check_wal_belongs_to(path, connection)
     if misses_pages(connection):
@@ -95,7 +95,7 @@ def check_wal(path: Path, connection: apsw.Connection) -> None:
 
 
 def check_wal_belongs_to(path: Path, connection: apsw.Connection) -> None:
-    """Raises `StoreError` where the log makes another store of the file than its sign tells of."""
+    """Raises `StoreError` where with its log the file is another store than its marker names."""
     if store_marker.wal_size(path) and (known := store_marker.marked_store_id(path)):
         store = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
         if store != known:
@@ -113,16 +113,16 @@ def _foreign_wal(path: Path, connection: apsw.Connection, why: str) -> StoreErro
 
 
 def count_lost_commits(connection: apsw.Connection) -> int:
-    """Commits behind damage in the write-ahead log; a replica reads them from its log again."""
+    """Commits after damage in the write-ahead log; none of a replica, which reads its log again."""
     is_replica = connection.execute("SELECT 1 FROM meta WHERE name = 'engine'").get
     return 0 if is_replica else hidden_commits(connection)
 
 
 def check_not_open_elsewhere(path: Path) -> None:
-    """Raises `StoreError` where another process has a file of this store open, to write to it.
+    """Raises `StoreError` where another process has a file of this store open for writing.
 
-    With a hard link of the file in another folder it may: each folder has a lock of its own. Only
-    Linux tells of it, and only of processes of this user (proc(5)).
+    That happens with a hard link of the file in another folder, which has another lock. Only Linux
+    shows it, and only of this user's processes (proc(5)).
     """
     linked = set()
     for file in (path, wal_path(path)):

@@ -1,7 +1,7 @@
-"""Whether the files of an open store are still those that were opened, and have all they had.
+"""Check that the files of an open store are still those that were opened, and not truncated.
 
 A removed file can be written to as long as it is open, and all of that is lost when it is closed;
-what is written behind the end of one that was cut off is lost as well.
+what is written after the end of a truncated one is lost as well.
 """
 
 import logging
@@ -22,15 +22,16 @@ logger: Final = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 SUFFIXES: Final = ("", "-wal", "-shm")
-"""Of the names of what SQLite keeps for one store while it is open."""
+"""Suffixes of the names of the files that SQLite has for one open store."""
 MAX_LOOKS: Final = 3
-"""So many in a row find a file too short: one may fall into a checkpoint that empties the log."""
+"""Checks in a row that must find a file too short: one may coincide with a checkpoint that empties
+the write-ahead log."""
 SHORTER: Final = "is shorter than what was written to it"
 OVERWRITTEN: Final = "was written over by another program"
 _COUNTERS: Final = slice(24, 44)
 """In the file's header: from its change counter to its schema cookie (SQLite's "Database File
-Format", section 1.3). Neither ever becomes less, whoever commits and whoever brings the log to the
-file; in a backup that SQLite has made both are 1."""
+Format", section 1.3). No commit and no checkpoint decreases either; in a backup that SQLite has
+made both are 1."""
 _OVERWRITTEN: Final = (
     "as by a copy of a backup, while the server had it open. Nothing more is written. End the "
     "server, remove {name}-wal and {name}-shm, and start it again: it begins with what is there "
@@ -53,89 +54,88 @@ _LOCK_LOST: Final = (
 
 
 class OpenFiles:
-    """`path` is the file of a store that has just been opened; None for one in memory.
+    """The identity and size of each file of a store that has just been opened.
 
-    `beside` is a connection of its own. It tells how long the write-ahead log is to be, also after
-    a checkpoint by whomever. `called` is what errors call a copy: the file that it was made of.
+    `path` is the store's file; None for a store in memory. `wal_reader` is a connection for this
+    alone: it knows how long the write-ahead log must be, also after a checkpoint by another
+    connection. `called` is the path that errors name: that of the original where `path` is a copy.
     """
 
     def __init__(
-        self, path: Path | None, beside: apsw.Connection | None, called: Path | None = None
+        self, path: Path | None, wal_reader: apsw.Connection | None, called: Path | None = None
     ) -> None:
         self._called = called or path or Path()
-        self.trouble: str | None = None
-        """Why nothing can be written though all files are in their place, in one sentence."""
+        self.write_problem: str | None = None
+        """Why nothing can be written though all files are in place, in one sentence."""
         files = [path.with_name(path.name + ending) for ending in SUFFIXES] if path else []
         self._seen = {file: found for file in files if (found := _stat(file))}
-        self._name = path.name if path else ""
-        self._beside = beside
-        if beside:
-            beside.pragma("user_version")  # until it has read something it knows of no log
-        # By SQLite's own means: to close another descriptor would give up the locks of all.
+        self._file_name = path.name if path else ""
+        self._wal_reader = wal_reader
+        if wal_reader:
+            wal_reader.pragma("user_version")  # before it has read something it ignores the log
+        # By SQLite: closing a descriptor of our own would release the locks of all (POSIX).
         flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0]
-        self._header = apsw.VFSFile("", str(path), flags) if path else None
+        self._header_file = apsw.VFSFile("", str(path), flags) if path else None
         self._counters = 0, 0
         self._counters = self._read_counters()
         self._lock: Path | None = None
         self.command_refused = False
-        """Whether a command was refused for what has become of the files: then somebody knows."""
+        """Whether a command was refused because of the files: then somebody knows of it."""
 
     def watch_lock(self, lock: Path) -> None:
-        """`lock` is the file by which this process has just become the only one that writes."""
+        """Check from now on also the lock file that this process holds."""
         if found := _stat(lock):
             self._lock, self._seen[lock] = lock, found
 
     def close(self) -> None:
-        if self._beside:
-            self._beside.close()
-        if self._header:
-            self._header.xClose()
-            self._header = None
+        if self._wal_reader:
+            self._wal_reader.close()
+        if self._header_file:
+            self._header_file.xClose()
+            self._header_file = None
 
     def problem(self) -> str | None:
-        """Why nothing can be written, in words; None while it can."""
-        return self.misplaced() or self.trouble
+        """Why nothing can be written, in one sentence; None while it can."""
+        return self.file_problem() or self.write_problem
 
-    def misplaced(self) -> str | None:
-        """What has become of the files, in words; None while they are in their place and whole."""
-        if (found := self._found()) is None:
+    def file_problem(self) -> str | None:
+        """What is wrong with the files, in one sentence; None while they are in place and whole."""
+        if (found := self._find_problem()) is None:
             return None
         file, what = found
         if file == self._lock:
             return f"The server's lock {file} {what}: {_LOCK_LOST}"
         if what == OVERWRITTEN:
-            return f"The store's file {file} {what}, {_OVERWRITTEN.format(name=self._name)}"
-        why = _TRUNCATED.format(name=self._name) if what == SHORTER else _REPLACED
+            return f"The store's file {file} {what}, {_OVERWRITTEN.format(name=self._file_name)}"
+        why = _TRUNCATED.format(name=self._file_name) if what == SHORTER else _REPLACED
         return f"The store's file {file} {what}: {why}"
 
     def unreadable(self, error: Exception) -> Unavailable:
-        """The refusal that tells of an error of reading. After damage nothing is written any more:
-        it would be lost with the file.
+        """The refusal for an error of reading. After damage nothing is written any more: it would
+        be lost with the file.
         """
         if isinstance(error, NOTICED):
-            self.trouble = str(damaged_store(self._called))
-        return Unavailable(self.trouble or f"The store cannot be read: {reason(error)}.")
+            self.write_problem = str(damaged_store(self._called))
+        return Unavailable(self.write_problem or f"The store cannot be read: {reason(error)}.")
 
-    def is_cut_off(self) -> bool:
-        """Whether a file is too short or another's: bringing the log to the file would mix two
-        states.
-        """
-        found = self._found()
+    def must_not_checkpoint(self) -> bool:
+        """Whether a file is too short or overwritten: a checkpoint would mix two states."""
+        found = self._find_problem()
         return found is not None and found[1] in (SHORTER, OVERWRITTEN)
 
-    def _found(self) -> tuple[Path, str] | None:
+    def _find_problem(self) -> tuple[Path, str] | None:
         for _ in range(MAX_LOOKS):
-            if (found := self._look()) is None:
+            if (found := self._check_once()) is None:
                 return None
         return found
 
-    def _look(self) -> tuple[Path, str] | None:
-        """The first file that is not as it should be, and what it is.
+    def _check_once(self) -> tuple[Path, str] | None:
+        """The first file with a problem, and the problem.
 
-        The log's length is asked first: a commit writes before it counts, and emptying the log
-        counts before it writes. The other two only grow.
+        The log's length is read first: a commit writes frames before it counts them, and a
+        checkpoint that empties the log counts before it writes. The other two files only grow.
         """
-        log = wal_file.indexed_length(self._beside) if self._beside else 0
+        log = wal_file.indexed_length(self._wal_reader) if self._wal_reader else 0
         for file, seen in self._seen.items():
             if (found := _stat(file)) is None:
                 return file, "is gone"
@@ -151,18 +151,18 @@ class OpenFiles:
         return None
 
     def _read_counters(self) -> tuple[int, int]:
-        """The file's change counter and schema cookie; as they were where they cannot be read."""
+        """The file's change counter and schema cookie; the previous ones where it is unreadable."""
         with suppress(apsw.Error):
-            if self._header:
-                read = self._header.xRead(_COUNTERS.stop - _COUNTERS.start, _COUNTERS.start)
+            if self._header_file:
+                read = self._header_file.xRead(_COUNTERS.stop - _COUNTERS.start, _COUNTERS.start)
                 return int.from_bytes(read[:4]), int.from_bytes(read[-4:])
         return self._counters
 
 
 class OpenFilesWatch:
-    """Looks every second; what it finds stands in the log, and `wake` lets windows look again.
+    """Checks every second; logs what has changed, and calls `wake` so that windows show it.
 
-    `in_place` is called each time where all files are in their place.
+    `in_place` is called after each check that has found no problem.
     """
 
     def __init__(

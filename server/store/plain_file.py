@@ -1,4 +1,4 @@
-"""What lies in the place of a file that is ours: who opens a pipe or a device may wait forever."""
+"""Check that a file of ours is a regular file: opening a pipe or a device may wait forever."""
 
 import os
 import stat
@@ -7,12 +7,12 @@ from typing import Final
 
 from signalbox.server.model.errors import StoreError
 
-AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Opening waits for nobody; on Windows, bytes are read as they are."""
+NON_BLOCKING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Flags: opening does not wait; on Windows, bytes are read unchanged."""
 
 
-def what_else(path: Path) -> str | None:
-    """What is there where it is no file; None where it is one, or nothing."""
+def other_kind(path: Path) -> str | None:
+    """The kind of what is at `path`, in words; None where it is a regular file, or nothing."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -22,18 +22,18 @@ def what_else(path: Path) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
 
 
-def check(*paths: Path) -> None:
-    """Raises `StoreError` for the first that is no file."""
+def check_regular(*paths: Path) -> None:
+    """Raises `StoreError` for the first path that is no regular file."""
     for path in paths:
-        if what := what_else(path):
+        if what := other_kind(path):
             raise StoreError(
                 f"{path} is {what}, where Signalbox has a file of its own: move it away."
             )
 
 
 def read(path: Path) -> bytes:
-    """All of a file. Raises `OSError` where there is none, and for whatever else is there."""
-    number = os.open(path, os.O_RDONLY | AT_ONCE)
+    """The content of a regular file. Raises `OSError` where there is none."""
+    number = os.open(path, os.O_RDONLY | NON_BLOCKING)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise OSError(f"{path} is no file")

@@ -1,6 +1,4 @@
-"""A store that lies where nothing can be written, or no file can be made: what reads it works on a
-copy of its files.
-"""
+"""Stores on read-only or full disks: whether one is, and a temporary copy to read it from."""
 
 import errno
 import os
@@ -17,51 +15,53 @@ from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import ballast, open_checks, store_marker
 
-TRIES: Final = 5
-MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
-"""Where Linux has files in memory: for a copy that the temporary folder has no room for either."""
+MAX_COPIES: Final = 5
+MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
+"""Where Linux keeps files in memory, for copies that the temporary folder has no room for."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
-LOG_HEADER: Final = 32
-"""Bytes at the beginning of a write-ahead log that are others when it begins anew."""
+WAL_HEADER: Final = 32
+"""Bytes at the beginning of a write-ahead log that change when it is restarted."""
 
 
 def is_read_only(store: Path) -> bool:
-    """Whether there is a store, and SQLite could not open it as it does: it writes files beside."""
+    """Whether there is a store that SQLite cannot write to: it also writes files beside it."""
     files = [store.parent, *(file for file in _files(store) if file.exists())]
     return store.exists() and not all(os.access(file, os.W_OK) for file in files)
 
 
-def lacks_files(store: Path, *others: Path) -> bool:
-    """Whether SQLite needs a file to open it, or one of `others` is needed, that is not there and
-    cannot be made, as where the disk has no free inode.
+def cannot_create_files(store: Path, *others: Path) -> bool:
+    """Whether a file that SQLite needs to open the store, or one of `others`, is missing and cannot
+    be created, as on a disk without a free inode.
 
-    A full disk has room for files without content, once its ballast is given back.
+    A full disk has room for empty files, once its ballast is removed.
     """
     needed = [store.with_name(store.name + ending) for ending in ("", "-wal", "-shm")]
     missing = sum(not file.exists() for file in [*needed, *others])
-    if not _has_no_room_for(missing, store.parent):
+    if not _is_out_of_inodes(missing, store.parent):
         return False
     ballast.remove(store)
-    return _has_no_room_for(missing, store.parent)
+    return _is_out_of_inodes(missing, store.parent)
 
 
-def no_files(store: Path) -> str:
-    """What is told of a store for which `lacks_files` is true, as a part of a sentence."""
+def no_more_files(store: Path) -> str:
+    """The reason for messages where `cannot_create_files` is true, as a part of a sentence."""
     return (
         f"no more files can be made in {store.parent}, since its disk or a quota has as many as it "
         "takes: remove some that nobody needs"
     )
 
 
-def not_opened(called: Path, path: Path | None, error: apsw.Error) -> StoreError:
-    """SQLite does not say that no file can be made, only that one cannot be opened."""
+def open_error(called: Path, path: Path | None, error: apsw.Error) -> StoreError:
+    """The error of a failed open. SQLite only says that a file cannot be opened, also where it
+    cannot be created.
+    """
     why = reason(error)
-    if path and isinstance(error, apsw.CantOpenError) and lacks_files(path):
-        why = no_files(path)
+    if path and isinstance(error, apsw.CantOpenError) and cannot_create_files(path):
+        why = no_more_files(path)
     return StoreError(f"{called} cannot be opened as a Signalbox store: {why}.")
 
 
-def _has_no_room_for(files: int, folder: Path) -> bool:
+def _is_out_of_inodes(files: int, folder: Path) -> bool:
     with ExitStack() as stack:
         try:
             for _ in range(files):
@@ -73,18 +73,18 @@ def _has_no_room_for(files: int, folder: Path) -> bool:
 
 @contextmanager
 def temporary_copy(store: Path) -> Iterator[Path]:
-    """A copy of the store in a temporary folder that goes afterwards.
+    """A copy of the store and its write-ahead log in a temporary folder, removed afterwards.
 
-    Of both files: what an open that takes the store for immutable leaves out stands in the second.
-    Raises `StoreError` where there is no room for it, or where another program goes on writing.
+    The log has commits that opening the file as immutable would ignore. Raises `StoreError` where
+    there is no room for the copy, or where another program goes on writing.
     """
     open_checks.check_regular_file(store)
     store_marker.check_not_lost(store)
     with ExitStack() as stack:
         try:
-            folder = _copy_somewhere(store, stack)
+            folder = _copy_to_temporary(store, stack)
         except OSError as error:
-            why = no_files(store) if lacks_files(store) else "it is read-only"
+            why = no_more_files(store) if cannot_create_files(store) else "it is read-only"
             raise StoreError(
                 f"{store} cannot be written ({why}), and a temporary copy to read it from cannot "
                 f"be made: {reason(error)}. The environment variable TMPDIR chooses another folder "
@@ -98,30 +98,30 @@ def temporary_copy(store: Path) -> Iterator[Path]:
         yield folder / store.name
 
 
-def _copy_somewhere(store: Path, stack: ExitStack) -> Path | None:
-    """The folder with it, which goes with `stack`; None where no copy was of one moment."""
-    for place in _places():
+def _copy_to_temporary(store: Path, stack: ExitStack) -> Path | None:
+    """The folder with the copy, which `stack` removes; None where no copy was consistent."""
+    for place in _temporary_folders():
         try:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-", dir=place)))
-            return folder if any(_copy(store, folder) for _ in range(TRIES)) else None
+            return folder if any(_copy(store, folder) for _ in range(MAX_COPIES)) else None
         except OSError as error:
-            if error.errno not in _NO_ROOM or place == MEMORY:
+            if error.errno not in _NO_ROOM or place == MEMORY_FOLDER:
                 raise
     raise OSError(errno.ENOSPC, "no temporary folder has room")
 
 
-def _places() -> Iterator[Path]:
-    with suppress(OSError):  # no file can be made in any folder for temporary ones
+def _temporary_folders() -> Iterator[Path]:
+    with suppress(OSError):  # no file can be created in any temporary folder
         yield Path(gettempdir())
-    if MEMORY.is_dir():
-        yield MEMORY
+    if MEMORY_FOLDER.is_dir():
+        yield MEMORY_FOLDER
 
 
 def _copy(store: Path, folder: Path) -> bool:
-    """Whether the copies are of one moment.
+    """Whether the copy is consistent.
 
-    The log is copied behind the file, so it has whatever was brought from it to the file meanwhile,
-    and an end that is not whole is no commit: it must only not have begun anew.
+    The log is copied after the file, so it has all that a checkpoint has meanwhile brought to the
+    file, and an incomplete end is no commit: it must only not have been restarted.
     """
     try:
         before = _state(store)
@@ -136,18 +136,18 @@ def _copy(store: Path, folder: Path) -> bool:
 
 
 def _state(store: Path) -> tuple[object, ...]:
-    """What is another once a log has begun anew, or the file was written to without one."""
+    """A value that changes when the log is restarted, or the file is written to without one."""
     file, log = _files(store)
     found = file.stat()
-    return found.st_ino, _begin(log) or (found.st_size, found.st_mtime_ns)
+    return found.st_ino, _wal_header(log) or (found.st_size, found.st_mtime_ns)
 
 
-def _begin(log: Path) -> bytes:
-    """Empty where there is no log, or nothing in it."""
+def _wal_header(log: Path) -> bytes:
+    """The header of the write-ahead log; empty where there is none, or nothing in it."""
     if not log.exists():
         return b""
     with log.open("rb") as file:
-        return file.read(LOG_HEADER)
+        return file.read(WAL_HEADER)
 
 
 def _files(store: Path) -> tuple[Path, Path]:

@@ -77,20 +77,20 @@ CREATE TABLE horizons (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO horizons VALUES ('', 0, 0, 0, '');
 """
-"""What is derived from the log, and what undoing and retention add to it.
+"""Tables that are derived from the log, and those of undo and retention.
 
-`state` and `lives` tell when each key came and went; `born` stands before the value, which may
-fill many pages, and is 0 where retention has removed the beginning. `reversals` has which
-transactions an undo or redo has reversed; `key_counts` how many keys lay where, now and then;
-`horizons` from which moment on the changes below a prefix are whole, and how far the older ones
-have been thinned out.
+`state` and `lives` have the revisions at which each key was created (`born`) and deleted (`died`);
+`born` comes before the value, which may fill many pages, and is 0 where retention has removed the
+creation. `reversals` has which transactions an undo or redo has reversed; `key_counts` how many
+keys lay where at some revisions; `horizons` the oldest complete revision of each prefix, and how
+far the older changes have been thinned out.
 """
 
 STATE_INDEXES: Final = {
     "state_by_revision": "CREATE INDEX state_by_revision ON state (revision)",
     "state_by_born": "CREATE INDEX state_by_born ON state (born)",
 }
-"""Apart, since a rebuild makes them at its end."""
+"""Apart, since a rebuild creates them at its end."""
 
 _INDEXES: Final = ";".join(STATE_INDEXES.values())
 
@@ -123,13 +123,13 @@ CHECKSUMMED: Final = {
     ),
     "key_counts": ("revision", "buckets"),
 }
-"""The columns that a row's checksum is of, in the tables that no replay can be compared with."""
+"""The columns that a row's checksum covers, in the tables that no replay can verify."""
 COUNTED_WITHOUT_CHECKSUM: Final = "unsealed"
-"""What `meta` calls the revision up to which counts of keys may have no checksum."""
+"""The name in `meta` of the revision up to which counts of keys may lack a checksum."""
 
 
 def checksum_sql(table: str, where: str = "") -> str:
-    """SQL that gives the rows `where` their checksum, on a connection of this file's."""
+    """SQL that sets the checksum of the rows `where`, for a connection with our SQL functions."""
     values = ", ".join(CHECKSUMMED[table])
     return f"UPDATE {table} SET checksum = row_checksum({values}) {where};"  # noqa: S608 - ours
 
@@ -143,9 +143,9 @@ ALTER TABLE horizons ADD COLUMN checksum INTEGER;
 ALTER TABLE meta ADD COLUMN checksum INTEGER;
 INSERT INTO meta SELECT 'unsealed', ifnull(max(revision), 0), NULL FROM transactions;
 """
-"""At once also where the log is long: what it has already stays without checksums, as version 1 of
-an event tells. The transaction's is of all but its changes; these have their own, so that retention
-removes some of them and the others still show that they are as they were written."""
+"""Fast also with a long log: its old rows stay without checksums, as their event version 1 shows. A
+transaction's checksum covers all but its changes, which have their own: so retention can remove
+some of them and the others can still be verified."""
 
 _MIGRATIONS: Final = {
     0: ((_SCHEMA, _TIME, _INDEXES), 2),
@@ -184,9 +184,9 @@ def migrate(connection: apsw.Connection) -> None:
 
 
 def _set_application_id(connection: apsw.Connection) -> None:
-    """Have a new file tell of its write-ahead log, before anything is in that alone.
+    """Mark a new file as a store, before anything is in its write-ahead log alone.
 
-    The log stays where nothing more succeeds, as on a full disk: it would be said to be lost.
+    Where the rest fails, as on a full disk, the log stays: without it the store would seem lost.
     """
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.pragma("application_id", store_marker.APPLICATION_ID)

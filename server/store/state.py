@@ -1,4 +1,4 @@
-"""The table of the state: what the writer looks up, and what the log makes of it."""
+"""The table of the state: look up and count keys, and fold transactions into it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -19,13 +19,13 @@ def entry(connection: apsw.Connection, key: str) -> Entry | None:
 
 
 def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, Entry]:
-    """Those of many keys that exist; fastest where they come in order."""
+    """The entries of those keys that exist; fastest where the keys are sorted."""
     rows = connection.execute(_ENTRIES, _asked(keys))
     return {key: Entry(raw, revision) for key, raw, revision in rows}
 
 
 def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of many keys that exist."""
+    """Those of the keys that exist."""
     return {key for (key,) in connection.execute(_EXISTING, _asked(keys))}
 
 
@@ -55,7 +55,7 @@ def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Ent
 
 
 def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool = True) -> None:
-    """Write what the transactions above `after`, up to `last`, make of `state` and `lives`.
+    """Apply the transactions above `after`, up to `last`, to the tables `state` and `lives`.
 
     Reads them from the log's tables, within the open transaction.
     """
@@ -71,8 +71,8 @@ _AMONG: Final = """
 FROM json_each(?1) asked CROSS JOIN state s ON s.key = asked.value
 WHERE (SELECT 1 FROM state WHERE key BETWEEN ?2 AND ?3 LIMIT 1)
 """
-"""Looking for a key reads the values that it meets on its way, which may be large; new keys mostly
-come together, where there are no others."""
+"""A lookup also reads neighbouring values, which may be large. The first condition saves that where
+the range has no keys, as with many new ones."""
 _ENTRIES: Final = "SELECT s.key, s.value, s.revision" + _AMONG
 _EXISTING: Final = "SELECT s.key" + _AMONG
 _ENDED: Final = """
@@ -88,9 +88,9 @@ FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS 
     ORDER BY p.revision DESC LIMIT 1
 ) IS NOT NULL
 """
-"""A key that went had come among these transactions, or is still in the table of the state. Where
-the log has been thinned out, it may be there without its beginning, or only its end is left: then
-nobody may ask for its life. A log may also delete a key that is not there, which ends nothing."""
+"""A deleted key was created by one of these transactions, or is still in the table of the state.
+Where retention has thinned out the log, its creation may be missing: then no query reaches that
+time. A log may also delete an absent key, which ends no life."""
 _UPSERT: Final = """
 INSERT INTO state (key, revision, born, value)
 SELECT key, revision, iif(is_new, revision, 0), value FROM changes
@@ -105,4 +105,4 @@ DELETE FROM state WHERE key IN (
         AND gone.revision > s.revision
 )
 """
-"""Behind the upserts: what came again after its deletion has the higher revision already."""
+"""After the upserts: a key that was created again has the higher revision already."""

@@ -1,9 +1,8 @@
-"""Whether a file without a store in it once had one: then none is made in its place.
+"""The marker beside every store, by which a lost store is detected: no new one replaces it.
 
-What tells it is a small file that lies beside every store from when it is made on. And a young
-store is in its write-ahead log alone: where that is lost, or the file beside it, SQLite sees a new
-file, and deletes what is left of the log. A power failure while a store is made leaves such a file
-as well; there nothing is lost, and the next start makes the store.
+A young store exists in its write-ahead log alone: where that is lost, or the file beside it, SQLite
+sees a new file, and deletes what is left of the log. A power failure while a store is created
+leaves an empty file as well; there nothing is lost, and the next start creates the store.
 """
 
 import os
@@ -15,25 +14,25 @@ from signalbox.server.model.errors import StoreError
 from signalbox.server.store import plain_file
 
 MARKER_SUFFIX: Final = "-made"
-"""Ending of the name of the file that tells of a store."""
+"""Suffix of the name of the marker."""
 STORE_FILE: Final = "signalbox.db"
 """The store's name in a data directory."""
 ENDPOINT_FILE: Final = "endpoint.json"
 """Where the server of a data directory says how it is reached."""
 _SEPARATOR: Final = " has the Signalbox store "
-"""In that file, between the name of the store's file and the store's id."""
+"""In the marker, between the name of the store's file and the store's id."""
 HEADER: Final = 100
 """Bytes at the beginning of every SQLite file."""
 MAGIC: Final = b"SQLite format 3\0"
 _SCHEMA_COOKIE: Final = slice(40, 44)
-"""Counts the changes of the schema; of a file without tables it is zero."""
+"""The number of schema changes in the header; zero in a file without tables."""
 _APPLICATION_ID: Final = slice(68, 72)
 APPLICATION_ID: Final = int.from_bytes(b"SBOX")
-"""The file's `application_id` from when a write-ahead log beside it is on the disk for certain."""
+"""The file's `application_id`, set once the write-ahead log beside it is safely on the disk."""
 
 
 def check_not_lost(path: Path) -> None:
-    """Raises `StoreError` where files beside `path` tell that it must have had a store."""
+    """Raises `StoreError` where files beside `path` show that there was a store, and it is lost."""
     size, log = _size(path), _size(wal_path(path))
     if not size and (log or _has_marker(path) or (size == 0 and _has_endpoint(path))):
         raise StoreError(_lost_message(path, "is empty" if size == 0 else "is missing"))
@@ -44,15 +43,15 @@ def check_not_lost(path: Path) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether making a store has ended before there was one; the next start makes it."""
+    """Whether creating a store was interrupted; the next start creates it."""
     size, log = _size(path), _size(wal_path(path))
     return not log and (size == 0 or (bool(size) and _has_no_table(path)))
 
 
 def write_marker(path: Path, store: str) -> None:
-    """Let there be a sign of the store with this id, which may be empty, on the disk for certain.
+    """Write the marker of the store with this id, which may be empty, and sync it to the disk.
 
-    Where none can be made, all goes on.
+    Where that fails, the store is used without it.
     """
     text = f"{path.name}{_SEPARATOR}{store}.\n".encode()
     with suppress(OSError):
@@ -63,7 +62,7 @@ def write_marker(path: Path, store: str) -> None:
 
 
 def marked_store_id(path: Path) -> str:
-    """The id of the store that the sign tells of; empty where there is none."""
+    """The store's id in the marker; empty where there is none."""
     with suppress(OSError, UnicodeError):
         words = plain_file.read(marker_path(path)).decode().split(_SEPARATOR)
         return words[1].rstrip(".\n") if len(words) == 2 else ""
@@ -71,38 +70,41 @@ def marked_store_id(path: Path) -> str:
 
 
 def remove_marker(path: Path) -> None:
-    """The store is gone, and a command was refused for that: the next start may make another."""
+    """Remove the marker where the store's file is gone: the next start may create another store.
+
+    For a server that has refused a command because the file is gone: somebody knows of it.
+    """
     if _size(path) is None:
         with suppress(OSError):
             marker_path(path).unlink(missing_ok=True)
 
 
 def remove_stale_endpoint(path: Path) -> None:
-    """Where there is nothing of a store: what says that one was served is of an earlier one."""
+    """Remove an `endpoint.json` without a store beside it: it is that of an earlier store."""
     if _has_endpoint(path) and _size(path) is None and _size(wal_path(path)) is None:
         with suppress(OSError):
             _endpoint(path).unlink(missing_ok=True)
 
 
 def check_empty_file(path: Path) -> None:
-    """As `check_not_lost`, for a file that SQLite has opened and found no table in."""
+    """As `check_not_lost`, for a file in which SQLite has found no table."""
     if _size(path) and (_has_marker(path) or _has_endpoint(path)):
         unread = (f"{wal_path(path).name} cannot be read",) if wal_size(path) else ()
         raise StoreError(_lost_message(path, "has no table", *unread))
 
 
 def wal_size(path: Path) -> int:
-    """The bytes of its write-ahead log; 0 where there is none."""
+    """The size of the store's write-ahead log in bytes; 0 where there is none."""
     return _size(wal_path(path)) or 0
 
 
 def wal_path(path: Path) -> Path:
-    """The write-ahead log beside it."""
+    """The path of the store's write-ahead log."""
     return path.with_name(path.name + "-wal")
 
 
 def marker_path(path: Path) -> Path:
-    """The file that tells of a store here."""
+    """The path of the store's marker."""
     return path.with_name(path.name + MARKER_SUFFIX)
 
 
@@ -111,9 +113,9 @@ def _has_marker(path: Path) -> bool:
 
 
 def _has_endpoint(path: Path) -> bool:
-    """A server that ended in order has removed its `endpoint.json`.
+    """Whether a server has not ended properly: else it has removed its `endpoint.json`.
 
-    By another name the file is reached by a link alone, from the folder where its server writes.
+    A file with another name belongs to a data directory that reaches it by a link.
     """
     return path.name == STORE_FILE and _endpoint(path).exists()
 
@@ -132,7 +134,7 @@ def _has_no_table(path: Path) -> bool:
 
 
 def _header(path: Path) -> bytes:
-    """Empty where it cannot be read; opening it says why."""
+    """The header of the file; empty where it cannot be read, which opening it will report."""
     try:
         with path.open("rb") as file:
             return file.read(HEADER)

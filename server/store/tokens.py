@@ -1,4 +1,4 @@
-"""The secrets that open a store, one for each role."""
+"""Access tokens: the secrets of a store, one for each role."""
 
 import secrets
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from signalbox.server.store.database import Database
 
 
 class Tokens(NamedTuple):
-    """One secret for each role, kept in the store."""
+    """One secret for each role, stored in `meta`."""
 
     read: str
     write: str
@@ -15,7 +15,7 @@ class Tokens(NamedTuple):
 
     @classmethod
     def of(cls, database: Database, rotate: bool = False) -> "Tokens":
-        """The store's tokens, made at its first start, or anew."""
+        """The store's tokens, created where they are missing; with `rotate` all of them anew."""
         found = []
         for name in cls._fields:
             token = None if rotate else database.meta(f"token.{name}")

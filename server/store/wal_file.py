@@ -1,8 +1,8 @@
-"""The write-ahead log as a file: whether commits lie behind damage, where SQLite sees none.
+"""The write-ahead log as a file: find commits after damage, which SQLite does not read.
 
-SQLite reads it up to the first frame that does not fit its checksum, and takes what is behind for
-a commit that a power failure has interrupted (SQLite's "Database File Format", section 4). One such
-commit there may be, which nobody was told of; others were on the disk before it began.
+SQLite reads the log up to the first frame that does not fit its checksum, and takes the rest for a
+commit that a power failure has interrupted (SQLite's "Database File Format", section 4). There may
+be one such commit, which was never acknowledged; others were on the disk before it began.
 """
 
 import os
@@ -17,21 +17,20 @@ import apsw
 
 HEADER: Final = 32
 FRAME: Final = 24
-"""Bytes before the page of a frame."""
+"""Bytes of a frame before its page."""
 _SALTS: Final = slice(16, 24)
-"""In the header; every frame that was written since has them too."""
+"""The salts in the header; every frame written since then has the same."""
 _PENDING_BYTE: Final = 0x40000000
-"""Where SQLite locks a file; the page there has nothing."""
+"""Where SQLite locks a file; the page there is never used."""
 _MASK: Final = 0xFFFFFFFF
 
 Checksum = tuple[int, int]
 
 
 def hidden_commits(connection: apsw.Connection) -> int:
-    """How many commits of its log this connection does not read, where they are more than one.
+    """How many commits in its log this connection does not read, where they are more than one.
 
-    Also beside whoever writes meanwhile. The connection must have read something, and be in no
-    transaction.
+    Others may write meanwhile. The connection must have read something, and be in no transaction.
     """
     size = FRAME + int(connection.pragma("page_size"))
     try:
@@ -49,11 +48,12 @@ def hidden_commits(connection: apsw.Connection) -> int:
 
 
 def truncate_interrupted_commit(connection: apsw.Connection) -> None:
-    """Remove what an interrupted commit has left behind the commits that are read.
+    """Remove what an interrupted commit has left after the commits that are read.
 
-    Else its end, where shorter commits do not overwrite it, counts at the next power failure. By
-    hand, since a checkpoint takes long with a large log, fails on a full disk, and keeps the log
-    while somebody reads. SQLite reads nothing there, and who would write waits for our transaction.
+    Else its end, where shorter commits do not overwrite it, would look like lost commits at the
+    next power failure. A checkpoint would do, but takes long with a large log, fails on a full
+    disk, and keeps the log while somebody reads. SQLite reads nothing there, and writers wait for
+    our transaction.
     """
     size = FRAME + int(connection.pragma("page_size"))
     with suppress(OSError, apsw.Error), Path(f"{connection.filename}-wal").open("r+b", 0) as file:
@@ -70,10 +70,10 @@ def truncate_interrupted_commit(connection: apsw.Connection) -> None:
 
 
 def misses_pages(connection: apsw.Connection) -> bool:
-    """Whether a page that the log counts is neither in it nor in the file: it is not of this file.
+    """Whether a page that the log counts is neither in it nor in the file: the log is another's.
 
-    A checkpoint that has brought all ends with the file as long as counted; what is added later is
-    in the log. The connection must have read something, and nobody may write meanwhile.
+    A complete checkpoint leaves the file as long as counted; later pages are in the log. The
+    connection must have read something, and nobody may write meanwhile.
     """
     path, size = Path(connection.filename), int(connection.pragma("page_size"))
     read = _valid_frames(connection)
@@ -82,34 +82,34 @@ def misses_pages(connection: apsw.Connection) -> bool:
     with path.with_name(f"{path.name}-wal").open("rb", buffering=0) as file:
         counted = _frame_header(file, read, size)[1]
         missing = set(range(path.stat().st_size // size + 1, counted + 1))
-        missing.discard(_PENDING_BYTE // size + 1)  # which never is written
+        missing.discard(_PENDING_BYTE // size + 1)  # which is never written
         for number in range(1, read + 1) if missing else ():
             missing.discard(_frame_header(file, number, size)[0])
     return bool(missing)
 
 
 def _frame_header(file: FileIO, frame: int, size: int) -> tuple[int, int]:
-    """The page that a frame has, and how many the database has where a commit ends with it."""
+    """The number of a frame's page, and, where it ends a commit, the database's size in pages."""
     file.seek(HEADER + (frame - 1) * (FRAME + size))
     return int.from_bytes(file.read(4)), int.from_bytes(file.read(4))
 
 
 def indexed_length(connection: apsw.Connection) -> int:
-    """The bytes that the log has at least, by what its index counts; 0 where that is not known."""
-    with suppress(apsw.Error):  # as while another thread asks, or an index that is just written
+    """The least size of the log in bytes, by the frames in its index; 0 where that is unknown."""
+    with suppress(apsw.Error):  # as while another thread reads, or the index is being written
         if read := _valid_frames(connection):
             return HEADER + read * (FRAME + int(connection.pragma("page_size")))
     return 0
 
 
 def _valid_frames(connection: apsw.Connection) -> int:
-    """The frames that are read: up to the last commit that fits."""
+    """How many frames SQLite reads: up to the last commit with valid checksums."""
     frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
     return max(frames, 0)
 
 
 def _commits(file: FileIO, salts: bytes, size: int, read: int) -> Iterator[int]:
-    """The numbers of frames behind the first `read` that end a commit, counted from 1."""
+    """The numbers, from 1, of the frames after the first `read` that end a commit."""
     number = read
     while True:
         file.seek(HEADER + number * size)
@@ -121,9 +121,9 @@ def _commits(file: FileIO, salts: bytes, size: int, read: int) -> Iterator[int]:
 
 
 def _has_damaged_frame(file: FileIO, header: bytes, size: int, read: int) -> bool:
-    """Whether a frame that does not fit stands before the next commit that does.
+    """Whether a frame with a wrong checksum comes before the next valid commit.
 
-    Else that is only not read yet, or not any more.
+    Else that commit was only written or checkpointed meanwhile.
     """
     order = ">" if header[3] & 1 else "<"
     sums = _checksum(header[:24], (0, 0), order)

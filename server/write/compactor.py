@@ -112,7 +112,9 @@ class Compactor:
     def _confirm(self) -> None:
         self._clock.confirm()
         now = int(self._clock() * 1000)
-        self._writer.run_between_commits(lambda connection: clock_records.confirm(connection, now))
+        self._writer.run_between_commits(
+            lambda connection: clock_records.confirm_clock(connection, now)
+        )
 
     def _plans(self, now: float) -> list[Plan]:
         moment, held = int(now * 1000), self._readmodel.held.lowest()
@@ -125,11 +127,13 @@ class Compactor:
         now, steady = int(self._clock() * 1000), self._clock.steady()
         unconfirmed_leap = self._clock.unconfirmed_leap()
         with self._readmodel.snapshot() as connection:
-            is_due = clock_records.is_due(connection, now, unconfirmed_leap)
+            is_due = clock_records.is_record_due(connection, now, unconfirmed_leap)
         if is_due:
             passed = int((steady - self._noted) * 1000)
             self._writer.run_between_commits(
-                lambda connection: clock_records.note(connection, now, passed, unconfirmed_leap)
+                lambda connection: clock_records.record_use(
+                    connection, now, passed, unconfirmed_leap
+                )
             )
             self._noted = steady
 
