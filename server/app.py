@@ -24,10 +24,10 @@ from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text_lines import MAX_LINE
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.commands.command_route import MAX_BODY
 from signalbox.server.http.routes import application
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.http_server import Server
+from signalbox.server.http.wire.request_body import MAX_BODY
 from signalbox.server.http.wire.server_proof import directory_of
 from signalbox.server.model import values
 from signalbox.server.model.commands import MAX_BATCH

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from signalbox.server import formats
-from signalbox.server.formats import File, csv_rows, env_file
+from signalbox.server.formats import csv_rows, env_file, import_file
+from signalbox.server.formats.import_file import File
 from signalbox.server.formats.text_lines import MAX_LINE, Row, lines
 from signalbox.server.model.commands import Set, read_line
 from signalbox.server.model.errors import SignalboxError
@@ -149,7 +149,7 @@ def test_what_an_env_file_has_wrong_is_named_and_the_rest_read(
     [".env", ".env.local", ".env.production", "prod.env", ".ENV", "a/b/.env.x.json", ".envrc"],
 )
 def test_every_name_of_an_env_file_is_known(name: str) -> None:
-    assert formats.by_name(name) == "env"
+    assert import_file.by_name(name) == "env"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_every_name_of_an_env_file_is_known(name: str) -> None:
     ],
 )
 def test_a_name_that_only_begins_like_one_is_none(name: str, kind: str | None) -> None:
-    assert formats.by_name(name) == kind
+    assert import_file.by_name(name) == kind
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -306,7 +306,7 @@ def test_what_is_no_json_object_is_said(text: str, cuts: int) -> None:
     ],
     ids=range(7),
 )
-@pytest.mark.parametrize("kind", [*formats.READERS, None])
+@pytest.mark.parametrize("kind", [*import_file.READERS, None])
 def test_what_is_no_text_is_refused_whole(start: bytes, kind: str | None) -> None:
     found, refused, trouble = read(start + b"a=1\n" * 5_000, kind)
     assert (found, refused) == ({}, [])
@@ -468,7 +468,7 @@ def test_a_json_file_comes_back(state: dict[str, Any], cuts: int) -> None:
         ),
         max_size=30,
     ).map("".join),
-    kind=st.sampled_from([*formats.READERS]),
+    kind=st.sampled_from([*import_file.READERS]),
     cuts=st.integers(1, 5),
 )
 def test_no_text_is_a_traceback_and_its_pieces_do_not_matter(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from signalbox.server import formats
+from signalbox.server.formats import import_file
 from signalbox.server.formats.text_lines import opened
 from test_formats import read, rows_of
 
@@ -51,7 +51,7 @@ def test_what_env_quotes_is_read_so_without_its_name() -> None:
     ],
 )
 def test_a_name_with_env_between_its_dots_is_env(name: str, kind: str | None) -> None:
-    assert formats.by_name(name) == kind
+    assert import_file.by_name(name) == kind
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from signalbox.server.formats import File
+from signalbox.server.formats.import_file import File
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.imports import trouble
 from signalbox.server.http.commands.row_reader import RowReader

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.formats import File, ndjson
+from signalbox.server.formats import ndjson
+from signalbox.server.formats.import_file import File
 from signalbox.server.formats.text_lines import MAX_LINE, Row
 from signalbox.server.http.commands.history_line import read_record
 from signalbox.server.http.commands.import_batches import Batch, Room

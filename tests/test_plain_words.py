@@ -6,8 +6,7 @@ import apsw
 import pytest
 
 from signalbox.desktop.commands import import_
-from signalbox.server import formats
-from signalbox.server.formats import text_lines
+from signalbox.server.formats import import_file, text_lines
 from signalbox.server.model import values
 from signalbox.server.model.errors import Malformed
 from support.command_line import Shell
@@ -46,7 +45,7 @@ def test_verify_shows_on_a_terminal_what_is_not_seen(tmp_path: Path) -> None:
 
 def test_the_command_line_offers_the_formats_and_encodings_that_the_server_reads() -> None:
     assert import_.ENCODINGS == text_lines.ENCODINGS
-    assert set(import_.MEDIA_TYPES) == set(formats.READERS)
+    assert set(import_.MEDIA_TYPES) == set(import_file.READERS)
     for kind, media in import_.MEDIA_TYPES.items():
-        assert formats.MEDIA_TYPES[media] in (kind, None)
-    assert formats.MEDIA_TYPES[import_.UNKNOWN_TYPE] is None
+        assert import_file.MEDIA_TYPES[media] in (kind, None)
+    assert import_file.MEDIA_TYPES[import_.UNKNOWN_TYPE] is None

@@ -5,16 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from signalbox.server.formats.text_lines import (
-    EXPECTED,
-    MAX_LINE,
-    Line,
-    Row,
-    Taken,
-    lines,
-    made,
-    strictly,
-)
+from signalbox.server.formats.row_values import made, strictly
+from signalbox.server.formats.text_lines import EXPECTED, MAX_LINE, Line, Row, Taken, lines
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import (
     Malformed,

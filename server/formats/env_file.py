@@ -9,15 +9,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.text_lines import (
-    Line,
-    Row,
-    Taken,
-    as_printed,
-    lines,
-    made,
-    unambiguous,
-)
+from signalbox.server.formats.row_values import as_printed, made, unambiguous
+from signalbox.server.formats.text_lines import Line, Row, Taken, lines
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted

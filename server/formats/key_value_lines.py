@@ -3,12 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.text_lines import (
-    Row,
-    as_printed,
-    lines,
-    made,
-)
+from signalbox.server.formats.row_values import as_printed, made
+from signalbox.server.formats.text_lines import Row, lines
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted

@@ -4,10 +4,9 @@ import codecs
 import re
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from signalbox.server.model import values
-from signalbox.server.model.commands import Command, checked_set
+from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, TooLarge
 
 MAX_LINE: Final = 1024 * 1024
@@ -28,7 +27,6 @@ _BINARY: Final = {
     b"\x1f\x8b": "compressed with gzip",
     b"%PDF": "a PDF",
 }
-_SCALARS: Final = frozenset("-0123456789tfn")
 _ENDED: Final = re.compile(rb"\s*+[^\r\n]++[\r\n]")
 """A beginning that has its first line that is not blank."""
 _WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -212,30 +210,3 @@ class Taken:
             if line.fault is not None:
                 return Row(line.number, text, line.fault)
         return Row(self.lines[0].number, text, command)
-
-
-def made(key: str, value: Any) -> Command | SignalboxError:
-    """The command that sets a key, or why none does."""
-    try:
-        return checked_set(key, value)
-    except SignalboxError as error:
-        return error
-
-
-def as_printed(text: str) -> Any:
-    """The number, true, false or null that is printed as exactly this text, else the text."""
-    return unambiguous(text) if text[:1] in _SCALARS else text
-
-
-def unambiguous(text: str) -> Any:
-    """The JSON value that is written as exactly this text, else the text."""
-    try:
-        value = strictly(text)
-    except SignalboxError:
-        return text
-    return value if values.encode(value) == text else text
-
-
-def strictly(text: str) -> Any:
-    """The JSON value that a text is. Raises as `values.decode`."""
-    return values.decode(text.encode(errors="surrogateescape"), "The value")

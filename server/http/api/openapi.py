@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 
 from signalbox.server import __version__
-from signalbox.server.formats import MEDIA_TYPES
-from signalbox.server.http.api import schemas, status_schemas
+from signalbox.server.formats.import_file import MEDIA_TYPES
+from signalbox.server.http.api import schemas
 from signalbox.server.http.api.parameters import (
     ACTOR,
     FORMS,
@@ -38,11 +38,11 @@ from signalbox.server.http.api.schemas import (
     Rejected,
     RejectedAttempt,
     RejectedLine,
+    Status,
     Summary,
     Tree,
     Unknown,
 )
-from signalbox.server.http.api.status_schemas import Status
 from signalbox.server.model.commands import DEFAULT_EFFECTS, MAX_EFFECTS, TYPES, Command
 from signalbox.server.model.keys import KEY_SCHEMA
 
@@ -138,8 +138,7 @@ def _as_booleans(node: Any) -> Any:
 
 
 def _schemas() -> Schema:
-    named = vars(schemas) | vars(status_schemas)
-    kinds = [kind for kind in named.values() if isclass(kind)]
+    kinds = [kind for kind in vars(schemas).values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
     _, known = msgspec.json.schema_components([Command, *answers], ref_template=_SCHEMAS + "{name}")
     known["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}

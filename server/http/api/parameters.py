@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from signalbox.server.formats import READERS
+from signalbox.server.formats.import_file import READERS
 from signalbox.server.formats.text_lines import ENCODINGS
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import MATCH_SCHEMA, PREFIX_SCHEMA

@@ -14,7 +14,7 @@ import apsw
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from signalbox.server.formats import File
+from signalbox.server.formats.import_file import File
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
     Comparison,

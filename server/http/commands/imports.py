@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from signalbox.server.formats import MEDIA_TYPES, File
+from signalbox.server.formats.import_file import MEDIA_TYPES, File
 from signalbox.server.formats.text_lines import (
     ENCODINGS,
     MAX_LINE,
@@ -18,7 +18,7 @@ from signalbox.server.formats.text_lines import (
     too_long,
 )
 from signalbox.server.http.api.parameters import parameters
-from signalbox.server.http.commands.command_route import DEFAULT_ACTORS, check_media_type
+from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
 from signalbox.server.http.commands.history_line import is_record
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
@@ -33,6 +33,7 @@ from signalbox.server.http.commands.import_batches import (
 )
 from signalbox.server.http.commands.import_idempotency import Rows, rows_in
 from signalbox.server.http.commands.row_reader import RowReader
+from signalbox.server.http.wire.request_body import check_media_type
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
 from signalbox.server.model.commands import (
     Attempt,

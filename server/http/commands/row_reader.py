@@ -7,7 +7,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from signalbox.server.formats import File
+from signalbox.server.formats.import_file import File
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.error_messages import reason

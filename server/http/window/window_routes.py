@@ -17,12 +17,12 @@ from signalbox.server.formats.text_lines import ENCODINGS
 from signalbox.server.http.api.queries import given_to, json_answer
 from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.commands.command_route import Bodies, Share, read_body
 from signalbox.server.http.window.page_stream import page
 from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_ids import WindowNames
 from signalbox.server.http.window.window_query import Ask
 from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.request_body import Bodies, Share, read_body
 from signalbox.server.http.wire.responses import HEADERS, is_known
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError

@@ -1,0 +1,36 @@
+"""What the text of a row means: a JSON value, or the text itself; and the command that sets it."""
+
+from typing import Any, Final
+
+from signalbox.server.model import values
+from signalbox.server.model.commands import Command, checked_set
+from signalbox.server.model.errors import SignalboxError
+
+_SCALARS: Final = frozenset("-0123456789tfn")
+
+
+def made(key: str, value: Any) -> Command | SignalboxError:
+    """The command that sets a key, or why none does."""
+    try:
+        return checked_set(key, value)
+    except SignalboxError as error:
+        return error
+
+
+def as_printed(text: str) -> Any:
+    """The number, true, false or null that is printed as exactly this text, else the text."""
+    return unambiguous(text) if text[:1] in _SCALARS else text
+
+
+def unambiguous(text: str) -> Any:
+    """The JSON value that is written as exactly this text, else the text."""
+    try:
+        value = strictly(text)
+    except SignalboxError:
+        return text
+    return value if values.encode(value) == text else text
+
+
+def strictly(text: str) -> Any:
+    """The JSON value that a text is. Raises as `values.decode`."""
+    return values.decode(text.encode(errors="surrogateescape"), "The value")
