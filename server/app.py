@@ -28,7 +28,7 @@ from signalbox.server.http.routes import application
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.http_server import Server
 from signalbox.server.http.wire.request_body import MAX_BODY
-from signalbox.server.http.wire.server_proof import directory_of
+from signalbox.server.http.wire.server_proof import directory_identity
 from signalbox.server.model import values
 from signalbox.server.model.commands import MAX_BATCH
 from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
@@ -110,7 +110,7 @@ class App:
         self.writer = self._writer(clock)
         self.streams = Streams(self.readmodel, self.feed)
         self.tokens = Tokens.of(self.database)
-        self.directory = directory_of(settings.data_dir)
+        self.directory = directory_identity(settings.data_dir)
         self.guard = Guard(self.tokens, self.readmodel.store, self.directory, steady_seconds)
         self._computer = ComputerSource(
             self.readmodel, self.feed, self.writer, self.node.id if self.node else None

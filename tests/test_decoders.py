@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import signalbox.client
-from signalbox.server.http.commands.history_line import is_record, read_record
+from signalbox.server.http.commands.history_line import is_history_line, read_history_line
 from signalbox.server.model import events
 from signalbox.server.model.errors import SignalboxError, StoreError
 from support.command_line import Shell
@@ -62,9 +62,9 @@ def test_a_hard_value_is_refused_wherever_it_stands(client: Client, value: str) 
 @pytest.mark.parametrize("value", HARD, ids=range(len(HARD)))
 def test_no_line_of_a_history_is_a_traceback(value: str) -> None:
     for line in (RECORD % value, f'{{"revision":1,"changes":{value}}}', value):
-        is_record(line.encode())
+        is_history_line(line.encode())
         with pytest.raises(SignalboxError):
-            read_record(line.encode())
+            read_history_line(line.encode())
 
 
 def test_the_page_reads_letters_beyond_ascii(client: Client) -> None:

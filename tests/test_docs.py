@@ -39,7 +39,7 @@ def routes() -> set[str]:
     nothing = cast("Any", None)
     queries.mount(mounted, nothing, nothing)
     exports.mount(mounted, nothing)
-    window_routes.Shell(*[nothing] * 8).mount(mounted)
+    window_routes.WindowRoutes(*[nothing] * 8).mount(mounted)
     return {
         re.sub(r"<[^>]+>|\{[^}]+\}", "{}", path)
         for path in [*(route.rule for route in mounted.routes), *describe()["paths"]]

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from signalbox.server.formats import csv_rows, env_file, import_file
-from signalbox.server.formats.import_file import File
+from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import MAX_LINE, Row, lines
 from signalbox.server.model.commands import Set, read_line
 from signalbox.server.model.errors import SignalboxError
@@ -38,10 +38,12 @@ def read(text: str | bytes, kind: str | None, cuts: int = 0, **more: Any) -> tup
     return found, refused, file.trouble and file.trouble.message
 
 
-def rows_of(text: str | bytes, kind: str | None, cuts: int, **more: Any) -> tuple[list[Row], File]:
+def rows_of(
+    text: str | bytes, kind: str | None, cuts: int, **more: Any
+) -> tuple[list[Row], ImportFile]:
     """Read in pieces of so many bytes; 0: in one."""
     given_ = text.encode() if isinstance(text, str) else text
-    file = File(kind, **more)
+    file = ImportFile(kind, **more)
     rows = [row for found in file.read(pieces(given_, cuts)) for row in found]
     return [row for row in rows if row.text.strip() or row.command], file
 
@@ -357,7 +359,7 @@ def test_what_an_encoding_has_no_letter_for_is_refused() -> None:
     ],
 )
 def test_the_format_is_seen_from_name_or_content(name: str, start: str, kind: str) -> None:
-    file = File(None, name)
+    file = ImportFile(None, name)
     list(file.read(iter([start.encode()])))
     assert file.format == kind
 
@@ -413,7 +415,7 @@ def raw_of(value: Any) -> str:
 @given(value=VALUE, cuts=st.integers(1, 50))
 @example("it's\r\n'two'\n", 3)
 def test_a_value_in_an_env_file_comes_back(value: Any, cuts: int) -> None:
-    text = f"A={env_file.written(raw_of(value))}\nB=1\n"
+    text = f"A={env_file.shell_word(raw_of(value))}\nB=1\n"
     found, refused, trouble = read(text, "env", cuts)
     assert (refused, trouble, found.pop("B")) == ([], None, 1)
     assert raw_of(found["A"]) == raw_of(value)
@@ -422,7 +424,9 @@ def test_a_value_in_an_env_file_comes_back(value: Any, cuts: int) -> None:
 @settings(deadline=None, max_examples=100)
 @given(text=st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=4))
 def test_a_shell_reads_what_is_written_for_it(text: list[str]) -> None:
-    script = "".join(f"A={env_file.written(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text)
+    script = "".join(
+        f"A={env_file.shell_word(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text
+    )
     told = subprocess.run(
         ["sh"], input=script.encode(), capture_output=True, check=True, env={**os.environ}
     ).stdout
@@ -443,9 +447,9 @@ def test_a_csv_file_comes_back(values: list[Any], cell: str, cuts: int) -> None:
     found, refused, trouble = read(out.getvalue(), "csv", cuts)
     assert (refused, trouble) == ([], None)
     assert [raw_of(found[f"k{n}"]) for n in range(len(values))] == [raw_of(one) for one in values]
-    written = csv_rows.guarded(cell)
+    written = csv_rows.escape_formula(cell)
     assert written[:1] not in set("=+-@")
-    assert csv_rows.unguarded(written) == cell
+    assert csv_rows.unescape_formula(written) == cell
 
 
 @settings(deadline=None, max_examples=300)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from signalbox.server.formats import import_file
-from signalbox.server.formats.text_lines import opened
+from signalbox.server.formats.text_lines import decode_file
 from test_formats import read, rows_of
 
 
@@ -134,4 +134,4 @@ def test_a_first_line_that_ends_with_cr_is_known_before_more_has_come() -> None:
         yield b"a = 1\r"
         raise AssertionError("asked for more than the first line")
 
-    assert opened(blocks(), "utf-8")[0] == b"a = 1\r"
+    assert decode_file(blocks(), "utf-8")[0] == b"a = 1\r"

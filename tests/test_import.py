@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import StartServer
-from signalbox.server.formats.import_file import File
+from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.imports import trouble
 from signalbox.server.http.commands.row_reader import RowReader
@@ -277,7 +277,7 @@ def test_an_export_is_imported_into_another_store_and_is_equal(
         assert there.get("export").body == exported
 
 
-class Breaking(File):
+class Breaking(ImportFile):
     """One whose reader fails behind its first row, as only a fault of ours could make it."""
 
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from signalbox.server.formats import ndjson
-from signalbox.server.formats.import_file import File
+from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import MAX_LINE, Row
-from signalbox.server.http.commands.history_line import read_record
+from signalbox.server.http.commands.history_line import read_history_line
 from signalbox.server.http.commands.import_batches import Batch, Room
 from signalbox.server.http.commands.imports import command_of
 from signalbox.server.model import decide, values
@@ -50,7 +50,7 @@ def test_of_a_line_or_a_member(kind: str, before: str, after: str, cuts: int) ->
     assert len(text) == LONG
     good = {"ndjson": '\n{"type":"delete","key":"a"}\n', "json": ',"b":1}'}.get(kind, "b=1\n")
     body = "{" * (kind == "json") + text + good
-    rows = [row for found in File(kind).read(pieces(body.encode(), cuts)) for row in found]
+    rows = [row for found in ImportFile(kind).read(pieces(body.encode(), cuts)) for row in found]
     found = [row.command for row in rows if isinstance(row.command, SignalboxError)]
     if not found:  # it came as a whole
         with pytest.raises(TooLarge) as caught:
@@ -69,26 +69,26 @@ def read(text: bytes) -> Any:
 
 
 def test_of_a_line_of_a_history() -> None:
-    size = ndjson.MAX_RECORD + 77
-    text = ndjson.RECORD + b" " * (size - len(ndjson.RECORD))
+    size = ndjson.MAX_HISTORY_LINE + 77
+    text = ndjson.HISTORY_LINE_START + b" " * (size - len(ndjson.HISTORY_LINE_START))
     for cuts in (0, 1_000_000):
-        (row,) = [row for found in File("ndjson").read(pieces(text, cuts)) for row in found]
+        (row,) = [row for found in ImportFile("ndjson").read(pieces(text, cuts)) for row in found]
         assert isinstance(row.command, SignalboxError)
-        told(row.command, size, ndjson.MAX_RECORD)
+        told(row.command, size, ndjson.MAX_HISTORY_LINE)
     with pytest.raises(TooLarge) as caught:
-        read_record(text)
-    told(caught.value, size, ndjson.MAX_RECORD)
+        read_history_line(text)
+    told(caught.value, size, ndjson.MAX_HISTORY_LINE)
 
 
 def test_of_a_transaction_of_a_history() -> None:
     record = {"revision": 1, "id": "i", "actor": "a", "at": "2026-01-01T00:00:00Z", "type": "set"}
     many = [{"key": "a", "deleted": True}] * MANY
     with pytest.raises(TooLarge) as caught:
-        read_record(json.dumps(record | {"changes": many}).encode())
+        read_history_line(json.dumps(record | {"changes": many}).encode())
     told(caught.value, MANY, decide.MAX_CHANGES)
     large = [{"key": f"k.{n:03}", "value": "x" * 200_000} for n in range(90)]
     with pytest.raises(TooLarge) as caught:
-        read_record(json.dumps(record | {"changes": large}).encode())
+        read_history_line(json.dumps(record | {"changes": large}).encode())
     told(caught.value, 90 * 200_007, 16 * 1024 * 1024)
 
 

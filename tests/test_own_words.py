@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from signalbox.desktop.window import display
-from signalbox.server.http.commands.history_line import read_record
+from signalbox.server.http.commands.history_line import read_history_line
 from signalbox.server.http.window.window_query import wrong
 from signalbox.server.model.errors import Invalid, Malformed, quoted
 from signalbox.server.model.times import LAST_TIME, iso
@@ -257,7 +257,7 @@ SOUND: Final = (
 )
 def test_a_line_that_is_no_transaction(line: str, why: str) -> None:
     with pytest.raises(Malformed) as refused:
-        read_record(line.encode())
+        read_history_line(line.encode())
     told = refused.value.message
     begin = "This is no transaction of a history that this Signalbox knows: "
     assert told.startswith(begin + why), told
@@ -267,7 +267,7 @@ def test_a_line_that_is_no_transaction(line: str, why: str) -> None:
 def test_a_type_that_is_too_long_is_told_with_its_length() -> None:
     line = f"{{{SOUND}}}".replace('"set"', f'"{"x" * 65}"')
     with pytest.raises(Invalid, match="has 1 to 64 characters, and this one 65"):
-        read_record(line.encode())
+        read_history_line(line.encode())
 
 
 def test_a_parameter_of_the_page() -> None:
@@ -332,7 +332,7 @@ def test_what_nobody_foresaw_is_told_by_its_kind_alone() -> None:
 def test_a_time_beyond_the_year_9999_is_refused_and_named(at: str) -> None:
     record = {"revision": 1, "id": "i", "actor": "a", "at": at, "type": "set", "changes": []}
     with pytest.raises(Malformed) as refused:
-        read_record(json.dumps(record).encode())
+        read_history_line(json.dumps(record).encode())
     assert at in refused.value.message
 
 

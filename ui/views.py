@@ -87,7 +87,7 @@ MODULES: Final = (
 """The page's scripts, to be fetched while it is not known yet what they will show."""
 
 
-def door() -> str:
+def login_page() -> str:
     """The page as everybody gets it: there is nothing in it but the way in."""
     return _render("door.html", modules=" ".join(MODULES))
 

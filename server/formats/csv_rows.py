@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from signalbox.server.formats.row_values import made, strictly
-from signalbox.server.formats.text_lines import EXPECTED, MAX_LINE, Line, Row, Taken, lines
+from signalbox.server.formats.row_values import parse_json, set_command
+from signalbox.server.formats.text_lines import EXPECTED, MAX_LINE, Line, Row, RowLines, lines
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import (
     Malformed,
@@ -36,7 +36,7 @@ class _Header(NamedTuple):
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     """A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without a line of names."""
     csv.field_size_limit(MAX_CELL)
-    taken = Taken(lines(blocks))
+    taken = RowLines(lines(blocks))
     header = _header(taken)
     rows = csv.reader(map(_text, taken), delimiter=header.separator, strict=True)
     while True:
@@ -56,17 +56,17 @@ def is_header(text: str) -> bool:
     return _is_told(text) or _named(text) is not None
 
 
-def guarded(text: str) -> str:
+def escape_formula(text: str) -> str:
     """A cell as an export writes it: a spreadsheet would run one that begins as a formula."""
     return "'" + text if text[:1] in set("=+-@") or _GUARDED.match(text) else text
 
 
-def unguarded(cell: str) -> str:
-    """What `guarded` was given."""
+def unescape_formula(cell: str) -> str:
+    """What `escape_formula` was given."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def _header(taken: Taken) -> _Header:
+def _header(taken: RowLines) -> _Header:
     taken.begin()
     told = (line for line in taken if line.text.strip())
     first = next(told, None)
@@ -107,12 +107,12 @@ def _command(cells: list[str], header: _Header) -> Command | SignalboxError | No
         return Malformed(f"The row has {len(cells)} cells; the first line names {header.width}.")
     key = cells[header.key]
     try:
-        return made(unguarded(key), _value(cells[header.value]))
+        return set_command(unescape_formula(key), _value(cells[header.value]))
     except SignalboxError as error:
         return error
 
 
-def _open(taken: Taken) -> SignalboxError:
+def _open(taken: RowLines) -> SignalboxError:
     """What is wrong is the first line's fault: the others are read as lines of their own."""
     is_long, size = taken.is_full, taken.size
     taken.give_back()
@@ -133,7 +133,7 @@ def _value(cell: str) -> Any:
     if cell in _SPREADSHEETS:
         return _SPREADSHEETS[cell]
     try:
-        return strictly(cell)
+        return parse_json(cell)
     except SignalboxError:
         if cell[:1] in set('{["'):
             raise

@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.row_values import as_printed, made, unambiguous
-from signalbox.server.formats.text_lines import Line, Row, Taken, lines
+from signalbox.server.formats.row_values import json_or_text, scalar_or_text, set_command
+from signalbox.server.formats.text_lines import Line, Row, RowLines, lines
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted
@@ -30,7 +30,7 @@ _BARE: Final = re.compile(r"(?:[^\s'\"\\]|\\.)++", re.DOTALL)
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     """Rows of what names a variable; blank lines and comments are none."""
-    taken = Taken(lines(blocks))
+    taken = RowLines(lines(blocks))
     while True:
         taken.begin()
         if (line := next(taken, None)) is None:
@@ -40,23 +40,23 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
             yield [taken.row(_command(line, taken))]
 
 
-def written(raw: str) -> str:
+def shell_word(raw: str) -> str:
     """A JSON text as a shell's word, of which `read` makes the same value."""
     if raw[0] == '"' and "\\u0000" not in raw:
         text = str(values.decode(raw.encode()))
-        return shlex.quote(text) if as_printed(text) == text else f"'{text}'"
+        return shlex.quote(text) if scalar_or_text(text) == text else f"'{text}'"
     if raw[0] in '{["':
         return '"' + re.sub(r'([\\"$`])', r"\\\1", raw) + '"'
     return raw
 
 
-def _command(line: Line, taken: Taken) -> Command | SignalboxError:
+def _command(line: Line, taken: RowLines) -> Command | SignalboxError:
     name, equals, rest = line.text.partition("=")
     if not equals:
         return Malformed(f"The line is {quoted(line.text.strip())}; allowed is NAME=value.")
     name = re.sub(r"^export\s", "", name.strip()).strip()
     if not rest.strip().startswith(QUOTES):
-        return made(name, as_printed(_COMMENT.sub("", rest).strip()))
+        return set_command(name, scalar_or_text(_COMMENT.sub("", rest).strip()))
     word = _Word()
     try:
         word.add(rest.lstrip())
@@ -68,7 +68,7 @@ def _command(line: Line, taken: Taken) -> Command | SignalboxError:
     except SignalboxError as error:
         taken.give_back()
         return error
-    return made(name, word.value)
+    return set_command(name, word.value)
 
 
 class _Word:
@@ -133,7 +133,7 @@ def _not_closed() -> Malformed:
 
 
 def _as_written(text: str) -> Any:
-    """The array, the object or the text with U+0000 that `written` puts in double quotes."""
+    """The array, the object or the text with U+0000 that `shell_word` puts in double quotes."""
     if text[:1] not in ("{", "[", '"') or (text[0] == '"' and "\\u0000" not in text):
         return text
-    return unambiguous(text)
+    return json_or_text(text)

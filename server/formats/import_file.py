@@ -14,8 +14,8 @@ from signalbox.server.formats import (
 from signalbox.server.formats.text_lines import (
     EXPECTED,
     Row,
+    decode_file,
     first_line,
-    opened,
 )
 from signalbox.server.model.errors import Malformed, SignalboxError
 
@@ -39,7 +39,7 @@ _VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s+\S))")
 """How a first line shows `.env`. With blanks around the sign it is one of `key = value`."""
 
 
-class File:
+class ImportFile:
     """One file that is to be read. `format` is known once its first row is, `trouble` at its end.
 
     `trouble` says why the rest of the file could not be read, where it could not.
@@ -53,7 +53,7 @@ class File:
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
         """Its rows as they come. `blocks` are read to their end, whatever they hold."""
         try:
-            start, rest = opened(blocks, self._encoding)
+            start, rest = decode_file(blocks, self._encoding)
             self.format = self.format or by_content(start)
             yield from READERS[self.format](rest)
         except SignalboxError as error:

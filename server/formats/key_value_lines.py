@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from signalbox.server.formats.row_values import as_printed, made
+from signalbox.server.formats.row_values import scalar_or_text, set_command
 from signalbox.server.formats.text_lines import Row, lines
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command
@@ -29,9 +29,9 @@ def _command(text: str) -> Command | SignalboxError:
         key, equals, value = text.partition("=")
     if not equals:
         return Malformed(f"The line is {quoted(text.strip())}; allowed is key = value.")
-    return made(key.strip(), _number_or_text(value.strip()))
+    return set_command(key.strip(), _number_or_text(value.strip()))
 
 
 def _number_or_text(text: str) -> Any:
-    value = as_printed(text)
+    value = scalar_or_text(text)
     return value if values.is_number(value) else text

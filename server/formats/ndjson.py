@@ -14,9 +14,9 @@ from signalbox.server.model import values
 from signalbox.server.model.commands import TYPES
 from signalbox.server.model.errors import SignalboxError
 
-MAX_RECORD: Final = 24 * 1024 * 1024
+MAX_HISTORY_LINE: Final = 24 * 1024 * 1024
 """Of a line that is a whole transaction: its keys and values, and what stands around them."""
-RECORD: Final = b'{"revision"'
+HISTORY_LINE_START: Final = b'{"revision"'
 """How an export of the history begins its lines."""
 
 
@@ -43,7 +43,7 @@ def _row(number: int, line: bytearray, size: int) -> Row:
 
 def is_command(line: bytes) -> bool:
     """Whether a line is one of these, and not the beginning of one JSON object."""
-    if line.startswith(RECORD):
+    if line.startswith(HISTORY_LINE_START):
         return True
     try:
         found = values.decode(line)
@@ -53,9 +53,9 @@ def is_command(line: bytes) -> bool:
 
 
 def _what(line: bytearray) -> str:
-    return "transaction" if line.startswith(RECORD) else "line"
+    return "transaction" if line.startswith(HISTORY_LINE_START) else "line"
 
 
 def _most(line: bytearray) -> int:
     """What a line may have in bytes, by how it begins."""
-    return MAX_RECORD if line.startswith(RECORD) else MAX_LINE
+    return MAX_HISTORY_LINE if line.startswith(HISTORY_LINE_START) else MAX_LINE

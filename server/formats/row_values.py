@@ -9,7 +9,7 @@ from signalbox.server.model.errors import SignalboxError
 _SCALARS: Final = frozenset("-0123456789tfn")
 
 
-def made(key: str, value: Any) -> Command | SignalboxError:
+def set_command(key: str, value: Any) -> Command | SignalboxError:
     """The command that sets a key, or why none does."""
     try:
         return checked_set(key, value)
@@ -17,20 +17,20 @@ def made(key: str, value: Any) -> Command | SignalboxError:
         return error
 
 
-def as_printed(text: str) -> Any:
+def scalar_or_text(text: str) -> Any:
     """The number, true, false or null that is printed as exactly this text, else the text."""
-    return unambiguous(text) if text[:1] in _SCALARS else text
+    return json_or_text(text) if text[:1] in _SCALARS else text
 
 
-def unambiguous(text: str) -> Any:
+def json_or_text(text: str) -> Any:
     """The JSON value that is written as exactly this text, else the text."""
     try:
-        value = strictly(text)
+        value = parse_json(text)
     except SignalboxError:
         return text
     return value if values.encode(value) == text else text
 
 
-def strictly(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The JSON value that a text is. Raises as `values.decode`."""
     return values.decode(text.encode(errors="surrogateescape"), "The value")

@@ -55,7 +55,7 @@ class Line(NamedTuple):
         return self.text.encode(errors="surrogateescape")
 
 
-def opened(blocks: Iterator[bytes], encoding: str) -> tuple[bytes, Iterator[bytes]]:
+def decode_file(blocks: Iterator[bytes], encoding: str) -> tuple[bytes, Iterator[bytes]]:
     """The beginning of a file and all of it, in UTF-8 and without a byte order mark.
 
     Raises `Malformed` where it is no text.
@@ -168,7 +168,7 @@ def not_utf8(start: int, byte: int) -> Malformed:
     )
 
 
-class Taken:
+class RowLines:
     """Lines for a reader that takes as many as one row needs: `begin` and then iterate."""
 
     def __init__(self, source: Iterator[Line]) -> None:
@@ -187,7 +187,7 @@ class Taken:
         """No row has more: then there are no more lines for it."""
         return self.size > MAX_LINE
 
-    def __iter__(self) -> "Taken":
+    def __iter__(self) -> "RowLines":
         return self
 
     def __next__(self) -> Line:

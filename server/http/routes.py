@@ -13,11 +13,11 @@ from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.commands.command_route import Commands
 from signalbox.server.http.commands.compaction_route import compaction
-from signalbox.server.http.commands.history_import import Recording
-from signalbox.server.http.commands.import_preview import Kept, Previews
+from signalbox.server.http.commands.history_import import HistoryImport
+from signalbox.server.http.commands.import_preview import BufferedFile, ImportPreviews
 from signalbox.server.http.commands.imports import imports
-from signalbox.server.http.window.window_ids import WindowNames
-from signalbox.server.http.window.window_routes import Shell
+from signalbox.server.http.window.window_ids import WindowIds
+from signalbox.server.http.window.window_routes import WindowRoutes
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import (
     HEADERS,
@@ -63,8 +63,8 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
-    names = WindowNames(readmodel, writer.run_between_commits)
-    Shell(guard, readmodel, feed, streams, engine, data_dir, clock, names).mount(reads)
+    names = WindowIds(readmodel, writer.run_between_commits)
+    WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, names).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -72,11 +72,11 @@ def application(
             role = guard.check(environ)
             if path in writes:
                 _demand(method, "POST", path)
-                guard.demand_write(role)
+                guard.require_write(role)
                 return writes[path](environ, start_response, role or "")
             if path == "/login":
                 _demand(method, "POST", path)
-                guard.demand_write(role)
+                guard.require_write(role)
                 return answer(start_response, 200, {"url": guard.login_address()})
             if path == "/queries/stream":
                 _demand(method, "GET", path)
@@ -91,8 +91,8 @@ def application(
 
 
 def _imports(writer: Writer, readmodel: ReadModel) -> Write:
-    previews = Previews(writer, readmodel)
-    return imports(writer, partial(Recording, writer, readmodel), Kept, previews.run)
+    previews = ImportPreviews(writer, readmodel)
+    return imports(writer, partial(HistoryImport, writer, readmodel), BufferedFile, previews.run)
 
 
 def _queries(
@@ -105,7 +105,9 @@ def _queries(
     exports.mount(app, readmodel)
     app.get(
         "/openapi.json",
-        callback=lambda: queries.given_to("/openapi.json") or queries.json_answer(describe(url())),
+        callback=lambda: (
+            queries.request_parameters("/openapi.json") or queries.json_answer(describe(url()))
+        ),
     )
     return app
 

@@ -44,7 +44,7 @@ class ComputerSource:
         self._writer = writer
         self._switched = Event()
         self._has_retention = False
-        self._faults = Faults()
+        self._faults = ReportedFailures()
         # psutil remembers for each thread what it read last: all readings are one thread's.
         self._thread = ThreadPool(1)
         feed.add_listener(self._notice)
@@ -118,7 +118,7 @@ class ComputerSource:
         )
 
 
-class Faults:
+class ReportedFailures:
     """What could not be read, logged once each: it would be the same every second."""
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Measurement:
     """
 
     def __init__(self) -> None:
-        self._faults = Faults()
+        self._faults = ReportedFailures()
         self._counters: dict[str, float] = {}
         self._at = monotonic()
 

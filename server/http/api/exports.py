@@ -11,14 +11,14 @@ from urllib.parse import quote
 import bottle
 import msgspec
 
-from signalbox.server.formats.csv_rows import guarded
-from signalbox.server.formats.env_file import written
+from signalbox.server.formats.csv_rows import escape_formula
+from signalbox.server.formats.env_file import shell_word
 from signalbox.server.http.api import history_export
 from signalbox.server.http.api.queries import (
-    given_to,
-    left_out,
+    compacted_prefixes,
+    request_parameters,
     requested_revision,
-    revision_behind,
+    revision_parameter,
 )
 from signalbox.server.http.wire.responses import HEADERS
 from signalbox.server.model import horizons
@@ -43,7 +43,7 @@ def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
 
 
 def _export(readmodel: ReadModel) -> Iterator[bytes]:
-    given = given_to("/queries/export")
+    given = request_parameters("/queries/export")
     match, name = given.get("match", "**"), given.get("format", "ndjson")
     pattern = compile_pattern(match)
     view = readmodel.at(requested_revision(readmodel, given))
@@ -52,7 +52,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     if given.get("history") == "1":
         if name != "ndjson":
             raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
-        needed = revision_behind(given.get("after"), "after") or 0
+        needed = revision_parameter(given.get("after"), "after") or 0
         wanted = pattern if "match" in given else None  # else what is left out would be a gap
         body = history_export.lines(readmodel, needed, revision, wanted)
     elif "after" in given:
@@ -65,7 +65,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     unknown = horizons.incomplete_prefixes(
         readmodel.log.horizons(), needed, pattern.low, pattern.high
     )
-    left_out(given, unknown, needed)
+    compacted_prefixes(given, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
         headers["Signalbox-Compacted"] = ", ".join(
@@ -105,12 +105,12 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
         for item in items:
             rows.writerow(
                 [
-                    guarded(item.key),
+                    escape_formula(item.key),
                     item.raw,
                     type_of(item.raw),
                     item.revision,
                     iso(item.at),
-                    guarded(item.actor),
+                    escape_formula(item.actor),
                 ]
             )
         yield text.getvalue().encode()
@@ -118,7 +118,7 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
 
 def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
     for items in pages:
-        yield "".join(f"{env_name(item.key)}={written(item.raw)}\n" for item in items).encode()
+        yield "".join(f"{env_name(item.key)}={shell_word(item.raw)}\n" for item in items).encode()
 
 
 def _refuse_collision(keys: list[str]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from signalbox.server.http.api import schemas
 from signalbox.server.http.api.parameters import Parameters, limit, parameters
-from signalbox.server.http.wire.responses import HEADERS, is_known
+from signalbox.server.http.wire.responses import HEADERS, matches_etag
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
@@ -45,18 +45,18 @@ class _Queries:
         self._status = status
 
     def one(self, key: str) -> bottle.HTTPResponse:
-        given = given_to("/queries/state/{key}")
+        given = request_parameters("/queries/state/{key}")
         check_key(key)
         item = self._view(given).get(key)
         if item is None:
             raise NotFound(f"There is no key {key}.", key=key)
         etag = f'"{item.revision}"'
-        if is_known(bottle.request.environ, etag):
+        if matches_etag(bottle.request.environ, etag):
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
         return json_answer(shown(item), ETag=etag)
 
     def state(self) -> bottle.HTTPResponse:
-        given = given_to("/queries/state")
+        given = request_parameters("/queries/state")
         page = self._view(given).page(
             Filter(given.get("match", "**"), given.get("type"), given.get("search")),
             given.get("sort", "key"),
@@ -64,32 +64,32 @@ class _Queries:
             limit=limit(given),
         )
         items = [shown(item) for item in page.items]
-        compacted = left_out(given, page.compacted, page.revision)
+        compacted = compacted_prefixes(given, page.compacted, page.revision)
         return json_answer(schemas.Page(page.revision, page.total, items, page.next, compacted))
 
     def tree(self) -> bottle.HTTPResponse:
-        given = given_to("/queries/tree")
+        given = request_parameters("/queries/tree")
         if prefix := given.get("prefix", ""):
             check_prefix(prefix)
         found = self._view(given).tree(prefix, given.get("after"), limit(given))
         children = [_child(child) for child in found.children]
-        compacted = left_out(given, found.compacted, found.revision)
+        compacted = compacted_prefixes(given, found.compacted, found.revision)
         return json_answer(
             schemas.Tree(found.revision, found.total, children, found.next, compacted)
         )
 
     def history(self, key: str) -> bottle.HTTPResponse:
-        given = given_to("/queries/history/{key}")
+        given = request_parameters("/queries/history/{key}")
         check_key(key)
         found = self._readmodel.log.history(
-            key, revision_behind(given.get("before"), "before"), limit(given)
+            key, revision_parameter(given.get("before"), "before"), limit(given)
         )
-        compacted = left_out(given, found.compacted, 0)
+        compacted = compacted_prefixes(given, found.compacted, 0)
         items = [_version(version) for version in found.items]
         return json_answer(schemas.History(key, items, found.next, compacted))
 
     def diff(self) -> bottle.HTTPResponse:
-        given = given_to("/queries/diff")
+        given = request_parameters("/queries/diff")
         if "from" not in given:
             raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
         since = self._readmodel.log.parse_revision(given["from"], "from")
@@ -99,12 +99,12 @@ class _Queries:
         found = self._readmodel.log.diff(
             since, until, given.get("match", "**"), given.get("after"), limit(given)
         )
-        compacted = left_out(given, found.compacted, min(since, until))
+        compacted = compacted_prefixes(given, found.compacted, min(since, until))
         items = [_difference(one) for one in found.items]
         return json_answer(schemas.Diff(since, until, found.total, items, found.next, compacted))
 
     def attempts(self) -> bottle.HTTPResponse:
-        given = given_to("/queries/attempts")
+        given = request_parameters("/queries/attempts")
         records, position = self._readmodel.attempts(
             given.get("actor"),
             given.get("status"),
@@ -116,25 +116,25 @@ class _Queries:
         return json_answer({"items": items, "next": following})
 
     def attempt(self, identity: str) -> bottle.HTTPResponse:
-        given_to("/queries/attempts/{id}")
+        request_parameters("/queries/attempts/{id}")
         record = self._readmodel.attempt(identity)
         if record is None:
             raise NotFound(f"No attempt with the id {identity[:80]} is remembered.")
         return json_answer(dated(record))
 
     def status(self) -> bottle.HTTPResponse:
-        given_to("/queries/status")
+        request_parameters("/queries/status")
         return json_answer(self._status())
 
     def _view(self, given: Parameters) -> CurrentView | AsOfView:
         return self._readmodel.at(requested_revision(self._readmodel, given))
 
     def metrics(self) -> str:
-        given_to("/queries/metrics")
+        request_parameters("/queries/metrics")
         return metrics(self._status())
 
 
-def given_to(route: str) -> Parameters:
+def request_parameters(route: str) -> Parameters:
     """The parameters of the request that bottle is answering."""
     return parameters(bottle.request.environ, route)
 
@@ -144,7 +144,7 @@ def requested_revision(readmodel: ReadModel, given: Parameters) -> int | None:
     return readmodel.log.parse_revision(given["at"]) if "at" in given else None
 
 
-def left_out(
+def compacted_prefixes(
     given: Parameters, prefixes: Sequence[str], revision: int
 ) -> list[str] | msgspec.UnsetType:
     """What an answer says about the keys that it leaves out. Raises `Compacted` for strict=1."""
@@ -220,7 +220,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def revision_behind(text: str | None, name: str) -> int | None:
+def revision_parameter(text: str | None, name: str) -> int | None:
     """The revision in a parameter, None where it is not given. Raises `Invalid`."""
     if text is None:
         return None

@@ -15,7 +15,7 @@ from gevent.event import Event
 from signalbox.server.feed import Feed
 from signalbox.server.http.api import stream_events
 from signalbox.server.http.api.parameters import parameters
-from signalbox.server.http.wire.connection import on_end_of_file, send_all, send_now
+from signalbox.server.http.wire.connection import on_disconnect, send_all, send_now
 from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
@@ -124,11 +124,11 @@ class Streams:
         if environ["REQUEST_METHOD"] == "HEAD":
             start_response("200 OK", _HEADERS)
             return []
-        sock = environ["signalbox.handler"].take_over()
+        sock = environ["signalbox.handler"].detach_socket()
         stream = Stream(sock, pattern, position, acked)
         self.open += 1
         try:
-            with on_end_of_file(sock, stream.end):
+            with on_disconnect(sock, stream.end):
                 send_all(sock, raw_head(200, _HEADERS) + _RETRY + reset)
                 self._serve(stream)
         except OSError:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any, Final
 
-from signalbox.server.http.wire.request_body import Bodies, Share, read_body
+from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
 from signalbox.server.http.wire.responses import StartResponse, answer, refuse, status_of
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_attempt
@@ -32,20 +32,20 @@ class Commands:
         # one before us.
         start = token_hex(4)
         self._ids = (f"{start}-{n:x}-{part}" for n, part in enumerate(_random_parts()))
-        self._bodies = Bodies()
+        self._bodies = BodyMemory()
 
     def __call__(
         self, environ: Environ, start_response: StartResponse, role: str
     ) -> Iterable[bytes]:
         """`role` is the sender's."""
-        share = Share(self._bodies)
+        share = BodyReservation(self._bodies)
         try:
             return self._answer(environ, start_response, role, share)
         finally:
             share.give_back()
 
     def _answer(
-        self, environ: Environ, start_response: StartResponse, role: str, share: "Share"
+        self, environ: Environ, start_response: StartResponse, role: str, share: "BodyReservation"
     ) -> Iterable[bytes]:
         try:
             body = read_body(environ, share)

@@ -32,7 +32,7 @@ _ALTERED: Final = (
 )
 
 
-class Comparison:
+class HistoryComparison:
     """A history, one transaction after the other, with a store that is at revision `start`."""
 
     def __init__(self, start: int, read: Read, max_bytes: int | None) -> None:

@@ -11,12 +11,12 @@ from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
     COMPARED,
-    Comparison,
+    HistoryComparison,
     not_atomic,
     twice,
     with_news,
 )
-from signalbox.server.http.commands.history_line import record_of
+from signalbox.server.http.commands.history_line import transaction_of
 from signalbox.server.http.commands.import_batches import located, nothing_yet
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
@@ -34,7 +34,7 @@ IDLE_SECONDS: Final = 0.5
 PROGRESS_SECONDS: Final = 0.25
 
 
-class Recording:
+class HistoryImport:
     """One request. What the store has already, equal, is skipped: so it can be sent again."""
 
     def __init__(
@@ -46,7 +46,9 @@ class Recording:
         self._told = 0.0
         self._piece: list[tuple[int, Transaction]] = []
         self._ids = set[str]()
-        self._comparison = Comparison(writer.revision, readmodel.log.transactions, writer.max_bytes)
+        self._comparison = HistoryComparison(
+            writer.revision, readmodel.log.transactions, writer.max_bytes
+        )
         self.failure: SignalboxError | None = None
         self.counts = nothing_yet(writer.revision)
 
@@ -81,7 +83,7 @@ class Recording:
             return
         self.counts["lines"] += 1
         try:
-            one = record_of(row)
+            one = transaction_of(row)
             if self._comparison.is_there(one):
                 self.counts["duplicates"] += 1
                 return

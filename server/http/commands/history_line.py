@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from signalbox.server.formats.ndjson import MAX_RECORD, RECORD
+from signalbox.server.formats.ndjson import HISTORY_LINE_START, MAX_HISTORY_LINE
 from signalbox.server.formats.text_lines import Row, too_long
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import check_setting
@@ -39,7 +39,7 @@ class _Change(msgspec.Struct, forbid_unknown_fields=True):
     deleted: bool = False
 
 
-class _Record(msgspec.Struct, forbid_unknown_fields=True):
+class _HistoryLine(msgspec.Struct, forbid_unknown_fields=True):
     """See `shapes.Recorded`; those of an earlier export have no fingerprint or no checksum."""
 
     revision: int
@@ -69,33 +69,33 @@ _ALLOWED: Final = {
 """Of each field of a transaction."""
 
 
-def is_record(line: bytes) -> bool:
+def is_history_line(line: bytes) -> bool:
     """Whether a line of an import is a transaction, not a command."""
     try:
         fields = values.decode(line)
     except SignalboxError:
-        return line.startswith(RECORD)
+        return line.startswith(HISTORY_LINE_START)
     return isinstance(fields, dict) and "revision" in fields and "changes" in fields
 
 
-def record_of(row: Row) -> Transaction:
-    """As `read_record`, of a row that may be none."""
+def transaction_of(row: Row) -> Transaction:
+    """As `read_history_line`, of a row that may be none."""
     if isinstance(row.command, SignalboxError):
         raise row.command.with_traceback(None)
-    return read_record(row.text)
+    return read_history_line(row.text)
 
 
-def read_record(line: bytes) -> Transaction:
+def read_history_line(line: bytes) -> Transaction:
     """Whether each key is new is left open, and so is whether its checksum fits.
 
     Raises `Invalid`, `Malformed` or `TooLarge`.
     """
-    if len(line) > MAX_RECORD:
-        raise too_long(len(line), MAX_RECORD, "transaction")
+    if len(line) > MAX_HISTORY_LINE:
+        raise too_long(len(line), MAX_HISTORY_LINE, "transaction")
     fields: Any = None
     try:
         fields = values.decode(line, "the line")
-        record = msgspec.convert(fields, _Record)
+        record = msgspec.convert(fields, _HistoryLine)
         fingerprint = _hexadecimal(record.fingerprint)
         at = milliseconds(record.at)
         checksum = None if record.checksum is None else _checksum(record.checksum)
@@ -125,7 +125,7 @@ def read_record(line: bytes) -> Transaction:
     )
 
 
-def _check_kept(record: _Record) -> None:
+def _check_kept(record: _HistoryLine) -> None:
     """Raises `Invalid` for what retention had removed, or a part of which."""
     if record.type == COMPACTED:
         raise Invalid(
@@ -146,7 +146,7 @@ def _complaint(found: Any) -> str:
     for name in found:
         if name not in _ALLOWED:
             return f"the field {quoted(name)} is unknown; it has {', '.join(_ALLOWED)}."
-    for field in msgspec.structs.fields(_Record):
+    for field in msgspec.structs.fields(_HistoryLine):
         if field.name in found and not _is_as_must_be(field, found[field.name]):
             given, allowed = quoted(found[field.name]), _ALLOWED[field.name]
             return f"the field {field.name} is {given}; allowed is {allowed}."
@@ -180,7 +180,7 @@ def _checksum(text: str) -> int:
     return int.from_bytes(_hexadecimal(text.rjust(8, "0")))
 
 
-def _reversed(record: _Record) -> tuple[int, ...]:
+def _reversed(record: _HistoryLine) -> tuple[int, ...]:
     of = tuple(record.reverses)
     is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
     if not is_sound or (of and record.type not in REVERSING):

@@ -13,7 +13,7 @@ NUMBER_BYTES: Final = 8
 DIGEST_BYTES: Final = 8
 
 
-class Rows:
+class RowDigest:
     """The rows of a file up to the end of a batch: how many, and a digest of them."""
 
     def __init__(self) -> None:
@@ -30,17 +30,17 @@ class Rows:
         return self.number.to_bytes(NUMBER_BYTES) + self._digest.digest()
 
 
-def rows_in(fingerprint: bytes) -> int:
+def row_count(fingerprint: bytes) -> int:
     """How many rows of its file there were up to the end of that batch."""
     return int.from_bytes(fingerprint[:NUMBER_BYTES])
 
 
-class Repeats:
+class KnownBatches:
     """A file row by row, as an import of it meets its own batches."""
 
     def __init__(self, identity: str, atomic: bool, find: Find) -> None:
         self._id, self._atomic, self._find = identity, atomic, find
-        self._rows = Rows()
+        self._rows = RowDigest()
         self._commands = 0
         self._batch = 0
         self._next()
@@ -62,7 +62,7 @@ class Repeats:
         if self._known is None:
             return 0
         self._rows.add(row.text + b"\n")
-        is_over = self._rows.number == rows_in(self._known[0])
+        is_over = self._rows.number == row_count(self._known[0])
         return self.finish() if is_over and not self._atomic else 0
 
     def finish(self) -> int:

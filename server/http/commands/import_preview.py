@@ -14,22 +14,22 @@ import apsw
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from signalbox.server.formats.import_file import File
+from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
-    Comparison,
+    HistoryComparison,
     not_atomic,
     twice,
     with_news,
 )
-from signalbox.server.http.commands.history_line import is_record, record_of
+from signalbox.server.http.commands.history_line import is_history_line, transaction_of
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
     located,
     room,
     too_much,
 )
-from signalbox.server.http.commands.import_idempotency import Repeats
+from signalbox.server.http.commands.import_idempotency import KnownBatches
 from signalbox.server.http.commands.imports import (
     IDLE_SECONDS,
     PROGRESS_SECONDS,
@@ -52,7 +52,7 @@ from signalbox.server.store import attempts, log, state
 from signalbox.server.write.writer import Writer
 
 
-class Kept(File):
+class BufferedFile(ImportFile):
     """A file that is put aside first."""
 
     def __init__(self, format: str | None, name: str, encoding: str) -> None:
@@ -81,14 +81,16 @@ class Kept(File):
             yield from rows
 
 
-class Previews:
+class ImportPreviews:
     """One at a time: each takes a thread that searches need as well."""
 
     def __init__(self, writer: Writer, readmodel: ReadModel) -> None:
         self._writer, self._readmodel = writer, readmodel
         self._turn = BoundedSemaphore(1)
 
-    def run(self, reader: RowReader, kept: Kept, identity: str, atomic: bool) -> Iterator[bytes]:
+    def run(
+        self, reader: RowReader, kept: BufferedFile, identity: str, atomic: bool
+    ) -> Iterator[bytes]:
         """Answer lines as those of an import: progress, what would be rejected, the summary."""
         preview = _Preview(kept, identity, atomic, self._writer.max_bytes)
         job = gevent.spawn(self._judge, reader, preview)
@@ -112,7 +114,9 @@ class Previews:
 
 
 class _Preview:
-    def __init__(self, kept: Kept, identity: str, atomic: bool, max_bytes: int | None) -> None:
+    def __init__(
+        self, kept: BufferedFile, identity: str, atomic: bool, max_bytes: int | None
+    ) -> None:
         self._kept, self._id, self._atomic = kept, identity, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
         self._max_bytes = max_bytes
@@ -131,7 +135,7 @@ class _Preview:
         """Read every row as an import would; in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
         draft = _Draft(connection, self.counts["revision"], self._max_bytes)
-        repeats = Repeats(self._id, self._atomic, partial(attempts.first_answer, connection))
+        repeats = KnownBatches(self._id, self._atomic, partial(attempts.first_answer, connection))
         try:
             for row in self._kept.rows():
                 if self.is_over:
@@ -151,7 +155,7 @@ class _Preview:
         """As an import, which reads an atomic file to its end: its id stands for all of it."""
         return self.failure is None or (self._atomic and not self._is_history)
 
-    def _end_row(self, row: Row, repeats: Repeats) -> None:
+    def _end_row(self, row: Row, repeats: KnownBatches) -> None:
         self._batch.end(row)
         try:
             self._batch.check_text()
@@ -159,7 +163,7 @@ class _Preview:
             self.failure = self.failure or error
         self._known(partial(repeats.end, row))
 
-    def _end_file(self, repeats: Repeats) -> None:
+    def _end_file(self, repeats: KnownBatches) -> None:
         """What cannot be read is refused before anything of an atomic file is decided."""
         if self._atomic:
             self.failure = self.failure or self._kept.trouble
@@ -178,9 +182,9 @@ class _Preview:
         except SignalboxError as error:
             self.failure = error.with_traceback(None)
 
-    def _row(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
+    def _row(self, row: Row, draft: "_Draft", repeats: KnownBatches) -> None:
         if self._is_history is None:
-            self._is_history = is_record(row.text)
+            self._is_history = is_history_line(row.text)
             if self._is_history and self._atomic:
                 self.failure = not_atomic()
                 return
@@ -193,7 +197,7 @@ class _Preview:
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
 
-    def _command(self, row: Row, draft: "_Draft", repeats: Repeats) -> None:
+    def _command(self, row: Row, draft: "_Draft", repeats: KnownBatches) -> None:
         command = command_of(row)
         if isinstance(command, SignalboxError):
             raise command
@@ -214,7 +218,7 @@ class _Preview:
             self.counts["accepted"] += 1
 
     def _record(self, row: Row, draft: "_Draft") -> None:
-        if (one := draft.taken(record_of(row))) is None:
+        if (one := draft.taken(transaction_of(row))) is None:
             self.counts["duplicates"] += 1
             return
         self.counts["accepted"] += 1
@@ -292,7 +296,7 @@ class _Draft:
 
     def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
         self._connection, self.revision = connection, revision
-        self._comparison = Comparison(revision, partial(log.read, connection), max_bytes)
+        self._comparison = HistoryComparison(revision, partial(log.read, connection), max_bytes)
         self._touched = apsw.Connection("")  # a private file, once it is larger than its cache
         self._touched.execute(_TABLE)
 

@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from signalbox.server.formats.import_file import MEDIA_TYPES, File
+from signalbox.server.formats.import_file import MEDIA_TYPES, ImportFile
 from signalbox.server.formats.text_lines import (
     ENCODINGS,
     MAX_LINE,
@@ -19,7 +19,7 @@ from signalbox.server.formats.text_lines import (
 )
 from signalbox.server.http.api.parameters import parameters
 from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
-from signalbox.server.http.commands.history_line import is_record
+from signalbox.server.http.commands.history_line import is_history_line
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
     SLICE,
@@ -31,7 +31,7 @@ from signalbox.server.http.commands.import_batches import (
     room,
     too_much,
 )
-from signalbox.server.http.commands.import_idempotency import Rows, rows_in
+from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.http.wire.request_body import check_media_type
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
@@ -73,7 +73,7 @@ class Import:
     def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
         self._writer = writer
         self._id, self._actor, self._atomic = identity, actor, atomic
-        self._so_far, self._bytes = Rows(), 0
+        self._so_far, self._bytes = RowDigest(), 0
         self._batch = 1
         self._room = room(writer.max_bytes)
         self._batch_ends = self._end_of_batch()
@@ -192,7 +192,7 @@ class Import:
         sender had paused, so that each is recognised and none is applied twice.
         """
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
-        end = 0 if known is None else rows_in(known)
+        end = 0 if known is None else row_count(known)
         self._may_end_early = not self._atomic and end <= self._so_far.number
         return (
             self._so_far.number + self._room.lines if self._may_end_early or self._atomic else end
@@ -253,7 +253,10 @@ class Preview(Protocol):
 
 
 def imports(
-    writer: Writer, history: Callable[[str, bool], History], kept: type[File], preview: Preview
+    writer: Writer,
+    history: Callable[[str, bool], History],
+    kept: type[ImportFile],
+    preview: Preview,
 ) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
     """The route; `role` is the sender's. `kept` is a file for a `preview`."""
 
@@ -261,7 +264,7 @@ def imports(
         try:
             if isinstance(reader.file, kept):
                 yield from preview(reader, reader.file, identity, atomic)
-            elif is_record(reader.first()):
+            elif is_history_line(reader.first()):
                 yield from history(identity, atomic).run(reader, lambda: trouble(reader))
             else:
                 yield from Import(writer, identity, actor, atomic).run(reader)
@@ -280,7 +283,7 @@ def imports(
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
         form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
-        file = (kept if given.get("dry_run") == "1" else File)(
+        file = (kept if given.get("dry_run") == "1" else ImportFile)(
             form, name, given.get("encoding", ENCODINGS[0])
         )
         return run(RowReader(environ, file), identity, actor, atomic == "1")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from signalbox.server.formats.import_file import File
+from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.error_messages import reason
@@ -25,7 +25,7 @@ READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 class RowReader:
     """The rows of the file in a body. `error` says why the body ended early, if it did."""
 
-    def __init__(self, environ: dict[str, Any], file: File) -> None:
+    def __init__(self, environ: dict[str, Any], file: ImportFile) -> None:
         self.file = file
         self._body = environ["wsgi.input"]
         self._handler = environ["signalbox.handler"]

@@ -16,7 +16,7 @@ QUICK_SECONDS: Final = 0.1
 TURN_SECONDS: Final = 0.01
 
 
-def in_turns(many: Iterable[Each]) -> Iterator[Each]:
+def with_pauses(many: Iterable[Each]) -> Iterator[Each]:
     """The same, one after the other; in between others get a turn where it takes long."""
     began = monotonic()
     for each in many:
@@ -26,7 +26,7 @@ def in_turns(many: Iterable[Each]) -> Iterator[Each]:
             began = monotonic()
 
 
-class Aside:
+class BackgroundJob:
     """One piece of work at a time, in a greenlet that waits for a native thread."""
 
     def __init__(self) -> None:

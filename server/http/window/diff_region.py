@@ -4,8 +4,8 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
-from signalbox.server.http.window.background_job import Aside, in_turns
-from signalbox.server.http.window.window_query import Ask, Look, View
+from signalbox.server.http.window.background_job import BackgroundJob, with_pauses
+from signalbox.server.http.window.window_query import RegionContent, RegionRenderer, WindowQuery
 from signalbox.server.read.history import Diff
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
@@ -15,20 +15,20 @@ REST: Final = 3
 """Comparing rests this many times as long as it has taken before it is done again."""
 
 
-class Comparison:
+class DiffRegion:
     """Compares anew where one of the moments is now and something has happened."""
 
-    def __init__(self, ask: Ask, readmodel: ReadModel) -> None:
+    def __init__(self, ask: WindowQuery, readmodel: ReadModel) -> None:
         self._ask, self._readmodel = ask, readmodel
         self._found: Diff | None = None
         self._rows: list[views.Row] = []
-        self._aside = Aside()
+        self._aside = BackgroundJob()
         self._due = 0.0
 
-    def in_sight(self) -> dict[str, View]:
+    def in_sight(self) -> dict[str, RegionRenderer]:
         return {"diff": self._diff}
 
-    def _diff(self, now: int) -> Look:
+    def _diff(self, now: int) -> RegionContent:
         since, until = self._moments()
         if self._aside.is_busy or self._is_due(since, until):
             self._aside.is_done(partial(self._compare, since.revision, until.revision))
@@ -46,7 +46,7 @@ class Comparison:
         )
         self._rows = [
             views.Row(key, before, after, delta(before, after))
-            for key, before, after in in_turns(self._found.items)
+            for key, before, after in with_pauses(self._found.items)
         ]
         self._due = monotonic() + REST * (monotonic() - started)
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import apsw
 
-from signalbox.server.http.window.background_job import Aside, in_turns
-from signalbox.server.http.window.window_query import Ask, Look, View
+from signalbox.server.http.window.background_job import BackgroundJob, with_pauses
+from signalbox.server.http.window.window_query import RegionContent, RegionRenderer, WindowQuery
 from signalbox.server.read.charts import (
     Chart,
     ChartCache,
@@ -23,19 +23,19 @@ from signalbox.ui.value_diff import delta
 class Inspector:
     """Asks again only for what may have changed since the picture before."""
 
-    def __init__(self, ask: Ask, readmodel: ReadModel, charts: ChartCache) -> None:
+    def __init__(self, ask: WindowQuery, readmodel: ReadModel, charts: ChartCache) -> None:
         self._ask, self._readmodel, self._charts = ask, readmodel, charts
         self._read_for: object = None
         self._versions: list[views.Version] = []
         self._has_more = self._is_cut = False
         self._drawn_for: object = None
         self._drawn = ""
-        self._aside = Aside()
+        self._aside = BackgroundJob()
 
-    def in_sight(self) -> dict[str, View]:
+    def in_sight(self) -> dict[str, RegionRenderer]:
         return {"history": self._history, "chart": self._chart} if self._ask.key else {}
 
-    def _history(self, now: int) -> Look:
+    def _history(self, now: int) -> RegionContent:
         ask, revision = self._ask, self._revision()
         read_for = (revision, self._readmodel.log.horizons())
         if read_for != self._read_for:
@@ -69,14 +69,14 @@ class Inspector:
         known = {version.revision: version for version in self._versions}
         self._versions = [
             known.get(later.revision) or _version(later, earlier.raw)
-            for later, earlier in in_turns(pairwise(found.items))
+            for later, earlier in with_pauses(pairwise(found.items))
         ]
         self._has_more = len(found.items) > ask.versions
         if not self._has_more:
             self._versions += [_version(oldest, None) for oldest in found.items[-1:]]
         self._is_cut = bool(found.compacted) and not self._has_more
 
-    def _chart(self, now: int) -> Look:
+    def _chart(self, now: int) -> RegionContent:
         ask, readmodel = self._ask, self._readmodel
         is_past = ask.at is not None
         revision = readmodel.revision if ask.at is None else ask.at

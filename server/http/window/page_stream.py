@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
-from signalbox.server.http.window.window_query import Ask, wrong
-from signalbox.server.http.wire.connection import watch_eof
+from signalbox.server.http.window.window_query import WindowQuery, wrong
+from signalbox.server.http.wire.connection import watch_disconnect
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
@@ -52,7 +52,7 @@ def page(
     Raises `Invalid` at once where `signals` are not a window's.
     """
     try:
-        ask = msgspec.convert(signals, Ask)
+        ask = msgspec.convert(signals, WindowQuery)
     except msgspec.ValidationError as error:
         raise Invalid(wrong(signals)) from error
     if environ["REQUEST_METHOD"] == "HEAD":
@@ -60,15 +60,15 @@ def page(
     # What is sent again after a failure carries the parameters of its first try: too old to trust.
     have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
     subscription = feed.subscribe()
-    watch_eof(environ).rawlink(lambda _: subscription.close())
+    watch_disconnect(environ).rawlink(lambda _: subscription.close())
 
-    def regions(asked: Ask) -> Regions:
+    def regions(asked: WindowQuery) -> Regions:
         return Regions(asked, readmodel, feed, engine, charts)
 
-    return _frames(Picture(ask, regions, readmodel, feed, clock, have), subscription)
+    return _frames(PagePatches(ask, regions, readmodel, feed, clock, have), subscription)
 
 
-def _frames(picture: "Picture", subscription: Subscription) -> Iterator[bytes]:
+def _frames(picture: "PagePatches", subscription: Subscription) -> Iterator[bytes]:
     sent = 0.0
     try:
         while not subscription.closed:
@@ -95,13 +95,13 @@ def _rest(until: float, subscription: Subscription) -> None:
         subscription.wake()
 
 
-class Picture:
+class PagePatches:
     """What one stream shows. `have` tells for each region which HTML the window has already."""
 
     def __init__(
         self,
-        ask: Ask,
-        regions: Callable[[Ask], Regions],
+        ask: WindowQuery,
+        regions: Callable[[WindowQuery], Regions],
         readmodel: ReadModel,
         feed: Feed,
         clock: Clock,
@@ -116,7 +116,7 @@ class Picture:
         was_held = ask.hold and 0 <= ask.held <= feed.changes and ask.pinned >= 0
         self._since = ask.held if was_held else feed.changes
 
-    def _look_at(self, ask: Ask) -> None:
+    def _look_at(self, ask: WindowQuery) -> None:
         """Show what is asked for, which stays as it is where it is not of now."""
         self._ask = ask
         self._regions = self._make(ask)

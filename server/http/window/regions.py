@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from signalbox.server.feed import Feed
-from signalbox.server.http.window.diff_region import Comparison
+from signalbox.server.http.window.diff_region import DiffRegion
 from signalbox.server.http.window.inspector import Inspector
-from signalbox.server.http.window.time_slider import Timeline
+from signalbox.server.http.window.time_slider import TimeSlider
 from signalbox.server.http.window.window_query import (
     MOST_ATTEMPTS,
-    Ask,
-    Look,
-    View,
+    RegionContent,
+    RegionRenderer,
+    WindowQuery,
 )
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import COMPUTER
@@ -33,7 +33,7 @@ class Regions:
 
     def __init__(
         self,
-        ask: Ask,
+        ask: WindowQuery,
         readmodel: ReadModel,
         feed: Feed,
         engine: Callable[[], dict[str, Any]],
@@ -41,26 +41,26 @@ class Regions:
     ) -> None:
         self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
         self._view = readmodel.at(ask.at)
-        self._timeline = Timeline(ask, readmodel)
+        self._timeline = TimeSlider(ask, readmodel)
         self._trends = charts.live if ask.at is None else charts.past
         self._inspector = Inspector(ask, readmodel, charts)
-        self._comparison = Comparison(ask, readmodel)
+        self._comparison = DiffRegion(ask, readmodel)
         self._filter = ask.filter()
         self._is_counted = StateQuery(self._filter, ask.sort, None, 0, 0).is_indexed
         self._total = -1
         self._lost = ""
 
-    def in_sight(self) -> dict[str, View]:
+    def in_sight(self) -> dict[str, RegionRenderer]:
         """Each region that is in sight, in the order of sending."""
-        main: dict[str, View] = {
+        main: dict[str, RegionRenderer] = {
             "keys": self._rows,
             "activity": self._activity,
             "sources": self._sources,
             **self._comparison.in_sight(),
         }
-        chosen: dict[str, View] = {"about": self._about, "fact": self._fact}
+        chosen: dict[str, RegionRenderer] = {"about": self._about, "fact": self._fact}
         chosen |= self._inspector.in_sight()
-        frame: dict[str, View] = {
+        frame: dict[str, RegionRenderer] = {
             "found": self._found,
             "tree": self._tree,
             "nav": self._nav,
@@ -87,7 +87,7 @@ class Regions:
         item = self._readmodel.current.get(key)
         return values.decode(item.raw.encode()) if item else default
 
-    def _rows(self, now: int) -> Look:
+    def _rows(self, now: int) -> RegionContent:
         ask = self._ask
         # Rows first: where counting means looking at every key, the total follows by itself.
         is_final, self._is_counted = self._is_counted, True
@@ -127,11 +127,11 @@ class Regions:
         self._lost = views.lost(found.compacted)
         return found.items
 
-    def _found(self, _now: int) -> Look:
+    def _found(self, _now: int) -> RegionContent:
         is_filtered = self._ask.view == "keys" and bool(self._ask.text or self._ask.type)
         return views.found(self._total, is_filtered), {}, True
 
-    def _activity(self, now: int) -> Look:
+    def _activity(self, now: int) -> RegionContent:
         ask = self._ask
         actor = ask.by if ask.by not in ("", "*") else None
         before = (ask.at + 1, 0) if ask.is_past and ask.at is not None else None
@@ -154,7 +154,7 @@ class Regions:
         )
         return html, {}, True
 
-    def _sources(self, _now: int) -> Look:
+    def _sources(self, _now: int) -> RegionContent:
         item = self._readmodel.current.get(COMPUTER)
         keys = self._readmodel.current.count(Filter("computer.**"))
         revision = item.revision if item else 0
@@ -167,7 +167,7 @@ class Regions:
         )
         return html, {}, True
 
-    def _about(self, now: int) -> Look:
+    def _about(self, now: int) -> RegionContent:
         ask = self._ask
         item = self._item()
         keys = 0 if ask.key else self._view.count(Filter(f"{ask.prefix}**"))
@@ -182,7 +182,7 @@ class Regions:
         )
         return html, {}, True
 
-    def _fact(self, _now: int) -> Look:
+    def _fact(self, _now: int) -> RegionContent:
         ask, item = self._ask, self._item()
         return views.fact(item, key=ask.key, own=ask.actor), {}, True
 
@@ -193,7 +193,7 @@ class Regions:
         except Compacted:
             return None
 
-    def _tree(self, _now: int) -> Look:
+    def _tree(self, _now: int) -> RegionContent:
         branches = list(self._branches("", 1, dict(self._ask.open)))
         total = self._view.keys()
         return views.tree(branches, total=total, selected=self._ask.prefix), {}, True
@@ -211,7 +211,7 @@ class Regions:
             rest = found.total - sum(child.keys for child in found.children)
             yield views.Branch(depth, prefix, "", None, 0, more=rest)
 
-    def _nav(self, _now: int) -> Look:
+    def _nav(self, _now: int) -> RegionContent:
         rejected, _ = self._readmodel.attempts(None, "rejected", None, MOST_NEWS)
         signals = {
             "_keys": self._readmodel.current.keys(),
@@ -221,7 +221,7 @@ class Regions:
         }
         return "", signals, True
 
-    def _foot(self, _now: int) -> Look:
+    def _foot(self, _now: int) -> RegionContent:
         ask, engine = self._ask, self._engine()
         html = views.foot(
             engine=engine,

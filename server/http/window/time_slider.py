@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from signalbox.server.http.window.window_query import Ask, Look
+from signalbox.server.http.window.window_query import RegionContent, WindowQuery
 from signalbox.server.model.keys import is_key
 from signalbox.server.read import history
 from signalbox.server.read.read_model import ReadModel
@@ -17,13 +17,13 @@ NO_KEY: Final = "_"
 """Where none is chosen."""
 
 
-class Timeline:
+class TimeSlider:
     """Of one stream; `ask.at` is the revision that is shown."""
 
-    def __init__(self, ask: Ask, readmodel: ReadModel) -> None:
+    def __init__(self, ask: WindowQuery, readmodel: ReadModel) -> None:
         self._ask, self._readmodel = ask, readmodel
 
-    def look(self, now: int) -> Look:
+    def look(self, now: int) -> RegionContent:
         start, end = self._covered(now)
         ticks = self._readmodel.log.transactions_per_interval(start, end, TICKS)
         return views.ticks(ticks, start=start, end=end), {}, True

@@ -20,7 +20,7 @@ Between = Callable[[Callable[[apsw.Connection], None]], None]
 """Does a job in a commit of its own. Raises `Unavailable`."""
 
 
-class WindowNames:
+class WindowIds:
     """So that a window undoes what was done in it before it was closed, or before a restart, after
     which its page has another origin and finds nothing that it kept.
 

@@ -20,15 +20,15 @@ MOST_REVISION: Final = 10**12
 MOST_DIFFERENCES: Final = 1_000
 
 Prefix = Annotated[str, Meta(pattern=r"^([^*]{1,256}\.)?$")]
-Open = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
+OpenBranch = tuple[Prefix, Annotated[int, Meta(ge=1, le=5_000)]]
 
-Look = tuple[str, dict[str, Any], bool]
+RegionContent = tuple[str, dict[str, Any], bool]
 """A region's HTML, signals that belong to it, and whether it is complete."""
-View = Callable[[int], Look]
+RegionRenderer = Callable[[int], RegionContent]
 """Looks at one region, at a moment in ms since 1970 UTC."""
 
 
-class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
+class WindowQuery(msgspec.Struct, frozen=True, rename={"start": "from"}):
     """The parameters of a window's stream: the page's signals of the same names.
 
     `at` and `until` -1, `moment` (ms since 1970) and `before` 0 mean now. What is shown is `at`,
@@ -43,7 +43,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
     sort: Literal["key", "changed"] = "key"
     start: Annotated[int, Meta(ge=0, le=MOST_REVISION)] = 0
     rows: Annotated[int, Meta(ge=1, le=500)] = 60
-    open: Annotated[list[Open], Meta(max_length=200)] = []
+    open: Annotated[list[OpenBranch], Meta(max_length=200)] = []
     key: Annotated[str, Meta(max_length=256)] = ""
     find: Annotated[str, Meta(max_length=256)] = ""
     hold: bool = False
@@ -72,7 +72,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
         is_pinned = self.hold and self.at == self.pinned
         return self.moment > 0 or (self.at is not None and self.at >= 0 and not is_pinned)
 
-    def settled(self, readmodel: ReadModel) -> "Ask":
+    def settled(self, readmodel: ReadModel) -> "WindowQuery":
         """With the revision that is to be shown as `at`, None for now."""
         newest, at, pinned = readmodel.revision, self.at, -1
         if self.moment:
@@ -97,7 +97,7 @@ class Ask(msgspec.Struct, frozen=True, rename={"start": "from"}):
 
 def wrong(signals: dict[str, Any]) -> str:
     """Which of a window's parameters is not as it must be, with JSON Schema of what is allowed."""
-    for field in msgspec.structs.fields(Ask):
+    for field in msgspec.structs.fields(WindowQuery):
         name = field.encode_name
         try:
             if name in signals:

@@ -14,23 +14,23 @@ from signalbox import ui
 from signalbox.server import __version__
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text_lines import ENCODINGS
-from signalbox.server.http.api.queries import given_to, json_answer
+from signalbox.server.http.api.queries import json_answer, request_parameters
 from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.window.page_stream import page
 from signalbox.server.http.window.regions import Regions
-from signalbox.server.http.window.window_ids import WindowNames
-from signalbox.server.http.window.window_query import Ask
+from signalbox.server.http.window.window_ids import WindowIds
+from signalbox.server.http.window.window_query import WindowQuery
 from signalbox.server.http.wire.guard import Guard
-from signalbox.server.http.wire.request_body import Bodies, Share, read_body
-from signalbox.server.http.wire.responses import HEADERS, is_known
+from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
+from signalbox.server.http.wire.responses import HEADERS, matches_etag
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.clock import Clock
 from signalbox.server.settings import command_line
-from signalbox.ui.views import door, shell
+from signalbox.ui.views import login_page, shell
 
 STATIC: Final = Path(ui.__file__).parent / "static"
 POLICY: Final = (
@@ -48,7 +48,7 @@ _BODIES: Final[dict[type, str]] = {
 Body = TypeVar("Body", Redemption, Goodbye)
 
 
-class Shell:
+class WindowRoutes:
     """The routes; `mount` adds them to an application."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Shell:
         engine: Callable[[], dict[str, Any]],
         data_dir: Path,
         clock: Clock,
-        names: WindowNames,
+        names: WindowIds,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
@@ -88,11 +88,11 @@ class Shell:
             port = request.environ["HTTP_HOST"].partition(":")[2]
             headers = {"Location": f"http://127.0.0.1:{port}/", **dict(HEADERS)}
             return bottle.HTTPResponse(status=307, headers=headers)
-        return _answer(door(), "text/html; charset=utf-8")
+        return _answer(login_page(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
         return json_answer(
-            msgspec.convert(self._guard.hello(given_to("/hello").get("nonce", "")), Hello)
+            msgspec.convert(self._guard.hello(request_parameters("/hello").get("nonce", "")), Hello)
         )
 
     def redeem(self) -> bottle.HTTPResponse:
@@ -128,7 +128,7 @@ class Shell:
 
     def _regions(self) -> dict[str, str]:
         """So that a window shows its rows before it has loaded a script and opened its stream."""
-        regions = Regions(Ask(), self._readmodel, self._feed, self._engine, self._charts)
+        regions = Regions(WindowQuery(), self._readmodel, self._feed, self._engine, self._charts)
         return regions.first(int(self._clock() * 1000))
 
     def static(self, name: str) -> bottle.HTTPResponse:
@@ -139,7 +139,7 @@ class Shell:
         etag = f'"{blake2b((STATIC / name).read_bytes(), digest_size=8).hexdigest()}"'
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
         environ.pop("HTTP_RANGE", None)  # they are small: whoever asks for a part gets the whole
-        if is_known(environ, etag):
+        if matches_etag(environ, etag):
             response = bottle.HTTPResponse(status=304, ETag=etag)
         else:
             response = bottle.static_file(name, root=str(STATIC), etag=etag)
@@ -167,7 +167,7 @@ class Shell:
 
 def _body(wanted: type[Body]) -> Body:
     """Raises `Invalid` where the body is something else."""
-    body = values.decode(read_body(bottle.request.environ, Share(Bodies())))
+    body = values.decode(read_body(bottle.request.environ, BodyReservation(BodyMemory())))
     try:
         return msgspec.convert(body, wanted)
     except msgspec.ValidationError as error:

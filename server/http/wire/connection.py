@@ -13,7 +13,7 @@ WATCH_SECONDS: Final = 1.0
 
 
 @contextmanager
-def on_end_of_file(sock: Any, call: Callable[[], object]) -> Iterator[None]:
+def on_disconnect(sock: Any, call: Callable[[], object]) -> Iterator[None]:
     """Run `call` once the peer has closed; meant for routes that read nothing more."""
     watcher = gevent.get_hub().loop.io(sock.fileno(), 1)
 
@@ -36,7 +36,7 @@ def on_end_of_file(sock: Any, call: Callable[[], object]) -> Iterator[None]:
         watcher.close()
 
 
-def watch_eof(environ: dict[str, Any]) -> Event:
+def watch_disconnect(environ: dict[str, Any]) -> Event:
     """An event that is set once the sender of this request has gone."""
     gone = Event()
     handler = environ["signalbox.handler"]
@@ -46,7 +46,7 @@ def watch_eof(environ: dict[str, Any]) -> Event:
 
 def _watch(handler: Any, gone: Event) -> None:
     """Look after the connection for as long as its request is answered."""
-    with on_end_of_file(handler.socket, gone.set):
+    with on_disconnect(handler.socket, gone.set):
         while handler.answering and not gone.is_set():
             gone.wait(WATCH_SECONDS)
 

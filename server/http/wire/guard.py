@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from signalbox.server.http.wire.server_proof import mac, proof
+from signalbox.server.http.wire.server_proof import hmac_hex, proof
 from signalbox.server.model.errors import (
     Forbidden,
     Invalid,
@@ -23,7 +23,7 @@ PUBLIC: Final = {"/", "/hello", "/redeem", "/goodbye"}
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
-class Admitted(NamedTuple):
+class WindowAccess(NamedTuple):
     """The window's secret, and the code `again` for when its page is loaded again in this run."""
 
     secret: str
@@ -56,9 +56,9 @@ class Guard:
         """
         self._address, self._home = f"127.0.0.1:{port}", f"{self._run}.localhost:{port}"
         place = f"signalbox window\n{self._address}\n{self._store}\n{self._directory}"
-        self._window = mac(self._tokens.window, place)
-        self._again = mac(self._window, f"signalbox again\n{self._run}")
-        key = mac(self._window, f"signalbox run\n{self._run}")
+        self._window = hmac_hex(self._tokens.window, place)
+        self._again = hmac_hex(self._window, f"signalbox again\n{self._run}")
+        key = hmac_hex(self._window, f"signalbox run\n{self._run}")
         self._opens = {"write": self._tokens.write, "window": key, "read": self._tokens.read}
         self._own = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
 
@@ -84,7 +84,7 @@ class Guard:
         place = {"store": self._store, "directory": self._directory, "run": self._run}
         return {**place, "proofs": proofs}
 
-    def demand_write(self, role: Role | None) -> None:
+    def require_write(self, role: Role | None) -> None:
         """Raises `Forbidden` for a token that may only read."""
         if role not in ("write", "window"):
             raise Forbidden("This token may only read; commands need the write token.")
@@ -103,20 +103,20 @@ class Guard:
         self._codes[code] = now + CODE_SECONDS
         return f"http://{self._home}/#code={code}"
 
-    def redeem(self, code: str) -> Admitted:
+    def redeem(self, code: str) -> WindowAccess:
         """What lets a window in, for a code.
 
         Raises `Unauthenticated` for one that is unknown, used or too old.
         """
         if _equal(code, self._again):
-            return Admitted(self._window, self._again)
+            return WindowAccess(self._window, self._again)
         known = next((known for known in self._codes if _equal(code, known)), None)
         if known is None or self._codes.pop(known) <= self._clock():
             raise Unauthenticated(
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return Admitted(self._window, self._again)
+        return WindowAccess(self._window, self._again)
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""

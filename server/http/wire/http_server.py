@@ -132,7 +132,7 @@ class Handler(WSGIHandler):
         """The body is here: an answer may take as long as it takes."""
         self.deadline = None
 
-    def take_over(self) -> socket.socket:
+    def detach_socket(self) -> socket.socket:
         """The socket, for a route that answers by itself; closed when the route ends."""
         self.deadline = None
         self.close_connection = True
@@ -213,14 +213,14 @@ class Server(WSGIServer):
         self.last_busy = monotonic()
         """When a request or stream was last open."""
         self._reaper: gevent.Greenlet[[], None] | None = None
-        self._beside: socket.socket | None = None
+        self._ipv6_socket: socket.socket | None = None
 
     def init_socket(self) -> None:
         """Take the port. Raises `OSError` where it is taken, or that of ::1 is."""
         super().init_socket()
-        if self._beside is None:
+        if self._ipv6_socket is None:
             try:
-                self._beside = beside(int(self.server_port or 0))
+                self._ipv6_socket = reserve_ipv6_port(int(self.server_port or 0))
             except OSError:
                 self.socket.close()
                 raise
@@ -239,8 +239,8 @@ class Server(WSGIServer):
         """Listen no more and let open requests end, for `timeout` seconds at most."""
         self.stopping = True
         super().stop(timeout)
-        if self._beside is not None:
-            self._beside.close()
+        if self._ipv6_socket is not None:
+            self._ipv6_socket.close()
         end = monotonic() + (timeout or 0)
         while self.is_busy() and monotonic() < end:
             gevent.sleep(0.01)
@@ -260,7 +260,7 @@ class Server(WSGIServer):
                     handler.drop()
 
 
-def beside(port: int) -> socket.socket | None:
+def reserve_ipv6_port(port: int) -> socket.socket | None:
     """Hold a port of ::1, where nobody then listens; None where there is no ::1.
 
     Browsers try that first for a name under localhost. Raises `OSError` where it is taken.

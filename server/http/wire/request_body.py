@@ -18,16 +18,16 @@ SMALL_BODY: Final = 64 * 1024
 Environ = dict[str, Any]
 
 
-class Bodies:
+class BodyMemory:
     """The bytes of all large bodies that are at work."""
 
     held = 0
 
 
-class Share:
+class BodyReservation:
     """What one body takes of `bodies`; small ones take nothing."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: BodyMemory) -> None:
         self._bodies = bodies
         self._size = 0
 
@@ -45,7 +45,7 @@ class Share:
         self._bodies.held -= self._size
 
 
-def read_body(environ: Environ, share: Share) -> bytes:
+def read_body(environ: Environ, share: BodyReservation) -> bytes:
     """The request's body. Raises `MediaType`, `TooLarge`, `Busy` or `Malformed`."""
     check_media_type(environ, "application/json")
     try:
@@ -61,7 +61,7 @@ def read_body(environ: Environ, share: Share) -> bytes:
     return body
 
 
-def _pieces(body: Any, share: Share) -> Iterator[bytes]:
+def _pieces(body: Any, share: BodyReservation) -> Iterator[bytes]:
     """A body that is sent in chunks."""
     size = 0
     while piece := body.read(SMALL_BODY):

@@ -75,7 +75,7 @@ def answer(
     return [encoded]
 
 
-def is_known(environ: dict[str, Any], etag: str) -> bool:
+def matches_etag(environ: dict[str, Any], etag: str) -> bool:
     """Whether the reader has what `etag` (with its quotes) names already (RFC 9110, 13.1.2)."""
     given = environ.get("HTTP_IF_NONE_MATCH", "")
     return given.strip() == "*" or etag in _ETAG.findall(given)

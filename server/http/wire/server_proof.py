@@ -10,15 +10,15 @@ def proof(secret: str, nonce: str, address: str, store: str, directory: str) -> 
     It names where the server listens, so that a stranger on another port cannot have it made by
     the true one, and what it serves, so that the server of a copy is not taken for the original's.
     """
-    return mac(secret, f"signalbox hello\n{nonce}\n{address}\n{store}\n{directory}")
+    return hmac_hex(secret, f"signalbox hello\n{nonce}\n{address}\n{store}\n{directory}")
 
 
-def mac(secret: str, text: str) -> str:
+def hmac_hex(secret: str, text: str) -> str:
     """HMAC (RFC 2104) with SHA-256, hexadecimal."""
     return hmac.digest(secret.encode(), text.encode(), "sha256").hex()
 
 
-def directory_of(path: Path) -> str:
+def directory_identity(path: Path) -> str:
     """Device and inode of a folder, which a copy of it does not share."""
     found = path.stat()
     return f"{found.st_dev}:{found.st_ino}"
