@@ -1,4 +1,4 @@
-"""Tells everybody who waits that something happened: streams, windows, and the app itself."""
+"""The feed of changes: wakes streams and windows, calls listeners, keeps recent outcomes."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -9,16 +9,16 @@ from gevent.event import Event
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 
-RECENT: Final = 100
-"""Outcomes kept in memory for each actor."""
-ACTORS: Final = 256
+MAX_RECENT: Final = 100
+"""Outcomes that are kept in memory for each actor."""
+MAX_ACTORS: Final = 256
 RATE_SECONDS: Final = 5
 
 Listener = Callable[[Sequence[Transaction], Sequence[Outcome]], None]
 
 
 class Subscription:
-    """Wakes its one waiter; what happens meanwhile is one wake-up."""
+    """Wakes the one greenlet that waits; all that happens in between is one wake-up."""
 
     def __init__(self, feed: "Feed") -> None:
         self._feed = feed
@@ -35,16 +35,16 @@ class Subscription:
         self._event.set()
 
     def close(self) -> None:
-        """Forget it and wake its waiter, who sees `closed`."""
+        """Unsubscribe, and wake the greenlet that waits: it sees `closed`."""
         self.closed = True
         self._feed.unsubscribe(self)
         self._event.set()
 
 
 class Feed:
-    """Carries what the writer committed, and every outcome, in commit order.
+    """Distributes what the writer committed, and every outcome, in commit order.
 
-    `steady` counts seconds steadily, for the rate.
+    `steady` returns seconds of a steady clock, for the rate.
     """
 
     def __init__(self, steady: Callable[[], float]) -> None:
@@ -52,7 +52,7 @@ class Feed:
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Listener] = []
         self._recent: OrderedDict[str, deque[Outcome]] = OrderedDict()
-        self._rates: deque[tuple[int, int]] = deque(maxlen=RATE_SECONDS + 1)
+        self._changes_by_second: deque[tuple[int, int]] = deque(maxlen=RATE_SECONDS + 1)
         self.changes = 0
         """Changes committed since the server started."""
 
@@ -60,25 +60,25 @@ class Feed:
         """Called by the writer once a commit is on disk, and for refusals that never reach it."""
         for outcome in outcomes:
             if not outcome.attempt.dry_run:
-                self._remember(outcome)
+                self._keep_recent(outcome)
         if transactions:
-            self._measure(sum(len(transaction.changes) for transaction in transactions))
+            self._count(sum(len(transaction.changes) for transaction in transactions))
         for listener in self._listeners:
             listener(transactions, outcomes)
         self.wake()
 
     def remember_unknown(self, outcome: Outcome) -> None:
-        """Remember what its sender was told, though it is not what has become of the attempt."""
-        self._remember(outcome)
+        """Keep the outcome `unknown` that a sender got; the attempt's own outcome comes later."""
+        self._keep_recent(outcome)
         self.wake()
 
     def wake(self) -> None:
-        """Let everybody look again who shows more than the state."""
+        """Wake all subscribers: something that they show has changed."""
         for subscription in self._subscriptions:
             subscription.wake()
 
     def add_listener(self, listener: Listener) -> None:
-        """Call `listener` in commit order; it must not wait."""
+        """Have `listener` called in commit order; it must not wait."""
         self._listeners.append(listener)
 
     def subscribe(self) -> Subscription:
@@ -95,28 +95,28 @@ class Feed:
             subscription.close()
 
     def recent(self, actor: str) -> list[dict[str, Any]]:
-        """The actor's last outcomes, newest last, those that are never remembered included."""
+        """The actor's last outcomes, newest last; also those that are never stored."""
         return [outcome.record() for outcome in self._recent.get(actor, ())]
 
     def rate(self) -> float:
         """Changes per second over the last few whole seconds."""
         now = int(self._steady())
-        return (
-            sum(count for second, count in self._rates if now - RATE_SECONDS <= second < now)
-            / RATE_SECONDS
-        )
+        recent = range(now - RATE_SECONDS, now)
+        changes = (number for second, number in self._changes_by_second if second in recent)
+        return sum(changes) / RATE_SECONDS
 
-    def _remember(self, outcome: Outcome) -> None:
+    def _keep_recent(self, outcome: Outcome) -> None:
         actor = outcome.attempt.actor
-        self._recent.setdefault(actor, deque(maxlen=RECENT)).append(outcome._replace(effects=None))
+        outcomes = self._recent.setdefault(actor, deque(maxlen=MAX_RECENT))
+        outcomes.append(outcome._replace(effects=None))
         self._recent.move_to_end(actor)
-        if len(self._recent) > ACTORS:
+        if len(self._recent) > MAX_ACTORS:
             self._recent.popitem(last=False)
 
-    def _measure(self, changes: int) -> None:
+    def _count(self, changes: int) -> None:
         self.changes += changes
         second = int(self._steady())
-        if self._rates and self._rates[-1][0] == second:
-            self._rates[-1] = (second, self._rates[-1][1] + changes)
+        if self._changes_by_second and self._changes_by_second[-1][0] == second:
+            self._changes_by_second[-1] = (second, self._changes_by_second[-1][1] + changes)
         else:
-            self._rates.append((second, changes))
+            self._changes_by_second.append((second, changes))

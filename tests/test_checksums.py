@@ -18,7 +18,7 @@ from signalbox.server.model import events
 from signalbox.server.model.errors import StoreError, UnknownVersion
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store import log
-from signalbox.server.write import retention
+from signalbox.server.write import removal, retention
 from support.local_store import Store
 from support.raw_http import Client, lines
 
@@ -154,7 +154,7 @@ def test_a_flipped_bit_is_refused_or_named_unless_it_is_outside_of_the_content(
 
 
 def take(connection: apsw.Connection, prefix: str) -> None:
-    assert retention.step(connection, prefix, 1_000).removed.changes == 1
+    assert removal.remove_step(connection, prefix, 1_000).removed.changes == 1
 
 
 def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> No
         store.run(type="set", key="k.7", value="new")
         now = int(store.clock() * 1000) + 8 * 86_400_000
         wanted = retention.plans(store.database.writer, now)
-        store.writer.run_between_commits(lambda connection: retention.publish(connection, wanted))
-        (prefix,) = retention.unfinished(store.database.writer)
+        store.writer.run_between_commits(lambda writer: retention.advance_horizons(writer, wanted))
+        (prefix,) = removal.unfinished_prefixes(store.database.writer)
         store.writer.run_between_commits(lambda connection: take(connection, prefix))
         (many,) = (one for one in log.read(store.database.writer, 0, 99) if one.id == "many")
         assert (many.compacted, len(many.changes)) == (1, 59)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from signalbox.server.model import horizons
 from signalbox.server.model.errors import Compacted, NotFound
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
-from signalbox.server.write import retention
+from signalbox.server.write import removal, retention
 from support.local_store import Store
 from support.time_model import KEYS, History, state_of, value_for, visible
 
@@ -62,25 +63,27 @@ class Past:
         """In steps of any size, with answers checked between; exactly what was foretold goes."""
         wanted = self.plans()
         foretold = self.store.readmodel.in_thread(
-            lambda reader: retention.would_remove(reader, wanted)
+            lambda reader: removal.count_removable(reader, wanted)
         )
         before = self.counts()
-        self.store.writer.run_between_commits(lambda writer: retention.publish(writer, wanted))
+        self.store.writer.run_between_commits(
+            lambda writer: retention.advance_horizons(writer, wanted)
+        )
         self.check()
-        for prefix in self.store.readmodel.in_thread(retention.unfinished):
+        for prefix in self.store.readmodel.in_thread(removal.unfinished_prefixes):
             while self.step(prefix):
                 if self.random.random() < 0.1:
                     self.check()
-        self.store.writer.run_between_commits(retention.tidy)
+        self.store.writer.run_between_commits(removal.remove_unused_records)
         gone = [one - other for one, other in zip(before, self.counts(), strict=True)]
         assert gone == [sum(one.changes for one in foretold.values()), foretold[""].transactions]
 
     def step(self, prefix: str) -> int:
-        size, done = self.random.randrange(1, 25), list[retention.Step]()
+        size, done = self.random.randrange(1, 25), list[removal.Step]()
         self.store.writer.run_between_commits(
-            lambda writer: done.append(retention.step(writer, prefix, size))
+            lambda writer: done.append(removal.remove_step(writer, prefix, size))
         )
-        return done[0].seen
+        return done[0].examined
 
     def counts(self) -> list[int]:
         tables = ("changes", "transactions")
@@ -153,7 +156,7 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
     past.run(type="set", key="a.x", value=3)
     now = int(past.store.clock() * 1000)
     wanted = past.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
-    past.store.writer.run_between_commits(lambda writer: retention.publish(writer, wanted))
+    past.store.writer.run_between_commits(partial(retention.advance_horizons, planned=wanted))
     while past.step("a."):
         pass
     for command in (

@@ -8,7 +8,7 @@ import apsw
 from signalbox.server.engines.base import LogConflict
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
-from signalbox.server.runtime.error_messages import NOTICED, reason
+from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
 from signalbox.server.store.disk_reserve import DiskReserve, only_deletes
@@ -96,7 +96,7 @@ class SqliteEngine:
             raise
         except _NOTHING_WRITTEN as error:
             self._rollback()
-            if isinstance(error, NOTICED):
+            if isinstance(error, CERTAIN_DAMAGE):
                 raise _unavailable(str(self._database.open_files.unreadable(error))) from error
             self._reserve.failed()
             less = ", or delete fewer keys at once" if only_deletes(transactions) else ""

@@ -1,9 +1,8 @@
-"""What SQLite, the system, the network and libraries report, in words of our own: what helps."""
+"""Messages for errors of SQLite, the system, the network and libraries: the cause and a remedy."""
 
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,25 +24,25 @@ DAMAGED: Final = (
     TypeError,
     ValueError,
 )
-"""What reading a damaged file ends with: SQLite notices it, or our code meets what cannot be. (Text
-that is not UTF-8 is a `ValueError`.)"""
-NOTICED: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
-"""What of that is damage for certain, and no mistake of ours."""
+"""The errors that reading a damaged file may raise: SQLite notices the damage, or our code meets
+impossible values. (Text that is not UTF-8 is a `ValueError`.)"""
+CERTAIN_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
+"""Those of them that are damage for certain, and no mistake in our code."""
 FULL: Final = "the disk is full or a quota is used up: make room"
 _NO_RIGHTS: Final = "this user has no right to do that: look at its owner and its permissions"
 _READ_ONLY: Final = (
     "it is read-only, by its medium or its protection; copy its folder to where it can be written, "
     "and choose that with --data-dir"
 )
-_BROKEN_OFF: Final = "the other side has broken off"
-_SILENT: Final = "there was no answer in time"
-_GIVEN_UP: Final = "the connection was given up"
-_NO_NATS: Final = "it does not answer as a NATS server does"
-_NO_TLS: Final = "it does not encrypt, or something else listens there"
+_DISCONNECTED: Final = "the other side has broken off"
+_TIMED_OUT: Final = "there was no answer in time"
+_CANCELLED: Final = "the connection was given up"
+_NOT_NATS: Final = "it does not answer as a NATS server does"
+_NOT_TLS: Final = "it does not encrypt, or something else listens there"
 _UNTRUSTED: Final = (
     "its certificate is not of an authority that is trusted here; the option ca names another"
 )
-_OTHER_NAME: Final = "its certificate is for another name than the one in the address"
+_WRONG_NAME: Final = "its certificate is for another name than the one in the address"
 _SQLITE: Final[dict[type[apsw.Error], str]] = {
     apsw.FullError: FULL,
     apsw.IOError: "the disk refuses to read or write it, being full, broken or gone",
@@ -80,10 +79,10 @@ _SYSTEM: Final = {
     errno.ENOEXEC: "it is no program that this system can run",
     errno.E2BIG: "there are more arguments, or longer ones, than this system takes",
     errno.ECONNREFUSED: "nobody listens there",
-    errno.ECONNRESET: _BROKEN_OFF,
-    errno.ECONNABORTED: _BROKEN_OFF,
-    errno.EPIPE: _BROKEN_OFF,
-    errno.ETIMEDOUT: _SILENT,
+    errno.ECONNRESET: _DISCONNECTED,
+    errno.ECONNABORTED: _DISCONNECTED,
+    errno.EPIPE: _DISCONNECTED,
+    errno.ETIMEDOUT: _TIMED_OUT,
     errno.EHOSTUNREACH: "that computer cannot be reached",
     errno.ENETUNREACH: "that network cannot be reached",
     errno.EADDRINUSE: "another program listens there already",
@@ -97,8 +96,8 @@ _CERTIFICATE: Final = {
     20: _UNTRUSTED,
     21: _UNTRUSTED,
     23: "its certificate was revoked",
-    62: _OTHER_NAME,
-    64: _OTHER_NAME,
+    62: _WRONG_NAME,
+    64: _WRONG_NAME,
 }
 """By OpenSSL's number of what is wrong with it (`X509_V_ERR_…` in x509_vfy.h)."""
 _TLS: Final = (
@@ -107,40 +106,40 @@ _TLS: Final = (
     ("CERTIFICATE", "it does not take the certificate that it was shown"),
     ("HANDSHAKE_FAILURE", "it refuses to encrypt with this computer, or wants a certificate"),
     ("PROTOCOL_VERSION", "it knows no version of TLS that is safe"),
-    ("", _NO_TLS),
+    ("", _NOT_TLS),
 )
-"""By what OpenSSL's name of a reason has in it."""
-_NAMED: Final = {
+"""By a part of OpenSSL's name of the reason; the first that fits."""
+_LIBRARIES: Final = {
     "nats.errors.AuthorizationError": "it refuses these credentials",
-    "nats.errors.ConnectionClosedError": _BROKEN_OFF,
+    "nats.errors.ConnectionClosedError": _DISCONNECTED,
     "nats.errors.MaxPayloadError": "it does not take messages of that size",
     "nats.errors.NoRespondersError": "nobody there answers for JetStream",
     "nats.errors.NoServersError": "nobody listens there",
-    "nats.errors.OutboundBufferLimitError": _SILENT,
+    "nats.errors.OutboundBufferLimitError": _TIMED_OUT,
     "nats.errors.SecureConnWantedError": "it wants to be encrypted: say tls://",
-    "nats.errors.StaleConnectionError": _BROKEN_OFF,
-    "nats.errors.TimeoutError": _SILENT,
-    "nats.errors.Error": _NO_NATS,
+    "nats.errors.StaleConnectionError": _DISCONNECTED,
+    "nats.errors.TimeoutError": _TIMED_OUT,
+    "nats.errors.Error": _NOT_NATS,
     "redis.exceptions.AuthenticationError": "it refuses these credentials",
-    "redis.exceptions.ConnectionError": _BROKEN_OFF,
-    "redis.exceptions.TimeoutError": _SILENT,
+    "redis.exceptions.ConnectionError": _DISCONNECTED,
+    "redis.exceptions.TimeoutError": _TIMED_OUT,
     "redis.exceptions.InvalidResponse": (
         "it does not answer as Redis does; if it is to be encrypted, say rediss://"
     ),
     "redis.exceptions.RedisError": "it does not answer as Redis does",
     "psutil.AccessDenied": _NO_RIGHTS,
     "psutil.NoSuchProcess": "it has ended",
-    "asyncio.exceptions.CancelledError": _GIVEN_UP,
+    "asyncio.exceptions.CancelledError": _CANCELLED,
 }
-"""By the full name of a class: libraries that are read in only where they are needed."""
+"""By the full name of a class: these libraries are imported only where they are needed."""
 
 
 class ReadableError(Exception):
-    """A base of errors that a library expects and that say in our words what has happened."""
+    """A base of errors whose own text is a message for people."""
 
 
 def sentence(error: BaseException) -> str:
-    """What is told of an error that may be one of ours."""
+    """The message for an error, as a sentence; `reason` of one that is not ours."""
     if isinstance(error, ReadableError | SignalboxError | StoreError):
         return str(error)
     words = reason(error)
@@ -148,9 +147,7 @@ def sentence(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why it failed, as a part of a sentence without its full stop; "it" is the file or the other
-    side.
-    """
+    """Why something failed, as a part of a sentence; "it" is the file, or the other side."""
     if isinstance(error, ReadableError | SignalboxError | StoreError):
         return str(error).removesuffix(".")
     if isinstance(error, apsw.Error):
@@ -158,39 +155,40 @@ def reason(error: BaseException) -> str:
             (words for kind, words in _SQLITE.items() if isinstance(error, kind)), "it is damaged"
         )
     if isinstance(error, OSError):
-        return _of_system(error)
-    if (known := next(_named(error), None)) is not None:
+        return _system_reason(error)
+    if (known := _library_reason(error)) is not None:
         wrapped = error.__cause__ or error.__context__
-        return _of_system(wrapped) if isinstance(wrapped, OSError) else known
+        return _system_reason(wrapped) if isinstance(wrapped, OSError) else known
     if isinstance(error, DAMAGED):
         return "it is damaged"
     return f"something unexpected went wrong ({type(error).__name__})"
 
 
-def _of_system(error: OSError) -> str:
+def _system_reason(error: OSError) -> str:
+    """The reason of an error of the system, the network or TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATE.get(error.verify_code, "its certificate cannot be verified")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return _BROKEN_OFF
+        return _DISCONNECTED
     if isinstance(error, ssl.SSLError):
         name = getattr(error, "reason", None) or ""
         return next(words for part, words in _TLS if part in name)
     if isinstance(error, socket.gaierror):
         return "its name is not known, or names cannot be looked up now"
     if error.errno is None:
-        return _SILENT if isinstance(error, TimeoutError) else _BROKEN_OFF
+        return _TIMED_OUT if isinstance(error, TimeoutError) else _DISCONNECTED
     name = errno.errorcode.get(error.errno, "an unknown reason")
     return _SYSTEM.get(error.errno, f"the system refuses it ({name})")
 
 
-def _named(error: BaseException) -> Iterator[str]:
-    for kind in type(error).__mro__:
-        if words := _NAMED.get(f"{kind.__module__}.{kind.__qualname__}"):
-            yield words
+def _library_reason(error: BaseException) -> str | None:
+    """The reason of a library's error, by its class or the nearest base that is known."""
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((_LIBRARIES[name] for name in names if name in _LIBRARIES), None)
 
 
 def damaged_store(path: Path, where: str = "") -> DamagedStore:
-    """For a store that cannot be used as it is; `where` follows the word damaged."""
+    """The error for a store that cannot be used as it is; `where` follows the word damaged."""
     return DamagedStore(
         f"The store {path} is damaged{where}. `signalbox verify` says what is affected. Replace it "
         f"by a backup, and remove {path.name}-wal and {path.name}-shm; without one, "

@@ -1,26 +1,26 @@
-"""Giving others a turn: greenlets share one thread."""
+"""Cooperative scheduling: greenlets share one thread, so long work yields to the others."""
 
 from typing import Final
 
 import gevent
 
-REST_SECONDS: Final = 0.005
-"""The longest that anything waits for a hub that is never idle."""
-HIGHEST: Final = 2
+IDLE_SECONDS: Final = 0.005
+"""The longest wait for a hub that is never idle."""
+HIGHEST_PRIORITY: Final = 2
 
 
 def yield_to_hub() -> None:
-    """Give other greenlets and the sockets one turn.
+    """Let other greenlets and the sockets run once.
 
     `sleep(0)` in a loop would starve the sockets, and the shortest other sleep is a millisecond.
     """
-    gevent.idle(priority=HIGHEST)
+    gevent.idle(priority=HIGHEST_PRIORITY)
 
 
 def wait_until_idle() -> None:
-    """Let everybody else go first: return once the hub is idle, after `REST_SECONDS` at the latest.
+    """Let all others run first: return once the hub is idle, after `IDLE_SECONDS` at the latest.
 
-    Behind those who only breathe, such as a writer that is deciding: what rests runs while the disk
-    is waited for.
+    Greenlets that call `yield_to_hub`, such as a writer that is deciding, go on before: the caller
+    runs while they wait for the disk.
     """
-    gevent.with_timeout(REST_SECONDS, gevent.idle, timeout_value=None)
+    gevent.with_timeout(IDLE_SECONDS, gevent.idle, timeout_value=None)

@@ -1,4 +1,4 @@
-"""Native threads for what blocks on the disk, so that the hub keeps serving."""
+"""Native threads for work that blocks, such as writing to the disk, while the hub goes on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ def run_in_background(job: Callable[[], None]) -> None:
 
 
 class NativeThread:
-    """Runs one job at a time; `run` waits cooperatively. Belongs to the hub that made it."""
+    """A thread that runs one job at a time; `run` waits cooperatively, in the hub that made it."""
 
     def __init__(self) -> None:
         self._hub = gevent.get_hub()
@@ -33,7 +33,7 @@ class NativeThread:
             while not self._done:
                 self._hub.switch()
         finally:
-            # The job may end before we wait: its wake-up, still to come, must then find nobody.
+            # The job may end before the switch: its late wake-up must then resume no one.
             self._caller = None
         error, self._error = self._error, None
         if error is not None:
@@ -48,7 +48,7 @@ class NativeThread:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException as error:  # noqa: BLE001 - carried to the caller, never lost
+            except BaseException as error:  # noqa: BLE001 - raised by `run`
                 self._error = error
             self._done = True
             self._wake.send()

@@ -15,7 +15,7 @@ import apsw
 import gevent
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.runtime.error_messages import NOTICED, damaged_store, reason
+from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, damaged_store, reason
 from signalbox.server.store import wal_file
 
 logger: Final = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class OpenFiles:
         """The refusal for an error of reading. After damage nothing is written any more: it would
         be lost with the file.
         """
-        if isinstance(error, NOTICED):
+        if isinstance(error, CERTAIN_DAMAGE):
             self.write_problem = str(damaged_store(self._called))
         return Unavailable(self.write_problem or f"The store cannot be read: {reason(error)}.")
 

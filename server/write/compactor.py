@@ -1,4 +1,4 @@
-"""Runs the compaction that retention asks for: in the background, and when somebody asks."""
+"""Compaction: removes what retention allows, in the background and on request."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,29 +22,31 @@ from signalbox.server.runtime.clock import Clock
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store import clock_records
 from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
-from signalbox.server.write import retention
-from signalbox.server.write.retention import Plan, Removed, Step
+from signalbox.server.write import removal, retention
+from signalbox.server.write.removal import Removed, Step
+from signalbox.server.write.retention import Plan
 from signalbox.server.write.writer import Writer
 
 logger: Final = logging.getLogger(__name__)
 
-EVERY_SECONDS: Final = 60.0
+INTERVAL_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.01
-"""For so long one step may hold the writer, its commit included."""
-SMALLEST: Final = 20
-LARGEST: Final = 1_000
-STEP_PAGES: Final = 100
-"""Of write-ahead log between checkpoints while steps are made: each pays for itself, in its time,
-where otherwise one commit in many would have to bring all their pages to the file."""
+"""How long one step may hold up the writer, its commit included."""
+MIN_STEP: Final = 20
+MAX_STEP: Final = 1_000
+"""Changes that one step examines."""
+CHECKPOINT_PAGES_MEANWHILE: Final = 100
+"""Pages of the write-ahead log between checkpoints during a pass: so each step copies its own pages
+to the file, where otherwise one commit in many would have to copy them all."""
 
 Report = dict[str, Any]
 
 
 class Compactor:
-    """One pass at a time, in steps between the writer's commits.
+    """Runs one pass at a time, in steps between the writer's commits.
 
-    `checkpoint` empties the write-ahead log, from any thread. `clock_status` is told with what is
-    done, and called once a minute.
+    `checkpoint` empties the write-ahead log, from any thread. `clock_status` is called once a
+    minute, and its result is part of each report.
     """
 
     def __init__(
@@ -60,133 +62,131 @@ class Compactor:
         self._writer = writer
         self._clock = clock
         self._clock_status = clock_status
-        self._noted = clock.steady()
+        self._use_noted_at = clock.steady()
         self._checkpoint = checkpoint
-        self._turn = BoundedSemaphore(1)
-        self._changed = Event()
-        self._size = SMALLEST
+        self._pass_lock = BoundedSemaphore(1)
+        self._settings_changed = Event()
+        self._step_size = MIN_STEP
         self._removed: dict[str, Removed] = {}
-        """Since the server started."""
-        self._awaited = 0
-        self._seconds = 0.0
-        self._revision = 0
-        feed.add_listener(self._notice)
+        """By prefix, since the server started."""
+        self._waiting_callers = 0
+        self._last_step_seconds = 0.0
+        self._revision_at_pause = 0
+        feed.add_listener(self._watch_settings)
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
         self._greenlet.kill()
 
     def compact(self, dry_run: bool = False, confirm: bool = False) -> Report:
-        """Remove what is older than the settings say, or tell what would go.
+        """Remove what is older than the settings allow, or report what would be removed.
 
-        With `confirm` the computer's clock is right from now on, whatever it says.
+        With `confirm` the computer's clock is trusted from now on.
         `{"dry_run", "changes", "transactions", "oldest_revision", "prefixes", "clock"}`; each
         prefix with `max_age`, the `revision` and time of its horizon and the number of `changes`.
         Raises `Unavailable` where the store cannot be written.
         """
         if dry_run:
-            return self._rehearse(self._clock.wall() if confirm else self._clock.for_retention())
+            return self._dry_run(self._clock.wall() if confirm else self._clock.for_retention())
         if confirm:
-            self._confirm()
+            self._confirm_clock()
         before = dict(self._removed)
-        self._awaited += 1
+        self._waiting_callers += 1
         try:
-            with self._turn:
-                wanted = self._pass()
+            with self._pass_lock:
+                planned = self._run_pass()
         finally:
-            self._awaited -= 1
-        return self._report(wanted, self._since(before), dry_run=False)
+            self._waiting_callers -= 1
+        return self._report(planned, self._removed_since(before), dry_run=False)
 
     def plans(self) -> list[Plan]:
-        """The settings in force, each with its horizon as it is."""
+        """The settings in force, each with its current horizon."""
         with self._readmodel.snapshot() as connection:
             return retention.plans(connection)
 
-    def _rehearse(self, now: float) -> Report:
-        wanted = self._plans(now)
-        goes = self._readmodel.in_thread(
-            lambda connection: retention.would_remove(connection, wanted)
+    def _dry_run(self, now: float) -> Report:
+        planned = self._plans_at(now)
+        removable = self._readmodel.in_thread(
+            lambda connection: removal.count_removable(connection, planned)
         )
-        return self._report(wanted, goes, dry_run=True)
+        return self._report(planned, removable, dry_run=True)
 
-    def _confirm(self) -> None:
+    def _confirm_clock(self) -> None:
         self._clock.confirm()
         now = int(self._clock() * 1000)
         self._writer.run_between_commits(
             lambda connection: clock_records.confirm_clock(connection, now)
         )
 
-    def _plans(self, now: float) -> list[Plan]:
+    def _plans_at(self, now: float) -> list[Plan]:
         moment, held = int(now * 1000), self._readmodel.held.lowest()
         return self._readmodel.in_thread(
             lambda connection: retention.plans(connection, moment, held)
         )
 
-    def _note(self) -> None:
-        """Let the store remember that it is in use now, where it does not know yet."""
+    def _note_use(self) -> None:
+        """Store that the server runs now, where that is due."""
         now, steady = int(self._clock() * 1000), self._clock.steady()
-        unconfirmed_leap = self._clock.unconfirmed_leap()
+        leap = self._clock.unconfirmed_leap()
         with self._readmodel.snapshot() as connection:
-            is_due = clock_records.is_record_due(connection, now, unconfirmed_leap)
+            is_due = clock_records.is_record_due(connection, now, leap)
         if is_due:
-            passed = int((steady - self._noted) * 1000)
+            passed = int((steady - self._use_noted_at) * 1000)
             self._writer.run_between_commits(
-                lambda connection: clock_records.record_use(
-                    connection, now, passed, unconfirmed_leap
-                )
+                lambda connection: clock_records.record_use(connection, now, passed, leap)
             )
-            self._noted = steady
+            self._use_noted_at = steady
 
-    def _pass(self) -> list[Plan]:
-        """Up to where the past is compacted afterwards."""
+    def _run_pass(self) -> list[Plan]:
+        """Remove what the plans allow; the plans, which are carried out then."""
         self._clock_status()
-        self._note()
-        wanted = self._plans(self._clock.for_retention())
-        if wanted != self.plans():
+        self._note_use()
+        planned = self._plans_at(self._clock.for_retention())
+        if planned != self.plans():
             self._writer.run_between_commits(
-                lambda connection: retention.publish(connection, wanted)
+                lambda connection: retention.advance_horizons(connection, planned)
             )
-        if unfinished := self._readmodel.in_thread(retention.unfinished):
+        if unfinished := self._readmodel.in_thread(removal.unfinished_prefixes):
             gevent.get_hub().threadpool.apply(self._checkpoint)
-            self._writer.run_between_commits(partial(checkpoint_every, STEP_PAGES))
+            self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES_MEANWHILE))
             for prefix in unfinished:
-                self._thin_out(prefix)
-            self._writer.run_between_commits(retention.tidy)
+                self._compact_prefix(prefix)
+            self._writer.run_between_commits(removal.remove_unused_records)
             self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES))
-        return wanted
+        return planned
 
-    def _thin_out(self, prefix: str) -> None:
-        while (step := self._step(prefix)).seen:
+    def _compact_prefix(self, prefix: str) -> None:
+        while (step := self._step(prefix)).examined:
             self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
-            self._rest()
+            self._pause()
 
-    def _rest(self) -> None:
-        """As long as the last step took, unless somebody waits for the end and nobody writes."""
-        before, self._revision = self._revision, self._readmodel.revision
-        if self._awaited and self._revision == before:
+    def _pause(self) -> None:
+        """Wait as long as the last step took, but not where a caller waits and no one writes."""
+        before, self._revision_at_pause = self._revision_at_pause, self._readmodel.revision
+        if self._waiting_callers and self._revision_at_pause == before:
             yield_to_hub()
         else:
-            gevent.sleep(self._seconds)
+            gevent.sleep(self._last_step_seconds)
 
     def _report(
-        self, wanted: Sequence[Plan], removed: Mapping[str, Removed], dry_run: bool
+        self, planned: Sequence[Plan], removed: Mapping[str, Removed], dry_run: bool
     ) -> Report:
         nothing = Removed()
         prefixes = [
             plan_fields(plan) | {"changes": removed.get(plan.prefix, nothing).changes}
-            for plan in wanted
+            for plan in planned
         ]
         return {
             "dry_run": dry_run,
             "changes": sum(one.changes for one in removed.values()),
             "transactions": sum(one.transactions for one in removed.values()),
-            "oldest_revision": max(plan.revision for plan in wanted),
+            "oldest_revision": max(plan.revision for plan in planned),
             "prefixes": prefixes,
             "clock": self._clock_status(),
         }
 
-    def _since(self, before: Mapping[str, Removed]) -> dict[str, Removed]:
-        """What went since then, also in a pass that was under way."""
+    def _removed_since(self, before: Mapping[str, Removed]) -> dict[str, Removed]:
+        """What was removed since then, also in a pass that was under way."""
         nothing = Removed()
         return {
             prefix: removed.minus(before.get(prefix, nothing))
@@ -194,35 +194,35 @@ class Compactor:
         }
 
     def _step(self, prefix: str) -> Step:
-        found: list[Step] = []
+        steps: list[Step] = []
         started = 0.0
 
         def work(connection: apsw.Connection) -> None:
             nonlocal started
             started = monotonic()
-            found.append(retention.step(connection, prefix, self._size))
+            steps.append(removal.remove_step(connection, prefix, self._step_size))
 
         self._writer.run_between_commits(work)
-        self._seconds = max(monotonic() - started, 1e-6)
-        if found[0].seen == self._size:
-            factor = min(2.0, STEP_SECONDS / self._seconds)
-            self._size = max(SMALLEST, min(LARGEST, int(self._size * factor)))
-        return found[0]
+        self._last_step_seconds = max(monotonic() - started, 1e-6)
+        if steps[0].examined == self._step_size:
+            factor = min(2.0, STEP_SECONDS / self._last_step_seconds)
+            self._step_size = max(MIN_STEP, min(MAX_STEP, int(self._step_size * factor)))
+        return steps[0]
 
-    def _notice(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
+    def _watch_settings(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         if any(change.key.startswith(RETENTION) for one in transactions for change in one.changes):
-            self._changed.set()
+            self._settings_changed.set()
 
     def _run(self) -> None:
         while True:
             try:
-                with self._turn:
-                    self._pass()
+                with self._pass_lock:
+                    self._run_pass()
             except Exception as error:
-                if not isinstance(error, Unavailable):  # of which others tell
+                if not isinstance(error, Unavailable):  # the store's problem is reported elsewhere
                     logger.exception("Retention could not remove what is too old.")
-            self._changed.wait(EVERY_SECONDS)
-            self._changed.clear()
+            self._settings_changed.wait(INTERVAL_SECONDS)
+            self._settings_changed.clear()
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_enco
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect, Reversal
 from signalbox.server.read.reversal_log import SqlReversalLog
-from signalbox.server.runtime.error_messages import NOTICED, reason
+from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection
 
@@ -96,7 +96,7 @@ class GroupCommit:
             first = self._first_answer(attempt)
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
-            if isinstance(error, NOTICED):
+            if isinstance(error, CERTAIN_DAMAGE):
                 error = self._projection.unreadable(error)
             outcome = Outcome(
                 without_payload,
