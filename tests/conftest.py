@@ -13,6 +13,7 @@ from support.harness import Server
 
 pytest_plugins = [
     "support.processes",
+    "support.server_fixtures",
     "support.node_fixtures",
     "support.page_window",
     "support.desktop_window",

@@ -1,9 +1,7 @@
 """Trends and charts show what was: every extreme, nothing later, and as little work as can be."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
@@ -17,10 +15,7 @@ from signalbox.server.read.charts import (
     EXAMINED_CHANGES,
     MAX_COLUMNS,
     SPANS,
-    Chart,
-    ChartQuery,
     is_chartable,
-    read_chart,
 )
 from signalbox.server.read.sparklines import (
     CACHED_KEYS,
@@ -29,60 +24,18 @@ from signalbox.server.read.sparklines import (
     SparklineCache,
 )
 from signalbox.server.read.state_query import Item
-from signalbox.server.store.database import Database
 from signalbox.ui import charts as drawn
 from signalbox.ui import formatting
+from support.chart_log import NOW, ChartLog
 from support.page_window import OpenWindow, Window
 
-NOW: Final = 1_780_000_000_000
 MINUTE: Final = 60_000
 MANY: Final = 100_000
 
 
-class Log:
-    """An event log in memory to which changes of single keys are added at given times."""
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.database = Database(path)
-        self.writer = self.database.writer
-        self.reader = self.database.reader()
-        self.revision = 0
-
-    def add(self, key: str, *changes: tuple[int, Any]) -> None:
-        """When (ms) and the value; ... deletes."""
-        with self.writer:
-            for at, value in changes:
-                self.revision += 1
-                raw = None if value is ... else json.dumps(value)
-                made = (self.revision, f"c{self.revision}", at)
-                self.writer.execute(_TRANSACTION, made)
-                self.writer.execute(_CHANGE, (self.revision, key, raw))
-
-    def chart(
-        self, span: str = "1h", until: int = NOW, at: int | None = None, known: Chart | None = None
-    ) -> Chart:
-        wanted = ChartQuery("k", span, until, self.revision if at is None else at)
-        return read_chart(self.reader, wanted, known)
-
-    def item(self, key: str, at: int | None = None) -> Item:
-        raw, revision = self.reader.execute(_ITEM, (key, at or self.revision)).get
-        return Item(key, raw, revision, 0, "test")
-
-    def close(self) -> None:
-        self.reader.close()
-        self.database.close()
-
-
-_TRANSACTION = "INSERT INTO transactions VALUES (?, 1, ?, x'', 'set', 'test', ?, 1, NULL)"
-_CHANGE = "INSERT INTO changes (revision, key, value) VALUES (?, ?, ?)"
-_ITEM = """
-SELECT value, revision FROM changes WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT 1
-"""
-
-
 @pytest.fixture
-def log() -> Iterator[Log]:
-    made = Log()
+def log() -> Iterator[ChartLog]:
+    made = ChartLog()
     yield made
     made.close()
 
@@ -107,7 +60,7 @@ def test_a_chart_keeps_first_last_lowest_and_highest_of_each_column(
 ) -> None:
     changes = sorted(((NOW - 90 * MINUTE + at, y) for at, y in changes), key=lambda each: each[0])
     changes.append((changes[-1][0], 1))
-    log = Log()
+    log = ChartLog()
     log.add("k", *changes[:cut])
     before = log.chart(span, NOW - MINUTE)
     log.add("k", *changes[cut:])
@@ -126,12 +79,12 @@ def test_a_chart_keeps_first_last_lowest_and_highest_of_each_column(
     log.close()
 
 
-def test_a_chart_has_as_many_columns_as_one_can_see_however_many_changes(log: Log) -> None:
+def test_a_chart_has_as_many_columns_as_one_can_see_however_many_changes(log: ChartLog) -> None:
     log.add("k", *((NOW - MANY * 100 + n * 100, n % 977) for n in range(MANY)))
     chart = log.chart("all")
     assert MAX_COLUMNS / 2 <= len(chart.columns) <= MAX_COLUMNS + 1
     assert sum(column.changes for column in chart.columns) == MANY
-    few = Log()
+    few = ChartLog()
     few.add("k", *((NOW - MANY * 100 + n * MANY // 10, n % 977) for n in range(1_000)))
     paths = [drawn.drawing(each).line for each in (chart, few.chart("all"))]
     assert len(paths[0]) < 3 * len(paths[1])
@@ -140,7 +93,7 @@ def test_a_chart_has_as_many_columns_as_one_can_see_however_many_changes(log: Lo
 
 
 @pytest.mark.serial
-def test_what_is_known_is_extended_without_reading_it_again(log: Log) -> None:
+def test_what_is_known_is_extended_without_reading_it_again(log: ChartLog) -> None:
     log.add("k", *((NOW - MANY * 10 + n * 10, n % 977) for n in range(MANY)))
     whole = timed(lambda: log.chart("all"))
     known = log.chart("all")
@@ -160,7 +113,7 @@ def timed(act: Callable[[], object]) -> float:
     return min(times)
 
 
-def test_in_the_past_nothing_later_is_drawn(log: Log) -> None:
+def test_in_the_past_nothing_later_is_drawn(log: ChartLog) -> None:
     log.add("k", (NOW - 30 * MINUTE, 1), (NOW - 20 * MINUTE, 2), (NOW - 10 * MINUTE, 99))
     chart = log.chart("1h", NOW - 20 * MINUTE, at=2)
     assert [column.last for column in chart.columns] == [1.0, 2.0]
@@ -168,7 +121,7 @@ def test_in_the_past_nothing_later_is_drawn(log: Log) -> None:
     assert log.chart("1h", NOW - 20 * MINUTE, at=2, known=log.chart("1h")) == chart
 
 
-def test_states_are_levels_with_names_and_too_many_are_none(log: Log) -> None:
+def test_states_are_levels_with_names_and_too_many_are_none(log: ChartLog) -> None:
     log.add("k", (NOW - 3 * MINUTE, True), (NOW - 2 * MINUTE, False))
     chart = log.chart()
     assert chart.states == ["false", "true"]
@@ -183,14 +136,14 @@ def test_states_are_levels_with_names_and_too_many_are_none(log: Log) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, "x" * 100, "seen once"])
-def test_what_has_no_height_has_no_chart(log: Log, value: Any) -> None:
+def test_what_has_no_height_has_no_chart(log: ChartLog, value: Any) -> None:
     log.add("k", (NOW, value))
     assert not is_chartable(log.reader, "k", 1)
     log.add("k", (NOW + 1, 5), (NOW + 2, ...))
     assert is_chartable(log.reader, "k", 3)  # what it was before it was deleted
 
 
-def test_numbers_beyond_every_float_are_left_out(log: Log) -> None:
+def test_numbers_beyond_every_float_are_left_out(log: ChartLog) -> None:
     log.add("k", (NOW - 2, 10**400), (NOW - 1, 10**308), (NOW, -(10**308)))
     chart = log.chart()
     assert chart.columns[-1].high == 1e308
@@ -214,13 +167,15 @@ def test_what_is_read_off_a_chart_has_about_four_figures(number: float, text: st
     assert formatting.figure(number) == text
 
 
-def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(log: Log) -> None:
+def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(
+    log: ChartLog,
+) -> None:
     hour = SPANS["1h"]
     log.add("k", (NOW - hour // 2, 0), (NOW - hour // 4, 10), (NOW - hour // 8, ...), (NOW, 5))
     assert drawn.drawing(log.chart()).line == "M149 83H224V7H261M299 45H300"
 
 
-def test_a_trend_is_known_until_its_key_changes(log: Log) -> None:
+def test_a_trend_is_known_until_its_key_changes(log: ChartLog) -> None:
     log.add("k", *((NOW + n, n) for n in range(100)))
     trends = SparklineCache()
     found = trends.of(log.reader, [log.item("k")])["k"]
@@ -235,7 +190,7 @@ def test_a_trend_is_known_until_its_key_changes(log: Log) -> None:
     assert trends.of(log.reader, [log.item("k", 50)])["k"].points[0] == (NOW + 18, 18.0)
 
 
-def test_trends_are_lines_of_numbers_and_steps_of_states(log: Log) -> None:
+def test_trends_are_lines_of_numbers_and_steps_of_states(log: ChartLog) -> None:
     log.add("n", (NOW, 1), (NOW + 10, ...), (NOW + 20, "text"), (NOW + 30, 3), (NOW + 40, 2))
     log.add("b", (NOW, True), (NOW + 90, False), (NOW + 100, True))
     log.add("t", *((NOW + n, f"state {n % MAX_STATES}") for n in range(9)))
@@ -257,7 +212,7 @@ def path(trend: Any) -> str:
 
 
 @pytest.mark.serial
-def test_the_trends_of_a_screen_cost_little(log: Log) -> None:
+def test_the_trends_of_a_screen_cost_little(log: ChartLog) -> None:
     """Sixty rows of which all have changed, thirty times a second, on a machine that is busy."""
     keys = [f"k{n:02}" for n in range(60)]
     for key in keys:
@@ -277,7 +232,7 @@ def test_the_trends_of_a_screen_cost_little(log: Log) -> None:
     assert min(change() for _ in range(5)) < 1 / 30 / 2
 
 
-def test_trends_are_forgotten_in_the_end(log: Log) -> None:
+def test_trends_are_forgotten_in_the_end(log: ChartLog) -> None:
     trends = SparklineCache()
     for n in range(0, CACHED_KEYS + 200, 100):
         items = [Item(f"k{m}", "1", 1, 0, "test") for m in range(n, n + 100)]

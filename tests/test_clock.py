@@ -7,42 +7,16 @@ from hypothesis import strategies as st
 from signalbox.server.runtime.clock import (
     DAY,
     EARLIEST_PLAUSIBLE,
-    Clock,
-    UnconfirmedLeap,
 )
-
-NOW = 1_796_000_000.0
-HOUR = 3600.0
-
-
-class Computer:
-    """Its clock, which can be set, and the time that passes."""
-
-    def __init__(self, says: float = NOW) -> None:
-        self.says, self.passed = says, 50.0
-
-    def wait(self, seconds: float) -> None:
-        self.says += seconds
-        self.passed += seconds
-
-    def leap(self, seconds: float) -> None:
-        self.says += seconds
-
-    def clock(
-        self,
-        last_run: float = NOW,
-        unconfirmed_leap: UnconfirmedLeap | None = None,
-        highest: float = 0.0,
-    ) -> Clock:
-        return Clock(last_run, lambda: self.says, lambda: self.passed, unconfirmed_leap, highest)
+from support.fake_computer_clock import HOUR, NOW, FakeComputer
 
 
 @pytest.fixture
-def computer() -> Computer:
-    return Computer()
+def computer() -> FakeComputer:
+    return FakeComputer()
 
 
-def test_a_leap_is_not_believed_and_time_goes_on(computer: Computer) -> None:
+def test_a_leap_is_not_believed_and_time_goes_on(computer: FakeComputer) -> None:
     clock = computer.clock()
     computer.wait(HOUR)
     assert clock() == NOW + HOUR
@@ -62,7 +36,7 @@ def test_a_leap_is_not_believed_and_time_goes_on(computer: Computer) -> None:
 
 
 def test_where_the_leap_was_seen_by_nobody_before_it_ended_nothing_is_told(
-    computer: Computer,
+    computer: FakeComputer,
 ) -> None:
     clock = computer.clock()
     computer.leap(2 * DAY)
@@ -70,7 +44,7 @@ def test_where_the_leap_was_seen_by_nobody_before_it_ended_nothing_is_told(
     assert clock.problem() is None
 
 
-def test_a_clock_that_creeps_ahead_gains_a_day_a_day_at_most(computer: Computer) -> None:
+def test_a_clock_that_creeps_ahead_gains_a_day_a_day_at_most(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     for _ in range(10):
@@ -81,14 +55,14 @@ def test_a_clock_that_creeps_ahead_gains_a_day_a_day_at_most(computer: Computer)
     assert clock() == NOW + 3 * DAY + 600
 
 
-def test_what_is_slept_through_has_passed(computer: Computer) -> None:
+def test_what_is_slept_through_has_passed(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.wait(90 * DAY)  # both go on while a laptop is closed
     assert clock() == NOW + 90 * DAY
 
 
-def test_small_corrections_are_believed_for_years(computer: Computer) -> None:
+def test_small_corrections_are_believed_for_years(computer: FakeComputer) -> None:
     clock = computer.clock()
     for _ in range(500):
         computer.wait(DAY)
@@ -98,7 +72,7 @@ def test_small_corrections_are_believed_for_years(computer: Computer) -> None:
 
 @pytest.mark.parametrize(("pause", "is_believed"), [(399 * DAY, True), (401 * DAY, False)])
 def test_a_start_may_be_more_than_a_year_after_the_last_run(
-    computer: Computer, pause: float, is_believed: bool
+    computer: FakeComputer, pause: float, is_believed: bool
 ) -> None:
     clock = computer.clock(NOW - pause)
     assert clock() == (NOW if is_believed else NOW - pause)
@@ -107,7 +81,7 @@ def test_a_start_may_be_more_than_a_year_after_the_last_run(
     assert (clock.problem() is None) is is_believed
 
 
-def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: Computer) -> None:
+def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 4000 * DAY)
     assert clock() == NOW - 4000 * DAY
     computer.leap(-3999 * DAY)
@@ -116,7 +90,7 @@ def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: Compute
     assert clock() == NOW - 3999 * DAY
 
 
-def test_a_clock_that_is_set_back_is_believed_and_so_is_its_return(computer: Computer) -> None:
+def test_a_clock_that_is_set_back_is_believed_and_so_is_its_return(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.leap(-100 * DAY)
@@ -129,7 +103,7 @@ def test_a_clock_that_is_set_back_is_believed_and_so_is_its_return(computer: Com
 
 @pytest.mark.parametrize("last_run", [0, NOW - 30 * DAY])
 def test_a_clock_that_was_not_set_yet_may_be_set(last_run: float) -> None:
-    computer = Computer(says=0.0)  # an empty battery
+    computer = FakeComputer(says=0.0)  # an empty battery
     clock = computer.clock(last_run)
     assert clock() == 0.0
     computer.wait(20)
@@ -139,7 +113,7 @@ def test_a_clock_that_was_not_set_yet_may_be_set(last_run: float) -> None:
     assert clock() == NOW
 
 
-def test_a_clock_that_was_not_set_yet_is_not_set_to_anything(computer: Computer) -> None:
+def test_a_clock_that_was_not_set_yet_is_not_set_to_anything(computer: FakeComputer) -> None:
     computer.leap(-DAY)
     clock = computer.clock(NOW)
     clock()
@@ -147,7 +121,7 @@ def test_a_clock_that_was_not_set_yet_is_not_set_to_anything(computer: Computer)
     assert clock() == NOW
 
 
-def test_a_clock_that_was_behind_at_the_start_gains_a_day_at_most(computer: Computer) -> None:
+def test_a_clock_that_was_behind_at_the_start_gains_a_day_at_most(computer: FakeComputer) -> None:
     computer.leap(-HOUR)
     clock = computer.clock(NOW)
     assert clock() == NOW - HOUR
@@ -159,7 +133,7 @@ def test_a_clock_that_was_behind_at_the_start_gains_a_day_at_most(computer: Comp
 
 
 def test_a_leap_at_a_start_is_seen_for_a_day_before_retention_goes_by_it(
-    computer: Computer,
+    computer: FakeComputer,
 ) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     before = NOW - 389 * DAY
@@ -170,7 +144,7 @@ def test_a_leap_at_a_start_is_seen_for_a_day_before_retention_goes_by_it(
     assert clock.for_retention() == clock() == NOW + DAY
 
 
-def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: Computer) -> None:
+def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     for _ in range(2):
         clock()
@@ -184,7 +158,7 @@ def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: Com
     assert clock.for_retention() == clock() == computer.says
 
 
-def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: Computer) -> None:
+def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 2 * DAY)
     clock()
     computer.wait(23 * HOUR)
@@ -196,7 +170,7 @@ def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: Compu
     assert clock.for_retention() == NOW - 2 * DAY + 23 * HOUR + DAY + 2 * HOUR
 
 
-def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: Computer) -> None:
+def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - HOUR)
     computer.leap(365 * DAY)
     assert clock() == NOW + 365 * DAY
@@ -207,7 +181,7 @@ def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: Comput
     assert clock() == clock.for_retention() == NOW
 
 
-def test_a_clock_that_was_set_back_returns_on_trial(computer: Computer) -> None:
+def test_a_clock_that_was_set_back_returns_on_trial(computer: FakeComputer) -> None:
     clock = computer.clock(NOW)
     computer.leap(390 * DAY)
     clock()
@@ -220,7 +194,7 @@ def test_a_clock_that_was_set_back_returns_on_trial(computer: Computer) -> None:
     assert (clock(), clock.for_retention()) == (computer.says, right + DAY)
 
 
-def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: Computer) -> None:
+def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     for _ in range(3):
@@ -233,7 +207,9 @@ def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: Comp
         computer.leap(-23 * HOUR)
 
 
-def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(computer: Computer) -> None:
+def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(
+    computer: FakeComputer,
+) -> None:
     clock = computer.clock()
     clock()
     computer.leap(-100 * DAY)
@@ -244,7 +220,7 @@ def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(computer: C
     assert clock.problem() is not None
 
 
-def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: Computer) -> None:
+def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     clock()
     for leap in (1000 * DAY, -1000 * DAY, -100 * DAY):
@@ -258,7 +234,7 @@ def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: Co
     assert clock.for_retention() == computer.says
 
 
-def test_who_confirms_ends_a_trial(computer: Computer) -> None:
+def test_who_confirms_ends_a_trial(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     clock()
     clock.confirm()
@@ -267,10 +243,10 @@ def test_who_confirms_ends_a_trial(computer: Computer) -> None:
 
 def test_a_new_store_believes_what_it_finds() -> None:
     later = EARLIEST_PLAUSIBLE + 4000 * DAY
-    assert Computer(says=later).clock(0)() == later
+    assert FakeComputer(says=later).clock(0)() == later
 
 
-def test_whoever_knows_confirms(computer: Computer) -> None:
+def test_whoever_knows_confirms(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.leap(1000 * DAY)
@@ -288,7 +264,7 @@ STEPS = st.tuples(st.floats(0, 3 * DAY), st.just(0.0) | st.floats(-500 * DAY, 50
 def test_whatever_the_clock_does_it_is_never_much_later_than_can_be(
     steps: list[tuple[float, float]],
 ) -> None:
-    computer = Computer()
+    computer = FakeComputer()
     clock = computer.clock()
     clock()
     total = 0.0

@@ -12,8 +12,8 @@ from signalbox.server.runtime.clock import DAY, Clock
 from signalbox.server.store import clock_records
 from signalbox.server.store.log import last_time
 from signalbox.server.write.compactor import Compactor, Report
+from support.fake_computer_clock import NOW, FakeComputer
 from support.local_store import Store
-from test_clock import NOW, Computer
 
 DAY_MS = int(DAY * 1000)
 
@@ -21,7 +21,7 @@ DAY_MS = int(DAY * 1000)
 class Run(Store):
     """A store with its compactor, from a start of the server to its end."""
 
-    def __init__(self, path: Path, computer: Computer) -> None:
+    def __init__(self, path: Path, computer: FakeComputer) -> None:
         with_file = Store(path)  # as the server does: what the file knows comes first
         last_run = clock_records.last_use_seconds(with_file.database.writer, computer.says)
         trial = clock_records.recorded_leap(with_file.database.writer)
@@ -55,18 +55,18 @@ class Run(Store):
 
 
 @pytest.fixture
-def computer() -> Computer:
-    return Computer()
+def computer() -> FakeComputer:
+    return FakeComputer()
 
 
 @contextmanager
-def running(folder: Path, computer: Computer) -> Iterator[Run]:
+def running(folder: Path, computer: FakeComputer) -> Iterator[Run]:
     with Run(folder / "signalbox.db", computer) as run:
         yield run
 
 
 def test_a_minute_of_a_wrong_clock_erases_nothing(
-    tmp_path: Path, computer: Computer, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, computer: FakeComputer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     with running(tmp_path, computer) as run:
@@ -91,7 +91,7 @@ def test_a_minute_of_a_wrong_clock_erases_nothing(
 
 def test_what_a_clock_stamps_before_it_is_set_is_no_older_than_it_was_seen(tmp_path: Path) -> None:
     """As of a computer without a battery for its clock."""
-    computer = Computer(0.0)
+    computer = FakeComputer(0.0)
     with running(tmp_path, computer) as run:
         run.keep("10d")
         for number in range(3):
@@ -109,7 +109,7 @@ def test_what_a_clock_stamps_before_it_is_set_is_no_older_than_it_was_seen(tmp_p
         assert run.history() == ['"right"']
 
 
-def test_a_start_years_ahead_erases_nothing(tmp_path: Path, computer: Computer) -> None:
+def test_a_start_years_ahead_erases_nothing(tmp_path: Path, computer: FakeComputer) -> None:
     for leap in (0, -DAY, 3650 * DAY, -3649 * DAY):
         computer.leap(leap)
         with running(tmp_path, computer) as run:
@@ -124,7 +124,7 @@ def test_a_start_years_ahead_erases_nothing(tmp_path: Path, computer: Computer) 
 
 
 def test_who_comes_back_within_a_year_finds_what_retention_leaves(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
         run.set(a=1)
@@ -141,7 +141,7 @@ def test_who_comes_back_within_a_year_finds_what_retention_leaves(
 
 @pytest.mark.parametrize("hours", [0, 2])
 def test_starts_with_a_wrong_clock_erase_nothing_however_many(
-    tmp_path: Path, computer: Computer, hours: int
+    tmp_path: Path, computer: FakeComputer, hours: int
 ) -> None:
     with running(tmp_path, computer) as run:
         for number in range(3):
@@ -167,7 +167,7 @@ def test_starts_with_a_wrong_clock_erase_nothing_however_many(
 
 @pytest.mark.parametrize("is_confirmed", [False, True])
 def test_what_is_believed_comes_down_again_with_the_clock(
-    tmp_path: Path, computer: Computer, is_confirmed: bool
+    tmp_path: Path, computer: FakeComputer, is_confirmed: bool
 ) -> None:
     """Once it was believed wrongly: in a new store, or since somebody confirmed it."""
     if is_confirmed:
@@ -193,7 +193,7 @@ def test_what_is_believed_comes_down_again_with_the_clock(
 
 
 def test_days_of_eight_hours_are_one_trial_and_then_none(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
         run.set(a=1)
@@ -212,7 +212,7 @@ def test_days_of_eight_hours_are_one_trial_and_then_none(
         assert run.times.unconfirmed_leap() is None
 
 
-def test_a_store_that_is_only_read_was_in_use_too(tmp_path: Path, computer: Computer) -> None:
+def test_a_store_that_is_only_read_was_in_use_too(tmp_path: Path, computer: FakeComputer) -> None:
     with running(tmp_path, computer) as run:
         run.set(a=1)
         run.compact()
@@ -222,7 +222,7 @@ def test_a_store_that_is_only_read_was_in_use_too(tmp_path: Path, computer: Comp
             assert run.compact()["clock"]["problem"] is None
 
 
-def test_a_leap_that_is_right_is_confirmed_once(tmp_path: Path, computer: Computer) -> None:
+def test_a_leap_that_is_right_is_confirmed_once(tmp_path: Path, computer: FakeComputer) -> None:
     with running(tmp_path, computer) as run:
         run.set(a=1)
         run.set(a=2)
@@ -252,7 +252,7 @@ def forget_that_it_ran(run: Run) -> None:
 
 
 def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
         run.keep("10d")
@@ -282,7 +282,7 @@ def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(
 
 
 def test_time_in_which_nobody_looked_makes_nothing_older(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     """The stamps were right, and the clock was not: which of the two, nobody can tell."""
     with running(tmp_path, computer) as run:
@@ -300,7 +300,7 @@ def test_time_in_which_nobody_looked_makes_nothing_older(
 
 
 def test_a_clock_that_is_not_set_yet_makes_nothing_older(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
         run.keep("10d")
@@ -316,7 +316,7 @@ def test_a_clock_that_is_not_set_yet_makes_nothing_older(
 
 
 def test_a_single_wrong_stamp_counts_as_the_next_right_one(
-    tmp_path: Path, computer: Computer
+    tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
         run.keep("10d")
@@ -333,7 +333,7 @@ def test_a_single_wrong_stamp_counts_as_the_next_right_one(
             assert run.history() == [str(number) for number in range(oldest, 12)]
 
 
-def test_many_sightings_are_few(tmp_path: Path, computer: Computer) -> None:
+def test_many_sightings_are_few(tmp_path: Path, computer: FakeComputer) -> None:
     with running(tmp_path, computer) as run:
         run.set(a=1)
         ahead(run, 1)

@@ -9,7 +9,7 @@ import apsw
 from signalbox.server.runtime.clock import DAY
 from signalbox.server.store import clock_records
 from signalbox.server.store.database import Database
-from test_clock import HOUR, NOW, Computer
+from support.fake_computer_clock import HOUR, NOW, FakeComputer
 
 AHEAD = [0, 0, 0, 200, 399, 798, 1197, -100, -300]
 """Days."""
@@ -17,7 +17,7 @@ LASTS = [60.0, HOUR, 8 * HOUR, 30 * HOUR]
 STEPS = 25
 
 
-class Starts(Computer):
+class Starts(FakeComputer):
     """A store that is opened again and again on a computer whose clock says what it likes."""
 
     def __init__(self, database: apsw.Connection) -> None:

@@ -1,6 +1,5 @@
 """kill -9 at any moment: what was acknowledged is there, once; streams and senders just go on."""
 
-import http.client
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Condition, Event, Thread
@@ -10,12 +9,10 @@ import pytest
 
 from conftest import StartServer
 from support.harness import SECONDS, Server
-from support.raw_http import Client, assert_sound, folded, lines
+from support.raw_http import CONNECTION_LOST, Client, assert_sound, folded, lines
 
 WRITERS = 6
 MEMBERS = 25
-LOST = (ConnectionError, http.client.HTTPException, TimeoutError)
-"""What a client sees when the server dies while it waits."""
 
 
 class Writer(Thread):
@@ -33,7 +30,7 @@ class Writer(Thread):
             try:
                 with Client(server) as client:
                     self._write(client)
-            except LOST:
+            except CONNECTION_LOST:
                 self.life.miss(server)
 
     def _write(self, client: Client) -> None:
@@ -77,7 +74,7 @@ class Reader(Thread):
                     for event in stream:
                         position = event.id or position
                         self.note(event.name, event.data)
-            except LOST:
+            except CONNECTION_LOST:
                 self.life.miss(server)
 
     def note(self, name: str, data: dict[str, Any]) -> None:
@@ -217,7 +214,7 @@ def test_an_import_that_was_cut_off_is_sent_again_and_done_once(
 
     watcher = Thread(target=kill_after_batches, daemon=True)
     watcher.start()
-    with Client(first) as client, pytest.raises(LOST):
+    with Client(first) as client, pytest.raises(CONNECTION_LOST):
         client.load(held_back(killed), id="load")
     watcher.join(SECONDS)
     assert assert_sound(tmp_path / "store") >= batches

@@ -15,8 +15,7 @@ import pytest
 from conftest import StartServer
 from signalbox.server.store.data_dir import STORE_FILE
 from support.harness import ROOT, SECONDS, Server
-from support.raw_http import Client, assert_sound, lines
-from test_crash import LOST
+from support.raw_http import CONNECTION_LOST, Client, assert_sound, lines
 
 KEYS: Final = 1_000
 KEPT: Final = 10
@@ -100,7 +99,7 @@ def ask_for_compaction(server: Server) -> Thread:
     """Its answer never comes."""
 
     def ask() -> None:
-        with Client(server) as client, pytest.raises(LOST):
+        with Client(server) as client, pytest.raises(CONNECTION_LOST):
             client.ask("POST", "/commands/compact")
 
     asking = Thread(target=ask, daemon=True)

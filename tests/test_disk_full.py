@@ -4,133 +4,42 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from conftest import StartServer
-from support.harness import ROOT, Server
+from support.full_disk import (
+    BIG_VALUE,
+    Disk,
+    FullDisk,
+    available_disks,
+    big_command,
+    fill_until_refused,
+    limited_process,
+)
+from support.harness import ROOT
 from support.raw_http import Client, assert_sound, lines
-
-ROOM = 3 * 1024 * 1024
-BIG = "x" * 100_000
-
-
-class Disk:
-    """A folder on a disk that can be full."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def fill(self, server: Server) -> None:
-        """From now on nothing more fits than a little."""
-
-    def free(self, server: Server) -> None:
-        """There is room again."""
-
-
-class SmallDisk(Disk):
-    """A file system of its own with few bytes; `free` gives it more."""
-
-    def free(self, server: Server) -> None:  # noqa: ARG002 - the disk is not the server's alone
-        mount("-o", f"remount,size={20 * ROOM}", self.folder)
-
-
-class LimitedProcess(Disk):
-    """No file of the server may grow beyond a size, as where a quota ends."""
-
-    def fill(self, server: Server) -> None:
-        self._limit(server, ROOM)
-
-    def free(self, server: Server) -> None:
-        self._limit(server, resource.RLIM_INFINITY)
-
-    def _limit(self, server: Server, size: int) -> None:
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
-def mount(*arguments: str | Path) -> None:
-    subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Disk]:
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", folder)
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
-def limited_process(folder: Path) -> Iterator[Disk]:
-    folder.mkdir()
-    yield LimitedProcess(folder)
-
-
-def kinds(probe: Path) -> dict[str, Any]:
-    """The ways to fill a disk that this machine allows; one always is."""
-    try:
-        with small_disk(probe):
-            return {"limited": limited_process, "small": small_disk}
-    except subprocess.CalledProcessError:  # only the superuser may mount
-        return {"limited": limited_process}
-
-
-class Full(NamedTuple):
-    """A server whose disk is full, and what it had accepted until then."""
-
-    server: Server
-    disk: Disk
-    accepted: list[dict[str, Any]]
-    refused: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def ways(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return kinds(tmp_path_factory.mktemp("probe") / "disk")
+    return available_disks(tmp_path_factory.mktemp("probe") / "disk")
 
 
 @pytest.fixture(params=["limited", "small"])
 def full(
     request: pytest.FixtureRequest, ways: dict[str, Any], server: StartServer, tmp_path: Path
-) -> Iterator[Full]:
+) -> Iterator[FullDisk]:
     way = ways.get(request.param, limited_process)
     opened: AbstractContextManager[Disk] = way(tmp_path / "disk")
     with opened as disk:
-        yield filled(server(data_dir=disk.folder / "store"), disk)
+        yield fill_until_refused(server(data_dir=disk.folder / "store"), disk)
 
 
-def big(number: int) -> dict[str, Any]:
-    return {
-        "type": "set",
-        "id": f"big-{number}",
-        "key": f"big.{number}",
-        "value": BIG + str(number),
-    }
-
-
-def filled(server: Server, disk: Disk) -> Full:
-    """Write until nothing more fits, nor in what one that has failed gave back."""
-    accepted: list[dict[str, Any]] = []
-    with Client(server) as client:
-        client.send("set", key="before", value=1, id="before")
-        disk.fill(server)
-        refused = 0
-        while refused < 2:
-            answer = client.send(**big(len(accepted)))
-            refused = 0 if answer.status == 200 else refused + 1
-            if answer.status == 200:
-                accepted.append(answer.json())
-        assert len(accepted) > 3
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        return Full(server, disk, accepted, answer.json())
-
-
-def test_a_write_that_does_not_fit_is_refused_whole(full: Full) -> None:
+def test_a_write_that_does_not_fit_is_refused_whole(full: FullDisk) -> None:
     number = len(full.accepted)
     assert full.refused["id"] == f"big-{number}"
     assert (full.refused["status"], full.refused["code"]) == ("rejected", "unavailable")
@@ -141,10 +50,10 @@ def test_a_write_that_does_not_fit_is_refused_whole(full: Full) -> None:
         assert client.get(f"attempts/big-{number}").status == 404
 
 
-def test_reads_go_on_while_the_disk_is_full(full: Full) -> None:
+def test_reads_go_on_while_the_disk_is_full(full: FullDisk) -> None:
     number = len(full.accepted)
     with Client(full.server) as client:
-        assert client.value("big.2") == BIG + "2"
+        assert client.value("big.2") == BIG_VALUE + "2"
         assert client.get("state", match="big.**", limit=1).json()["total"] == number
         assert client.get("state", search="xxx", limit=1).json()["total"] == number
         assert client.get("tree").json()["total"] == number + 1
@@ -154,13 +63,13 @@ def test_reads_go_on_while_the_disk_is_full(full: Full) -> None:
         assert len(stream.until("caught-up")) == number + 2
 
 
-def test_what_needs_no_room_is_answered_and_every_attempt_announced(full: Full) -> None:
+def test_what_needs_no_room_is_answered_and_every_attempt_announced(full: FullDisk) -> None:
     with full.server.stream(acks=True) as stream, Client(full.server) as client:
         stream.until("caught-up")
-        again = client.send(**big(1))
+        again = client.send(**big_command(1))
         assert again.json() == full.accepted[1] | {"duplicate": True}
-        assert client.send(**big(99), dry_run=True).json()["changes"] == 1
-        refused = client.send(**big(99))
+        assert client.send(**big_command(99), dry_run=True).json()["changes"] == 1
+        refused = client.send(**big_command(99))
         assert refused.status == 503
         acks = [stream.until("ack")[-1].data for _ in range(3)]
     assert [(ack["id"], ack.get("code")) for ack in acks] == [
@@ -170,8 +79,8 @@ def test_what_needs_no_room_is_answered_and_every_attempt_announced(full: Full) 
     ]
 
 
-def test_one_that_does_not_fit_leaves_nothing_of_a_batch_or_an_import(full: Full) -> None:
-    members = [{"type": "set", "key": f"part.{number}", "value": BIG} for number in range(30)]
+def test_one_that_does_not_fit_leaves_nothing_of_a_batch_or_an_import(full: FullDisk) -> None:
+    members = [{"type": "set", "key": f"part.{number}", "value": BIG_VALUE} for number in range(30)]
     with Client(full.server) as client:
         assert client.send("batch", commands=members).status == 503
         summary = client.load(lines(*members), id="load")[-1]
@@ -184,12 +93,12 @@ def test_one_that_does_not_fit_leaves_nothing_of_a_batch_or_an_import(full: Full
 
 
 def test_writes_go_on_when_there_is_room_and_nothing_acknowledged_is_lost(
-    full: Full, server: StartServer
+    full: FullDisk, server: StartServer
 ) -> None:
     number = len(full.accepted)
     full.disk.free(full.server)
     with Client(full.server) as client:
-        late = client.send(**big(number)).json()
+        late = client.send(**big_command(number)).json()
         assert (late["status"], late["duplicate"]) == ("accepted", False)
         assert late["revision"] == number + 2
     assert full.server.kill() < 0
@@ -197,10 +106,10 @@ def test_writes_go_on_when_there_is_room_and_nothing_acknowledged_is_lost(
     assert assert_sound(data_dir) == number + 2
     with Client(server(data_dir=data_dir)) as client:
         for each in range(number + 1):
-            assert client.value(f"big.{each}") == BIG + str(each)
+            assert client.value(f"big.{each}") == BIG_VALUE + str(each)
 
 
-def test_an_orderly_end_on_a_full_disk_keeps_everything(full: Full) -> None:
+def test_an_orderly_end_on_a_full_disk_keeps_everything(full: FullDisk) -> None:
     assert full.server.stop() == 0
     assert full.server.stderr.read_text() == ""
     assert assert_sound(full.disk.folder / "store") == len(full.accepted) + 1

@@ -5,8 +5,6 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -17,45 +15,8 @@ from hypothesis import strategies as st
 from signalbox.server.formats import csv_rows, env_file, import_file
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import MAX_LINE, Row, lines
-from signalbox.server.model.commands import Set, read_line
 from signalbox.server.model.errors import SignalboxError
-
-
-def read(text: str | bytes, kind: str | None, cuts: int = 0, **more: Any) -> tuple[Any, Any, Any]:
-    """What is set, the numbers of the lines that are refused, and why the rest was not read."""
-    rows, file = rows_of(text, kind, cuts, **more)
-    found, refused = {}, []
-    for row in rows:
-        try:
-            command = row.command or read_line(row.text)
-        except SignalboxError as error:
-            command = error
-        if isinstance(command, SignalboxError):
-            refused.append(row.number)
-        else:
-            assert isinstance(command, Set)
-            found[command.key] = plain(command.value)
-    return found, refused, file.trouble and file.trouble.message
-
-
-def rows_of(
-    text: str | bytes, kind: str | None, cuts: int, **more: Any
-) -> tuple[list[Row], ImportFile]:
-    """Read in pieces of so many bytes; 0: in one."""
-    given_ = text.encode() if isinstance(text, str) else text
-    file = ImportFile(kind, **more)
-    rows = [row for found in file.read(pieces(given_, cuts)) for row in found]
-    return [row for row in rows if row.text.strip() or row.command], file
-
-
-def pieces(text: bytes, size: int) -> Iterator[bytes]:
-    ends = range(0, len(text) + size, size) if size else (0, len(text))
-    return (text[start:end] for start, end in pairwise(ends))
-
-
-def plain(value: Any) -> Any:
-    return int(bytes(value)) if isinstance(value, msgspec.Raw) else value
-
+from support.format_reading import ANY_TEXT, ANY_VALUE, read_rows, read_values
 
 ENV = """
 # a comment with 'quotes" that don't close
@@ -82,7 +43,7 @@ URL=postgres://u:p@h/db?x=1
 
 
 def test_an_env_file_is_read_as_people_write_it() -> None:
-    assert read(ENV, "env") == (
+    assert read_values(ENV, "env") == (
         {
             "A": 1,
             "B": "two words",
@@ -114,7 +75,7 @@ def test_a_shell_reads_the_same_from_what_both_take() -> None:
     names = "ABCDEFGHIJ"
     script = text + "".join(f'printf "%s\\0" "${name}"\n' for name in names)
     told = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True).stdout
-    found, refused, trouble = read(text, "env")
+    found, refused, trouble = read_values(text, "env")
     assert (refused, trouble) == ([], None)
     assert [str(found[name]) for name in names] == told.decode().split("\0")[:-1]
 
@@ -138,7 +99,7 @@ def test_a_shell_reads_the_same_from_what_both_take() -> None:
 def test_what_an_env_file_has_wrong_is_named_and_the_rest_read(
     text: str | bytes, found: dict[str, Any], refused: list[int] | None
 ) -> None:
-    got, lines, trouble = read(text, "env")
+    got, lines, trouble = read_values(text, "env")
     assert (got, trouble) == (found, None)
     if refused is not None:
         assert lines == refused
@@ -183,7 +144,7 @@ def test_csv_of_any_program(end: str, separator: str, start: str, cuts: int) -> 
         ["'=a.formula", "-5", ""],
     ]
     text = start + end.join(separator.join(row) for row in rows) + end
-    found, refused, trouble = read(text, "csv", cuts)
+    found, refused, trouble = read_values(text, "csv", cuts)
     assert (refused, trouble) == ([], None)
     assert found == {
         "a.one": 1,
@@ -215,7 +176,7 @@ def test_csv_of_any_program(end: str, separator: str, start: str, cuts: int) -> 
 def test_what_a_csv_file_has_wrong_is_named_and_the_rest_read(
     body: str | bytes, found: list[str], refused: list[int] | None
 ) -> None:
-    got, lines, trouble = read(
+    got, lines, trouble = read_values(
         b"key,value\n" + (body.encode() if isinstance(body, str) else body), "csv"
     )
     assert (list(got), trouble) == (found, None)
@@ -224,7 +185,7 @@ def test_what_a_csv_file_has_wrong_is_named_and_the_rest_read(
 
 @pytest.mark.parametrize("text", ["", "\ufeff", "a,b\n1,2\n", "key,key,value\n", "\n\n", "key\n"])
 def test_csv_without_names_of_columns_is_refused(text: str) -> None:
-    found, refused, trouble = read(text, "csv")
+    found, refused, trouble = read_values(text, "csv")
     assert (found, refused) == ({}, [])
     assert "key and value" in trouble
 
@@ -235,7 +196,7 @@ def test_a_json_object_is_read_member_by_member(cuts: int) -> None:
         '\ufeff\n { "a" : 1,"b":[1,{"x":"}],\\" ,"}] ,\n"c":"\\u00fc\\\\",\n\n"d": {"e": {}}\n,'
         f'"n":{"9" * 4_000}, "s": "a:b,{{c"\n}}\n\n'
     )
-    found, refused, trouble = read(text, "json", cuts)
+    found, refused, trouble = read_values(text, "json", cuts)
     assert (refused, trouble) == ([], None)
     assert found.pop("n") == 10**4_000 - 1
     assert found == {
@@ -273,7 +234,7 @@ def test_a_json_object_is_read_member_by_member(cuts: int) -> None:
 def test_what_a_json_file_has_wrong_is_named_and_the_rest_read(
     text: str | bytes, found: list[str], refused: list[int] | None, cuts: int
 ) -> None:
-    got, lines, trouble = read(text, "json", cuts)
+    got, lines, trouble = read_values(text, "json", cuts)
     assert refused is None or (list(got), lines, trouble) == (found, refused, None)
     assert refused is not None or lines or trouble
 
@@ -282,7 +243,7 @@ def test_what_a_json_file_has_wrong_is_named_and_the_rest_read(
 @pytest.mark.parametrize("cuts", [0, 65_536])
 def test_a_member_that_is_too_long_is_left_out(inner: str, cuts: int) -> None:
     text = '{"a": 1,\n"b": ' + inner + ',\n"c": 3,\nbad\n}'
-    found, refused, trouble = read(text, "json", cuts)
+    found, refused, trouble = read_values(text, "json", cuts)
     assert (found, trouble) == ({"a": 1, "c": 3}, None)
     assert refused == [2, 4 + inner.count("\n")]
 
@@ -292,7 +253,7 @@ def test_a_member_that_is_too_long_is_left_out(inner: str, cuts: int) -> None:
 )
 @pytest.mark.parametrize("cuts", [0, 1])
 def test_what_is_no_json_object_is_said(text: str, cuts: int) -> None:
-    assert read(text, "json", cuts)[2]
+    assert read_values(text, "json", cuts)[2]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +271,7 @@ def test_what_is_no_json_object_is_said(text: str, cuts: int) -> None:
 )
 @pytest.mark.parametrize("kind", [*import_file.READERS, None])
 def test_what_is_no_text_is_refused_whole(start: bytes, kind: str | None) -> None:
-    found, refused, trouble = read(start + b"a=1\n" * 5_000, kind)
+    found, refused, trouble = read_values(start + b"a=1\n" * 5_000, kind)
     assert (found, refused) == ({}, [])
     assert trouble.startswith("The file is ")
 
@@ -318,7 +279,7 @@ def test_what_is_no_text_is_refused_whole(start: bytes, kind: str | None) -> Non
 @pytest.mark.parametrize("text", ["", "\ufeff", " \n\n", "\ufeff\r\n"])
 @pytest.mark.parametrize("kind", [None, "csv", "json"])
 def test_an_empty_file_is_refused_where_its_format_has_a_form(text: str, kind: str | None) -> None:
-    assert "is empty" in read(text, kind)[2]
+    assert "is empty" in read_values(text, kind)[2]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
@@ -332,12 +293,12 @@ def test_another_encoding_is_read_where_it_is_named(encoding: str, kind: str, cu
         "json": '{"A": "Küche"}',
         "ndjson": '{"type":"set","key":"A","value":"Küche"}\n',
     }[kind]
-    found = read(text.encode(encoding), kind, cuts, encoding=encoding)
+    found = read_values(text.encode(encoding), kind, cuts, encoding=encoding)
     assert found == ({"A": "Küche"}, [], None)
 
 
 def test_what_an_encoding_has_no_letter_for_is_refused() -> None:
-    found, refused, _ = read(b"A=1\nB=\x81\nC=3\n", "env", encoding="cp1252")
+    found, refused, _ = read_values(b"A=1\nB=\x81\nC=3\n", "env", encoding="cp1252")
     assert (found, refused) == ({"A": 1, "C": 3}, [2])
 
 
@@ -372,7 +333,7 @@ def test_half_a_character_of_utf_16_is_told_and_nothing_is_swallowed(
     text = {"lines": "a = 1\n", "env": "a=1\n", "csv": "key,value\na,1\n", "json": '{"a":1,'}
     begin = text.get(kind, '{"type":"set","key":"a","value":1}\n').encode("utf-16") + wrong
     for cuts in (0, 1, 7):
-        _, _, trouble = read(begin, kind, cuts, encoding="utf-16")
+        _, _, trouble = read_values(begin, kind, cuts, encoding="utf-16")
         assert trouble is not None
         assert "is not UTF-16: it has a part of a character alone" in trouble
 
@@ -381,30 +342,13 @@ def test_comments_among_lines_are_passed_over_and_counted_as_lines() -> None:
     """As in sysctl.conf(5): a setting that is commented out is none."""
     text = "# net.x = 1\n\n  ; net.y = 2\n#\nkernel.a = 3 # as it stands\nno pair\nb#;c=4\n;"
     for cuts in (0, 7):
-        found, refused, trouble = read(text, None, cuts, name="etc/my.conf")
+        found, refused, trouble = read_values(text, None, cuts, name="etc/my.conf")
         assert (found, refused, trouble) == ({"kernel.a": "3 # as it stands", "b#;c": 4}, [6], None)
-    found, refused, _ = read(b"# \xff\na = 1\n", "lines")
+    found, refused, _ = read_values(b"# \xff\na = 1\n", "lines")
     assert (found, refused) == ({"a": 1}, [1])  # what is no text may be no comment
 
 
 # What is written is read again.
-
-TEXT = st.text(
-    st.characters(exclude_categories=["Cs"]) | st.sampled_from("'\"\\`$\n\r#=+-@;,{}[] \u2028\0"),
-    max_size=20,
-)
-SCALAR = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(min_value=10**300, max_value=10**320)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXT
-    | st.sampled_from(["true", "null", "1", "-5", "=1+1", "'=x", '{"a":1}', "[1]", '"q"', "1e5"])
-)
-VALUE = st.recursive(
-    SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
-)
 
 
 def raw_of(value: Any) -> str:
@@ -412,17 +356,17 @@ def raw_of(value: Any) -> str:
 
 
 @settings(deadline=None, max_examples=400)
-@given(value=VALUE, cuts=st.integers(1, 50))
+@given(value=ANY_VALUE, cuts=st.integers(1, 50))
 @example("it's\r\n'two'\n", 3)
 def test_a_value_in_an_env_file_comes_back(value: Any, cuts: int) -> None:
     text = f"A={env_file.shell_word(raw_of(value))}\nB=1\n"
-    found, refused, trouble = read(text, "env", cuts)
+    found, refused, trouble = read_values(text, "env", cuts)
     assert (refused, trouble, found.pop("B")) == ([], None, 1)
     assert raw_of(found["A"]) == raw_of(value)
 
 
 @settings(deadline=None, max_examples=100)
-@given(text=st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=4))
+@given(text=st.lists(ANY_TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=4))
 def test_a_shell_reads_what_is_written_for_it(text: list[str]) -> None:
     script = "".join(
         f"A={env_file.shell_word(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text
@@ -435,7 +379,7 @@ def test_a_shell_reads_what_is_written_for_it(text: list[str]) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(
-    values=st.lists(VALUE, max_size=4),
+    values=st.lists(ANY_VALUE, max_size=4),
     cell=st.text("'=+-@a", min_size=1, max_size=5),
     cuts=st.integers(1, 50),
 )
@@ -444,7 +388,7 @@ def test_a_csv_file_comes_back(values: list[Any], cell: str, cuts: int) -> None:
     rows = csv.writer(out)
     rows.writerow(["key", "value"])
     rows.writerows([f"k{number}", raw_of(value)] for number, value in enumerate(values))
-    found, refused, trouble = read(out.getvalue(), "csv", cuts)
+    found, refused, trouble = read_values(out.getvalue(), "csv", cuts)
     assert (refused, trouble) == ([], None)
     assert [raw_of(found[f"k{n}"]) for n in range(len(values))] == [raw_of(one) for one in values]
     written = csv_rows.escape_formula(cell)
@@ -453,10 +397,10 @@ def test_a_csv_file_comes_back(values: list[Any], cell: str, cuts: int) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(state=st.dictionaries(st.sampled_from("abcd"), VALUE), cuts=st.integers(1, 50))
+@given(state=st.dictionaries(st.sampled_from("abcd"), ANY_VALUE), cuts=st.integers(1, 50))
 def test_a_json_file_comes_back(state: dict[str, Any], cuts: int) -> None:
     for indent in (None, 2):
-        found, refused, trouble = read(json.dumps(state, indent=indent), "json", cuts)
+        found, refused, trouble = read_values(json.dumps(state, indent=indent), "json", cuts)
         assert (refused, trouble) == ([], None)
         assert {key: raw_of(one) for key, one in found.items()} == {
             key: raw_of(one) for key, one in state.items()
@@ -478,8 +422,8 @@ def test_a_json_file_comes_back(state: dict[str, Any], cuts: int) -> None:
 def test_no_text_is_a_traceback_and_its_pieces_do_not_matter(
     text: str, kind: str, cuts: int
 ) -> None:
-    whole, file = rows_of(text, kind, 0)
-    cut, other = rows_of(text, kind, cuts)
+    whole, file = read_rows(text, kind, 0)
+    cut, other = read_rows(text, kind, cuts)
     assert list(map(told, cut)) == list(map(told, whole))
     assert repr(other.trouble) == repr(file.trouble)
 

@@ -6,7 +6,7 @@ import pytest
 
 from signalbox.server.formats import import_file
 from signalbox.server.formats.text_lines import decode_file
-from test_formats import read, rows_of
+from support.format_reading import read_rows, read_values
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ from test_formats import read, rows_of
     ],
 )
 def test_a_first_line_without_blanks_around_the_sign_is_env(start: str, kind: str) -> None:
-    assert rows_of(start, None, 0)[1].format == kind
+    assert read_rows(start, None, 0)[1].format == kind
 
 
 def test_what_env_quotes_is_read_so_without_its_name() -> None:
     text = "A_B='two words'\nC='1'\nD=\"[1,\\\"x\\\"]\"\nE=true\nF='a\nb'\n"
-    assert read(text, None) == (
+    assert read_values(text, None) == (
         {"A_B": "two words", "C": "1", "D": [1, "x"], "E": True, "F": "a\nb"},
         [],
         None,
@@ -63,12 +63,12 @@ def test_what_excel_is_told_stands_before_the_names(
 ) -> None:
     lines = [told.format(sign), f"key{sign}value", f"a.one{sign}1", f"a.two{sign}2{sign}3"]
     text = "\ufeff" + end.join(lines)
-    assert read(text, kind) == ({"a.one": 1}, [4], None)
+    assert read_values(text, kind) == ({"a.one": 1}, [4], None)
 
 
 @pytest.mark.parametrize("text", ["sep=;", "sep=;\n\n", "sep=;\na;b\n", "sep=|\nkey|value\na|1\n"])
 def test_csv_without_names_behind_what_excel_is_told_is_refused(text: str) -> None:
-    found, refused, trouble = read(text, None)
+    found, refused, trouble = read_values(text, None)
     assert (found, refused) == ({}, [])
     assert ("Line 2" if text.strip() != "sep=;" else "is empty") in trouble
 
@@ -77,13 +77,13 @@ def test_csv_without_names_behind_what_excel_is_told_is_refused(text: str) -> No
 @pytest.mark.parametrize("name", ["C=", "export C=", "  C = "])
 def test_a_forgotten_quote_swallows_no_name_with_one_in_its_comment(quote: str, name: str) -> None:
     text = f"A={quote}abc\nB=2\n{name}{quote} # {quote}\nD=4\n"
-    assert read(text, "env") == ({"B": 2, "C": " # ", "D": 4}, [1], None)
+    assert read_values(text, "env") == ({"B": 2, "C": " # ", "D": 4}, [1], None)
 
 
 @pytest.mark.parametrize("last", ['abc=" # the key', 'x y=" # a "quote"', 'C="'])
 def test_a_value_of_several_lines_may_end_as_a_name_does(last: str) -> None:
     value = "a\n" + last.partition('"')[0]
-    assert read(f'A="a\n{last}\nB=2\n', "env") == ({"A": value, "B": 2}, [], None)
+    assert read_values(f'A="a\n{last}\nB=2\n', "env") == ({"A": value, "B": 2}, [], None)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -111,8 +111,8 @@ def test_lines_of_every_format_may_end_with_cr(
     end: str, cuts: int, named: bool, kind: str, lines: list[str]
 ) -> None:
     text = end.join(lines) + end
-    assert rows_of(text, None, cuts)[1].format == kind
-    assert read(text, kind if named else None, cuts) == ({"a": 1, "b": 2}, [3], None)
+    assert read_rows(text, None, cuts)[1].format == kind
+    assert read_values(text, kind if named else None, cuts) == ({"a": 1, "b": 2}, [3], None)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -121,7 +121,7 @@ def test_the_lines_of_an_object_are_counted_whatever_ends_them(end: str, cuts: i
     long = "[" + f"1,{end}" * 600_000 + "1]" if cuts == 0 else "[1]"
     count = long.count(end)
     text = f'{{{end}{end}"a": 1,{end}"long": {long},{end}"c": none,{end}"b": 2}}{end}{end}more'
-    found, refused, trouble = read(text, "json", cuts)
+    found, refused, trouble = read_values(text, "json", cuts)
     assert ({key: found[key] for key in "ab"}, refused) == (
         {"a": 1, "b": 2},
         [*([4] if count else []), count + 5],

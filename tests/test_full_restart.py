@@ -16,14 +16,22 @@ from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store.database import Database
+from support.full_disk import (
+    BIG_VALUE,
+    DISK_BYTES,
+    Disk,
+    available_disks,
+    fill_until_refused,
+    limited_process,
+    mount,
+)
 from support.harness import Server
 from support.raw_http import Client, assert_sound
-from test_disk_full import BIG, ROOM, Disk, filled, kinds, limited_process, mount
 
 
 @pytest.fixture(scope="module")
 def ways(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return kinds(tmp_path_factory.mktemp("probe") / "disk")
+    return available_disks(tmp_path_factory.mktemp("probe") / "disk")
 
 
 @pytest.fixture(params=["limited", "small"])
@@ -36,7 +44,7 @@ def started_again(server: StartServer, disk: Disk) -> Server:
     """On the same disk, which is as full as it was."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if not os.path.ismount(disk.folder):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (DISK_BYTES, hard))
     try:
         return server(data_dir=disk.folder / "store")
     finally:
@@ -48,11 +56,11 @@ def test_after_a_restart_all_is_read_and_deleting_makes_room(
     server: StartServer, disk: Disk, ends_well: bool
 ) -> None:
     first = server(data_dir=disk.folder / "store")
-    number = len(filled(first, disk).accepted)
+    number = len(fill_until_refused(first, disk).accepted)
     assert first.stop() == 0 if ends_well else first.kill() < 0
     with Client(started_again(server, disk)) as client:
         assert len(client.state()) == number + 1
-        assert client.value("big.1") == BIG + "1"
+        assert client.value("big.1") == BIG_VALUE + "1"
         assert client.get("tree").json()["total"] == number + 1
         deleted = client.send("delete_prefix", prefix="big.")
         assert (deleted.status, deleted.json()["changes"]) == (200, number)
@@ -72,7 +80,7 @@ def test_what_others_leave_of_a_disk_is_enough(
         return  # only the superuser may mount one
     with ways["small"](tmp_path / "disk") as disk:
         first = server(data_dir=disk.folder / "store")
-        number = len(filled(first, disk).accepted)
+        number = len(fill_until_refused(first, disk).accepted)
         assert first.stop() == 0 if ends_well else first.kill() < 0
         fill(disk.folder / "other")
         assert maintenance.verify(disk.folder / "store")["ok"]

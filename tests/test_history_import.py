@@ -11,23 +11,10 @@ from conftest import StartServer
 from support import brokers
 from support.command_line import Shell
 from support.harness import Server
+from support.migrations import write_varied_history
 from support.raw_http import Client, assert_sound, lines, memory
 
 Record = dict[str, Any]
-
-
-def live(client: Client) -> None:
-    """Something of everything that a log can hold."""
-    odd = {"x": [1, 1.0, -0.0, 10**30, int("7" * 400), None, 'ü\u2028"\\\n']}
-    client.send("set", key="a", value=odd, id="first", actor="tester")
-    client.send("set", key="b", value="told")
-    client.send("delete", key="b")
-    client.load(lines(*({"type": "add", "key": f"k.{n}"} for n in range(3000))), id="many")
-    client.send("undo", of="many", actor="tester")
-    client.send("redo", actor="tester")
-    client.send("rename", key="k.", to="kept.")
-    client.send("set", key="_signalbox.retention.k", value={"max_age": None})
-    client.send("undo", of="first", actor="tester")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +22,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, Reco
     """A history, and the state that it ends with."""
     server = Server(tmp_path_factory.mktemp("told") / "store")
     with Client(server) as client:
-        live(client)
+        write_varied_history(client)
         yield client.get("export", history=1).body, client.state()
     server.kill()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support.harness import Answer, Server
+from support.hostile_inputs import INVALID_COMMANDS
 from support.raw_http import JSON, Client, lines, serving
 
 KIB = 1024
@@ -116,47 +117,7 @@ def test_json_is_named_in_any_lawful_way(writer: Client, kind: str) -> None:
     assert answer.status == 200
 
 
-INVALID: list[tuple[dict[str, Any], list[str]]] = [
-    ({"type": "put", "key": "k"}, ["type", "put", "delete_prefix"]),
-    ({"type": 5}, ["type", "5"]),
-    ({"key": "k", "value": 1}, ["type"]),
-    ({"type": "set", "value": 1}, ["key"]),
-    ({"type": "set", "key": "k"}, ["value"]),
-    ({"type": "set", "key": 5, "value": 1}, ["key"]),
-    ({"type": "set", "key": "a  b", "value": 1}, ["key", "a  b", "single spaces"]),
-    ({"type": "set", "key": "", "value": 1}, ["key", '""']),
-    ({"type": "set", "key": "e\u0301", "value": 1}, ["key", "é", "NFC"]),
-    ({"type": "set", "key": "a..b", "value": 1}, ["key", "a..b", "dot"]),
-    ({"type": "set", "key": "x" * 257, "value": 1}, ["key", "256"]),
-    ({"type": "set", "key": "k", "value": 1, "ttl": 5}, ["ttl", "expect"]),
-    ({"type": "set", "key": "k", "value": 1, "Expect": "any"}, ["Expect"]),
-    ({"type": "set", "key": "k", "value": 1, "expect": "maybe"}, ["expect"]),
-    ({"type": "set", "key": "k", "value": 1, "expect": {"revision": "1"}}, ["expect"]),
-    ({"type": "set", "key": "k", "value": 1, "id": "a b"}, ["id", "a b", "64"]),
-    ({"type": "set", "key": "k", "value": 1, "id": "x" * 65}, ["id", "64"]),
-    ({"type": "set", "key": "k", "value": 1, "id": ""}, ["id"]),
-    ({"type": "set", "key": "k", "value": 1, "id": 7}, ["id", "7"]),
-    ({"type": "set", "key": "k", "value": 1, "actor": "a/b"}, ["actor", "a/b", "64"]),
-    ({"type": "set", "key": "k", "value": 1, "actor": None}, ["actor"]),
-    ({"type": "set", "key": "k", "value": 1, "dry_run": 1}, ["dry_run", "1", "true"]),
-    ({"type": "delete_prefix", "prefix": "a"}, ["prefix", '"a"', "dot"]),
-    ({"type": "delete_prefix", "key": "a."}, ["prefix"]),
-    ({"type": "add", "key": "n", "by": "1"}, ["by"]),
-    ({"type": "add", "key": "n", "by": True}, ["by"]),
-    ({"type": "add", "key": "n", "by": None}, ["by"]),
-    ({"type": "rename", "key": "a", "to": "b."}, ["key", "to", "prefix"]),
-    ({"type": "rename", "key": "a.", "to": "a.b."}, ["to", "a.b."]),
-    ({"type": "rename", "key": "a", "to": "b", "replace": "yes"}, ["replace"]),
-    ({"type": "batch", "commands": {}}, ["commands"]),
-    ({"type": "batch", "commands": [{"type": "batch", "commands": []}]}, ["commands[0]", "batch"]),
-    ({"type": "batch", "commands": [{"type": "set", "key": "k"}]}, ["commands[0]", "value"]),
-    ({"type": "set", "key": "_signalbox.theme", "value": "pink"}, ["_signalbox.theme"]),
-    ({"type": "set", "key": "_signalbox.other", "value": 1}, ["_signalbox.other"]),
-    ({"type": "set", "key": "k", "value": 1, "commands": []}, ["commands"]),
-]
-
-
-@pytest.mark.parametrize(("command", "told"), INVALID)
+@pytest.mark.parametrize(("command", "told"), INVALID_COMMANDS)
 def test_what_is_no_command_is_invalid_and_says_which_field_and_why(
     client: Client, command: dict[str, Any], told: list[str]
 ) -> None:
@@ -298,7 +259,9 @@ def test_any_text_comes_back_from_every_query_as_it_was_sent(
 
 
 def test_the_same_commands_are_refused_alike_in_an_import(client: Client) -> None:
-    commands = [command for command, _ in INVALID if not set(command) & {"id", "actor", "dry_run"}]
+    commands = [
+        command for command, _ in INVALID_COMMANDS if not set(command) & {"id", "actor", "dry_run"}
+    ]
     *reported, summary = client.load(lines(*commands))
     rejected = [line for line in reported if line["type"] == "rejected"]
     assert sorted(line["line"] for line in rejected) == list(range(1, len(commands) + 1))

@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalbox.server.model.values import MAX_BYTES
+from support.format_reading import ANY_VALUE
 from support.harness import Server
+from support.import_upload import OCTETS, TYPES, refused_lines, upload
 from support.raw_http import Client, memory, serving
-from test_formats import VALUE
 
-OCTETS = "application/octet-stream"
-TYPES = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": "text/csv"}
 MIB = 1024 * 1024
 
 
@@ -39,19 +38,6 @@ def shared(box: Server) -> Iterator[Client]:
         yield made
 
 
-def load(client: Client, body: Any, kind: str = "", **query: Any) -> list[dict[str, Any]]:
-    """The answer's lines for a file whose media type is that of `kind`."""
-    asked = "&".join(f"{name}={value}" for name, value in query.items())
-    headers = {"Content-Type": TYPES.get(kind, OCTETS)}
-    answer = client.ask("POST", f"/commands/import?{asked}", body, headers)
-    assert answer.status == 200, answer
-    return [json.loads(line) for line in answer.body.splitlines()]
-
-
-def refused(answer: list[dict[str, Any]]) -> list[int]:
-    return sorted(line["line"] for line in answer if line["type"] == "rejected")
-
-
 def raw_set(client: Client, key: str, raw: str) -> None:
     command = f'{{"type":"set","key":{json.dumps(key)},"value":{raw}}}'
     answer = client.ask("POST", "/commands", command.encode(), {"Content-Type": TYPES["json"]})
@@ -63,7 +49,7 @@ NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,6}", fullmatch=True)
 
 
 @settings(deadline=None, max_examples=25)
-@given(state=st.dictionaries(KEY, VALUE, min_size=1, max_size=8))
+@given(state=st.dictionaries(KEY, ANY_VALUE, min_size=1, max_size=8))
 def test_what_is_exported_comes_back_equal(shared: Client, state: dict[str, Any]) -> None:
     for kind in ("ndjson", "json", "csv"):
         shared.send("delete_prefix", prefix="t.")
@@ -72,13 +58,13 @@ def test_what_is_exported_comes_back_equal(shared: Client, state: dict[str, Any]
         exported = shared.get("export", match="t.**", format=kind).body
         plain = shared.get("export", match="t.**").body
         shared.send("delete_prefix", prefix="t.")
-        summary = load(shared, exported, kind)[-1]
+        summary = upload(shared, exported, kind)[-1]
         assert (summary["status"], summary["rejected"], summary["format"]) == ("accepted", 0, kind)
         assert shared.get("export", match="t.**").body == plain
 
 
 @settings(deadline=None, max_examples=25)
-@given(state=st.dictionaries(NAME, VALUE, min_size=1, max_size=8))
+@given(state=st.dictionaries(NAME, ANY_VALUE, min_size=1, max_size=8))
 def test_what_is_exported_for_a_shell_comes_back_equal(
     shared: Client, state: dict[str, Any]
 ) -> None:
@@ -90,7 +76,7 @@ def test_what_is_exported_for_a_shell_comes_back_equal(
     plain = shared.get("export", match="*").body
     for key in state:
         shared.send("delete", key=key)
-    summary = load(shared, exported)[-1]
+    summary = upload(shared, exported)[-1]
     assert (summary["status"], summary["rejected"], summary["format"]) == ("accepted", 0, "env")
     assert shared.get("export", match="*").body == plain
 
@@ -104,7 +90,7 @@ def test_keys_that_a_spreadsheet_would_run_come_back(client: Client) -> None:
     assert set(odd) <= before.keys()
     for key in before:
         client.send("delete", key=key)
-    assert load(client, exported, "csv")[-1]["rejected"] == 0
+    assert upload(client, exported, "csv")[-1]["rejected"] == 0
     assert client.state("*") == before
     for key in odd:
         client.send("delete", key=key)
@@ -113,7 +99,7 @@ def test_keys_that_a_spreadsheet_would_run_come_back(client: Client) -> None:
 @pytest.mark.parametrize("kind", ["ndjson", "env", "json", "csv"])
 def test_an_empty_store_comes_back(client: Client, kind: str) -> None:
     exported = client.get("export", match="t.**", format=kind).body
-    summary = load(client, exported, kind, format=kind)[-1]
+    summary = upload(client, exported, kind, format=kind)[-1]
     assert (summary["status"], summary["lines"]) == ("accepted", 0)
 
 
@@ -135,16 +121,16 @@ def test_every_fault_is_named_and_the_lines_behind_it_are_read(
     client: Client, body: bytes, kind: str, lines: list[int], kept: dict[str, Any], how: str
 ) -> None:
     told = {"format": kind} if how == "format" else {"name": f"x.{kind}".replace("lines", "txt")}
-    answer = load(client, body, **told)
-    assert (refused(answer), answer[-1]["format"]) == (lines, kind)
+    answer = upload(client, body, **told)
+    assert (refused_lines(answer), answer[-1]["format"]) == (lines, kind)
     assert (answer[-1]["status"], answer[-1]["rejected"]) == ("accepted", len(lines))
     assert client.state("t.**") == kept
 
 
 def test_an_import_that_is_sent_again_does_nothing_twice_in_any_format(client: Client) -> None:
     body = b"key,value\n" + b"".join(b't.%d,"two\nlines"\n' % n for n in range(12_000))
-    first = load(client, body, "csv", id="csv-again")[-1]
-    again = load(client, body, "csv", id="csv-again")[-1]
+    first = upload(client, body, "csv", id="csv-again")[-1]
+    again = upload(client, body, "csv", id="csv-again")[-1]
     assert (first["accepted"], again["accepted"], again["duplicates"]) == (12_000, 0, 12_000)
     assert first["revision"] == again["revision"]
 
@@ -158,15 +144,15 @@ def test_what_is_sent_again_slowly_is_recognised(client: Client) -> None:
         sleep(0.7)
         yield b"".join(lines[10:])
 
-    first = load(client, b"".join(lines), format="lines", id="slowly")[-1]
-    again = load(client, slowly(), format="lines", id="slowly")[-1]
+    first = upload(client, b"".join(lines), format="lines", id="slowly")[-1]
+    again = upload(client, slowly(), format="lines", id="slowly")[-1]
     assert (first["accepted"], again["status"], again["duplicates"]) == (20, "accepted", 20)
 
 
 def test_atomic_writes_nothing_of_a_file_that_breaks_off(client: Client) -> None:
     before = client.get("status").json()["revision"]
     for body in (b'{"t.a": 1, "t.b": ', b'{"t.a": 1, "t.b": 2', b'{"t.a": 1, "t.b": nul}'):
-        summary = load(client, body, "json", atomic=1)[-1]
+        summary = upload(client, body, "json", atomic=1)[-1]
         assert (summary["status"], summary["code"]) == ("rejected", "malformed")
     assert client.get("status").json()["revision"] == before
 
@@ -178,9 +164,9 @@ def test_a_line_of_many_mebibytes_is_refused_in_bounded_memory(
     before, block = memory(box), b"x" * MIB
     starts = {"csv": b"key,value\n", "json": b'{"t.a":"'}
     body = (starts.get(kind, b"t.a='") if n == 0 else block for n in range(33))
-    answer = load(client, body, format=kind)
+    answer = upload(client, body, format=kind)
     assert answer[-1]["accepted"] == 0
-    assert answer[-1]["status"] == "rejected" or refused(answer)
+    assert answer[-1]["status"] == "rejected" or refused_lines(answer)
     assert memory(box) - before < 24 * MIB
     assert client.state("t.**") == {}
 
@@ -192,8 +178,8 @@ def test_an_object_of_any_size_in_one_line_is_read_in_bounded_memory(
     for count in (60, 240):
         parts = (f'"t.big":"{value}",'.encode() for _ in range(count))
         body = (part for group in ([b"{"], parts, [b'"t.last":1}']) for part in group)
-        answer = load(client, body, "json")
-        assert len(refused(answer)) == count - 1  # the same name again
+        answer = upload(client, body, "json")
+        assert len(refused_lines(answer)) == count - 1  # the same name again
         taken.append(memory(box))
     assert client.value("t.last") == 1
     assert taken[1] - taken[0] < 30 * MIB
@@ -203,7 +189,7 @@ def test_an_object_of_any_size_in_one_line_is_read_in_bounded_memory(
 def test_what_is_no_text_is_refused_with_what_is_expected(client: Client, start: bytes) -> None:
     for kind in ("", "env", "csv", "json", "ndjson", "lines"):
         told = {"format": kind} if kind else {}
-        *rows, summary = load(client, start + b"\n\0\xff=1" * 400_000, **told)
+        *rows, summary = upload(client, start + b"\n\0\xff=1" * 400_000, **told)
         assert (rows, summary["status"], summary["code"]) == ([], "rejected", "malformed")
         assert "expected is a text" in summary["message"]
 
@@ -224,5 +210,5 @@ def test_a_parameter_that_makes_no_sense_is_named(client: Client, query: str) ->
 
 def test_any_number_of_blank_bytes_may_stand_first(client: Client) -> None:
     blank = (b" " * 100_000 + b"\n") * 60
-    done = load(client, blank + b'{"type":"set","key":"t.a","value":1}\n', "ndjson")[-1]
+    done = upload(client, blank + b'{"type":"set","key":"t.a","value":1}\n', "ndjson")[-1]
     assert (done["status"], done["accepted"]) == ("accepted", 1)

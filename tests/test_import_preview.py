@@ -9,8 +9,10 @@ import pytest
 
 from support.command_line import Shell
 from support.harness import Server
+from support.import_upload import refused_lines, upload
 from support.raw_http import Client, lines, memory, serving
-from test_import_files import MIB, load, refused
+
+MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +51,17 @@ def test_it_says_what_is_new_changed_equal_and_refused_and_writes_nothing(
     client: Client, kind: str, body: str
 ) -> None:
     before, state = revision(client), client.state("t.**")
-    answer = load(client, body.encode(), format=kind, dry_run=1, id="preview")
+    answer = upload(client, body.encode(), format=kind, dry_run=1, id="preview")
     summary = answer[-1]
     assert (summary["dry_run"], summary["revision"], summary["format"]) == (True, before, kind)
     assert summary["new"] == (2 if kind == "env" else 1)
     assert (summary["changed"], summary["equal"], summary["deleted"]) == (1, 1, 0)
     line = {"csv": 5, "json": 4}.get(kind, 4)
-    assert line in refused(answer)
+    assert line in refused_lines(answer)
     assert (revision(client), client.state("t.**")) == (before, state)
     assert client.get("attempts/preview-1").status == 404
-    done = load(client, body.encode(), format=kind, id=f"done-{kind}")
-    assert refused(done) == refused(answer)
+    done = upload(client, body.encode(), format=kind, id=f"done-{kind}")
+    assert refused_lines(done) == refused_lines(answer)
     assert done[-1]["accepted"] == summary["accepted"]
 
 
@@ -77,11 +79,11 @@ def test_commands_of_every_kind_see_those_before_them(client: Client) -> None:
         {"type": "batch", "commands": [{"type": "set", "key": "t.z", "value": 1}]},
         {"type": "delete_prefix", "prefix": "t.z."},
     )
-    answer = load(client, body, "ndjson", dry_run=1)
-    assert refused(answer) == [4, 8, 9]
+    answer = upload(client, body, "ndjson", dry_run=1)
+    assert refused_lines(answer) == [4, 8, 9]
     assert found(answer[-1]) == (2, 0, 2, 1, 3)
     before = client.state("t.**")
-    load(client, body, "ndjson")
+    upload(client, body, "ndjson")
     after = client.state("t.**")
     assert len(after.keys() - before.keys()) == 2
     assert before.keys() - after.keys() == {"t.p.b"}
@@ -89,17 +91,17 @@ def test_commands_of_every_kind_see_those_before_them(client: Client) -> None:
 
 @pytest.mark.parametrize("body", ["[1]", '{"t.a": 1', "", "{} x"])
 def test_a_file_that_cannot_be_read_is_said(client: Client, body: str) -> None:
-    summary = load(client, body.encode(), "json", dry_run=1)[-1]
+    summary = upload(client, body.encode(), "json", dry_run=1)[-1]
     assert (summary["status"], summary["code"]) == ("rejected", "malformed")
     assert client.get("state/t.a").status == 404
 
 
 def test_an_atomic_one_is_refused_with_its_first_bad_line(client: Client) -> None:
-    summary = load(client, b"t.a = 1\nno\nt.b = 2\n", format="lines", dry_run=1, atomic=1)[-1]
+    summary = upload(client, b"t.a = 1\nno\nt.b = 2\n", format="lines", dry_run=1, atomic=1)[-1]
     assert (summary["status"], summary["code"]) == ("rejected", "malformed")
     assert summary["message"].startswith("Line 2: ")
     many = b"".join(b"t.%d = 1\n" % number for number in range(100_001))
-    summary = load(client, many, format="lines", dry_run=1, atomic=1)[-1]
+    summary = upload(client, many, format="lines", dry_run=1, atomic=1)[-1]
     assert (summary["status"], summary["limit"]) == ("rejected", 100_000)
     assert "100001 changes" in summary["message"]
 
@@ -107,11 +109,11 @@ def test_an_atomic_one_is_refused_with_its_first_bad_line(client: Client) -> Non
 def test_an_atomic_one_that_fails_is_counted_to_its_end(client: Client) -> None:
     body = b'{"type":"add","key":"t.other"}\nno\n' + b'{"type":"set","key":"t.a","value":1}\n' * 3
     for given in (body, body.replace(b"no\n", b"")):
-        answer = load(client, given, "ndjson", dry_run=1, atomic=1)
-        done = load(client, given, "ndjson", atomic=1)
+        answer = upload(client, given, "ndjson", dry_run=1, atomic=1)
+        done = upload(client, given, "ndjson", atomic=1)
         names = ("status", "code", "message", "lines", "accepted", "rejected", "changes")
         assert [answer[-1][name] for name in names] == [done[-1][name] for name in names]
-        assert refused(answer) == refused(done)
+        assert refused_lines(answer) == refused_lines(done)
         assert found(answer[-1])[:-1] == (0, 0, 0, 0)
 
 
@@ -120,17 +122,17 @@ def test_an_atomic_one_whose_text_is_too_long_is_too_large_whatever_it_says(
 ) -> None:
     body = b" " * (MIB - 1) + b"\n"
     for given in ({"dry_run": 1}, {}):
-        answer = load(client, body * 33, "ndjson", atomic=1, **given)
+        answer = upload(client, body * 33, "ndjson", atomic=1, **given)
         assert answer[-1]["code"] == "too_large"
 
 
 def test_a_history_is_counted(client: Client) -> None:
     recorded = client.get("export", history=1).body
-    summary = load(client, recorded, "ndjson", dry_run=1)[-1]
+    summary = upload(client, recorded, "ndjson", dry_run=1)[-1]
     assert (summary["format"], summary["status"]) == ("history", "accepted")
     assert (summary["accepted"], summary["duplicates"]) == (0, revision(client))
     deep = b'{"revision":1,"changes":' + b"[" * 3_000
-    assert load(client, deep, "ndjson", dry_run=1)[-1]["status"] == "rejected"
+    assert upload(client, deep, "ndjson", dry_run=1)[-1]["status"] == "rejected"
 
 
 def test_a_large_file_takes_bounded_memory_and_others_are_served_meanwhile(
@@ -139,7 +141,7 @@ def test_a_large_file_takes_bounded_memory_and_others_are_served_meanwhile(
     before, value = memory(box), "x" * 100_000
     body = (b't.%d = "%s"\n' % (number % 500, value.encode()) for number in range(700))
     with Client(box) as other:
-        summary = load(client, body, format="lines", dry_run=1)[-1]
+        summary = upload(client, body, format="lines", dry_run=1)[-1]
         assert other.value("t.same") == 1
     assert (summary["new"], summary["accepted"]) == (500, 700)
     assert memory(box) - before < 40 * MIB

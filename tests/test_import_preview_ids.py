@@ -8,8 +8,8 @@ import pytest
 
 from signalbox.server.http.commands.import_batches import BATCH_LINES
 from support.harness import Server
+from support.import_upload import upload
 from support.raw_http import Client, serving
-from test_import_files import load
 
 NUMBERS = count(1)
 FIRST = b'{"type": "set", "key": "a", "value": 1}\n\nno\n{"type": "add", "key": "n"}\n'
@@ -70,19 +70,19 @@ def test_it_is_told_what_the_import_is_told(
     client: Client, before: bytes, now: bytes, atomic: int, ends: str | None
 ) -> None:
     under: dict[str, Any] = {"format": "ndjson", "id": f"file-{next(NUMBERS)}", "atomic": atomic}
-    load(client, before, **under)
-    preview = load(client, now, dry_run=1, **under)
-    assert told(preview) == told(load(client, now, **under))
+    upload(client, before, **under)
+    preview = upload(client, now, dry_run=1, **under)
+    assert told(preview) == told(upload(client, now, **under))
     assert preview[-1].get("code") == ends
 
 
 def test_of_a_file_in_several_batches_those_that_were_sent_are_known(client: Client) -> None:
     lines = [b'{"type":"set","key":"k%d","value":%d}\n' % (n % 50, n) for n in range(NUMBER)]
     under: dict[str, Any] = {"format": "ndjson", "id": f"file-{next(NUMBERS)}"}
-    sent = load(client, b"".join(lines), **under)
+    sent = upload(client, b"".join(lines), **under)
     assert sent[-1]["batches"] > 1
     more = [*lines, b'{"type":"set","key":"new","value":1}\n']
-    preview = load(client, b"".join(more), dry_run=1, **under)[-1]
+    preview = upload(client, b"".join(more), dry_run=1, **under)[-1]
     assert (preview["duplicates"], preview["accepted"], preview["new"]) == (NUMBER, 1, 1)
     other = [*lines[:-1], b'{"type":"set","key":"other","value":1}\n']
-    assert load(client, b"".join(other), dry_run=1, **under)[-1]["code"] == "id_reused"
+    assert upload(client, b"".join(other), dry_run=1, **under)[-1]["code"] == "id_reused"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from support.import_upload import upload
 from support.raw_http import Client, serving
-from test_import_files import load
 
 FILES = 120
 ROWS = [
@@ -83,9 +83,9 @@ def test_a_preview_tells_what_the_import_is_told(client: Client) -> None:
             {"format": kind, "id": f"file-{number}", "atomic": atomic}
             for atomic in chance.choice([(1, 1), (1, 1), (1, 1), (0, 0), (0, 1), (1, 0)])
         ]
-        load(client, sent[0], **under[0])
-        preview = load(client, sent[1], dry_run=1, **under[1])
-        imported = load(client, sent[1], **under[1])
+        upload(client, sent[0], **under[0])
+        preview = upload(client, sent[1], dry_run=1, **under[1])
+        imported = upload(client, sent[1], **under[1])
         atomic = under[1]["atomic"]
         assert told(preview, atomic) == told(imported, atomic), (sent, under)
         codes.add(imported[-1].get("code"))

@@ -12,6 +12,7 @@ from signalbox.server.model.keys import AFTER_ALL_KEYS, is_key
 from signalbox.server.read import tree
 from signalbox.server.store import key_index
 from signalbox.server.store.key_index import BUCKET, KeyIndex
+from support.naive_tree import naive_children
 
 
 class SortedKeys:
@@ -117,20 +118,6 @@ PARTS = st.lists(
     max_size=4,
 )
 KEYS = st.sets(PARTS.map(".".join).filter(is_key), max_size=25)
-
-
-def naive_children(keys: set[str], prefix: str) -> dict[str, tuple[bool, bool, int]]:
-    """For each next segment: is it a key, has it keys below, how many at and below."""
-    found: dict[str, tuple[bool, bool, int]] = {}
-    for key in keys:
-        if not key.startswith(prefix):
-            continue
-        if key.startswith("_signalbox.") and not prefix.startswith("_signalbox."):
-            continue
-        segment, dot, _ = key[len(prefix) :].partition(".")
-        itself, below, count = found.get(segment, (False, False, 0))
-        found[segment] = (itself or not dot, below or bool(dot), count + 1)
-    return found
 
 
 class TreeKeys:

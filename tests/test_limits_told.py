@@ -17,10 +17,10 @@ from signalbox.server.model import decide, values
 from signalbox.server.model.commands import read_command, read_line
 from signalbox.server.model.errors import SignalboxError, TooLarge
 from support.dict_state import DictState, changes
+from support.format_reading import split_bytes
 from support.local_store import Store
 from support.nats_server import NatsServer
 from support.raw_http import Client, lines, serving
-from test_formats import pieces
 
 MANY = 100_001
 LONG = MAX_LINE + 4_321
@@ -50,7 +50,9 @@ def test_of_a_line_or_a_member(kind: str, before: str, after: str, cuts: int) ->
     assert len(text) == LONG
     good = {"ndjson": '\n{"type":"delete","key":"a"}\n', "json": ',"b":1}'}.get(kind, "b=1\n")
     body = "{" * (kind == "json") + text + good
-    rows = [row for found in ImportFile(kind).read(pieces(body.encode(), cuts)) for row in found]
+    rows = [
+        row for found in ImportFile(kind).read(split_bytes(body.encode(), cuts)) for row in found
+    ]
     found = [row.command for row in rows if isinstance(row.command, SignalboxError)]
     if not found:  # it came as a whole
         with pytest.raises(TooLarge) as caught:
@@ -72,7 +74,9 @@ def test_of_a_line_of_a_history() -> None:
     size = ndjson.MAX_HISTORY_LINE + 77
     text = ndjson.HISTORY_LINE_START + b" " * (size - len(ndjson.HISTORY_LINE_START))
     for cuts in (0, 1_000_000):
-        (row,) = [row for found in ImportFile("ndjson").read(pieces(text, cuts)) for row in found]
+        (row,) = [
+            row for found in ImportFile("ndjson").read(split_bytes(text, cuts)) for row in found
+        ]
         assert isinstance(row.command, SignalboxError)
         told(row.command, size, ndjson.MAX_HISTORY_LINE)
     with pytest.raises(TooLarge) as caught:

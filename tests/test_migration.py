@@ -20,11 +20,10 @@ from signalbox.server.store.data_dir import STORE_FILE
 from support.brokers import new_log
 from support.command_line import Shell
 from support.harness import ROOT
-from support.migrations import asked, history, migrated, refused
+from support.migrations import asked, history, migrated, refused, write_varied_history
 from support.nats_server import NatsServer
 from support.raw_http import Client, assert_sound, lines, serving
 from support.redis_server import RedisServer
-from test_history_import import live
 
 pytestmark = pytest.mark.long
 
@@ -36,7 +35,7 @@ def shell(tmp_path: Path) -> Shell:
     """A store with something of everything that a log can hold."""
     data_dir = tmp_path / "store"
     with serving(data_dir) as server, Client(server) as client:
-        live(client)
+        write_varied_history(client)
     return Shell(data_dir)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from support.harness import ROOT, Answer, Server
+from support.hostile_inputs import INVALID_COMMANDS
 from support.json_schema import complaint, referred
 from support.raw_http import JSON, Client, lines, serving
-from test_hostile import INVALID
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_every_outcome_of_a_command_is_described(document: dict[str, Any], clien
         {"type": "set", "key": "k", "value": 2, "expect": "absent", "id": "no"},
         {"type": "rename", "key": "a.", "to": "b.", "dry_run": True},
         {"type": "set", "key": "k", "value": "x" * 300_000},
-        *(command for command, _ in INVALID),
+        *(command for command, _ in INVALID_COMMANDS),
     ]
     request = document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]
     for command in commands:

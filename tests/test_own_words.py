@@ -23,7 +23,7 @@ from signalbox.server.runtime.error_messages import reason, sentence
 from support.command_line import Shell
 from support.harness import ROOT, Server
 from support.raw_http import Client, serving
-from test_tidy import module_of, own_modules
+from support.source_files import module_of, own_modules
 
 WORDS: Final = ("signalbox.server.runtime.error_messages", "signalbox.server.usage")
 """Where what others say becomes what we say."""

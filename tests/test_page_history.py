@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from conftest import StartServer
+from support.chart_log import ChartLog
 from support.harness import Server
+from support.page_contrast import FIND_POOR_CONTRAST
 from support.page_window import OpenWindow, Window
-from test_charts import Log
-from test_page_looks import CONTRAST
 
 DAY = 86_400_000
 MINUS = "\N{MINUS SIGN}"
@@ -240,7 +240,7 @@ def test_what_retention_removed_is_said(
 ) -> None:
     """Of the changes of more than a year ago only the newest is kept."""
     (tmp_path / "old").mkdir()
-    log = Log(tmp_path / "old" / "signalbox.db")
+    log = ChartLog(tmp_path / "old" / "signalbox.db")
     long_ago = int(time() * 1000) - 390 * DAY
     log.add("old.n", *((long_ago + n, n) for n in range(9)))
     log.close()
@@ -323,12 +323,12 @@ def test_what_differs_can_be_read_by_everybody(window: Window, scheme: Any) -> N
     for key in ("note", "train.lr"):
         window.choose(key)
         versions(window).nth(1).hover()
-        assert window.page.evaluate(CONTRAST) == []
+        assert window.page.evaluate(FIND_POOR_CONTRAST) == []
     show(window, 0, scope="all")
     expect(window["#differences .difference[id]"]).to_have_count(3)
     show(window, 2, scope="all")
     expect(window["#differences .up, #differences .down"]).to_have_count(1)
-    assert window.page.evaluate(CONTRAST) == []
+    assert window.page.evaluate(FIND_POOR_CONTRAST) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

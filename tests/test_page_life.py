@@ -9,26 +9,8 @@ from playwright.sync_api import BrowserContext, expect
 
 from conftest import StartServer
 from support.harness import Server
+from support.hostile_inputs import HOSTILE_TEXTS
 from support.page_window import OpenWindow, fill
-
-HOSTILE = [
-    "<script>window.hit = 1</script>",
-    "<img src=x onerror='window.hit = 1'>",
-    "</script></div></template><svg onload=window.hit=1>",
-    "${window.hit = 1}",
-    "@post('/commands', {payload: {type: 'delete_prefix', prefix: 'safe.'}})",
-    "{{ 7 * 7 }} {% raw %}",
-    '" data-init="window.hit = 1" x="',
-    "' data-effect='window.hit = 1",
-    "$key; window.hit = 1",
-    "javascript:window.hit=1",
-    "data: elements <p>\n\nevent: datastar-patch-elements\ndata: elements <i id='foot'>forged</i>",
-    "a\u2028b\u2029c\u0085d\u000be\u000cf\u001cg\u001dh\u001ei\rj\r\nk",
-    'event: datastar-patch-signals\u2028data: signals {"hit": 1}\u0085\u0085',
-    "\u202egnirts desrever",
-    "\ufeff\u200b\U0001f3f4\U000e0067",
-    "&#60;b&#62; &lt;b&gt; &amp;amp;",
-]
 
 
 def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
@@ -161,7 +143,7 @@ def test_a_new_window_shows_the_keys_before_its_stream_has_begun(
         page.goto(box.request("POST", "/login").json()["url"])
         expect(page.locator("#first")).to_be_visible()
         expect(page.locator("#heads")).to_be_hidden()
-        fill(box, [("lamp.desk.on", True), ("note", HOSTILE[0])])
+        fill(box, [("lamp.desk.on", True), ("note", HOSTILE_TEXTS[0])])
         page.reload()
         row = page.locator('[id="k:lamp.desk.on"]')
         expect(row.locator(".v")).to_have_text("on")
@@ -176,11 +158,11 @@ def test_a_new_window_shows_the_keys_before_its_stream_has_begun(
 
 def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: OpenWindow) -> None:
     box.set("safe.key", 1)
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE)])
-    fill(box, [("h.list", HOSTILE), ("h.map", {text: text for text in HOSTILE})])
+    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
+    fill(box, [("h.list", HOSTILE_TEXTS), ("h.map", {text: text for text in HOSTILE_TEXTS})])
     window = open_window(box)
     expect(window.row("h.map")).to_have_count(1)
-    for n, text in enumerate(HOSTILE):
+    for n, text in enumerate(HOSTILE_TEXTS):
         window.choose(f"h.{n:02}")
         shown = window["#draft"].input_value()
         kind = window["#kind"].input_value()
@@ -195,9 +177,9 @@ def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: Open
 def test_a_hostile_value_comes_back_equal_when_it_is_edited(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE)])
+    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
     window = open_window(box)
-    for n, text in enumerate(HOSTILE):
+    for n, text in enumerate(HOSTILE_TEXTS):
         window.choose(f"h.{n:02}")
         is_text = window["#kind"].input_value() == "text"
         window["#draft"].press("End")
@@ -232,12 +214,12 @@ def test_hostile_messages_and_actors_in_activity_are_text(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     box = server()
-    for text in HOSTILE:
+    for text in HOSTILE_TEXTS:
         box.post({"type": "set", "key": text, "value": 1})
         box.post({"type": text})
     window = open_window(box)
     window["[data-view=activity]"].click()
-    expect(window["#attempts .attempt"]).to_have_count(2 * len(HOSTILE))
+    expect(window["#attempts .attempt"]).to_have_count(2 * len(HOSTILE_TEXTS))
     assert window.page.evaluate("window.hit") is None
     assert window["#attempts script, #attempts img, #attempts svg"].count() == 0
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.harness import Server
+from support.page_contrast import FIND_POOR_CONTRAST
 from support.page_window import OpenWindow, Window, fill
 
 SCHEMES = ("light", "dark")
@@ -60,7 +61,7 @@ def test_small_text_has_the_contrast_that_wcag_aa_asks_for(window: Window) -> No
     expect(window["mark"]).to_have_count(4)
     for scheme in SCHEMES:
         window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        poor: list[Any] = window.page.evaluate(CONTRAST)
+        poor: list[Any] = window.page.evaluate(FIND_POOR_CONTRAST)
         assert poor == [], scheme
 
 
@@ -70,7 +71,7 @@ def test_without_a_server_the_last_known_values_stay_readable(window: Window) ->
     expect(window["body"]).to_have_class("offline")
     for scheme in SCHEMES:
         window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        poor: list[Any] = window.page.evaluate(CONTRAST)
+        poor: list[Any] = window.page.evaluate(FIND_POOR_CONTRAST)
         assert poor == [], scheme
     for part in ("main", "nav", "#rows"):
         assert style(window, part, "opacity") == "1"
@@ -176,27 +177,3 @@ def test_a_long_key_takes_three_lines_until_all_of_it_is_asked_for(window: Windo
     assert window["#about h1"].evaluate(lines) == 3
     window.page.get_by_role("button", name="Show the whole key").click()
     assert window["#about h1"].evaluate(lines) > 5
-
-
-CONTRAST = """() => {
-    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-    const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-        .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-    const ground = (element) => {
-        for (let e = element; e; e = e.parentElement) {
-            const colour = parse(getComputedStyle(e).backgroundColor);
-            if (colour.length === 3 || colour[3] === 1) return colour;
-        }
-    };
-    const poor = [];
-    for (const element of document.querySelectorAll("body *")) {
-        const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.nodeValue.trim());
-        if (!own || !element.checkVisibility() || element.closest("[disabled]")) continue;
-        const colours = [parse(getComputedStyle(element).color), ground(element)];
-        const [one, other] = colours.map(luminance);
-        const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-        if (ratio < 4.5) poor.push([element.className, element.textContent.slice(0, 30), ratio]);
-    }
-    return poor;
-}"""

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from support.harness import Server
+from support.page_contrast import FIND_POOR_CONTRAST
 from support.page_window import OpenWindow, Window, fill
-from test_page_looks import CONTRAST
 
 LAMPS: list[tuple[str, Any]] = [(f"lamp.l{number}", number) for number in range(8)]
 PAST = "This is the past. Escape returns to live."
@@ -193,7 +193,7 @@ def test_what_no_command_matches_is_searched_for(window: Window) -> None:
 
 # The past
 
-READ = CONTRAST.replace('|| element.closest("[disabled]")', "")
+READ = FIND_POOR_CONTRAST.replace('|| element.closest("[disabled]")', "")
 """What is off as well."""
 FADED = """() => [...document.querySelectorAll("body *")]
     .filter((e) => e.checkVisibility() && (e.textContent.trim() || e.matches("button, textarea")))

@@ -13,8 +13,8 @@ import pytest
 
 from conftest import StartServer
 from support.harness import Server
+from support.hostile_inputs import HOSTILE_TEXTS
 from support.page_window import fill
-from test_page_life import HOSTILE
 
 Patch = tuple[str, Any]
 """`("elements", html)` or `("signals", {...})`."""
@@ -157,12 +157,12 @@ def test_outcomes_come_to_the_window_that_sent_the_command_and_to_no_other(box: 
 
 
 def test_no_value_breaks_the_lines_of_an_event(box: Server) -> None:
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE)])
+    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
     with picture(box, key="h.11") as stream:
         regions, _ = frame(stream)
         assert "forged" not in regions["foot"]
         fact = regions["fact"].split(">", 1)[1].removesuffix("</data>")
-        assert json.loads(unescape(fact)) == HOSTILE[11]
+        assert json.loads(unescape(fact)) == HOSTILE_TEXTS[11]
 
 
 REFUSED: list[dict[str, Any]] = [

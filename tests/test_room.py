@@ -14,10 +14,10 @@ from signalbox.server.model.errors import OutcomeUnknown
 from signalbox.server.model.outcomes import Outcome
 from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
+from support.full_disk import mount, small_disk
 from support.local_store import Store
 from support.raw_http import assert_sound
 from support.silent_log import TIMEOUT, Silence
-from test_disk_full import mount, small_disk
 
 NAME = "signalbox.db"
 MANY, SIZE = 4_000, "6m"

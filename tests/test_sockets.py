@@ -8,36 +8,22 @@ from typing import BinaryIO
 
 import pytest
 
-from support.harness import Answer, Server
-from support.raw_http import Client, exchange, head, plain_socket, read_answer, serving
+from support.harness import Server
+from support.raw_http import (
+    CHUNKED_HEADER,
+    JSON_HEADER,
+    SET_COMMAND,
+    Client,
+    chunk,
+    exchange,
+    head,
+    plain_socket,
+    post_bytes,
+    read_answer,
+    serving,
+)
 
-COMMAND = b'{"type":"set","key":"k","value":1}'
-JSON = "Content-Type: application/json"
-CHUNKED = "Transfer-Encoding: chunked"
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("sockets") / "store") as server:
-        yield server
-
-
-@pytest.fixture
-def box(shared: Server) -> Iterator[Server]:
-    """Whatever was done to it, the server answers afterwards."""
-    yield shared
-    with Client(shared) as client:
-        assert client.get("status").status == 200
-        assert client.send("set", key="alive", value=1).status == 200
-
-
-def post(box: Server, body: bytes, *headers: str) -> Answer:
-    return exchange(box, head(box, "POST /commands", JSON, *headers) + body)
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def closes(plain: socket.socket) -> bool:
@@ -50,71 +36,85 @@ def closes(plain: socket.socket) -> bool:
     return True
 
 
-def test_a_body_may_be_chunked(box: Server) -> None:
-    body = chunk(COMMAND[:7]) + chunk(COMMAND[7:]) + b"0\r\n\r\n"
-    assert post(box, body, CHUNKED).status == 200
+def test_a_body_may_be_chunked(answering_server: Server) -> None:
+    body = chunk(SET_COMMAND[:7]) + chunk(SET_COMMAND[7:]) + b"0\r\n\r\n"
+    assert post_bytes(answering_server, body, CHUNKED_HEADER).status == 200
 
 
-def test_a_chunked_body_beyond_the_limit_is_refused(box: Server) -> None:
-    body = chunk(b" " * MIB) * 16 + chunk(COMMAND) + b"0\r\n\r\n"
-    answer = post(box, body, CHUNKED)
+def test_a_chunked_body_beyond_the_limit_is_refused(answering_server: Server) -> None:
+    body = chunk(b" " * MIB) * 16 + chunk(SET_COMMAND) + b"0\r\n\r\n"
+    answer = post_bytes(answering_server, body, CHUNKED_HEADER)
     assert (answer.status, answer.json()["code"]) == (413, "too_large")
     assert answer.json()["limit"] == 16 * MIB
 
 
 @pytest.mark.parametrize("size", [b"zz", b"-1", b"", b"1 1", b"0x5"])
-def test_a_chunk_of_no_size_is_refused(box: Server, size: bytes) -> None:
-    answer = post(box, size + b"\r\n" + COMMAND + b"\r\n0\r\n\r\n", CHUNKED)
+def test_a_chunk_of_no_size_is_refused(answering_server: Server, size: bytes) -> None:
+    answer = post_bytes(
+        answering_server, size + b"\r\n" + SET_COMMAND + b"\r\n0\r\n\r\n", CHUNKED_HEADER
+    )
     assert 400 <= answer.status < 500
 
 
-def test_a_body_that_ends_before_its_length_is_refused_and_does_nothing(box: Server) -> None:
+def test_a_body_that_ends_before_its_length_is_refused_and_does_nothing(
+    answering_server: Server,
+) -> None:
     for headers, body in (
-        (["Content-Length: 500"], COMMAND),
-        ([CHUNKED], chunk(COMMAND)),
-        ([CHUNKED], b"50\r\n" + COMMAND),
+        (["Content-Length: 500"], SET_COMMAND),
+        ([CHUNKED_HEADER], chunk(SET_COMMAND)),
+        ([CHUNKED_HEADER], b"50\r\n" + SET_COMMAND),
     ):
-        with plain_socket(box) as plain, Client(box) as client:
+        with plain_socket(answering_server) as plain, Client(answering_server) as client:
             before = client.get("status").json()["revision"]
-            plain.sendall(head(box, "POST /commands", JSON, *headers) + body)
+            plain.sendall(head(answering_server, "POST /commands", JSON_HEADER, *headers) + body)
             plain.shutdown(socket.SHUT_WR)
             assert closes(plain)
             assert client.get("status").json()["revision"] == before
 
 
-def test_a_body_longer_than_its_length_is_cut_there(box: Server) -> None:
+def test_a_body_longer_than_its_length_is_cut_there(answering_server: Server) -> None:
     """What follows is the next request, and none."""
-    with plain_socket(box) as plain:
-        length = f"Content-Length: {len(COMMAND)}"
-        plain.sendall(head(box, "POST /commands", JSON, length) + COMMAND + b"extra\r\n\r\n")
+    with plain_socket(answering_server) as plain:
+        length = f"Content-Length: {len(SET_COMMAND)}"
+        plain.sendall(
+            head(answering_server, "POST /commands", JSON_HEADER, length)
+            + SET_COMMAND
+            + b"extra\r\n\r\n"
+        )
         assert read_answer(plain).status == 200
         assert closes(plain)
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "0x10", "1,1", "1 1", ""])
-def test_a_length_that_is_no_number_is_refused(box: Server, length: str) -> None:
-    answer = post(box, COMMAND, f"Content-Length: {length}")
+def test_a_length_that_is_no_number_is_refused(answering_server: Server, length: str) -> None:
+    answer = post_bytes(answering_server, SET_COMMAND, f"Content-Length: {length}")
     assert 400 <= answer.status < 500
 
 
-def test_two_lengths_are_refused(box: Server) -> None:
+def test_two_lengths_are_refused(answering_server: Server) -> None:
     """Who reads the one and who reads the other would see different requests."""
-    answer = post(box, COMMAND, f"Content-Length: {len(COMMAND)}", "Content-Length: 3")
+    answer = post_bytes(
+        answering_server, SET_COMMAND, f"Content-Length: {len(SET_COMMAND)}", "Content-Length: 3"
+    )
     assert answer.status == 400
 
 
-def test_a_length_of_many_terabytes_is_refused_before_anything_is_read(box: Server) -> None:
-    answer = post(box, b"", f"Content-Length: {2**44}")
+def test_a_length_of_many_terabytes_is_refused_before_anything_is_read(
+    answering_server: Server,
+) -> None:
+    answer = post_bytes(answering_server, b"", f"Content-Length: {2**44}")
     assert (answer.status, answer.json()["code"]) == (413, "too_large")
     assert str(2**44) in answer.json()["message"]
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(box: Server) -> None:
-    with plain_socket(box) as plain:
-        length = f"Content-Length: {len(COMMAND)}"
-        plain.sendall(head(box, "POST /commands", JSON, length, "Expect: 100-continue"))
+def test_a_client_that_asks_first_is_told_to_go_on(answering_server: Server) -> None:
+    with plain_socket(answering_server) as plain:
+        length = f"Content-Length: {len(SET_COMMAND)}"
+        plain.sendall(
+            head(answering_server, "POST /commands", JSON_HEADER, length, "Expect: 100-continue")
+        )
         assert plain.recv(65_536).startswith(b"HTTP/1.1 100")
-        plain.sendall(COMMAND)
+        plain.sendall(SET_COMMAND)
         assert read_answer(plain).status == 200
 
 
@@ -134,8 +134,8 @@ def test_a_client_that_asks_first_is_told_to_go_on(box: Server) -> None:
     ],
     ids=range(10),
 )
-def test_what_is_no_request_is_refused(box: Server, request_line: bytes) -> None:
-    with plain_socket(box) as plain:
+def test_what_is_no_request_is_refused(answering_server: Server, request_line: bytes) -> None:
+    with plain_socket(answering_server) as plain:
         plain.sendall(request_line + b"\r\n\r\n")
         with suppress(OSError):  # the server may have closed already
             plain.shutdown(socket.SHUT_WR)
@@ -158,8 +158,8 @@ def test_what_is_no_request_is_refused(box: Server, request_line: bytes) -> None
     ],
     ids=range(8),
 )
-def test_headers_of_any_kind_break_nothing(box: Server, headers: list[str]) -> None:
-    answer = exchange(box, head(box, "GET /queries/status", *headers))
+def test_headers_of_any_kind_break_nothing(answering_server: Server, headers: list[str]) -> None:
+    answer = exchange(answering_server, head(answering_server, "GET /queries/status", *headers))
     assert answer.status in {200, 400, 431}
 
 
@@ -178,16 +178,16 @@ def test_headers_of_any_kind_break_nothing(box: Server, headers: list[str]) -> N
         "/queries/attempts/%E2%80%A8",
     ],
 )
-def test_odd_paths_are_refused_in_json(box: Server, path: str) -> None:
-    answer = exchange(box, head(box, f"GET {path}"))
+def test_odd_paths_are_refused_in_json(answering_server: Server, path: str) -> None:
+    answer = exchange(answering_server, head(answering_server, f"GET {path}"))
     assert answer.status in {404, 422}
     assert answer.json()["code"] in {"not_found", "invalid"}
     assert "x-injected" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/queries/state/%FF%FE", "/%C3", "/queries/history/a%C3%28"])
-def test_a_path_that_is_not_utf8_is_malformed(box: Server, path: str) -> None:
-    answer = exchange(box, head(box, f"GET {path}"))
+def test_a_path_that_is_not_utf8_is_malformed(answering_server: Server, path: str) -> None:
+    answer = exchange(answering_server, head(answering_server, f"GET {path}"))
     assert (answer.status, answer.json()["code"]) == (400, "malformed")
     assert "The path is not UTF-8: byte " in answer.json()["message"]
 
@@ -196,21 +196,25 @@ METHODS = ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW", "pos
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_other_methods_are_refused_and_the_right_one_named(box: Server, method: str) -> None:
+def test_other_methods_are_refused_and_the_right_one_named(
+    answering_server: Server, method: str
+) -> None:
     for path, right in (
         ("/commands", "POST"),
         ("/commands/import", "POST"),
         ("/queries/state", "GET"),
         ("/queries/stream", "GET"),
     ):
-        answer = exchange(box, head(box, f"{method} {path}", "Content-Length: 0"))
+        answer = exchange(
+            answering_server, head(answering_server, f"{method} {path}", "Content-Length: 0")
+        )
         assert (answer.status, answer.json()["code"]) == (405, "method")
         assert right in answer.headers["allow"]
 
 
-def test_commands_are_not_asked_and_queries_not_posted(box: Server) -> None:
+def test_commands_are_not_asked_and_queries_not_posted(answering_server: Server) -> None:
     for request, right in (("GET /commands", "POST"), ("POST /queries/state", "GET")):
-        answer = exchange(box, head(box, request, "Content-Length: 0"))
+        answer = exchange(answering_server, head(answering_server, request, "Content-Length: 0"))
         assert (answer.status, answer.json()["code"]) == (405, "method")
         assert right in answer.headers["allow"]
 
@@ -262,8 +266,10 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize(("query", "named"), PARAMETERS)
-def test_a_parameter_that_cannot_be_used_is_named(box: Server, query: str, named: str) -> None:
-    answer = box.get(f"/queries/{query}")
+def test_a_parameter_that_cannot_be_used_is_named(
+    answering_server: Server, query: str, named: str
+) -> None:
+    answer = answering_server.get(f"/queries/{query}")
     body = answer.json()
     assert (answer.status, body["code"]) == (422, "invalid"), body
     assert named in body["message"]
@@ -271,35 +277,35 @@ def test_a_parameter_that_cannot_be_used_is_named(box: Server, query: str, named
     assert body["message"].endswith(".")
 
 
-def test_a_pattern_of_many_stars_keeps_nobody_waiting(box: Server) -> None:
-    box.set("a" * 250, value="a" * 1_000)
+def test_a_pattern_of_many_stars_keeps_nobody_waiting(answering_server: Server) -> None:
+    answering_server.set("a" * 250, value="a" * 1_000)
     for pattern in ("**a" * 100 + "**b", "*a" * 100 + "*b", "**a*" * 60 + "b"):
-        page = box.get("/queries/state", match=pattern).json()
+        page = answering_server.get("/queries/state", match=pattern).json()
         assert (page["total"], page["items"]) == (0, [])
-        with box.stream(match=pattern) as stream:
+        with answering_server.stream(match=pattern) as stream:
             stream.until("caught-up")
-            box.set("a" * 250, value=pattern)
-            box.set("alive", value=pattern)
+            answering_server.set("a" * 250, value=pattern)
+            answering_server.set("alive", value=pattern)
 
 
-def test_hundreds_of_connections_that_say_nothing_keep_nobody_out(box: Server) -> None:
+def test_hundreds_of_connections_that_say_nothing_keep_nobody_out(answering_server: Server) -> None:
     with ExitStack() as stack:
         for number in range(300):
-            plain = stack.enter_context(plain_socket(box))
-            plain.sendall(head(box, "POST /commands", JSON)[: number % 60])
-        answer = box.get("/queries/status")
+            plain = stack.enter_context(plain_socket(answering_server))
+            plain.sendall(head(answering_server, "POST /commands", JSON_HEADER)[: number % 60])
+        answer = answering_server.get("/queries/status")
         assert answer.json()["connections"] >= 250
-        assert box.set("k", value="meanwhile")["status"] == "accepted"
+        assert answering_server.set("k", value="meanwhile")["status"] == "accepted"
 
 
 def test_one_connection_too_many_is_told_so_and_room_is_made_by_leaving(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     data_dir = tmp_path_factory.mktemp("few") / "store"
-    with serving(data_dir, "--max-connections", "5") as box, ExitStack() as stack:
-        clients = [stack.enter_context(Client(box)) for _ in range(5)]
+    with serving(data_dir, "--max-connections", "5") as answering_server, ExitStack() as stack:
+        clients = [stack.enter_context(Client(answering_server)) for _ in range(5)]
         assert [client.get("status").status for client in clients] == [200] * 5
-        answer = exchange(box, head(box, "GET /queries/status"))
+        answer = exchange(answering_server, head(answering_server, "GET /queries/status"))
         assert (answer.status, answer.headers["retry-after"]) == (429, "1")
         assert answer.json()["code"] == "busy"
         assert answer.json()["limit"] == 5
@@ -307,16 +313,18 @@ def test_one_connection_too_many_is_told_so_and_room_is_made_by_leaving(
         limits = clients[0].get("status").json()["limits"]
         assert limits["connections"] == 5
         clients[1].close()
-        while exchange(box, head(box, "GET /queries/status")).status == 429:
+        while (
+            exchange(answering_server, head(answering_server, "GET /queries/status")).status == 429
+        ):
             clients[0].get("status")  # until the server has noticed
 
 
-def test_many_requests_may_be_sent_ahead_on_one_connection(box: Server) -> None:
-    with plain_socket(box) as plain:
+def test_many_requests_may_be_sent_ahead_on_one_connection(answering_server: Server) -> None:
+    with plain_socket(answering_server) as plain:
         for number in range(50):
             body = json.dumps({"type": "set", "key": f"ahead.{number}", "value": number}).encode()
             length = f"Content-Length: {len(body)}"
-            plain.sendall(head(box, "POST /commands", JSON, length) + body)
+            plain.sendall(head(answering_server, "POST /commands", JSON_HEADER, length) + body)
         answers = plain.makefile("rb")
         revisions = [
             json.loads(line)["revision"] for line in answers_of(answers) if line.startswith(b"{")

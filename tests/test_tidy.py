@@ -2,22 +2,19 @@
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from support.harness import ROOT
+from support.source_files import imports_of, module_of, own_modules, python_files, tracked
 
 MAX_LINES: Final = 500
 MAX_FUNCTION: Final = 45
 
-PARTS: Final = ("server", "desktop", "ui")
 CORE: Final = ("model", "runtime", "store", "engines", "read", "write", "cluster")
 """The server's rooms below HTTP: each imports only those before it, and itself."""
 EFFECTS: Final = "apsw|bottle|gevent|os|pathlib|random|secrets|socket|time"
@@ -66,42 +63,6 @@ ELSEWHERE: Final = {
 EXAMPLE: Final = re.compile(r"(.+\.)?(example|test|invalid|localhost)(\.(com|org|net))?")
 
 
-@cache
-def tracked() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
-def python_files() -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".py"]
-
-
-def module_of(path: Path) -> str:
-    """As it is imported: a checkout has the parts of the program beside `signalbox/`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return f"signalbox.{name}" if parts[0] in PARTS else name
-
-
-def imports_of(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function, by its full name."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def own_modules() -> dict[str, Path]:
-    found = {module_of(path): path for path in python_files()}
-    return {name: path for name, path in found.items() if name.startswith("signalbox.")}
-
-
 def test_imports_go_one_way() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {imported}"
@@ -111,6 +72,21 @@ def test_imports_go_one_way() -> None:
         if re.fullmatch(importer, module_of(path)) and re.fullmatch(forbidden, imported)
     ]
     assert not wrong
+
+
+def test_test_files_share_by_support_and_plugins_alone() -> None:
+    """What tests share is in tests/support/; its fixtures are plugins (conftest.py)."""
+    tests = [path for path in python_files() if path.parent.name == "tests"]
+    imported = [
+        f"{path.name} imports {name}"
+        for path in tests
+        for name in imports_of(path)
+        if name.startswith("test_")
+    ]
+    exported = [
+        path.name for path in tests if re.search(r"^__all__\b", path.read_text(), re.MULTILINE)
+    ]
+    assert (imported, exported) == ([], [])
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from support.command_line import Shell
-from support.raw_http import Client, serving
+from support.raw_http import Client, lines, serving
 
 QUESTIONS: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     ("export", {"history": 1}),
@@ -52,3 +52,17 @@ def refused(shell: Shell, *options: str) -> tuple[int, str]:
     done = shell("migrate", *options)
     assert done.out == ""
     return done.status, done.err
+
+
+def write_varied_history(client: Client) -> None:
+    """Something of everything that a log can hold."""
+    odd = {"x": [1, 1.0, -0.0, 10**30, int("7" * 400), None, 'ü\u2028"\\\n']}
+    client.send("set", key="a", value=odd, id="first", actor="tester")
+    client.send("set", key="b", value="told")
+    client.send("delete", key="b")
+    client.load(lines(*({"type": "add", "key": f"k.{n}"} for n in range(3000))), id="many")
+    client.send("undo", of="many", actor="tester")
+    client.send("redo", actor="tester")
+    client.send("rename", key="k.", to="kept.")
+    client.send("set", key="_signalbox.retention.k", value={"max_age": None})
+    client.send("undo", of="first", actor="tester")

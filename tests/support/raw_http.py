@@ -15,6 +15,11 @@ from support.harness import SECONDS, Answer, Server, Stream
 
 JSON: Final = {"Content-Type": "application/json"}
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
+CONNECTION_LOST: Final = (ConnectionError, http.client.HTTPException, TimeoutError)
+"""What a client sees when the server dies while it waits."""
+JSON_HEADER: Final = "Content-Type: application/json"
+CHUNKED_HEADER: Final = "Transfer-Encoding: chunked"
+SET_COMMAND: Final = b'{"type":"set","key":"k","value":1}'
 
 
 @contextmanager
@@ -186,3 +191,13 @@ def folded(transactions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 state[change["key"]] = change["value"]
     return state
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a body (RFC 9112, section 7.1)."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def post_bytes(box: Server, body: bytes, *headers: str) -> Answer:
+    """A command, whose length or framing is in `headers`, over a socket of its own."""
+    return exchange(box, head(box, "POST /commands", JSON_HEADER, *headers) + body)
