@@ -31,10 +31,10 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status."""
-    manager = system_packages.manager()
+    manager = system_packages.find_manager()
     if manager is None:
         return 0
-    names = system_packages.WINDOW[manager].split()
+    names = system_packages.WINDOW_PACKAGES[manager].split()
     if manager == "apt-get":
         names += [name for name in arguments if not name.startswith("--")]
     missing = MISSING[manager](names)
@@ -82,7 +82,7 @@ def _install(manager: str, missing: Sequence[str], root: Sequence[str]) -> bool:
         # Where it fails, such as without network, the lists that are there may do.
         progress.run([*root, *QUIET, "apt-get", "update", "--quiet"], STEPS)
         missing = _as_released(missing)
-    command = system_packages.INSTALL[manager].split()
+    command = system_packages.INSTALL_COMMANDS[manager].split()
     return progress.run([*root, *QUIET, *command, *UNASKED[manager], *missing], STEPS)
 
 
@@ -92,7 +92,7 @@ def _tell(manager: str, missing: Sequence[str]) -> None:
     update = f"{sudo}apt-get update && " if manager == "apt-get" else ""
     as_root = "" if sudo or os.geteuid() == 0 else " as root"
     print(f"Packages of the system are missing. This installs them{as_root}:")
-    print(f"{update}{sudo}{system_packages.typed(manager, names)}", flush=True)
+    print(f"{update}{sudo}{system_packages.install_command(manager, names)}", flush=True)
 
 
 def _missing_debian(names: Sequence[str]) -> list[str]:

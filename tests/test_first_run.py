@@ -130,7 +130,7 @@ def test_root_installs_what_is_missing_and_is_not_asked(
     machine: Machine, manager: str, installs: str
 ) -> None:
     machine.has_manager(manager)
-    first, *others, last = system_packages.WINDOW[manager].split()
+    first, *others, last = system_packages.WINDOW_PACKAGES[manager].split()
     ended = machine.run(ROOTS)
     assert ended.status == 0
     assert f"Installing {len(others) + 2} packages of the system by {manager} ..." in ended.said
@@ -144,7 +144,7 @@ def test_root_installs_what_is_missing_and_is_not_asked(
 
 def test_debian_is_asked_for_its_newest_names(machine: Machine) -> None:
     machine.has_manager("apt-get")
-    machine.has_installed(*system_packages.WINDOW["apt-get"].split()[:3])
+    machine.has_installed(*system_packages.WINDOW_PACKAGES["apt-get"].split()[:3])
     machine.run(ROOTS, "xdotool")
     update, install = machine.calls()
     assert update == "apt-get update --quiet"
@@ -167,7 +167,7 @@ def test_who_sits_at_a_terminal_is_told_which_and_says_yes(machine: Machine, ans
     machine.has_sudo()
     ended = machine.run(USERS, answer=answer)
     assert ended.status == 0
-    assert f"  {system_packages.WINDOW['dnf']}" in ended.said
+    assert f"  {system_packages.WINDOW_PACKAGES['dnf']}" in ended.said
     assert any("[Y/n]" in line for line in ended.said)
     assert [call.partition(" --")[0] for call in machine.calls()] == [
         "sudo true",
@@ -182,7 +182,7 @@ def test_who_says_no_gets_the_line_to_paste(machine: Machine, answer: str) -> No
     machine.has_sudo()
     ended = machine.run(USERS, answer=answer)
     assert ended == Ended(
-        0, [*ended.said[:-1], f"sudo dnf install {system_packages.WINDOW['dnf']}"]
+        0, [*ended.said[:-1], f"sudo dnf install {system_packages.WINDOW_PACKAGES['dnf']}"]
     )
     assert machine.calls() == []
 
@@ -194,7 +194,7 @@ def test_without_a_terminal_the_line_to_paste_stands_alone(
     machine.has_manager("apt-get")
     machine.has_sudo()
     ended = machine.run(USERS, *arguments)
-    names = system_packages.WINDOW["apt-get"].replace("libasound2 ", "libasound2t64 ")
+    names = system_packages.WINDOW_PACKAGES["apt-get"].replace("libasound2 ", "libasound2t64 ")
     line = f"sudo apt-get update && sudo apt-get install {names}"
     assert ended == Ended(status, [ended.said[0], line])
     assert machine.calls() == []
@@ -215,7 +215,7 @@ def test_without_sudo_it_is_said_that_root_must(machine: Machine) -> None:
     ended = machine.run(USERS, answer="")
     assert ended.status == 0
     assert ended.said[-2].endswith("as root:")
-    assert ended.said[-1] == f"pacman -S --needed {system_packages.WINDOW['pacman']}"
+    assert ended.said[-1] == f"pacman -S --needed {system_packages.WINDOW_PACKAGES['pacman']}"
 
 
 @pytest.mark.parametrize(("arguments", "status"), [((), 0), (("--required",), 1)])

@@ -87,7 +87,7 @@ def require_web_engine(environ: Mapping[str, str] = os.environ) -> None:
             ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
         raise CannotShow(
-            f"Qt cannot show a window: {_missing_library(error)}. {system_packages.advice()}"
+            f"Qt cannot show a window: {_missing_library(error)}. {system_packages.install_advice()}"
         ) from error
 
 
