@@ -15,7 +15,7 @@ BUILD_PACKAGES := binutils xz-utils xvfb xdotool imagemagick libwayland-cursor0 
 .PHONY: run install test bench campaign lint build lock clean --quick
 
 run: $(INSTALLED)
-	@$(PY) packaging/system_packages.py
+	@$(PY) packaging/install_system_packages.py
 	@.venv/bin/signalbox
 
 install: $(INSTALLED)
@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 	@test -n "$(PYTHON)" || { echo "Signalbox needs Python 3.11 to 3.14, on macOS 3.12 or newer; none was found." >&2; exit 1; }
 	@echo "Installing Signalbox into .venv, the first time (on Linux some 280 MB) it takes a while ..."
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	@$(PY) packaging/python_packages.py requirements.lock
+	@$(PY) packaging/install_python_packages.py requirements.lock
 	@$(PY) -m pip uninstall --quiet --yes signalbox 2>/dev/null  # as the package was called before
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
@@ -32,13 +32,13 @@ $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 # What developing takes as well: tests, linters, the bundle.
 $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@echo "Installing what developing takes ..."
-	@$(PY) packaging/python_packages.py requirements-dev.lock
+	@$(PY) packaging/install_python_packages.py requirements-dev.lock
 	@touch $@
 
 # Those that wait most of the time beside each other, four at a time on two cores, then those that
 # bear nobody beside them.
 test: $(TOOLS)
-	@$(PY) packaging/system_packages.py --required $(TEST_PACKAGES)
+	@$(PY) packaging/install_system_packages.py --required $(TEST_PACKAGES)
 	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
@@ -66,7 +66,7 @@ lint: $(TOOLS)
 
 # The program for people without Python, in dist/; tried before it is done.
 build: $(TOOLS)
-	@$(PY) packaging/system_packages.py --required $(BUILD_PACKAGES)
+	@$(PY) packaging/install_system_packages.py --required $(BUILD_PACKAGES)
 	$(PY) packaging/build.py
 
 # Newest versions that pyproject.toml allows, for every platform and Python, without any address:

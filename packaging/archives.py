@@ -1,4 +1,4 @@
-"""One file to download, of a bundle."""
+"""Archives of a bundle for people to download: .tar.xz, .zip and .dmg."""
 
 import shutil
 import subprocess
@@ -9,28 +9,28 @@ from typing import Final
 XZ: Final = ("xz", "-9", "--threads=0", "--stdout")
 
 
-def tar_xz(bundle: Path, share: Path, path: Path) -> Path:
-    """The bundle as one folder, with what a desktop's menu wants in `share`."""
+def make_tar_xz(bundle: Path, share: Path, path: Path) -> Path:
+    """The bundle as one folder, with the files for a desktop's menu in its `share`."""
     top = path.name.removesuffix(".tar.xz")
     with path.open("wb") as file:
         packer = subprocess.Popen(XZ, stdin=subprocess.PIPE, stdout=file)
         with tarfile.open(fileobj=packer.stdin, mode="w|") as tar:
             for source, name in ((bundle, top), (share, f"{top}/share")):
-                tar.add(source, name, filter=_of_nobody)
+                tar.add(source, name, filter=_owned_by_root)
         packer.communicate()
     if packer.returncode:
         raise subprocess.CalledProcessError(packer.returncode, XZ)
     return path
 
 
-def zipped(bundle: Path, path: Path) -> Path:
-    """For Windows."""
+def make_zip(bundle: Path, path: Path) -> Path:
+    """A .zip for Windows."""
     made = shutil.make_archive(str(path.with_suffix("")), "zip", bundle.parent, bundle.name)
     return Path(made)
 
 
-def dmg(app: Path, path: Path) -> Path:
-    """A disk image for macOS, with the folder that one drags the app to beside it."""
+def make_dmg(app: Path, path: Path) -> Path:
+    """A disk image for macOS, beside the app a link to the folder that it is dragged to."""
     folder = path.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -42,8 +42,8 @@ def dmg(app: Path, path: Path) -> Path:
     return path
 
 
-def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Whoever unpacks it as root does not give it to whoever built it."""
+def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Unpacked by root it does not belong to the user id that built it."""
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member

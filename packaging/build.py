@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import app_metadata
 import archives
-import debian
+import debian_package
 import icon
-import identity
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
-MADE: Final = ROOT / "build"
+BUILD: Final = ROOT / "build"
 DIST: Final = ROOT / "dist"
 MEGABYTE: Final = 1_000_000
 BUDGETS: Final = {"linux": {"unpacked": 400 * MEGABYTE, "packed": 145 * MEGABYTE}}
@@ -27,59 +27,59 @@ BUDGETS: Final = {"linux": {"unpacked": 400 * MEGABYTE, "packed": 145 * MEGABYTE
 
 def main() -> int:
     """The exit status."""
-    asked = _asked()
-    for folder in (MADE, DIST):
+    options = _parse_options()
+    for folder in (BUILD, DIST):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    _make_parts()
-    bundle = _bundle()
-    sizes = {"unpacked": _report(bundle)}
-    if not asked.bundle:
-        files = list(_pack(bundle))
+    _make_inputs()
+    bundle = _build_bundle()
+    sizes = {"unpacked": _report_sizes(bundle)}
+    if not options.bundle:
+        files = list(_make_downloads(bundle))
         sizes["packed"] = files[0].stat().st_size
         for file in files:
             print(f"{file.relative_to(ROOT)}: {file.stat().st_size / MEGABYTE:.1f} MB")
-    if over := _over(sizes):
-        print(f"Too large: {over}.", file=sys.stderr)
+    if excess := _over_budget(sizes):
+        print(f"Too large: {excess}.", file=sys.stderr)
         return 1
-    return 0 if asked.bundle else _smoke(bundle)
+    return 0 if options.bundle else _run_smoke_test(bundle)
 
 
-def _asked() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", action="store_true", help="no archives, no smoke test")
     return parser.parse_args()
 
 
-def _make_parts() -> None:
-    """What the spec takes from `build/`."""
-    icon.ico(MADE / identity.ICONS["win32"])
-    icon.icns(MADE / identity.ICONS["darwin"])
-    (MADE / "version.txt").write_text(identity.version_file(), encoding="utf-8")
-    site = MADE / "site"
+def _make_inputs() -> None:
+    """Make what the spec reads from `build/`."""
+    icon.write_ico(BUILD / app_metadata.ICONS["win32"])
+    icon.write_icns(BUILD / app_metadata.ICONS["darwin"])
+    (BUILD / "version.txt").write_text(app_metadata.windows_version_file(), encoding="utf-8")
+    site = BUILD / "site"
     shutil.rmtree(site, ignore_errors=True)
-    installing = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
-    subprocess.run([sys.executable, "-m", "pip", *installing, str(ROOT)], check=True)
+    pip = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", *pip, str(ROOT)], check=True)
 
 
-def _bundle() -> Path:
-    options = ["--noconfirm", "--distpath", str(DIST), "--workpath", str(MADE)]
+def _build_bundle() -> Path:
+    options = ["--noconfirm", "--distpath", str(DIST), "--workpath", str(BUILD)]
     command = [sys.executable, "-m", "PyInstaller", "--log-level", "WARN", *options]
     subprocess.run([*command, str(HERE / "signalbox.spec")], cwd=ROOT, check=True)
     if sys.platform == "darwin":
-        return DIST / f"{identity.TITLE}.app"
-    bundle = DIST / identity.NAME
+        return DIST / f"{app_metadata.TITLE}.app"
+    bundle = DIST / app_metadata.NAME
     if sys.platform == "linux":
         for library in bundle.glob("_internal/libpython*"):
             # Debugging symbols, three quarters of it; what wheels bring is stripped already.
             subprocess.run(["strip", "--strip-unneeded", str(library)], check=True)
-        # The web engine would make it at its start, where it may.
+        # The web engine would create it at its start, which it may not where that is read-only.
         (bundle / "_internal" / "PySide6" / "Qt" / "resources" / "locales").mkdir(exist_ok=True)
     return bundle
 
 
-def _report(bundle: Path) -> int:
-    """Print what is large; the sum in bytes."""
+def _report_sizes(bundle: Path) -> int:
+    """Print the largest files; the sum of all in bytes."""
     files = [path for path in bundle.rglob("*") if path.is_file() and not path.is_symlink()]
     sizes = sorted(((path.stat().st_size, path) for path in files), reverse=True)
     total = sum(size for size, _ in sizes)
@@ -89,25 +89,27 @@ def _report(bundle: Path) -> int:
     return total
 
 
-def _pack(bundle: Path) -> Iterator[Path]:
-    """What people download; the first is what the budget is about."""
-    name = f"{identity.NAME}-{identity.version()}-{_system()}"
+def _make_downloads(bundle: Path) -> Iterator[Path]:
+    """The files that people download; the budget is for the first."""
+    name = f"{app_metadata.NAME}-{app_metadata.version()}-{_platform_name()}"
     if sys.platform == "linux":
-        yield archives.tar_xz(bundle, debian.share(MADE / "share"), DIST / f"{name}.tar.xz")
-        yield debian.package(bundle, MADE / "share", DIST)
+        yield archives.make_tar_xz(
+            bundle, debian_package.make_share_folder(BUILD / "share"), DIST / f"{name}.tar.xz"
+        )
+        yield debian_package.build_package(bundle, BUILD / "share", DIST)
     elif sys.platform == "darwin":
-        yield archives.dmg(bundle, DIST / f"{name}.dmg")
+        yield archives.make_dmg(bundle, DIST / f"{name}.dmg")
     else:
-        yield archives.zipped(bundle, DIST / f"{name}.zip")
+        yield archives.make_zip(bundle, DIST / f"{name}.zip")
 
 
-def _system() -> str:
+def _platform_name() -> str:
     return f"{ {'darwin': 'macos', 'win32': 'windows'}.get(sys.platform, sys.platform) }-" + (
         platform.machine().lower()
     )
 
 
-def _over(sizes: dict[str, int]) -> str:
+def _over_budget(sizes: dict[str, int]) -> str:
     budget = BUDGETS.get(sys.platform, {})
     return ", ".join(
         f"{size / MEGABYTE:.1f} MB {what}, allowed {budget[what] / MEGABYTE:.0f}"
@@ -116,7 +118,7 @@ def _over(sizes: dict[str, int]) -> str:
     )
 
 
-def _smoke(bundle: Path) -> int:
+def _run_smoke_test(bundle: Path) -> int:
     command = [sys.executable, str(HERE / "smoke.py"), str(bundle)]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -15,32 +15,32 @@ ICNS_SIZE: Final = 1024
 """Pillow makes the smaller ones of an .icns itself."""
 
 
-def png(size: int) -> bytes:
+def render_png(size: int) -> bytes:
     """A square PNG of so many pixels."""
     return bytes(resvg_py.svg_to_bytes(svg_string=DRAWING.read_text(), width=size, height=size))
 
 
-def pngs(folder: Path) -> dict[int, Path]:
+def write_pngs(folder: Path) -> dict[int, Path]:
     """All sizes as files in `folder`, by their number of pixels."""
     found = {}
     for size in SIZES:
         found[size] = folder / f"signalbox-{size}.png"
-        found[size].write_bytes(png(size))
+        found[size].write_bytes(render_png(size))
     return found
 
 
-def ico(path: Path) -> Path:
+def write_ico(path: Path) -> Path:
     """The icon of a program on Windows."""
     images = [_image(size) for size in ICO_SIZES]
     images[-1].save(path, append_images=images[:-1], sizes=[(size, size) for size in ICO_SIZES])
     return path
 
 
-def icns(path: Path) -> Path:
+def write_icns(path: Path) -> Path:
     """The icon of an app on macOS."""
     _image(ICNS_SIZE).save(path)
     return path
 
 
 def _image(size: int) -> Image.Image:
-    return Image.open(io.BytesIO(png(size)))
+    return Image.open(io.BytesIO(render_png(size)))

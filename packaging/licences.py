@@ -1,4 +1,4 @@
-"""The licences of everything that is bundled, as one text; what it does not know it refuses."""
+"""The licences of everything that is bundled, as one text; an unknown part is refused."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import texts
+import licence_texts
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 QT: Final = "LGPL-3.0-only OR GPL-2.0-only OR GPL-3.0-only"
-KNOWN: Final = {
+KNOWN_LICENCES: Final = {
     "apsw": "any-OSI",
     "async-timeout": "Apache-2.0",
     "bottle": "MIT",
@@ -64,7 +64,7 @@ KNOWN: Final = {
 }
 """From the name of each distribution that may be bundled to the licence that it declares."""
 
-TEXTS: Final = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
+LICENCE_FILES: Final = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGNORECASE)
 
 
 class UnknownError(Exception):
@@ -72,7 +72,7 @@ class UnknownError(Exception):
 
 
 class Licence(NamedTuple):
-    """Of one part: its name with version, what it declares, and the whole text."""
+    """The licence of one part: name and version of the part, what it declares, and the text."""
 
     part: str
     declared: str
@@ -80,119 +80,119 @@ class Licence(NamedTuple):
 
 
 def gather(sources: Iterable[str]) -> list[Licence]:
-    """The licences of what the files at `sources` come from, the program's own first.
+    """The licences of the parts that these files come from, the program's own first.
 
-    Raises `UnknownError` for a file that nothing known has brought.
+    Raises `UnknownError` for a file of no known distribution or package.
     """
     owners = _owners()
     named, packages = {"pyinstaller"}, set[str]()
     for source in {Path(source).resolve() for source in sources}:
-        if _is_ours(source) or _is_pythons(source):
+        if _is_own_file(source) or _is_file_of_python(source):
             continue
         if str(source) in owners:
             named.add(owners[str(source)])
         else:
-            packages.add(_package(source))
+            packages.add(_debian_package(source))
     named.discard("signalbox-app")
-    found = [_of_distribution(distribution(name)) for name in sorted(named)]
-    found += [_of_package(name) for name in sorted(packages)]
-    return [_own(), _pythons(), _datastar(), *found]
+    found = [_distribution_licence(distribution(name)) for name in sorted(named)]
+    found += [_package_licence(name) for name in sorted(packages)]
+    return [_own_licence(), _python_licence(), _datastar_licence(), *found]
 
 
-def text(found: Iterable[Licence]) -> str:
-    """All of them for people to read: a list, then each text once."""
-    found = list(found)
-    listed = "\n".join(f"{one.part}: {one.declared}" for one in found)
-    whole = [f"{'=' * 80}\n{one.part}\n{'=' * 80}\n\n{one.text.strip()}\n" for one in found]
+def format_licences(licences: Iterable[Licence]) -> str:
+    """All of them as one text for people: a list, then each licence."""
+    licences = list(licences)
+    listed = "\n".join(f"{one.part}: {one.declared}" for one in licences)
+    whole = [f"{'=' * 80}\n{one.part}\n{'=' * 80}\n\n{one.text.strip()}\n" for one in licences]
     return f"Signalbox is made of these parts.\n\n{listed}\n\n" + "\n".join(whole)
 
 
 @cache
 def _owners() -> dict[str, str]:
-    """The distribution that has brought each file, which is no link itself."""
+    """From each file that is no link to the distribution that has installed it."""
     return {
-        os.path.normpath(f"{folder}/{file}"): _normal(each.name)
-        for each in distributions()
-        for folder in [Path(str(each.locate_file(""))).resolve()]
-        for file in each.files or ()
+        os.path.normpath(f"{folder}/{file}"): _normalized(one.name)
+        for one in distributions()
+        for folder in [Path(str(one.locate_file(""))).resolve()]
+        for file in one.files or ()
     }
 
 
-def _is_ours(source: Path) -> bool:
+def _is_own_file(source: Path) -> bool:
     return source.is_relative_to(ROOT) and ".venv" not in source.relative_to(ROOT).parts
 
 
-def _is_pythons(source: Path) -> bool:
+def _is_file_of_python(source: Path) -> bool:
     base = Path(sys.base_prefix).resolve()
     return source.is_relative_to(base) and base != Path("/usr")
 
 
-def _normal(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _of_distribution(found: Distribution) -> Licence:
-    name = _normal(found.name)
-    part, declared = f"{found.name} {found.version}", _declared(found)
-    if KNOWN.get(name) != declared:
+def _distribution_licence(found: Distribution) -> Licence:
+    name = _normalized(found.name)
+    part, declared = f"{found.name} {found.version}", _declared_licence(found)
+    if KNOWN_LICENCES.get(name) != declared:
         raise UnknownError(
-            f"{part} declares {declared!r}; licences.py knows {KNOWN.get(name)!r} of {name}."
+            f"{part} declares {declared!r}; licences.py has {KNOWN_LICENCES.get(name)!r} of {name}."
         )
     if declared == QT:
-        return Licence(part, "LGPL-3.0-only", texts.of_qt(found.name))
-    return Licence(part, declared, "\n\n".join(_texts(found)))
+        return Licence(part, "LGPL-3.0-only", licence_texts.qt_licence(found.name))
+    return Licence(part, declared, "\n\n".join(_licence_texts(found)))
 
 
-def _declared(found: Distribution) -> str:
-    """As the metadata tell it: an expression, a short text, or else a classifier."""
-    short = _told(found, "License-Expression") or _told(found, "License")
+def _declared_licence(found: Distribution) -> str:
+    """What the metadata declare: an expression, a short text, or else a classifier."""
+    short = _metadata_field(found, "License-Expression") or _metadata_field(found, "License")
     if short and "\n" not in short:
         return short
-    told = found.metadata.get_all("Classifier") or ()
-    known = [one for one in told if one.startswith("License ::")]
+    classifiers = found.metadata.get_all("Classifier") or ()
+    known = [one for one in classifiers if one.startswith("License ::")]
     return known[-1].rpartition(":: ")[2] if known else ""
 
 
-def _told(found: Distribution, field: str) -> str:
-    told: Message = found.metadata  # type: ignore[assignment]  # as PackageMetadata documents
-    return str(told.get(field, ""))
+def _metadata_field(found: Distribution, field: str) -> str:
+    metadata: Message = found.metadata  # type: ignore[assignment]  # as PackageMetadata documents
+    return str(metadata.get(field, ""))
 
 
-def _texts(found: Distribution) -> Iterator[str]:
+def _licence_texts(found: Distribution) -> Iterator[str]:
     files = [file for file in found.files or () if ".dist-info" in str(file)]
-    whole = [file for file in files if TEXTS.search(file.name)]
+    whole = [file for file in files if LICENCE_FILES.search(file.name)]
     for file in whole:
         yield Path(str(found.locate_file(file))).read_text(encoding="utf-8", errors="replace")
     if not whole:
-        yield texts.mit(_told(found, "Author") or found.name)
+        yield licence_texts.mit_licence(_metadata_field(found, "Author") or found.name)
 
 
-def _package(source: Path) -> str:
-    """The Debian package that a library of the system is from."""
+def _debian_package(source: Path) -> str:
+    """The Debian package that has installed a library of the system."""
     for path in (source, Path("/", *source.parts[2:])):  # /lib may be a link to /usr/lib
         done = subprocess.run(
             ["dpkg", "-S", str(path)], capture_output=True, text=True, check=False
         )
         if done.returncode == 0:
             return done.stdout.partition(":")[0]
-    raise UnknownError(f"{source} would be bundled, and nothing known has brought it.")
+    raise UnknownError(f"{source} would be bundled, and is of no known package.")
 
 
-def _of_package(name: str) -> Licence:
+def _package_licence(name: str) -> Licence:
     file = Path("/usr/share/doc", name, "copyright")
     if not file.exists():
         raise UnknownError(f"The package {name} has no file {file}.")
-    asked = ["dpkg-query", "--show", "--showformat=${Version}\n", name]
-    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[0]
+    command = ["dpkg-query", "--show", "--showformat=${Version}\n", name]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
     return Licence(f"{name} {version} (Debian)", "see below", file.read_text(encoding="utf-8"))
 
 
-def _own() -> Licence:
+def _own_licence() -> Licence:
     ours = distribution("signalbox-app")
     return Licence(f"Signalbox {ours.version}", "MIT", (ROOT / "LICENSE").read_text())
 
 
-def _pythons() -> Licence:
+def _python_licence() -> Licence:
     version = ".".join(map(str, sys.version_info[:3]))
     for folder in (sysconfig.get_path("stdlib"), sys.base_prefix):
         for file in Path(folder).glob("LICENSE*"):
@@ -201,6 +201,6 @@ def _pythons() -> Licence:
     return Licence(f"Python {version}", "PSF-2.0", file.read_text(encoding="utf-8"))
 
 
-def _datastar() -> Licence:
-    told = ROOT / "ui" / "static" / "datastar.LICENSE"
-    return Licence("Datastar 1.0.1", "MIT, Apache-2.0", told.read_text(encoding="utf-8"))
+def _datastar_licence() -> Licence:
+    file = ROOT / "ui" / "static" / "datastar.LICENSE"
+    return Licence("Datastar 1.0.1", "MIT, Apache-2.0", file.read_text(encoding="utf-8"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import app_metadata
 import hatch_build
-import identity
 from support.desktop_window import PROGRAM
 from support.harness import ROOT, SECONDS
 
@@ -91,7 +91,7 @@ def test_the_wheel_has_one_name_with_all_parts_and_the_script(site: Path) -> Non
 
 def test_the_wheel_tells_its_version(site: Path) -> None:
     done = run(site, sys.executable, "-m", "signalbox", "--version", path=site)
-    assert (done.stdout, done.stderr) == (f"signalbox, version {identity.version()}\n", "")
+    assert (done.stdout, done.stderr) == (f"signalbox, version {app_metadata.version()}\n", "")
 
 
 def test_a_source_distribution_makes_the_same_wheel_offline(site: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
-import progress
-import python_packages
+import command_progress
+import install_python_packages
 from signalbox.desktop import system_packages
 from support.harness import ROOT, SECONDS
 
@@ -236,13 +236,15 @@ def test_where_no_package_manager_is_known_nothing_is_done(machine: Machine) -> 
 def test_steps_are_shown_and_the_rest_only_where_it_fails(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(command_progress, "PAUSE_SECONDS", 0.0)
     wheel = "Downloading pyside6_addons-6.12.0-cp310-abi3-manylinux_2_34_x86_64.whl (59.2 MB)"
     says = f"echo '  {wheel}'; echo noise; echo Installing collected packages: a, b"
-    assert progress.run(["sh", "-c", says], python_packages.STEP)
+    assert command_progress.run_with_progress(["sh", "-c", says], install_python_packages.STEP)
     assert capfd.readouterr() == (
         "  Downloading pyside6_addons-6.12.0 (59.2 MB)\n  Installing packages\n",
         "",
     )
-    assert not progress.run(["sh", "-c", f"{says}; exit 3"], python_packages.STEP)
+    assert not command_progress.run_with_progress(
+        ["sh", "-c", f"{says}; exit 3"], install_python_packages.STEP
+    )
     assert "noise\n" in capfd.readouterr().err

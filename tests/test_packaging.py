@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import debian
-import elf
+import app_metadata
+import bundle_contents
+import debian_package
+import elf_libraries
 import icon
-import identity
-import lean
 import licences
 from support.harness import ROOT
 
@@ -43,7 +43,7 @@ class TestLean:
             ("libglib-2.0.so.0", "libglib-2.0.so.0", "BINARY"),
             ("libonlyglib.so.1", "libonlyglib.so.1", "BINARY"),
         ]
-        kept = lean.chosen(binaries, lambda source: linked.get(source, ()))
+        kept = bundle_contents.choose_binaries(binaries, lambda source: linked.get(source, ()))
         assert [entry.name.removeprefix(QT) for entry in kept] == [
             "PySide6/QtGui.abi3.so",
             "lib/libQt6Gui.so.6",
@@ -69,7 +69,7 @@ class TestLean:
         ],
     )
     def test_data_files(self, name: str, is_wanted: bool) -> None:
-        assert lean.is_wanted(name) is is_wanted
+        assert bundle_contents.is_bundled_data(name) is is_wanted
 
 
 class TestLicences:
@@ -84,7 +84,7 @@ class TestLicences:
             *("signalbox", "python", "datastar", "gevent", "bottle", "msgspec", "pyinstaller"),
         }
         assert all(len(one.text) > 500 for one in found)
-        whole = licences.text(found)
+        whole = licences.format_licences(found)
         assert f"gevent {version('gevent')}: MIT" in whole
         assert "Star Federation" in whole
 
@@ -95,14 +95,14 @@ class TestLicences:
         file.touch()
         with pytest.raises(licences.UnknownError, match=r"libsecret\.so would be bundled"):
             licences.gather([str(file)])
-        monkeypatch.setitem(licences.KNOWN, "bottle", "GPL-3.0-only")
+        monkeypatch.setitem(licences.KNOWN_LICENCES, "bottle", "GPL-3.0-only")
         bottle, *_ = list(distribution("bottle").files or ())
         with pytest.raises(licences.UnknownError, match=r"bottle .* declares 'MIT'"):
             licences.gather([str(bottle.locate())])
 
     def test_all_dependencies_have_been_looked_at(self) -> None:
         lock = (ROOT / "requirements-dev.lock").read_text()
-        for name in licences.KNOWN:
+        for name in licences.KNOWN_LICENCES:
             assert f"\n{name.replace('-', '_')}==" in lock.replace("-", "_") or name in {
                 *("bottle-websocket", "clr-loader", "pycparser"),
             }, name
@@ -110,23 +110,23 @@ class TestLicences:
 
 class TestIdentity:
     def test_the_version_is_that_of_the_project(self) -> None:
-        assert identity.version() == version("signalbox-app")
+        assert app_metadata.version() == version("signalbox-app")
 
     def test_windows_reads_name_and_version(self) -> None:
-        nodes = ast.walk(ast.parse(identity.version_file()))
+        nodes = ast.walk(ast.parse(app_metadata.windows_version_file()))
         texts = [node.value for node in nodes if isinstance(node, ast.Constant)]
-        assert {"Signalbox", "signalbox.exe", identity.version()} <= {*texts}
+        assert {"Signalbox", "signalbox.exe", app_metadata.version()} <= {*texts}
 
     def test_macos_reads_a_property_list(self) -> None:
-        told = plistlib.loads(plistlib.dumps(identity.plist()))
-        assert told["CFBundleShortVersionString"] == identity.version()
+        told = plistlib.loads(plistlib.dumps(app_metadata.info_plist()))
+        assert told["CFBundleShortVersionString"] == app_metadata.version()
         assert told["NSAppTransportSecurity"] == {"NSAllowsLocalNetworking": True}
 
 
 class TestIcon:
     @pytest.mark.parametrize("size", icon.SIZES)
     def test_every_size_is_drawn(self, size: int) -> None:
-        image = Image.open(io.BytesIO(icon.png(size)))
+        image = Image.open(io.BytesIO(icon.render_png(size)))
         assert image.size == (size, size)
         corner, middle = image.getpixel((0, 0)), image.getpixel((size // 2, size // 3))
         assert isinstance(corner, tuple)
@@ -135,15 +135,15 @@ class TestIcon:
         assert middle[1] > middle[0], "the upper lamp is green"
 
     def test_windows_and_macos_have_theirs(self, tmp_path: Path) -> None:
-        with Image.open(icon.ico(tmp_path / "a.ico")) as image:
+        with Image.open(icon.write_ico(tmp_path / "a.ico")) as image:
             assert image.info["sizes"] == {(size, size) for size in icon.ICO_SIZES}
-        with Image.open(icon.icns(tmp_path / "a.icns")) as image:
+        with Image.open(icon.write_icns(tmp_path / "a.icns")) as image:
             assert image.size == (1024, 1024)
 
 
 class TestLinux:
     def test_the_menu_entry_starts_the_program(self, tmp_path: Path) -> None:
-        shared = debian.share(tmp_path / "share")
+        shared = debian_package.make_share_folder(tmp_path / "share")
         entry = (shared / "applications" / "signalbox.desktop").read_text().splitlines()
         assert {"Exec=signalbox", "Icon=signalbox", "Terminal=false"} <= {*entry}
         for size in icon.SIZES:
@@ -154,8 +154,8 @@ class TestLinux:
 
     def test_what_a_program_is_linked_with_is_read_from_it(self) -> None:
         python = Path(sys.executable).resolve()
-        assert elf.is_one(python)
-        assert not elf.is_one(Path(__file__))
-        assert "libc.so.6" in elf.needed(str(python))
-        major, minor = elf.newest_glibc([python]).split(".")
+        assert elf_libraries.is_elf_file(python)
+        assert not elf_libraries.is_elf_file(Path(__file__))
+        assert "libc.so.6" in elf_libraries.needed_libraries(str(python))
+        major, minor = elf_libraries.newest_glibc([python]).split(".")
         assert (int(major), int(minor)) >= (2, 2)

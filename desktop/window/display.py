@@ -86,9 +86,8 @@ def require_web_engine(environ: Mapping[str, str] = os.environ) -> None:
         if needs_x11(environ):
             ctypes.CDLL(str(plugins / "platforms" / "libqxcb.so"))
     except (ImportError, OSError) as error:
-        raise CannotShow(
-            f"Qt cannot show a window: {_missing_library(error)}. {system_packages.install_advice()}"
-        ) from error
+        problem, advice = _missing_library(error), system_packages.install_advice()
+        raise CannotShow(f"Qt cannot show a window: {problem}. {advice}") from error
 
 
 def _missing_library(error: ImportError | OSError) -> str:

@@ -1,8 +1,8 @@
-"""Install packages of the system that are missing: those of the window, and what else is named.
+"""Install the system packages that are missing: those of the window, and further ones of Debian.
 
-`python packaging/system_packages.py [--required] [DEBIAN_PACKAGE …]`; with `--required` it fails
-where some stay missing. Root and CI (`CI=true`) are not asked, whoever sits at a terminal is; else
-the line to type is printed. Where there is no package manager that we know, nothing is done.
+`python packaging/install_system_packages.py [--required] [DEBIAN_PACKAGE …]`; with `--required` it
+fails where some stay missing. Root and CI (`CI=true`) are not asked, somebody at a terminal is;
+else the command to type is printed. With an unknown package manager nothing is done.
 """
 
 import os
@@ -13,15 +13,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import progress
+import command_progress
 from signalbox.desktop import system_packages
 
-QUIET: Final = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
-STEPS: Final = re.compile(
+QUIET_ENV: Final = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+PROGRESS_LINES: Final = re.compile(
     r"^((?:Get:\d+|Unpacking|Setting up|[(\[]\s*\d+/\d+[)\]]|Installing|installing).*)"
 )
 """What apt, dnf and pacman write at each package."""
-UNASKED: Final = {
+NONINTERACTIVE: Final = {
     "apt-get": ("--yes", "--quiet", "--no-install-recommends"),
     "dnf": ("--assumeyes",),
     "pacman": ("--noconfirm",),
@@ -40,22 +40,22 @@ def main(arguments: Sequence[str]) -> int:
     missing = MISSING[manager](names)
     if not missing:
         return 0
-    root = _root(manager, missing)
+    root = _root_command(manager, missing)
     if root is not None and _install(manager, missing, root):
         return 0
-    _tell(manager, missing)
+    _print_command(manager, missing)
     return 1 if "--required" in arguments else 0
 
 
-def _root(manager: str, missing: Sequence[str]) -> list[str] | None:
-    """What makes a command root's; None where nobody lets us."""
+def _root_command(manager: str, missing: Sequence[str]) -> list[str] | None:
+    """The words before a command that run it as root; None where that is not allowed."""
     if os.geteuid() == 0:
         return []
     if not shutil.which("sudo"):
         return None
     if os.environ.get("CI") == "true":
         sudo = ["sudo", "-n"]
-    elif _is_wanted(manager, missing):
+    elif _ask(manager, missing):
         sudo = ["sudo"]
     else:
         return None
@@ -63,8 +63,8 @@ def _root(manager: str, missing: Sequence[str]) -> list[str] | None:
     return sudo if subprocess.run([*sudo, "true"], check=False).returncode == 0 else None
 
 
-def _is_wanted(manager: str, missing: Sequence[str]) -> bool:
-    """Ask whoever sits at the terminal; False where nobody does."""
+def _ask(manager: str, missing: Sequence[str]) -> bool:
+    """Ask at the terminal whether to install them; False where there is none."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     print(f"Signalbox needs these packages of the system:\n  {' '.join(missing)}")
@@ -79,16 +79,20 @@ def _is_wanted(manager: str, missing: Sequence[str]) -> bool:
 def _install(manager: str, missing: Sequence[str], root: Sequence[str]) -> bool:
     print(f"Installing {len(missing)} packages of the system by {manager} ...", flush=True)
     if manager == "apt-get":
-        # Where it fails, such as without network, the lists that are there may do.
-        progress.run([*root, *QUIET, "apt-get", "update", "--quiet"], STEPS)
-        missing = _as_released(missing)
+        # Where it fails, such as without network, the present lists may be good enough.
+        command_progress.run_with_progress(
+            [*root, *QUIET_ENV, "apt-get", "update", "--quiet"], PROGRESS_LINES
+        )
+        missing = _release_names(missing)
     command = system_packages.INSTALL_COMMANDS[manager].split()
-    return progress.run([*root, *QUIET, *command, *UNASKED[manager], *missing], STEPS)
+    return command_progress.run_with_progress(
+        [*root, *QUIET_ENV, *command, *NONINTERACTIVE[manager], *missing], PROGRESS_LINES
+    )
 
 
-def _tell(manager: str, missing: Sequence[str]) -> None:
+def _print_command(manager: str, missing: Sequence[str]) -> None:
     sudo = "sudo " if os.geteuid() and shutil.which("sudo") else ""
-    names = _as_released(missing) if manager == "apt-get" else missing
+    names = _release_names(missing) if manager == "apt-get" else missing
     update = f"{sudo}apt-get update && " if manager == "apt-get" else ""
     as_root = "" if sudo or os.geteuid() == 0 else " as root"
     print(f"Packages of the system are missing. This installs them{as_root}:")
@@ -97,9 +101,11 @@ def _tell(manager: str, missing: Sequence[str]) -> None:
 
 def _missing_debian(names: Sequence[str]) -> list[str]:
     # Newer releases carry some of these with a suffix for 64-bit time.
-    listed = _output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *_both(names))
-    there = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
-    return [name for name in names if not there & {name, f"{name}t64"}]
+    listed = _output(
+        "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *_with_suffix(names)
+    )
+    installed = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
+    return [name for name in names if not installed & {name, f"{name}t64"}]
 
 
 def _missing_fedora(names: Sequence[str]) -> list[str]:
@@ -117,19 +123,19 @@ MISSING: Final[dict[str, Callable[[Sequence[str]], list[str]]]] = {
 }
 
 
-def _as_released(names: Sequence[str]) -> list[str]:
-    """As this release of Debian or Ubuntu calls them."""
-    known = _output("apt-cache", "--no-all-versions", "show", *_both(names))
+def _release_names(names: Sequence[str]) -> list[str]:
+    """Their names in this release of Debian or Ubuntu."""
+    known = _output("apt-cache", "--no-all-versions", "show", *_with_suffix(names))
     suffixed = set(re.findall(r"^Package: (\S+t64)$", known, re.MULTILINE))
     return [f"{name}t64" if f"{name}t64" in suffixed else name for name in names]
 
 
-def _both(names: Sequence[str]) -> list[str]:
-    return [each for name in names for each in (name, f"{name}t64")]
+def _with_suffix(names: Sequence[str]) -> list[str]:
+    return [variant for name in names for variant in (name, f"{name}t64")]
 
 
 def _output(*command: str) -> str:
-    """What it prints, whatever it thinks of that; nothing where there is no such program."""
+    """Its stdout whatever its exit status; nothing where there is no such program."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:

@@ -1,4 +1,4 @@
-"""A command that takes long: its steps are seen, the rest of what it says only where it fails."""
+"""Run a command that takes long and show its progress; its output only where it fails."""
 
 import os
 import re
@@ -11,15 +11,15 @@ from time import monotonic
 from typing import Final
 
 LAST_LINES: Final = 15
-"""Of what a command said, shown where it fails."""
+"""Lines of output that are shown where a command fails."""
 PAUSE_SECONDS: Final = 5.0
-"""Between two lines where there is no terminal that shows the last one alone."""
+"""Between two lines of progress where stdout is no terminal."""
 
 
-def run(
+def run_with_progress(
     command: Sequence[str], step: re.Pattern[str], environ: Mapping[str, str] = os.environ
 ) -> bool:
-    """Whether it succeeded. The groups of a line that matches `step` are shown until the next."""
+    """Run it; whether it succeeded. Of each line that matches `step` the groups are shown."""
     try:
         process = subprocess.Popen(
             command,
@@ -33,31 +33,31 @@ def run(
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         return False
-    said = deque[str](maxlen=LAST_LINES)
-    shown = monotonic()
+    output = deque[str](maxlen=LAST_LINES)
+    last_shown = monotonic()
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if found := step.search(line):
-                shown = _show(" ".join(filter(None, found.groups())), shown)
-    _clear()
+                last_shown = _show_step(" ".join(filter(None, found.groups())), last_shown)
+    _clear_line()
     if process.returncode != 0:
-        print("".join(said), file=sys.stderr, end="", flush=True)
+        print("".join(output), file=sys.stderr, end="", flush=True)
     return process.returncode == 0
 
 
-def _show(text: str, before: float) -> float:
-    """When a step was shown last."""
+def _show_step(text: str, last_shown: float) -> float:
+    """Show one step; when a step was last shown."""
     text = text[: shutil.get_terminal_size().columns - 4]
     if sys.stdout.isatty():
         print(f"\r  {text}\033[K", end="", flush=True)
-    elif monotonic() - before >= PAUSE_SECONDS:
+    elif monotonic() - last_shown >= PAUSE_SECONDS:
         print(f"  {text}", flush=True)
         return monotonic()
-    return before
+    return last_shown
 
 
-def _clear() -> None:
+def _clear_line() -> None:
     if sys.stdout.isatty():
         print("\r\033[K", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Who the program says it is, wherever a system shows that."""
+"""Name, version and other metadata of the program, in the form that each system reads."""
 
 import tomllib
 from pathlib import Path
@@ -21,8 +21,8 @@ def summary() -> str:
     return str(_project()["description"])
 
 
-def plist() -> dict[str, Any]:
-    """What macOS reads beyond name and version (Apple, Information Property List)."""
+def info_plist() -> dict[str, Any]:
+    """The entries of Info.plist for macOS beyond name and version (Apple)."""
     return {
         "CFBundleDisplayName": TITLE,
         "CFBundleShortVersionString": version(),
@@ -35,7 +35,7 @@ def plist() -> dict[str, Any]:
     }
 
 
-def version_file() -> str:
+def windows_version_file() -> str:
     """The version resource of a Windows program, as PyInstaller reads it."""
     numbers = (*map(int, version().split(".")), 0)
     texts = {

@@ -1,4 +1,4 @@
-"""The Debian package, and what it has in common with any desktop of Linux."""
+"""The Debian package, and the menu entry, icons and MIME type that any Linux desktop uses."""
 
 import gzip
 import os
@@ -10,30 +10,30 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import elf
+import app_metadata
+import elf_libraries
 import icon
-import identity
 
-ENTRY: Final = f"""\
+MENU_ENTRY: Final = f"""\
 [Desktop Entry]
 Type=Application
-Name={identity.TITLE}
+Name={app_metadata.TITLE}
 GenericName=Live keys
 Comment={{summary}}
-Exec={identity.NAME}
-Icon={identity.NAME}
+Exec={app_metadata.NAME}
+Icon={app_metadata.NAME}
 Terminal=false
 Categories=Development;
 Keywords=key;value;state;log;events;
-StartupWMClass={identity.NAME}
+StartupWMClass={app_metadata.NAME}
 StartupNotify=true
 """
 IMPORT_ENTRY: Final = f"""\
 [Desktop Entry]
 Type=Application
-Name=Import into {identity.TITLE}
-Exec={identity.NAME} import %f
-Icon={identity.NAME}
+Name=Import into {app_metadata.TITLE}
+Exec={app_metadata.NAME} import %f
+Icon={app_metadata.NAME}
 Terminal=true
 NoDisplay=true
 MimeType=application/x-ndjson;
@@ -48,10 +48,10 @@ MIME: Final = """\
 </mime-info>
 """
 CONTROL: Final = f"""\
-Package: {identity.NAME}
+Package: {app_metadata.NAME}
 Version: {{version}}
 Architecture: {{architecture}}
-Maintainer: {identity.TITLE} <maintainers@signalbox.invalid>
+Maintainer: {app_metadata.TITLE} <maintainers@signalbox.invalid>
 Installed-Size: {{kilobytes}}
 Depends: {{depends}}
 Recommends: libgtk-3-0
@@ -62,43 +62,46 @@ Description: {{summary}}
  a command with an acknowledgement, every read a query or a stream, and every
  change stays in an event log that can be looked at, undone and replayed.
 """
-WITHIN: Final = Path("usr", "lib", identity.NAME)
+INSTALL_PATH: Final = Path("usr", "lib", app_metadata.NAME)
 
 
-def share(folder: Path) -> Path:
-    """Make what goes below a `share` folder: menu entry, icons, MIME type."""
+def make_share_folder(folder: Path) -> Path:
+    """Make a `share` folder: menu entry, icons, MIME type."""
     for name, text in (
-        (f"applications/{identity.NAME}.desktop", ENTRY.format(summary=identity.summary())),
-        (f"applications/{identity.NAME}-import.desktop", IMPORT_ENTRY),
-        (f"mime/packages/{identity.NAME}.xml", MIME),
-        (f"icons/hicolor/scalable/apps/{identity.NAME}.svg", icon.DRAWING.read_text()),
+        (
+            f"applications/{app_metadata.NAME}.desktop",
+            MENU_ENTRY.format(summary=app_metadata.summary()),
+        ),
+        (f"applications/{app_metadata.NAME}-import.desktop", IMPORT_ENTRY),
+        (f"mime/packages/{app_metadata.NAME}.xml", MIME),
+        (f"icons/hicolor/scalable/apps/{app_metadata.NAME}.svg", icon.DRAWING.read_text()),
     ):
         _write(folder / name, text.encode())
     for size in icon.SIZES:
-        name = f"icons/hicolor/{size}x{size}/apps/{identity.NAME}.png"
-        _write(folder / name, icon.png(size))
+        name = f"icons/hicolor/{size}x{size}/apps/{app_metadata.NAME}.png"
+        _write(folder / name, icon.render_png(size))
     return folder
 
 
-def package(bundle: Path, shared: Path, dist: Path) -> Path:
-    """Build it with dpkg-deb from the bundle and what `share` made."""
+def build_package(bundle: Path, shared: Path, dist: Path) -> Path:
+    """Build the .deb with dpkg-deb from the bundle and the folder of `make_share_folder`."""
     tree = shared.parent / "debian"
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(bundle, tree / WITHIN, symlinks=True)
+    shutil.copytree(bundle, tree / INSTALL_PATH, symlinks=True)
     shutil.copytree(shared, tree / "usr" / "share")
     (tree / "usr" / "bin").mkdir()
-    (tree / "usr" / "bin" / identity.NAME).symlink_to(
-        Path("..", "lib", *WITHIN.parts[2:], bundle.name)
+    (tree / "usr" / "bin" / app_metadata.NAME).symlink_to(
+        Path("..", "lib", *INSTALL_PATH.parts[2:], bundle.name)
     )
-    told = tree / "usr" / "share" / "doc" / identity.NAME
-    _write(told / "copyright", (bundle / "_internal/signalbox/ui/static/licences.txt").read_bytes())
-    changes = (identity.ROOT / "CHANGELOG.md").read_bytes()
-    _write(told / "changelog.gz", gzip.compress(changes, mtime=0))
+    doc = tree / "usr" / "share" / "doc" / app_metadata.NAME
+    _write(doc / "copyright", (bundle / "_internal/signalbox/ui/static/licences.txt").read_bytes())
+    changes = (app_metadata.ROOT / "CHANGELOG.md").read_bytes()
+    _write(doc / "changelog.gz", gzip.compress(changes, mtime=0))
     _write(tree / "DEBIAN" / "control", _control(tree, bundle).encode())
     for path in tree.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-    file = dist / f"{identity.NAME}_{identity.version()}_{_architecture()}.deb"
+    file = dist / f"{app_metadata.NAME}_{app_metadata.version()}_{_architecture()}.deb"
     command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(file)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return file
@@ -107,27 +110,33 @@ def package(bundle: Path, shared: Path, dist: Path) -> Path:
 def _control(tree: Path, bundle: Path) -> str:
     sizes = (path.lstat().st_size for path in tree.rglob("*") if not path.is_dir())
     return CONTROL.format(
-        version=identity.version(),
+        version=app_metadata.version(),
         architecture=_architecture(),
         kilobytes=sum(sizes) // 1024,
         depends=", ".join(sorted(set(_depends(bundle)))),
-        summary=identity.summary(),
+        summary=app_metadata.summary(),
     )
 
 
 def _depends(bundle: Path) -> Iterator[str]:
-    """The packages of the libraries that the bundle leaves to the system."""
-    # The dialogs of GNOME are loaded where they are there.
-    files = [path for path in bundle.rglob("*") if elf.is_one(path) and path.name != "libqgtk3.so"]
+    """The packages of the libraries that the bundle takes from the system."""
+    # The dialogs of GNOME are optional.
+    files = [
+        path
+        for path in bundle.rglob("*")
+        if elf_libraries.is_elf_file(path) and path.name != "libqgtk3.so"
+    ]
     own = {path.name for path in bundle.rglob("*")}
-    yield f"libc6 (>= {elf.newest_glibc(files)})"
-    for library in {name for file in files for name in elf.needed(str(file))} - own:
+    yield f"libc6 (>= {elf_libraries.newest_glibc(files)})"
+    for library in {
+        name for file in files for name in elf_libraries.needed_libraries(str(file))
+    } - own:
         if not re.match(r"(ld-linux|lib(c|m|dl|rt|pthread|util|resolv)\.so)", library):
-            yield _package(library)
+            yield _package_of(library)
 
 
-def _package(library: str) -> str:
-    path = _places().get(library)
+def _package_of(library: str) -> str:
+    path = _library_paths().get(library)
     if path is None:
         raise LookupError(f"{library}, which the bundle needs, is not installed here.")
     for name in (path, path.removeprefix("/usr"), f"/usr{path}"):
@@ -138,16 +147,16 @@ def _package(library: str) -> str:
 
 
 @cache
-def _places() -> dict[str, str]:
-    """Where the loader of this machine finds each library."""
+def _library_paths() -> dict[str, str]:
+    """From the name of each library to its path, as the loader of this machine finds it."""
     listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
     lines = (line.split() for line in listed.stdout.splitlines()[1:] if "=>" in line)
     return {line[0]: line[-1] for line in lines}
 
 
 def _architecture() -> str:
-    asked = ["dpkg", "--print-architecture"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["dpkg", "--print-architecture"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _write(path: Path, content: bytes) -> None:

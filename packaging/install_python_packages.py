@@ -1,11 +1,11 @@
-"""Install what a lock pins into this Python: `python packaging/python_packages.py FILE`."""
+"""Install what a lock pins into this Python: `python packaging/install_python_packages.py FILE`."""
 
 import os
 import re
 import sys
 from typing import Final
 
-import progress
+import command_progress
 
 STEP: Final = re.compile(
     r"(Downloading [^-\s]+-[^-\s]+)\S* (\(.+\))|(Installing) collected (packages)"
@@ -16,8 +16,10 @@ PIP: Final = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK":
 def main() -> int:
     """The exit status."""
     pip = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--require-hashes"]
-    done = progress.run([*pip, "-r", sys.argv[1]], STEP, {**os.environ, **PIP})
-    return 0 if done else 1
+    succeeded = command_progress.run_with_progress(
+        [*pip, "-r", sys.argv[1]], STEP, {**os.environ, **PIP}
+    )
+    return 0 if succeeded else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts of licences whose wheels do not bring them."""
+"""Licence texts that wheels leave out: those of Qt (GNU) and the MIT licence."""
 
 import subprocess
 import sys
@@ -14,11 +14,15 @@ WHEEL: Final = (
     "gmpy2==2.3.2 --hash=sha256:f43b3ab2b86a39c8fbc595619443f150b06d88879d72a7014c175b35c8a7b6b3"
 )
 """Has the texts of the GNU licences, which Qt's wheels leave out; nothing else of it is used."""
-FROM: Final = ("--platform=manylinux2014_x86_64", "--python-version=3.11", "--only-binary=:all:")
+PLATFORM: Final = (
+    "--platform=manylinux2014_x86_64",
+    "--python-version=3.11",
+    "--only-binary=:all:",
+)
 LESSER: Final = "gmpy2-2.3.2.dist-info/licenses/COPYING.LESSER"
 GENERAL: Final = "gmpy2-2.3.2.dist-info/licenses/COPYING"
 
-OF_QT: Final = """\
+QT_NOTICE: Final = """\
 {name} is part of Qt for Python and Qt, (C) The Qt Company Ltd. and other contributors. Signalbox
 uses them under the GNU Lesser General Public License, version 3, unchanged, as they come in the
 wheels of the Python Package Index.
@@ -34,24 +38,24 @@ Qt also contains ICU (Unicode licence) and other software that it lists as "Lice
 """
 
 
-def of_qt(name: str) -> str:
-    """What is to be said of a part of Qt that is not `shiboken6`'s, with both GNU texts once."""
-    return OF_QT.format(name=name) + ("" if name != "shiboken6" else "\n" + _gnu())
+def qt_licence(name: str) -> str:
+    """The notice for a part of Qt; that of `shiboken6` alone is followed by both GNU texts."""
+    return QT_NOTICE.format(name=name) + ("" if name != "shiboken6" else "\n" + _gnu_licences())
 
 
-def mit(author: str) -> str:
+def mit_licence(author: str) -> str:
     """The MIT licence of an author (SPDX: MIT)."""
     return f"Copyright (c) {author}\n\n{MIT}"
 
 
 @cache
-def _gnu() -> str:
+def _gnu_licences() -> str:
     """The LGPL and the GPL that it refers to, both version 3."""
     with TemporaryDirectory() as scratch:
-        wanted = Path(scratch, "requirements.txt")
-        wanted.write_text(WHEEL + "\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *FROM]
-        command += ["--require-hashes", "--dest", scratch, "--requirement", str(wanted)]
+        requirements = Path(scratch, "requirements.txt")
+        requirements.write_text(WHEEL + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *PLATFORM]
+        command += ["--require-hashes", "--dest", scratch, "--requirement", str(requirements)]
         subprocess.run(command, check=True)
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
             return "\n\n".join(wheel.read(name).decode() for name in (LESSER, GENERAL))

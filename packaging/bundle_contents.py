@@ -1,11 +1,11 @@
-"""What of all that PyInstaller finds goes into the bundle."""
+"""Which of the modules, libraries and data files that PyInstaller finds go into the bundle."""
 
 import re
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
-EXCLUDED: Final = [
+EXCLUDED_MODULES: Final = [
     # imported somewhere, but not by what runs here
     *("tkinter", "unittest", "pydoc", "pdb", "doctest", "lib2to3", "ensurepip", "test", "idlelib"),
     *("pip", "setuptools", "wheel", "distutils", "IPython", "numpy", "PIL", "cryptography"),
@@ -20,11 +20,11 @@ EXCLUDED: Final = [
     *("PySide6.QtDBus", "PySide6.QtPositioning"),
 ]
 
-HOOKS: Final = {"pyi_rth_pyside6", "pyi_rth_multiprocessing"}
-"""Of PyInstaller's, left out: they run before the program, in the server and the command line too,
-which the first keeps waiting for 60 ms while it loads Qt. Qt's wheels know where they are."""
+OMITTED_HOOKS: Final = {"pyi_rth_pyside6", "pyi_rth_multiprocessing"}
+"""Start-up hooks of PyInstaller that are left out: they run before the program, in the server and
+the command line too, which the first delays by 60 ms by loading Qt. Qt finds its files without."""
 
-PLUGINS: Final = {
+QT_PLUGINS: Final = {
     "platforms": ("qxcb", "qwayland", "qwayland-generic", "qwayland-egl", "qoffscreen"),
     "platforminputcontexts": (
         "composeplatforminputcontextplugin",
@@ -50,7 +50,7 @@ QT_DATA: Final = (
 )
 """Without the developer tools, and in the one language that the window speaks."""
 
-SYSTEM: Final = (
+SYSTEM_LIBRARIES: Final = (
     # What every desktop has, and what must be one with its graphics drivers and themes: another
     # libstdc++ or libwayland than theirs keeps them from being loaded.
     *("libstdc++", "libgcc_s", "libGL", "libGLX", "libGLdispatch", "libEGL", "libOpenGL", "libdrm"),
@@ -87,7 +87,7 @@ SYSTEM: Final = (
 )
 
 
-LOADED: Final = ("libpython3", "libsoftokn3", "libfreebl", "libnssckbi")
+LOADED_BY_NAME: Final = ("libpython3", "libsoftokn3", "libfreebl", "libnssckbi")
 """Libraries that are loaded by name: by the program's start, and by NSS in the web engine."""
 
 
@@ -99,36 +99,36 @@ class Entry(NamedTuple):
     kind: str
 
 
-def chosen(
-    binaries: Iterable[tuple[str, str, str]], needs: Callable[[str], Iterable[str]]
+def choose_binaries(
+    binaries: Iterable[tuple[str, str, str]], needed_libraries: Callable[[str], Iterable[str]]
 ) -> list[Entry]:
-    """The binaries that stay on Linux; `needs` names the libraries that one is linked with.
+    """The binaries that are bundled on Linux.
 
-    A library stays where something that stays is linked with it: Qt's wheel has many that only
-    Qt Quick's parts load. Each finds its own by the path that it was linked with, so the links that
-    PyInstaller makes go.
+    A library is bundled if something that is bundled is linked with it: Qt's wheel has many that
+    only Qt Quick's parts load. Each finds its libraries by the path that it was linked with, so the
+    symbolic links that PyInstaller makes are left out.
     """
     entries = [Entry(*entry) for entry in binaries if entry[2] != "SYMLINK"]
     by_name = {PurePosixPath(entry.name).name: entry for entry in entries}
-    wanted = [entry for entry in entries if _is_root(entry)]
-    kept: dict[str, Entry] = {}
-    while wanted:
-        entry = wanted.pop()
-        if entry.name in kept or is_of_system(entry.name):
+    pending = [entry for entry in entries if _is_root(entry)]
+    bundled: dict[str, Entry] = {}
+    while pending:
+        entry = pending.pop()
+        if entry.name in bundled or is_system_library(entry.name):
             continue
-        kept[entry.name] = entry
-        wanted += [by_name[name] for name in needs(entry.source) if name in by_name]
-    return [entry for entry in entries if entry.name in kept]
+        bundled[entry.name] = entry
+        pending += [by_name[name] for name in needed_libraries(entry.source) if name in by_name]
+    return [entry for entry in entries if entry.name in bundled]
 
 
-def is_of_system(name: str) -> bool:
-    """Whether a library is left to the desktop."""
+def is_system_library(name: str) -> bool:
+    """Whether a library is taken from the system."""
     library = PurePosixPath(name).name
-    return "/" not in name and library.partition(".so")[0] in SYSTEM
+    return "/" not in name and library.partition(".so")[0] in SYSTEM_LIBRARIES
 
 
-def is_wanted(name: str) -> bool:
-    """Whether a data file stays, by its place in the bundle."""
+def is_bundled_data(name: str) -> bool:
+    """Whether a data file is bundled, by its path in the bundle."""
     path = PurePosixPath(name)
     if path.parts[:2] == ("PySide6", "Qt"):
         return "/".join(path.parts[2:]) in QT_DATA or path.parts[2] in ("libexec", "lib", "plugins")
@@ -140,18 +140,18 @@ def is_wanted(name: str) -> bool:
 
 
 def _is_root(entry: Entry) -> bool:
-    """What is loaded by name and not as something's library."""
+    """Whether it is loaded by name, and not because something is linked with it."""
     path = PurePosixPath(entry.name)
     if "plugins" in path.parts:
-        return _is_plugin(path)
+        return _is_bundled_plugin(path)
     if path.name == "QtWebEngineProcess":
         return True
     is_library = re.search(r"\.so(\.\d+)*$", path.name) and path.name.startswith("lib")
     if entry.kind == "EXTENSION" or not is_library:
         return "qml" not in path.parts
-    return path.name.startswith(LOADED)
+    return path.name.startswith(LOADED_BY_NAME)
 
 
-def _is_plugin(path: PurePosixPath) -> bool:
+def _is_bundled_plugin(path: PurePosixPath) -> bool:
     name = path.name.partition(".so")[0].removeprefix("lib")
-    return name in PLUGINS.get(path.parent.name, ())
+    return name in QT_PLUGINS.get(path.parent.name, ())
