@@ -75,7 +75,7 @@ class Machine:
 
     def run(self, user: int, *arguments: str, answer: str | None = None, **environ: str) -> Ended:
         """The script, without a terminal or with one at which somebody types `answer`."""
-        script = ROOT / "packaging" / "system_packages.py"
+        script = ROOT / "packaging" / "install_system_packages.py"
         command = [sys.executable, "-c", PROGRAM, str(user), str(script), *arguments]
         paths = {"PATH": str(self.folder / "bin"), "PYTHONPATH": f"{ROOT}:{script.parent}"}
         env = {**paths, "STATE": str(self.folder), "PYTHONIOENCODING": "utf-8", **environ}
