@@ -86,13 +86,9 @@ def test_exec_gets_each_change_on_its_stdin_and_nothing_is_spliced_in(
         box.set("lamp.on", "two\nlines")
         assert said(watch, 2) == ["taken", "taken"]
         assert watch.wait(SECONDS) == 0
-    text = out.read_text()
-    decoder, values = json.JSONDecoder(), []
-    while text:
-        change, end = decoder.raw_decode(text)
-        values.append(change["value"])
-        text = text[end:].lstrip()
-    assert values == [False, evil, "two\nlines"]
+    lines = out.read_text().split("\n")
+    assert lines.pop() == "", "each change ends its line"
+    assert [json.loads(line)["value"] for line in lines] == [False, evil, "two\nlines"]
     assert not list(tmp_path.rglob("pwned"))
 
 

@@ -80,7 +80,7 @@ def _run_program(program: str, change: client.Change) -> None:
         program,
         shell=True,
         env=child_env.environment(),
-        input=encode_json(_fields(change)).encode(),
+        input=f"{encode_json(_fields(change))}\n".encode(),
         check=False,
     )
 
