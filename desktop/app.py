@@ -49,7 +49,9 @@ def _run(data_dir: Path) -> int:
     try:
         display.require_display()
         lock = single_instance.lock_or_raise_window(data_dir)
-        if lock is not None:
+        if lock is None:
+            print(f"The window of {data_dir} is open already; it was brought to the front.")
+        else:
             with lock:
                 App(server).open()
     except display.CannotShow as error:

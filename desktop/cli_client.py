@@ -59,7 +59,7 @@ def query_pages(
 ) -> Iterator[dict[str, Any]]:
     """Every page of a query, from position `first` on, all as of the moment of the first page.
 
-    A warning on stderr says what retention has removed.
+    A warning on stderr says what retention has removed, or that there was nothing yet.
     """
     following, warned = first, list[str]()
     while True:
@@ -67,6 +67,8 @@ def query_pages(
         compacted = page.get("compacted", [])
         if compacted and compacted != warned:
             warn_compacted(warned := compacted)
+        if parameters.get("at") is not None:
+            warn_if_before_all(page["revision"])
         for name, revision in (("at", "revision"), ("from", "from"), ("to", "to")):
             if parameters.get(name) is not None:
                 parameters[name] = page[revision]
@@ -95,6 +97,12 @@ def warn_compacted(prefixes: Sequence[str]) -> None:
     print_error(
         f"Retention has removed older changes {', '.join(places)}; what needs them is left out."
     )
+
+
+def warn_if_before_all(revision: int) -> None:
+    """Say on stderr why what was there at revision 0 is nothing."""
+    if revision == 0:
+        print_error("Nothing was there then: the first change came later.")
 
 
 # Streamed answers.

@@ -24,6 +24,16 @@ def refusal_text(subcommand: str, error: client.Rejected) -> str:
     return error.message  # it has no name of a field in it
 
 
+def missing_key_text(key: str, at: str | None = None, has_history: bool = True) -> str:
+    """That there is no such key, or was none `at` a moment."""
+    from signalbox.server.model.errors import quoted  # noqa: PLC0415 - only for what is not there
+
+    if at is not None:
+        return f"There was no key {quoted(key)} then."
+    never = "" if has_history else ", and never was as far back as the history goes"
+    return f"There is no key {quoted(key)}{never}."
+
+
 def _existing_keys(error: client.Rejected) -> str:
     """Of at most 100 keys the server gives the names."""
     others = len(error.keys) - 1

@@ -74,8 +74,7 @@ class TestHistory:
         rows = columns(shell.ok("history", "n"), 0, 3)
         assert rows == [[str(n), str(n)] for n in range(1_100, 0, -1)]
 
-    def test_of_what_never_was_there_is_none(self, shell: Shell) -> None:
-        assert shell.ok("history", "nothing") == ""
+    def test_of_what_is_no_key_there_is_none(self, shell: Shell) -> None:
         assert shell("history", "a..b").status == 1
 
 
@@ -92,7 +91,32 @@ class TestMoments:
         assert shell.ok("tree", "a", "--at", "3") == "x\t1\ny\t1\n"
         assert shell.ok("export", "--at", "1", "--format", "json") == '{\n"a.x": 1\n}\n'
         assert shell.ok("ls", "--at", "now") == shell.ok("ls") == "a.x\t3\n"
-        assert shell.ok("ls", "--at", "0") == ""
+
+    @pytest.mark.parametrize("words", ["ls", "tree", "export", "export --history"])
+    @pytest.mark.parametrize("at", ["0", "1999-12-31"])
+    def test_before_the_first_change_it_says_why_nothing_is_printed(
+        self, box: Server, shell: Shell, words: str, at: str
+    ) -> None:
+        box.set("a", 1)
+        done = shell(*words.split(), "--at", at)
+        said = "signalbox: Nothing was there then: the first change came later.\n"
+        assert done == (0, "", said)
+
+    def test_a_key_that_never_was_has_no_history(self, box: Server, shell: Shell) -> None:
+        never = 'signalbox: There is no key "a.x", and never was as far back as the history goes.\n'
+        assert shell("history", "a.x") == shell("history", "a.x", "--json") == (3, "", never)
+        box.set("a.x", 1)
+        shell.ok("rm", "a.x")
+        assert shell.ok("history", "a.x").count("\n") == 2
+        assert shell.ok("history", "a.x", "--before", "1") == ""
+
+    def test_what_is_not_there_is_quoted(self, box: Server, shell: Shell) -> None:
+        for words in (["get", "a.b"], ["rm", "a.b"], ["rm", "a."], ["mv", "a.b", "c"]):
+            done = shell(*words)
+            assert (done.status, done.out) == (3, "")
+            assert f'There is no key "{words[1]}"' in done.err
+        box.set("a", 1)
+        assert 'There was no key "a" then.' in shell("get", "a", "--at", "0").err
 
     def test_a_time_is_the_last_revision_not_later(self, box: Server, shell: Shell) -> None:
         for number in (1, 2, 3):

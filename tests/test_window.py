@@ -58,7 +58,12 @@ def test_a_second_start_raises_the_first_window(desk: Desk, tmp_path: Path) -> N
     try:
         other.open()
         until(lambda: not first.is_on_top(), "another window covers it")
-        assert desk.start().wait(SECONDS) == 0
+        second = desk.start()
+        said, _ = second.communicate(timeout=SECONDS)
+        assert second.returncode == 0
+        assert said == (
+            f"The window of {desk.data_dir} is open already; it was brought to the front.\n"
+        )
         assert desk.value(RAISE) == 1
         until(first.is_on_top, "it came to the front")
         assert first.process.poll() is None

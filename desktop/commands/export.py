@@ -8,7 +8,12 @@ import click
 
 from signalbox import client
 from signalbox.desktop.arguments import LiteralCommand
-from signalbox.desktop.cli_client import answer_blocks, connect, warn_compacted
+from signalbox.desktop.cli_client import (
+    answer_blocks,
+    connect,
+    warn_compacted,
+    warn_if_before_all,
+)
 from signalbox.desktop.options import at_option, read_dir_option
 from signalbox.server.usage import OneOf
 
@@ -30,6 +35,8 @@ def export(
         answer = box.request("GET", client.query_path("export", parameters))
         if compacted := answer.headers.get("Signalbox-Compacted"):
             warn_compacted([unquote(prefix) for prefix in compacted.split(", ")])
+        if at is not None:
+            warn_if_before_all(int(answer.headers["Signalbox-Revision"]))
         for block in answer_blocks(answer):
             sys.stdout.buffer.write(block)
         sys.stdout.flush()

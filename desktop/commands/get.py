@@ -8,6 +8,7 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import at_option, json_option, read_dir_option
+from signalbox.desktop.refusals import missing_key_text
 from signalbox.desktop.terminal_output import (
     escape_for_terminal,
     format_value,
@@ -28,7 +29,7 @@ def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
     with connect(data_dir) as box:
         item = box.item(key, at=at)
     if item is None:
-        print_error(f"There is no key {key}." if at is None else f"There was no key {key} then.")
+        print_error(missing_key_text(key, at))
         return NO_SUCH_KEY
     if as_json:
         print_json(item)

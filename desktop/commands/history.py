@@ -11,10 +11,13 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import json_option, read_dir_option
+from signalbox.desktop.refusals import missing_key_text
 from signalbox.desktop.terminal_output import (
     DELETED,
     format_value,
+    print_error,
     print_json_lines,
     print_table,
 )
@@ -29,16 +32,22 @@ TITLES: Final = ("revision", "at", "by", "value", "difference")
 @click.option("--limit", type=whole(1), metavar="N", help="So many at most.")
 @json_option
 @read_dir_option
-def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> None:
+def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> int:
     """List what became of KEY, newest first."""
     count = limit if limit is None or as_json else limit + 1  # one more to compare the last with
     path = "history/" + quote(key, safe="")
     with connect(data_dir) as box:
         versions = query_items(box, path, count=count, position="before", first=before)
+        first = next(versions, None)
+        if first is None and before is None:
+            print_error(missing_key_text(key, has_history=False))
+            return NO_SUCH_KEY
+        versions = chain([] if first is None else [first], versions)
         if as_json:
             print_json_lines(versions)
         else:
             print_table(TITLES, islice(_rows(versions), limit))
+    return 0
 
 
 def _rows(versions: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

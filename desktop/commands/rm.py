@@ -8,6 +8,7 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import data_dir_option, json_option
+from signalbox.desktop.refusals import missing_key_text
 from signalbox.desktop.terminal_output import print_error, print_json
 
 
@@ -20,7 +21,7 @@ def rm(key: str, as_json: bool, data_dir: Path) -> int:
     with connect(data_dir) as box:
         ack = box.delete_prefix(key) if key.endswith(".") else box.delete(key)
     if not ack["changed"]:
-        print_error(f"There is no key {key}.")
+        print_error(missing_key_text(key))
         return NO_SUCH_KEY
     if as_json:
         print_json(ack)

@@ -34,6 +34,7 @@ from signalbox.server.model.errors import (
     SignalboxError,
     TooLarge,
     WrongType,
+    quoted,
 )
 from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import RESERVED, check_key
@@ -256,7 +257,7 @@ def _keys_to_rename(state: State, command: Rename) -> dict[str, Entry]:
         entry = state.get(command.key)
         moved = {command.key: entry} if entry else {}
     if not moved:
-        raise NotFound(f"There is no key {command.key} to rename.", key=command.key)
+        raise NotFound(f"There is no key {quoted(command.key)} to rename.", key=command.key)
     return moved
 
 

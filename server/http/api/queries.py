@@ -49,7 +49,7 @@ class _Queries:
         check_key(key)
         item = self._view(given).get(key)
         if item is None:
-            raise NotFound(f"There is no key {key}.", key=key)
+            raise NotFound(f"There is no key {quoted(key)}.", key=key)
         etag = f'"{item.revision}"'
         if matches_etag(bottle.request.environ, etag):
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
