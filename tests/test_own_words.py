@@ -16,7 +16,7 @@ import pytest
 
 from signalbox.desktop.window import display
 from signalbox.server.http.commands.history_line import read_history_line
-from signalbox.server.http.window.window_query import wrong
+from signalbox.server.http.window.window_query import invalid_field_message
 from signalbox.server.model.errors import Invalid, Malformed, quoted
 from signalbox.server.model.times import LAST_TIME, iso
 from signalbox.server.runtime.error_messages import reason, sentence
@@ -271,11 +271,13 @@ def test_a_type_that_is_too_long_is_told_with_its_length() -> None:
 
 
 def test_a_parameter_of_the_page() -> None:
-    assert wrong({"rows": 501}) == (
+    assert invalid_field_message({"rows": 501}) == (
         "The field rows of the parameter datastar is 501; allowed is "
         '{"type":"integer","minimum":1,"maximum":500}.'
     )
-    assert wrong({"from": "x"}).startswith('The field from of the parameter datastar is "x"; ')
+    assert invalid_field_message({"from": "x"}).startswith(
+        'The field from of the parameter datastar is "x"; '
+    )
 
 
 def test_a_query_that_cannot_be_taken_apart(box: Server) -> None:

@@ -63,8 +63,8 @@ def application(
         "/commands/compact": compaction(compactor),
     }
     reads = _queries(readmodel, status, url)
-    names = WindowIds(readmodel, writer.run_between_commits)
-    WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, names).mount(reads)
+    window_ids = WindowIds(readmodel, writer.run_between_commits)
+    WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]

@@ -1,4 +1,4 @@
-"""Work of a region that may take long: done aside, so that the rest of the picture goes on."""
+"""Background jobs of a page stream: slow work of one region does not delay the other regions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
@@ -11,13 +11,13 @@ from signalbox.server.runtime.scheduling import yield_to_hub
 Each = TypeVar("Each")
 
 QUICK_SECONDS: Final = 0.1
-"""What is done within this time comes with the frame that asked for it."""
+"""A job that ends within this time is in the frame that started it."""
 
 TURN_SECONDS: Final = 0.01
 
 
 def with_pauses(many: Iterable[Each]) -> Iterator[Each]:
-    """The same, one after the other; in between others get a turn where it takes long."""
+    """Iterate, and let other greenlets run in between where that takes long."""
     began = monotonic()
     for each in many:
         yield each
@@ -27,7 +27,7 @@ def with_pauses(many: Iterable[Each]) -> Iterator[Each]:
 
 
 class BackgroundJob:
-    """One piece of work at a time, in a greenlet that waits for a native thread."""
+    """Runs one job at a time, in a greenlet that waits for a native thread."""
 
     def __init__(self) -> None:
         self._job: gevent.Greenlet[[], None] | None = None
@@ -36,8 +36,8 @@ class BackgroundJob:
     def is_busy(self) -> bool:
         return self._job is not None
 
-    def is_done(self, work: Callable[[], None]) -> bool:
-        """Whether the work has ended; it is begun unless one is going on. Raises what it raised."""
+    def run(self, work: Callable[[], None]) -> bool:
+        """Start `work` unless a job runs; whether it has ended. Raises what the job raised."""
         if self._job is None:
             self._job = gevent.spawn(work)
             self._job.join(QUICK_SECONDS)

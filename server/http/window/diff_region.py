@@ -1,4 +1,4 @@
-"""The window's view of what differs between two moments."""
+"""The region of a window that shows the difference between two revisions."""
 
 from functools import partial
 from time import monotonic
@@ -11,68 +11,68 @@ from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
 from signalbox.ui.value_diff import delta
 
-REST: Final = 3
-"""Comparing rests this many times as long as it has taken before it is done again."""
+REST_FACTOR: Final = 3
+"""The pause before the next comparison, as a multiple of what the last one has taken."""
 
 
 class DiffRegion:
-    """Compares anew where one of the moments is now and something has happened."""
+    """Compares again where one of the revisions is the current one and there are new changes."""
 
-    def __init__(self, ask: WindowQuery, readmodel: ReadModel) -> None:
-        self._ask, self._readmodel = ask, readmodel
-        self._found: Diff | None = None
+    def __init__(self, query: WindowQuery, readmodel: ReadModel) -> None:
+        self._query, self._readmodel = query, readmodel
+        self._diff_result: Diff | None = None
         self._rows: list[views.Row] = []
-        self._aside = BackgroundJob()
+        self._job = BackgroundJob()
         self._due = 0.0
 
-    def in_sight(self) -> dict[str, RegionRenderer]:
+    def renderers(self) -> dict[str, RegionRenderer]:
         return {"diff": self._diff}
 
     def _diff(self, now: int) -> RegionContent:
-        since, until = self._moments()
-        if self._aside.is_busy or self._is_due(since, until):
-            self._aside.is_done(partial(self._compare, since.revision, until.revision))
-        return self._html(since, until, now), {}, not self._aside.is_busy
+        since, until = self._compared_revisions()
+        if self._job.is_busy or self._is_due(since, until):
+            self._job.run(partial(self._compare, since.revision, until.revision))
+        return self._html(since, until, now), {}, not self._job.is_busy
 
     def _is_due(self, since: views.Moment, until: views.Moment) -> bool:
-        found = self._found
+        found = self._diff_result
         is_known = found and (found.since, found.until) == (since.revision, until.revision)
         return not is_known and monotonic() >= self._due
 
     def _compare(self, since: int, until: int) -> None:
-        ask, started = self._ask, monotonic()
-        self._found = self._readmodel.log.diff(
-            since, until, self._match(), ask.behind or None, ask.differences
+        query, started = self._query, monotonic()
+        self._diff_result = self._readmodel.log.diff(
+            since, until, self._match(), query.behind or None, query.differences
         )
         self._rows = [
             views.Row(key, before, after, delta(before, after))
-            for key, before, after in with_pauses(self._found.items)
+            for key, before, after in with_pauses(self._diff_result.items)
         ]
-        self._due = monotonic() + REST * (monotonic() - started)
+        self._due = monotonic() + REST_FACTOR * (monotonic() - started)
 
     def _match(self) -> str:
-        ask = self._ask
-        if ask.scope == "key" and ask.key:
-            return ask.key
-        return "**" if ask.scope == "all" else f"{ask.prefix}**"
+        query = self._query
+        if query.scope == "key" and query.key:
+            return query.key
+        return "**" if query.scope == "all" else f"{query.prefix}**"
 
-    def _moments(self) -> tuple[views.Moment, views.Moment]:
+    def _compared_revisions(self) -> tuple[views.Moment, views.Moment]:
         newest = self._readmodel.revision
-        since, until = min(self._ask.since, newest), min(self._ask.until, newest)
+        since, until = min(self._query.since, newest), min(self._query.until, newest)
         at = self._readmodel.log.time_of
         if until < 0:
             return views.Moment(since, at(since)), views.Moment(newest, at(newest), True)
         return views.Moment(since, at(since)), views.Moment(until, at(until))
 
     def _html(self, since: views.Moment, until: views.Moment, now: int) -> str:
-        found = self._found
+        found = self._diff_result
         return views.diff(
             self._rows,
             since=since,
             until=until,
             total=found.total if found else -1,
             compacted=found.compacted if found else [],
-            behind=self._ask.behind,
+            behind=self._query.behind,
             following=found.next if found else None,
             now=now,
         )

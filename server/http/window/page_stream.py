@@ -1,8 +1,8 @@
-"""`GET /queries/page`: the window's stream of HTML patches, the picture of what it asks to see.
+"""`GET /queries/page`: the stream of HTML patches that keeps a window's page current.
 
-The picture is a function of the state and of the parameters that travel with the query; the server
-keeps nothing about a window. Each region is sent only when its HTML has changed. A frame is made
-when the one before has left, from the state as it is then: what came between is never shown.
+The page is a function of the state and of the parameters of the query; the server stores nothing
+about a window. A region is sent only when its HTML has changed. A frame is rendered once the
+previous one has been sent, from the current state: states in between are skipped.
 """
 
 import json
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
-from signalbox.server.http.window.window_query import WindowQuery, wrong
+from signalbox.server.http.window.window_query import WindowQuery, invalid_field_message
 from signalbox.server.http.wire.connection import watch_disconnect
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import ChartCache
@@ -26,16 +26,16 @@ from signalbox.server.runtime.clock import Clock
 
 FRAME_SECONDS: Final = 1 / 30
 TICK_SECONDS: Final = 1.0
-"""How often to look again though nothing happened: a picture says how long ago things were."""
+"""How often to render although nothing has changed: the page shows how long ago things were."""
 HEARTBEAT_SECONDS: Final = 12.0
-REST: Final = 3
-"""A region that takes long to ask for rests this many times as long before the next time."""
-PACE: Final = {"nav": 1.0, "ticks": 1.0, "chart": 0.2, "diff": 0.5, "history": 0.1}
-"""Seconds between two looks at a region that is worth no more."""
-CURRENT: Final = {"diff", "foot", "nav", "ticks"}
-"""Regions that go on while the picture shows an earlier moment."""
-OUTCOMES: Final = 40
-"""How many of the window's last outcomes are told."""
+REST_FACTOR: Final = 3
+"""The pause before a region is rendered again, as a multiple of what rendering has taken."""
+MIN_INTERVAL_SECONDS: Final = {"nav": 1.0, "ticks": 1.0, "chart": 0.2, "diff": 0.5, "history": 0.1}
+"""Regions that are rendered less often, with the seconds in between."""
+ALWAYS_CURRENT: Final = {"diff", "foot", "nav", "ticks"}
+"""Regions that show the current state also while the page shows an earlier moment."""
+MAX_OUTCOMES: Final = 40
+"""How many of the window's last outcomes are sent."""
 
 
 def page(
@@ -47,47 +47,47 @@ def page(
     charts: ChartCache,
     clock: Clock,
 ) -> Iterator[bytes]:
-    """The stream's pieces; `charts` are those of all windows.
+    """The stream as server-sent events; `charts` is the cache that all windows share.
 
     Raises `Invalid` at once where `signals` are not a window's.
     """
     try:
-        ask = msgspec.convert(signals, WindowQuery)
+        query = msgspec.convert(signals, WindowQuery)
     except msgspec.ValidationError as error:
-        raise Invalid(wrong(signals)) from error
+        raise Invalid(invalid_field_message(signals)) from error
     if environ["REQUEST_METHOD"] == "HEAD":
         return iter((b"\n",))  # bottle leaves the body out, and its length with it
-    # What is sent again after a failure carries the parameters of its first try: too old to trust.
-    have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(ask.have)
+    # A request that the browser repeats has the parameters of its first try: they are outdated.
+    have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(query.have)
     subscription = feed.subscribe()
     watch_disconnect(environ).rawlink(lambda _: subscription.close())
 
     def regions(asked: WindowQuery) -> Regions:
         return Regions(asked, readmodel, feed, engine, charts)
 
-    return _frames(PagePatches(ask, regions, readmodel, feed, clock, have), subscription)
+    return _frames(PagePatches(query, regions, readmodel, feed, clock, have), subscription)
 
 
-def _frames(picture: "PagePatches", subscription: Subscription) -> Iterator[bytes]:
+def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[bytes]:
     sent = 0.0
     try:
         while not subscription.closed:
             started = monotonic()
-            frame = picture.frame()
+            frame = patches.frame()
             if not frame and started - sent > HEARTBEAT_SECONDS:
                 frame = str(Event.patch_signals({"_online": True}))
             if frame:
                 yield frame.encode()
                 sent = monotonic()
-            _rest(started + FRAME_SECONDS, subscription)
-            subscription.wait(picture.patience())
-            picture.disturb()
+            _wait_for_frame_time(started + FRAME_SECONDS, subscription)
+            subscription.wait(patches.seconds_until_due())
+            patches.mark_stale()
     finally:
         subscription.close()
 
 
-def _rest(until: float, subscription: Subscription) -> None:
-    """Let one frame's time pass unless the window goes; what happens meanwhile is not lost."""
+def _wait_for_frame_time(until: float, subscription: Subscription) -> None:
+    """Wait for the time of the next frame or the end of the stream; wake-ups are kept."""
     happened = False
     while not subscription.closed and (left := until - monotonic()) > 0:
         happened |= subscription.wait(left)
@@ -96,123 +96,127 @@ def _rest(until: float, subscription: Subscription) -> None:
 
 
 class PagePatches:
-    """What one stream shows. `have` tells for each region which HTML the window has already."""
+    """The patches of one stream. `have` has the digest of what the window has, by region."""
 
     def __init__(
         self,
-        ask: WindowQuery,
+        query: WindowQuery,
         regions: Callable[[WindowQuery], Regions],
         readmodel: ReadModel,
         feed: Feed,
         clock: Clock,
         have: dict[str, str],
     ) -> None:
-        self._readmodel, self._feed, self._have = readmodel, feed, have
+        self._readmodel, self._feed, self._sent_digests = readmodel, feed, have
         self._clock = clock
-        self._make = regions
-        self._told: dict[str, Any] = {}
-        self._look_at(ask.settled(readmodel))
-        # A held picture may be asked for another part of itself: what waits is counted on.
-        was_held = ask.hold and 0 <= ask.held <= feed.changes and ask.pinned >= 0
-        self._since = ask.held if was_held else feed.changes
+        self._regions_for = regions
+        self._sent_signals: dict[str, Any] = {}
+        self._select_regions(query.with_shown_revision(readmodel))
+        # A held page may ask for another part of itself: it goes on counting new changes.
+        was_held = query.hold and 0 <= query.held <= feed.changes and query.pinned >= 0
+        self._since = query.held if was_held else feed.changes
 
-    def _look_at(self, ask: WindowQuery) -> None:
-        """Show what is asked for, which stays as it is where it is not of now."""
-        self._ask = ask
-        self._regions = self._make(ask)
-        self._views = self._regions.in_sight()
-        self._due = dict.fromkeys(self._views, 0.0)
-        self._stale = set(self._views)
+    def _select_regions(self, query: WindowQuery) -> None:
+        """Render what `query` asks for from now on."""
+        self._query = query
+        self._regions = self._regions_for(query)
+        self._renderers = self._regions.renderers()
+        self._due = dict.fromkeys(self._renderers, 0.0)
+        self._stale = set(self._renderers)
         self._complete: set[str] = set()
-        self._settled: set[str] = set()
-        """What was looked at when all was complete: of an earlier moment it stays so."""
+        self._final: set[str] = set()
+        """Rendered when all regions were complete: of an earlier moment they never change."""
 
-    def disturb(self) -> None:
-        """Something happened or time passed: look at everything again once it is due."""
-        self._stale = set(self._views)
+    def mark_stale(self) -> None:
+        """The state may have changed: render every region again once it is due."""
+        self._stale = set(self._renderers)
 
-    def patience(self) -> float:
-        """Seconds until the next look even if nothing happens."""
+    def seconds_until_due(self) -> float:
+        """Seconds until the next frame even if nothing changes."""
         waits = [self._due[name] - monotonic() for name in self._stale]
         return max(0.0, min(waits, default=TICK_SECONDS))
 
     def frame(self) -> str:
-        """The patches from what the window shows to what it should show; empty where it does."""
+        """The next patches as server-sent events; empty where the window is up to date."""
         identity = str(self._readmodel.revision)
-        signals, events = self._common(), ""
-        ready = self._ready()
+        signals, events = self._frame_signals(), ""
+        ready = self._due_regions()
         for name in ready:
             try:
-                html, facts = self._look(name)
-            except Unavailable:  # the others go on, and the foot says why
+                html, moment_signals = self._render(name)
+            except Unavailable:  # the status bar says why
                 self._due[name] = monotonic() + TICK_SECONDS
                 continue
-            signals |= facts
-            if html and self._is_news(name, html):
+            signals |= moment_signals
+            if html and self._remember_digest(name, html):
                 events += Event.patch_elements(html, event_id=identity)
-        if self._complete >= set(self._views):
-            self._settled |= set(ready)
-        if news := self._changed(signals, bool(events)):
+        if self._complete >= set(self._renderers):
+            self._final |= set(ready)
+        if news := self._changed_signals(signals, bool(events)):
             events += Event.patch_signals(news, event_id=identity)
         return events
 
-    def _ready(self) -> list[str]:
-        if self._ask.at is not None:
-            self._stale -= self._settled - CURRENT
+    def _due_regions(self) -> list[str]:
+        if self._query.at is not None:
+            self._stale -= self._final - ALWAYS_CURRENT
         now = monotonic()
-        return [name for name in self._views if name in self._stale and self._due[name] <= now]
+        return [name for name in self._renderers if name in self._stale and self._due[name] <= now]
 
-    def _look(self, name: str) -> tuple[str, dict[str, Any]]:
+    def _render(self, name: str) -> tuple[str, dict[str, Any]]:
         started = monotonic()
         now = self._now()
-        html, facts, is_final = self._views[name](
-            now if name in CURRENT else self._regions.now(now)
+        html, moment_signals, is_final = self._renderers[name](
+            now if name in ALWAYS_CURRENT else self._regions.now(now)
         )
         ended = monotonic()
         if is_final:
             self._stale.discard(name)
             self._complete.add(name)
-            self._due[name] = ended + max(REST * (ended - started), PACE.get(name, 0.0))
-        return html, facts
+            self._due[name] = ended + max(
+                REST_FACTOR * (ended - started), MIN_INTERVAL_SECONDS.get(name, 0.0)
+            )
+        return html, moment_signals
 
-    def _is_news(self, name: str, html: str) -> bool:
+    def _remember_digest(self, name: str, html: str) -> bool:
         mark = blake2b(html.encode(), digest_size=6).hexdigest()
-        if self._have.get(name) == mark:
+        if self._sent_digests.get(name) == mark:
             return False
-        self._have[name] = mark
+        self._sent_digests[name] = mark
         return True
 
-    def _changed(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
-        news = {name: value for name, value in signals.items() if self._told.get(name) != value}
-        self._told |= news
-        return news | {"_have": self._have} if has_patches else news
+    def _changed_signals(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
+        news = {
+            name: value for name, value in signals.items() if self._sent_signals.get(name) != value
+        }
+        self._sent_signals |= news
+        return news | {"_have": self._sent_digests} if has_patches else news
 
-    def _common(self) -> dict[str, Any]:
-        """What is current in every frame, of a held picture too."""
+    def _frame_signals(self) -> dict[str, Any]:
+        """The signals of every frame, also of a page that is held."""
         outcomes = json.dumps(self._outcomes())
-        if self._is_held and self._told.get("_outcomes", outcomes) != outcomes:
-            # Whoever acts on a held picture sees what came of it.
+        if self._is_held and self._sent_signals.get("_outcomes", outcomes) != outcomes:
+            # A command sent from a held page: show its result.
             revision = self._readmodel.revision
-            self._look_at(replace(self._ask, at=revision, pinned=revision))
+            self._select_regions(replace(self._query, at=revision, pinned=revision))
             self._since = self._feed.changes
         return {
             "_online": True,
             "_outcomes": outcomes,
             "_waiting": self._feed.changes - self._since if self._is_held else 0,
             "_held": self._since if self._is_held else -1,
-            "_pinned": self._ask.at if self._is_held else -1,
+            "_pinned": self._query.at if self._is_held else -1,
             "_theme": self._regions.setting("_signalbox.theme", "system"),
             "_skew": 1000 * round(self._clock.seconds_behind()),
-        } | self._regions.facts(self._now())
+        } | self._regions.moment_signals(self._now())
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
     def _outcomes(self) -> list[dict[str, Any]]:
-        """The window's last ones; `kept` tells whether Activity lists a refusal."""
-        recent = self._feed.recent(self._ask.actor)[-OUTCOMES:]
+        """The last outcomes of the window; `kept` is whether Activity lists a rejection."""
+        recent = self._feed.recent(self._query.actor)[-MAX_OUTCOMES:]
         return [one | {"kept": is_remembered(one.get("code", ""))} for one in recent]
 
     @property
     def _is_held(self) -> bool:
-        return self._ask.hold and not self._ask.is_past
+        return self._query.hold and not self._query.is_past

@@ -1,4 +1,4 @@
-"""What each region of a window reads from the read model."""
+"""The regions of a window: each is read from the read model and rendered as HTML."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -8,7 +8,7 @@ from signalbox.server.http.window.diff_region import DiffRegion
 from signalbox.server.http.window.inspector import Inspector
 from signalbox.server.http.window.time_slider import TimeSlider
 from signalbox.server.http.window.window_query import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     RegionContent,
     RegionRenderer,
     WindowQuery,
@@ -22,65 +22,65 @@ from signalbox.server.read.state_query import Filter, Item, StateQuery
 from signalbox.server.sources import computer
 from signalbox.ui import views
 
-BRANCHES: Final = 100
-"""Children of a prefix that the tree lists until more are asked for."""
-MOST_NEWS: Final = 100
-"""How many rejections the page can tell to be new since Activity was last open."""
+DEFAULT_CHILDREN: Final = 100
+"""Children of a prefix that the tree lists unless more are requested."""
+MAX_REJECTIONS: Final = 100
+"""Rejections that the page counts as new since Activity was last open, at most."""
 
 
 class Regions:
-    """The regions of one stream's picture."""
+    """The regions of one page stream, for one query."""
 
     def __init__(
         self,
-        ask: WindowQuery,
+        query: WindowQuery,
         readmodel: ReadModel,
         feed: Feed,
         engine: Callable[[], dict[str, Any]],
         charts: ChartCache,
     ) -> None:
-        self._ask, self._readmodel, self._feed, self._engine = ask, readmodel, feed, engine
-        self._view = readmodel.at(ask.at)
-        self._timeline = TimeSlider(ask, readmodel)
-        self._trends = charts.live if ask.at is None else charts.past
-        self._inspector = Inspector(ask, readmodel, charts)
-        self._comparison = DiffRegion(ask, readmodel)
-        self._filter = ask.filter()
-        self._is_counted = StateQuery(self._filter, ask.sort, None, 0, 0).is_indexed
-        self._total = -1
-        self._lost = ""
+        self._query, self._readmodel, self._feed, self._engine = query, readmodel, feed, engine
+        self._view = readmodel.at(query.at)
+        self._time_slider = TimeSlider(query, readmodel)
+        self._trends = charts.live if query.at is None else charts.past
+        self._inspector = Inspector(query, readmodel, charts)
+        self._comparison = DiffRegion(query, readmodel)
+        self._filter = query.filter()
+        self._is_counted = StateQuery(self._filter, query.sort, None, 0, 0).is_indexed
+        self._match_count = -1
+        self._compacted_text = ""
 
-    def in_sight(self) -> dict[str, RegionRenderer]:
-        """Each region that is in sight, in the order of sending."""
+    def renderers(self) -> dict[str, RegionRenderer]:
+        """How to render each visible region, in the order of sending."""
         main: dict[str, RegionRenderer] = {
             "keys": self._rows,
             "activity": self._activity,
             "sources": self._sources,
-            **self._comparison.in_sight(),
+            **self._comparison.renderers(),
         }
         chosen: dict[str, RegionRenderer] = {"about": self._about, "fact": self._fact}
-        chosen |= self._inspector.in_sight()
+        chosen |= self._inspector.renderers()
         frame: dict[str, RegionRenderer] = {
             "found": self._found,
             "tree": self._tree,
             "nav": self._nav,
-            "ticks": self._timeline.look,
+            "ticks": self._time_slider.render,
             "foot": self._foot,
         }
-        return {self._ask.view: main[self._ask.view]} | chosen | frame
+        return {self._query.view: main[self._query.view]} | chosen | frame
 
-    def first(self, now: int) -> dict[str, str]:
-        """What a new window shows at once, as HTML."""
+    def initial_html(self, now: int) -> dict[str, str]:
+        """The HTML of the regions that a new page contains from the beginning."""
         looks = {"rows": self._rows, "tree": self._tree, "about": self._about, "foot": self._foot}
         return {name: look(now)[0] for name, look in looks.items()}
 
     def now(self, now: int) -> int:
-        """The moment of the picture in ms: what is past is as long ago as it was then."""
-        return now if self._ask.at is None else self._timeline.at
+        """The time in ms from which ages count: that of an earlier revision where one is shown."""
+        return now if self._query.at is None else self._time_slider.at
 
-    def facts(self, now: int) -> dict[str, Any]:
-        """The signals that say which moment is shown."""
-        return self._timeline.facts(now)
+    def moment_signals(self, now: int) -> dict[str, Any]:
+        """The signals that say which revision is shown."""
+        return self._time_slider.moment_signals(now)
 
     def setting(self, key: str, default: Any) -> Any:
         """The value of one of the app's own keys."""
@@ -88,13 +88,13 @@ class Regions:
         return values.decode(item.raw.encode()) if item else default
 
     def _rows(self, now: int) -> RegionContent:
-        ask = self._ask
-        # Rows first: where counting means looking at every key, the total follows by itself.
+        query = self._query
+        # Rows first: where counting has to visit every key, the total is sent later.
         is_final, self._is_counted = self._is_counted, True
         start = self._start()
         items = self._page(start, with_total=is_final)
-        if start and is_final and self._total < start + ask.rows:
-            start = max(0, self._total - ask.rows)
+        if start and is_final and self._match_count < start + query.rows:
+            start = max(0, self._match_count - query.rows)
             items = self._page(start, with_total=True)
         match, search = self._filter.match, self._filter.search or ""
         with self._readmodel.snapshot() as connection:
@@ -103,54 +103,59 @@ class Regions:
             items,
             trends,
             start=start,
-            total=self._total,
+            total=self._match_count,
             now=now,
-            own=ask.actor,
+            own=query.actor,
             search=search,
-            is_past=ask.is_past,
+            is_past=query.is_past,
         )
-        signals = {"_total": self._total, "_match": match, "_search": search, "_lost": self._lost}
+        signals = {
+            "_total": self._match_count,
+            "_match": match,
+            "_search": search,
+            "_lost": self._compacted_text,
+        }
         return html, signals, is_final
 
     def _start(self) -> int:
-        """The first row: as asked for, or so that a key which is looked for is in the middle."""
-        ask = self._ask
+        """The position of the first row; a key to find is in the middle."""
+        query = self._query
         position = None
-        if ask.find and ask.sort == "key":
-            position = self._view.position(self._filter, ask.find)
-        return ask.start if position is None else max(0, position - ask.rows // 2)
+        if query.find and query.sort == "key":
+            position = self._view.position(self._filter, query.find)
+        return query.start if position is None else max(0, position - query.rows // 2)
 
     def _page(self, start: int, with_total: bool) -> list[Item]:
-        ask = self._ask
-        found = self._view.page(self._filter, ask.sort, None, start, ask.rows, with_total)
-        self._total = found.total
-        self._lost = views.lost(found.compacted)
+        query = self._query
+        found = self._view.page(self._filter, query.sort, None, start, query.rows, with_total)
+        self._match_count = found.total
+        self._compacted_text = views.lost(found.compacted)
         return found.items
 
     def _found(self, _now: int) -> RegionContent:
-        is_filtered = self._ask.view == "keys" and bool(self._ask.text or self._ask.type)
-        return views.found(self._total, is_filtered), {}, True
+        is_filtered = self._query.view == "keys" and bool(self._query.text or self._query.type)
+        return views.found(self._match_count, is_filtered), {}, True
 
     def _activity(self, now: int) -> RegionContent:
-        ask = self._ask
-        actor = ask.by if ask.by not in ("", "*") else None
-        before = (ask.at + 1, 0) if ask.is_past and ask.at is not None else None
-        without = None if ask.by else computer.ACTOR
+        query = self._query
+        actor = query.by if query.by not in ("", "*") else None
+        before = (query.at + 1, 0) if query.is_past and query.at is not None else None
+        without = None if query.by else computer.ACTOR
         attempts, more = self._readmodel.attempts(
-            actor, ask.only or None, before, ask.attempts, without
+            actor, query.only or None, before, query.attempts, without
         )
-        has_more = more is not None and ask.attempts < MOST_ATTEMPTS
+        has_more = more is not None and query.attempts < MAX_ATTEMPTS
         undone = self._readmodel.log.reversed_among(
             record["revision"] for record in attempts if record.get("changed")
         )
         html = views.activity(
             attempts,
             undone,
-            only=ask.only,
+            only=query.only,
             has_more=has_more,
-            is_past=ask.is_past,
+            is_past=query.is_past,
             now=now,
-            own=ask.actor,
+            own=query.actor,
         )
         return html, {}, True
 
@@ -163,43 +168,43 @@ class Regions:
             node=self._node(),
             revision=revision,
             keys=keys,
-            is_past=self._ask.is_past,
+            is_past=self._query.is_past,
         )
         return html, {}, True
 
     def _about(self, now: int) -> RegionContent:
-        ask = self._ask
+        query = self._query
         item = self._item()
-        keys = 0 if ask.key else self._view.count(Filter(f"{ask.prefix}**"))
+        keys = 0 if query.key else self._view.count(Filter(f"{query.prefix}**"))
         html = views.about(
             item,
-            key=ask.key,
-            prefix=ask.prefix,
+            key=query.key,
+            prefix=query.prefix,
             keys=keys,
             now=now,
-            own=ask.actor,
-            is_past=ask.is_past,
+            own=query.actor,
+            is_past=query.is_past,
         )
         return html, {}, True
 
     def _fact(self, _now: int) -> RegionContent:
-        ask, item = self._ask, self._item()
-        return views.fact(item, key=ask.key, own=ask.actor), {}, True
+        query, item = self._query, self._item()
+        return views.fact(item, key=query.key, own=query.actor), {}, True
 
     def _item(self) -> Item | None:
-        """The chosen key as it is shown; of what is not kept so long nothing is."""
+        """The selected key at the revision shown; None where retention has removed its past."""
         try:
-            return self._view.get(self._ask.key) if self._ask.key else None
+            return self._view.get(self._query.key) if self._query.key else None
         except Compacted:
             return None
 
     def _tree(self, _now: int) -> RegionContent:
-        branches = list(self._branches("", 1, dict(self._ask.open)))
+        branches = list(self._branches("", 1, dict(self._query.open)))
         total = self._view.keys()
-        return views.tree(branches, total=total, selected=self._ask.prefix), {}, True
+        return views.tree(branches, total=total, selected=self._query.prefix), {}, True
 
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
-        most = listed.get(prefix, BRANCHES)
+        most = listed.get(prefix, DEFAULT_CHILDREN)
         found = self._view.tree(prefix, None, most)
         for child in found.children:
             below = child.prefix or ""
@@ -212,7 +217,7 @@ class Regions:
             yield views.Branch(depth, prefix, "", None, 0, more=rest)
 
     def _nav(self, _now: int) -> RegionContent:
-        rejected, _ = self._readmodel.attempts(None, "rejected", None, MOST_NEWS)
+        rejected, _ = self._readmodel.attempts(None, "rejected", None, MAX_REJECTIONS)
         signals = {
             "_keys": self._readmodel.current.keys(),
             "_rejected": [record["at"] for record in rejected],
@@ -222,12 +227,12 @@ class Regions:
         return "", signals, True
 
     def _foot(self, _now: int) -> RegionContent:
-        ask, engine = self._ask, self._engine()
+        query, engine = self._query, self._engine()
         html = views.foot(
             engine=engine,
             revision=self._view.revision,
             keys=self._view.keys(),
-            rate=None if ask.is_past else self._feed.rate(),
+            rate=None if query.is_past else self._feed.rate(),
         )
         shared = engine["log"]
         return html, {"_stale": bool(shared and shared["stale_since"])}, True
@@ -236,6 +241,6 @@ class Regions:
         return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))
 
     def _node(self) -> str:
-        """Which of those that share the store this is; empty where nobody does."""
+        """The name of this node; empty where the store is not shared."""
         shared = self._engine()["log"]
         return str(shared["node"]) if shared else ""

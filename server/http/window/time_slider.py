@@ -1,4 +1,4 @@
-"""The time slider's region: which stretch of time it covers, and how busy each part of that was."""
+"""The region of the time slider: its range of time, with the number of changes per interval."""
 
 from typing import Any, Final
 
@@ -9,55 +9,55 @@ from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
 
 TICKS: Final = 70
-STRETCHES: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
-"""In ms; any other name stands for all that is kept."""
+SPAN_MS: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
+"""In ms; any other name means the whole history that is kept."""
 SHORTEST: Final = 10_000
 TICK: Final = 1_000
 NO_KEY: Final = "_"
-"""Where none is chosen."""
+"""In place of a key where none is selected."""
 
 
 class TimeSlider:
-    """Of one stream; `ask.at` is the revision that is shown."""
+    """The slider of one stream; `query.at` is the revision that is shown."""
 
-    def __init__(self, ask: WindowQuery, readmodel: ReadModel) -> None:
-        self._ask, self._readmodel = ask, readmodel
+    def __init__(self, query: WindowQuery, readmodel: ReadModel) -> None:
+        self._query, self._readmodel = query, readmodel
 
-    def look(self, now: int) -> RegionContent:
-        start, end = self._covered(now)
+    def render(self, now: int) -> RegionContent:
+        start, end = self._time_range(now)
         ticks = self._readmodel.log.transactions_per_interval(start, end, TICKS)
         return views.ticks(ticks, start=start, end=end), {}, True
 
-    def _covered(self, now: int) -> tuple[int, int]:
-        """From when to when: to the end of a tick, so that it need not move all the time."""
+    def _time_range(self, now: int) -> tuple[int, int]:
+        """Start and end in ms, at limits of intervals, so that they do not move all the time."""
         first = self._readmodel.log.first_time() or now
-        span = max(SHORTEST, min(now - first, STRETCHES.get(self._ask.stretch, now)))
+        span = max(SHORTEST, min(now - first, SPAN_MS.get(self._query.stretch, now)))
         tick = max(TICK, span // TICKS)
         end = (now // tick + 1) * tick
         return end - span - tick, end
 
-    def _steps(self) -> list[int | None]:
-        """The revisions of the changes before and after this picture: any, and the chosen key's."""
-        ask, newest = self._ask, self._readmodel.revision
-        at = newest if ask.at is None else ask.at
-        key = ask.key if is_key(ask.key) else NO_KEY
+    def _neighbour_revisions(self) -> list[int | None]:
+        """The revisions before and after the one shown: of any key, and of the selected key."""
+        query, newest = self._query, self._readmodel.revision
+        at = newest if query.at is None else query.at
+        key = query.key if is_key(query.key) else NO_KEY
         with self._readmodel.snapshot() as connection:
             return [
                 history.adjacent_revision(connection, at, False, "**"),
                 history.adjacent_revision(connection, at, True, "**"),
-                history.adjacent_revision(connection, at + (ask.at is None), False, key),
+                history.adjacent_revision(connection, at + (query.at is None), False, key),
                 history.adjacent_revision(connection, at, True, key),
             ]
 
-    def facts(self, now: int) -> dict[str, Any]:
-        """The past moment that is shown, as signals, and the changes around the picture."""
-        ask, around = self._ask, {"_steps": self._steps()}
-        if ask.at is None or not ask.is_past:
+    def moment_signals(self, now: int) -> dict[str, Any]:
+        """Which earlier revision is shown, as signals, with the revisions before and after it."""
+        query, around = self._query, {"_steps": self._neighbour_revisions()}
+        if query.at is None or not query.is_past:
             return {"_past": "", "_pastAt": 0, "_pastRevision": -1} | around
-        past, at = views.moment(ask.moment or self.at, now, ask.at), ask.moment or self.at
-        return {"_past": past, "_pastAt": at, "_pastRevision": ask.at} | around
+        past, at = views.moment(query.moment or self.at, now, query.at), query.moment or self.at
+        return {"_past": past, "_pastAt": at, "_pastRevision": query.at} | around
 
     @property
     def at(self) -> int:
         """When the revision that is shown was made, in ms."""
-        return self._readmodel.log.time_of(self._ask.at or 0)
+        return self._readmodel.log.time_of(self._query.at or 0)

@@ -1,4 +1,4 @@
-"""The window: an empty page, its files, what is inside for whoever may see it, and the stream."""
+"""The routes of the window: the empty page, its files, login, page content, and its stream."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ Body = TypeVar("Body", Redemption, Goodbye)
 
 
 class WindowRoutes:
-    """The routes; `mount` adds them to an application."""
+    """The routes; `mount` adds them to a bottle application."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WindowRoutes:
         engine: Callable[[], dict[str, Any]],
         data_dir: Path,
         clock: Clock,
-        names: WindowIds,
+        window_ids: WindowIds,
     ) -> None:
         self._guard = guard
         self._readmodel = readmodel
@@ -70,7 +70,7 @@ class WindowRoutes:
         self._data_dir = data_dir
         self._clock = clock
         self._charts = ChartCache()
-        self._names = names
+        self._window_ids = window_ids
         self._files = {file.name for file in STATIC.iterdir()}
 
     def mount(self, app: bottle.Bottle) -> None:
@@ -84,11 +84,11 @@ class WindowRoutes:
     def index(self) -> bottle.HTTPResponse:
         request = bottle.request
         if request.environ["HTTP_HOST"].lower().startswith("localhost:"):
-            # That name may lead to ::1, where we do not listen: the page would trust a stranger.
+            # That name may resolve to ::1, where another program may listen.
             port = request.environ["HTTP_HOST"].partition(":")[2]
             headers = {"Location": f"http://127.0.0.1:{port}/", **dict(HEADERS)}
             return bottle.HTTPResponse(status=307, headers=headers)
-        return _answer(login_page(), "text/html; charset=utf-8")
+        return _text_response(login_page(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
         return json_answer(
@@ -96,49 +96,49 @@ class WindowRoutes:
         )
 
     def redeem(self) -> bottle.HTTPResponse:
-        """The secret for a code, and at once what else would be asked for with it."""
-        asked = _body(Redemption)
+        """Exchange a code for the window's secret, and the content of the page with it."""
+        asked = _parse_body(Redemption)
         secret, again = self._guard.redeem(asked.code)
-        page = self._inside(asked.page)
+        page = self._page_content(asked.page)
         return json_answer(Admission(secret=secret, again=again, page=page))
 
     def goodbye(self) -> bottle.HTTPResponse:
-        """A page has gone. It has no time to prove anything, so what it says is no secret."""
-        self._names.closed(_body(Goodbye).page)
+        """A page was closed. It has no time to authenticate, so what it sends is no secret."""
+        self._window_ids.on_page_closed(_parse_body(Goodbye).page)
         return json_answer({})
 
-    def _inside(self, before: str) -> str:
+    def _page_content(self, before: str) -> str:
         page, node = token_hex(16), self._node()
         return shell(
             store=self._readmodel.store,
             version=__version__,
             theme=_theme(self._readmodel),
-            shell_line=_line(self._data_dir),
-            window=self._names.give(node, page, before),
+            shell_line=_example_command(self._data_dir),
+            window=self._window_ids.assign(node, page, before),
             page=page,
             node=node,
             data_dir=str(self._data_dir),
             encodings=ENCODINGS,
-            regions=self._regions(),
+            regions=self._initial_regions(),
             has_keys=self._readmodel.current.keys() > 0,
         )
 
     def _node(self) -> str:
         return str((self._engine()["log"] or {}).get("node", ""))
 
-    def _regions(self) -> dict[str, str]:
-        """So that a window shows its rows before it has loaded a script and opened its stream."""
+    def _initial_regions(self) -> dict[str, str]:
+        """Regions that a window shows before it has loaded its scripts and opened its stream."""
         regions = Regions(WindowQuery(), self._readmodel, self._feed, self._engine, self._charts)
-        return regions.first(int(self._clock() * 1000))
+        return regions.initial_html(int(self._clock() * 1000))
 
     def static(self, name: str) -> bottle.HTTPResponse:
         environ = bottle.request.environ
         if name not in self._files:
             raise NotFound(f"There is no file {name[:80]}.")
-        # Of the content: a later version's file may have the older date, so that goes for nothing.
+        # Of the content: the file of a later version may have an older date.
         etag = f'"{blake2b((STATIC / name).read_bytes(), digest_size=8).hexdigest()}"'
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
-        environ.pop("HTTP_RANGE", None)  # they are small: whoever asks for a part gets the whole
+        environ.pop("HTTP_RANGE", None)  # they are small: a request for a part gets the whole
         if matches_etag(environ, etag):
             response = bottle.HTTPResponse(status=304, ETag=etag)
         else:
@@ -148,7 +148,7 @@ class WindowRoutes:
 
     def page(self) -> Iterator[bytes]:
         environ = bottle.request.environ
-        signals = _signals(bottle.request.query.get("datastar"))
+        signals = _parse_signals(bottle.request.query.get("datastar"))
         frames = page(
             environ,
             self._readmodel,
@@ -158,14 +158,14 @@ class WindowRoutes:
             self._charts,
             self._clock,
         )
-        self._names.opened(str(signals.get("actor")), str(signals.get("page")))
+        self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None
         return self._streams.counted(frames)
 
 
-def _body(wanted: type[Body]) -> Body:
+def _parse_body(wanted: type[Body]) -> Body:
     """Raises `Invalid` where the body is something else."""
     body = values.decode(read_body(bottle.request.environ, BodyReservation(BodyMemory())))
     try:
@@ -174,7 +174,7 @@ def _body(wanted: type[Body]) -> Body:
         raise Invalid(f"The body has to be {_BODIES[wanted]}.") from error
 
 
-def _signals(text: str | None) -> dict[str, Any]:
+def _parse_signals(text: str | None) -> dict[str, Any]:
     try:
         # Bottle gives the bytes of a parameter as characters.
         signals = values.decode((text or "{}").encode("latin-1"), "The parameter datastar")
@@ -190,19 +190,19 @@ def _theme(readmodel: ReadModel) -> str:
     return str(values.decode(item.raw.encode())) if item else "system"
 
 
-def _line(data_dir: Path) -> str:
-    """What sets a key of this very store when it is pasted into a shell."""
+def _example_command(data_dir: Path) -> str:
+    """A command that sets a key of this store, to be pasted into a shell."""
     return command_line(data_dir, "set", "hello", "world", program=_executable())
 
 
 def _executable() -> list[str]:
-    """How a shell starts this very installation."""
+    """The command that starts this installation."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     beside = Path(sys.executable).with_name("signalbox")
     return [str(beside)] if beside.exists() else [sys.executable, "-m", "desktop"]
 
 
-def _answer(text: str, media_type: str) -> bottle.HTTPResponse:
+def _text_response(text: str, media_type: str) -> bottle.HTTPResponse:
     headers = {"Content-Type": media_type, "Content-Security-Policy": POLICY, **dict(HEADERS)}
     return bottle.HTTPResponse(text.encode(), headers=headers)
