@@ -75,7 +75,7 @@ class OpenFiles:
             wal_reader.pragma("user_version")  # before it has read something it ignores the log
         # By SQLite: closing a descriptor of our own would release the locks of all (POSIX).
         flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0]
-        self._header_file = apsw.VFSFile("", str(path), flags) if path else None
+        self._header_file = apsw.VFSFile("", wal_reader.filename, flags) if wal_reader else None
         self._counters = 0, 0
         self._counters = self._read_counters()
         self._lock: Path | None = None
