@@ -22,7 +22,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml requirements.lock hatch_build.py
 	@test -n "$(PYTHON)" || { echo "Signalbox needs Python 3.11 to 3.14, on macOS 3.12 or newer; none was found." >&2; exit 1; }
-	@echo "Installing Signalbox into .venv, the first time (on Linux some 280 MB) it takes a while ..."
+	@echo "Installing Signalbox into .venv (about 280 MB on Linux, once) ..."
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@$(PY) packaging/install_python_packages.py requirements.lock
 	@$(PY) -m pip uninstall --quiet --yes signalbox 2>/dev/null  # as the package was called before
@@ -35,11 +35,11 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@$(PY) packaging/install_python_packages.py requirements-dev.lock
 	@touch $@
 
-# Those that wait most of the time beside each other, four at a time on two cores, then those that
-# bear nobody beside them.
+# First the tests that may run beside others: six processes on two cores, since they wait most of the
+# time; then those that measure, one by one.
 test: $(TOOLS)
 	@$(PY) packaging/install_system_packages.py --required $(TEST_PACKAGES)
-	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
+	$(PY) -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.

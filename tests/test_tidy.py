@@ -101,6 +101,21 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         pytest.fail(f"Import circle: {' -> '.join(error.args[1])}")
 
 
+def test_no_script_imports_itself_in_a_circle() -> None:
+    graph = {
+        path.name: re.findall(
+            r"""(?:^import|from|import\() ?["'`]\./(\w+\.js)""", text, re.MULTILINE
+        )
+        for path in tracked()
+        if path.suffix == ".js" and (text := path.read_text())
+    }
+    assert graph["app.js"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"Import circle: {' -> '.join(error.args[1])}")
+
+
 def test_the_client_needs_the_standard_library_alone() -> None:
     imported = {name.split(".")[0] for name in imports_of(ROOT / "signalbox" / "client.py")}
     assert imported <= sys.stdlib_module_names

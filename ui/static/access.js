@@ -3,18 +3,13 @@
 // read, so that is a code that opens nothing in another run of the server. A cookie would go to every
 // port of this computer.
 
-import "./early.js";
-
 const KEPT = "again";
 const PAGE = "page"; // what the server calls the page that this tab shows
 const RELOAD_MS = 1_000; // until the page that was here before has let go of its locks
-const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
 const RETRY_MS = 500;
 const PROOF_MS = 10_000; // a stranger may say nothing at all
 const BUSY = 429;
-const OUT = "This window is signed out. The command  signalbox token --login  prints an address that opens it.";
 
-const root = document.documentElement;
 const HERE = `127.0.0.1:${location.port}`;
 const STRANGE = `Something else listens on ${HERE}, or the tokens are new. Open a new address: signalbox token --login`;
 
@@ -23,6 +18,7 @@ const encoded = (text) => new TextEncoder().encode(text);
 let secret = "";
 let proving = null;
 let stranger = "";
+let isPreloading = false;
 
 /** Why nothing is sent, where something else than our server answers; else empty. */
 export const strange = () => stranger;
@@ -71,7 +67,7 @@ async function mac(text) {
 const hexadecimal = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** The page's inside as HTML; null where nobody may see it. */
-async function inside() {
+export async function inside() {
   const given = new URLSearchParams(location.hash.slice(1));
   // Used up in a moment, and nothing for the history; a window's name stays in its address.
   if (given.has("code")) history.replaceState(null, "", given.has("window") ? `#${given.get("window")}` : location.pathname);
@@ -121,26 +117,16 @@ const posted = (given) => ({ method: "POST", headers: { "Content-Type": "applica
 
 // They come while the answer does, but not before it was asked for.
 function preload() {
-  if (document.querySelector("[rel=modulepreload]")) return;
-  for (const name of root.dataset.modules.split(" ")) {
+  if (isPreloading) return;
+  isPreloading = true;
+  for (const name of document.documentElement.dataset.modules.split(" ")) {
     const link = Object.assign(document.createElement("link"), { rel: "modulepreload", href: `/static/${name}.js` });
     document.head.append(link);
   }
 }
 
-async function open() {
-  const html = await inside();
-  if (!html) return refuse();
-  const { body } = new DOMParser().parseFromString(html, "text/html");
-  root.dataset.theme = body.dataset.theme;
-  localStorage.setItem(THEME, body.dataset.theme);
-  document.body = body;
-  keep(body.dataset.page);
-  await import("./app.js");
-}
-
 /** What tells the server, when this page is loaded again or closed, which one it was; no secret. */
-function keep(page) {
+export function keep(page) {
   sessionStorage.setItem(PAGE, page);
   if (navigator.locks) hold(`page ${page}`);
   // Only then another window may have this one's id; a page that may come back says nothing.
@@ -148,14 +134,3 @@ function keep(page) {
     if (!persisted) plain("/goodbye", { ...posted({ page }), keepalive: true }).catch(() => {});
   });
 }
-
-function refuse() {
-  const line = document.getElementById("door");
-  line.textContent = stranger || OUT;
-  line.hidden = false;
-}
-
-// Another address that is opened in this very tab changes nothing but the fragment.
-addEventListener("hashchange", () => location.hash.startsWith("#code=") && location.reload());
-root.dataset.theme = localStorage.getItem(THEME) ?? "system";
-open();
