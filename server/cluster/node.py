@@ -76,7 +76,7 @@ class Node:
     ) -> None:
         """Connects. A new data directory becomes a replica; an old one follows its log again.
 
-        Raises `StoreError` where the two do not belong together, or where the log is away and
+        Raises `StoreError` if the two do not belong together, or where the log is away and
         nothing has been replicated yet.
         """
         self._log = shared
@@ -242,7 +242,7 @@ class Node:
         self._connected.clear()
 
     def _wait_for_log(self) -> None:
-        """Raises `Unavailable` where the log is not connected within the time of grace.
+        """Raises `Unavailable` if the log is not connected within the time of grace.
 
         Also where it is not as durable as is required, for as long as that lasts.
         """
@@ -320,7 +320,7 @@ def open_node(
 ) -> Node | None:
     """The connected node that the setting `engine` asks for; None where the log is local.
 
-    `blocking` runs what waits for the disk. Raises `StoreError` where the data directory belongs
+    `blocking` runs what waits for the disk. Raises `StoreError` if the data directory belongs
     to another log, or the log cannot be used.
     """
     followed, awaited = database.meta("engine"), database.meta(AWAITED_LOG)

@@ -44,7 +44,7 @@ class Engine(Protocol):
         store, which is committed with the log or directly after it. `transactions` may be empty:
         then only that is done. Where it `takes_long`, only other appends wait for it.
 
-        Raises `LogConflict` where the log's last revision is not `expected`, `Unavailable` where
+        Raises `LogConflict` if the log's last revision is not `expected`, `Unavailable` where
         nothing could be written (then nothing was, also by `within_commit`),
         `AppendIndeterminate` where that is not known, or where only the first of them were. The
         same append may be tried again: no transaction is ever in the log twice.

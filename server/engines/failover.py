@@ -25,7 +25,7 @@ class ServerFailover:
     def connect(self, connect: Callable[[Address], LogStatus]) -> LogStatus:
         """Call `connect` for one host after another; the status from the first that succeeds.
 
-        Raises `Unavailable` where none succeeds, and whatever else `connect` raises.
+        Raises `Unavailable` if none succeeds, and whatever else `connect` raises.
         """
         first, number = self._current or 0, len(self._address.hosts)
         problems: list[str] = []

@@ -70,7 +70,7 @@ class ReplicatedEngine:
         self._replica.release_id(identity)
 
     def confirm(self, expected: int) -> None:
-        """Raises `LogConflict` where the log has gone on after revision `expected`.
+        """Raises `LogConflict` if the log has gone on after revision `expected`.
 
         For a refusal, which writes nothing: it must be of the state now, not of an earlier one.
         """

@@ -75,7 +75,7 @@ class SharedLog(Protocol):
 
         Of several nodes that create it at once, all get the metadata of the one that won. Of
         several addresses the first server is used that is not partitioned. Raises `Unavailable`
-        where there is none. Raises `StoreError` where the server refuses these credentials, where
+        where there is none. Raises `StoreError` if the server refuses these credentials, where
         what it has is no log of Signalbox, or where it has none and `metadata` is None.
         """
 
@@ -98,7 +98,7 @@ class SharedLog(Protocol):
     def confirmed_revision(self) -> int:
         """As `last_revision`; at some moment of this call no server had a later revision.
 
-        Raises `Unavailable` where the server cannot prove that it still decides: by answers of a
+        Raises `Unavailable` if the server cannot prove that it still decides: by answers of a
         majority during the call, or by a write that reaches as many as the address asks for.
         """
 
@@ -134,7 +134,7 @@ def not_durable_message(where: str, status: LogStatus) -> str:
 def shared_log(address: Address) -> SharedLog:
     """The client of the log at `address`, not connected yet.
 
-    Raises `StoreError` where the package that it needs is not installed.
+    Raises `StoreError` if the package that it needs is not installed.
     """
     module, name, extra = CLIENTS[address.scheme]
     try:

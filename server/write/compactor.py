@@ -84,7 +84,7 @@ class Compactor:
         With `confirm` the computer's clock is trusted from now on.
         `{"dry_run", "changes", "transactions", "oldest_revision", "prefixes", "clock"}`; each
         prefix with `max_age`, the `revision` and time of its horizon and the number of `changes`.
-        Raises `Unavailable` where the store cannot be written.
+        Raises `Unavailable` if the store cannot be written.
         """
         if dry_run:
             return self._dry_run(self._clock.wall() if confirm else self._clock.for_retention())

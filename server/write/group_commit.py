@@ -168,7 +168,7 @@ class GroupCommit:
         return Outcome(decided.attempt, self._at, self._projection.revision, error=error)
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:
-        """The first answer to the same command. Raises `IdReused` where its id was another's."""
+        """The first answer to the same command. Raises `IdReused` if its id was another's."""
         if not attempt.has_sender_id:
             return None
         found = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)

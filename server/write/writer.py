@@ -121,7 +121,7 @@ class Writer:
     def append_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Append transactions of another log as they are; return when they are on disk.
 
-        At most `MAX_GROUP`. Raises `Conflict` where the first one's revision is not the next.
+        At most `MAX_GROUP`. Raises `Conflict` if the first one's revision is not the next.
         """
         self._run_job(lambda: self._append_next(transactions))
 

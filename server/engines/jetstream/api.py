@@ -76,7 +76,7 @@ class Answer(msgspec.Struct):
         return int(self.state.get("last_seq", 0))
 
     def metadata(self, address: str) -> LogMetadata:
-        """The log's metadata. Raises `StoreError` where the stream is not one of ours."""
+        """The log's metadata. Raises `StoreError` if the stream is not one of ours."""
         text = (self.config.get("metadata") or {}).get(METADATA_NAME)
         if text is None:
             raise StoreError(f"The stream at {address} is not a log of Signalbox: choose another.")
@@ -97,7 +97,7 @@ async def request(client: Client, subject: str, body: Any = None) -> Answer:
 
 
 def decode_answer(data: bytes, kind: type[Decoded]) -> Decoded:
-    """The JSON that a server has sent. Raises `RequestFailed` where it has another form."""
+    """The JSON that a server has sent. Raises `RequestFailed` if it has another form."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -55,7 +55,7 @@ class Appender:
     ) -> Sequence[PublishResult]:
         """Append directly after sequence `expected`; the results, in order.
 
-        Raises `Unavailable` where it is certain that nothing is stored.
+        Raises `Unavailable` if it is certain that nothing is stored.
         """
         few = MAX_CHAIN if self._may_chain else 1
         if len(transactions) <= few or (self._may_chain and not self._is_atomic):

@@ -57,7 +57,7 @@ class AsyncioGreenlet:
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run `work` on the loop; only the calling greenlet waits. What it raises is raised here.
 
-        Killing a greenlet that waits cancels its work. Raises `LoopClosed` where the loop ends
+        Killing a greenlet that waits cancels its work. Raises `LoopClosed` if the loop ends
         before the work does.
         """
         done: AsyncResult[Any] = AsyncResult()

@@ -121,7 +121,7 @@ async def close_connection(client: Client) -> None:
 
 
 def _tls_context(address: Address) -> _TlsContext | None:
-    """Raises `StoreError` where its files cannot be read."""
+    """Raises `StoreError` if its files cannot be read."""
     if not address.is_encrypted:
         return None
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -169,7 +169,7 @@ def _options(address: Address, context: _TlsContext | None) -> dict[str, Any]:
 
 
 def _readable_creds(path: str) -> str:
-    """The path. Raises `StoreError` where the file cannot be read: nats-py finds that out late."""
+    """The path. Raises `StoreError` if the file cannot be read: nats-py finds that out late."""
     try:
         import nkeys  # type: ignore[import-untyped]  # noqa: F401, PLC0415 - needed for this option alone
 

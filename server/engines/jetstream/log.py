@@ -220,14 +220,14 @@ class JetStreamLog:
         return self._loop.run(work)
 
     def _request(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run what writes no transaction. Raises `Unavailable` where no answer comes."""
+        """Run what writes no transaction. Raises `Unavailable` if no answer comes."""
         try:
             return self._run(work)
         except CONNECTION_ERRORS as error:
             raise Unavailable(f"{self.address} does not answer: {reason(error)}.") from error
 
     async def _info(self, client: Connection) -> Answer:
-        """The stream's info. Raises `Partitioned` where the server has none."""
+        """The stream's info. Raises `Partitioned` if the server has none."""
         answer = await request(client, f"STREAM.INFO.{self._stream}")
         if answer.error:
             raise Partitioned(f"{self._server} does not tell of the log: {answer.error}.")
@@ -284,7 +284,7 @@ class JetStreamLog:
         raise Unavailable(f"{self.address} has not taken it: {first.error}.")
 
     def _check_permitted(self) -> None:
-        """Raises `Unavailable` where the user may not publish: then nothing is stored."""
+        """Raises `Unavailable` if the user may not publish: then nothing is stored."""
         if self._client and self._client.lacks_permission(self._subject):
             raise Unavailable(
                 f"{self.address} does not let this user write: it lacks the permission to publish "

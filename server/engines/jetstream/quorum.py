@@ -27,7 +27,7 @@ NANOSECONDS: Final = 10**9
 
 
 def check_majority(answer: Answer, where: str) -> None:
-    """Raises `Partitioned` where this is not the answer of a leader that a majority follows."""
+    """Raises `Partitioned` if this is not the answer of a leader that a majority follows."""
     if answer.cluster is None:
         return  # one server, which decides alone
     if not answer.cluster.get("leader"):

@@ -49,7 +49,7 @@ class RunIdCheck:
 def new_client(address: Address) -> tuple[Any, RunIdCheck]:
     """A client of the address's one host, which connects when it is used, and retries nothing.
 
-    Raises `StoreError` where its certificate files cannot be read.
+    Raises `StoreError` if its certificate files cannot be read.
     """
     check, ((host, port),) = RunIdCheck(), address.hosts
     options: dict[str, Any] = {
@@ -80,7 +80,7 @@ def new_client(address: Address) -> tuple[Any, RunIdCheck]:
 
 @contextmanager
 def abandoned_if_closed() -> Iterator[None]:
-    """Raises `ConnectionAbandoned` where another greenlet closes the connection in use.
+    """Raises `ConnectionAbandoned` if another greenlet closes the connection in use.
 
     The client then fails on attributes that it has deleted.
     """

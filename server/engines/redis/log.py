@@ -276,7 +276,7 @@ class RedisLog:
         return [_entry(*entry) for entry in found]
 
     def _check_still_there(self, connection: Any, after: int) -> None:
-        """Raises `Unavailable` where the log is shorter, or its server decides no longer."""
+        """Raises `Unavailable` if the log is shorter, or its server decides no longer."""
         replication.check_master(self._connected(), self._wait[1], self._server)
         if _revision(self._run(connection, scripts.LAST_ID)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")

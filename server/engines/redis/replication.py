@@ -16,7 +16,7 @@ POLL_SECONDS: Final = 0.1
 
 
 def check_no_sentinel(server: Mapping[str, Any], where: str) -> None:
-    """Raises `StoreError` where `INFO server` is that of a Sentinel, which holds no data."""
+    """Raises `StoreError` if `INFO server` is that of a Sentinel, which holds no data."""
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):
         raise StoreError(
             f"{where} is a Sentinel, which holds no data. Name the Redis servers that it watches "
@@ -26,7 +26,7 @@ def check_no_sentinel(server: Mapping[str, Any], where: str) -> None:
 
 
 def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> None:
-    """Raises `Unavailable` where it takes no writes, `Partitioned` where another server may by now.
+    """Raises `Unavailable` if it takes no writes, `Partitioned` where another server may by now.
 
     `wanted` replicas must have answered lately, or as many as its own `min-replicas-to-write`.
     Missing ones are waited for, for so many `seconds`.
@@ -39,7 +39,7 @@ def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> 
 
 
 def _replica_problem(client: Any, wanted: int, where: str) -> str:
-    """Why its replicas are too few, or empty. Raises `Unavailable` where it is one itself."""
+    """Why its replicas are too few, or empty. Raises `Unavailable` if it is one itself."""
     info = client.info("replication")
     if info["role"] != "master":
         raise Unavailable(f"{where} is a replica, which takes no writes.")
