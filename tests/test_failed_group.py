@@ -1,4 +1,4 @@
-"""Of a group that could not be written nothing is told but what is true without it."""
+"""After a group could not be written, only outcomes are given that hold without it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def sent_while_full(store: Store, *commands: dict[str, Any]) -> list[Outcome]:
     return others
 
 
-def test_a_duplicate_of_what_was_not_written_is_refused_as_that_is(store: Store) -> None:
+def test_a_duplicate_of_a_failed_command_is_rejected_as_that_is(store: Store) -> None:
     command = {"type": "set", "key": "k", "value": 1, "id": "dup"}
     for outcome in sent_while_full(store, command, command, command):
         assert (outcome.answer()["status"], outcome.answer()["code"]) == ("rejected", "unavailable")
@@ -56,7 +56,7 @@ def test_a_dry_run_sees_only_what_is_written(store: Store) -> None:
     assert (refused.answer()["code"], refused.answer()["revision"]) == ("conflict", 0)
 
 
-def test_no_conflict_or_unchanged_names_what_was_not_written(store: Store) -> None:
+def test_no_outcome_depends_on_what_was_not_written(store: Store) -> None:
     write = {"type": "set", "key": "absent", "value": 1}
     conflict = write | {"expect": "absent", "id": "conflict"}
     unchanged = write | {"id": "unchanged"}
@@ -67,7 +67,7 @@ def test_no_conflict_or_unchanged_names_what_was_not_written(store: Store) -> No
     assert store.readmodel.attempt("unchanged") is None
 
 
-def test_what_is_true_without_the_group_is_told(store: Store) -> None:
+def test_outcomes_that_hold_without_the_group_are_given(store: Store) -> None:
     command = {"type": "set", "key": "early", "value": 1, "id": "early"}
     first = store.run(**command)
     again, reused, dry = sent_while_full(
@@ -78,7 +78,7 @@ def test_what_is_true_without_the_group_is_told(store: Store) -> None:
     assert dry.answer()["code"] == "type"
 
 
-def test_every_outcome_of_the_group_is_announced_as_it_is_answered(store: Store) -> None:
+def test_every_outcome_of_the_group_is_published_as_answered(store: Store) -> None:
     announced: list[Outcome] = []
     store.feed.add_listener(lambda _, outcomes: announced.extend(outcomes))
     command = {"type": "set", "key": "k", "value": 1, "id": "announced"}
@@ -86,7 +86,7 @@ def test_every_outcome_of_the_group_is_announced_as_it_is_answered(store: Store)
     assert [one.answer() for one in announced[1:]] == [one.answer() for one in answered]
 
 
-def test_what_was_refused_so_can_be_sent_again(store: Store) -> None:
+def test_a_command_of_a_failed_group_can_be_sent_again(store: Store) -> None:
     command = {"type": "set", "key": "again", "value": 1, "id": "again"}
     sent_while_full(store, command, command)
     first, second = store.run_all([command, command])

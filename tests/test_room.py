@@ -17,7 +17,7 @@ from support.brokers import new_log
 from support.full_disk import mount, small_disk
 from support.local_store import Store
 from support.raw_http import assert_sound
-from support.silent_log import TIMEOUT, Silence
+from support.silent_log import TIMEOUT, SilentLog
 
 NAME = "signalbox.db"
 MANY, SIZE = 4_000, "6m"
@@ -117,7 +117,7 @@ def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
 ) -> None:
     with NodeStore(disk / NAME, new_log(kind), TIMEOUT) as store:
         fill(store)
-        Silence(store, monkeypatch)
+        SilentLog(store, monkeypatch)
         doubtful = store.run(type="delete_prefix", prefix="small.3.", id="doubt")
         assert isinstance(doubtful.error, OutcomeUnknown)
         assert [one.attempt.id for one in store.projection.unknown_outcomes()] == ["doubt"]

@@ -115,7 +115,7 @@ def site(tmp_path: Path) -> Iterator[Site[Late]]:
         yield made
 
 
-def test_the_rest_of_a_chain_may_arrive_after_it_was_missed(site: Site[Late]) -> None:
+def test_the_rest_of_a_chain_may_arrive_late(site: Site[Late]) -> None:
     outcomes = [one.wait() for one in site.enqueue("one", "two", "three")]
     assert [(one.error, one.revision) for one in outcomes] == [(None, 1), (None, 2), (None, 3)]
     there = site.both()
@@ -123,7 +123,7 @@ def test_the_rest_of_a_chain_may_arrive_after_it_was_missed(site: Site[Late]) ->
     assert [one.changes[0].raw for one in there] == ["1", "2", "3"]
 
 
-def test_what_somebody_else_came_before_is_decided_again(site: Site[Late]) -> None:
+def test_after_another_nodes_append_attempts_are_decided_again(site: Site[Late]) -> None:
     site.log.is_overtaken = True
     outcomes = [one.wait() for one in site.enqueue("one", "two", "three")]
     assert [(one.error, one.revision) for one in outcomes] == [(None, 1), (None, 3), (None, 4)]
@@ -132,7 +132,7 @@ def test_what_somebody_else_came_before_is_decided_again(site: Site[Late]) -> No
     assert [one.changes[0].raw for one in there] == ["1", "2", "3", "4"]
 
 
-def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
+def test_the_applied_revision_waits_for_an_append_under_way(
     site: Site[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append, asked = site.log.append, []
@@ -147,7 +147,7 @@ def test_whoever_follows_the_log_waits_for_what_is_just_being_appended(
     assert asked[0].get() == 1
 
 
-def test_whoever_was_told_that_nothing_is_known_yet_gets_an_outcome_later(tmp_path: Path) -> None:
+def test_a_sender_that_got_unknown_gets_an_outcome_later(tmp_path: Path) -> None:
     address = new_log("nats")
     with sited(Silent(read_address(address)), tmp_path, timeout=0.2) as site:
         (one,) = site.enqueue("one")
@@ -161,7 +161,7 @@ def test_whoever_was_told_that_nothing_is_known_yet_gets_an_outcome_later(tmp_pa
         assert [one.id for one in site.both()] == ["other", "one", "two"]
 
 
-def test_an_append_in_doubt_is_looked_after_also_while_something_else_is_done(
+def test_an_unknown_append_is_resolved_also_if_a_job_keeps_the_writer_busy(
     tmp_path: Path,
 ) -> None:
     with sited(Silent(read_address(new_log("nats"))), tmp_path) as site:
@@ -172,7 +172,7 @@ def test_an_append_in_doubt_is_looked_after_also_while_something_else_is_done(
         assert one.wait().revision == 1
 
 
-def test_what_is_finished_apart_keeps_its_order_where_one_of_it_is_in_doubt(
+def test_attempts_committed_separately_keep_their_order_after_an_unknown_one(
     site: Site[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = site.log.append

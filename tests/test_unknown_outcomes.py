@@ -1,4 +1,4 @@
-"""What was told `unknown` gets an outcome, whatever it becomes; and what need not be, is not."""
+"""An attempt whose sender got `unknown` gets its outcome later; none gets it without need."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +22,11 @@ from support.brokers import new_log
 from support.silent_log import (
     SECONDS,
     TIMEOUT,
-    Announced,
-    Silence,
-    sent,
-    somebody_else_writes,
-    told_unknown,
+    PublishedOutcomes,
+    SilentLog,
+    enqueue,
+    other_node_appends,
+    send_until_unknown,
 )
 
 
@@ -42,141 +42,144 @@ def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
 
 
 @pytest.fixture
-def announced(store: NodeStore) -> Announced:
-    return Announced(store)
+def published(store: NodeStore) -> PublishedOutcomes:
+    return PublishedOutcomes(store)
 
 
 @pytest.fixture
-def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> Silence:
-    return Silence(store, monkeypatch)
+def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> SilentLog:
+    return SilentLog(store, monkeypatch)
 
 
 def refusing(_transactions: Sequence[Any], _expected: int = 0) -> None:
     raise Unavailable("The server takes nothing.")
 
 
-def test_what_is_refused_in_the_end_is_found_as_refused(
-    store: NodeStore, silence: Silence, announced: Announced, address: str
+def test_an_attempt_that_is_rejected_later_is_found_as_rejected(
+    store: NodeStore, silence: SilentLog, published: PublishedOutcomes, address: str
 ) -> None:
-    told_unknown(store, "doubt")
-    somebody_else_writes(address)
+    send_until_unknown(store, "doubt")
+    other_node_appends(address)
     silence.end(refusing)
-    record = announced.outcome("doubt")
+    record = published.outcome("doubt")
     assert (record["status"], record["code"]) == ("rejected", "unavailable")
     assert record["message"].endswith("Nothing was written.")
-    assert announced.codes("doubt") == ["unavailable"]
+    assert published.codes("doubt") == ["unavailable"]
     silence.end()
-    again = sent(store, "doubt").wait()  # it was never written: a new attempt
+    again = enqueue(store, "doubt").wait()  # it was never written: a new attempt
     assert (again.error, again.answer()["duplicate"]) == (None, False)
-    assert announced.outcome("doubt")["status"] == "accepted"
+    assert published.outcome("doubt")["status"] == "accepted"
 
 
-def test_what_is_refused_because_the_log_cannot_be_followed_is_found(
+def test_an_attempt_is_rejected_if_the_log_cannot_be_read(
     store: NodeStore,
-    silence: Silence,
-    announced: Announced,
+    silence: SilentLog,
+    published: PublishedOutcomes,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told_unknown(store, "doubt")
-    somebody_else_writes(address)
+    send_until_unknown(store, "doubt")
+    other_node_appends(address)
 
     def overtaken(transactions: Sequence[Transaction], expected: int) -> None:
-        """Somebody else is first, and what they have written cannot be read."""
-        somebody_else_writes(address, expected + 1)
+        """Another node is first, and its transactions cannot be read."""
+        other_node_appends(address, expected + 1)
         monkeypatch.setattr(store.log, "read", lambda *_: [])
         real(transactions, expected)
 
     real = silence.real[0]
     silence.end(overtaken)
-    assert announced.outcome("doubt")["code"] == "unavailable"
+    assert published.outcome("doubt")["code"] == "unavailable"
 
 
-def test_what_is_written_in_the_end_has_one_outcome(
-    store: NodeStore, silence: Silence, announced: Announced
+def test_an_attempt_that_is_written_later_has_one_outcome(
+    store: NodeStore, silence: SilentLog, published: PublishedOutcomes
 ) -> None:
-    told_unknown(store, "doubt")
+    send_until_unknown(store, "doubt")
     silence.deliver()
     silence.end()
-    assert announced.outcome("doubt")["status"] == "accepted"
+    assert published.outcome("doubt")["status"] == "accepted"
     records, _ = store.readmodel.attempts()
     assert [one["id"] for one in records] == ["doubt"]
     assert store.projection.unknown_outcomes() == []
 
 
-def test_while_the_disk_is_full_the_outcome_waits_for_room(
-    store: NodeStore, silence: Silence, announced: Announced, address: str
+def test_on_a_full_disk_the_outcome_is_stored_later(
+    store: NodeStore, silence: SilentLog, published: PublishedOutcomes, address: str
 ) -> None:
-    told_unknown(store, "doubt")
+    send_until_unknown(store, "doubt")
     with full(store):
-        somebody_else_writes(address)
+        other_node_appends(address)
         silence.end(refusing)
-        waiting = sent(store, "large", value="x" * 200_000).wait()
+        waiting = enqueue(store, "large", value="x" * 200_000).wait()
         assert waiting.answer()["code"] == "unavailable"
-    assert announced.outcome("doubt")["code"] == "unavailable"
+    assert published.outcome("doubt")["code"] == "unavailable"
 
 
-def test_where_a_promise_cannot_be_kept_nobody_is_told_unknown(
-    store: NodeStore, silence: Silence, announced: Announced, monkeypatch: pytest.MonkeyPatch
+def test_no_sender_gets_unknown_while_that_cannot_be_stored(
+    store: NodeStore,
+    silence: SilentLog,
+    published: PublishedOutcomes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(store.projection, "resolve_unknown", refusing)
-        sender = gevent.spawn(sent(store, "doubt").wait)
+        sender = gevent.spawn(enqueue(store, "doubt").wait)
         sender.join(2 * TIMEOUT)
         assert not sender.ready()
         silence.deliver()
         silence.end()
         assert sender.get(timeout=SECONDS).error is None
-        assert announced.outcome("doubt")["status"] == "accepted"
+        assert published.outcome("doubt")["status"] == "accepted"
     store.writer.run_between_commits(lambda _: None)
     assert store.projection.unknown_outcomes() == []
 
 
-def test_what_is_sent_again_meanwhile_has_the_outcome_of_the_first(
-    store: NodeStore, silence: Silence, announced: Announced
+def test_a_command_sent_again_has_the_outcome_of_the_first_one(
+    store: NodeStore, silence: SilentLog, published: PublishedOutcomes
 ) -> None:
-    first = sent(store, "doubt")
+    first = enqueue(store, "doubt")
     gevent.idle()
-    again = sent(store, "doubt")
+    again = enqueue(store, "doubt")
     assert isinstance(first.wait().error, OutcomeUnknown)
     assert isinstance(again.wait().error, OutcomeUnknown)
-    told_unknown(store, "doubt")
-    assert announced.codes("doubt") == []
+    send_until_unknown(store, "doubt")
+    assert published.codes("doubt") == []
     silence.deliver()
     silence.end()
-    assert announced.outcome("doubt")["status"] == "accepted"
-    assert sent(store, "doubt").wait().answer()["duplicate"]
+    assert published.outcome("doubt")["status"] == "accepted"
+    assert enqueue(store, "doubt").wait().answer()["duplicate"]
     assert store.projection.unknown_outcomes() == []
 
 
-def test_what_is_sent_again_while_the_server_ends_is_unknown_as_well(
-    store: NodeStore, silence: Silence, announced: Announced
+def test_a_command_sent_again_while_the_server_ends_is_unknown_too(
+    store: NodeStore, silence: SilentLog, published: PublishedOutcomes
 ) -> None:
     del silence
-    told_unknown(store, "doubt")
-    again = sent(store, "doubt")
-    other = sent(store, "other")
+    send_until_unknown(store, "doubt")
+    again = enqueue(store, "doubt")
+    other = enqueue(store, "other")
     store.writer.close()
     assert isinstance(again.wait().error, OutcomeUnknown)
     assert type(other.wait().error) is Unavailable
-    assert announced.codes("doubt") == []
+    assert published.codes("doubt") == []
 
 
-def test_another_command_under_an_id_in_doubt_is_not_in_doubt(
-    store: NodeStore, silence: Silence
+def test_another_command_with_an_unknown_id_is_not_unknown(
+    store: NodeStore, silence: SilentLog
 ) -> None:
     del silence
-    told_unknown(store, "doubt")
-    assert type(sent(store, "doubt", value=2).wait().error) is Unavailable
+    send_until_unknown(store, "doubt")
+    assert type(enqueue(store, "doubt", value=2).wait().error) is Unavailable
 
 
 # What is never unknown.
 
 
-def test_a_dry_run_is_never_in_doubt(store: NodeStore, silence: Silence) -> None:
+def test_a_dry_run_is_never_unknown(store: NodeStore, silence: SilentLog) -> None:
     del silence
-    wish, dry = sent(store, "doubt"), sent(store, "dry", dry_run=True)
-    assert isinstance(wish.wait().error, OutcomeUnknown)
+    attempt, dry = enqueue(store, "doubt"), enqueue(store, "dry", dry_run=True)
+    assert isinstance(attempt.wait().error, OutcomeUnknown)
     assert type(dry.wait().error) is Unavailable
 
 
@@ -195,10 +198,14 @@ def test_a_dry_run_is_never_in_doubt(store: NodeStore, silence: Silence) -> None
         ),
     ],
 )
-def test_what_no_state_could_take_is_refused_while_the_engine_is_silent_and_kept(
-    store: NodeStore, silence: Silence, announced: Announced, command: dict[str, Any], code: str
+def test_an_invalid_command_is_rejected_and_stored_without_the_engines_answer(
+    store: NodeStore,
+    silence: SilentLog,
+    published: PublishedOutcomes,
+    command: dict[str, Any],
+    code: str,
 ) -> None:
-    doubt = sent(store, "doubt")
+    doubt = enqueue(store, "doubt")
     gevent.idle()
     fields = {"type": "set", "key": "k", "value": 1} | command
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -209,7 +216,7 @@ def test_what_no_state_could_take_is_refused_while_the_engine_is_silent_and_kept
     assert bad.wait().answer()["code"] == code
     assert isinstance(doubt.wait().error, OutcomeUnknown)
     silence.end()
-    assert announced.outcome("bad")["code"] == code
+    assert published.outcome("bad")["code"] == code
 
 
 def test_a_value_that_is_too_large_never_reaches_the_writer() -> None:
@@ -219,7 +226,7 @@ def test_a_value_that_is_too_large_never_reaches_the_writer() -> None:
     assert refusal.code == "too_large"
 
 
-def test_however_long_deciding_takes_it_is_not_the_engine_that_does_not_answer(
+def test_a_slow_decision_is_not_answered_as_a_silent_engine(
     store: NodeStore,
 ) -> None:
     """Lines that are too large for one transaction, on a machine that is slow to say so."""
@@ -232,8 +239,8 @@ def test_however_long_deciding_takes_it_is_not_the_engine_that_does_not_answer(
         return batch.decide(state)
 
     attempt = Attempt("slow-1", "me", "import", b"f", None, decide=slowly, preload_keys=batch.keys)
-    others = [sent(store, f"other-{number}", key=f"o.{number}") for number in range(3)]
+    others = [enqueue(store, f"other-{number}", key=f"o.{number}") for number in range(3)]
     slow = store.writer.enqueue(attempt)
-    late = sent(store, "late")
+    late = enqueue(store, "late")
     assert slow.wait().answer()["code"] == "too_large"
     assert [one.wait().error for one in (*others, late)] == [None] * 4

@@ -1,4 +1,4 @@
-"""A log that does not answer, and what those are told who have sent something meanwhile."""
+"""A log that does not answer, and the outcomes that senders get in the meantime."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,8 +23,8 @@ TIMEOUT: Final = 0.2
 SECONDS: Final = 20.0
 
 
-class Silence:
-    """Nothing that is sent meanwhile arrives, and nothing is answered."""
+class SilentLog:
+    """Until `end` nothing that is sent arrives, and no request is answered."""
 
     def __init__(self, store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
@@ -42,11 +42,11 @@ class Silence:
         self._patch.setattr(self._log, "last_revision", self.real[1])
 
     def deliver(self, number: int | None = None) -> None:
-        """What was sent arrives late, or the first of it."""
+        """The sent transactions arrive late, all or the first `number`."""
         self.real[0](self.sent[:number], self.sent[0].revision - 1)
 
-    def deliver_in_vain(self) -> None:
-        """What was sent arrives once somebody else was first."""
+    def deliver_too_late(self) -> None:
+        """The sent transactions arrive after another node's."""
         with pytest.raises(
             (LogConflict, AppendIndeterminate)
         ):  # it may not be told where the log ends
@@ -61,8 +61,8 @@ class Silence:
         raise Unavailable("nobody answers.")
 
 
-class Announced:
-    """What streams are told of a store from now on."""
+class PublishedOutcomes:
+    """The outcomes that streams of a store get from now on."""
 
     def __init__(self, store: NodeStore) -> None:
         self._store = store
@@ -75,7 +75,7 @@ class Announced:
         return [one.answer().get("code") for one in self.all if one.attempt.id == identity]
 
     def outcome(self, identity: str) -> dict[str, Any]:
-        """The attempt as it is found as soon as it was announced."""
+        """The attempt as it is found once its outcome is published."""
         with gevent.Timeout(SECONDS):
             while not self.codes(identity):
                 self._news.wait()
@@ -89,17 +89,17 @@ class Announced:
         self._news.set()
 
 
-def sent(store: NodeStore, identity: str, **command: Any) -> PendingAttempt:
+def enqueue(store: NodeStore, identity: str, **command: Any) -> PendingAttempt:
     body = {"type": "set", "key": "k", "value": 1} | command | {"id": identity}
     return store.writer.enqueue(prepare_attempt(read_attempt(body, "me", "unused")))
 
 
-def told_unknown(store: NodeStore, identity: str, **command: Any) -> None:
-    assert isinstance(sent(store, identity, **command).wait().error, OutcomeUnknown)
+def send_until_unknown(store: NodeStore, identity: str, **command: Any) -> None:
+    assert isinstance(enqueue(store, identity, **command).wait().error, OutcomeUnknown)
     assert store.readmodel.attempt(identity) is None
 
 
-def somebody_else_writes(address: str, revision: int = 1) -> None:
+def other_node_appends(address: str, revision: int = 1) -> None:
     with closing(shared_log(read_address(address))) as other:
         other.connect(None)
         change = Change("z", str(revision), revision == 1)

@@ -1,4 +1,4 @@
-"""What rests on a node's replica is told only where the log confirms that it ends there."""
+"""An outcome that depends on a node's replica is given only if the log confirms its end."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,15 +34,15 @@ def refuse(*_: Any) -> Any:
 
 
 @pytest.fixture
-def cut_off(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> NodeStore:
-    """The log cannot confirm where it ends, and takes nothing."""
+def partitioned(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> NodeStore:
+    """The log cannot confirm its end, and refuses appends."""
     monkeypatch.setattr(store.log, "confirmed_revision", refuse)
     monkeypatch.setattr(store.log, "append", refuse)
     return store
 
 
-def told(store: NodeStore, *commands: dict[str, Any]) -> list[Outcome]:
-    """What these are answered that wait together."""
+def outcomes_of(store: NodeStore, *commands: dict[str, Any]) -> list[Outcome]:
+    """The outcomes of commands that wait together."""
     waiting = [
         store.writer.enqueue(prepare_attempt(read_attempt(command, "tester", token_hex(8))))
         for command in commands
@@ -64,21 +64,21 @@ CODES = [None, "conflict", "too_large", None, None, "conflict", "too_large"]
 
 @pytest.mark.parametrize("beside", [[], [{"type": "add", "key": "new"}]], ids=["alone", "beside"])
 @pytest.mark.parametrize("name", RESTING)
-def test_what_another_state_would_change_is_not_told(
-    cut_off: NodeStore, name: str, beside: list[dict[str, Any]]
+def test_outcomes_that_depend_on_the_state_are_refused(
+    partitioned: NodeStore, name: str, beside: list[dict[str, Any]]
 ) -> None:
-    for outcome in told(cut_off, *beside, RESTING[name]):
+    for outcome in outcomes_of(partitioned, *beside, RESTING[name]):
         assert outcome.answer()["code"] == "unavailable"
         assert outcome.changes == 0
 
 
-def test_what_no_state_would_change_is_told(cut_off: NodeStore) -> None:
+def test_outcomes_that_no_state_can_change_are_given(partitioned: NodeStore) -> None:
     invalid = {"type": "set", "key": "_signalbox.theme", "value": 3}
-    duplicate, reused, refused = told(cut_off, FIRST, FIRST | {"value": 2}, invalid)
+    duplicate, reused, refused = outcomes_of(partitioned, FIRST, FIRST | {"value": 2}, invalid)
     assert duplicate.answer()["duplicate"] is True
     assert (reused.answer()["code"], refused.answer()["code"]) == ("id_reused", "invalid")
 
 
-def test_it_is_told_where_the_log_confirms_it(store: NodeStore) -> None:
-    outcomes = told(store, *RESTING.values())
+def test_with_a_confirmed_log_all_outcomes_are_given(store: NodeStore) -> None:
+    outcomes = outcomes_of(store, *RESTING.values())
     assert [one.answer().get("code") for one in outcomes] == CODES

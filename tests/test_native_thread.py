@@ -20,7 +20,7 @@ def native() -> Iterator[NativeThread]:
 
 @pytest.fixture
 def _hasty_threads() -> Iterator[None]:
-    """Threads take turns so often that a job may end before its caller begins to wait."""
+    """Threads switch so often that a job may end before its caller begins to wait."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -28,8 +28,8 @@ def _hasty_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_hasty_threads")
-def test_a_finished_job_wakes_nobody_who_waits_for_something_else(native: NativeThread) -> None:
-    """Else the writer would be thrown out of its wait for work, and end."""
+def test_a_late_wake_up_of_a_finished_job_resumes_no_one(native: NativeThread) -> None:
+    """Otherwise it would resume the writer while that waits for work, and end it."""
     turns = 3_000
 
     def work() -> int:
@@ -56,7 +56,7 @@ def test_others_run_while_a_job_blocks(native: NativeThread) -> None:
     assert seen == ["other", "job"]
 
 
-def test_what_a_job_raises_is_raised_where_it_was_asked_for(native: NativeThread) -> None:
+def test_run_raises_what_the_job_raises(native: NativeThread) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 

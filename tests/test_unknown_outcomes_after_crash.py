@@ -1,4 +1,4 @@
-"""What was told `unknown` has its outcome also where the server ended before, and nobody writes."""
+"""An unknown outcome is resolved after a crash of the server too, also if no one writes."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ from support.nodes import KINDS, LOST, Site, post, until
 from support.silent_log import (
     SECONDS,
     TIMEOUT,
-    Announced,
-    Silence,
-    sent,
-    somebody_else_writes,
-    told_unknown,
+    PublishedOutcomes,
+    SilentLog,
+    enqueue,
+    other_node_appends,
+    send_until_unknown,
 )
 
 NEW = count(1)
@@ -47,12 +47,12 @@ def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
 
 
 @pytest.fixture
-def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> Silence:
-    return Silence(store, monkeypatch)
+def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> SilentLog:
+    return SilentLog(store, monkeypatch)
 
 
-def left_by(store: NodeStore) -> Path:
-    """A copy of the data directory that a server would leave that was killed now."""
+def copy_as_after_crash(store: NodeStore) -> Path:
+    """A copy of the data directory as a server leaves it that is killed now."""
     assert store.database.path is not None
     left = store.database.path.parent
     folder = left.with_name(f"{left.name}-{next(NEW)}")
@@ -64,8 +64,8 @@ def left_by(store: NodeStore) -> Path:
 
 @contextmanager
 def after_a_crash(store: NodeStore, address: str) -> Iterator[NodeStore]:
-    """Another server on what it would leave."""
-    with NodeStore(left_by(store) / "signalbox.db", address, TIMEOUT) as again:
+    """Another server on such a copy."""
+    with NodeStore(copy_as_after_crash(store) / "signalbox.db", address, TIMEOUT) as again:
         yield again
 
 
@@ -73,125 +73,129 @@ def in_the_log(store: NodeStore) -> list[str]:
     return [one.id for one in store.log.read(0, 100)]
 
 
-def assert_nothing_is_in_doubt(store: NodeStore) -> None:
+def assert_nothing_unknown(store: NodeStore) -> None:
     store.writer.run_between_commits(lambda _: None)
     assert store.projection.unknown_outcomes() == []
 
 
-def test_what_never_arrived_is_sent_again(store: NodeStore, silence: Silence, address: str) -> None:
-    told_unknown(store, "doubt")
+def test_transactions_that_never_arrived_are_sent_again(
+    store: NodeStore, silence: SilentLog, address: str
+) -> None:
+    send_until_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
-        announced = Announced(again)
-        record = announced.outcome("doubt")
+        published = PublishedOutcomes(again)
+        record = published.outcome("doubt")
         assert (record["status"], record["revision"]) == ("accepted", 1)
         assert again.readmodel.current.get("k") is not None
-        silence.deliver_in_vain()
+        silence.deliver_too_late()
         assert in_the_log(again) == ["doubt"]
-        assert announced.codes("doubt") == [None]
-        assert_nothing_is_in_doubt(again)
+        assert published.codes("doubt") == [None]
+        assert_nothing_unknown(again)
 
 
-def test_what_had_arrived_is_found(store: NodeStore, silence: Silence, address: str) -> None:
-    told_unknown(store, "doubt")
+def test_transactions_that_had_arrived_are_found(
+    store: NodeStore, silence: SilentLog, address: str
+) -> None:
+    send_until_unknown(store, "doubt")
     silence.deliver()
     with after_a_crash(store, address) as again:
-        assert Announced(again).outcome("doubt")["status"] == "accepted"
+        assert PublishedOutcomes(again).outcome("doubt")["status"] == "accepted"
         assert in_the_log(again) == ["doubt"]
-        assert_nothing_is_in_doubt(again)
+        assert_nothing_unknown(again)
 
 
-def test_where_others_have_written_since_it_was_never_written(
-    store: NodeStore, silence: Silence, address: str
+def test_after_another_nodes_append_the_attempt_is_rejected(
+    store: NodeStore, silence: SilentLog, address: str
 ) -> None:
     del silence
-    told_unknown(store, "doubt")
-    somebody_else_writes(address)
+    send_until_unknown(store, "doubt")
+    other_node_appends(address)
     with after_a_crash(store, address) as again:
-        announced = Announced(again)
-        assert announced.outcome("doubt")["code"] == "unavailable"
-        assert announced.codes("doubt") == ["unavailable"]
-        assert_nothing_is_in_doubt(again)
-        assert sent(again, "doubt").wait().answer()["revision"] == 2
+        published = PublishedOutcomes(again)
+        assert published.outcome("doubt")["code"] == "unavailable"
+        assert published.codes("doubt") == ["unavailable"]
+        assert_nothing_unknown(again)
+        assert enqueue(again, "doubt").wait().answer()["revision"] == 2
 
 
 @pytest.mark.parametrize("arrived", [0, 1, 2])
-def test_all_that_shared_a_commit_have_an_outcome(
-    store: NodeStore, silence: Silence, address: str, arrived: int
+def test_all_attempts_of_a_group_get_an_outcome(
+    store: NodeStore, silence: SilentLog, address: str, arrived: int
 ) -> None:
     waiting = [
-        sent(store, "first"),
-        sent(store, "unchanged"),
-        sent(store, "conflict", expect="absent"),
-        sent(store, "second", value=2),
+        enqueue(store, "first"),
+        enqueue(store, "unchanged"),
+        enqueue(store, "conflict", expect="absent"),
+        enqueue(store, "second", value=2),
     ]
     for one in waiting:
         assert one.wait().answer()["status"] == "unknown"
     if arrived:
         silence.deliver(arrived)
     with after_a_crash(store, address) as again:
-        announced = Announced(again)
-        assert announced.outcome("first")["revision"] == 1
-        assert announced.outcome("second")["revision"] == 2
+        published = PublishedOutcomes(again)
+        assert published.outcome("first")["revision"] == 1
+        assert published.outcome("second")["revision"] == 2
         for identity in ("unchanged", "conflict"):
-            assert announced.outcome(identity)["code"] == "unavailable"
+            assert published.outcome(identity)["code"] == "unavailable"
         assert in_the_log(again) == ["first", "second"]
-        assert_nothing_is_in_doubt(again)
+        assert_nothing_unknown(again)
 
 
-def test_where_the_log_is_away_it_waits_for_that(
-    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+def test_without_the_log_the_outcome_stays_unknown(
+    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
     monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
-    told_unknown(store, "doubt")
+    send_until_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
-        away = Silence(again, monkeypatch)
-        announced = Announced(again)
+        away = SilentLog(again, monkeypatch)
+        published = PublishedOutcomes(again)
         assert away.asked.wait(10)
         assert again.readmodel.attempt("doubt") is None
         away.end()
-        assert announced.outcome("doubt")["status"] == "accepted"
+        assert published.outcome("doubt")["status"] == "accepted"
 
 
-def test_sent_again_while_the_log_is_still_away_it_has_the_outcome_of_the_first(
-    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+def test_the_same_command_gets_the_outcome_of_the_first_one(
+    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
     monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
-    told_unknown(store, "doubt")
+    send_until_unknown(store, "doubt")
     with after_a_crash(store, address) as again:
-        away = Silence(again, monkeypatch)
-        announced = Announced(again)
+        away = SilentLog(again, monkeypatch)
+        published = PublishedOutcomes(again)
 
         def refusing(_transactions: Sequence[Transaction], _expected: int) -> None:
             raise Unavailable("nobody is there.")
 
         monkeypatch.setattr(again.log, "append", refusing)
-        told_unknown(again, "doubt")
-        assert announced.codes("doubt") == []
+        send_until_unknown(again, "doubt")
+        assert published.codes("doubt") == []
         away.end()
-        assert announced.outcome("doubt")["status"] == "accepted"
-        assert announced.codes("doubt") == [None]
-        assert_nothing_is_in_doubt(again)
+        assert published.outcome("doubt")["status"] == "accepted"
+        assert published.codes("doubt") == [None]
+        assert_nothing_unknown(again)
 
 
-def test_of_what_two_crashes_have_left_the_last_is_sent_again(
-    store: NodeStore, silence: Silence, address: str, monkeypatch: pytest.MonkeyPatch
+def test_after_two_crashes_only_the_last_transactions_are_sent_again(
+    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    told_unknown(store, "doubt")
+    send_until_unknown(store, "doubt")
     with after_a_crash(store, address) as second:
-        Silence(second, monkeypatch)
-        told_unknown(second, "later", value=2)
+        SilentLog(second, monkeypatch)
+        send_until_unknown(second, "later", value=2)
         with after_a_crash(second, address) as third:
-            announced = Announced(third)
-            assert announced.outcome("later")["status"] == "accepted"
-            assert announced.outcome("doubt")["code"] == "unavailable"
+            published = PublishedOutcomes(third)
+            assert published.outcome("later")["status"] == "accepted"
+            assert published.outcome("doubt")["code"] == "unavailable"
             assert in_the_log(third) == ["later"]
-            assert_nothing_is_in_doubt(third)
+            assert_nothing_unknown(third)
 
 
-def test_nothing_is_promised_before_the_promise_is_kept(
+def test_no_sender_gets_unknown_before_that_is_stored(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
@@ -208,43 +212,41 @@ def test_nothing_is_promised_before_the_promise_is_kept(
 
     monkeypatch.setattr(SharedLogCommit, "_seconds_left", look)
     with NodeStore(tmp_path / STORE_FILE, address, TIMEOUT) as store:
-        Silence(store, monkeypatch)
+        SilentLog(store, monkeypatch)
         monkeypatch.setattr(store.log, "append", slowly)
-        told_unknown(store, "doubt")
+        send_until_unknown(store, "doubt")
         with after_a_crash(store, address) as again:
-            assert Announced(again).outcome("doubt")["status"] == "accepted"
+            assert PublishedOutcomes(again).outcome("doubt")["status"] == "accepted"
 
 
-def test_where_the_store_has_its_log_here_since_it_was_never_written(
-    store: NodeStore, silence: Silence
+def test_a_store_with_a_local_log_since_then_rejects_the_attempt(
+    store: NodeStore, silence: SilentLog
 ) -> None:
     del silence
     store.database.node_id()  # as a node has one
-    told_unknown(store, "doubt")
-    server = Server(left_by(store))
+    send_until_unknown(store, "doubt")
+    server = Server(copy_as_after_crash(store))
     try:
         assert server.get("/queries/attempts/doubt").json()["code"] == "unavailable"
     finally:
         server.kill()
 
 
-def promised(node: Server) -> bool:
-    """Whether the node has kept on disk that somebody is owed an outcome."""
+def has_stored_unknown(node: Server) -> bool:
+    """Whether the node has stored an unknown outcome."""
     with closing(apsw.Connection(str(node.data_dir / STORE_FILE))) as connection:
         return bool(connection.execute("SELECT 1 FROM attempts WHERE status = 'unknown'").get)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_node_that_was_killed_settles_by_itself_what_it_had_sent(
-    tmp_path: Path, kind: str
-) -> None:
+def test_a_killed_node_resolves_its_unknown_outcomes_by_itself(tmp_path: Path, kind: str) -> None:
     with Site(tmp_path, kind) as site:
         node, network = site.remote()
         node.set("k", 1)
         network.hold("server")
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(post, node, "set", key="k", value=2, id="doubt")
-            until(lambda: promised(node))
+            until(lambda: has_stored_unknown(node))
             node.kill()
             with pytest.raises(LOST):
                 answer.result()

@@ -1,4 +1,4 @@
-"""What SQLite and the system report is said in words of our own, with what helps."""
+"""Errors of SQLite and the system get messages of our own, with a remedy."""
 
 import errno
 import os

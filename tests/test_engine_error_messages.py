@@ -1,4 +1,4 @@
-"""What an engine's server, its client, TLS and the network say is told in words of our own."""
+"""Errors of an engine's server, its client, TLS and the network get messages of our own."""
 
 import inspect
 import socket
