@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from signalbox.server import maintenance
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
-from signalbox.server.http.commands.import_batches import Batch, room
+from signalbox.server.http.commands.import_batches import Batch, batch_limits
 from signalbox.server.migration.copying import copy
 from signalbox.server.migration.locations import File, Remote
 from signalbox.server.model.commands import Attempt, read_attempt, read_line
@@ -58,7 +58,7 @@ def imported(store: Store, *lines: bytes) -> Outcome:
     numbered = [
         (number, prepare_command(read_line(line))) for number, line in enumerate(lines, start=1)
     ]
-    batch = Batch(numbered, False, room(None))
+    batch = Batch(numbered, False, batch_limits(None))
     name = f"import-{next(NUMBERS)}"
     attempt = Attempt(
         name, "me", "import", b"f", None, decide=batch.decide, preload_keys=batch.keys

@@ -425,7 +425,7 @@ def test_no_text_is_a_traceback_and_its_pieces_do_not_matter(
     whole, file = read_rows(text, kind, 0)
     cut, other = read_rows(text, kind, cuts)
     assert list(map(told, cut)) == list(map(told, whole))
-    assert repr(other.trouble) == repr(file.trouble)
+    assert repr(other.error) == repr(file.error)
 
 
 def told(row: Row) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ import pytest
 from conftest import StartServer
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
-from signalbox.server.http.commands.imports import trouble
+from signalbox.server.http.commands.imports import body_error
 from signalbox.server.http.commands.row_reader import RowReader
 from support.harness import SECONDS, Server
 from support.import_upload import chunked_import, revision, set_commands
@@ -272,9 +272,9 @@ def test_a_file_of_which_not_all_was_read_is_never_taken_for_whole(
 ) -> None:
     handler = SimpleNamespace(server=SimpleNamespace(stopping=False), close_connection=False)
     reader = RowReader({"wsgi.input": None, "signalbox.handler": handler}, Breaking("ndjson"))
-    assert reader.take(SECONDS) == [Row(1, b"{}")]
-    assert reader.take(SECONDS) is None
-    error = trouble(reader)
+    assert reader.next_rows(SECONDS) == [Row(1, b"{}")]
+    assert reader.next_rows(SECONDS) is None
+    error = body_error(reader)
     assert error is not None
     assert (error.code, handler.close_connection) == ("internal", True)
     assert "not read to its end" in error.message

@@ -11,7 +11,7 @@ from signalbox.server.formats import ndjson
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import MAX_LINE, Row
 from signalbox.server.http.commands.history_line import read_history_line
-from signalbox.server.http.commands.import_batches import Batch, Room
+from signalbox.server.http.commands.import_batches import Batch, BatchLimits
 from signalbox.server.http.commands.imports import command_of
 from signalbox.server.model import decide, values
 from signalbox.server.model.commands import read_command, read_line
@@ -177,7 +177,7 @@ def test_what_an_engine_does_not_take_is_foretold_and_leaves_the_others(tmp_path
 
 def test_a_line_that_is_too_large_for_a_transaction_leaves_the_others() -> None:
     """As on an engine that takes little: what is refused takes no room."""
-    room = Room(lines=100, bytes=10_000, most=1_000, content=900)
+    room = BatchLimits(lines=100, bytes=10_000, most=1_000, content=900)
     sizes = (100, 950, 300, 899, 400)
     given = [{"type": "set", "key": f"k{n}", "value": "x" * n} for n in sizes]
     batch = Batch([(n, read_command(one)) for n, one in enumerate(given)], False, room)

@@ -1,4 +1,4 @@
-"""CSV with the columns key and value, as programs and spreadsheets write it (RFC 4180)."""
+"""Parses CSV with the columns key and value, as programs and spreadsheets write it (RFC 4180)."""
 
 import csv
 import re
@@ -17,13 +17,13 @@ from signalbox.server.model.errors import (
 
 SEPARATORS: Final = ",;\t"
 MAX_CELL: Final = 2 * MAX_LINE
-"""Characters of a cell: more than a row can have. Python would refuse from 131,072."""
+"""Characters of a cell: more than a row can have. The limit of Python is 131,072."""
 _SPREADSHEETS: Final = {"TRUE": True, "FALSE": False}
-"""How spreadsheets write what was true and false."""
-_TOLD: Final = re.compile(r'("?)sep=[,;\t|]\1')
-"""The line before that of the names with which Excel is told what separates."""
+"""How spreadsheets write true and false."""
+_SEPARATOR_LINE: Final = re.compile(r'("?)sep=[,;\t|]\1')
+"""The line before the header by which Excel is given the separator."""
 _GUARDED: Final = re.compile(r"'+[=+\-@]")
-"""What an export protects from being run as a formula."""
+"""A cell that an export has escaped, since it would be run as a formula."""
 
 
 class _Header(NamedTuple):
@@ -34,49 +34,49 @@ class _Header(NamedTuple):
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without a line of names."""
+    """Its rows. A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without a header."""
     csv.field_size_limit(MAX_CELL)
-    taken = RowLines(lines(blocks))
-    header = _header(taken)
-    rows = csv.reader(map(_text, taken), delimiter=header.separator, strict=True)
+    row_lines = RowLines(lines(blocks))
+    header = _header(row_lines)
+    rows = csv.reader(map(_text, row_lines), delimiter=header.separator, strict=True)
     while True:
-        taken.begin()
+        row_lines.start_row()
         try:
             command = _command(next(rows), header)
         except csv.Error:
-            command = _open(taken)
+            command = _unclosed_quote(row_lines)
         except StopIteration:
             return
         if command is not None:
-            yield [taken.row(command)]
+            yield [row_lines.row(command)]
 
 
 def is_header(text: str) -> bool:
-    """Whether a line names the columns, or stands before the one that does."""
-    return _is_told(text) or _named(text) is not None
+    """Whether a line is a header, or the line with the separator before it."""
+    return _is_separator_line(text) or _parse_header(text) is not None
 
 
 def escape_formula(text: str) -> str:
-    """A cell as an export writes it: a spreadsheet would run one that begins as a formula."""
+    """A cell as an export writes it, so that no spreadsheet runs it as a formula."""
     return "'" + text if text[:1] in set("=+-@") or _GUARDED.match(text) else text
 
 
 def unescape_formula(cell: str) -> str:
-    """What `escape_formula` was given."""
+    """The text that `escape_formula` was given."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
-def _header(taken: RowLines) -> _Header:
-    taken.begin()
-    told = (line for line in taken if line.text.strip())
+def _header(row_lines: RowLines) -> _Header:
+    row_lines.start_row()
+    told = (line for line in row_lines if line.text.strip())
     first = next(told, None)
-    if first is not None and _is_told(first.text):
+    if first is not None and _is_separator_line(first.text):
         first = next(told, None)
     if first is None:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.fault is not None:
         raise Malformed(f"Line {first.number}: {first.fault.message}")
-    if found := _named(first.text):
+    if found := _parse_header(first.text):
         return found
     raise Malformed(
         f"Line {first.number} is {quoted(first.text.strip())}; the first line of a CSV file names "
@@ -84,11 +84,11 @@ def _header(taken: RowLines) -> _Header:
     )
 
 
-def _is_told(text: str) -> bool:
-    return _TOLD.fullmatch(text.strip("\r\n ")) is not None
+def _is_separator_line(text: str) -> bool:
+    return _SEPARATOR_LINE.fullmatch(text.strip("\r\n ")) is not None
 
 
-def _named(text: str) -> _Header | None:
+def _parse_header(text: str) -> _Header | None:
     for separator in SEPARATORS:
         try:
             cells = next(csv.reader([text], delimiter=separator, strict=True), [])
@@ -102,20 +102,20 @@ def _named(text: str) -> _Header | None:
 
 def _command(cells: list[str], header: _Header) -> Command | SignalboxError | None:
     if not any(cells):
-        return None  # a blank line, or what a spreadsheet makes of one
+        return None  # a blank line, also as a spreadsheet writes it
     if not max(header.key, header.value) < len(cells) <= header.width:
         return Malformed(f"The row has {len(cells)} cells; the first line names {header.width}.")
     key = cells[header.key]
     try:
-        return set_command(unescape_formula(key), _value(cells[header.value]))
+        return set_command(unescape_formula(key), _cell_value(cells[header.value]))
     except SignalboxError as error:
         return error
 
 
-def _open(taken: RowLines) -> SignalboxError:
-    """What is wrong is the first line's fault: the others are read as lines of their own."""
-    is_long, size = taken.is_full, taken.size
-    taken.give_back()
+def _unclosed_quote(row_lines: RowLines) -> SignalboxError:
+    """The error is that of the first line: the others are parsed as rows of their own."""
+    is_long, size = row_lines.is_full, row_lines.size
+    row_lines.put_back_rest()
     if is_long:
         return TooLarge(
             f"A quote opens in this line and is not closed within {size} characters; allowed are "
@@ -128,8 +128,8 @@ def _open(taken: RowLines) -> SignalboxError:
     )
 
 
-def _value(cell: str) -> Any:
-    """What looks like JSON must be JSON."""
+def _cell_value(cell: str) -> Any:
+    """The value in a cell; a text that begins as JSON must be JSON."""
     if cell in _SPREADSHEETS:
         return _SPREADSHEETS[cell]
     try:

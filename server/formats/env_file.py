@@ -1,7 +1,7 @@
-"""`.env` files, and what `export --format env` writes: NAME=value.
+"""Parses `.env` files, and writes values for `export --format env`: NAME=value.
 
-A value that begins with a quote is read as a shell reads it, over several lines if need be. Any
-other is text as it stands, up to ` #` or the end of its line. Nothing is expanded.
+A value that begins with a quote is parsed as by a shell, also over several lines. Any other is
+literal text, up to ` #` or the end of the line. Nothing is expanded.
 """
 
 import re
@@ -21,27 +21,27 @@ _UNTIL: Final = {
     "'": re.compile(r"([^']*+)('?)", re.DOTALL),
     '"': re.compile(r'((?:[^"\\]++|\\.?)*+)("?)', re.DOTALL),
 }
-"""From a quote on: what is within, and the closing quote if it is in this line."""
+"""By quote: the text behind it, and the closing quote if it is in the same line."""
 _ESCAPED: Final = re.compile(r'\\(?:([\\"$`])|\r?\n|\r)')
 _OPENS: Final = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\s*=\s*(['\"])")
-"""The beginning of a line that sets another name."""
+"""The beginning of a line that sets a quoted value."""
 _BARE: Final = re.compile(r"(?:[^\s'\"\\]|\\.)++", re.DOTALL)
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """Rows of what names a variable; blank lines and comments are none."""
-    taken = RowLines(lines(blocks))
+    """One row for each variable, without blank lines and comments."""
+    row_lines = RowLines(lines(blocks))
     while True:
-        taken.begin()
-        if (line := next(taken, None)) is None:
+        row_lines.start_row()
+        if (line := next(row_lines, None)) is None:
             return
         text = line.text.strip()
         if line.fault is not None or (text and not text.startswith("#")):
-            yield [taken.row(_command(line, taken))]
+            yield [row_lines.row(_command(line, row_lines))]
 
 
 def shell_word(raw: str) -> str:
-    """A JSON text as a shell's word, of which `read` makes the same value."""
+    """A JSON text as a word of a shell, which `read` parses as the same value."""
     if raw[0] == '"' and "\\u0000" not in raw:
         text = str(values.decode(raw.encode()))
         return shlex.quote(text) if scalar_or_text(text) == text else f"'{text}'"
@@ -50,29 +50,29 @@ def shell_word(raw: str) -> str:
     return raw
 
 
-def _command(line: Line, taken: RowLines) -> Command | SignalboxError:
+def _command(line: Line, row_lines: RowLines) -> Command | SignalboxError:
     name, equals, rest = line.text.partition("=")
     if not equals:
         return Malformed(f"The line is {quoted(line.text.strip())}; allowed is NAME=value.")
     name = re.sub(r"^export\s", "", name.strip()).strip()
     if not rest.strip().startswith(QUOTES):
         return set_command(name, scalar_or_text(_COMMENT.sub("", rest).strip()))
-    word = _Word()
+    word = _QuotedValue()
     try:
         word.add(rest.lstrip())
         while not word.is_over:
-            following = next(taken, None)
+            following = next(row_lines, None)
             if following is None:
                 raise Malformed(f"The quote behind {name}= is never closed.")
             word.add(following.text)
     except SignalboxError as error:
-        taken.give_back()
+        row_lines.put_back_rest()
         return error
     return set_command(name, word.value)
 
 
-class _Word:
-    """A word that begins with a quote, as a shell reads it, line by line."""
+class _QuotedValue:
+    """A value that begins with a quote, parsed as by a shell, line by line."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -83,14 +83,14 @@ class _Word:
     @property
     def value(self) -> Any:
         text = "".join(self._parts)
-        return _as_written(text) if self._first == '"' else text
+        return _json_or_text(text) if self._first == '"' else text
 
     def add(self, text: str) -> None:
-        """The next line. Raises `Malformed` for what cannot stand behind a quoted value."""
+        """Parse the next line. Raises `Malformed` for what may not follow a quoted value."""
         at, self._lines = 0, self._lines + 1
         while at < len(text):
             if self._quote:
-                at = self._within(text, at)
+                at = self._read_quoted(text, at)
             elif text[at].isspace():
                 break
             elif text[at] in QUOTES:
@@ -98,12 +98,12 @@ class _Word:
                 self._first = self._first or self._quote
                 at += 1
             else:
-                at = self._bare(text, at)
+                at = self._read_bare(text, at)
         if not self._quote:
             self.is_over = True
             self._check_rest(text[:at], text[at:].strip())
 
-    def _within(self, text: str, at: int) -> int:
+    def _read_quoted(self, text: str, at: int) -> int:
         found = _UNTIL[self._quote].match(text, at)
         assert found is not None
         self._parts.append(found[1] if self._quote == "'" else _ESCAPED.sub(r"\1", found[1]))
@@ -111,16 +111,16 @@ class _Word:
             self._quote = ""
         return found.end()
 
-    def _bare(self, text: str, at: int) -> int:
+    def _read_bare(self, text: str, at: int) -> int:
         found = _BARE.match(text, at)
         if found is None or (self._lines > 1 and text[at] != "\\"):
-            # Behind several lines it is likelier that a quote was forgotten than that one is meant.
+            # After several lines, a forgotten quote is more likely than another part of the value.
             raise _not_closed()
         self._parts.append(re.sub(r"\\(.)", r"\1", found[0], flags=re.DOTALL))
         return found.end()
 
     def _check_rest(self, before: str, rest: str) -> None:
-        """Of the last line. A comment with a quote may be the value of the name before it."""
+        """Check the rest of the last line; a comment with a quote shows that one was forgotten."""
         if rest and not rest.startswith("#"):
             raise Malformed(f"Behind the quoted value stands {quoted(rest)}; allowed is a comment.")
         opens = _OPENS.fullmatch(before) if self._lines > 1 else None
@@ -132,7 +132,7 @@ def _not_closed() -> Malformed:
     return Malformed("The quote of this value is not closed before another one begins.")
 
 
-def _as_written(text: str) -> Any:
+def _json_or_text(text: str) -> Any:
     """The array, the object or the text with U+0000 that `shell_word` puts in double quotes."""
     if text[:1] not in ("{", "[", '"') or (text[0] == '"' and "\\u0000" not in text):
         return text

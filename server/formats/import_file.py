@@ -33,37 +33,37 @@ MEDIA_TYPES: Final[dict[str, str | None]] = {
     "text/csv": "csv",
     "application/octet-stream": None,
 }
-"""Which format a file of that media type has; None where its name or its content tells."""
+"""The format of each media type; None where the name or the content decides."""
 _ENDINGS: Final = {"jsonl": "ndjson", "tsv": "csv", "txt": "lines", "conf": "lines"}
 _VARIABLE: Final = re.compile(rb"(#|export\s|[A-Za-z_][A-Za-z0-9_]*=(?!\s+\S))")
-"""How a first line shows `.env`. With blanks around the sign it is one of `key = value`."""
+"""A first line of `.env`; with blanks around the sign it is a line of `key = value`."""
 
 
 class ImportFile:
-    """One file that is to be read. `format` is known once its first row is, `trouble` at its end.
+    """One file to import. `format` is set with the first row, at the latest.
 
-    `trouble` says why the rest of the file could not be read, where it could not.
+    `error` is set at the end where the rest of the file could not be read.
     """
 
     def __init__(self, format: str | None, name: str = "", encoding: str = "utf-8") -> None:
         self.format = format or by_name(name)
         self._encoding = encoding
-        self.trouble: SignalboxError | None = None
+        self.error: SignalboxError | None = None
 
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-        """Its rows as they come. `blocks` are read to their end, whatever they hold."""
+        """Its rows as they arrive. `blocks` are consumed to their end in any case."""
         try:
             start, rest = decode_file(blocks, self._encoding)
             self.format = self.format or by_content(start)
             yield from READERS[self.format](rest)
         except SignalboxError as error:
-            self.trouble = error
-        for _ in blocks:  # who sends it reads no answer before it is sent
+            self.error = error
+        for _ in blocks:  # the client reads no response before it has sent all
             pass
 
 
 def by_name(name: str) -> str | None:
-    """The format that a file's name tells; `.env`, `.env.local`, `prod.env.bak` are alike."""
+    """The format by the name of a file: `.env`, `.env.local`, `prod.env.bak` are the same."""
     base = name.replace("\\", "/").rpartition("/")[2].lower()
     _, *endings = base.split(".")
     if "env" in endings or base == ".envrc":
@@ -73,7 +73,7 @@ def by_name(name: str) -> str | None:
 
 
 def by_content(start: bytes) -> str:
-    """The format that a file's first bytes show. Raises `Malformed` where there are none."""
+    """The format by the first bytes of a file. Raises `Malformed` where it is empty."""
     first = first_line(start)
     if not first:
         raise Malformed(f"The file is empty; {EXPECTED}.")

@@ -1,4 +1,4 @@
-"""One JSON object from key to value, of any size: member by member, without holding all of it."""
+"""Parses one JSON object of keys and values, member by member, so that its size is unlimited."""
 
 import re
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from signalbox.server.model.errors import (
     quoted,
 )
 
-BLANK: Final = b" \t\r\n"
+WHITESPACE: Final = b" \t\r\n"
 _STRING: Final = rb'"(?:[^"\\\r\n]++|\\[^\r\n])*+(?:(")|\\?(?=[\r\n]))|"'
-"""To its closing quote, or the end of the line; where neither has come yet, its first quote."""
+"""A string to its closing quote or the end of the line; without either, its first quote."""
 _OUTER: Final = re.compile(_STRING + rb"|[{}\[\],:]")
 _INNER: Final = re.compile(_STRING + rb"|[{}\[\]]")
 _MEMBER: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+")[ \t\r\n]*:(.*)', re.DOTALL)
@@ -30,7 +30,7 @@ _BRACKETS: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """Its members. Raises `Malformed` where there is no such object, or behind its end."""
+    """One row for each member. Raises `Malformed` for anything but one object."""
     scanner = _Scanner()
     for block in with_line_feeds(blocks):
         for row in scanner.feed(block):
@@ -39,49 +39,51 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 class _Scanner:
-    """Finds where members end: outside of texts, at depth 1. What they say is the decoder's part.
+    """Finds the ends of members: outside of strings, at depth 1. The decoder parses each.
 
-    `_text` holds what is not over yet; it begins in line `_line`, and the member at `_start`.
+    `_text` is what is not consumed yet; it begins in line `_line`, and the member at `_start`.
     """
 
     def __init__(self) -> None:
         self._text, self._line, self._at, self._depth = b"", 1, 0, 0
         self._is_over = False
         self._seen = set[int]()
-        self._begin(0)
+        self._begin_member(0)
 
-    def _begin(self, at: int, may_be_nothing: bytes = b"", fault: Malformed | None = None) -> None:
-        """A member begins; before the signs `may_be_nothing` there need not be one."""
-        self._start, self._may_be_nothing = at, may_be_nothing
+    def _begin_member(
+        self, at: int, may_be_empty: bytes = b"", fault: Malformed | None = None
+    ) -> None:
+        """Begin a member; it may be missing before one of the characters `may_be_empty`."""
+        self._start, self._may_be_empty = at, may_be_empty
         self._fault: SignalboxError | None = fault
         self._number: int | None = None
         self._name_at, self._has_colon = at, False
-        self._cut_off = 0
-        """Bytes of it that are not kept."""
+        self._bytes_dropped = 0
+        """Bytes of the member that were dropped."""
 
     def feed(self, block: bytes) -> Iterator[Row]:
-        """The members that end in this piece."""
+        """Rows of the members that end in this block."""
         self._text += block
         while found := (_INNER if self._depth > 1 else _OUTER).search(self._text, self._at):
-            self._check_nothing(found.start())
+            self._check_blank(found.start())
             if found[0] == b'"' and self._text[found.end() : found.end() + 1] not in (b"\r", b"\n"):
                 self._at = found.start()
                 break
             self._at = found.end()
             yield from self._token(found[0], found.start(), found[1] is not None)
         else:
-            self._check_nothing(len(self._text))
+            self._check_blank(len(self._text))
             self._at = len(self._text)
-        self._forget()
+        self._drop_consumed()
 
     def end(self) -> None:
-        """Raises `Malformed` where the object is not over."""
+        """Raises `Malformed` where the object is not complete."""
         if self._is_over:
             return
-        self._check_nothing(len(self._text))
+        self._check_blank(len(self._text))
         if self._depth == 0:
             raise Malformed(f"The file is empty; {EXPECTED}.")
-        if self._number is None and not self._text[self._start :].strip(BLANK):
+        if self._number is None and not self._text[self._start :].strip(WHITESPACE):
             raise Malformed("The file ends before its object does: it has no } at its end.")
         number = self._line_of(self._start) if self._number is None else self._number
         raise Malformed(
@@ -90,9 +92,9 @@ class _Scanner:
 
     def _token(self, token: bytes, at: int, is_closed: bool) -> Iterator[Row]:
         if self._depth == 0:
-            self._check_begins(token, at)
+            self._check_object_start(token, at)
             self._depth = 1
-            self._begin(self._at, b"}")
+            self._begin_member(self._at, b"}")
         elif token[:1] == b'"':
             yield from self._string(at, is_closed)
         elif self._depth > 1 or token in (b"{", b"["):
@@ -103,15 +105,15 @@ class _Scanner:
             yield from self._colon()
 
     def _member(self, sign: bytes, end: int) -> Iterator[Row]:
-        is_nothing = self._number is None and not self._text[self._start : end].strip(BLANK)
-        if not is_nothing or sign not in self._may_be_nothing:
+        is_nothing = self._number is None and not self._text[self._start : end].strip(WHITESPACE)
+        if not is_nothing or sign not in self._may_be_empty:
             yield self._row(end)
-        self._begin(self._at)
+        self._begin_member(self._at)
         if sign == b"}":
             self._depth, self._is_over = 0, True
 
     def _string(self, at: int, is_closed: bool) -> Iterator[Row]:
-        """A text that is not closed ends with its line, and with it a member that it is part of."""
+        """A string that is not closed ends with its line, and so does its member."""
         if self._depth > 1:
             return
         self._name_at = at
@@ -119,22 +121,24 @@ class _Scanner:
             self._fault = Malformed("A text in this line has no quote at its end.")
             self._number = self._line_of(at)
             yield self._row(self._at)
-            self._begin(self._at, b",}")
+            self._begin_member(self._at, b",}")
 
     def _colon(self) -> Iterator[Row]:
-        """A second one shows that there is no comma before the name."""
+        """A second colon shows that the comma before the name is missing."""
         if self._has_colon:
             name_at = self._name_at
             yield self._row(name_at)
-            self._begin(name_at, fault=Malformed("There is no comma before the name in this line."))
+            self._begin_member(
+                name_at, fault=Malformed("There is no comma before the name in this line.")
+            )
         self._has_colon = True
 
     def _row(self, end: int) -> Row:
         number = self._line_of(self._start) if self._number is None else self._number
         if isinstance(self._fault, TooLarge) or end - self._start > MAX_LINE:
-            size = end - self._start + self._cut_off
+            size = end - self._start + self._bytes_dropped
             return Row(number, b"", too_long(size, what="member"))
-        text = self._text[self._start : end].strip(BLANK)
+        text = self._text[self._start : end].strip(WHITESPACE)
         return Row(number, text, self._fault or self._command(text))
 
     def _command(self, text: bytes) -> Command | SignalboxError:
@@ -144,7 +148,7 @@ class _Scanner:
             return Malformed(f'There is {given} instead of "key": value.')
         try:
             key = values.decode(found[1], "The key")
-            value = values.decode(found[2].strip(BLANK), f"The value of {quoted(key)}")
+            value = values.decode(found[2].strip(WHITESPACE), f"The value of {quoted(key)}")
             command = checked_set(key, value)
         except SignalboxError as error:
             return error
@@ -153,35 +157,35 @@ class _Scanner:
         self._seen.add(hash(key))
         return command
 
-    def _forget(self) -> None:
-        """Let go of what is over, and of a member that is too long."""
+    def _drop_consumed(self) -> None:
+        """Drop what is consumed, and a member that is too long."""
         if isinstance(self._fault, TooLarge) or len(self._text) - self._start > MAX_LINE:
-            self._cut()
+            self._truncate_member()
         gone = self._at if self._depth == 0 else self._start
         self._line += self._text.count(b"\n", 0, gone)
         self._text = self._text[gone:]
         self._at -= gone
         self._start, self._name_at = self._start - gone, self._name_at - gone
 
-    def _cut(self) -> None:
+    def _truncate_member(self) -> None:
         if self._number is None:
             self._number = self._line_of(self._start)
         self._fault = too_long(self._at - self._start, what="member")
         self._line += self._text.count(b"\n", 0, self._at)
-        rest = self._text[self._at :]  # of a text whose end has not come; how it ends decides
+        rest = self._text[self._at :]  # of an open string: its last backslashes count
         slashes = len(rest) - len(rest.rstrip(b"\\"))
         self._text = rest[:1] + b"\\" * (slashes % 2)
-        self._cut_off += self._at - self._start + len(rest) - len(self._text)
+        self._bytes_dropped += self._at - self._start + len(rest) - len(self._text)
         self._at = self._start = self._name_at = 0
 
-    def _check_begins(self, token: bytes, at: int) -> None:
+    def _check_object_start(self, token: bytes, at: int) -> None:
         if token != b"{" or self._is_over:
             raise self._no_object(at)
 
-    def _check_nothing(self, end: int) -> None:
-        """Around the object is nothing."""
-        if self._depth == 0 and (rest := self._text[self._at : end]).strip(BLANK):
-            raise self._no_object(self._at + len(rest) - len(rest.lstrip(BLANK)))
+    def _check_blank(self, end: int) -> None:
+        """Raises `Malformed` for anything but blanks around the object."""
+        if self._depth == 0 and (rest := self._text[self._at : end]).strip(WHITESPACE):
+            raise self._no_object(self._at + len(rest) - len(rest.lstrip(WHITESPACE)))
 
     def _no_object(self, at: int) -> Malformed:
         where = f"Line {self._line_of(at)} has something"
@@ -192,7 +196,7 @@ class _Scanner:
         )
 
     def _line_of(self, at: int) -> int:
-        """The line of what stands there or follows the blanks there."""
+        """The number of the line at this position, after blanks."""
         rest = self._text[at:]
-        at += len(rest) - len(rest.lstrip(BLANK))
+        at += len(rest) - len(rest.lstrip(WHITESPACE))
         return self._line + self._text.count(b"\n", 0, at)

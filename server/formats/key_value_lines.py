@@ -1,4 +1,4 @@
-"""Lines of `key = value`, as `sysctl -a` prints them and `sysctl.conf` has them."""
+"""Parses lines of `key = value`, as `sysctl -a` prints and `sysctl.conf` contains them."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,11 +10,11 @@ from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, quoted
 
 COMMENTS: Final = ("#", ";")
-"""How a line begins that says nothing: see sysctl.conf(5)."""
+"""How a comment begins: see sysctl.conf(5)."""
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """A number that prints back identically is a number, all else text. Comments are no rows."""
+    """One row for each line but comments; a value is a number or a text."""
     for line in lines(blocks):
         text = line.text.strip()
         if line.fault is not None:

@@ -1,4 +1,4 @@
-"""NDJSON: one command a line, or one transaction of a recorded history."""
+"""Parses NDJSON: one command a line, or one transaction of an exported history."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -15,19 +15,19 @@ from signalbox.server.model.commands import TYPES
 from signalbox.server.model.errors import SignalboxError
 
 MAX_HISTORY_LINE: Final = 24 * 1024 * 1024
-"""Of a line that is a whole transaction: its keys and values, and what stands around them."""
+"""Bytes of a line that is a whole transaction."""
 HISTORY_LINE_START: Final = b'{"revision"'
-"""How an export of the history begins its lines."""
+"""How a line of an exported history begins."""
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """Whole lines as they come; of a line that is too long only the beginning is kept."""
+    """One row for each line; of a line that is too long only the beginning is kept."""
     numbers, line, size = count(1), bytearray(), 0
     for block in with_line_feeds(blocks):
         first, *others = block.split(b"\n")
         line += first
         size += len(first)
-        del line[_most(line) + 1 :]
+        del line[_max_bytes(line) + 1 :]
         if others:
             ended = _row(next(numbers), line, size)
             yield [ended, *(Row(next(numbers), text) for text in others[:-1])]
@@ -37,12 +37,14 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 def _row(number: int, line: bytearray, size: int) -> Row:
-    fault = None if size <= (most := _most(line)) else too_long(size, most, _what(line))
+    fault = (
+        None if size <= (most := _max_bytes(line)) else too_long(size, most, _kind_of_line(line))
+    )
     return Row(number, bytes(line), fault)
 
 
 def is_command(line: bytes) -> bool:
-    """Whether a line is one of these, and not the beginning of one JSON object."""
+    """Whether a line is a command or a transaction, not the beginning of one JSON object."""
     if line.startswith(HISTORY_LINE_START):
         return True
     try:
@@ -52,10 +54,10 @@ def is_command(line: bytes) -> bool:
     return isinstance(found, dict) and found.get("type") in TYPES
 
 
-def _what(line: bytearray) -> str:
+def _kind_of_line(line: bytearray) -> str:
     return "transaction" if line.startswith(HISTORY_LINE_START) else "line"
 
 
-def _most(line: bytearray) -> int:
-    """What a line may have in bytes, by how it begins."""
+def _max_bytes(line: bytearray) -> int:
+    """The limit of a line in bytes, which depends on its beginning."""
     return MAX_HISTORY_LINE if line.startswith(HISTORY_LINE_START) else MAX_LINE

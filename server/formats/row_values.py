@@ -1,4 +1,4 @@
-"""What the text of a row means: a JSON value, or the text itself; and the command that sets it."""
+"""Converts the text of a row to a value: JSON or the text itself; and makes the command."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ _SCALARS: Final = frozenset("-0123456789tfn")
 
 
 def set_command(key: str, value: Any) -> Command | SignalboxError:
-    """The command that sets a key, or why none does."""
+    """The command that sets a key, or why it is refused."""
     try:
         return checked_set(key, value)
     except SignalboxError as error:
@@ -18,12 +18,12 @@ def set_command(key: str, value: Any) -> Command | SignalboxError:
 
 
 def scalar_or_text(text: str) -> Any:
-    """The number, true, false or null that is printed as exactly this text, else the text."""
+    """The number, boolean or null that is encoded as exactly this text, else the text."""
     return json_or_text(text) if text[:1] in _SCALARS else text
 
 
 def json_or_text(text: str) -> Any:
-    """The JSON value that is written as exactly this text, else the text."""
+    """The JSON value that is encoded as exactly this text, else the text."""
     try:
         value = parse_json(text)
     except SignalboxError:
@@ -32,5 +32,5 @@ def json_or_text(text: str) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value that a text is. Raises as `values.decode`."""
+    """The value of a JSON text. Raises as `values.decode`."""
     return values.decode(text.encode(errors="surrogateescape"), "The value")

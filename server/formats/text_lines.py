@@ -1,4 +1,4 @@
-"""What all formats share: rows, the lines of a text file, and what is no text at all."""
+"""Decodes a text file and splits it into lines and rows; refuses binary files."""
 
 import codecs
 import re
@@ -10,9 +10,9 @@ from signalbox.server.model.commands import Command
 from signalbox.server.model.errors import Malformed, SignalboxError, TooLarge
 
 MAX_LINE: Final = 1024 * 1024
-"""Bytes of a line, and of what stands in several lines and belongs together."""
-LOOKED_AT: Final = 64 * 1024
-"""Bytes in which the first line is looked for, which shows the format, or that it is no text."""
+"""Bytes of a line, and of a row of several lines."""
+DETECTION_BYTES: Final = 64 * 1024
+"""Bytes that are searched for the first line, by which format and binary files are detected."""
 ENCODINGS: Final = ("utf-8", "latin-1", "cp1252", "utf-16")
 EXPECTED: Final = (
     "expected is a text: NDJSON, one JSON object, CSV with the columns key and value, .env, or "
@@ -27,15 +27,15 @@ _BINARY: Final = {
     b"\x1f\x8b": "compressed with gzip",
     b"%PDF": "a PDF",
 }
-_ENDED: Final = re.compile(rb"\s*+[^\r\n]++[\r\n]")
-"""A beginning that has its first line that is not blank."""
-_WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COMPLETE_LINE: Final = re.compile(rb"\s*+[^\r\n]++[\r\n]")
+"""A beginning with a complete line that is not blank."""
+_UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Row(NamedTuple):
-    """What makes one command: the number of its first line, from 1, and its text as it stands.
+    """The lines of one command: the number of the first line, from 1, and the text.
 
-    `command` is what the text means, or why it means nothing; None: the text is JSON to be read.
+    `command` is the command, or why there is none; None: the text is JSON to be parsed.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """`text` with its line end; `fault` says why it is none."""
+    """`text` with its line end; `fault` is set where it is no valid text."""
 
     number: int
     text: str
@@ -56,26 +56,30 @@ class Line(NamedTuple):
 
 
 def decode_file(blocks: Iterator[bytes], encoding: str) -> tuple[bytes, Iterator[bytes]]:
-    """The beginning of a file and all of it, in UTF-8 and without a byte order mark.
+    """The beginning of a file and the whole file, in UTF-8 and without a byte order mark.
 
-    Raises `Malformed` where it is no text.
+    Raises `Malformed` for a binary file.
     """
     start = b""
-    while len(start) < LOOKED_AT and not _ENDED.match(start) and (block := next(blocks, b"")):
+    while (
+        len(start) < DETECTION_BYTES
+        and not _COMPLETE_LINE.match(start)
+        and (block := next(blocks, b""))
+    ):
         start += block
-    _refuse_binary(first_line(start)[:LOOKED_AT], encoding)
+    _refuse_binary(first_line(start)[:DETECTION_BYTES], encoding)
     pieces = _utf8(chain([start], blocks), encoding)
     first = next(pieces, b"").removeprefix(codecs.BOM_UTF8)
     return first, chain([first], pieces)
 
 
 def first_line(start: bytes) -> bytes:
-    """The first that is not blank, without its end; none is empty."""
+    """The first line that is not blank, without its end; empty where there is none."""
     return next(iter(start.lstrip().splitlines()), b"")
 
 
 def with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """LF for CR and CRLF, for a format in which no value has a CR as it stands."""
+    """CR and CRLF replaced by LF, for formats in which no value has a literal CR."""
     is_behind_cr = False
     for block in blocks:
         rest = block.removeprefix(b"\n") if is_behind_cr else block
@@ -84,20 +88,20 @@ def with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _refuse_binary(start: bytes, encoding: str) -> None:
-    """By the first line: what is no text further on is a line's fault."""
+    """Check the first line; later binary data is an error of its line."""
     for mark, what in _BINARY.items():
         if start.startswith(mark):
             raise Malformed(f"The file is {what}; {EXPECTED}.")
     if encoding == "utf-16":
         return
-    if start.startswith(_WIDE):
+    if start.startswith(_UTF16_BOMS):
         raise Malformed("The file is in another encoding, UTF-16, not UTF-8.", field="encoding")
     if (at := start.find(b"\0")) >= 0:
         raise Malformed(f"The file is no text: byte {at + 1} is 0x00; {EXPECTED}.")
 
 
 def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """What `encoding` has no letter for stays as it is, and so is found later."""
+    """`blocks` in UTF-8; undecodable bytes are kept and reported by their line."""
     if encoding == "utf-8":
         yield from blocks
         return
@@ -115,16 +119,16 @@ def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def lines(blocks: Iterator[bytes]) -> Iterator[Line]:
     """The lines of a text, which end with LF, CR or CRLF; of a long one only the beginning."""
-    for number, (raw, size) in enumerate(_ended(blocks), start=1):
+    for number, (raw, size) in enumerate(_raw_lines(blocks), start=1):
         yield _line(number, raw, size)
 
 
-def _ended(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Each line, of a long one its beginning, and how many bytes it has."""
+def _raw_lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Each line, of a long one its beginning, with its length in bytes."""
     rest, cut = b"", 0
     for block in blocks:
         found = (rest + block).splitlines(keepends=True)
-        # The last one may go on, also behind a CR.
+        # The last line may continue, also after a CR.
         rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
         for line in found:
             yield line, len(line) + cut
@@ -138,7 +142,7 @@ def _ended(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
-    """The refusal of what has so many bytes."""
+    """The refusal of a line of so many bytes."""
     return TooLarge(f"The {what} has {size} bytes; allowed are {most}.", limit=most)
 
 
@@ -160,7 +164,7 @@ def _line(number: int, raw: bytes, size: int) -> Line:
 
 
 def not_utf8(start: int, byte: int) -> Malformed:
-    """`start` counts from 0."""
+    """The error of a line that is not UTF-8; `start` counts from 0."""
     return Malformed(
         f"Byte {start + 1} of the line is {byte:#04x}, which is not UTF-8; the file may be in "
         "another encoding, such as latin-1.",
@@ -169,22 +173,22 @@ def not_utf8(start: int, byte: int) -> Malformed:
 
 
 class RowLines:
-    """Lines for a reader that takes as many as one row needs: `begin` and then iterate."""
+    """Lines for a parser that reads as many as a row needs: `start_row`, then iterate."""
 
     def __init__(self, source: Iterator[Line]) -> None:
         self._source = source
-        self._again: list[Line] = []
+        self._put_back: list[Line] = []
         self.size = 0
-        """Characters of what was taken."""
+        """Characters of the row."""
         self.lines: list[Line] = []
 
-    def begin(self) -> None:
-        """What is taken from here on is the next row."""
+    def start_row(self) -> None:
+        """The next line begins a new row."""
         self.lines, self.size = [], 0
 
     @property
     def is_full(self) -> bool:
-        """No row has more: then there are no more lines for it."""
+        """Whether the row has reached its limit: then it gets no more lines."""
         return self.size > MAX_LINE
 
     def __iter__(self) -> "RowLines":
@@ -193,18 +197,18 @@ class RowLines:
     def __next__(self) -> Line:
         if self.is_full:
             raise StopIteration
-        line = self._again.pop() if self._again else next(self._source)
+        line = self._put_back.pop() if self._put_back else next(self._source)
         self.lines.append(line)
         self.size += len(line.text)
         return line
 
-    def give_back(self) -> None:
-        """All but the first are lines of their own."""
-        self._again += reversed(self.lines[1:])
+    def put_back_rest(self) -> None:
+        """End the row after its first line; the others are read again."""
+        self._put_back += reversed(self.lines[1:])
         del self.lines[1:]
 
     def row(self, command: Command | SignalboxError) -> Row:
-        """What has been taken, as a row; a line that is no text spoils it, and is named."""
+        """The lines as a row; the first line with a fault makes it that of the row."""
         text = b"".join(line.bytes for line in self.lines)
         for line in self.lines:
             if line.fault is not None:

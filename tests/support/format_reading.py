@@ -47,7 +47,7 @@ def read_values(
         else:
             assert isinstance(command, Set)
             found[command.key] = plain_value(command.value)
-    return found, refused, file.trouble and file.trouble.message
+    return found, refused, file.error and file.error.message
 
 
 def read_rows(

@@ -24,43 +24,47 @@ Environ = dict[str, Any]
 
 
 class Commands:
-    """The route. Large bodies share `MAX_BODIES` until they are answered."""
+    """The route. Large bodies share `MAX_BODIES` of memory until they are answered."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        # In order, so that they lie together in an index; not to be guessed, so that nobody takes
-        # one before us.
+        # Ascending, so that they are adjacent in an index; random, so that nobody can use one
+        # before us.
         start = token_hex(4)
         self._ids = (f"{start}-{n:x}-{part}" for n, part in enumerate(_random_parts()))
-        self._bodies = BodyMemory()
+        self._memory = BodyMemory()
 
     def __call__(
         self, environ: Environ, start_response: StartResponse, role: str
     ) -> Iterable[bytes]:
         """`role` is the sender's."""
-        share = BodyReservation(self._bodies)
+        reservation = BodyReservation(self._memory)
         try:
-            return self._answer(environ, start_response, role, share)
+            return self._answer(environ, start_response, role, reservation)
         finally:
-            share.give_back()
+            reservation.release()
 
     def _answer(
-        self, environ: Environ, start_response: StartResponse, role: str, share: "BodyReservation"
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        role: str,
+        reservation: "BodyReservation",
     ) -> Iterable[bytes]:
         try:
-            body = read_body(environ, share)
+            body = read_body(environ, reservation)
         except SignalboxError as error:
             return refuse(start_response, error, id=None, status="rejected")
         outcome = _outcome(self._writer, body, DEFAULT_ACTORS[role], next(self._ids))
         if isinstance(outcome, SignalboxError):
             return refuse(start_response, outcome, id=None, status="rejected")
-        return acknowledge(environ, start_response, outcome)
+        return outcome_response(environ, start_response, outcome)
 
 
-def acknowledge(
+def outcome_response(
     environ: Environ, start_response: StartResponse, outcome: Outcome
 ) -> Iterable[bytes]:
-    """The outcome as an answer; none for the window's page, whose stream shows it."""
+    """The outcome as a response; without a body for the window's page, whose stream shows it."""
     if "HTTP_DATASTAR_REQUEST" in environ:
         start_response("204 No Content", [])
         return []
@@ -69,7 +73,7 @@ def acknowledge(
 
 
 def _random_parts() -> Iterator[str]:
-    """Eight random hexadecimal digits, again and again: one question to the system gives many."""
+    """Eight random hexadecimal digits each; many are requested from the system at once."""
     while True:
         many = token_hex(RANDOM_BYTES)
         yield from (many[start : start + 8] for start in range(0, len(many), 8))
@@ -78,7 +82,7 @@ def _random_parts() -> Iterator[str]:
 def _outcome(
     writer: Writer, body: bytes, default_actor: str, new_id: str
 ) -> Outcome | SignalboxError:
-    """The outcome of one attempt; an error where the body was no JSON object (then it is none)."""
+    """The outcome of one attempt; an error where the body is no JSON object, so no attempt."""
     try:
         fields = values.decode(body)
     except SignalboxError as error:

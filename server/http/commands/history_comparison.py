@@ -1,4 +1,4 @@
-"""Whether a history goes on where the store is: what its import and its preview refuse alike."""
+"""Checks whether an imported history continues the log of this store: for import and preview."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,12 +13,12 @@ from signalbox.server.model.events import (
 )
 
 COMPARED: Final = 500
-"""Transactions of the store that are looked at together."""
+"""Transactions that are read from the store at once."""
 
 Read = Callable[[int, int], list[Transaction]]
 """As `log.read`."""
 
-_OTHER: Final = (
+_OTHER_TRANSACTION: Final = (
     "This store has another transaction at revision {}. A history is taken by an empty store, or "
     "by one that has its beginning; `signalbox replay` sends it to any other as new changes."
 )
@@ -33,23 +33,23 @@ _ALTERED: Final = (
 
 
 class HistoryComparison:
-    """A history, one transaction after the other, with a store that is at revision `start`."""
+    """Compares a history, transaction by transaction, with a store that is at revision `start`."""
 
     def __init__(self, start: int, read: Read, max_bytes: int | None) -> None:
         self._start, self._read, self._max_bytes = start, read, max_bytes
         self._last = (0, 0)
-        """Revision and time of the one before."""
-        self._before = self._there()
-        self._ahead = next(self._before, None)
+        """Revision and time of the previous transaction."""
+        self._stored = self._stored_transactions()
+        self._next_stored = next(self._stored, None)
 
-    def is_there(self, one: Transaction) -> bool:
-        """Whether the store has it already.
+    def is_stored(self, one: Transaction) -> bool:
+        """Whether the store has this transaction already.
 
-        Raises `Invalid` where it does not follow the one before, `Conflict` where the store has
-        another in its place, and `TooLarge` where the engine would not take it.
+        Raises `Invalid` where it does not follow the previous one, `Conflict` where the store has
+        another at its revision, and `TooLarge` where it exceeds what the engine stores.
         """
         self._check_order(one)
-        if self._is_had(one):
+        if self._is_in_store(one):
             return True
         if self._max_bytes is not None:
             check_encoded_size(one, self._max_bytes)
@@ -63,40 +63,42 @@ class HistoryComparison:
             raise Invalid(f"Revision {one.revision} is older than the one before it.")
         self._last = (one.revision, one.at)
 
-    def _there(self) -> Iterator[Transaction]:
+    def _stored_transactions(self) -> Iterator[Transaction]:
         after = 0
         while after < self._start and (found := self._read(after, COMPARED)):
             yield from found
             after = found[-1].revision
 
-    def _is_had(self, one: Transaction) -> bool:
+    def _is_in_store(self, one: Transaction) -> bool:
         if one.revision > self._start:
             return False
-        while self._ahead is not None and self._ahead.revision < one.revision:
-            self._ahead = next(self._before, None)
-        ours = self._ahead
+        while self._next_stored is not None and self._next_stored.revision < one.revision:
+            self._next_stored = next(self._stored, None)
+        ours = self._next_stored
         if ours is None or ours.revision > one.revision or ours.type == COMPACTED:
             return True  # retention has removed it since
-        if _told(ours) != _told(one) or (not ours.compacted and _made(ours) != _made(one)):
-            raise Conflict(_OTHER.format(one.revision), revision=self._start)
+        if _header_of(ours) != _header_of(one) or (
+            not ours.compacted and _content_of(ours) != _content_of(one)
+        ):
+            raise Conflict(_OTHER_TRANSACTION.format(one.revision), revision=self._start)
         return True
 
 
-def not_atomic() -> Invalid:
-    """The refusal of a history that is to be one transaction."""
+def atomic_history_error() -> Invalid:
+    """The refusal of `atomic=1` for a history."""
     return Invalid("A history keeps its transactions; import it without atomic=1.")
 
 
-def twice(identity: str) -> Invalid:
-    """The refusal of a transaction whose id another one has."""
+def repeated_id_error(identity: str) -> Invalid:
+    """The refusal of a transaction whose id is used by another one."""
     return Invalid(f"The id {identity} stands there twice.")
 
 
-def with_news(one: Transaction, exists: Callable[[str], bool]) -> Transaction:
-    """`one`, its changes with whether their key did not exist before.
+def with_created_keys(one: Transaction, exists: Callable[[str], bool]) -> Transaction:
+    """`one`, each of its changes with whether it creates its key.
 
-    A log may delete what is not there, which does nothing: it is the same log here. Raises
-    `Invalid` where its content is not that of its checksum.
+    A deletion of an absent key, which a log may contain, is kept: it has no effect. Raises
+    `Invalid` where the content does not match the checksum.
     """
     changes = [Change(key, raw, raw is not None and not exists(key)) for key, raw, _ in one.changes]
     return _as_exported(one._replace(changes=changes))
@@ -108,9 +110,9 @@ def _as_exported(one: Transaction) -> Transaction:
     return one._replace(checksum=None)
 
 
-def _told(one: Transaction) -> tuple[object, ...]:
+def _header_of(one: Transaction) -> tuple[object, ...]:
     return (one.id, one.actor, one.at, one.type, one.of)
 
 
-def _made(one: Transaction) -> list[tuple[str, str | None]]:
+def _content_of(one: Transaction) -> list[tuple[str, str | None]]:
     return [(change.key, change.raw) for change in one.changes]

@@ -1,4 +1,4 @@
-"""`POST /commands/import` of a history: the same log again, in a store that has none of its own."""
+"""`POST /commands/import` of a history: appends its transactions to the log as they are."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
     COMPARED,
     HistoryComparison,
-    not_atomic,
-    twice,
-    with_news,
+    atomic_history_error,
+    repeated_id_error,
+    with_created_keys,
 )
 from signalbox.server.http.commands.history_line import transaction_of
-from signalbox.server.http.commands.import_batches import located, nothing_yet
+from signalbox.server.http.commands.import_batches import with_line_number, zero_counts
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
@@ -27,15 +27,15 @@ from signalbox.server.store import log, state
 from signalbox.server.write.writer import MAX_GROUP, Writer
 
 PIECE_BYTES: Final = 1024 * 1024
-"""Of lines that are appended together."""
+"""Bytes of lines that are appended in one commit."""
 SLICE: Final = 100
-"""Lines read before others get a turn."""
+"""Lines that are read before other greenlets run."""
 IDLE_SECONDS: Final = 0.5
 PROGRESS_SECONDS: Final = 0.25
 
 
 class HistoryImport:
-    """One request. What the store has already, equal, is skipped: so it can be sent again."""
+    """One request. Transactions that the store has already are skipped: it can be sent again."""
 
     def __init__(
         self, writer: Writer, readmodel: ReadModel, identity: str, atomic: bool = False
@@ -43,28 +43,28 @@ class HistoryImport:
         self._writer, self._readmodel = writer, readmodel
         self._id, self._atomic = identity, atomic
         self._number = self._bytes = 0
-        self._told = 0.0
+        self._last_progress = 0.0
         self._piece: list[tuple[int, Transaction]] = []
         self._ids = set[str]()
         self._comparison = HistoryComparison(
             writer.revision, readmodel.log.transactions, writer.max_bytes
         )
         self.failure: SignalboxError | None = None
-        self.counts = nothing_yet(writer.revision)
+        self.counts = zero_counts(writer.revision)
 
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
     ) -> Iterator[bytes]:
-        """Answer lines: progress as it goes, then the summary.
+        """Lines of the response: progress, then the summary.
 
-        `stopped` says why the body was not read to its end.
+        `stopped` returns why the body was not read to its end.
         """
         try:
             if self._atomic:
-                raise not_atomic()
-            while not reader.is_stopping and (rows := reader.take(IDLE_SECONDS)) is not None:
+                raise atomic_history_error()
+            while not reader.is_stopping and (rows := reader.next_rows(IDLE_SECONDS)) is not None:
                 for row in rows:
-                    self._take(row)
+                    self._process(row)
                 if not rows:
                     self._append()
                 yield from self._progress()
@@ -74,7 +74,7 @@ class HistoryImport:
             self.failure = error
         yield self._summary()
 
-    def _take(self, row: Row) -> None:
+    def _process(self, row: Row) -> None:
         line = row.text
         self._number += 1
         if self._number % SLICE == 0:
@@ -84,14 +84,14 @@ class HistoryImport:
         self.counts["lines"] += 1
         try:
             one = transaction_of(row)
-            if self._comparison.is_there(one):
+            if self._comparison.is_stored(one):
                 self.counts["duplicates"] += 1
                 return
             if one.id in self._ids:
-                raise twice(one.id)
+                raise repeated_id_error(one.id)
         except SignalboxError as error:
             self._append()
-            raise located(error, self._number) from error
+            raise with_line_number(error, self._number) from error
         self._piece.append((self._number, one))
         self._ids.add(one.id)
         self._bytes += len(line)
@@ -103,18 +103,18 @@ class HistoryImport:
             return
         piece, self._piece, self._bytes = self._piece, [], 0
         self._ids.clear()
-        transactions, failure = self._with_news(piece)
+        transactions, failure = self._with_created_keys(piece)
         try:
             self._adopt(transactions)
         except apsw.ConstraintError:
             place = self._repeated(transactions)
-            failure = located(twice(transactions[place].id), piece[place][0])
+            failure = with_line_number(repeated_id_error(transactions[place].id), piece[place][0])
             self._adopt(transactions[:place])
         if failure is not None:
             raise failure
 
     def _adopt(self, transactions: list[Transaction]) -> None:
-        """Raises `apsw.ConstraintError` where an id is another's; then none is written."""
+        """Raises `apsw.ConstraintError` where an id is used already; then none is written."""
         if not transactions:
             return
         try:
@@ -126,20 +126,20 @@ class HistoryImport:
         self.counts["batches"] += 1
         self.counts["revision"] = transactions[-1].revision
 
-    def _with_news(
+    def _with_created_keys(
         self, piece: list[tuple[int, Transaction]]
     ) -> tuple[list[Transaction], SignalboxError | None]:
-        """The piece, its changes with whether their key did not exist before.
+        """The piece, each change with whether it creates its key.
 
-        Up to the first that cannot be taken, and why that cannot.
+        Up to the first transaction that is refused, and why it is.
         """
         exist = self._existing({change.key for _, one in piece for change in one.changes})
         found: list[Transaction] = []
         for number, one in piece:
             try:
-                found.append(with_news(one, exist.__contains__))
+                found.append(with_created_keys(one, exist.__contains__))
             except SignalboxError as error:
-                return found, located(error, number)
+                return found, with_line_number(error, number)
             exist |= {change.key for change in one.changes if change.raw is not None}
             exist -= {change.key for change in one.changes if change.raw is None}
         return found, None
@@ -153,14 +153,14 @@ class HistoryImport:
         return found
 
     def _repeated(self, transactions: list[Transaction]) -> int:
-        """The place of the first whose id another transaction has already."""
+        """The index of the first transaction whose id is used already."""
         with self._readmodel.snapshot() as connection:
             known = [log.has_id(connection, one.id) for one in transactions]
         return known.index(True)
 
     def _progress(self) -> Iterator[bytes]:
-        if monotonic() - self._told > PROGRESS_SECONDS:
-            self._told = monotonic()
+        if monotonic() - self._last_progress > PROGRESS_SECONDS:
+            self._last_progress = monotonic()
             yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One line of a recorded history as the transaction that it tells of, checked as commands are."""
+"""Parses one line of an exported history as a transaction, validated as commands are."""
 
 import re
 from itertools import pairwise
@@ -26,9 +26,9 @@ from signalbox.server.model.times import milliseconds
 from signalbox.server.runtime.scheduling import yield_to_hub
 
 SLICE: Final = 1_000
-"""Changes checked before others get a turn."""
+"""Changes that are checked before other greenlets run."""
 MAX_TYPE: Final = 64
-_NO_RECORD: Final = "This is no transaction of a history that this Signalbox knows"
+_NOT_A_TRANSACTION: Final = "This is no transaction of a history that this Signalbox knows"
 _HEXADECIMAL: Final = re.compile("([0-9A-Fa-f]{2})*")
 MAX_FINGERPRINT: Final = 64
 
@@ -40,7 +40,7 @@ class _Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _HistoryLine(msgspec.Struct, forbid_unknown_fields=True):
-    """See `shapes.Recorded`; those of an earlier export have no fingerprint or no checksum."""
+    """See `schemas.Recorded`; lines of earlier exports have no fingerprint or no checksum."""
 
     revision: int
     id: str
@@ -54,7 +54,7 @@ class _HistoryLine(msgspec.Struct, forbid_unknown_fields=True):
     checksum: str | None = None
 
 
-_ALLOWED: Final = {
+_FIELDS: Final = {
     "revision": "an integer",
     "id": "a text",
     "actor": "a text",
@@ -66,7 +66,7 @@ _ALLOWED: Final = {
     "compacted": "an integer",
     "checksum": "null or a text of hexadecimal digits",
 }
-"""Of each field of a transaction."""
+"""What each field of a line may be."""
 
 
 def is_history_line(line: bytes) -> bool:
@@ -79,14 +79,14 @@ def is_history_line(line: bytes) -> bool:
 
 
 def transaction_of(row: Row) -> Transaction:
-    """As `read_history_line`, of a row that may be none."""
+    """As `read_history_line`, of a row. Raises its error where it has one."""
     if isinstance(row.command, SignalboxError):
         raise row.command.with_traceback(None)
     return read_history_line(row.text)
 
 
 def read_history_line(line: bytes) -> Transaction:
-    """Whether each key is new is left open, and so is whether its checksum fits.
+    """The transaction in a line. Its checksum is not compared, and `created` is not set.
 
     Raises `Invalid`, `Malformed` or `TooLarge`.
     """
@@ -100,12 +100,12 @@ def read_history_line(line: bytes) -> Transaction:
         at = milliseconds(record.at)
         checksum = None if record.checksum is None else _checksum(record.checksum)
     except Malformed as error:
-        raise Malformed(f"{_NO_RECORD}: {error.message}") from error
+        raise Malformed(f"{_NOT_A_TRANSACTION}: {error.message}") from error
     except ValueError as error:  # msgspec.ValidationError among them
-        raise Malformed(f"{_NO_RECORD}: {_complaint(fields)}") from error
+        raise Malformed(f"{_NOT_A_TRANSACTION}: {_invalid_field(fields)}") from error
     check_id(record.id)
     check_actor(record.actor)
-    _check_kept(record)
+    _check_not_compacted(record)
     if not 0 < len(record.type) <= MAX_TYPE or len(fingerprint) > MAX_FINGERPRINT:
         raise Invalid(
             f"The field type or fingerprint of revision {record.revision} is too long: a type has "
@@ -120,13 +120,13 @@ def read_history_line(line: bytes) -> Transaction:
         record.type,
         fingerprint,
         _changes(record.changes),
-        of=_reversed(record),
+        of=_reversed_revisions(record),
         checksum=checksum,
     )
 
 
-def _check_kept(record: _HistoryLine) -> None:
-    """Raises `Invalid` for what retention had removed, or a part of which."""
+def _check_not_compacted(record: _HistoryLine) -> None:
+    """Raises `Invalid` where retention had removed the transaction or some of its changes."""
     if record.type == COMPACTED:
         raise Invalid(
             f"The type of revision {record.revision} is {COMPACTED}, which stands for one that "
@@ -139,23 +139,23 @@ def _check_kept(record: _HistoryLine) -> None:
         )
 
 
-def _complaint(found: Any) -> str:
-    """What is wrong with a transaction, in one sentence: the first field that is."""
+def _invalid_field(found: Any) -> str:
+    """The first field that is invalid, in one sentence."""
     if not isinstance(found, dict):
         return "the line is JSON, but no object."
     for name in found:
-        if name not in _ALLOWED:
-            return f"the field {quoted(name)} is unknown; it has {', '.join(_ALLOWED)}."
+        if name not in _FIELDS:
+            return f"the field {quoted(name)} is unknown; it has {', '.join(_FIELDS)}."
     for field in msgspec.structs.fields(_HistoryLine):
-        if field.name in found and not _is_as_must_be(field, found[field.name]):
-            given, allowed = quoted(found[field.name]), _ALLOWED[field.name]
+        if field.name in found and not _is_valid(field, found[field.name]):
+            given, allowed = quoted(found[field.name]), _FIELDS[field.name]
             return f"the field {field.name} is {given}; allowed is {allowed}."
         if field.required and field.name not in found:
-            return f"the field {field.name} is missing; it has {', '.join(_ALLOWED)}."
+            return f"the field {field.name} is missing; it has {', '.join(_FIELDS)}."
     return "a field is not as it must be."
 
 
-def _is_as_must_be(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+def _is_valid(field: msgspec.structs.FieldInfo, given: Any) -> bool:
     try:
         msgspec.convert(given, field.type)
         if field.name == "at":
@@ -180,7 +180,7 @@ def _checksum(text: str) -> int:
     return int.from_bytes(_hexadecimal(text.rjust(8, "0")))
 
 
-def _reversed(record: _HistoryLine) -> tuple[int, ...]:
+def _reversed_revisions(record: _HistoryLine) -> tuple[int, ...]:
     of = tuple(record.reverses)
     is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
     if not is_sound or (of and record.type not in REVERSING):

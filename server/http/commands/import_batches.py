@@ -1,4 +1,4 @@
-"""Lines of an import that make one transaction, and how much of them one takes."""
+"""Batches of an import: lines that become one transaction, and the limits of a batch."""
 
 from typing import Final, NamedTuple
 
@@ -21,16 +21,16 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 MAX_ATOMIC_TEXT: Final = 2 * MAX_TRANSACTION_BYTES
 """Bytes of the rows of an atomic import."""
 CHANGE_BYTES: Final = 12
-"""What a change takes in an engine's message beside its key and value, at most."""
+"""Bytes of a change in an engine's message beside its key and value, at most."""
 SLICE: Final = 250
-"""Lines handled before other greenlets get a turn."""
+"""Lines that are decided before other greenlets run."""
 
 Line = tuple[int, Command | EncodedSet]
 """A command and its number in the body, from 1."""
 
 
-def nothing_yet(revision: int) -> dict[str, int]:
-    """The counts of an import, of commands or of a history, that has begun at this revision."""
+def zero_counts(revision: int) -> dict[str, int]:
+    """The counts with which an import, of commands or of a history, begins at this revision."""
     names = ("lines", "accepted", "rejected", "changes", "batches", "duplicates")
     return dict.fromkeys(names, 0) | {"revision": revision}
 
@@ -41,12 +41,12 @@ class Rejection(NamedTuple):
 
 
 class Batch:
-    """Lines that make one transaction; those that are refused leave it."""
+    """Lines that become one transaction, without those that are rejected."""
 
-    def __init__(self, lines: list[Line], atomic: bool, room: "Room") -> None:
+    def __init__(self, lines: list[Line], atomic: bool, limits: "BatchLimits") -> None:
         self._lines = lines
         self._atomic = atomic
-        self._room = room
+        self._limits = limits
         self.rejections: list[Rejection] = []
 
     @property
@@ -55,7 +55,7 @@ class Batch:
         return [key for _, command in self._lines if (key := getattr(command, "key", None))]
 
     def decide(self, state: State) -> Changes:
-        """As `decide.decide`, for all lines in order. Pure but for giving others a turn."""
+        """As `decide.decide`, for all lines in order. Pure, but other greenlets run meanwhile."""
         draft, size = Draft(state), 0
         self.rejections = []
         for count, (number, command) in enumerate(self._lines, start=1):
@@ -65,11 +65,11 @@ class Batch:
                 for key, raw in made.items():
                     grown += values.size(key) + (values.size(raw) if raw else 0)
                 changes = len(draft.changes) + len(made)
-                if grown > self._room.content or changes > MAX_CHANGES:
-                    raise self._room.refusal(grown, changes, self._atomic)
+                if grown > self._limits.content or changes > MAX_CHANGES:
+                    raise self._limits.refusal(grown, changes, self._atomic)
             except SignalboxError as error:
                 if self._atomic:
-                    raise located(error, number) from error
+                    raise with_line_number(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
                 draft.add_net(made)
@@ -79,8 +79,8 @@ class Batch:
         return draft.changes
 
 
-class Room(NamedTuple):
-    """Lines and bytes of a batch; what a transaction may have in bytes, and of that its content."""
+class BatchLimits(NamedTuple):
+    """Lines and bytes of a batch; bytes of a transaction (`most`), and of that its `content`."""
 
     lines: int
     bytes: int
@@ -88,30 +88,30 @@ class Room(NamedTuple):
     content: int
 
     def refusal(self, size: int, changes: int, atomic: bool) -> TooLarge:
-        """Of so many bytes, or else of so many changes, in one transaction."""
-        return too_much(size, self, atomic) if size > self.content else too_many(changes)
+        """The refusal of a batch of so many bytes, or else of so many changes."""
+        return too_many_bytes(size, self, atomic) if size > self.content else too_many(changes)
 
 
-def room(engine_takes: int | None) -> Room:
-    """In an engine's message every change takes some bytes more than it has."""
+def batch_limits(engine_takes: int | None) -> BatchLimits:
+    """The limits for an engine with a maximal message of so many bytes (None: unlimited)."""
     if engine_takes is None:
-        return Room(BATCH_LINES, BATCH_BYTES, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_BYTES)
+        return BatchLimits(BATCH_LINES, BATCH_BYTES, MAX_TRANSACTION_BYTES, MAX_TRANSACTION_BYTES)
     lines, most = min(BATCH_LINES, engine_takes // 200), min(MAX_TRANSACTION_BYTES, engine_takes)
     size = min(BATCH_BYTES, engine_takes * 3 // 4)
-    return Room(lines, size, most, most - lines * CHANGE_BYTES)
+    return BatchLimits(lines, size, most, most - lines * CHANGE_BYTES)
 
 
-def too_much(size: int, room: Room, atomic: bool) -> TooLarge:
-    """The refusal of so many bytes, or more, in one transaction."""
+def too_many_bytes(size: int, limits: BatchLimits, atomic: bool) -> TooLarge:
+    """The refusal of so many bytes or more in one transaction."""
     hint = "; import without atomic=1" if atomic else ""
     return TooLarge(
-        f"That would be {size} bytes or more; one transaction holds {room.most}, of them "
-        f"{room.content} of keys and values{hint}.",
-        limit=room.most,
+        f"That would be {size} bytes or more; one transaction holds {limits.most}, of them "
+        f"{limits.content} of keys and values{hint}.",
+        limit=limits.most,
     )
 
 
-def located(error: SignalboxError, number: int) -> SignalboxError:
+def with_line_number(error: SignalboxError, number: int) -> SignalboxError:
     return type(error)(
         f"Line {number}: {error.message}",
         key=error.key,

@@ -1,6 +1,6 @@
-"""`POST /commands/import?dry_run=1`: what an import would do, at one revision. Nothing is written.
+"""`POST /commands/import?dry_run=1`: previews what an import would do, at one revision.
 
-The file is kept until all of it is there, and is then read in a native thread against one snapshot.
+Nothing is written. The file is buffered, and then read in a native thread against one snapshot.
 """
 
 import json
@@ -18,24 +18,24 @@ from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
     HistoryComparison,
-    not_atomic,
-    twice,
-    with_news,
+    atomic_history_error,
+    repeated_id_error,
+    with_created_keys,
 )
 from signalbox.server.http.commands.history_line import is_history_line, transaction_of
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
-    located,
-    room,
-    too_much,
+    batch_limits,
+    too_many_bytes,
+    with_line_number,
 )
 from signalbox.server.http.commands.import_idempotency import KnownBatches
 from signalbox.server.http.commands.imports import (
     IDLE_SECONDS,
     PROGRESS_SECONDS,
     SPOOLED,
+    body_error,
     command_of,
-    trouble,
 )
 from signalbox.server.http.commands.row_reader import BLOCK, RowReader
 from signalbox.server.model import values
@@ -53,47 +53,47 @@ from signalbox.server.write.writer import Writer
 
 
 class BufferedFile(ImportFile):
-    """A file that is put aside first."""
+    """A file to import that is written to a temporary file first."""
 
     def __init__(self, format: str | None, name: str, encoding: str) -> None:
         super().__init__(format, name, encoding)
-        self.copy: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by who shows the preview
+        self.copy: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by `_Preview.answer`
 
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-        """No rows: they are read later, by `rows`."""
+        """Buffer the blocks; yields no rows, which `rows` reads later."""
         for block in blocks:
-            self._put(block)
+            self._write_block(block)
             yield []
 
-    def _put(self, block: bytes) -> None:
+    def _write_block(self, block: bytes) -> None:
         try:
-            if self.trouble is None:
+            if self.error is None:
                 self.copy.write(block)
         except OSError:
-            self.trouble = Unavailable(
+            self.error = Unavailable(
                 "The folder for temporary files has no room for a preview of this file."
             )
 
     def rows(self) -> Iterator[Row]:
-        """What has been put aside."""
+        """The rows of the buffered file."""
         self.copy.seek(0)
         for rows in super().read(iter(lambda: self.copy.read(BLOCK), b"")):
             yield from rows
 
 
 class ImportPreviews:
-    """One at a time: each takes a thread that searches need as well."""
+    """Runs one preview at a time: each occupies a thread that searches need as well."""
 
     def __init__(self, writer: Writer, readmodel: ReadModel) -> None:
         self._writer, self._readmodel = writer, readmodel
-        self._turn = BoundedSemaphore(1)
+        self._one_at_a_time = BoundedSemaphore(1)
 
     def run(
-        self, reader: RowReader, kept: BufferedFile, identity: str, atomic: bool
+        self, reader: RowReader, buffered: BufferedFile, identity: str, atomic: bool
     ) -> Iterator[bytes]:
-        """Answer lines as those of an import: progress, what would be rejected, the summary."""
-        preview = _Preview(kept, identity, atomic, self._writer.max_bytes)
-        job = gevent.spawn(self._judge, reader, preview)
+        """Lines of the response, as of an import: progress, rejected lines, the summary."""
+        preview = _Preview(buffered, identity, atomic, self._writer.max_bytes)
+        job = gevent.spawn(self._preview_when_complete, reader, preview)
         try:
             while not job.ready():
                 job.join(PROGRESS_SECONDS)
@@ -101,23 +101,23 @@ class ImportPreviews:
             job.get()
             yield from preview.answer()
         finally:
-            preview.is_over = True
+            preview.is_cancelled = True
             job.kill(block=False)
 
-    def _judge(self, reader: RowReader, preview: "_Preview") -> None:
-        while not reader.is_stopping and reader.take(IDLE_SECONDS) is not None:
+    def _preview_when_complete(self, reader: RowReader, preview: "_Preview") -> None:
+        while not reader.is_stopping and reader.next_rows(IDLE_SECONDS) is not None:
             pass
-        preview.failure = trouble(reader)
+        preview.failure = body_error(reader)
         if preview.failure is None:
-            with self._turn:
-                self._readmodel.in_thread(preview.judge)
+            with self._one_at_a_time:
+                self._readmodel.in_thread(preview.run)
 
 
 class _Preview:
     def __init__(
-        self, kept: BufferedFile, identity: str, atomic: bool, max_bytes: int | None
+        self, buffered: BufferedFile, identity: str, atomic: bool, max_bytes: int | None
     ) -> None:
-        self._kept, self._id, self._atomic = kept, identity, atomic
+        self._buffered, self._id, self._atomic = buffered, identity, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
         self._max_bytes = max_bytes
         self._batch = _Batch(max_bytes, atomic)
@@ -125,56 +125,56 @@ class _Preview:
         self._started = monotonic()
         self._refusal: SignalboxError | None = None  # of an atomic file's decisions
         self.failure: SignalboxError | None = None
-        self.is_over = False
+        self.is_cancelled = False
         self.counts = dict.fromkeys(
             ("lines", "accepted", "rejected", "changes", "batches", "duplicates", "revision"), 0
         )
-        self._found = dict.fromkeys(("new", "changed", "equal", "deleted"), 0)
+        self._key_counts = dict.fromkeys(("new", "changed", "equal", "deleted"), 0)
 
-    def judge(self, connection: apsw.Connection) -> None:
-        """Read every row as an import would; in a native thread."""
+    def run(self, connection: apsw.Connection) -> None:
+        """Handle every row as an import would. Runs in a native thread."""
         self.counts["revision"] = log.last_revision(connection)
-        draft = _Draft(connection, self.counts["revision"], self._max_bytes)
-        repeats = KnownBatches(self._id, self._atomic, partial(attempts.first_answer, connection))
+        draft = _SnapshotDraft(connection, self.counts["revision"], self._max_bytes)
+        batches = KnownBatches(self._id, self._atomic, partial(attempts.first_answer, connection))
         try:
-            for row in self._kept.rows():
-                if self.is_over:
+            for row in self._buffered.rows():
+                if self.is_cancelled:
                     return
-                if not self._goes_on:
+                if not self._continues:
                     break
                 if row.command is not None or row.text.strip():
-                    self._row(row, draft, repeats)
-                self._end_row(row, repeats)
-            self._end_file(repeats)
+                    self._handle_row(row, draft, batches)
+                self._end_row(row, batches)
+            self._end_file(batches)
             self._count(draft)
         finally:
             draft.close()
 
     @property
-    def _goes_on(self) -> bool:
-        """As an import, which reads an atomic file to its end: its id stands for all of it."""
+    def _continues(self) -> bool:
+        """As an import, which reads an atomic file to its end: its id covers the whole file."""
         return self.failure is None or (self._atomic and not self._is_history)
 
-    def _end_row(self, row: Row, repeats: KnownBatches) -> None:
+    def _end_row(self, row: Row, batches: KnownBatches) -> None:
         self._batch.end(row)
         try:
             self._batch.check_text()
         except SignalboxError as error:
             self.failure = self.failure or error
-        self._known(partial(repeats.end, row))
+        self._count_duplicates(partial(batches.end_row, row))
 
-    def _end_file(self, repeats: KnownBatches) -> None:
-        """What cannot be read is refused before anything of an atomic file is decided."""
+    def _end_file(self, batches: KnownBatches) -> None:
+        """A file that cannot be read is refused before an atomic one is decided."""
         if self._atomic:
-            self.failure = self.failure or self._kept.trouble
+            self.failure = self.failure or self._buffered.error
             if self.failure is not None and self.failure.remembered:
-                repeats.take()  # the refusal is what the id stands for
+                batches.add_command()  # the refusal is the outcome of the id
         if self.failure is None or self.failure.remembered:
-            self._known(repeats.finish)
-        self.failure = self.failure or self._kept.trouble or self._refusal
+            self._count_duplicates(batches.end_file)
+        self.failure = self.failure or self._buffered.error or self._refusal
 
-    def _known(self, end: Callable[[], int]) -> None:
-        """What an import under the same id has done before is not done again."""
+    def _count_duplicates(self, end: Callable[[], int]) -> None:
+        """Count what an import under the same id has applied before."""
         if self._is_history:
             return
         try:
@@ -182,43 +182,43 @@ class _Preview:
         except SignalboxError as error:
             self.failure = error.with_traceback(None)
 
-    def _row(self, row: Row, draft: "_Draft", repeats: KnownBatches) -> None:
+    def _handle_row(self, row: Row, draft: "_SnapshotDraft", batches: KnownBatches) -> None:
         if self._is_history is None:
             self._is_history = is_history_line(row.text)
             if self._is_history and self._atomic:
-                self.failure = not_atomic()
+                self.failure = atomic_history_error()
                 return
         self.counts["lines"] += 1
         try:
             if self._is_history:
-                self._record(row, draft)
+                self._handle_transaction(row, draft)
             else:
-                self._command(row, draft, repeats)
+                self._handle_command(row, draft, batches)
         except SignalboxError as error:
             self._reject(row.number, error.with_traceback(None))
 
-    def _command(self, row: Row, draft: "_Draft", repeats: KnownBatches) -> None:
+    def _handle_command(self, row: Row, draft: "_SnapshotDraft", batches: KnownBatches) -> None:
         command = command_of(row)
         if isinstance(command, SignalboxError):
             raise command
-        if repeats.is_known:
-            repeats.take()
+        if batches.is_applied:
+            batches.add_command()
         elif self.failure is None and self._refusal is None:
             self._decide(row.number, command, draft)
 
-    def _decide(self, number: int, command: Command | EncodedSet, draft: "_Draft") -> None:
-        """An import decides an atomic file only once all of it could be read."""
+    def _decide(self, number: int, command: Command | EncodedSet, draft: "_SnapshotDraft") -> None:
+        """An import decides an atomic file only once it has read all of it."""
         try:
             draft.do(command, self._batch)
         except SignalboxError as error:
             if not self._atomic:
                 raise
-            self._refusal = located(error, number)
+            self._refusal = with_line_number(error, number)
         else:
             self.counts["accepted"] += 1
 
-    def _record(self, row: Row, draft: "_Draft") -> None:
-        if (one := draft.taken(transaction_of(row))) is None:
+    def _handle_transaction(self, row: Row, draft: "_SnapshotDraft") -> None:
+        if (one := draft.adopt(transaction_of(row))) is None:
             self.counts["duplicates"] += 1
             return
         self.counts["accepted"] += 1
@@ -226,45 +226,45 @@ class _Preview:
 
     def _reject(self, number: int, error: SignalboxError) -> None:
         if self._atomic or self._is_history:
-            self.failure = self.failure or located(error, number)
-        if self._is_history:  # it ends there, and the summary says why
+            self.failure = self.failure or with_line_number(error, number)
+        if self._is_history:  # the import ends there, and the summary says why
             return
         self.counts["rejected"] += 1
         line = {"type": "rejected", "line": number} | error.fields()
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
-    def _count(self, draft: "_Draft") -> None:
+    def _count(self, draft: "_SnapshotDraft") -> None:
         if self._atomic and self.failure is not None:
             self.counts |= {"accepted": 0, "duplicates": 0}
             return
-        self._found = draft.found()
+        self._key_counts = draft.found()
         if not self._is_history:
             self.counts["changes"] = sum(
-                self._found[name] for name in ("new", "changed", "deleted")
+                self._key_counts[name] for name in ("new", "changed", "deleted")
             )
 
     def progress(self) -> bytes:
         return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def answer(self) -> Iterator[bytes]:
-        with self._rejected, self._kept.copy:
+        with self._rejected, self._buffered.copy:
             self._rejected.seek(0)
             yield from self._rejected
             yield json.dumps(self._summary()).encode() + b"\n"
 
     def _summary(self) -> dict[str, Any]:
-        kind = "history" if self._is_history else self._kept.format
+        kind = "history" if self._is_history else self._buffered.format
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
         if self.failure:
             about |= {"status": self.failure.attempt_status} | self.failure.fields()
-        return about | self.counts | {"dry_run": True} | self._found
+        return about | self.counts | {"dry_run": True} | self._key_counts
 
 
 class _Batch:
-    """What lines that an import would gather take of one transaction, where they come at once."""
+    """The size of the current batch, where all lines arrive without a pause."""
 
     def __init__(self, max_bytes: int | None, atomic: bool) -> None:
-        self._room, self._atomic = room(max_bytes), atomic
+        self._limits, self._atomic = batch_limits(max_bytes), atomic
         self._rows = self._text = self._size = 0
         self._keys = set[str]()
 
@@ -272,50 +272,50 @@ class _Batch:
         """Raises `TooLarge` where these changes are too many for the transaction."""
         sizes = (values.size(key) + values.size(raw or "") for key, raw in made.items())
         grown, changes = self._size + sum(sizes), len(self._keys) + len(made)
-        if grown > self._room.content or changes > MAX_CHANGES:
-            raise self._room.refusal(grown, changes, self._atomic)
+        if grown > self._limits.content or changes > MAX_CHANGES:
+            raise self._limits.refusal(grown, changes, self._atomic)
         self._size = grown
         self._keys.update(made)
 
     def check_text(self) -> None:
-        """Raises `TooLarge` where the rows are too long for one transaction, whatever they say."""
+        """Raises `TooLarge` where the rows are too long for one transaction, whatever they mean."""
         if self._atomic and self._text > MAX_ATOMIC_TEXT:
-            raise too_much(self._text, self._room, atomic=True)
+            raise too_many_bytes(self._text, self._limits, atomic=True)
 
     def end(self, row: Row) -> None:
-        """Behind that row another transaction may begin."""
+        """End a row; a new batch begins where this one is full."""
         self._rows, self._text = self._rows + 1, self._text + len(row.text) + 1
-        is_full = self._rows >= self._room.lines or self._text >= self._room.bytes
+        is_full = self._rows >= self._limits.lines or self._text >= self._limits.bytes
         if is_full and not self._atomic:
             self._rows = self._text = self._size = 0
             self._keys.clear()
 
 
-class _Draft:
-    """The state of one revision with changes on top, which may be more than fit in memory."""
+class _SnapshotDraft:
+    """The state of a snapshot with changes on top, which may exceed the memory."""
 
     def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
         self._connection, self.revision = connection, revision
         self._comparison = HistoryComparison(revision, partial(log.read, connection), max_bytes)
-        self._touched = apsw.Connection("")  # a private file, once it is larger than its cache
-        self._touched.execute(_TABLE)
+        self._overlay = apsw.Connection("")  # a private file, once it is larger than its cache
+        self._overlay.execute(_TABLE)
 
     def close(self) -> None:
-        self._touched.close()
+        self._overlay.close()
 
     def get(self, key: str) -> Entry | None:
-        for (raw,) in self._touched.execute(_NOW, (key,)):
+        for (raw,) in self._overlay.execute(_NOW, (key,)):
             return None if raw is None else Entry(raw, self.revision + 1)
         return state.entry(self._connection, key)
 
     def look_up(self, keys: Any) -> None:
-        """One by one is fast enough here."""
+        """Nothing: single look-ups are fast enough here."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         for key, entry in state.entries(self._connection, prefix):
-            if not list(self._touched.execute(_NOW, (key,))):
+            if not list(self._overlay.execute(_NOW, (key,))):
                 yield key, entry
-        for key, raw in list(self._touched.execute(_BELOW, (prefix, len(prefix)))):
+        for key, raw in list(self._overlay.execute(_BELOW, (prefix, len(prefix)))):
             yield key, Entry(raw, self.revision + 1)
 
     def count(self, prefix: str) -> int:
@@ -326,32 +326,32 @@ class _Draft:
         made: Changes = decide(self, command)
         batch.take(made)
         for key, raw in made.items():
-            self._touch(key, raw)
+            self._write(key, raw)
         named = getattr(command, "key", None)
         if not made and named and (entry := self.get(named)) is not None:
-            self._touch(named, entry.raw)
+            self._write(named, entry.raw)
 
-    def taken(self, one: Transaction) -> Transaction | None:
-        """A transaction of a history; None where the store has it. Raises as an import would."""
-        if self._comparison.is_there(one):
+    def adopt(self, one: Transaction) -> Transaction | None:
+        """Add a transaction of a history; None where the store has it. Raises as an import."""
+        if self._comparison.is_stored(one):
             return None
         if log.has_id(self._connection, one.id):
-            raise twice(one.id)
+            raise repeated_id_error(one.id)
         try:
-            self._touched.execute("INSERT INTO taken VALUES (?)", (one.id,))
+            self._overlay.execute("INSERT INTO taken VALUES (?)", (one.id,))
         except apsw.ConstraintError:
-            raise twice(one.id) from None
-        for change in with_news(one, lambda key: self.get(key) is not None).changes:
-            self._touch(change.key, change.raw)
+            raise repeated_id_error(one.id) from None
+        for change in with_created_keys(one, lambda key: self.get(key) is not None).changes:
+            self._write(change.key, change.raw)
         return one
 
-    def _touch(self, key: str, raw: str | None) -> None:
+    def _write(self, key: str, raw: str | None) -> None:
         before = state.entry(self._connection, key)
-        self._touched.execute(_TOUCH, (key, before and before.raw, raw))
+        self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
 
     def found(self) -> dict[str, int]:
-        """How many keys are new, have another value, the one that they had, or are gone."""
-        (row,) = self._touched.execute(_FOUND)
+        """How many keys are new, changed, equal or deleted."""
+        (row,) = self._overlay.execute(_FOUND)
         return dict(zip(("new", "changed", "equal", "deleted"), row, strict=True))
 
 

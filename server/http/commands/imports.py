@@ -26,10 +26,10 @@ from signalbox.server.http.commands.import_batches import (
     Batch,
     Line,
     Rejection,
-    located,
-    nothing_yet,
-    room,
-    too_much,
+    batch_limits,
+    too_many_bytes,
+    with_line_number,
+    zero_counts,
 )
 from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
 from signalbox.server.http.commands.row_reader import RowReader
@@ -57,77 +57,74 @@ from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
 IDLE_SECONDS: Final = 0.5
-"""A sender that pauses for so long has its lines applied."""
+"""Lines are applied where the sender pauses for so long."""
 PROGRESS_SECONDS: Final = 0.25
 SPOOLED: Final = 256 * 1024
-
-"""Each with the format that it says; the others have none of their own, but for text/plain, which
-any page could send without being asked."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
 class Import:
-    """One request: reads, batches, submits, reports."""
+    """One import of commands: reads rows, submits them in batches, reports the outcomes."""
 
     def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
         self._writer = writer
         self._id, self._actor, self._atomic = identity, actor, atomic
-        self._so_far, self._bytes = RowDigest(), 0
+        self._digest, self._bytes = RowDigest(), 0
         self._batch = 1
-        self._room = room(writer.max_bytes)
-        self._batch_ends = self._end_of_batch()
+        self._limits = batch_limits(writer.max_bytes)
+        self._batch_end = self._last_line_of_batch()
         self._lines: list[Line] = []
-        self._flying: tuple[PendingAttempt, Batch, int] | None = None
+        self._submitted: tuple[PendingAttempt, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
-        self._told = self._since = 0.0
-        self.counts = nothing_yet(writer.revision)
+        self._last_progress = self._batch_started = 0.0
+        self.counts = zero_counts(writer.revision)
         self.failure: SignalboxError | None = None
 
     def run(self, reader: RowReader) -> Iterator[bytes]:
-        """Answer lines: progress as it goes, then what was rejected, then the summary."""
+        """Lines of the response: progress, then rejected lines, then the summary."""
         try:
-            while self._goes_on(reader) and (rows := reader.take(IDLE_SECONDS)) is not None:
-                self._take(rows)
+            while self._continues(reader) and (rows := reader.next_rows(IDLE_SECONDS)) is not None:
+                self._process(rows)
                 yield from self._progress()
-            self._finish(trouble(reader))
+            self._finish(body_error(reader))
             self._rejected.seek(0)
             yield from self._rejected
             yield self._summary(reader.file.format)
         finally:
             self._rejected.close()
 
-    def _goes_on(self, reader: RowReader) -> bool:
-        """An atomic one that has failed is read to its end all the same: its id stands for all."""
+    def _continues(self, reader: RowReader) -> bool:
+        """An atomic import that has failed is read to its end: its id covers the whole file."""
         return not reader.is_stopping and (self._atomic or self.failure is None)
 
-    def _take(self, rows: list[Row]) -> None:
+    def _process(self, rows: list[Row]) -> None:
         for start in range(0, len(rows), SLICE):
             self._add(rows[start : start + SLICE])
             wait_until_idle()
-        if self._lines and self._may_end_early and monotonic() - self._since > IDLE_SECONDS:
+        if self._lines and self._may_end_early and monotonic() - self._batch_started > IDLE_SECONDS:
             self._submit()
 
     def _add(self, rows: list[Row]) -> None:
         if self._atomic:
-            self._read(rows)
+            self._parse_rows(rows)
             return
         while rows and self.failure is None:
-            fitting = self._fitting(rows)
-            self._read(rows[:fitting])
+            fitting = self._rows_that_fit(rows)
+            self._parse_rows(rows[:fitting])
             rows = rows[fitting:]
-            if self._so_far.number >= self._batch_ends or self._bytes >= self._room.bytes:
+            if self._digest.number >= self._batch_end or self._bytes >= self._limits.bytes:
                 self._submit()
 
-    def _fitting(self, rows: list[Row]) -> int:
-        """How many of the rows end the batch, or do not fill it; however they arrived."""
+    def _rows_that_fit(self, rows: list[Row]) -> int:
+        """How many of the rows belong to this batch, independent of how they arrived."""
         lengths = accumulate(len(row.text) + 1 for row in rows)
-        filling = bisect_left(list(lengths), self._room.bytes - self._bytes) + 1
-        return max(min(filling, self._batch_ends - self._so_far.number), 1)
+        filling = bisect_left(list(lengths), self._limits.bytes - self._bytes) + 1
+        return max(min(filling, self._batch_end - self._digest.number), 1)
 
-    def _read(self, rows: list[Row]) -> None:
+    def _parse_rows(self, rows: list[Row]) -> None:
         if not self._lines:
-            self._since = monotonic()
+            self._batch_started = monotonic()
         for row in rows:
             if row.command is None and (not row.text or row.text.isspace()):
                 continue
@@ -138,25 +135,25 @@ class Import:
             else:
                 self._lines.append((row.number, command))
         gathered = b"\n".join([*(row.text for row in rows), b""])
-        self._so_far.add(gathered, len(rows))
+        self._digest.add(gathered, len(rows))
         self._bytes += len(gathered)
         if self._atomic and self._bytes > MAX_ATOMIC_TEXT:
-            self.failure = self.failure or too_much(self._bytes, self._room, atomic=True)
+            self.failure = self.failure or too_many_bytes(self._bytes, self._limits, atomic=True)
         if self.failure:
             self._lines.clear()
 
-    def _finish(self, trouble: SignalboxError | None) -> None:
-        """Write what is gathered, unless it was to be everything or nothing."""
+    def _finish(self, body_error: SignalboxError | None) -> None:
+        """Submit the last batch, unless an atomic import has failed."""
         if self._atomic:
-            self.failure = self.failure or trouble
+            self.failure = self.failure or body_error
             if self.failure:
-                self._announce(self.failure)
+                self._record_refusal(self.failure)
         self._submit()
-        self._land()
-        self.failure = self.failure or trouble
+        self._await_submitted()
+        self.failure = self.failure or body_error
 
-    def _announce(self, failure: SignalboxError) -> None:
-        """The refusal of a whole import is the outcome of an attempt, as any other."""
+    def _record_refusal(self, failure: SignalboxError) -> None:
+        """The refusal of a whole import is recorded as the outcome of an attempt."""
         attempt = self._attempt(refusal=failure)
         if failure.remembered:
             self.failure = self._writer.submit(attempt).error or failure
@@ -164,44 +161,44 @@ class Import:
             self._writer.reject(PendingAttempt(attempt), failure)
 
     def _attempt(self, **fields: Any) -> Attempt:
-        """All lines so far say whether it is the same again."""
+        """The attempt of the current batch; its fingerprint is that of all rows so far."""
         return Attempt(
             id=f"{self._id}-{self._batch}",
             actor=self._actor,
             type="import",
-            fingerprint=self._so_far.fingerprint,
+            fingerprint=self._digest.fingerprint,
             command=None,
             **fields,
         )
 
     def _submit(self) -> None:
-        """Send the gathered lines once the batch before them has landed."""
-        self._land()
+        """Submit the current batch once the previous one has its outcome."""
+        self._await_submitted()
         if self._lines and self.failure is None:
-            batch = Batch(self._lines, self._atomic, self._room)
+            batch = Batch(self._lines, self._atomic, self._limits)
             attempt = self._attempt(decide=batch.decide, preload_keys=batch.keys)
-            self._flying = (self._writer.enqueue(attempt), batch, len(self._lines))
+            self._submitted = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1
         self._lines, self._bytes = [], 0
-        self._batch_ends = self._end_of_batch()
+        self._batch_end = self._last_line_of_batch()
 
-    def _end_of_batch(self) -> int:
-        """The number of the next batch's last line.
+    def _last_line_of_batch(self) -> int:
+        """The number of the last line of the next batch.
 
-        An import that is sent again meets its own batches: they end where they ended, wherever the
-        sender had paused, so that each is recognised and none is applied twice.
+        Batches of an import that is sent again end where they ended before, wherever the sender
+        paused, so that each is recognised and none is applied twice.
         """
         known = self._writer.fingerprint(f"{self._id}-{self._batch}")
         end = 0 if known is None else row_count(known)
-        self._may_end_early = not self._atomic and end <= self._so_far.number
+        self._may_end_early = not self._atomic and end <= self._digest.number
         return (
-            self._so_far.number + self._room.lines if self._may_end_early or self._atomic else end
+            self._digest.number + self._limits.lines if self._may_end_early or self._atomic else end
         )
 
-    def _land(self) -> None:
-        if self._flying is None:
+    def _await_submitted(self) -> None:
+        if self._submitted is None:
             return
-        (waiting, batch, lines), self._flying = self._flying, None
+        (waiting, batch, lines), self._submitted = self._submitted, None
         outcome: Outcome = waiting.wait()
         answer = outcome.answer()
         if answer["status"] != "accepted":
@@ -220,13 +217,13 @@ class Import:
     def _reject(self, rejection: Rejection) -> None:
         self.counts["rejected"] += 1
         if self._atomic:
-            self.failure = self.failure or located(rejection.error, rejection.number)
+            self.failure = self.failure or with_line_number(rejection.error, rejection.number)
         line = {"type": "rejected", "line": rejection.number} | rejection.error.fields()
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
     def _progress(self) -> Iterator[bytes]:
-        if monotonic() - self._told > PROGRESS_SECONDS:
-            self._told = monotonic()
+        if monotonic() - self._last_progress > PROGRESS_SECONDS:
+            self._last_progress = monotonic()
             yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self, format: str | None) -> bytes:
@@ -237,7 +234,7 @@ class Import:
 
 
 class History(Protocol):
-    """An import of transactions instead of commands; see `history_import`."""
+    """An import of transactions; see `history_import`."""
 
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
@@ -245,27 +242,27 @@ class History(Protocol):
 
 
 class Preview(Protocol):
-    """What an import would do; see `signalbox.server.http.commands.import_preview`."""
+    """A dry run of an import; see `signalbox.server.http.commands.import_preview`."""
 
     def __call__(
-        self, reader: RowReader, kept: Any, identity: str, atomic: bool
+        self, reader: RowReader, buffered: Any, identity: str, atomic: bool
     ) -> Iterator[bytes]: ...
 
 
 def imports(
     writer: Writer,
     history: Callable[[str, bool], History],
-    kept: type[ImportFile],
+    buffered: type[ImportFile],
     preview: Preview,
 ) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
-    """The route; `role` is the sender's. `kept` is a file for a `preview`."""
+    """The route; `buffered` is the class of the file for a `preview`."""
 
     def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
         try:
-            if isinstance(reader.file, kept):
+            if isinstance(reader.file, buffered):
                 yield from preview(reader, reader.file, identity, atomic)
-            elif is_history_line(reader.first()):
-                yield from history(identity, atomic).run(reader, lambda: trouble(reader))
+            elif is_history_line(reader.first_row()):
+                yield from history(identity, atomic).run(reader, lambda: body_error(reader))
             else:
                 yield from Import(writer, identity, actor, atomic).run(reader)
         finally:
@@ -283,7 +280,7 @@ def imports(
             return refuse(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
         form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
-        file = (kept if given.get("dry_run") == "1" else ImportFile)(
+        file = (buffered if given.get("dry_run") == "1" else ImportFile)(
             form, name, given.get("encoding", ENCODINGS[0])
         )
         return run(RowReader(environ, file), identity, actor, atomic == "1")
@@ -291,28 +288,28 @@ def imports(
     return route
 
 
-def trouble(reader: RowReader) -> SignalboxError | None:
+def body_error(reader: RowReader) -> SignalboxError | None:
     """Why the body, or the file in it, was not read to its end."""
     if reader.error:
         return IncompleteBody()
-    if reader.file.trouble:
-        return reader.file.trouble
+    if reader.file.error:
+        return reader.file.error
     if reader.is_stopping:
         return Unavailable("The server is ending. Send it again under the same id to go on.")
     return None
 
 
 def command_of(row: Row) -> Command | EncodedSet | SignalboxError:
-    """What a row means, or why it means nothing."""
+    """The command in a row, or the error that it has."""
     if isinstance(row.command, SignalboxError):
         return row.command  # not raised: its traceback would hold the row, and the row holds it
     try:
-        return prepare_command(row.command or _read(row.text))
+        return prepare_command(row.command or _parse_rows(row.text))
     except SignalboxError as error:
         return error
 
 
-def _read(line: bytes) -> Command:
+def _parse_rows(line: bytes) -> Command:
     if len(line) > MAX_LINE:
         raise too_long(len(line))
     command = read_line(line)

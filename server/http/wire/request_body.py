@@ -19,59 +19,59 @@ Environ = dict[str, Any]
 
 
 class BodyMemory:
-    """The bytes of all large bodies that are at work."""
+    """The memory that all large bodies use, in bytes."""
 
-    held = 0
+    used = 0
 
 
 class BodyReservation:
-    """What one body takes of `bodies`; small ones take nothing."""
+    """The part of `memory` that one body uses; small bodies use none."""
 
-    def __init__(self, bodies: BodyMemory) -> None:
-        self._bodies = bodies
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
         self._size = 0
 
-    def grow(self, size: int) -> None:
-        """The body has so many bytes. Raises `TooLarge`, or `Busy` where there is no room."""
+    def reserve(self, size: int) -> None:
+        """Reserve memory for so many bytes. Raises `TooLarge`, `Busy` where others use it."""
         if size > MAX_BODY:
             raise TooLarge(f"The body has {size} bytes; allowed are {MAX_BODY}.", limit=MAX_BODY)
         if size > SMALL_BODY:
-            if (held := self._bodies.held - self._size) + size > MAX_BODIES:
-                raise Busy(f"Large bodies have {held} bytes already.", limit=MAX_BODIES)
-            self._bodies.held = held + size
+            if (used := self._memory.used - self._size) + size > MAX_BODIES:
+                raise Busy(f"Large bodies have {used} bytes already.", limit=MAX_BODIES)
+            self._memory.used = used + size
             self._size = size
 
-    def give_back(self) -> None:
-        self._bodies.held -= self._size
+    def release(self) -> None:
+        self._memory.used -= self._size
 
 
-def read_body(environ: Environ, share: BodyReservation) -> bytes:
+def read_body(environ: Environ, reservation: BodyReservation) -> bytes:
     """The request's body. Raises `MediaType`, `TooLarge`, `Busy` or `Malformed`."""
     check_media_type(environ, "application/json")
     try:
         length = environ.get("CONTENT_LENGTH")
         if length:
-            share.grow(int(length))
+            reservation.reserve(int(length))
             body: bytes = environ["wsgi.input"].read(int(length))
         else:
-            body = b"".join(_pieces(environ["wsgi.input"], share))
+            body = b"".join(_chunks(environ["wsgi.input"], reservation))
     except OSError as error:
         raise IncompleteBody from error
     environ["signalbox.handler"].has_read()
     return body
 
 
-def _pieces(body: Any, share: BodyReservation) -> Iterator[bytes]:
-    """A body that is sent in chunks."""
+def _chunks(body: Any, reservation: BodyReservation) -> Iterator[bytes]:
+    """The chunks of a body without a length."""
     size = 0
     while piece := body.read(SMALL_BODY):
         size += len(piece)
-        share.grow(size)
+        reservation.reserve(size)
         yield piece
 
 
 def check_media_type(environ: Environ, *wanted: str) -> str:
-    """The media type of the body, one of `wanted`. Raises `MediaType`, also where it is coded."""
+    """The media type of the body, one of `wanted`. Raises `MediaType` or `ContentCoding`."""
     given = environ.get("CONTENT_TYPE") or ""
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
