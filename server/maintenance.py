@@ -1,4 +1,4 @@
-"""Care for a store: verify, rebuild, back up, rotate tokens."""
+"""Maintenance of a store: verify, rebuild, back up, rotate tokens."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ from signalbox.server.store.schema import SCHEMA_VERSION, STATE_INDEXES, newer_s
 from signalbox.server.store.state import fold
 from signalbox.server.store.tokens import Tokens
 
-RESTORE: Final = (
+RESTORE_ADVICE: Final = (
     "Replace the store by a backup, and remove its -wal and -shm files; without one, save with "
     "`signalbox export` what can still be read, or with `sqlite3 FILE .recover` what SQLite still "
     "finds in it."
@@ -42,40 +42,46 @@ _UNREADABLE: Final = (
     "The file {} cannot be opened: its header, the number of its schema or its first tables are "
     "damaged, or it is no SQLite database."
 )
-REBUILD: Final = "The event log is sound: `signalbox rebuild` makes everything else anew from it."
+REBUILD_ADVICE: Final = (
+    "The event log is sound: `signalbox rebuild` makes everything else anew from it."
+)
 
 MAX_PROBLEMS: Final = 20
-STEP: Final = 5_000
-"""Changes folded at once while rebuilding."""
-REBUILD_CACHE: Final = 100_000
-"""In KiB: every change finds its key somewhere else."""
+CHANGES_PER_STEP: Final = 5_000
+"""Changes that a rebuild folds into the state at once."""
+REBUILD_CACHE_KIB: Final = 100_000
+"""Large, since consecutive changes have distant keys."""
 
 Progress = Callable[[int, int], None]
 """Called with how many transactions are done, and of how many."""
 
 
 def verify(data_dir: Path) -> dict[str, Any]:
-    """Whether the file is as it was written and a replay of the log gives the read model.
+    """Verify that the file is as it was written, and that a replay of the log gives the state.
 
     Reads one snapshot, also beside a running server; memory does not grow with the store. Returns
-    `{"ok", "store", "revision", "keys", "problems", "advice", "notes"}`: `advice` says what to do
-    about the problems, `notes` what is no problem but worth knowing. Raises `StoreError` where
-    there is no store or where it cannot be read.
+    `{"ok", "store", "revision", "keys", "problems", "advice", "notes"}`: `advice` is what to do
+    about the problems, `notes` are findings that are no problems. Raises `StoreError` where there
+    is no store or where it cannot be read.
     """
     names = ("ok", "store", "revision", "keys", "problems", "advice", "notes")
     found: dict[str, Any] = dict.fromkeys(names)
     try:
-        with _reading(data_dir) as given, _of_today(given) as connection:
+        with _reading(data_dir) as given, _with_current_schema(given) as connection:
             lost = open_checks.count_lost_commits(given)
             connection.execute("BEGIN")
             found |= _checked(connection, lost)
     except DamagedStore:
-        found |= {"problems": [_UNREADABLE.format(_path(data_dir))], "advice": RESTORE, "notes": []}
+        found |= {
+            "problems": [_UNREADABLE.format(_path(data_dir))],
+            "advice": RESTORE_ADVICE,
+            "notes": [],
+        }
     return found | {"ok": not found["problems"]}
 
 
 def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Make the state anew from the event log, in one transaction. Returns as `verify` does.
+    """Rebuild the state from the event log, in one transaction. Returns as `verify` does.
 
     Raises `StoreInUse` beside a running server, `StoreError` where the log cannot be read.
     """
@@ -96,10 +102,9 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
 
 
 def backup(data_dir: Path, target: Path) -> int:
-    """Copy the store as it is at one moment to a new file; its size in bytes.
+    """Copy a snapshot of the store to a new file, also beside a running server; its size in bytes.
 
-    Works beside a running server. Raises `StoreError` where the file exists or cannot be written;
-    nothing is left of it then.
+    Raises `StoreError` where the file exists or cannot be written; nothing is left of it then.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; a backup never overwrites.")
@@ -110,7 +115,7 @@ def backup(data_dir: Path, target: Path) -> int:
     with _reading(data_dir) as source:
         os.umask(0o077)
         try:
-            target.touch()  # the system says why it cannot be, SQLite does not
+            target.touch()  # the system gives the reason of a failure, SQLite does not
             _copy(source, target)
             return target.stat().st_size
         except (apsw.Error, OSError) as error:
@@ -147,23 +152,23 @@ def rotate_tokens(data_dir: Path) -> None:
 
 
 def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
-    """`lost` are the commits behind damage in the write-ahead log."""
+    """`lost` counts the commits after damage in the write-ahead log."""
     found: dict[str, Any]
-    damage = list(_first(_damage(connection)))
+    damage = list(_at_most(_damage(connection)))
     if lost:
         damage.append(f"The write-ahead log is damaged; {lost} commits behind that are not read.")
     if damage:
-        found = {"problems": damage, "advice": RESTORE, "notes": []}
+        found = {"problems": damage, "advice": RESTORE_ADVICE, "notes": []}
     else:
-        wrong = list(_first(_read_model_problems(connection)))
-        advice = REBUILD if wrong else None
+        wrong = list(_at_most(_read_model_problems(connection)))
+        advice = REBUILD_ADVICE if wrong else None
         found = {"problems": wrong, "advice": advice, "notes": list(_notes(connection))}
     with suppress(*DAMAGED):
-        found |= _about(connection)
+        found |= _summary(connection)
     return found
 
 
-def _about(connection: apsw.Connection) -> dict[str, Any]:
+def _summary(connection: apsw.Connection) -> dict[str, Any]:
     return {
         "revision": log.last_revision(connection),
         "keys": connection.execute("SELECT count(*) FROM state").get,
@@ -177,16 +182,16 @@ def _notes(connection: apsw.Connection) -> Iterator[str]:
             f"{older} transactions were written by an older Signalbox, without checksums: whether "
             "their values are still those that were written cannot be told."
         )
-    if ignored := connection.execute(_IGNORED, {"oldest": _oldest(connection)}).get:
+    if ignored := connection.execute(_IGNORED, {"oldest": _oldest_complete(connection)}).get:
         yield f"{ignored} deletions in the log are of keys that were not there; they do nothing."
 
 
 def _damage(connection: apsw.Connection) -> Iterator[str]:
-    """What only a backup mends: nothing that could be derived anew."""
+    """Damage that only a backup repairs: of nothing that could be derived again."""
     definitions = list(until_unreadable("The table sqlite_schema", schema_problems(connection)))
     yield from definitions
     if definitions:
-        return  # no other question would be understood
+        return  # other checks rely on the schema
     yield from checksum_problems(connection)
     yield from until_unreadable("The event log", _log_problems(connection))
     yield from until_unreadable("The file", _structure_problems(connection))
@@ -210,14 +215,14 @@ def _differences(connection: apsw.Connection) -> Iterator[str]:
         for expected, actual in rows:
             if expected != actual:
                 yield (
-                    f"Replaying the log gives {_shown(expected)}, "
-                    f"the read model has {_shown(actual)}."
+                    f"Replaying the log gives {_row_text(expected)}, "
+                    f"the read model has {_row_text(actual)}."
                 )
 
 
 def _log_problems(connection: apsw.Connection) -> Iterator[str]:
-    """Up to the last horizon transactions, or changes of them, may have been removed."""
-    oldest = _oldest(connection)
+    """Gaps and contradictions in the log; up to its horizon retention may have removed parts."""
+    oldest = _oldest_complete(connection)
     for row in connection.execute(_UNSOUND, {"oldest": oldest}):
         revision, before, expected, found, is_older = row
         if revision != before + 1 and revision > oldest + 1:
@@ -228,22 +233,22 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
             yield f"Transaction {revision} is older than the one before it."
 
 
-def _oldest(connection: apsw.Connection) -> int:
-    """Above this revision the log is whole."""
+def _oldest_complete(connection: apsw.Connection) -> int:
+    """The revision after which the log is complete for all keys."""
     return max(one.revision for one in read_horizons(connection))
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     total, done = log.last_revision(connection), 0
     keys = KeyIndex(())
-    connection.pragma("cache_size", -REBUILD_CACHE)
+    connection.pragma("cache_size", -REBUILD_CACHE_KIB)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("DELETE FROM state; DELETE FROM lives; DELETE FROM key_counts")
         for name in STATE_INDEXES:
             connection.execute(f"DROP INDEX {name}")
         while done < total:
-            last = connection.execute(_STEP_END, (done, STEP)).get or total
+            last = connection.execute(_STEP_END, (done, CHANGES_PER_STEP)).get or total
             fold(connection, done, int(last))
             key_counts.extend_counts(connection, keys, done, int(last))
             done = int(last)
@@ -259,7 +264,7 @@ def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
 
 @contextmanager
 def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
-    """A connection that writes nothing. Raises `StoreError`, also for what ends it meanwhile."""
+    """A read-only connection. Raises `StoreError`, also for errors of reading in the block."""
     path = _path(data_dir)
     try:
         with ExitStack() as stack:
@@ -269,7 +274,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
             stack.callback(connection.close)
             connection.set_busy_timeout(5_000)
-            # A damaged definition of one table keeps nobody from reading the others.
+            # So that a damaged definition of one table does not prevent reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
             open_checks.check_is_store(path, connection)
             open_checks.check_wal_belongs_to(path, connection)
@@ -282,8 +287,8 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
 
 
 @contextmanager
-def _of_today(connection: apsw.Connection) -> Iterator[apsw.Connection]:
-    """The same store, or a copy with the schema of today. Raises `UnknownVersion`."""
+def _with_current_schema(connection: apsw.Connection) -> Iterator[apsw.Connection]:
+    """The same store, or a copy migrated to the current schema. Raises `UnknownVersion`."""
     version = int(connection.pragma("user_version"))
     if version > SCHEMA_VERSION:
         raise newer_schema(version)
@@ -303,7 +308,7 @@ def _path(data_dir: Path) -> Path:
     return path
 
 
-def _first(problems: Iterator[str]) -> Iterator[str]:
+def _at_most(problems: Iterator[str]) -> Iterator[str]:
     for count, problem in enumerate(problems, start=1):
         yield problem
         if count == MAX_PROBLEMS:
@@ -311,7 +316,7 @@ def _first(problems: Iterator[str]) -> Iterator[str]:
             return
 
 
-def _shown(row: tuple[Any, ...] | None) -> str:
+def _row_text(row: tuple[Any, ...] | None) -> str:
     return "nothing" if row is None else " ".join(str(part)[:60] for part in row)
 
 

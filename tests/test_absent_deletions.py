@@ -15,7 +15,7 @@ from signalbox.server.engines.address import read_address
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.http.commands.import_batches import Batch, batch_limits
 from signalbox.server.migration.copying import copy
-from signalbox.server.migration.locations import File, Remote
+from signalbox.server.migration.locations import LocalLog, RemoteLog
 from signalbox.server.model.commands import Attempt, read_attempt, read_line
 from signalbox.server.model.decide import Changes, State, prepare_command
 from signalbox.server.model.events import Change, Transaction
@@ -250,8 +250,8 @@ def test_its_history_is_the_same_log_in_another_store(tmp_path: Path) -> None:
 def test_a_rebuild_in_small_steps_counts_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "STEP", 1)
-    monkeypatch.setattr("signalbox.server.store.key_counts.FEW", 0)
+    monkeypatch.setattr(maintenance, "CHANGES_PER_STEP", 1)
+    monkeypatch.setattr("signalbox.server.store.key_counts.MAX_LISTED", 0)
     damage(tmp_path / STORE)
     assert maintenance.rebuild(tmp_path)["ok"]
     with Store(tmp_path / STORE) as store:
@@ -290,8 +290,8 @@ def test_a_replica_ignores_them_whatever_comes_together(
 
 
 def test_a_log_with_them_is_copied_to_a_file(tmp_path: Path, old_log: str) -> None:
-    source = Remote(shared_log(read_address(old_log)), None)
-    target = File(tmp_path, source.metadata, "file")
+    source = RemoteLog(shared_log(read_address(old_log)), None)
+    target = LocalLog(tmp_path, source.metadata, "file")
     assert copy(source, target, lambda _done, _end: None) == len(history())
     source.close()
     target.close()

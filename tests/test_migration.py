@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -12,7 +13,7 @@ import apsw
 import pytest
 
 from signalbox.server.engines.shared_log import LogMetadata, shared_log
-from signalbox.server.migration.locations import Remote, read_place
+from signalbox.server.migration.locations import RemoteLog, parse_location
 from signalbox.server.migration.moving import Migration
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.events import Change, Transaction
@@ -114,9 +115,9 @@ def test_a_place_that_has_something_else_is_refused(
 def test_a_target_that_is_replaced_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
     start = NatsServer if kind == "nats" else RedisServer
     first = start(tmp_path / "first")
-    place = read_place(f"{first.url}/0" if kind == "redis" else first.url, tmp_path)
+    place = parse_location(f"{first.url}/0" if kind == "redis" else first.url, tmp_path)
     assert place.address is not None
-    with closing(Remote(shared_log(place.address), LogMetadata("ours"))) as target:
+    with closing(RemoteLog(shared_log(place.address), LogMetadata("ours"))) as target:
         first.kill()
         with start(tmp_path / "second", port=first.port):
             other = shared_log(place.address)
@@ -184,9 +185,9 @@ def test_what_the_source_gets_meanwhile_is_copied_too(shell: Shell, tmp_path: Pa
         migration.copy(go_on)
         migration.compare(go_on)
         server.set("late", 1)
-        moved = migration.settle()
-        assert (moved.revisions, moved.problems, moved.behind) == (12, [], 1)
-        assert (moved.is_led, moved.follows) == (False, old)
+        moved = migration.switch()
+        assert (moved.revisions, moved.problems, moved.new_revisions) == (12, [], 1)
+        assert (moved.is_log_moved, moved.log_location) == (False, old)
     found = migrated(shell, "--to", new)
     assert (found["copied"], found["engine"]) == (1, new)
     assert shell.ok("get", "late") == "1\n"
@@ -196,7 +197,7 @@ def test_no_server_may_run_on_it(shell: Shell, tmp_path: Path) -> None:
     with serving(shell.data_dir):
         status, said = refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
     assert status == CANNOT_OPEN
-    assert "Another Signalbox server is using" in said
+    assert re.match(r"signalbox: Another Signalbox server .*is using", said)
     migrated(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
     with serving(tmp_path / "copy"):
         assert refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")[0] == CANNOT_OPEN
@@ -219,9 +220,9 @@ def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
         assert "Revision 2 has 1600" in said
         assert "Nothing was copied, and the log there stays empty" in said
         assert "max_payload" in said
-        place = read_place(f"{nats.url}/store", tmp_path)
+        place = parse_location(f"{nats.url}/store", tmp_path)
         assert place.address is not None
-        with closing(Remote(shared_log(place.address), None)) as target:
+        with closing(RemoteLog(shared_log(place.address), None)) as target:
             assert target.last_revision() == 0
     with NatsServer(tmp_path / "nats", "max_payload: 8MB", nats.port) as nats:
         assert migrated(shell, "--to", f"{nats.url}/store")["copied"] == 2

@@ -16,7 +16,7 @@ from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.settings import command_line, typed
 
 if TYPE_CHECKING:
-    from signalbox.server.migration.moving import Moved
+    from signalbox.server.migration.moving import MigrationResult
 
 SQLITE: Final = "sqlite"
 
@@ -50,87 +50,87 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
 
 
 def _require_place(option: str, address: str, data_dir: Path) -> None:
-    from signalbox.server.migration.locations import read_place  # noqa: PLC0415 - as above
+    from signalbox.server.migration.locations import parse_location  # noqa: PLC0415 - as above
 
     try:
-        read_place(address, data_dir)
+        parse_location(address, data_dir)
     except AddressError as error:
         raise click.UsageError(f"The option {option}: {error}.") from error
 
 
-def _migrate(data_dir: Path, target: str, source: str | None) -> "Moved":
+def _migrate(data_dir: Path, target: str, source: str | None) -> "MigrationResult":
     from signalbox.server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
         with ProgressBar("Measuring") as bar:
-            migration.measure(bar.update)
+            migration.check_sizes(bar.update)
         with ProgressBar("Copying") as bar:
             migration.copy(bar.update)
         with ProgressBar("Reading back") as bar:
             migration.compare(bar.update)
-        return migration.settle()
+        return migration.switch()
 
 
-def _print_outcome(moved: "Moved", data_dir: Path, as_json: bool) -> int:
-    is_complete = not (moved.problems or moved.behind)
+def _print_outcome(result: "MigrationResult", data_dir: Path, as_json: bool) -> int:
+    is_complete = not (result.problems or result.new_revisions)
     if as_json:
-        print_json(_as_json(moved, is_complete))
-    for problem in moved.problems:
+        print_json(_as_json(result, is_complete))
+    for problem in result.problems:
         print_error(problem)
-    if moved.behind:
+    if result.new_revisions:
         print_error(
-            f"{moved.source} has got {_revisions(moved.behind)} meanwhile: end all that writes "
-            "there, and start this again; it goes on where it is."
+            f"{result.source} has got {_revisions(result.new_revisions)} meanwhile: "
+            "end all that writes there, and start this again; it goes on where it is."
         )
     if is_complete and not as_json:
-        for sentence in _sentences(moved, data_dir):
+        for sentence in _sentences(result, data_dir):
             print_line(sentence)
     return 0 if is_complete else REJECTED
 
 
-def _as_json(moved: "Moved", is_complete: bool) -> dict[str, Any]:
+def _as_json(result: "MigrationResult", is_complete: bool) -> dict[str, Any]:
     return {
-        "from": moved.source,
-        "to": moved.target,
-        "store": moved.store,
-        "revisions": moved.revisions,
-        "copied": moved.copied,
+        "from": result.source,
+        "to": result.target,
+        "store": result.store,
+        "revisions": result.revisions,
+        "copied": result.copied,
         "verified": is_complete,
-        "differences": moved.problems,
-        "engine": moved.follows,
+        "differences": result.problems,
+        "engine": result.log_location,
     }
 
 
-def _sentences(moved: "Moved", data_dir: Path) -> Iterator[str]:
-    is_copied = moved.source != moved.target
+def _sentences(result: "MigrationResult", data_dir: Path) -> Iterator[str]:
+    is_copied = result.source != result.target
     if is_copied:
         yield (
-            f"{_revisions(moved.copied)} copied from {moved.source} to {moved.target}; all "
-            f"{moved.revisions:,} of store {moved.store} are there and equal."
+            f"{_revisions(result.copied)} copied from {result.source} to {result.target}; all "
+            f"{result.revisions:,} of store {result.store} are there and equal."
         )
-    elif not moved.is_led:
-        yield f"Nothing to do: the store {moved.store} is at {moved.target} already."
+    elif not result.is_log_moved:
+        yield f"Nothing to do: the store {result.store} is at {result.target} already."
         return
-    if moved.is_led and moved.follows == SQLITE:
+    if result.is_log_moved and result.log_location == SQLITE:
         yield f"{data_dir} has its log in its own file from now on, apart from all other nodes."
-    elif moved.is_led:
-        yield f"{data_dir} has its log at {moved.follows} from now on."
-    elif moved.follows and moved.is_ours:
-        yield f"{data_dir} has its log at {moved.follows}, as before."
-    if is_copied and not (moved.source == SQLITE and moved.follows == moved.target):
-        yield f"{moved.source} is left as it was; what is written there does not come here."
-    if is_copied and "://" in moved.target:
-        yield from _advice_for_other_nodes(moved)
+    elif result.is_log_moved:
+        yield f"{data_dir} has its log at {result.log_location} from now on."
+    elif result.log_location and result.concerns_data_dir:
+        yield f"{data_dir} has its log at {result.log_location}, as before."
+    if is_copied and not (result.source == SQLITE and result.log_location == result.target):
+        yield f"{result.source} is left as it was; what is written there does not come here."
+    if is_copied and "://" in result.target:
+        yield from _advice_for_other_nodes(result)
 
 
-def _advice_for_other_nodes(moved: "Moved") -> Iterator[str]:
+def _advice_for_other_nodes(result: "MigrationResult") -> Iterator[str]:
     """How to let the nodes that still follow the old log follow the new one."""
-    folder = moved.source.removeprefix(f"{SQLITE}:")
-    if "://" in moved.source:
-        option = typed("--engine", moved.target)
+    folder = result.source.removeprefix(f"{SQLITE}:")
+    if "://" in result.source:
+        option = typed("--engine", result.target)
         yield f"Other nodes still follow that: start each of them once with {option}"
-    elif folder != moved.source:
-        command = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", moved.target)
+    elif folder != result.source:
+        command = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", result.target)
         yield f"To let the node in {folder} follow the new log: {command}"
 
 

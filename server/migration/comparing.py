@@ -1,4 +1,4 @@
-"""Whether two logs and what follows from them are the same: read back, and compared row by row."""
+"""Compare two logs and the states that follow from them, row by row."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,45 +10,47 @@ import apsw
 
 from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.migration.copying import Progress
-from signalbox.server.migration.locations import PIECE, File, Log
+from signalbox.server.migration.locations import BATCH, LocalLog, MigrationLog
 from signalbox.server.model.events import Transaction
 from signalbox.server.store import log, state
 from signalbox.server.store.database import Database, transaction
 
 MAX_DIFFERENCES: Final = 20
 CACHE: Final = 64_000
-"""In KiB, of a replica that is made for a comparison."""
-SHOWN: Final = 60
+"""In KiB, of a replica that is created for a comparison."""
+MAX_SHOWN: Final = 60
 
 Row = tuple[Any, ...]
 
 
 class Side(NamedTuple):
-    """A read model. `thinned` is up to where rows may be missing that the other side has."""
+    """One store's tables. Up to revision `thinned_up_to` rows of the other side may be missing."""
 
-    shown: str
+    name: str
     connection: apsw.Connection
-    thinned: int
+    thinned_up_to: int
 
 
-def differences(one: Log, other: Log, last: int, folder: Path, progress: Progress) -> list[str]:
-    """What differs between two logs up to revision `last` and in what is made of them, in words.
+def differences(
+    one: MigrationLog, other: MigrationLog, last: int, folder: Path, progress: Progress
+) -> list[str]:
+    """The differences of two logs up to revision `last`, and of their states, one sentence each.
 
-    Logs on servers are read from their beginning into replicas in `folder`. What only fills gaps is
-    left out, and what retention has removed on one side since.
+    Logs on servers are read from their beginning into replicas in `folder`. Placeholders are
+    ignored, and what retention has removed on one side since.
     """
     opened: list[Database] = []
     try:
-        remote = [each for each in (one, other) if not isinstance(each, File)]
+        remote = [each for each in (one, other) if not isinstance(each, LocalLog)]
         for number, each in enumerate(remote):
-            tell = partial(_tell, progress, number * last, len(remote) * last)
-            opened.append(_replica(each, last, folder / f"{number}.db", tell))
+            report = partial(_report, progress, number * last, len(remote) * last)
+            opened.append(_replica(each, last, folder / f"{number}.db", report))
         replicas = iter(opened)
         sides = [
             Side(
-                each.shown,
-                (each.database if isinstance(each, File) else next(replicas)).writer,
-                _thinned(each, across),
+                each.name,
+                (each.database if isinstance(each, LocalLog) else next(replicas)).writer,
+                _thinned_up_to(each, across),
             )
             for each, across in ((one, other), (other, one))
         ]
@@ -58,12 +60,12 @@ def differences(one: Log, other: Log, last: int, folder: Path, progress: Progres
             database.close()
 
 
-def _tell(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+def _report(progress: Progress, before: int, total: int, done: int, _: int) -> None:
     progress(before + done, total)
 
 
-def _replica(source: Log, last: int, path: Path, progress: Progress) -> Database:
-    """What a node would make of the log."""
+def _replica(source: MigrationLog, last: int, path: Path, progress: Progress) -> Database:
+    """A replica of the log, as a node would have it."""
     database = Database(path)
     connection = database.writer
     connection.pragma("synchronous", "OFF")
@@ -71,21 +73,21 @@ def _replica(source: Log, last: int, path: Path, progress: Progress) -> Database
     metadata: LogMetadata = source.metadata
     database.make_replica(metadata.store, None, metadata.horizons)
     after = 0
-    while after < last and (piece := source.read(after, min(PIECE, last - after))):
-        _take(connection, piece, after)
-        after = piece[-1].revision
+    while after < last and (batch := source.read(after, min(BATCH, last - after))):
+        _append(connection, batch, after)
+        after = batch[-1].revision
         progress(after, last)
     return database
 
 
-def _take(connection: apsw.Connection, piece: list[Transaction], after: int) -> None:
+def _append(connection: apsw.Connection, batch: list[Transaction], after: int) -> None:
     with transaction(connection):
-        log.insert(connection, piece)
-        state.fold(connection, after, piece[-1].revision)
+        log.insert(connection, batch)
+        state.fold(connection, after, batch[-1].revision)
 
 
-def _thinned(one: Log, other: Log) -> int:
-    """Where both were thinned out alike, nothing may be missing."""
+def _thinned_up_to(one: MigrationLog, other: MigrationLog) -> int:
+    """The revision up to which retention may have removed rows from `one` alone; 0: none."""
     own = one.metadata.horizons
     if set(own) == set(other.metadata.horizons):
         return 0
@@ -94,25 +96,24 @@ def _thinned(one: Log, other: Log) -> int:
 
 def _differences(one: Side, other: Side) -> Iterator[str]:
     for table in TABLES:
-        for ours, theirs in _merged(table, one.connection, other.connection):
+        for ours, theirs in _joined_rows(table, one.connection, other.connection):
             if ours == theirs:
                 continue
             known = ours or theirs or ()
             missing = one if ours is None else other if theirs is None else None
-            if missing and table.has_past and known[0] <= missing.thinned:
+            if missing and table.is_thinned_out and known[0] <= missing.thinned_up_to:
                 continue
-            yield (
-                f"{table.name}: {one.shown} has {_words(ours)}, {other.shown} has {_words(theirs)}"
-            )
+            found, there = _row_text(ours), _row_text(theirs)
+            yield f"{table.name}: {one.name} has {found}, {other.name} has {there}"
 
 
 class Table(NamedTuple):
-    """`keys` columns stand first and say which row it is."""
+    """The first `key_columns` columns are the key of a row."""
 
     name: str
     sql: str
-    keys: int
-    has_past: bool = True
+    key_columns: int
+    is_thinned_out: bool = True
 
 
 TABLES: Final = (
@@ -124,23 +125,25 @@ TABLES: Final = (
     ),
     Table("change", "SELECT revision, key, value, is_new FROM changes ORDER BY revision, key", 2),
     Table("reversal", "SELECT revision, target FROM reversals ORDER BY revision, target", 2),
-    Table("state", "SELECT key, value, revision FROM state ORDER BY key", 1, has_past=False),
+    Table("state", "SELECT key, value, revision FROM state ORDER BY key", 1, is_thinned_out=False),
 )
 
 
-def _merged(
+def _joined_rows(
     table: Table, one: apsw.Connection, other: apsw.Connection
 ) -> Iterator[tuple[Row | None, Row | None]]:
-    """The rows of both in order, side by side where they are about the same."""
+    """A full outer join of both sides' rows by their keys, in order."""
     ours, theirs = one.execute(table.sql), other.execute(table.sql)
     left, right = next(ours, None), next(theirs, None)
     while left is not None or right is not None:
-        is_left = right is None or (left is not None and left[: table.keys] <= right[: table.keys])
-        is_right = left is None or (right is not None and right[: table.keys] <= left[: table.keys])
+        left_key = left and left[: table.key_columns]
+        right_key = right and right[: table.key_columns]
+        is_left = right_key is None or (left_key is not None and left_key <= right_key)
+        is_right = left_key is None or (right_key is not None and right_key <= left_key)
         yield (left if is_left else None, right if is_right else None)
         left = next(ours, None) if is_left else left
         right = next(theirs, None) if is_right else right
 
 
-def _words(row: Row | None) -> str:
-    return "nothing" if row is None else " ".join(str(part)[:SHOWN] for part in row)
+def _row_text(row: Row | None) -> str:
+    return "nothing" if row is None else " ".join(str(part)[:MAX_SHOWN] for part in row)

@@ -1,4 +1,4 @@
-"""Bringing to one log what another has behind it."""
+"""Copy to one log the transactions that another has after it."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from signalbox.server.engines.base import LogConflict
-from signalbox.server.migration.locations import PIECE, Log
+from signalbox.server.migration.locations import BATCH, MigrationLog
 from signalbox.server.model.errors import Conflict, TooLarge
 from signalbox.server.model.events import (
     COMPACTED,
@@ -16,130 +16,132 @@ from signalbox.server.model.events import (
 )
 from signalbox.server.settings import command_line
 
-FILLER: Final = "signalbox"
-"""Who stands for what retention has removed."""
-SIZES: Final = {
+PLACEHOLDER_ACTOR: Final = "signalbox"
+"""The actor of the placeholders for what retention has removed."""
+SIZE_SETTINGS: Final = {
     "nats": "max_payload",
     "tls": "max_payload",
     "redis": "proto-max-bulk-len and client-query-buffer-limit",
     "rediss": "proto-max-bulk-len and client-query-buffer-limit",
 }
-"""What lets a server take more in one message, by the scheme of its address."""
+"""The server's setting for the size of one message, by the scheme of its address."""
 
 Progress = Callable[[int, int], None]
 """Called with how many revisions are done, and of how many."""
 
 
-def measure(source: Log, target: Log, progress: Progress) -> None:
-    """Look through what is to be copied. Raises `Conflict` as `copy`, and `TooLarge`.
+def check_sizes(source: MigrationLog, target: MigrationLog, progress: Progress) -> None:
+    """Check ahead that the target takes every transaction. Raises as `copy`.
 
-    So nothing has been copied where a transaction is larger than what the target takes.
+    So nothing has been copied where one is too large.
     """
-    done, end = common(source, target), source.last_revision()
+    done, end = copied_revision(source, target), source.last_revision()
     if target.max_bytes is None:
         return
     so_far = "Nothing was copied" if done else "Nothing was copied, and the log there stays empty"
-    for one in source.larger(target.max_bytes, done):
+    for one in source.maybe_larger(target.max_bytes, done):
         _check_size(one, target, so_far)
         progress(one.revision, max(one.revision, end))
 
 
-def copy(source: Log, target: Log, progress: Progress) -> int:
-    """Append to `target` what `source` has behind it, until it has no more; the revision then.
+def copy(source: MigrationLog, target: MigrationLog, progress: Progress) -> int:
+    """Append to `target` what `source` has after it, until it has no more; the last revision.
 
-    Raises `Conflict` where `target` has something else than the beginning of `source`, `TooLarge`
-    for a transaction that it does not take, `StoreError` for one that is damaged, `Unavailable`.
+    Raises `Conflict` where `target` is not the beginning of `source`, `TooLarge` for a transaction
+    that it does not take, `StoreError` for a damaged one, `Unavailable`.
     """
-    done = common(source, target)
+    done = copied_revision(source, target)
     while done < (end := source.last_revision()):
         try:
-            for piece in pieces(source, done):
-                target.append(_checked(piece, target), done)
-                done = piece[-1].revision
+            for batch in batches(source, done):
+                target.append(_checked(batch, target), done)
+                done = batch[-1].revision
                 progress(done, max(done, end))
         except LogConflict:
-            done = common(source, target)  # an append that was in doubt had come through
+            done = copied_revision(source, target)  # an append whose answer was lost had succeeded
     return done
 
 
-def common(source: Log, target: Log) -> int:
-    """Where `target` ends, which must be an early part of `source`. Raises `Conflict`."""
+def copied_revision(source: MigrationLog, target: MigrationLog) -> int:
+    """The last revision of `target`. Raises `Conflict` where it is not a beginning of `source`."""
     end, revision = source.last_revision(), target.last_revision()
     if source.metadata.store != target.metadata.store:
         raise Conflict(
-            f"{target.shown} has the store {target.metadata.store} already; "
-            f"{source.shown} is the store {source.metadata.store}. Nothing was copied."
+            f"{target.name} has the store {target.metadata.store} already; "
+            f"{source.name} is the store {source.metadata.store}. Nothing was copied."
         )
     if revision > end:
         raise Conflict(
-            f"{target.shown} is at revision {revision}, {source.shown} only at {end}: it has gone "
-            f"on by itself. Nothing was copied. {_instead(target)}"
+            f"{target.name} is at revision {revision}, {source.name} only at {end}: it has gone "
+            f"on by itself. Nothing was copied. {_alternative(target)}"
         )
-    ours = source.newest(revision) if revision else None
+    ours = source.newest_up_to(revision) if revision else None
     if ours is not None:
-        theirs = target.newest(ours.revision)
+        theirs = target.newest_up_to(ours.revision)
         if theirs is None or (theirs.revision, theirs.id, theirs.at) != (
             ours.revision,
             ours.id,
             ours.at,
         ):
             raise Conflict(
-                f"{target.shown} has another transaction at revision {ours.revision} than "
-                f"{source.shown}: both have gone on by themselves. Nothing was merged. "
-                f"{_instead(target)}"
+                f"{target.name} has another transaction at revision {ours.revision} than "
+                f"{source.name}: both have gone on by themselves. Nothing was merged. "
+                f"{_alternative(target)}"
             )
     return revision
 
 
-def _instead(target: Log) -> str:
-    """What can be done where it cannot be copied there."""
-    if "://" not in target.shown:
+def _alternative(target: MigrationLog) -> str:
+    """Advice where `target` cannot be copied to."""
+    if "://" not in target.name:
         return (
             "Choose another folder for it; signalbox export and signalbox import carry keys over."
         )
-    follow = command_line(Path("NEW"), "--engine", target.shown)
+    follow = command_line(Path("NEW"), "--engine", target.name)
     return (
         "To use what is there, take a new data directory, into which signalbox export and "
         f"signalbox import carry keys over: {follow}"
     )
 
 
-def pieces(source: Log, after: int) -> Iterator[list[Transaction]]:
-    """What follows in a log, without gaps: something stands for each transaction that is gone."""
-    while found := source.read(after, PIECE):
-        left = chain.from_iterable(_gapless(found, after))
-        while piece := list(islice(left, PIECE)):
-            yield piece
+def batches(source: MigrationLog, after: int) -> Iterator[list[Transaction]]:
+    """The transactions after a revision, in batches, with placeholders for removed ones."""
+    while found := source.read(after, BATCH):
+        left = chain.from_iterable(_without_gaps(found, after))
+        while batch := list(islice(left, BATCH)):
+            yield batch
         after = found[-1].revision
 
 
-def _gapless(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
+def _without_gaps(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
     for one in found:
-        yield (_filler(revision, one.at) for revision in range(after + 1, one.revision))
+        yield (_placeholder(revision, one.at) for revision in range(after + 1, one.revision))
         yield iter((one,))
         after = one.revision
 
 
-def _filler(revision: int, at: int) -> Transaction:
-    return Transaction(revision, f"{COMPACTED}-{revision}", FILLER, at, COMPACTED, b"", [])
+def _placeholder(revision: int, at: int) -> Transaction:
+    return Transaction(
+        revision, f"{COMPACTED}-{revision}", PLACEHOLDER_ACTOR, at, COMPACTED, b"", []
+    )
 
 
-def _checked(piece: list[Transaction], target: Log) -> list[Transaction]:
-    """Raises `TooLarge` for a transaction that the target does not take."""
-    for one in piece:
+def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction]:
+    """The same batch. Raises `TooLarge` for a transaction that the target does not take."""
+    for one in batch:
         _check_size(one, target, "What is before it was copied")
-    return piece
+    return batch
 
 
-def _check_size(one: Transaction, target: Log, so_far: str) -> None:
+def _check_size(one: Transaction, target: MigrationLog, so_far: str) -> None:
     if (limit := target.max_bytes) is None:
         return
     try:
         check_encoded_size(one, limit)
     except TooLarge as error:
-        setting = SIZES[target.shown.partition("://")[0]]
+        setting = SIZE_SETTINGS[target.name.partition("://")[0]]
         raise TooLarge(
-            f"Revision {one.revision} has {len(encode(one))} bytes; {target.shown} takes {limit} "
+            f"Revision {one.revision} has {len(encode(one))} bytes; {target.name} takes {limit} "
             f"in one message. {so_far}: start this again where the server's {setting} is higher.",
             limit=limit,
         ) from error

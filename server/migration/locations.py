@@ -1,4 +1,4 @@
-"""Where the two logs of a migration are, and what both are asked: in a file, or on a server."""
+"""The locations of the two logs of a migration, in a file or on a server, and access to both."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,26 +18,29 @@ from signalbox.server.store.database import Database
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.projection import Projection
 
-PATIENCE_SECONDS: Final = 30.0
-"""For a server that is away."""
+RETRY_SECONDS: Final = 30.0
+"""For how long a server that does not answer is tried again."""
 PAUSE_SECONDS: Final = 0.5
-PIECE: Final = 1_000
+BATCH: Final = 1_000
 """Transactions read or appended together, at most."""
 
 Result = TypeVar("Result")
 
 
-class Place(NamedTuple):
-    """Either `folder`, of a SQLite file, or `address`. `shown` is `text` without secrets."""
+class Location(NamedTuple):
+    """Either the `folder` of a SQLite file or an `address`. `name` is `text` without secrets."""
 
     text: str
-    shown: str
+    name: str
     folder: Path | None
     address: Address | None
 
 
-def read_place(text: str, data_dir: Path) -> Place:
-    """`sqlite` is `data_dir`, `sqlite:DIR` another. Raises `AddressError`."""
+def parse_location(text: str, data_dir: Path) -> Location:
+    """The location in a text: `sqlite` is `data_dir`, `sqlite:DIR` another folder, else an address.
+
+    Raises `AddressError`.
+    """
     if text == "memory":
         raise AddressError("the engine memory is gone with its server and cannot be moved")
     if text == "sqlite" or text.startswith("sqlite:"):
@@ -46,34 +49,34 @@ def read_place(text: str, data_dir: Path) -> Place:
             folder = Path(given).expanduser().absolute() if given else data_dir
         except RuntimeError:
             raise AddressError(f"the folder {given} is in the home of nobody here") from None
-        return Place(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
+        return Location(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
     address = read_address(text)
-    return Place(text, address.redacted, None, address)
+    return Location(text, address.redacted, None, address)
 
 
-class Log(Protocol):
+class MigrationLog(Protocol):
     """What `signalbox.server.engines.base.SharedLog` promises, as far as a migration needs it."""
 
     @property
-    def shown(self) -> str: ...
+    def name(self) -> str: ...
 
     @property
     def max_bytes(self) -> int | None: ...
 
     @property
     def metadata(self) -> LogMetadata:
-        """Of the store that is there."""
+        """The metadata of the store whose log this is."""
 
     def last_revision(self) -> int: ...
 
-    def newest(self, upto: int) -> Transaction | None:
-        """The last transaction that is kept at or below a revision."""
+    def newest_up_to(self, upto: int) -> Transaction | None:
+        """The last transaction, at or below a revision, that retention has left."""
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        """Where retention has removed transactions, a file has gaps."""
+        """At most `limit` transactions above revision `after`; a local log may have gaps."""
 
-    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
-        """All above revision `after` that have more than `limit` bytes, and others."""
+    def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """All transactions above revision `after` with more than `limit` bytes, and others too."""
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """Raises `LogConflict`, `Unavailable`."""
@@ -81,16 +84,16 @@ class Log(Protocol):
     def close(self) -> None: ...
 
 
-class Remote:
-    """A log on a server. Its connection is made anew where it is lost."""
+class RemoteLog:
+    """A log on a server. Reconnects where the connection is lost."""
 
     def __init__(self, shared: SharedLog, metadata: LogMetadata | None) -> None:
-        """Founds it where there is none and a `metadata` is given.
+        """Creates the log where there is none and `metadata` is given.
 
         Raises `StoreError`, `Unavailable`.
         """
         self._log = shared
-        self.shown = shared.address
+        self.name = shared.address
         self.metadata = shared.connect(metadata).metadata
 
     @property
@@ -98,30 +101,30 @@ class Remote:
         return self._log.max_bytes
 
     def last_revision(self) -> int:
-        return self._again(self._log.last_revision)
+        return self._retry(self._log.last_revision)
 
-    def newest(self, upto: int) -> Transaction | None:
+    def newest_up_to(self, upto: int) -> Transaction | None:
         return next(iter(self.read(upto - 1, 1)), None)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        return self._again(lambda: self._log.read(after, limit))
+        return self._retry(lambda: self._log.read(after, limit))
 
-    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
-        """All of them: a server does not tell their sizes."""
+    def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """All transactions: a server does not give their sizes."""
         del limit
-        while found := self.read(after, PIECE):
+        while found := self.read(after, BATCH):
             yield from found
             after = found[-1].revision
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
-        self._again(lambda: self._log.append(transactions, expected))
+        self._retry(lambda: self._log.append(transactions, expected))
 
     def close(self) -> None:
         self._log.close()
 
-    def _again(self, work: Callable[[], Result]) -> Result:
-        """Nothing is appended twice, whatever has become of it the first time."""
-        end = monotonic() + PATIENCE_SECONDS
+    def _retry(self, work: Callable[[], Result]) -> Result:
+        """Retry `work` while the server is unavailable; a repeated append never counts twice."""
+        end = monotonic() + RETRY_SECONDS
         while True:
             try:
                 return work()
@@ -133,35 +136,35 @@ class Remote:
                     self._reconnect()
 
     def _reconnect(self) -> None:
-        """Raises `StoreError` where another store has taken its place meanwhile."""
+        """Raises `StoreError` where the log there is another store's now."""
         found, wanted = self._log.connect(None).metadata.store, self.metadata.store
         if found != wanted:
             self._log.close()
             raise StoreError(
-                f"{self.shown} was replaced meanwhile: it has the store {found} now, and had the "
+                f"{self.name} was replaced meanwhile: it has the store {found} now, and had the "
                 f"store {wanted}. Nothing more was copied."
             )
 
 
-class File:
-    """A log in a SQLite file, whose state follows what is appended."""
+class LocalLog:
+    """A log in a SQLite file, with its projection."""
 
-    def __init__(self, folder: Path, metadata: LogMetadata | None, shown: str) -> None:
-        """Makes the file where there is none: a source must have been seen. Raises `StoreError`.
+    def __init__(self, folder: Path, metadata: LogMetadata | None, name: str) -> None:
+        """Creates the file where there is none: check before that a source exists.
 
-        Whoever opens it holds the folder's lock.
+        The caller holds the folder's lock. Raises `StoreError`.
         """
         path = folder / STORE_FILE
-        self.shown = shown
+        self.name = name
         self.max_bytes = None
         self.database = Database(path)
         self._engine = SqliteEngine(self.database)
         self._projection: Projection | None = None
         if metadata is not None:
-            self.found(metadata)
+            self.create_replica_if_empty(metadata)
 
-    def found(self, metadata: LogMetadata) -> None:
-        """Where the store is empty, make it another's."""
+    def create_replica_if_empty(self, metadata: LogMetadata) -> None:
+        """Make an empty store the replica of the one with this metadata."""
         if not self.last_revision() and not self.database.meta("engine"):
             self.database.make_replica(metadata.store, None, metadata.horizons)
 
@@ -176,7 +179,7 @@ class File:
     def last_revision(self) -> int:
         return log.last_revision(self.database.writer)
 
-    def newest(self, upto: int) -> Transaction | None:
+    def newest_up_to(self, upto: int) -> Transaction | None:
         found = self.database.writer.execute(_NEWEST, (upto,)).get
         return None if found is None else self.read(found - 1, 1)[0]
 
@@ -193,13 +196,13 @@ class File:
     def _check(self, one: Transaction, written: int | None) -> None:
         if written not in (None, checksum(one)):
             raise StoreError(
-                f"Revision {one.revision} ({one.type} by {one.actor}) of {self.shown} is damaged: "
+                f"Revision {one.revision} ({one.type} by {one.actor}) of {self.name} is damaged: "
                 "its content does not fit its checksum. Nothing of it was copied. `signalbox "
                 "verify` tells more; a backup of that store may have it as it was."
             )
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
-        """What only fills gaps in other logs is left out. Nobody else appends, by the lock."""
+        """Append without placeholders. `expected` is not checked: the lock excludes others."""
         del expected
         wanted = [one for one in transactions if one.type != COMPACTED]
         if not wanted:
@@ -210,8 +213,8 @@ class File:
         self._engine.append(wanted, self.last_revision(), lambda: projection.apply_foreign(wanted))
         projection.committed()
 
-    def larger(self, limit: int, after: int) -> Iterator[Transaction]:
-        """Those that may be, by their keys and values."""
+    def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
+        """The transactions that may be larger, by the sizes of their keys and values."""
         found: list[Any] = self.database.writer.execute(_LARGER, (after, limit)).fetchall()
         for (revision,) in found:
             yield from self.read(revision - 1, 1)
@@ -227,4 +230,4 @@ _LARGER: Final = """
 SELECT revision FROM changes WHERE revision > ? GROUP BY revision
 HAVING sum(length(key) + ifnull(octet_length(value), 0) + 16) + 1000 > ?
 """
-"""Every change and every transaction has a few bytes besides, fewer than these."""
+"""With upper limits for the few other bytes of a change and of a transaction."""

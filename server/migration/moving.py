@@ -1,4 +1,4 @@
-"""A store moves: copied, compared, and the data directory says where its log is from now on."""
+"""Move a store: copy it, compare the copy, and record in the data directory where its log is."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import NamedTuple, Self
 
 from signalbox.server.engines.shared_log import LogMetadata, shared_log
 from signalbox.server.migration.comparing import differences
-from signalbox.server.migration.copying import Progress, copy, measure
+from signalbox.server.migration.copying import Progress, check_sizes, copy
 from signalbox.server.migration.locations import (
-    File,
-    Log,
-    Place,
-    Remote,
-    read_place,
+    LocalLog,
+    Location,
+    MigrationLog,
+    RemoteLog,
+    parse_location,
 )
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.settings import command_line
@@ -21,10 +21,11 @@ from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
 from signalbox.server.store.open_checks import check_exists
 
 
-class Moved(NamedTuple):
-    """`follows` is where the data directory has its log now, as it is shown; None: it has none.
+class MigrationResult(NamedTuple):
+    """The result of a migration, with the names of locations.
 
-    `behind` counts revisions that the source has got meanwhile: nothing was settled then.
+    `log_location` is where the log of the data directory's store is now; None: there is no store.
+    `new_revisions` counts those that the source has got meanwhile: then nothing was switched.
     """
 
     source: str
@@ -33,47 +34,49 @@ class Moved(NamedTuple):
     revisions: int
     copied: int
     problems: list[str]
-    behind: int
-    follows: str | None
-    is_led: bool
-    """Whether that is new."""
-    is_ours: bool
-    """Whether the data directory has had its log at the source, or is the target."""
+    new_revisions: int
+    log_location: str | None
+    is_log_moved: bool
+    """Whether this migration has changed `log_location`."""
+    concerns_data_dir: bool
+    """Whether the data directory's log was at the source, or it is the target."""
 
 
 class Migration:
-    """In a `with` block: `measure`, `copy`, `compare`, `settle`.
+    """In a `with` block call `check_sizes`, `copy`, `compare`, `switch`, in this order.
 
-    Holds the lock of a folder that has a store, or is to have one.
+    Holds the lock of each folder that has a store of the migration, or will have one.
     """
 
     def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
         """Raises `AddressError`."""
         self._data_dir = data_dir
         self._stack = ExitStack()
-        self._home: File | None = None
-        self.to = read_place(target, data_dir)
-        self._given = source and read_place(source, data_dir)
+        self._own_log: LocalLog | None = None
+        self.to = parse_location(target, data_dir)
+        self._given_source = source and parse_location(source, data_dir)
         self._copied = self._revision = 0
         self._problems: list[str] = []
 
     def __enter__(self) -> Self:
         """Raises `StoreInUse`, `StoreError`, `Unavailable`."""
         with ExitStack() as stack:
-            source = self._given.folder if self._given else self._data_dir
-            if source is not None:  # else a mistyped one would be made
+            source = self._given_source.folder if self._given_source else self._data_dir
+            if source is not None:  # else a mistyped one would be created
                 check_exists(source / STORE_FILE)
             has_store = (self._data_dir / STORE_FILE).exists()
             if has_store or self._is_target:
                 stack.callback(lock_data_dir(self._data_dir).release)
             if has_store:
-                self._home = File(self._data_dir, None, "sqlite")
-                stack.callback(self._home.close)
-            self.source = self._given or read_place(self._followed or "sqlite", self._data_dir)
-            self._from = self._open_source(stack)
-            self._to = self._from
-            if not self.is_there_already:
-                self._to = self._open(stack, self.to, self._from.metadata)
+                self._own_log = LocalLog(self._data_dir, None, "sqlite")
+                stack.callback(self._own_log.close)
+            self.source = self._given_source or parse_location(
+                self._followed or "sqlite", self._data_dir
+            )
+            self._source_log = self._open_source(stack)
+            self._target_log = self._source_log
+            if not self.is_same_place:
+                self._target_log = self._open(stack, self.to, self._source_log.metadata)
             self._stack = stack.pop_all()
         return self
 
@@ -81,54 +84,54 @@ class Migration:
         self._stack.close()
 
     @property
-    def is_there_already(self) -> bool:
-        """Whether source and target are one place."""
-        return self.source.shown == self.to.shown
+    def is_same_place(self) -> bool:
+        """Whether source and target are the same."""
+        return self.source.name == self.to.name
 
-    def measure(self, progress: Progress) -> None:
-        """See whether the target takes everything. Raises as `copying.measure`."""
-        if not self.is_there_already:
-            measure(self._from, self._to, progress)
+    def check_sizes(self, progress: Progress) -> None:
+        """Check that the target takes every transaction. Raises as `copying.check_sizes`."""
+        if not self.is_same_place:
+            check_sizes(self._source_log, self._target_log, progress)
 
     def copy(self, progress: Progress) -> None:
-        """Bring the target to where the source is. Raises as `copying.copy`."""
-        before = self._to.last_revision()
-        self._revision = self._from.last_revision()
-        if not self.is_there_already:
-            self._revision = copy(self._from, self._to, progress)
+        """Copy to the target what the source has after it. Raises as `copying.copy`."""
+        before = self._target_log.last_revision()
+        self._revision = self._source_log.last_revision()
+        if not self.is_same_place:
+            self._revision = copy(self._source_log, self._target_log, progress)
         self._copied = self._revision - before
 
     def compare(self, progress: Progress) -> None:
-        """Read both from their beginnings and see what differs."""
-        if self.is_there_already:
+        """Read both logs from their beginnings and compare them."""
+        if self.is_same_place:
             return
         with TemporaryDirectory(prefix="signalbox-") as folder:
             self._problems = differences(
-                self._from, self._to, self._revision, Path(folder), progress
+                self._source_log, self._target_log, self._revision, Path(folder), progress
             )
 
-    def settle(self) -> Moved:
-        """Let the data directory say where its log is, where it has had the source's so far."""
-        behind = self._from.last_revision() - self._revision
-        before, is_ours = self._followed, self._is_source or self._is_target
-        if not (behind or self._problems):
-            self._lead()
-        return Moved(
-            self.source.shown,
-            self.to.shown,
-            self._from.metadata.store,
+    def switch(self) -> MigrationResult:
+        """Record the target as the data directory's log, where that was at the source."""
+        new_revisions = self._source_log.last_revision() - self._revision
+        before, concerns_data_dir = self._followed, self._is_source or self._is_target
+        if not (new_revisions or self._problems):
+            self._set_log_address()
+        return MigrationResult(
+            self.source.name,
+            self.to.name,
+            self._source_log.metadata.store,
             self._revision,
             self._copied,
             self._problems,
-            behind,
-            self._follows(),
+            new_revisions,
+            self._log_location(),
             self._followed != before,
-            is_ours,
+            concerns_data_dir,
         )
 
     @property
     def _followed(self) -> str | None:
-        return self._home.database.meta("engine") if self._home else None
+        return self._own_log.database.meta("engine") if self._own_log else None
 
     @property
     def _is_target(self) -> bool:
@@ -136,62 +139,64 @@ class Migration:
 
     @property
     def _is_source(self) -> bool:
-        return self.source.folder == self._data_dir or self.source.shown == self._follows()
+        return self.source.folder == self._data_dir or self.source.name == self._log_location()
 
-    def _lead(self) -> None:
-        if self._home is None:
+    def _set_log_address(self) -> None:
+        if self._own_log is None:
             return
         if self._is_target:
-            self._home.database.set_log_address(None)
+            self._own_log.database.set_log_address(None)
         elif self._is_source and self.to.address is not None:
-            self._home.database.set_log_address(self.to.text)
+            self._own_log.database.set_log_address(self.to.text)
 
-    def _follows(self) -> str | None:
-        if self._home is None:
+    def _log_location(self) -> str | None:
+        if self._own_log is None:
             return None
-        return read_place(self._followed or "sqlite", self._data_dir).shown
+        return parse_location(self._followed or "sqlite", self._data_dir).name
 
-    def _open_source(self, stack: ExitStack) -> Log:
-        """Where the log that the data directory follows is away, say what its replica is good for.
+    def _open_source(self, stack: ExitStack) -> MigrationLog:
+        """The error of an unavailable log says that the data directory's replica can be moved.
 
         Raises as `_open`.
         """
         try:
             return self._open(stack, self.source, None)
         except (StoreError, Unavailable) as error:
-            if self._given or self._home is None:
+            if self._given_source or self._own_log is None:
                 raise
             instead = command_line(
-                self._data_dir, "migrate", "--from", "sqlite", "--to", self.to.shown
+                self._data_dir, "migrate", "--from", "sqlite", "--to", self.to.name
             )
             raise type(error)(
                 f"{error} What this data directory has of it, up to revision "
-                f"{self._home.last_revision()}, can be moved instead: {instead}"
+                f"{self._own_log.last_revision()}, can be moved instead: {instead}"
             ) from error
 
-    def _open(self, stack: ExitStack, place: Place, metadata: LogMetadata | None) -> Log:
-        opened: Log
+    def _open(
+        self, stack: ExitStack, place: Location, metadata: LogMetadata | None
+    ) -> MigrationLog:
+        opened: MigrationLog
         if place.address is not None:
-            opened = Remote(shared_log(place.address), metadata)
+            opened = RemoteLog(shared_log(place.address), metadata)
             stack.callback(opened.close)
-        elif place.folder == self._data_dir and self._home is not None:
+        elif place.folder == self._data_dir and self._own_log is not None:
             if metadata is not None:
-                self._home.found(metadata)
-            return self._home
+                self._own_log.create_replica_if_empty(metadata)
+            return self._own_log
         else:
             assert place.folder is not None
             if place.folder != self._data_dir:
                 stack.callback(lock_data_dir(place.folder).release)
-            opened = self._file(place.folder, metadata, place.shown)
+            opened = self._open_local(place.folder, metadata, place.name)
             stack.callback(opened.close)
         return opened
 
-    def _file(self, folder: Path, metadata: LogMetadata | None, shown: str) -> File:
-        opened = File(folder, metadata, shown)
+    def _open_local(self, folder: Path, metadata: LogMetadata | None, name: str) -> LocalLog:
+        opened = LocalLog(folder, metadata, name)
         if metadata is not None and (followed := opened.database.meta("engine")):
             opened.close()
+            followed = parse_location(followed, folder).name
             raise StoreError(
-                f"{folder} is a replica of the log at {read_place(followed, folder).shown}. Choose "
-                "a new folder."
+                f"{folder} is a replica of the log at {followed}. Choose a new folder."
             )
         return opened

@@ -1,4 +1,4 @@
-"""What may be asked: commands as one tagged union, read strictly from decoded JSON."""
+"""Commands as one tagged union, parsed and validated strictly from decoded JSON."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ from signalbox.server.model.validation import EXPECT, validation_errors
 
 MAX_BATCH: Final = 1_000
 DEFAULT_EFFECTS: Final = 100
-"""Of so many keys an answer lists the effects, unless it is asked for more or less."""
+"""Effects that an answer lists at most, unless the command asks for more or fewer."""
 MAX_EFFECTS: Final = 100_000
 """As many as one transaction changes at most."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -37,7 +37,7 @@ _ACTOR: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 Revision = Annotated[int, Meta(ge=0)]
 Key = Annotated[str, Meta(extra_json_schema=KEY_SCHEMA)]
-"""Its pattern is for readers of the description; `check_key` says why a text is none."""
+"""Its pattern is for the API description; `check_key` explains why a text is no key."""
 Number = Annotated[Any, Meta(extra_json_schema={"type": "number"})]
 """Checked by `values.is_number`: an integer may be too long to be decoded."""
 
@@ -117,7 +117,7 @@ class Batch(_Member, frozen=True, tag="batch"):
 
 
 class Restore(_Member, frozen=True, tag="restore"):
-    """Matching keys become what they were; those below the prefixes `without` stay as they are."""
+    """Matching keys get their values of a revision; those below the prefixes `without` stay."""
 
     to_revision: Revision
     match: str = "**"
@@ -148,13 +148,13 @@ class Redo(_Member, frozen=True, tag="redo"):
 
 
 HistoryCommand = Restore | Undo | Redo
-"""What is decided by what the log has."""
+"""Commands that are decided by the log, see `reversal`."""
 Command = Member | Batch | HistoryCommand
 TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
 
 
 class EncodedSet(msgspec.Struct, frozen=True):
-    """A `set` whose value has been checked and encoded: what can be done without the state."""
+    """A `set` whose value is checked and encoded ahead, which needs no state."""
 
     key: str
     raw: str
@@ -162,7 +162,7 @@ class EncodedSet(msgspec.Struct, frozen=True):
 
 
 class Attempt(NamedTuple):
-    """One try to write: the command, or the reason why it is none."""
+    """One attempt to write: the command, or the reason why it is refused."""
 
     id: str
     actor: str
@@ -172,26 +172,26 @@ class Attempt(NamedTuple):
     refusal: SignalboxError | None = None
     dry_run: bool = False
     has_sender_id: bool = True
-    """Whether the sender chose the id: only then can it have been seen before."""
+    """Whether the sender chose the id: only then can it have been used before."""
     decide: Callable[[Any], dict[str, str | None]] | None = None
-    """How an import's batch is decided, which leaves out the lines that are refused."""
+    """How an import's batch is decided, without its refused lines."""
     preload_keys: Sequence[str] = ()
-    """Keys that are worth looking up together."""
+    """Keys to look up together before deciding."""
     key: str | None = None
     """The key or prefix that the command names."""
     effects: int = DEFAULT_EFFECTS
-    """Of how many keys a dry run or a conflict tells the effects."""
+    """Effects that a dry run or a conflict lists at most."""
 
     def without_payload(self) -> "Attempt":
-        """What is worth keeping once it is decided."""
+        """The attempt without what is not needed once it is decided."""
         return self._replace(command=None, decide=None, preload_keys=())
 
 
 def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attempt:
-    """The attempt in a decoded JSON object. Never raises: a refusal is part of the attempt.
+    """Parse the attempt in a decoded JSON object. Never raises: a refusal is part of the attempt.
 
     The fingerprint covers the payload with defaults filled in, without `id`, `dry_run` and
-    `effects`: 16 bytes of BLAKE2b. So a dry run is told what that command would be.
+    `effects`: 16 bytes of BLAKE2b. So a dry run is answered as that command would be.
     """
     rest = dict(body)
     chosen = rest.pop("id", None)
@@ -220,7 +220,7 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
 
 
 def _refused_payload(body: dict[str, Any]) -> dict[str, Any]:
-    """What the fingerprint of a refused command covers."""
+    """The payload that the fingerprint of a refused command covers."""
     is_dry = isinstance(body.get("dry_run"), bool)
     return {name: value for name, value in body.items() if not (is_dry and name == "dry_run")} | {
         "id": None
@@ -228,7 +228,7 @@ def _refused_payload(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_command(fields: dict[str, Any]) -> Command:
-    """Raises `Invalid` or `TooLarge`, naming the field, what was given and what is allowed."""
+    """Parse a command. Raises `Invalid` or `TooLarge`: which field, its value, what is allowed."""
     kind = TYPES.get(_type_of(fields))
     if kind is None:
         raise Invalid(next(validation_errors(fields, TYPES)))
@@ -246,7 +246,7 @@ def read_command(fields: dict[str, Any]) -> Command:
 
 
 def read_line(line: bytes) -> Command:
-    """The command in one line of an import. Raises as `values.decode` and `read_command` do."""
+    """Parse the command in one line of an import. Raises as `values.decode` and `read_command`."""
     fields = values.decode(line, "The line")
     if not isinstance(fields, dict):
         raise Malformed("The line is JSON, but no object; a command is an object with a type.")
@@ -254,7 +254,7 @@ def read_line(line: bytes) -> Command:
 
 
 def checked_set(key: str, value: Any) -> Set:
-    """A `set` of a decoded value, checked as one that was sent. Raises `Invalid`."""
+    """A `set` of a decoded value, validated as a sent one. Raises `Invalid`."""
     command = Set(key=key, value=value)
     _check(command)
     return command
@@ -295,7 +295,7 @@ def _check_batch_size(fields: dict[str, Any]) -> None:
 
 
 def _check(command: Command, where: str = "") -> None:
-    """What types cannot say; `where` leads to the command within its batch."""
+    """Check what types cannot express; `where` is the path to the command within its batch."""
     if isinstance(command, Batch):
         for number, member in enumerate(command.commands):
             _check(member, f"commands[{number}].")

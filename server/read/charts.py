@@ -1,4 +1,4 @@
-"""What a key was over a stretch of time, few enough columns to draw: any number of changes.
+"""Charts: any number of a key's changes over an interval, reduced to few columns to draw.
 
 Downsampling: one column of time is one pixel, and of the changes in it the first, the last, the
 lowest and the highest are kept, so that the line drawn is the one that all of them would draw. That
@@ -25,17 +25,17 @@ from signalbox.server.read.sparklines import (
 MAX_COLUMNS: Final = 300
 """Of a chart at most, and half as many at least where it spans all there is."""
 SPANS: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
-"""ms; any other name means all there is."""
+"""In ms; any other name means the whole history."""
 MIN_WIDTH: Final = 8
-"""ms of a column at least."""
+"""Least width of a column, in ms."""
 RECENT: Final = 20
-"""Changes looked through for a value that tells how to draw the key, where it is deleted."""
+"""Last changes in which a deleted key's kind of value is looked for."""
 EXAMINED_CHANGES: Final = 200
-"""Changes that tell whether a text has states."""
+"""Last changes by which it is decided whether a text has states."""
 MAX_NUMBER_LENGTH: Final = 320
 """Characters of a number that is drawn."""
 CACHED_CHARTS: Final = 16
-"""Charts that are only extended."""
+"""Charts that are cached to be extended."""
 
 
 class Column(NamedTuple):
@@ -75,7 +75,7 @@ class Chart(NamedTuple):
 
 
 class ChartQuery(NamedTuple):
-    """A key's chart: of the `span` that ends with the moment `until` (ms), up to a revision."""
+    """A query for a key's chart over the `span` that ends at `until` (ms), up to a revision."""
 
     key: str
     span: str
@@ -84,14 +84,14 @@ class ChartQuery(NamedTuple):
 
 
 class ChartCache:
-    """The trends and charts that are known, for all windows; trends of now and of the past."""
+    """Cached charts and sparklines of all windows, apart for the current and earlier states."""
 
     def __init__(self) -> None:
         self.live, self.past = SparklineCache(), SparklineCache()
         self._known: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
 
     def known(self, wanted: ChartQuery, is_past: bool) -> Chart | None:
-        """The chart that was drawn last of this key and span."""
+        """The cached chart of this key and span."""
         return self._known.get((wanted.key, wanted.span, is_past))
 
     def keep(self, wanted: ChartQuery, is_past: bool, chart: Chart) -> None:
@@ -113,7 +113,7 @@ def is_chartable(connection: apsw.Connection, key: str, revision: int) -> bool:
 
 
 def read_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
-    """The chart as wanted, extended from one that is `known` where that is possible."""
+    """The chart of a query, extended from a cached one (`known`) where that is possible."""
     base = _start_chart(connection, wanted, known)
     states = _states(connection, wanted, base)
     if states is not None and len(states) > MAX_STATES:
@@ -132,7 +132,7 @@ def read_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | N
 
 
 def _start_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
-    """A chart with the frame that is wanted, and in it what is known up to its revision."""
+    """A chart with the queried interval, and in it what the cached one has up to its revision."""
     begins = _newest(connection, wanted.key, wanted.revision) or "n"
     states = None if is_number(begins) else ["false", "true"] if begins in "tf" else []
     width = _width(connection, wanted)
@@ -154,7 +154,7 @@ def _can_extend(known: Chart, wanted: ChartQuery, width: int, states: list[str] 
 
 
 def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
-    """What the last value begins with, a deletion left out; None where there is none."""
+    """The first character of the last value, deletions skipped; None where there is none."""
     begins: str | None = connection.execute(_NEWEST, (key, revision, RECENT)).get
     return begins
 
@@ -165,7 +165,9 @@ def _first_time(connection: apsw.Connection, wanted: ChartQuery) -> int:
 
 
 def _width(connection: apsw.Connection, wanted: ChartQuery) -> int:
-    """In ms. Of all there is a power of two: two columns are then one of the next larger width."""
+    """A column's width in ms. For the whole history a power of two: then two columns make one of
+    the next larger width.
+    """
     if wanted.span in SPANS:
         return SPANS[wanted.span] // MAX_COLUMNS
     needed = (wanted.until - _first_time(connection, wanted)) // MAX_COLUMNS + 1
@@ -195,7 +197,7 @@ def _combined(one: Column, other: Column) -> Column:
 
 
 def _states(connection: apsw.Connection, wanted: ChartQuery, base: Chart) -> list[str] | None:
-    """Every state within the chart, and what it begins with; one more than can be drawn at most."""
+    """Every state within the chart, the one at its start included; at most one too many to draw."""
     if base.states is None:
         return None
     bound: dict[str, str | int] = {
@@ -212,7 +214,7 @@ def _states(connection: apsw.Connection, wanted: ChartQuery, base: Chart) -> lis
 def _columns(
     connection: apsw.Connection, wanted: ChartQuery, base: Chart, states: list[str] | None
 ) -> list[Column]:
-    """What came after what the base has."""
+    """The columns of the changes after those of the base."""
     height, texts = _height_sql(states), _state_parameters(states)
     bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "width": base.width}
     bound |= {"high": wanted.revision, **texts}
@@ -234,7 +236,7 @@ def _columns(
 def _height(
     connection: apsw.Connection, key: str, revision: int, states: list[str] | None
 ) -> float | None:
-    """What the key was at a revision."""
+    """The height of the key's value at a revision."""
     sql = _HEIGHT.format(height=_height_sql(states))
     found: float | None = connection.execute(
         sql, {"key": key, "at": revision} | _state_parameters(states)

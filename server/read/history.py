@@ -1,4 +1,4 @@
-"""Questions about the event log itself: a key's history, what differs, which revision was when."""
+"""SQL queries of the event log: a key's history, differences, and which revision was when."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -17,12 +17,11 @@ from signalbox.server.store.horizons import read_horizons
 
 CHUNK: Final = 5_000
 MAX_SCANNED_CHANGES: Final = 100_000
-"""So many changes are looked through for their keys; of more, the keys are asked when they changed
-last."""
+"""Up to so many changes are scanned for their keys; else each key's last change is looked up."""
 
 
 class Version(NamedTuple):
-    """What a transaction made of a key: compact JSON text, None for its deletion; `at` in ms."""
+    """A key's value after a transaction as compact JSON, None for its deletion; `at` in ms."""
 
     revision: int
     at: int
@@ -63,7 +62,7 @@ class Diff(NamedTuple):
 
 
 def history(connection: apsw.Connection, key: str, before: int | None, limit: int) -> History:
-    """What the key was, newest first, below revision `before`."""
+    """The versions of a key, newest first, below revision `before`."""
     bound = (key, 2**62 if before is None else before, limit + 1)
     items = [Version(*row) for row in connection.execute(_HISTORY, bound)]
     if len(items) > limit:
@@ -77,9 +76,9 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
 def diff(
     connection: apsw.Connection, since: int, until: int, match: str, after: str | None, limit: int
 ) -> Diff:
-    """A page of what differs between two revisions, in either direction, in key order.
+    """A page of the differences between two revisions, in either direction, in key order.
 
-    Its total is that of the page; `count_differences` has the whole.
+    Its total is that of the page; `count_differences` counts all.
     """
     pattern = compile_pattern(match)
     if after is not None:
@@ -92,7 +91,7 @@ def diff(
 def count_differences(
     connection: apsw.Connection, since: int, until: int, match: str
 ) -> tuple[int, list[str]]:
-    """How many keys differ, and the prefixes of those of which it is not known."""
+    """How many keys differ, and the prefixes whose state at the earlier revision is incomplete."""
     pattern = compile_pattern(match)
     kept = read_horizons(connection)
     unknown = horizons.incomplete_prefixes(kept, min(since, until), pattern.low, pattern.high)
@@ -117,7 +116,7 @@ def changed_keys(
 ) -> Iterator[str]:
     """In order, the keys that match and have changed above revision `after` up to `last`.
 
-    There may be more that have only changed behind `last`.
+    There may be others that have changed only after `last`.
     """
     bound = {"after": after, "last": last, "low": pattern.low, "high": pattern.high}
     is_short = connection.execute(_ARE_MANY, (after, last, MAX_SCANNED_CHANGES)).get is None
@@ -140,7 +139,7 @@ def _differences(
 def values_at(
     connection: apsw.Connection, keys: Sequence[str], revision: int
 ) -> Iterator[tuple[str, str | None]]:
-    """Each key with what it was at a revision, None where it was not there."""
+    """Each key with its value at a revision, None where it did not exist."""
     for start in range(0, len(keys), CHUNK):
         asked = msgspec.json.encode(keys[start : start + CHUNK]).decode()
         yield from connection.execute(_VALUES, {"keys": asked, "at": revision})
@@ -175,7 +174,7 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
                 field=name,
             )
         return int(text)
-    for form in (text, text.replace(" ", "+")):  # what a + in an address is decoded to
+    for form in (text, text.replace(" ", "+")):  # a + in a URL is decoded to a space
         try:
             at = datetime.fromisoformat(form).astimezone()
         except (ValueError, OverflowError, OSError):
@@ -191,32 +190,32 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
 def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> int:
     """The last revision not later than `at`, in ms since 1970 UTC; times never decrease.
 
-    What is stamped later than `latest` is wrong: it counts as made when the next one was that is
-    not, and where there is none, later than any time.
+    A transaction with a time later than `latest` is wrong: it counts as made at the time of the
+    next one that is not, and where there is none, as later than any time.
     """
     low, high = 0, int(connection.execute(_LAST, (latest,)).get or 0)
     while low < high:
         middle = (low + high + 1) // 2
         revision, made = connection.execute(_FROM, (middle, latest)).get
         low, high = (revision, high) if made <= at else (low, middle - 1)
-    # The transaction of a horizon may have been thinned out.
+    # Retention may have removed the transaction of a horizon.
     return max([low, *(one.revision for one in read_horizons(connection) if one.at <= at)])
 
 
 def time_of(connection: apsw.Connection, revision: int) -> int:
-    """When the last transaction that is kept up to `revision` was made, in ms; 0 before all."""
+    """The time of the last transaction up to `revision` that is kept, in ms; 0 before all."""
     found = connection.execute(_MADE, (revision,)).get
     return int(found or 0)
 
 
 def first_time(connection: apsw.Connection) -> int:
-    """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
+    """The time of the oldest transaction that is kept, in ms; 0 where there is none."""
     found = connection.execute("SELECT at FROM transactions ORDER BY revision LIMIT 1").get
     return int(found or 0)
 
 
 def actors(connection: apsw.Connection, prefix: str) -> list[str]:
-    """Whose names begin with `prefix`, which ends with a dot; who wrote last first."""
+    """Actors whose names begin with `prefix`, which ends with a dot; the last to write first."""
     bounds = (prefix, f"{prefix[:-1]}/")  # "/" follows "."
     return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
 
@@ -279,5 +278,5 @@ WITH RECURSIVE found (actor) AS (
 SELECT actor, (SELECT max(revision) FROM transactions AS t WHERE t.actor = found.actor) AS last
 FROM found WHERE actor IS NOT NULL ORDER BY last DESC
 """
-"""From each one to the next by the index, past all that each has written."""
+"""Skips by the index from each actor to the next, without scanning their transactions."""
 _MADE: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"

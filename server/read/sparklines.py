@@ -1,7 +1,7 @@
-"""The list's trends: the last few values of each key in sight, remembered per key and revision.
+"""Sparklines: the last few values of each key in the visible list, cached per key and revision.
 
-A frame asks for those keys again that have changed since the one before, and of them only for what
-is new, so that thirty frames a second stay cheap.
+A frame reads only keys that have changed since the one before, and of them only what is new, so
+that thirty frames a second stay cheap.
 """
 
 from collections import OrderedDict, defaultdict
@@ -12,20 +12,20 @@ import apsw
 import msgspec
 
 MAX_POINTS: Final = 32
-"""Changes of a key that its trend shows."""
+"""Changes of a key that its sparkline shows."""
 MAX_STATE_BYTES: Final = 48
-"""Bytes of a value's JSON text beyond which it is no state to draw."""
+"""Bytes of a value's JSON text up to which it can be drawn as a state."""
 MAX_STATES: Final = 6
-"""Different texts that still are the states of something."""
+"""Different texts that a key may have to be drawn as states."""
 CACHED_KEYS: Final = 4_000
-"""Keys whose trends stay known."""
+"""Keys whose sparklines are cached."""
 
 Point = tuple[int, str | None]
-"""When (ms since 1970 UTC), and the value as JSON text, None where it was none or is too long."""
+"""A time (ms since 1970 UTC) and the value as JSON text; None: deleted, or too long."""
 
 
 class KeyedValue(Protocol):
-    """What is asked for: a key with its value and the revision that set it."""
+    """A key with its value and the revision that set it."""
 
     @property
     def key(self) -> str: ...
@@ -36,20 +36,20 @@ class KeyedValue(Protocol):
 
 
 class Sparkline(NamedTuple):
-    """`points`: when (ms) and at which height; None breaks the line. `is_steps`: states, held."""
+    """`points`: times (ms) and heights; None breaks the line. `is_steps`: states, no numbers."""
 
     is_steps: bool
     points: tuple[tuple[int, float | None], ...]
 
 
 class SparklineCache:
-    """Remembers; `connection` is asked for what is not known, in one statement."""
+    """Reads what is not cached with one SQL statement."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[int, list[Point], Sparkline | None]] = OrderedDict()
 
     def of(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> dict[str, Sparkline]:
-        """The trends of those items that have one, up to the revision of each."""
+        """The sparklines of those items that have one, up to the revision of each."""
         fresh = [item for item in items if self._revision(item.key) != item.revision]
         if fresh:
             self._learn(connection, fresh)
@@ -68,7 +68,7 @@ class SparklineCache:
         asked = []
         for item in items:
             revision = self._revision(item.key)
-            if revision > item.revision:  # an earlier moment than the one that is known
+            if revision > item.revision:  # an earlier revision than the cached one
                 del self._known[item.key]
                 revision = 0
             asked.append((item.key, revision, item.revision))
@@ -87,7 +87,7 @@ class SparklineCache:
 
 
 def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:
-    """What is drawn for a key whose value is `raw` now; None where nothing is."""
+    """The sparkline of a key whose value is `raw`; None where there is nothing to draw."""
     if len(points) < 2:
         return None
     if is_number(raw):
@@ -102,7 +102,7 @@ def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:
 
 
 def levels(raws: Iterable[str | None]) -> dict[str, float]:
-    """A height for each state: false below true, texts from the first that there was upwards."""
+    """A height for each state: false below true, texts upwards in order of appearance."""
     states = [raw for raw in dict.fromkeys(raws) if raw is not None]
     if set(states) <= {"true", "false"}:
         states.sort()

@@ -1,4 +1,4 @@
-"""The tree that dots make of the flat keys: next segments with exact counts, never incomplete."""
+"""The tree of the flat keys by their dots: the next segments below a prefix, with exact counts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -18,7 +18,7 @@ class SortedKeys(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def rank(self, key: str, near: KnownRank | None) -> int:
-        """How many visible keys sort before `key`; a rank nearby, not behind, may help."""
+        """How many visible keys sort before `key`; `near`, a key before it, may make it faster."""
 
 
 class Child(NamedTuple):
@@ -41,7 +41,7 @@ class Tree(NamedTuple):
 
 
 class _Ranks:
-    """Remembers the last rank: where one child ends, the next mostly begins."""
+    """Caches the last rank: where one child ends, the next mostly begins."""
 
     def __init__(self, keys: SortedKeys) -> None:
         self._keys = keys
@@ -53,7 +53,7 @@ class _Ranks:
         return self._last[1]
 
     def move(self, old: str, new: str) -> None:
-        """There is no key in [old, new)."""
+        """Reuse the rank of `old` for `new`: there is no key in [old, new)."""
         if self._last is not None and self._last[0] == old:
             self._last = new, self._last[1]
 
@@ -61,40 +61,40 @@ class _Ranks:
 def children(
     keys: SortedKeys, prefix: str, after: str | None, limit: int
 ) -> tuple[list[Child], str | None]:
-    """At most `limit` children behind segment `after`, in the byte order of their segments.
+    """At most `limit` children after segment `after`, in the byte order of their segments.
 
     Also the last one's segment where there are more.
 
-    Keys sort by bytes, where some characters come before '.', such as '-': `a-b` stands between `a`
-    and `a.c`. So the segment `a` may show itself in two places, and is taken at the first that its
-    order allows.
+    Keys sort by bytes, and some characters sort before '.', such as '-': `a-b` comes between `a`
+    and `a.c`. So the keys of segment `a` may be in two places; it is listed at the first that fits
+    the order of segments.
     """
     found: list[Child] = []
     ranks = _Ranks(keys)
     position = prefix + after if after is not None else prefix
-    past, end = after, after_prefix(prefix)
+    last, end = after, after_prefix(prefix)
     while len(found) <= limit and (key := keys.first(position, end)):
         segment = key[len(prefix) :].split(".", 1)[0]
         whole = prefix + segment
         ranks.move(position, whole + "." if key.startswith(whole + ".") else key)
-        for candidate in _shorter(segment):
-            if (past is None or candidate > past) and (
+        for candidate in _due_segments(segment):
+            if (last is None or candidate > last) and (
                 child := _child(keys, ranks, prefix, candidate, key)
             ):
                 found.append(child)
-                past = candidate
+                last = candidate
         position = whole + "\0" if key == whole else after_prefix(whole + ".")
     more = len(found) > limit
     return found[:limit], found[limit - 1].segment if more else None
 
 
-def _shorter(segment: str) -> list[str]:
-    """Every segment that is due now: those that what sorts before a dot continues, then itself."""
+def _due_segments(segment: str) -> list[str]:
+    """This segment, and before it the shorter ones that end before a character below '.'."""
     return [segment[:end] for end, letter in enumerate(segment) if letter < "." and end] + [segment]
 
 
 def _child(keys: SortedKeys, ranks: _Ranks, prefix: str, segment: str, first: str) -> Child | None:
-    """`first` is the first key that has not been passed."""
+    """The child of a segment, if there is any; `first` is the first key not handled yet."""
     key, below = prefix + segment, prefix + segment + "."
     itself = key == first or (not first.startswith(below) and keys.exists(key))
     inside = 0 if below == RESERVED else -ranks.of(below) + ranks.of(after_prefix(below))
