@@ -300,7 +300,7 @@ class SharedLogCommit:
     def _save_unknown(self) -> None:
         """Store unknown outcomes; where the disk is full it is tried again, and senders wait on.
 
-        It may use the reserve that is kept for deletions: they are owed an outcome as well.
+        It may use the disk reserve of deletions, which must be answered as well.
         """
         try:
             self._unknown.save(

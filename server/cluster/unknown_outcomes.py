@@ -46,7 +46,9 @@ class UnknownOutcomes:
         for pending, one in zip(attempts, group.outcomes, strict=True):
             if one.needs_commit:
                 error = OutcomeUnknown(UNKNOWN.format(one.attempt.id))
-                unknown = Outcome(one.attempt, one.at, group.expected, error=error, is_owed=True)
+                unknown = Outcome(
+                    one.attempt, one.at, group.expected, error=error, must_be_stored=True
+                )
                 transaction = sent[one.revision] if one.is_logged else None
                 self._unsaved.append((unknown._replace(sent=transaction), False))
                 self._unresolved[one.attempt.id] = pending
@@ -57,8 +59,8 @@ class UnknownOutcomes:
             is_late = self.is_late(pending, outcome)
             is_recorded = self._unresolved.get(pending.attempt.id) is pending
             if is_recorded or is_late:
-                owed = outcome._replace(is_owed=pending.must_be_answered)
-                self._unsaved.append((owed, is_late))
+                final = outcome._replace(must_be_stored=pending.must_be_answered)
+                self._unsaved.append((final, is_late))
             if is_recorded:
                 del self._unresolved[pending.attempt.id]
 
@@ -95,7 +97,7 @@ class UnknownOutcomes:
         self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
         for one in resolved:
             if self._projection.first_outcome(one.attempt.id) is None:
-                rejected = one._replace(error=Unavailable(NEVER_WRITTEN), is_owed=True)
+                rejected = one._replace(error=Unavailable(NEVER_WRITTEN), must_be_stored=True)
                 self._unsaved.append((rejected, True))
             else:
                 self._unsaved.append((one._replace(is_logged=True), False))

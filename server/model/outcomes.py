@@ -27,8 +27,8 @@ class Outcome(NamedTuple):
     is_logged: bool = False
     is_from_other_node: bool = False
     """Whether another node has decided it."""
-    is_owed: bool = False
-    """Whether its sender was told that it follows later: then it is stored in any case."""
+    must_be_stored: bool = False
+    """Whether it is stored whatever it is, since its sender got `unknown` first."""
     sent: Transaction | None = None
     """What was sent to the log, where it is unknown whether that was appended."""
 
@@ -43,7 +43,9 @@ class Outcome(NamedTuple):
         if self.error is None:
             return not self.is_logged
         # An id that was used before keeps its first outcome.
-        return self.error.remembered or (self.is_owed and not isinstance(self.error, IdReused))
+        return self.error.remembered or (
+            self.must_be_stored and not isinstance(self.error, IdReused)
+        )
 
     @property
     def depends_on_state(self) -> bool:
