@@ -27,8 +27,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import example  # noqa: E402
-from support.desktop_window import Desk, Shown, is_running, page_of, screen, until  # noqa: E402
-from support.older_store import make_store  # noqa: E402
+from support.desktop_window import (  # noqa: E402
+    DesktopApp,
+    ShownWindow,
+    is_running,
+    page_of,
+    until,
+    virtual_screen,
+)
+from support.first_schema_store import make_store  # noqa: E402
 from support.ports import free_port  # noqa: E402
 
 BUNDLE: Final = "SIGNALBOX_BUNDLE"
@@ -40,7 +47,7 @@ KEPT: Final = ("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "COMSPEC", 
 """What no program on Windows starts without."""
 
 
-class Bundled(Desk):
+class Bundled(DesktopApp):
     """The bundle on an otherwise empty computer, with its store where it is by default."""
 
     def __init__(self, program: Path, home: Path, display: str) -> None:
@@ -85,7 +92,7 @@ class Bundled(Desk):
     def quit(self, process: subprocess.Popen[str]) -> None:
         """As somebody does who presses the window's close button."""
         if LINUX:
-            Shown(self, process).close()
+            ShownWindow(self, process).close()
         elif sys.platform == "win32":
             subprocess.run(["taskkill", "/PID", str(process.pid)], check=True)
         else:
@@ -104,7 +111,7 @@ def display() -> Iterator[str]:
     if not LINUX:
         yield ""
         return
-    with screen() as name:
+    with virtual_screen() as name:
         yield name
 
 
@@ -155,7 +162,10 @@ def test_it_is_there_again_after_a_new_start_and_a_second_one_raises_it(bundled:
     with bundled.live() as first:
         assert bundled.start(bundled.home).wait(20) == 0
         if LINUX:
-            until(lambda: Shown(bundled, first).is_on_top() or None, "the first window is on top")
+            until(
+                lambda: ShownWindow(bundled, first).is_on_top() or None,
+                "the first window is on top",
+            )
         bundled.await_row("kept")
 
 
@@ -253,7 +263,7 @@ def test_a_picture_is_taken(bundled: Bundled) -> None:
         page.locator("#chart").get_by_text(re.compile(r"\d\d:\d\d:\d\d")).first.wait_for()
         for _ in range(3):  # frames, until it is on the screen
             page.evaluate("new Promise(requestAnimationFrame)")
-        shown = Shown(bundled, process)
+        shown = ShownWindow(bundled, process)
         shown.picture(ROOT / "build" / "window.png")
         assert shown.colours() > 200
 

@@ -12,7 +12,7 @@ from support import brokers
 from support.harness import Server
 
 pytest_plugins = [
-    "support.processes",
+    "support.run_processes",
     "support.server_fixtures",
     "support.node_fixtures",
     "support.page_window",

@@ -23,8 +23,8 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.values import same
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import log
-from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
+from support.engine_stores import ENGINES, NodeStore, engine_store
 from support.harness import Server
 from support.local_store import Store
 from support.raw_http import NDJSON
@@ -38,7 +38,7 @@ def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("absent")
-    with any_store(request.param, folder / STORE) as made:
+    with engine_store(request.param, folder / STORE) as made:
         yield made
     assert_sound(folder, ignored=0)
 

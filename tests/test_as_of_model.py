@@ -16,9 +16,9 @@ from signalbox.server.model.keys import compile_pattern
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
+from support.history_model import ACTORS, COMMANDS, PREFIXES, History, state_of, visible
 from support.local_store import Store
 from support.naive_tree import naive_children
-from support.time_model import ACTORS, COMMANDS, PREFIXES, History, state_of, visible
 
 MATCHES = ["**", "a.**", "a*", "*.x", "a", "**.z", "_signalbox.**"]
 GROUPS = st.lists(st.lists(COMMANDS, min_size=1, max_size=4), min_size=3, max_size=14)

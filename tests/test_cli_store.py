@@ -13,8 +13,8 @@ import pytest
 from support.command_line import Shell
 from support.desktop_window import until
 from support.harness import Server
+from support.page_login import page_origin, redeem_code
 from support.raw_http import Client, lines, serving
-from support.window_key import home, redeem
 
 
 @pytest.fixture
@@ -179,8 +179,8 @@ def test_a_login_address_is_of_the_running_server(used: Shell) -> None:
     with serving(used.data_dir) as server:
         url = used.ok("token", "--login").strip()
         address, code = url.split("/#code=")
-        assert address == home(server)
-        assert redeem(server, code).status == 200
+        assert address == page_origin(server)
+        assert redeem_code(server, code).status == 200
 
 
 def test_path_tells_where_the_store_is(shell: Shell, tmp_path: Path) -> None:

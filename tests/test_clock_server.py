@@ -14,8 +14,8 @@ from support import brokers
 from support.command_line import Shell
 from support.harness import ROOT, Server
 from support.nodes import Site, reach, status, until
+from support.page_login import new_login_code, redeem_code
 from support.page_window import OpenWindow
-from support.window_key import new_code, redeem
 
 SAME_COMPUTER = "ahead => { const right = Date.now; Date.now = () => right() + ahead; }"
 """The browser's clock is the server's."""
@@ -90,10 +90,10 @@ def test_a_leap_is_told_and_stamps_nothing(wrong: LeapingServer) -> None:
 
 
 def test_what_only_waits_goes_on_through_a_leap(wrong: LeapingServer) -> None:
-    code = new_code(wrong)
+    code = new_login_code(wrong)
     wrong.leap(-500 * DAY)
     wrong.set("a", "set back")
-    assert redeem(wrong, code).status == 200
+    assert redeem_code(wrong, code).status == 200
     until(lambda: status(wrong)["rates"]["changes_per_second"] > 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from support.brokers import options
-from support.contract_model import Command, Model, RefusedError, same
+from support.command_model import Command, Model, RefusedError, same
 from support.harness import Server
 from support.raw_http import Client, assert_sound, folded, serving
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from signalbox.server.model.commands import HistoryCommand, read_attempt, read_command
 from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import SignalboxError
-from support.contract_model import Command, Model, RefusedError, same
+from support.command_model import Command, Model, RefusedError, same
 from support.dict_state import DictState
 from support.random_commands import COMMAND, KEY, MEMBER, PREFIX
 

@@ -12,8 +12,8 @@ import pytest
 from signalbox.server import maintenance
 from signalbox.server.model.errors import OutcomeUnknown
 from signalbox.server.model.outcomes import Outcome
-from support.any_engine import ENGINES, NodeStore, any_store
 from support.brokers import new_log
+from support.engine_stores import ENGINES, NodeStore, engine_store
 from support.full_disk import mount, small_disk
 from support.local_store import Store
 from support.raw_http import assert_sound
@@ -94,7 +94,7 @@ def test_many_small_keys_are_deleted_where_nothing_else_fits(disk: Path) -> None
 @pytest.mark.parametrize("kind", ENGINES)
 def test_what_is_kept_goes_to_deletions_alone(disk: Path, kind: str) -> None:
     """Also where they share a commit with what is refused, and were refused for it."""
-    with any_store(kind, disk / NAME) as store:
+    with engine_store(kind, disk / NAME) as store:
         fill(store)
         before = left(disk)
         assert {refusal(store.run(**CONFLICT)) for _ in range(20)} == {"unavailable"}

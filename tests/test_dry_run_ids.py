@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from support.any_engine import ENGINES, any_store, full
+from support.engine_stores import ENGINES, engine_store, full_database
 from support.local_store import Store
 
 DRY: Final = {"dry_run": True}
@@ -29,7 +29,7 @@ def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("dry")
-    with any_store(request.param, folder / "signalbox.db") as made:
+    with engine_store(request.param, folder / "signalbox.db") as made:
         made.run(type="set", key="there", value=1, id="base")
         yield made
 
@@ -73,7 +73,7 @@ def test_it_is_told_so_of_what_shares_its_commit(store: Store, command: dict[str
 
 def test_it_is_told_nothing_of_what_was_not_written(store: Store) -> None:
     large = {"type": "set", "key": "large", "value": "x" * 100_000, "id": "large"}
-    with full(store):
+    with full_database(store):
         first, dry, reused = store.run_all([large, large | DRY, OTHER | DRY | {"id": "large"}])
     assert first.answer()["code"] == "unavailable"
     for told in (dry.answer(), reused.answer()):

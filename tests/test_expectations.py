@@ -18,8 +18,8 @@ from signalbox.server.model.errors import (
     WrongType,
 )
 from signalbox.server.model.events import Entry
-from support.contract_model import Command
-from support.dict_state import DictState, batch, changes, refused
+from support.command_model import Command
+from support.dict_state import DictState, decided_batch, decided_changes, refused_decision
 
 EXPECTATIONS = [
     ("any", True, True),
@@ -51,9 +51,9 @@ def test_an_expectation_decides_before_the_command(
 ) -> None:
     for held, met, actual in (({"k": 1}, where_present, 3), ({}, where_absent, 0)):
         if met:
-            changes(held, **command, expect=expect)
+            decided_changes(held, **command, expect=expect)
         else:
-            error = refused(Conflict, held, **command, expect=expect)
+            error = refused_decision(Conflict, held, **command, expect=expect)
             about_store = isinstance(expect, dict) and "store_revision" in expect
             assert error.revision == (7 if about_store else actual)
 
@@ -77,7 +77,7 @@ def test_an_expectation_decides_before_the_command(
     ],
 )
 def test_an_expectation_of_another_form_is_invalid_and_named(expect: Any) -> None:
-    error = refused(Invalid, {"k": 1}, type="set", key="k", value=1, expect=expect)
+    error = refused_decision(Invalid, {"k": 1}, type="set", key="k", value=1, expect=expect)
     assert "expect" in error.message
 
 
@@ -87,14 +87,14 @@ def test_a_prefix_knows_only_expectations_of_the_store() -> None:
         {"type": "delete_prefix", "prefix": "a."},
         {"type": "rename", "key": "a.", "to": "b."},
     ):
-        assert changes(held, **command, expect={"store_revision": 7})
-        refused(Conflict, held, **command, expect={"store_revision": 6})
+        assert decided_changes(held, **command, expect={"store_revision": 7})
+        refused_decision(Conflict, held, **command, expect={"store_revision": 6})
         for expect in ("present", "absent", {"revision": 3}):
-            refused(Invalid, held, **command, expect=expect)
+            refused_decision(Invalid, held, **command, expect=expect)
 
 
 def test_later_members_of_a_batch_see_earlier_ones() -> None:
-    found = batch(
+    found = decided_batch(
         {"a.x": 1},
         {"type": "add", "key": "a.x"},
         {"type": "rename", "key": "a.", "to": "b."},
@@ -112,7 +112,7 @@ def test_a_conflict_names_no_revision_that_the_batch_itself_would_make() -> None
         {"type": "rename", "key": "other", "to": "k"},
     ):
         members = [{"type": "set", "key": "k", "value": 2}, last]
-        error = refused(Conflict, {"k": 1, "other": 1}, type="batch", commands=members)
+        error = refused_decision(Conflict, {"k": 1, "other": 1}, type="batch", commands=members)
         assert error.revision is None
         assert "8" not in error.message
         assert "earlier command of the batch" in error.message
@@ -120,24 +120,32 @@ def test_a_conflict_names_no_revision_that_the_batch_itself_would_make() -> None
 
 def test_only_the_net_effect_of_a_batch_counts() -> None:
     assert (
-        batch(
+        decided_batch(
             {"a": 1},
             {"type": "set", "key": "a", "value": 2},
             {"type": "set", "key": "a", "value": 1},
         )
         == {}
     )
-    assert batch({}, {"type": "set", "key": "a", "value": 2}, {"type": "delete", "key": "a"}) == {}
-    assert batch({"b": True}, {"type": "toggle", "key": "b"}, {"type": "toggle", "key": "b"}) == {}
+    assert (
+        decided_batch({}, {"type": "set", "key": "a", "value": 2}, {"type": "delete", "key": "a"})
+        == {}
+    )
+    assert (
+        decided_batch({"b": True}, {"type": "toggle", "key": "b"}, {"type": "toggle", "key": "b"})
+        == {}
+    )
 
 
 def test_one_refused_member_refuses_the_whole_batch() -> None:
     with pytest.raises(WrongType):
-        batch({"s": "x"}, {"type": "set", "key": "a", "value": 1}, {"type": "add", "key": "s"})
+        decided_batch(
+            {"s": "x"}, {"type": "set", "key": "a", "value": 1}, {"type": "add", "key": "s"}
+        )
 
 
 def test_a_member_that_changed_nothing_leaves_the_keys_revision_as_it_was() -> None:
-    found = batch(
+    found = decided_batch(
         {"a": 1},
         {"type": "set", "key": "a", "value": 1.0},
         {"type": "set", "key": "a", "value": 2, "expect": {"revision": 3}},
@@ -148,7 +156,7 @@ def test_a_member_that_changed_nothing_leaves_the_keys_revision_as_it_was() -> N
 @pytest.mark.parametrize(
     "member",
     [
-        {"type": "batch", "commands": []},
+        {"type": "decided_batch", "commands": []},
         {"type": "set", "key": "a", "value": 1, "id": "x"},
         {"type": "set", "key": "a", "value": 1, "actor": "x"},
         {"type": "set", "key": "a", "value": 1, "dry_run": True},
@@ -160,22 +168,22 @@ def test_a_member_that_changed_nothing_leaves_the_keys_revision_as_it_was() -> N
 )
 def test_members_carry_only_type_fields_and_expectation(member: Any) -> None:
     with pytest.raises(Invalid):
-        batch({}, {"type": "set", "key": "b", "value": 1}, member)
+        decided_batch({}, {"type": "set", "key": "b", "value": 1}, member)
 
 
 def test_a_batch_has_at_most_a_thousand_members() -> None:
     members = [{"type": "add", "key": "n"}] * 1_000
-    assert batch({}, *members) == {"n": 1_000}
+    assert decided_batch({}, *members) == {"n": 1_000}
     with pytest.raises(TooLarge) as caught:
-        batch({}, *members, members[0])
+        decided_batch({}, *members, members[0])
     assert caught.value.limit == 1_000
     assert "1001" in caught.value.message
-    assert batch({}) == {}
+    assert decided_batch({}) == {}
 
 
 def test_a_value_that_grows_beyond_its_limit_is_too_large() -> None:
     half = "x" * (values.MAX_BYTES // 2)
-    error = refused(TooLarge, {"k": {"a": half}}, type="merge", key="k", value={"b": half})
+    error = refused_decision(TooLarge, {"k": {"a": half}}, type="merge", key="k", value={"b": half})
     assert (error.key, error.limit) == ("k", values.MAX_BYTES)
 
 
@@ -194,6 +202,6 @@ def test_one_transaction_holds_16_mib() -> None:
     value = "x" * (values.MAX_BYTES - 2)
     members = [{"type": "set", "key": f"k{number}", "value": value} for number in range(65)]
     with pytest.raises(TooLarge) as caught:
-        batch({}, *members)
+        decided_batch({}, *members)
     assert caught.value.limit == MAX_TRANSACTION_BYTES
-    assert len(batch({}, *members[:63])) == 63
+    assert len(decided_batch({}, *members[:63])) == 63

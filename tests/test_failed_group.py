@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from signalbox.server.model.outcomes import Outcome
-from support.any_engine import ENGINES, any_store, full
+from support.engine_stores import ENGINES, engine_store, full_database
 from support.local_store import Store
 
 BIG = "x" * 100_000
@@ -17,7 +17,7 @@ def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("failed")
-    with any_store(request.param, folder / "signalbox.db") as made:
+    with engine_store(request.param, folder / "signalbox.db") as made:
         made.set(there=1)
         yield made
 
@@ -26,7 +26,7 @@ def sent_while_full(store: Store, *commands: dict[str, Any]) -> list[Outcome]:
     """The outcomes of commands that share a group with one that does not fit."""
     large = {"type": "set", "key": "large", "value": BIG, "id": "large"}
     before = store.readmodel.revision
-    with full(store):
+    with full_database(store):
         first, *others = store.run_all([large, *commands])
     assert first.answer()["code"] == "unavailable"
     assert store.readmodel.revision == before

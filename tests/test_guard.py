@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.harness import Answer, Server
+from support.page_login import new_login_code, redeem_code, window_key, window_secret
 from support.raw_http import JSON, Client, exchange, head, serving
-from support.window_key import new_code, redeem, window_key, window_secret
 
 OPEN = [
     ("GET", "/"),
@@ -215,7 +215,7 @@ def test_the_read_token_reads_and_writes_nothing(box: Server) -> None:
 
 
 def test_the_way_in_answers_with_the_secret_and_what_the_page_shows_first(box: Server) -> None:
-    answer = redeem(box, new_code(box))
+    answer = redeem_code(box, new_login_code(box))
     assert 'id="k:a"' in answer.json()["page"]
     assert answer.json()["secret"] not in answer.json()["page"]
     for token in (box.read_token, box.write_token):
@@ -254,7 +254,7 @@ def test_no_cookie_opens_anything(box: Server) -> None:
 
 @pytest.mark.parametrize("code", ["", "unknown", "\0", "ÿ", "x" * 5_000, "a&code=b"])
 def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str) -> None:
-    message = assert_refused(redeem(box, code), 401, "unauthenticated", "/redeem")
+    message = assert_refused(redeem_code(box, code), 401, "unauthenticated", "/redeem")
     assert "signalbox token --login" in message
 
 
@@ -266,16 +266,16 @@ def test_what_is_no_code_is_told_so(box: Server, body: bytes) -> None:
 
 def test_a_code_is_taken_as_json_alone(box: Server) -> None:
     """What a form of another site can send is refused."""
-    code = json.dumps({"code": new_code(box)}).encode()
+    code = json.dumps({"code": new_login_code(box)}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         answer = box.request("POST", "/redeem", code, {"Content-Type": kind}, None)
         assert_refused(answer, 415, "media_type", "/redeem")
 
 
 def test_a_login_code_opens_once(box: Server) -> None:
-    code = new_code(box)
-    assert redeem(box, code).status == 200
-    assert_refused(redeem(box, code), 401, "unauthenticated", "/redeem")
+    code = new_login_code(box)
+    assert redeem_code(box, code).status == 200
+    assert_refused(redeem_code(box, code), 401, "unauthenticated", "/redeem")
 
 
 def test_the_secret_and_the_tokens_are_good_after_a_restart(tmp_path: Path) -> None:

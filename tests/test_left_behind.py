@@ -16,10 +16,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from support.harness import ROOT, Server
-from support.other_port import Neighbour, neighbour
+from support.other_program import OtherProgram, other_program
+from support.page_login import (
+    JSON,
+    new_login_code,
+    page_origin,
+    redeem_code,
+    window_key,
+    window_secret,
+)
 from support.page_window import OpenWindow, Window
 from support.ports import free_port
-from support.window_key import JSON, home, new_code, redeem, window_key, window_secret
 
 TAKE: Final = """async () => {
     const found = [document.cookie, window.name, JSON.stringify(history.state)];
@@ -65,7 +72,7 @@ def box(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def stranger(server: Neighbour) -> Neighbour:
+def stranger(server: OtherProgram) -> OtherProgram:
     """Make it stay in the browsers that visit it, by all means that there are."""
     worker = f"const PAGE = {json.dumps(STRANGER)};{WORKER}"
     server.answer_with = lambda path: worker if path == "/worker.js" else STRANGER
@@ -88,7 +95,7 @@ def await_stream(page: Page) -> None:
 
 
 def assert_opens_nothing(box: Server, text: str) -> None:
-    assert redeem(box, text).status == 401
+    assert redeem_code(box, text).status == 401
     for token in (text, window_key(box, text)):
         assert box.request("GET", "/queries/status", token=token).status == 401
 
@@ -99,7 +106,7 @@ def test_what_a_tab_keeps_opens_nothing_in_another_run(
     window = open_window(box)
     page = window.page
     box.kill()
-    with neighbour(box.port) as there:
+    with other_program(box.port) as there:
         stranger(there)
         page.reload()
         assert page.title() == "Stranger"
@@ -146,7 +153,7 @@ def test_a_tab_tells_no_worker_that_another_tab_was_given_by_a_stranger(
 ) -> None:
     window, other = open_window(box), open_window(box)
     box.kill()
-    with neighbour(box.port) as there:
+    with other_program(box.port) as there:
         stranger(there)
         other.page.reload()
         window.wait_for(HAS_WORKER)
@@ -169,7 +176,7 @@ def test_a_page_and_a_worker_that_an_earlier_program_left_get_no_code(
 ) -> None:
     port = free_port()
     pages = [chromium.new_context().new_page() for _ in range(2)]
-    with neighbour(port) as there:
+    with other_program(port) as there:
         stranger(there)
         pages[0].goto(there.url)
         pages[0].wait_for_function(HAS_WORKER)
@@ -184,7 +191,7 @@ def test_a_page_and_a_worker_that_an_earlier_program_left_get_no_code(
         for page in pages:
             before = box.get("/queries/status").json()["revision"]
             log_in(box, page)
-            assert page.url == f"{home(box)}/"
+            assert page.url == f"{page_origin(box)}/"
             page.reload()
             await_stream(page)
             assert box.get("/queries/status").json()["revision"] == before
@@ -200,7 +207,7 @@ def test_each_run_has_pages_of_an_origin_of_its_own(box: Server) -> None:
     try:
         assert again.url == box.url
         assert urlsplit(login(again)).hostname != urlsplit(first).hostname
-        assert redeem(again, first.partition("#code=")[2]).status == 401
+        assert redeem_code(again, first.partition("#code=")[2]).status == 401
     finally:
         again.kill()
 
@@ -368,7 +375,7 @@ def look(box: Server, actor: str, page: str) -> None:
 
 def admitted(box: Server, before: str = "") -> tuple[str, str]:
     """The id of a window that is let in, and its page."""
-    body = json.dumps({"code": new_code(box), "page": before}).encode()
+    body = json.dumps({"code": new_login_code(box), "page": before}).encode()
     html = box.request("POST", "/redeem", body, JSON, None).json()["page"]
     found = re.search('data-window="([0-9a-f]{8})" data-page="([0-9a-f]{32})"', html)
     assert found

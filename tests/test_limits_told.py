@@ -16,7 +16,7 @@ from signalbox.server.http.commands.imports import command_of
 from signalbox.server.model import decide, values
 from signalbox.server.model.commands import read_command, read_line
 from signalbox.server.model.errors import SignalboxError, TooLarge
-from support.dict_state import DictState, changes
+from support.dict_state import DictState, decided_changes
 from support.format_reading import split_bytes
 from support.local_store import Store
 from support.nats_server import NatsServer
@@ -130,7 +130,7 @@ def test_of_a_command(few: int) -> None:
         ({"type": "rename", "key": "a.", "to": "b."}, 26),
     ):
         with pytest.raises(TooLarge) as caught:
-            changes(held, **command)
+            decided_changes(held, **command)
         told(caught.value, actual, few)
     layer = decide.Overlay(DictState(held))
     layer.apply({"a.0": None, "a.1": "2", "a.new": "1", "a.other": "1", "b": "1"}, 8)
@@ -143,7 +143,7 @@ def test_of_a_batch_of_commands(few: int) -> None:
     held = {f"{part}.{n}": 1 for part in "abc" for n in range(6)}
     members = [{"type": "delete_prefix", "prefix": f"{part}."} for part in "abc"]
     with pytest.raises(TooLarge, match="would make at least 12 changes; one transaction holds 10"):
-        changes(held, type="batch", commands=members)
+        decided_changes(held, type="batch", commands=members)
 
 
 def test_of_a_store(few: int) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from support.harness import Server
-from support.linearizability import History, Logged, Told
+from support.linearizability import History, LoggedWrite, Observed
 from support.nodes import KINDS, Site, regained, whole
 from support.raw_http import Client
 from support.tcp_proxy import Proxy
@@ -23,11 +23,11 @@ CALM: Final = 0.4
 """Seconds between two disturbances."""
 
 
-def sent(client: Client, identity: str, key: str, expected: int | None) -> Told:
+def sent(client: Client, identity: str, key: str, expected: int | None) -> Observed:
     expect = "any" if expected is None else {"revision": expected} if expected else "absent"
     begun = monotonic()
     answer = client.send("set", id=identity, key=key, value=identity, expect=expect).json()
-    return Told(
+    return Observed(
         identity,
         key,
         expected,
@@ -39,9 +39,9 @@ def sent(client: Client, identity: str, key: str, expected: int | None) -> Told:
     )
 
 
-def wishes(node: Server, number: int) -> list[Told]:
+def wishes(node: Server, number: int) -> list[Observed]:
     """What one client sends and is told, each expectation from what it was told last."""
-    chance, known, told = random.Random(number), dict.fromkeys(KEYS, 0), list[Told]()
+    chance, known, told = random.Random(number), dict.fromkeys(KEYS, 0), list[Observed]()
     end = monotonic() + SECONDS
     with Client(node) as client:
         while monotonic() < end:
@@ -82,7 +82,7 @@ def test_compare_and_set_at_three_nodes_is_linearizable(
         for node in nodes:
             regained(node)
             node.set("z", node.pid)  # behind it nothing is in doubt any more
-        log = [Logged(one.id, one.changes[0].key) for one in whole(site.log())]
+        log = [LoggedWrite(one.id, one.changes[0].key) for one in whole(site.log())]
     problems = list(History(told, log).problems())
     assert problems == []
     outcomes = Counter(one.code or one.status for one in told if one.status != "unknown")
@@ -93,11 +93,11 @@ def test_compare_and_set_at_three_nodes_is_linearizable(
     assert min(outcomes["accepted"], outcomes["conflict"]) >= 100
 
 
-FIRST = Told("one", "k", 0, 1.0, 2.0, "accepted", revision=1)
-SECOND = Told("two", "k", 1, 3.0, 4.0, "accepted", revision=2)
-LOSER = Told("three", "k", 1, 3.0, 5.0, "rejected", "conflict", 2)
-LOST = Told("four", "k", 2, 5.0, 6.0, "unknown")
-LOG = [Logged("one", "k"), Logged("two", "k"), Logged("four", "k")]
+FIRST = Observed("one", "k", 0, 1.0, 2.0, "accepted", revision=1)
+SECOND = Observed("two", "k", 1, 3.0, 4.0, "accepted", revision=2)
+LOSER = Observed("three", "k", 1, 3.0, 5.0, "rejected", "conflict", 2)
+LOST = Observed("four", "k", 2, 5.0, 6.0, "unknown")
+LOG = [LoggedWrite("one", "k"), LoggedWrite("two", "k"), LoggedWrite("four", "k")]
 
 
 def test_the_checker_finds_nothing_where_all_is_well() -> None:
@@ -111,7 +111,7 @@ def test_the_checker_finds_nothing_where_all_is_well() -> None:
         ([FIRST], [], "was told 1 and is at None"),
         ([FIRST, SECOND], [LOG[1], LOG[0]], "was told 1 and is at 2"),
         ([FIRST], [LOG[0], LOG[0]], "in the log twice"),
-        ([FIRST, LOSER], [LOG[0], Logged("three", "k")], "was rejected and is in the log"),
+        ([FIRST, LOSER], [LOG[0], LoggedWrite("three", "k")], "was rejected and is in the log"),
         ([FIRST, SECOND._replace(expected=0)], LOG[:2], "expected 0 and follows 1"),
         ([FIRST, SECOND, LOST._replace(expected=1)], LOG, "expected 1 and follows 2"),
         ([FIRST._replace(sent=5.0, answered=6.0), SECOND], LOG[:2], "1 was sent after 2"),
@@ -126,7 +126,7 @@ def test_the_checker_finds_nothing_where_all_is_well() -> None:
     ],
 )
 def test_the_checker_finds_each_planted_violation(
-    told: list[Told], log: list[Logged], problem: str
+    told: list[Observed], log: list[LoggedWrite], problem: str
 ) -> None:
     found = list(History(told, log).problems())
     assert any(problem in one for one in found), found

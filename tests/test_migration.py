@@ -21,7 +21,13 @@ from signalbox.server.store.data_dir import STORE_FILE
 from support.brokers import new_log
 from support.command_line import Shell
 from support.harness import ROOT
-from support.migrations import asked, history, migrated, refused, write_varied_history
+from support.migrations import (
+    exported_history,
+    migrate,
+    queried,
+    refused_migration,
+    write_varied_history,
+)
 from support.nats_server import NatsServer
 from support.raw_http import Client, assert_sound, lines, serving
 from support.redis_server import RedisServer
@@ -41,22 +47,22 @@ def shell(tmp_path: Path) -> Shell:
 
 
 def test_every_revision_is_found_after_each_move(shell: Shell, tmp_path: Path) -> None:
-    with asked(shell.data_dir) as (_, before):
+    with queried(shell.data_dir) as (_, before):
         pass
     copy, other = tmp_path / "copy", new_log("nats")
     for target in (new_log("nats"), new_log("redis"), f"sqlite:{copy}", other):
-        found = migrated(shell, "--to", target)
+        found = migrate(shell, "--to", target)
         assert (found["revisions"], found["copied"]) == (9, 9)
-        with asked(shell.data_dir) as (_, after):
+        with queried(shell.data_dir) as (_, after):
             assert after == before
     assert found["engine"] == other
     assert_sound(shell.data_dir)
-    with asked(copy) as (client, after):
+    with queried(copy) as (client, after):
         assert after == before
         assert client.get("status").json()["log"] is None
         assert client.send("redo", of="first", actor="tester").json()["revision"] == 10
-    assert migrated(shell, "--to", "sqlite")["engine"] == "sqlite"
-    with asked(shell.data_dir) as (client, after):
+    assert migrate(shell, "--to", "sqlite")["engine"] == "sqlite"
+    with queried(shell.data_dir) as (client, after):
         assert after == before
         assert client.get("status").json()["log"] is None
     assert assert_sound(copy) == 10
@@ -65,7 +71,7 @@ def test_every_revision_is_found_after_each_move(shell: Shell, tmp_path: Path) -
 def test_what_follows_it_follows_the_new_log(shell: Shell, tmp_path: Path) -> None:
     old, new = new_log("redis"), new_log("nats")
     node = tmp_path / "node"
-    migrated(shell, "--to", old)
+    migrate(shell, "--to", old)
     with serving(node, "--engine", old) as server:
         server.set("from.node", 1)
     assert shell.ok("get", "from.node") == "1\n"
@@ -78,7 +84,7 @@ def test_what_follows_it_follows_the_new_log(shell: Shell, tmp_path: Path) -> No
     assert Shell(tmp_path / "third").ok("--engine", old, "get", "from.node") == "1\n"
     with serving(tmp_path / "fourth", "--engine", new) as server:
         server.set("from.fourth", 1)
-    found = migrated(Shell(node), "--to", "sqlite")  # its replica lacks the last one
+    found = migrate(Shell(node), "--to", "sqlite")  # its replica lacks the last one
     assert (found["copied"], found["revisions"]) == (1, 12)
     assert Shell(node).ok("get", "from.fourth") == "1\n"
     assert assert_sound(node) == 12
@@ -87,13 +93,13 @@ def test_what_follows_it_follows_the_new_log(shell: Shell, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["nats", "redis"])
 def test_the_second_time_there_is_nothing_to_do(shell: Shell, tmp_path: Path, kind: str) -> None:
     target = new_log(kind)
-    before = history(shell.data_dir)
-    migrated(shell, "--to", target)
+    before = exported_history(shell.data_dir)
+    migrate(shell, "--to", target)
     assert shell.ok("migrate", "--to", target).startswith("Nothing to do")
     copy = f"sqlite:{tmp_path / 'copy'}"
-    migrated(shell, "--to", copy)
+    migrate(shell, "--to", copy)
     assert shell.ok("migrate", "--to", copy).startswith("0 revisions copied")
-    assert history(shell.data_dir) == history(tmp_path / "copy") == before
+    assert exported_history(shell.data_dir) == exported_history(tmp_path / "copy") == before
 
 
 @pytest.mark.parametrize("kind", ["nats", "redis", "sqlite"])
@@ -104,7 +110,7 @@ def test_a_place_that_has_something_else_is_refused(
     target = f"sqlite:{other}" if kind == "sqlite" else new_log(kind)
     with serving(other, *([] if kind == "sqlite" else ["--engine", target])) as server:
         server.set("mine", 1)
-    status, said = refused(shell, "--to", target)
+    status, said = refused_migration(shell, "--to", target)
     assert status == REJECTED
     assert "has the store" in said
     assert shell.ok("status").count("SQLite") == 1
@@ -137,17 +143,17 @@ def test_a_copy_that_has_gone_on_is_not_overwritten(
     target = f"sqlite:{tmp_path / 'copy'}" if kind == "sqlite" else new_log(kind)
     source = "sqlite" if kind == "sqlite" else f"sqlite:{tmp_path / 'first'}"
     if kind != "sqlite":
-        migrated(shell, "--to", source)
-    migrated(shell, "--to", target)
+        migrate(shell, "--to", source)
+    migrate(shell, "--to", target)
     copy = Shell(tmp_path / "copy") if kind == "sqlite" else shell
     copy.ok("set", "mine", "1")
     again = ("--from", source, "--to", target)
-    status, said = refused(shell, *again)
+    status, said = refused_migration(shell, *again)
     assert status == REJECTED
     assert f"{target} is at revision 10, {source} only at 9: it has gone on by itself" in said
     origin = shell if kind == "sqlite" else Shell(tmp_path / "first")
     origin.ok("set", "other", "1")
-    status, said = refused(shell, *again)
+    status, said = refused_migration(shell, *again)
     assert (status, "at revision 10" in said) == (REJECTED, True)
     assert "both have gone on by themselves. Nothing was merged." in said
     assert ("another folder" if kind == "sqlite" else f"NEW --engine {quote(target)}") in said
@@ -157,7 +163,7 @@ def test_a_copy_that_has_gone_on_is_not_overwritten(
 
 def test_what_differs_is_told_and_nothing_settled(shell: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    migrated(shell, "--to", f"sqlite:{copy}")
+    migrate(shell, "--to", f"sqlite:{copy}")
     connection = apsw.Connection(str(copy / STORE_FILE))
     connection.execute("UPDATE changes SET value = '\"forged\"' WHERE revision = 1")
     connection.close()
@@ -172,7 +178,7 @@ def test_what_differs_is_told_and_nothing_settled(shell: Shell, tmp_path: Path) 
 
 def test_what_the_source_gets_meanwhile_is_copied_too(shell: Shell, tmp_path: Path) -> None:
     old, new = new_log("nats"), new_log("redis")
-    migrated(shell, "--to", old)
+    migrate(shell, "--to", old)
     with (
         serving(tmp_path / "node", "--engine", old) as server,
         Migration(shell.data_dir, new, None) as migration,
@@ -188,19 +194,19 @@ def test_what_the_source_gets_meanwhile_is_copied_too(shell: Shell, tmp_path: Pa
         moved = migration.switch()
         assert (moved.revisions, moved.problems, moved.new_revisions) == (12, [], 1)
         assert (moved.is_log_moved, moved.log_location) == (False, old)
-    found = migrated(shell, "--to", new)
+    found = migrate(shell, "--to", new)
     assert (found["copied"], found["engine"]) == (1, new)
     assert shell.ok("get", "late") == "1\n"
 
 
 def test_no_server_may_run_on_it(shell: Shell, tmp_path: Path) -> None:
     with serving(shell.data_dir):
-        status, said = refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
+        status, said = refused_migration(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
     assert status == CANNOT_OPEN
     assert re.match(r"signalbox: Another Signalbox server .*is using", said)
-    migrated(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
+    migrate(shell, "--to", f"sqlite:{tmp_path / 'copy'}")
     with serving(tmp_path / "copy"):
-        assert refused(shell, "--to", f"sqlite:{tmp_path / 'copy'}")[0] == CANNOT_OPEN
+        assert refused_migration(shell, "--to", f"sqlite:{tmp_path / 'copy'}")[0] == CANNOT_OPEN
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
@@ -213,9 +219,9 @@ def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
         body = lines(*({"type": "set", "key": f"k.{n}", "value": "x" * 200_000} for n in range(8)))
         assert client.load(body)[-1]["batches"] == 1
     if kind == "redis":
-        migrated(shell, "--to", new_log("redis"))
+        migrate(shell, "--to", new_log("redis"))
     with NatsServer(tmp_path / "nats") as nats:
-        status, said = refused(shell, "--to", f"{nats.url}/store")
+        status, said = refused_migration(shell, "--to", f"{nats.url}/store")
         assert status == REJECTED
         assert "Revision 2 has 1600" in said
         assert "Nothing was copied, and the log there stays empty" in said
@@ -225,7 +231,7 @@ def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
         with closing(RemoteLog(shared_log(place.address), None)) as target:
             assert target.last_revision() == 0
     with NatsServer(tmp_path / "nats", "max_payload: 8MB", nats.port) as nats:
-        assert migrated(shell, "--to", f"{nats.url}/store")["copied"] == 2
+        assert migrate(shell, "--to", f"{nats.url}/store")["copied"] == 2
 
 
 def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Path) -> None:
@@ -234,7 +240,7 @@ def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Pat
         client.send("set", key="a", value=1)
         client.send("set", key="b", value="x" * 130_000)
     with NatsServer(tmp_path / "nats", f"max_payload: {512 + 130_010}") as nats:
-        status, said = refused(shell, "--to", f"{nats.url}/store")
+        status, said = refused_migration(shell, "--to", f"{nats.url}/store")
         assert (status, "Revision 2 has 1300" in said) == (REJECTED, True)
         assert "Nothing was copied" in said
 
@@ -252,20 +258,20 @@ def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Pat
 def test_where_it_cannot_go_is_told(
     shell: Shell, options: tuple[str, ...], status: int, said: str
 ) -> None:
-    found, text = refused(shell, *options)
+    found, text = refused_migration(shell, *options)
     assert (found, said in text) == (status, True)
 
 
 def test_a_store_that_is_not_there_goes_nowhere(tmp_path: Path) -> None:
-    status, said = refused(Shell(tmp_path / "none"), "--to", new_log("nats"))
+    status, said = refused_migration(Shell(tmp_path / "none"), "--to", new_log("nats"))
     assert (status, "There is no store" in said) == (CANNOT_OPEN, True)
 
 
 def test_from_one_log_to_another_without_a_store_of_ones_own(shell: Shell, tmp_path: Path) -> None:
     first, second = new_log("nats"), new_log("redis")
-    migrated(shell, "--to", first)
+    migrate(shell, "--to", first)
     elsewhere = Shell(tmp_path / "elsewhere")
-    found = migrated(elsewhere, "--from", first, "--to", second)
+    found = migrate(elsewhere, "--from", first, "--to", second)
     assert (found["copied"], found["engine"]) == (9, None)
     assert (
         json.loads(Shell(tmp_path / "node").ok("--engine", second, "status", "--json"))["revision"]
@@ -290,8 +296,8 @@ def run_as_told(said: str) -> str:
 
 def test_the_replica_of_a_log_that_is_lost_can_lead_again(shell: Shell, tmp_path: Path) -> None:
     with NatsServer(tmp_path / "nats") as nats:
-        migrated(shell, "--to", f"{nats.url}/store")
-    status, said = refused(shell, "--to", "sqlite")
+        migrate(shell, "--to", f"{nats.url}/store")
+    status, said = refused_migration(shell, "--to", "sqlite")
     assert status == CANNOT_OPEN
     assert "up to revision 9, can be moved instead" in said
     assert "in its own file from now on" in run_as_told(said)
@@ -300,7 +306,7 @@ def test_the_replica_of_a_log_that_is_lost_can_lead_again(shell: Shell, tmp_path
 
 def test_a_replica_founds_a_log_that_is_lost_anew(shell: Shell, tmp_path: Path) -> None:
     old, new = NatsServer(tmp_path / "nats"), new_log("redis")
-    migrated(shell, "--to", f"{old.url}/store")
+    migrate(shell, "--to", f"{old.url}/store")
     old.kill()
     elsewhere = Shell(tmp_path / "elsewhere")
     said = elsewhere.ok("migrate", "--from", f"sqlite:{shell.data_dir}", "--to", new)
@@ -318,7 +324,7 @@ def test_a_log_that_is_lost_comes_back_at_the_same_address(
     start = NatsServer if kind == "nats" else RedisServer
     first, node = start(tmp_path / "first"), Shell(tmp_path / "node")
     target = f"{first.url}/store" if kind == "nats" else f"{first.url}/0?stream=store"
-    migrated(shell, "--to", target)
+    migrate(shell, "--to", target)
     node.ok("--engine", target, "ls")
     shell.ok("set", "late", "1")
     first.kill()

@@ -12,7 +12,7 @@ from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.store.data_dir import STORE_FILE
 from support.brokers import new_log
 from support.command_line import Shell
-from support.migrations import asked, history, migrated
+from support.migrations import exported_history, migrate, queried
 from support.raw_http import Client, assert_sound, lines, serving
 
 
@@ -54,26 +54,26 @@ def thinned(data_dir: Path) -> None:
 def test_a_store_that_was_thinned_out_answers_as_before(tmp_path: Path, kind: str) -> None:
     shell, copy, node = Shell(tmp_path / "store"), tmp_path / "copy", tmp_path / "node"
     thinned(shell.data_dir)
-    with asked(shell.data_dir) as (client, before):
+    with queried(shell.data_dir) as (client, before):
         undone = client.send("undo", of="first", actor="tester").json()
         assert undone["code"] == "compacted"
     target = new_log(kind)
-    assert migrated(shell, "--to", target)["revisions"] == 10
+    assert migrate(shell, "--to", target)["revisions"] == 10
     with serving(node, "--engine", target):
         pass
     for folder in (shell.data_dir, node):
-        with asked(folder) as (client, after):
+        with queried(folder) as (client, after):
             assert after == before
             again = client.send("undo", of="first", actor="tester", dry_run=True).json()
             assert again["message"] == undone["message"]
             assert client.ask("POST", "/commands/compact").json()["changes"] == 0
-    migrated(shell, "--to", f"sqlite:{copy}")
-    with asked(copy) as (client, after):
+    migrate(shell, "--to", f"sqlite:{copy}")
+    with queried(copy) as (client, after):
         assert after == before
         client.send("set", key="more", value=1)
     other = new_log("redis" if kind == "nats" else "nats")
-    migrated(Shell(copy), "--to", other)
-    with asked(node) as (_, after):
+    migrate(Shell(copy), "--to", other)
+    with queried(node) as (_, after):
         assert after == before
     for folder in (shell.data_dir, node, copy):
         assert_sound(folder)
@@ -110,13 +110,15 @@ def test_it_goes_on_after_it_was_killed(tmp_path: Path, kind: str) -> None:
         if copied == number:
             target = f"{target}-again"
             copied = 0
-    found = migrated(shell, "--to", target)
+    found = migrate(shell, "--to", target)
     assert (found["revisions"], found["copied"]) == (number, number - copied)
     if kind == "sqlite":
-        assert history(Path(target.removeprefix("sqlite:"))) == history(shell.data_dir)
+        assert exported_history(Path(target.removeprefix("sqlite:"))) == exported_history(
+            shell.data_dir
+        )
     else:
         assert found["engine"] == read_address(target).redacted
-        assert history(shell.data_dir).count(b"\n") == number
+        assert exported_history(shell.data_dir).count(b"\n") == number
 
 
 def await_some(target: str) -> int:

@@ -17,7 +17,12 @@ from support.nodes import (
     status,
     until,
 )
-from support.senders import assert_done_once, begin, end, go_on
+from support.retrying_senders import (
+    assert_done_once,
+    await_more_accepted,
+    start_senders,
+    stop_senders,
+)
 
 pytestmark = pytest.mark.long
 
@@ -69,16 +74,16 @@ def test_a_cluster_that_loses_its_leader_under_load_loses_and_doubles_nothing(
     cluster: NatsCluster, site: Site
 ) -> None:
     nodes = site.nodes(2)
-    over, senders = begin(nodes)
-    go_on(senders, 20)
+    over, senders = start_senders(nodes)
+    await_more_accepted(senders, 20)
     for _ in range(2):
         dead = leader(cluster)
         dead.kill()
-        go_on(senders, 20)
+        await_more_accepted(senders, 20)
         assert leader(cluster) is not dead
         dead.start()
-    go_on(senders, 20)
-    end(over, senders)
+    await_more_accepted(senders, 20)
+    stop_senders(over, senders)
     assert_done_once(senders, site.log(), nodes[0])
     reach(status(nodes[0])["revision"], nodes[1])
     assert_equal_when_ended(*nodes)

@@ -23,7 +23,13 @@ from support.nodes import (
     whole,
 )
 from support.raw_http import assert_sound
-from support.senders import MAY_BE, assert_done_once, begin, end, go_on
+from support.retrying_senders import (
+    ALLOWED_REFUSALS,
+    assert_done_once,
+    await_more_accepted,
+    start_senders,
+    stop_senders,
+)
 
 
 def test_cuts_while_commands_fly_lose_and_double_nothing(site: Site) -> None:
@@ -31,17 +37,17 @@ def test_cuts_while_commands_fly_lose_and_double_nothing(site: Site) -> None:
     remote = [site.remote() for _ in range(2)]
     nodes = [node for node, _ in remote]
     watcher = Watcher(nodes[0])
-    over, senders = begin(nodes, each=3)
+    over, senders = start_senders(nodes, each=3)
     for turn in range(8):
-        go_on(senders, 5)
+        await_more_accepted(senders, 5)
         proxy = remote[turn % 2][1]
         if turn % 4 > 1:
             proxy.half_close("client" if turn % 3 else "server")
         else:
             proxy.cut()
             proxy.mend()
-    go_on(senders, 5)
-    end(over, senders)
+    await_more_accepted(senders, 5)
+    stop_senders(over, senders)
     assert_done_once(senders, site.log(), nodes[0])
     last = status(nodes[0])["revision"]
     assert [one["revision"] for one in watcher.changes(last)] == list(range(1, last + 1))
@@ -94,7 +100,9 @@ def test_an_answer_that_is_lost_is_told_as_unknown_and_settled_by_the_commands_i
     questions.hold("server")
     told = answered_in_time({one: "written", other: "unwritten"})
     assert told[0] == ("unknown", "unavailable")
-    assert told[1] in MAY_BE  # it may have learnt meanwhile that the log went on without it
+    assert (
+        told[1] in ALLOWED_REFUSALS
+    )  # it may have learnt meanwhile that the log went on without it
     assert [each.id for each in whole(log)][1:] == ["written"]
     answers.cut()
     answers.mend()

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from support.contract_model import Command, Model, RefusedError, same
+from support.command_model import Command, Model, RefusedError, same
 from support.harness import Server
 from support.nodes import KINDS, Site, assert_equal_when_ended, reach
 from support.random_commands import COMMAND, placed

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from signalbox.server import maintenance
+from support.first_schema_store import make_store
 from support.harness import Server
-from support.older_store import make_store
 from support.raw_http import Client, serving, values
 
 

@@ -15,7 +15,7 @@ from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.store.open_files import SUFFIXES, OpenFilesWatch
-from support.any_engine import ENGINES, any_store
+from support.engine_stores import ENGINES, engine_store
 from support.local_store import Store
 from support.nodes import until
 from support.raw_http import Client, assert_sound
@@ -27,7 +27,7 @@ NAME = "signalbox.db"
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     folder = tmp_path / "store"
     folder.mkdir()
-    with any_store(request.param, folder / NAME) as made:
+    with engine_store(request.param, folder / NAME) as made:
         made.set(a=1)
         yield made
 

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from support.harness import ROOT, Server
-from support.page_window import OpenWindow, Window, fill
-from support.window_key import home
+from support.page_login import page_origin
+from support.page_window import OpenWindow, Window, set_values
 
 STATIC = ROOT / "ui" / "static"
 LAMPS = [("lamp.desk.on", True), ("lamp.desk.brightness", 70), ("lamp.hall.on", False)]
@@ -16,7 +16,7 @@ TRAIN = [("train.epoch", 118), ("train.lr", 0.01), ("train.run", "resnet50")]
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, [*LAMPS, *TRAIN])
+    set_values(box, [*LAMPS, *TRAIN])
     return open_window(box)
 
 
@@ -41,7 +41,7 @@ def test_one_stream_stays_open_while_nothing_else_is_asked_for(window: Window) -
 
 def test_every_kind_of_value_reads_as_what_it_is(window: Window) -> None:
     values = [("k.null", None), ("k.text", "37"), ("k.list", [1, {"a": "b:c"}]), ("k.ok", "ok")]
-    fill(window.server, [*values, ("k.lines", "one\ntwo"), ("k.big", 12345678901234567890)])
+    set_values(window.server, [*values, ("k.lines", "one\ntwo"), ("k.big", 12345678901234567890)])
     expect(window.value("k.null")).to_have_text("null")
     expect(window.value("k.text")).to_have_text('"37"')
     expect(window.value("k.list")).to_have_text('[1, {"a": "b:c"}]')
@@ -93,7 +93,7 @@ def test_choosing_a_prefix_shows_what_is_below_it_and_all_shows_everything(windo
 def test_a_node_with_many_children_says_how_many_keys_are_left(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"net.if{n:03}.bytes", n) for n in range(250)])
+    set_values(box, [(f"net.if{n:03}.bytes", n) for n in range(250)])
     window = open_window(box)
     window.node("net.").locator("[data-do=unfold]").click()
     more = window["#tree .more"]
@@ -108,7 +108,7 @@ def test_a_node_with_many_children_says_how_many_keys_are_left(
 def test_of_many_keys_only_those_in_sight_are_rendered_and_the_scrollbar_is_true(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"k.{n:05}", n) for n in range(20_000)])
+    set_values(box, [(f"k.{n:05}", n) for n in range(20_000)])
     window = open_window(box)
     expect(window.row("k.00000")).to_be_in_viewport()
     grid = window["#grid"]
@@ -135,7 +135,7 @@ def test_a_list_taller_than_a_browser_allows_is_scaled_and_still_reaches_every_r
         assert "30_000_000" in text
         route.fulfill(body=text.replace("30_000_000", "30_000"), content_type="text/javascript")
 
-    fill(box, [(f"k.{n:05}", n) for n in range(20_000)])
+    set_values(box, [(f"k.{n:05}", n) for n in range(20_000)])
     window = open_window(box, lambda page: page.route("**/static/list.js", lower))
     grid = window["#grid"]
     expect(window.row("k.00000")).to_be_in_viewport()
@@ -158,7 +158,7 @@ def test_a_list_taller_than_a_browser_allows_is_scaled_and_still_reaches_every_r
 def test_the_arrow_keys_and_home_and_end_walk_the_whole_list(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"k.{n:05}", n) for n in range(5_000)])
+    set_values(box, [(f"k.{n:05}", n) for n in range(5_000)])
     window = open_window(box)
     window.press("ArrowDown", "ArrowDown", "ArrowDown")
     expect(window["#about h1"]).to_have_text("k.00002")
@@ -233,7 +233,7 @@ def test_pause_holds_the_picture_and_counts_what_waits(window: Window) -> None:
     window.pause()
     window.server.set("train.epoch", 119)
     window.server.set("train.epoch", 120)
-    fill(window.server, [("new.a", 1), ("new.b", 2)])
+    set_values(window.server, [("new.a", 1), ("new.b", 2)])
     expect(window["#pause"]).to_have_text("Paused, 4 changes waiting")
     expect(window.value("train.epoch")).to_have_text("118")
     expect(window.row("new.a")).to_have_count(0)
@@ -291,4 +291,6 @@ def test_the_window_asks_its_own_server_for_everything_and_nobody_else(window: W
     window.node("lamp.").click()
     window.search("o")
     expect(window["#found"]).to_contain_text("found")
-    assert {"/".join(url.split("/", 3)[:3]) for url in window.requests} == {home(window.server)}
+    assert {"/".join(url.split("/", 3)[:3]) for url in window.requests} == {
+        page_origin(window.server)
+    }

@@ -4,12 +4,12 @@ import pytest
 from playwright.sync_api import expect
 
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, [("lamp.on", True), ("lamp.name", "desk lamp <b>"), ("train.lr", 0.01)])
+    set_values(box, [("lamp.on", True), ("lamp.name", "desk lamp <b>"), ("train.lr", 0.01)])
     return open_window(box)
 
 

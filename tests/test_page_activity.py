@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from conftest import StartServer
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 ROWS = "#attempts .attempt"
 
@@ -11,7 +11,7 @@ ROWS = "#attempts .attempt"
 def opened(server: StartServer, open_window: OpenWindow) -> Window:
     """A window on a store of its own, since what was attempted stays."""
     box = server()
-    fill(box, [(f"city.unit{n:02}.level", n) for n in range(50)], actor="loader")
+    set_values(box, [(f"city.unit{n:02}.level", n) for n in range(50)], actor="loader")
     return open_window(box)
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from support.harness import Server
-from support.page_window import fill
+from support.page_window import set_values
 
 
 def click_row(page: Page) -> None:
@@ -84,7 +84,7 @@ def test_what_is_done_before_the_scripts_are_here_is_done(
     act: Callable[[Page], None],
     see: Callable[[Page, Server], None],
 ) -> None:
-    fill(box, [("lamp.level", 70), ("lamp.on", False), ("train.lr", 0.01)])
+    set_values(box, [("lamp.level", 70), ("lamp.on", False), ("train.lr", 0.01)])
     page = browser.new_page()
     page.route("**/static/datastar.js", lambda _: None)  # it waits for unroute
     page.goto(box.request("POST", "/login").json()["url"], wait_until="commit")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 KEYS: list[tuple[str, Any]] = [
     ("lamp.on", False),
@@ -21,7 +21,7 @@ KEYS: list[tuple[str, Any]] = [
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, KEYS)
+    set_values(box, KEYS)
     return open_window(box)
 
 

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from conftest import StartServer
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 KEYS: list[tuple[str, Any]] = [
     ("lamp.on", False),
@@ -21,7 +21,7 @@ KEYS: list[tuple[str, Any]] = [
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, KEYS)
+    set_values(box, KEYS)
     return open_window(box)
 
 
@@ -76,7 +76,7 @@ def test_a_key_is_renamed_and_never_over_another(window: Window) -> None:
 def test_a_prefix_is_renamed_with_the_number_of_its_keys_shown_first(window: Window) -> None:
     window.node("lamp.").click()
     window["#inspector [data-do=rename]"].click()
-    fill(window.server, [("full.level", 1)])
+    set_values(window.server, [("full.level", 1)])
     window["#rename-to"].fill("full.")
     expect(window["#rename-count"]).to_have_text("full.level exists already.")
     window["#rename-to"].fill("light.")
@@ -88,7 +88,7 @@ def test_a_prefix_is_renamed_with_the_number_of_its_keys_shown_first(window: Win
 
 
 def test_a_prefix_is_deleted_only_after_the_exact_number_was_shown(window: Window) -> None:
-    fill(window.server, [("lam", 1), ("lampshade", 2)])
+    set_values(window.server, [("lam", 1), ("lampshade", 2)])
     window.node("lamp.").click()
     expect(window["#about h1"]).to_have_text("lamp.")
     window.press("Delete")
@@ -131,7 +131,7 @@ def test_several_keys_are_selected_and_deleted_as_one_transaction(window: Window
 def test_a_selection_reaches_over_rows_that_are_not_rendered(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"k.{n:04}", n) for n in range(600)])
+    set_values(box, [(f"k.{n:04}", n) for n in range(600)])
     window = open_window(box)
     window.choose("k.0002")
     window["#grid"].evaluate("grid => { grid.scrollTop = 500 * 30 }")
@@ -171,7 +171,7 @@ def test_every_attempt_and_its_outcome_stands_in_activity(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     fresh = server()
-    fill(fresh, KEYS)
+    set_values(fresh, KEYS)
     window = open_window(fresh)
     window.server.post({"type": "add", "key": "lamp.name", "actor": "bad.py"})
     expect(window["[data-view=activity]"]).to_contain_text("1 rejected")
@@ -205,7 +205,7 @@ def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow) -> 
 
 
 def test_a_rename_replaces_what_is_there_only_where_that_is_asked_for(window: Window) -> None:
-    fill(window.server, [("full.level", 1), ("full.on", True)])
+    set_values(window.server, [("full.level", 1), ("full.on", True)])
     window.node("lamp.").click()
     window["#inspector [data-do=rename]"].click()
     window["#rename-to"].fill("full.")

@@ -6,13 +6,13 @@ import pytest
 from playwright.sync_api import expect
 
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
     box.post({"type": "delete_prefix", "prefix": "i."})
-    fill(box, [("i.same", 1), ("i.other", "x")])
+    set_values(box, [("i.same", 1), ("i.other", "x")])
     return open_window(box)
 
 

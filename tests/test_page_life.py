@@ -10,14 +10,14 @@ from playwright.sync_api import BrowserContext, expect
 from conftest import StartServer
 from support.harness import Server
 from support.hostile_inputs import HOSTILE_TEXTS
-from support.page_window import OpenWindow, fill
+from support.page_window import OpenWindow, set_values
 
 
 def test_a_killed_server_leaves_values_and_drafts_and_the_window_comes_back(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     box = server()
-    fill(box, [("lamp.level", 70), ("lamp.on", False)])
+    set_values(box, [("lamp.level", 70), ("lamp.on", False)])
     window = open_window(box)
     window.choose("lamp.level")
     window.press("Enter")
@@ -43,7 +43,7 @@ def test_without_a_server_one_key_never_stands_above_anothers_value(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     box = server()
-    fill(box, [("lamp.level", 70), ("lamp.on", False)])
+    set_values(box, [("lamp.level", 70), ("lamp.on", False)])
     window = open_window(box)
     window.choose("lamp.level")
     box.kill()
@@ -143,7 +143,7 @@ def test_a_new_window_shows_the_keys_before_its_stream_has_begun(
         page.goto(box.request("POST", "/login").json()["url"])
         expect(page.locator("#first")).to_be_visible()
         expect(page.locator("#heads")).to_be_hidden()
-        fill(box, [("lamp.desk.on", True), ("note", HOSTILE_TEXTS[0])])
+        set_values(box, [("lamp.desk.on", True), ("note", HOSTILE_TEXTS[0])])
         page.reload()
         row = page.locator('[id="k:lamp.desk.on"]')
         expect(row.locator(".v")).to_have_text("on")
@@ -158,8 +158,8 @@ def test_a_new_window_shows_the_keys_before_its_stream_has_begun(
 
 def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: OpenWindow) -> None:
     box.set("safe.key", 1)
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
-    fill(box, [("h.list", HOSTILE_TEXTS), ("h.map", {text: text for text in HOSTILE_TEXTS})])
+    set_values(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
+    set_values(box, [("h.list", HOSTILE_TEXTS), ("h.map", {text: text for text in HOSTILE_TEXTS})])
     window = open_window(box)
     expect(window.row("h.map")).to_have_count(1)
     for n, text in enumerate(HOSTILE_TEXTS):
@@ -177,7 +177,7 @@ def test_hostile_values_are_text_and_nothing_else(box: Server, open_window: Open
 def test_a_hostile_value_comes_back_equal_when_it_is_edited(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
+    set_values(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
     window = open_window(box)
     for n, text in enumerate(HOSTILE_TEXTS):
         window.choose(f"h.{n:02}")
@@ -199,7 +199,7 @@ def test_a_hostile_value_comes_back_equal_when_it_is_edited(
 
 def test_keys_that_look_like_code_are_keys(box: Server, open_window: OpenWindow) -> None:
     keys = ["__proto__.x", "constructor.prototype", "get=@post/a:b", "toString", "a/b/c.d-e=f@g:h"]
-    fill(box, [(key, False) for key in keys])
+    set_values(box, [(key, False) for key in keys])
     window = open_window(box)
     for key in keys:
         window.row(key).get_by_role("switch").click()

@@ -7,14 +7,14 @@ from playwright.sync_api import expect
 
 from support.harness import Server
 from support.page_contrast import FIND_POOR_CONTRAST
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 SCHEMES = ("light", "dark")
 
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, [("lamp.on", True), ("lamp.none", None), ("lamp.list", [1]), ("lamp.s", "ok")])
+    set_values(box, [("lamp.on", True), ("lamp.none", None), ("lamp.list", [1]), ("lamp.s", "ok")])
     return open_window(box)
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from signalbox.ui import invisible_characters
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +50,7 @@ ORDERED = '{"b": 1, "10": 2, "2": {"9": 1, "#9": 2, "##": 3, "1": [{"0": "\\"4\\
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, [(key, False) for key in KEYS])
+    set_values(box, [(key, False) for key in KEYS])
     return open_window(box)
 
 
@@ -152,7 +152,7 @@ def test_names_are_searched_for(window: Window, text: str, found: list[str]) -> 
 
 def test_a_comparison_and_a_restore_name_every_key(window: Window) -> None:
     before = window.server.get("/queries/status").json()["revision"]
-    fill(window.server, [(key, True) for key in KEYS])
+    set_values(window.server, [(key, True) for key in KEYS])
     window.page.evaluate("r => import('/static/diff.js').then(m => m.compare(r))", before)
     expect(window["#differences .difference:not(.head)"]).to_have_count(len(KEYS))
     names = window["#differences .k"].all_inner_texts()

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, expect
 
 from support.harness import Server
 from support.page_contrast import FIND_POOR_CONTRAST
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 LAMPS: list[tuple[str, Any]] = [(f"lamp.l{number}", number) for number in range(8)]
 PAST = "This is the past. Escape returns to live."
@@ -16,7 +16,7 @@ PAST = "This is the past. Escape returns to live."
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, [*LAMPS, ("desk.on", True), ("desk.title", "oak")])
+    set_values(box, [*LAMPS, ("desk.on", True), ("desk.title", "oak")])
     return open_window(box)
 
 
@@ -207,7 +207,7 @@ OFF = [".plus", "#inspector [data-do=rename]", "#inspector [data-do=delete]"]
 def test_what_is_off_in_the_past_is_disabled_says_so_and_can_be_read(
     box: Server, open_window: OpenWindow, scheme: str
 ) -> None:
-    fill(box, [*LAMPS, ("desk.on", True), ("desk.title", "oak")])
+    set_values(box, [*LAMPS, ("desk.on", True), ("desk.title", "oak")])
     box.set("newest", 1)
     window = open_window(box, color_scheme=scheme)
     window.choose("lamp.l0")

@@ -6,14 +6,14 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 KEYS: list[tuple[str, Any]] = [("lamp.on", False), ("lamp.level", 70), ("train.lr", 0.01)]
 
 
 @pytest.fixture
 def window(box: Server, open_window: OpenWindow) -> Window:
-    fill(box, KEYS)
+    set_values(box, KEYS)
     return open_window(box)
 
 
@@ -188,7 +188,7 @@ def test_a_count_that_a_later_one_overtakes_does_not_lose_the_next_key(window: W
 
 
 def test_more_than_one_batch_is_not_selected_in_part(box: Server, open_window: OpenWindow) -> None:
-    fill(box, [(f"k.{n:04}", n) for n in range(1_200)])
+    set_values(box, [(f"k.{n:04}", n) for n in range(1_200)])
     window = open_window(box)
     window.choose("k.0002")
     window.press("Control+a")
@@ -204,7 +204,7 @@ def test_more_than_one_batch_is_not_selected_in_part(box: Server, open_window: O
 def test_a_key_that_is_chosen_elsewhere_is_brought_into_view(
     box: Server, open_window: OpenWindow
 ) -> None:
-    fill(box, [(f"many.k{number:04}", number) for number in range(3_000)])
+    set_values(box, [(f"many.k{number:04}", number) for number in range(3_000)])
     window = open_window(box)
     window.press("n")
     window["#create-key"].fill("many.k1500x")

@@ -14,7 +14,7 @@ import pytest
 from conftest import StartServer
 from support.harness import Server
 from support.hostile_inputs import HOSTILE_TEXTS
-from support.page_window import fill
+from support.page_window import set_values
 
 Patch = tuple[str, Any]
 """`("elements", html)` or `("signals", {...})`."""
@@ -23,7 +23,7 @@ Patch = tuple[str, Any]
 @pytest.fixture
 def box(server: StartServer) -> Server:
     started = server()
-    fill(started, [("lamp.desk.on", True), ("lamp.hall.on", False), ("train.lr", 0.01)])
+    set_values(started, [("lamp.desk.on", True), ("lamp.hall.on", False), ("train.lr", 0.01)])
     return started
 
 
@@ -157,7 +157,7 @@ def test_outcomes_come_to_the_window_that_sent_the_command_and_to_no_other(box: 
 
 
 def test_no_value_breaks_the_lines_of_an_event(box: Server) -> None:
-    fill(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
+    set_values(box, [(f"h.{n:02}", text) for n, text in enumerate(HOSTILE_TEXTS)])
     with picture(box, key="h.11") as stream:
         regions, _ = frame(stream)
         assert "forged" not in regions["foot"]

@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from conftest import StartServer
 from support.harness import Server
-from support.page_window import OpenWindow, Window, fill
+from support.page_window import OpenWindow, Window, set_values
 
 KEYS: list[tuple[str, Any]] = [
     ("build.status", "green"),
@@ -26,7 +26,7 @@ def window(box: Server, open_window: OpenWindow) -> Window:
 
 
 def filled(server: Server) -> Server:
-    fill(server, KEYS)
+    set_values(server, KEYS)
     return server
 
 

@@ -11,8 +11,8 @@ from signalbox.server.engines.shared_log import Partitioned
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.outcomes import Outcome
-from support.any_engine import NodeStore
 from support.brokers import new_log
+from support.engine_stores import NodeStore
 from support.nodes import HALF, TOO_LARGE
 
 FIRST = {"type": "set", "key": "k", "value": 1, "id": "first"}

@@ -14,8 +14,8 @@ from signalbox.server.model.errors import Compacted, NotFound
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
 from signalbox.server.write import removal, retention
+from support.history_model import KEYS, History, allowed_value, state_of, visible
 from support.local_store import Store
-from support.time_model import KEYS, History, state_of, value_for, visible
 
 SEEDS = range(4)
 
@@ -44,7 +44,7 @@ class Past:
             elif self.random.random() < 0.1:
                 self.run(type="delete_prefix", prefix="a.")
             else:
-                self.run(type="set", key=key, value=value_for(key, self.random.randrange(4)))
+                self.run(type="set", key=key, value=allowed_value(key, self.random.randrange(4)))
 
     def run(self, **command: Any) -> None:
         assert self.store.run(**command).error is None

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from support.brokers import options
-from support.contract_model import Command, Model, RefusedError, same
+from support.command_model import Command, Model, RefusedError, same
 from support.harness import Server
 from support.random_commands import COMMAND, KEY, placed
 from support.raw_http import Client, assert_sound, folded

@@ -18,9 +18,9 @@ from playwright.sync_api import expect
 import signalbox.client
 from support.desktop_window import PROGRAM
 from support.harness import SECONDS, Server
-from support.other_port import Neighbour, Trickle, neighbour, trickling
+from support.other_program import OtherProgram, SlowAnswer, other_program, slow_program
+from support.page_login import NONCE, query_hello, window_key, window_secret
 from support.page_window import OpenWindow
-from support.window_key import NONCE, hello, window_key, window_secret
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
-def assert_only_nonces(stranger: Neighbour, box: Server) -> None:
+def assert_only_nonces(stranger: OtherProgram, box: Server) -> None:
     """All that was sent is the question for a proof; and it was asked."""
     assert stranger.seen
     for request in stranger.seen:
@@ -69,7 +69,7 @@ def test_a_client_sends_a_stranger_nothing(
 ) -> None:
     monkeypatch.setattr(signalbox.client, "SERVER_TIMEOUT", 0.0)
     token = {"read": steady.read_token, "write": steady.write_token}[role]
-    with neighbour() as stranger, signalbox.Box(stranger.url, token) as box:
+    with other_program() as stranger, signalbox.Box(stranger.url, token) as box:
         with pytest.raises(signalbox.Stranger, match="Something else listens on") as got:
             ACTS[act](box)
         assert str(stranger.server_port) in str(got.value)
@@ -84,7 +84,7 @@ def test_a_connection_that_is_made_anew_is_proved_anew(
     with signalbox.connect(url=box.url, token=box.write_token) as client:
         assert client["lamp.level"] == 70
         box.kill()
-        with neighbour(box.port) as stranger:
+        with other_program(box.port) as stranger:
             with pytest.raises(signalbox.Stranger):
                 client["lamp.level"] = "secret-value"
             assert_only_nonces(stranger, box)
@@ -96,7 +96,7 @@ def test_a_connection_that_is_made_anew_is_proved_anew(
 
 
 def test_the_proof_is_of_nonce_address_store_and_directory(steady: Server) -> None:
-    told = hello(steady)
+    told = query_hello(steady)
     found = steady.data_dir.stat()
     assert told["directory"] == steady.endpoint["directory"] == f"{found.st_dev}:{found.st_ino}"
     assert told["store"] == steady.store
@@ -105,7 +105,7 @@ def test_the_proof_is_of_nonce_address_store_and_directory(steady: Server) -> No
     for name, token in (("read", steady.read_token), ("write", steady.write_token)):
         wanted = hmac.new(token.encode(), text, hashlib.sha256).hexdigest()
         assert told["proofs"][name] == wanted
-    assert hello(steady, NONCE + "x")["proofs"] != told["proofs"]
+    assert query_hello(steady, NONCE + "x")["proofs"] != told["proofs"]
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "x" * 129, "%00" * 16, "a b" * 8, "a%0Ab" * 8])
@@ -117,8 +117,8 @@ def test_what_is_no_nonce_is_refused(steady: Server, nonce: str) -> None:
 
 def test_a_stranger_who_has_the_true_server_prove_it_gets_nowhere(steady: Server) -> None:
     """It passes the nonce on, and what an earlier nonce was answered with."""
-    with neighbour() as stranger:
-        stranger.page = json.dumps(hello(steady))
+    with other_program() as stranger:
+        stranger.page = json.dumps(query_hello(steady))
         with pytest.raises(signalbox.Stranger):
             signalbox.connect(url=stranger.url, token=steady.write_token)
         stranger.answer_with = lambda path: steady.request("GET", path, token=None).body.decode()
@@ -143,7 +143,7 @@ def test_a_stranger_who_has_the_true_server_prove_it_gets_nowhere(steady: Server
     ids=range(9),
 )
 def test_whatever_a_stranger_says_it_is_one(steady: Server, said: str) -> None:
-    with neighbour() as stranger:
+    with other_program() as stranger:
         stranger.page = said
         for status in (200, 401, 404, 500):
             stranger.status = status
@@ -160,7 +160,7 @@ def test_who_has_a_crashed_servers_port_is_told_and_another_is_started(
     box: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.kill()
-    with neighbour(box.port) as stranger:
+    with other_program(box.port) as stranger:
         with pytest.raises(signalbox.NotRunning):
             signalbox.connect(data_dir=box.data_dir, start=False)
         with caplog.at_level(logging.WARNING), signalbox.connect(data_dir=box.data_dir) as client:
@@ -174,19 +174,19 @@ def test_who_has_a_crashed_servers_port_is_told_and_another_is_started(
 @pytest.mark.parametrize(
     "how",
     [
-        Trickle(b"", b"H", 0.05),
-        Trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
-        Trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
-        Trickle(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.05),
-        Trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n", b" ", 0.05),
-        Trickle(b"HTTP/1.1 429 Wait\r\n\r\n", b" ", 0.0),
+        SlowAnswer(b"", b"H", 0.05),
+        SlowAnswer(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
+        SlowAnswer(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+        SlowAnswer(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.05),
+        SlowAnswer(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n", b" ", 0.05),
+        SlowAnswer(b"HTTP/1.1 429 Wait\r\n\r\n", b" ", 0.0),
     ],
     ids=["a word", "a flood", "continuing", "a head", "a body", "a refusal"],
 )
 def test_who_never_comes_to_an_end_is_not_waited_for(
     steady: Server,
     tmp_path: Path,
-    how: Trickle,
+    how: SlowAnswer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -197,7 +197,7 @@ def test_who_never_comes_to_an_end_is_not_waited_for(
         port = free.getsockname()[1]
     left = {"url": f"http://127.0.0.1:{port}", "directory": f"{found.st_dev}:{found.st_ino}"}
     (tmp_path / "endpoint.json").write_text(json.dumps({**steady.endpoint, **left}))
-    with trickling(port, how) as gave_up, caplog.at_level(logging.WARNING):
+    with slow_program(port, how) as gave_up, caplog.at_level(logging.WARNING):
         assert signalbox.find(tmp_path) is None
         assert not gave_up.is_set()
     is_busy = b"429" in how.first
@@ -206,7 +206,7 @@ def test_who_never_comes_to_an_end_is_not_waited_for(
 
 def test_the_command_line_goes_on_and_tells(box: Server) -> None:
     box.kill()
-    with neighbour(box.port) as stranger:
+    with other_program(box.port) as stranger:
         ended = subprocess.run(
             [PROGRAM, "get", "lamp.level", "--data-dir", box.data_dir],
             capture_output=True,
@@ -226,7 +226,7 @@ def test_an_open_page_sends_a_stranger_nothing_and_goes_on_when_the_server_is_ba
     window.choose("lamp.level")
     window.errors = []
     box.kill()
-    with neighbour(box.port) as stranger:
+    with other_program(box.port) as stranger:
         stranger.headers = [("Access-Control-Allow-Origin", "*")]
         window.press("Enter")
         window.type("71")
@@ -266,7 +266,7 @@ def test_a_secret_that_a_page_had_at_one_port_opens_nothing_at_another(box: Serv
     """Who has the port after a crash has the page's origin, and so what it kept."""
     secret = window_secret(box)
     box.kill()
-    with neighbour(box.port):
+    with other_program(box.port):
         again = Server(box.data_dir)
         try:
             assert again.port != box.port

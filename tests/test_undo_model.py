@@ -15,8 +15,8 @@ from signalbox.server.model.errors import Conflict, NothingToUndo, TooLarge
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.write.group_commit import GroupCommit
+from support.history_model import ACTORS, COMMANDS, History, State, state_of
 from support.local_store import Store
-from support.time_model import ACTORS, COMMANDS, History, State, state_of
 
 STEPS = st.lists(
     st.tuples(

@@ -17,8 +17,8 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Transaction
-from support.any_engine import NodeStore, full
 from support.brokers import new_log
+from support.engine_stores import NodeStore, full_database
 from support.silent_log import (
     SECONDS,
     TIMEOUT,
@@ -108,7 +108,7 @@ def test_on_a_full_disk_the_outcome_is_stored_later(
     store: NodeStore, silence: SilentLog, published: PublishedOutcomes, address: str
 ) -> None:
     send_until_unknown(store, "doubt")
-    with full(store):
+    with full_database(store):
         other_node_appends(address)
         silence.end(refusing)
         waiting = enqueue(store, "large", value="x" * 200_000).wait()

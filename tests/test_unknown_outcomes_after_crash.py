@@ -18,8 +18,8 @@ from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.write.pending_attempt import PendingAttempt
-from support.any_engine import NodeStore
 from support.brokers import new_log
+from support.engine_stores import NodeStore
 from support.harness import Server
 from support.nodes import KINDS, LOST, Site, post, until
 from support.silent_log import (

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from support.harness import ROOT, Server
-from support.other_port import Neighbour, neighbour
+from support.other_program import OtherProgram, other_program
+from support.page_login import page_origin
 from support.page_window import OpenWindow, Window
-from support.window_key import home
 
 ATTACK: Final = """async (home) => {
     const ask = async (path, options) => {
@@ -51,8 +51,8 @@ ATTACK: Final = """async (home) => {
 
 
 @pytest.fixture(scope="module")
-def beside() -> Iterator[Neighbour]:
-    with neighbour() as server:
+def beside() -> Iterator[OtherProgram]:
+    with other_program() as server:
         yield server
 
 
@@ -75,7 +75,7 @@ def kept(page: Page) -> str:
 
 
 def test_another_port_reads_nothing_writes_nothing_and_the_page_goes_on(
-    window: Window, browser: BrowserContext, beside: Neighbour
+    window: Window, browser: BrowserContext, beside: OtherProgram
 ) -> None:
     box, code = window.server, kept(window.page)
     names = ["signalbox", f"signalbox_{box.store[:8]}", "secret", "session"]
@@ -84,7 +84,7 @@ def test_another_port_reads_nothing_writes_nothing_and_the_page_goes_on(
     page.goto(beside.url)
     page.goto(beside.url)  # with its own cookies, and whatever else the browser has for 127.0.0.1
     before = box.get("/queries/status").json()["revision"]
-    for address in (box.url, home(box)):
+    for address in (box.url, page_origin(box)):
         said: list[Any] = page.evaluate(ATTACK, address)
         assert set(said) <= {"refused", "opaque"}
     page.close()
@@ -107,7 +107,7 @@ def test_nothing_of_the_way_in_stays_in_address_history_or_cookies(
     try:
         page.goto(address(box))
         expect(page.locator("#pause")).to_contain_text("Live")
-        assert page.url == f"{home(box)}/"
+        assert page.url == f"{page_origin(box)}/"
         assert page.evaluate("document.cookie") == ""
         assert kept(page) not in json.dumps(browser.cookies())
         assert page.evaluate("history.length") <= 2  # the empty tab and this
@@ -121,7 +121,7 @@ def test_a_new_address_in_the_tab_of_a_window_opens_it_anew(window: Window) -> N
     window.page.goto(address(window.server) + "&window=app")
     window.wait_for("() => !window.stayed && document.getElementById('pause')")
     expect(window["#pause"]).to_contain_text("Live")
-    assert window.page.url == f"{home(window.server)}/#app"
+    assert window.page.url == f"{page_origin(window.server)}/#app"
 
 
 def test_an_address_opens_one_window_and_a_used_one_says_how_to_get_another(
@@ -137,9 +137,9 @@ def test_an_address_opens_one_window_and_a_used_one_says_how_to_get_another(
 
 
 def test_a_used_address_in_the_tab_of_a_window_leaves_the_window(window: Window) -> None:
-    window.page.goto(f"{home(window.server)}/#code=used-before")
+    window.page.goto(f"{page_origin(window.server)}/#code=used-before")
     expect(window["#pause"]).to_contain_text("Live")
-    assert window.page.url == f"{home(window.server)}/"
+    assert window.page.url == f"{page_origin(window.server)}/"
 
 
 def test_a_file_is_saved_whole_and_a_refusal_is_said(window: Window) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from support.desktop_window import Desk, Shown, is_running, page_of, until
+from support.desktop_window import DesktopApp, ShownWindow, is_running, page_of, until
 from support.harness import SECONDS, Server
 from support.ports import free_port
 
@@ -19,7 +19,7 @@ GEOMETRY = "_signalbox.window.geometry"
 RAISE = "_signalbox.window.raise"
 
 
-def test_opens_on_the_page_and_leaves_nothing_when_closed(desk: Desk) -> None:
+def test_opens_on_the_page_and_leaves_nothing_when_closed(desk: DesktopApp) -> None:
     shown = desk.open()
     until(lambda: shown.colours() > 20, "the page is drawn")
     assert desk.value(GEOMETRY) is None, "nobody moved it"
@@ -30,12 +30,12 @@ def test_opens_on_the_page_and_leaves_nothing_when_closed(desk: Desk) -> None:
     assert not (desk.data_dir / "endpoint.json").exists()
 
 
-def test_opens_for_whoever_starts_it_without_any_setting(desk: Desk) -> None:
+def test_opens_for_whoever_starts_it_without_any_setting(desk: DesktopApp) -> None:
     desk.open(QTWEBENGINE_CHROMIUM_FLAGS=None)
     assert ("no sandbox" in desk.stderr()) == (os.geteuid() == 0)
 
 
-def test_first_minute(desk: Desk) -> None:
+def test_first_minute(desk: DesktopApp) -> None:
     port = free_port()
     desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     with page_of(port) as page:
@@ -52,9 +52,9 @@ def test_first_minute(desk: Desk) -> None:
         assert watch.wait(SECONDS) == 0
 
 
-def test_a_second_start_raises_the_first_window(desk: Desk, tmp_path: Path) -> None:
+def test_a_second_start_raises_the_first_window(desk: DesktopApp, tmp_path: Path) -> None:
     first = desk.open()
-    other = Desk(tmp_path / "other", desk.display)
+    other = DesktopApp(tmp_path / "other", desk.display)
     try:
         other.open()
         until(lambda: not first.is_on_top(), "another window covers it")
@@ -71,18 +71,18 @@ def test_a_second_start_raises_the_first_window(desk: Desk, tmp_path: Path) -> N
         other.end()
 
 
-def test_two_starts_at_once_give_one_window_and_one_server(desk: Desk) -> None:
+def test_two_starts_at_once_give_one_window_and_one_server(desk: DesktopApp) -> None:
     processes = [desk.start(), desk.start()]
     until(lambda: any(process.poll() is not None for process in processes), "one gives way")
     [loser] = [process for process in processes if process.poll() is not None]
     [winner] = [process for process in processes if process is not loser]
     assert loser.returncode == 0
     desk.await_streams()
-    Shown(desk, winner)
+    ShownWindow(desk, winner)
     assert len(desk.servers()) == 1
 
 
-def test_place_is_kept_across_a_restart(desk: Desk) -> None:
+def test_place_is_kept_across_a_restart(desk: DesktopApp) -> None:
     wanted = {"x": 40, "y": 30, "width": 900, "height": 640}
     shown = desk.open()
     shown.xdotool("windowsize", shown.id, "900", "640", "windowmove", shown.id, "40", "30")
@@ -91,14 +91,14 @@ def test_place_is_kept_across_a_restart(desk: Desk) -> None:
     assert desk.open().place() == wanted
 
 
-def test_place_is_kept_when_closed_at_once(desk: Desk) -> None:
+def test_place_is_kept_when_closed_at_once(desk: DesktopApp) -> None:
     shown = desk.open()
     shown.xdotool("windowsize", "--sync", shown.id, "800", "600")
     shown.close()
     assert desk.open().place()["width"] == 800
 
 
-def test_crashed_page_is_shown_again(desk: Desk) -> None:
+def test_crashed_page_is_shown_again(desk: DesktopApp) -> None:
     shown = desk.open()
     [renderer] = shown.renderers()
     renderer.kill()
@@ -106,7 +106,7 @@ def test_crashed_page_is_shown_again(desk: Desk) -> None:
     desk.await_streams()
 
 
-def test_data_directory_may_have_spaces_and_any_letters(desk: Desk, tmp_path: Path) -> None:
+def test_data_directory_may_have_spaces_and_any_letters(desk: DesktopApp, tmp_path: Path) -> None:
     desk.data_dir = tmp_path / "Jürgens größter Ordner 東京 ' %20 #1"
     shown = desk.open()
     assert desk.start().wait(SECONDS) == 0
@@ -115,7 +115,7 @@ def test_data_directory_may_have_spaces_and_any_letters(desk: Desk, tmp_path: Pa
     assert {path.name for path in desk.data_dir.iterdir()} >= {"signalbox.db", "log"}
 
 
-def test_page_cannot_leave_or_call_python(desk: Desk, tmp_path: Path) -> None:
+def test_page_cannot_leave_or_call_python(desk: DesktopApp, tmp_path: Path) -> None:
     port = free_port()
     desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     elsewhere, box_port = Server(tmp_path / "elsewhere"), urlsplit(desk.endpoint()["url"]).port
@@ -135,7 +135,7 @@ def test_page_cannot_leave_or_call_python(desk: Desk, tmp_path: Path) -> None:
     desk.await_streams()
 
 
-def test_download_asks_where_to_and_arrives(desk: Desk, tmp_path: Path) -> None:
+def test_download_asks_where_to_and_arrives(desk: DesktopApp, tmp_path: Path) -> None:
     port = free_port()
     shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})

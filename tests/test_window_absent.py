@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext
 
-from support.desktop_window import PROGRAM, Desk, until
+from support.desktop_window import PROGRAM, DesktopApp, until
 from support.harness import SECONDS
 
 NOTHING = "/nowhere"
 """A PATH on which there is no program that could show a message."""
 
 
-def redeemed(desk: Desk, url: str) -> str:
+def redeemed(desk: DesktopApp, url: str) -> str:
     """The page that an address opens."""
     body = json.dumps({"code": url.partition("#code=")[2]}).encode()
     headers = {"Content-Type": "application/json"}
@@ -46,7 +46,7 @@ def broken_qt(folder: Path) -> str:
     return str(package.parent)
 
 
-def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> None:
+def test_without_display_serves_and_prints_an_address_to_log_in(desk: DesktopApp) -> None:
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
     assert "<nav" in redeemed(desk, printed(process))
     assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in desk.stderr()
@@ -56,7 +56,7 @@ def test_without_display_serves_and_prints_an_address_to_log_in(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("display_name", [":9999", "nowhere:1"])
-def test_display_that_does_not_answer_is_named(desk: Desk, display_name: str) -> None:
+def test_display_that_does_not_answer_is_named(desk: DesktopApp, display_name: str) -> None:
     process = desk.start(DISPLAY=display_name)
     assert printed(process)
     assert f"The display {display_name} does not answer." in desk.stderr()
@@ -64,7 +64,7 @@ def test_display_that_does_not_answer_is_named(desk: Desk, display_name: str) ->
     assert process.wait(SECONDS) == 0
 
 
-def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None:
+def test_broken_qt_names_the_debian_packages(desk: DesktopApp, tmp_path: Path) -> None:
     process = desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=NOTHING)
     assert printed(process)
     assert "sudo apt-get install libegl1" in desk.stderr()
@@ -77,7 +77,7 @@ def test_broken_qt_names_the_debian_packages(desk: Desk, tmp_path: Path) -> None
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def test_output_that_cannot_be_written_ends_it_with_one_sentence(desk: Desk) -> None:
+def test_output_that_cannot_be_written_ends_it_with_one_sentence(desk: DesktopApp) -> None:
     desk.stdout = os.open("/dev/full", os.O_WRONLY)
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
     os.close(desk.stdout)
@@ -87,7 +87,9 @@ def test_output_that_cannot_be_written_ends_it_with_one_sentence(desk: Desk) -> 
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def test_signal_while_the_first_server_starts_ends_at_once(desk: Desk, tmp_path: Path) -> None:
+def test_signal_while_the_first_server_starts_ends_at_once(
+    desk: DesktopApp, tmp_path: Path
+) -> None:
     """The server waits for a pipe into which nobody writes."""
     os.mkfifo(pipe := tmp_path / "pipe")
     (tmp_path / "sitecustomize.py").write_text(
@@ -100,7 +102,7 @@ def test_signal_while_the_first_server_starts_ends_at_once(desk: Desk, tmp_path:
     assert desk.servers() == []
 
 
-def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> None:
+def test_signal_while_the_server_is_replaced_leaves_no_process(desk: DesktopApp) -> None:
     process = desk.start(DISPLAY=None, WAYLAND_DISPLAY=None)
     assert printed(process)
     os.kill(desk.endpoint()["pid"], signal.SIGKILL)
@@ -111,7 +113,7 @@ def test_signal_while_the_server_is_replaced_leaves_no_process(desk: Desk) -> No
 
 
 def test_page_opens_in_the_browser_by_a_file_that_only_its_owner_reads(
-    desk: Desk, tmp_path: Path, browser: BrowserContext
+    desk: DesktopApp, tmp_path: Path, browser: BrowserContext
 ) -> None:
     path = box(tmp_path / "bin", tmp_path / "shown")
     opener, opened = tmp_path / "bin" / "xdg-open", tmp_path / "opened.html"
@@ -131,7 +133,7 @@ def test_page_opens_in_the_browser_by_a_file_that_only_its_owner_reads(
     assert not (desk.data_dir / "open.html").exists()
 
 
-def test_without_the_extra_for_the_window_it_is_named(desk: Desk, tmp_path: Path) -> None:
+def test_without_the_extra_for_the_window_it_is_named(desk: DesktopApp, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", symlinks=True)
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     for package in Path(sysconfig.get_path("purelib")).iterdir():
@@ -149,7 +151,7 @@ def test_without_the_extra_for_the_window_it_is_named(desk: Desk, tmp_path: Path
     assert process.wait(SECONDS) == 0
 
 
-def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> None:
+def test_web_view_that_does_not_start_is_named(desk: DesktopApp, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "qtpy.py").write_text("raise ImportError('it is broken')")
     process = desk.start(PYTHONPATH=str(tmp_path / "broken"), PATH=NOTHING)
@@ -158,7 +160,7 @@ def test_web_view_that_does_not_start_is_named(desk: Desk, tmp_path: Path) -> No
 
 
 def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
-    desk: Desk, tmp_path: Path
+    desk: DesktopApp, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     desk.data_dir = tmp_path / "file" / "data"
@@ -169,7 +171,7 @@ def test_data_directory_that_cannot_be_used_is_named_without_a_traceback(
     assert desk.stderr().count("\n") == 1
 
 
-def test_store_that_cannot_be_opened_says_why(desk: Desk) -> None:
+def test_store_that_cannot_be_opened_says_why(desk: DesktopApp) -> None:
     desk.data_dir.mkdir()
     (desk.data_dir / "signalbox.db").write_bytes(b"this is no database" * 100)
     assert desk.start(PATH=NOTHING).wait(SECONDS) == 4
@@ -187,7 +189,9 @@ def box(folder: Path, seen: Path) -> str:
     return str(folder)
 
 
-def test_without_a_terminal_a_message_says_what_to_install(desk: Desk, tmp_path: Path) -> None:
+def test_without_a_terminal_a_message_says_what_to_install(
+    desk: DesktopApp, tmp_path: Path
+) -> None:
     seen = tmp_path / "seen"
     path = box(tmp_path / "bin", seen)
     assert desk.start(PYTHONPATH=broken_qt(tmp_path), PATH=path).wait(SECONDS) == 4
@@ -198,7 +202,7 @@ def test_without_a_terminal_a_message_says_what_to_install(desk: Desk, tmp_path:
 
 
 def test_without_a_terminal_a_message_says_why_the_store_cannot_be_used(
-    desk: Desk, tmp_path: Path
+    desk: DesktopApp, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     desk.data_dir = tmp_path / "file" / "data"

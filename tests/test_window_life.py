@@ -9,7 +9,14 @@ import pytest
 from playwright.sync_api import expect
 
 import signalbox
-from support.desktop_window import Desk, Shown, is_running, page_of, screen, until
+from support.desktop_window import (
+    DesktopApp,
+    ShownWindow,
+    is_running,
+    page_of,
+    until,
+    virtual_screen,
+)
 from support.frozen_processes import freeze, thaw
 from support.harness import AFRESH, SECONDS, Server
 from support.ports import free_port
@@ -17,7 +24,7 @@ from support.ports import free_port
 pytestmark = pytest.mark.long
 
 
-def test_killed_window_leaves_no_process(desk: Desk) -> None:
+def test_killed_window_leaves_no_process(desk: DesktopApp) -> None:
     shown = desk.open()
     processes = shown.processes()
     assert len(desk.servers()) == 1
@@ -26,7 +33,7 @@ def test_killed_window_leaves_no_process(desk: Desk) -> None:
     until(lambda: not any(map(is_running, processes)), "its processes have gone")
 
 
-def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) -> None:
+def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: DesktopApp) -> None:
     port = free_port()
     desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
     desk.ask("/commands", {"type": "set", "key": "lamp.text", "value": "before"})
@@ -51,7 +58,7 @@ def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: Desk) ->
     assert said == [f"signalbox: The server ({change}", "js: Something else is wrong"]
 
 
-def test_page_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:
+def test_page_follows_a_server_that_lost_its_port(desk: DesktopApp, tmp_path: Path) -> None:
     shown = desk.open()
     before = desk.endpoint()
     freeze(shown.process.pid)  # so that somebody else can be faster
@@ -67,7 +74,7 @@ def test_page_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) ->
     assert desk.start().wait(SECONDS) == 0, "the window is still found"
 
 
-def test_server_that_keeps_ending_is_given_up_and_the_title_says_so(desk: Desk) -> None:
+def test_server_that_keeps_ending_is_given_up_and_the_title_says_so(desk: DesktopApp) -> None:
     shown = desk.open()
 
     def kill_until_given_up() -> bool:
@@ -78,7 +85,7 @@ def test_server_that_keeps_ending_is_given_up_and_the_title_says_so(desk: Desk) 
     until(kill_until_given_up, "the title says that the server keeps ending")
 
 
-def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
+def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: DesktopApp) -> None:
     found = Server(desk.data_dir, program=AFRESH)
     try:
         shown = desk.open()
@@ -92,49 +99,49 @@ def test_uses_a_running_server_and_replaces_it_when_it_goes(desk: Desk) -> None:
         found.kill()
 
 
-def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: Desk) -> None:
+def test_server_that_is_found_and_ends_while_the_engine_loads_is_replaced(desk: DesktopApp) -> None:
     found = Server(desk.data_dir, program=AFRESH)
     process = desk.start()
     desk.await_streams(1)  # the window has found it, and has no page yet
     assert found.stop() == 0
-    shown = Shown(desk, process)
+    shown = ShownWindow(desk, process)
     desk.await_streams()
     assert desk.endpoint()["pid"] != found.pid
     assert shown.close() == 0
 
 
-def test_server_that_lingers_stays_for_the_window_that_found_it(desk: Desk) -> None:
+def test_server_that_lingers_stays_for_the_window_that_found_it(desk: DesktopApp) -> None:
     found = Server(desk.data_dir, "--linger", "0", program=AFRESH)
     with found.process as starter:
         process = desk.start()
         desk.await_streams(1)
         assert starter.stdin is not None
         starter.stdin.close()
-        shown = Shown(desk, process)
+        shown = ShownWindow(desk, process)
         desk.await_streams()
         assert desk.endpoint()["pid"] == found.pid
         assert shown.close() == 0
         assert starter.wait(SECONDS) == 0
 
 
-def test_opens_right_after_a_command_whose_server_is_ending(desk: Desk) -> None:
+def test_opens_right_after_a_command_whose_server_is_ending(desk: DesktopApp) -> None:
     for number in range(2):
         desk.command("set", "hello", str(number))
         assert desk.open().close() == 0, desk.stderr()
     assert desk.command("get", "hello") == "1\n"
 
 
-def test_command_and_window_started_at_once_share_one_server(desk: Desk) -> None:
+def test_command_and_window_started_at_once_share_one_server(desk: DesktopApp) -> None:
     process = desk.start()
     desk.command("set", "hello", "world")
-    shown = Shown(desk, process)
+    shown = ShownWindow(desk, process)
     desk.await_streams()
     assert desk.value("hello") == "world"
     assert len(desk.servers()) == 1
     assert shown.close() == 0
 
 
-def test_script_that_watches_keeps_the_server_of_a_closed_window(desk: Desk) -> None:
+def test_script_that_watches_keeps_the_server_of_a_closed_window(desk: DesktopApp) -> None:
     shown = desk.open()
     endpoint = desk.endpoint()
     with signalbox.connect(url=endpoint["url"], token=endpoint["write_token"]) as box:
@@ -148,7 +155,7 @@ def test_script_that_watches_keeps_the_server_of_a_closed_window(desk: Desk) -> 
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def test_opens_over_what_a_crash_of_everything_left(desk: Desk) -> None:
+def test_opens_over_what_a_crash_of_everything_left(desk: DesktopApp) -> None:
     shown = desk.open()
     desk.ask("/commands", {"type": "set", "key": "hello", "value": "world"})
     before = desk.endpoint()
@@ -162,7 +169,7 @@ def test_opens_over_what_a_crash_of_everything_left(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_closes_the_window_in_order(desk: Desk, number: signal.Signals) -> None:
+def test_signal_closes_the_window_in_order(desk: DesktopApp, number: signal.Signals) -> None:
     shown = desk.open()
     shown.process.send_signal(number)
     assert shown.process.wait(SECONDS) == 0
@@ -170,8 +177,8 @@ def test_signal_closes_the_window_in_order(desk: Desk, number: signal.Signals) -
 
 
 def test_end_of_the_session_leaves_no_process(tmp_path: Path) -> None:
-    with screen() as name:
-        desk = Desk(tmp_path / "data", name)
+    with virtual_screen() as name:
+        desk = DesktopApp(tmp_path / "data", name)
         processes = desk.open().processes()
     until(lambda: not any(map(is_running, processes)), "its processes have gone")
     desk.end()
@@ -179,7 +186,7 @@ def test_end_of_the_session_leaves_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signal_while_the_engine_loads_leaves_no_process(
-    desk: Desk, number: signal.Signals
+    desk: DesktopApp, number: signal.Signals
 ) -> None:
     process = desk.start()
     desk.await_streams(1)
@@ -189,7 +196,7 @@ def test_signal_while_the_engine_loads_leaves_no_process(
     assert "Traceback" not in desk.stderr()
 
 
-def test_leaves_a_running_server_alone_when_closed(desk: Desk) -> None:
+def test_leaves_a_running_server_alone_when_closed(desk: DesktopApp) -> None:
     found = Server(desk.data_dir, program=AFRESH)
     try:
         assert desk.open().close() == 0
@@ -199,13 +206,13 @@ def test_leaves_a_running_server_alone_when_closed(desk: Desk) -> None:
         found.kill()
 
 
-def test_opens_in_a_folder_that_has_a_server_of_its_own(desk: Desk, tmp_path: Path) -> None:
+def test_opens_in_a_folder_that_has_a_server_of_its_own(desk: DesktopApp, tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text("raise SystemExit('the wrong server')")
     (tmp_path / "signalbox.py").write_text("raise SystemExit('the wrong client')")
     assert desk.open(cwd=tmp_path).close() == 0
 
 
-def test_window_is_who_it_was_after_a_restart_and_can_undo(desk: Desk) -> None:
+def test_window_is_who_it_was_after_a_restart_and_can_undo(desk: DesktopApp) -> None:
     desk.command("set", "lamp.on", "false")
     port = free_port()
     shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))

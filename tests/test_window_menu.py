@@ -10,12 +10,12 @@ from playwright.sync_api import Page, expect
 
 from signalbox.desktop.window import menus
 from signalbox.desktop.window.menus import Entry, Menu
-from support.desktop_window import Desk, Shown, page_of, until
+from support.desktop_window import DesktopApp, ShownWindow, page_of, until
 from support.ports import free_port
 
 pytestmark = pytest.mark.long
 
-Opened = tuple[Desk, Shown, Page]
+Opened = tuple[DesktopApp, ShownWindow, Page]
 MENUS = menus.menu_bar(*[type("Nobody", (), {"__getattr__": lambda *_: print})() for _ in range(2)])
 
 
@@ -31,7 +31,7 @@ def steps(menu: Menu, label: str) -> list[str]:
     raise AssertionError(f"There is no {label}.")
 
 
-def choose(shown: Shown, menu: str, label: str) -> None:
+def choose(shown: ShownWindow, menu: str, label: str) -> None:
     """Choose an entry by the keyboard, as a user does without a mouse."""
     [found] = [each for each in MENUS if each.label == menu]
     shown.press(f"alt+{menu[0].lower()}", *steps(found, label))
@@ -40,7 +40,7 @@ def choose(shown: Shown, menu: str, label: str) -> None:
 @pytest.fixture(scope="module")
 def one_window(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """The same for all tests of this file that neither end it nor change its environment."""
-    desk = Desk(tmp_path_factory.mktemp("menu") / "data", display)
+    desk = DesktopApp(tmp_path_factory.mktemp("menu") / "data", display)
     port = free_port()
     try:
         shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port))
@@ -118,14 +118,14 @@ def test_zoom_changes_how_large_the_page_is_by_menu_and_keys(opened: Opened) -> 
 
 
 @pytest.mark.parametrize("ending", ["Quit", "Close window"])
-def test_quit_and_close_end_the_app(desk: Desk, ending: str) -> None:
+def test_quit_and_close_end_the_app(desk: DesktopApp, ending: str) -> None:
     shown = desk.open()
     choose(shown, "File", ending)
     assert shown.process.wait(20) == 0
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def import_by(ask: Callable[[Shown], object], opened: Opened, path: Path) -> None:
+def import_by(ask: Callable[[ShownWindow], object], opened: Opened, path: Path) -> None:
     _, shown, page = opened
     ask(shown)
     shown.answer("Open", path)
@@ -185,7 +185,9 @@ def program(folder: Path, name: str, script: str) -> str:
     return str(folder)
 
 
-def test_log_and_data_folder_are_shown_by_the_systems_viewer(desk: Desk, tmp_path: Path) -> None:
+def test_log_and_data_folder_are_shown_by_the_systems_viewer(
+    desk: DesktopApp, tmp_path: Path
+) -> None:
     seen = tmp_path / "seen"
     path = program(tmp_path / "bin", "xdg-open", f'echo "$1" >> "{seen}"')
     shown = desk.open(PATH=path)
@@ -197,7 +199,7 @@ def test_log_and_data_folder_are_shown_by_the_systems_viewer(desk: Desk, tmp_pat
 
 @pytest.mark.parametrize("there", [True, False])
 def test_without_a_viewer_the_page_says_where_it_is(
-    desk: Desk, tmp_path: Path, there: bool
+    desk: DesktopApp, tmp_path: Path, there: bool
 ) -> None:
     port = free_port()
     path = program(tmp_path / "bin", "xdg-open" if there else "else", "exit 3")
@@ -207,7 +209,7 @@ def test_without_a_viewer_the_page_says_where_it_is(
         expect(page.locator("#done")).to_contain_text(f"Look at {desk.data_dir}")
 
 
-def bar_colour(shown: Shown) -> str:
+def bar_colour(shown: ShownWindow) -> str:
     """Of the menu bar, right of its menus."""
     pixel = ["-crop", "1x1+600+10", "-depth", "8", "-format", "%[hex:p{0,0}]", "info:-"]
     return shown.output("import", "-window", shown.id, *pixel).lower()

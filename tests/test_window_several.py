@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.desktop_window import Desk, Shown, pages_of, press_close, until
+from support.desktop_window import DesktopApp, ShownWindow, pages_of, press_close, until
 from support.frozen_processes import freeze, thaw
 from support.harness import SECONDS, Server
 from support.ports import free_port
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.long
 FIRST, SECOND = "_signalbox.window.geometry", "_signalbox.window.geometry.2"
 
 
-def open_two(desk: Desk, port: int | None = None) -> tuple[Shown, str]:
+def open_two(desk: DesktopApp, port: int | None = None) -> tuple[ShownWindow, str]:
     """The first window, and the id of another one that it has opened; debugged by `port`."""
     shown = desk.open(QTWEBENGINE_REMOTE_DEBUGGING=str(port) if port else None)
     return shown, another(shown, 2)
 
 
-def another(shown: Shown, count: int) -> str:
+def another(shown: ShownWindow, count: int) -> str:
     """The id of a window opened from the first, when there are so many."""
     before = set(shown.all())
     shown.press("ctrl+n")
@@ -38,11 +38,11 @@ def by_name(pages: list[Page]) -> dict[str, Page]:
     return {urlsplit(page.url).fragment: page for page in pages}
 
 
-def move(shown: Shown, window: str, x: int, y: int) -> None:
+def move(shown: ShownWindow, window: str, x: int, y: int) -> None:
     shown.xdotool("windowmove", window, str(x), str(y))
 
 
-def test_another_window_has_its_own_view_and_actor_and_undoes_its_own(desk: Desk) -> None:
+def test_another_window_has_its_own_view_and_actor_and_undoes_its_own(desk: DesktopApp) -> None:
     desk.command("set", "a.on", "false")
     desk.command("set", "b.on", "false")
     port = free_port()
@@ -63,7 +63,7 @@ def test_another_window_has_its_own_view_and_actor_and_undoes_its_own(desk: Desk
     assert {each["actor"] for each in attempts} == {"cli", "window.app", "window.app-2"}
 
 
-def test_each_window_stands_where_it_stood(desk: Desk) -> None:
+def test_each_window_stands_where_it_stood(desk: DesktopApp) -> None:
     shown, second = open_two(desk)
     first = shown.place()
     new = shown.place_of(second)
@@ -79,14 +79,14 @@ def test_each_window_stands_where_it_stood(desk: Desk) -> None:
     assert shown.place_of(another(shown, 2)) == place
 
 
-def test_each_new_window_stands_on_a_corner_of_its_own(desk: Desk) -> None:
+def test_each_new_window_stands_on_a_corner_of_its_own(desk: DesktopApp) -> None:
     shown, second = open_two(desk)
     third = another(shown, 3)
     corners = [shown.place_of(each)["x"] for each in (shown.id, second, third)]
     assert corners == [corners[0], corners[0] + 32, corners[0] + 64]
 
 
-def test_closing_one_leaves_the_others_and_the_last_ends_the_app(desk: Desk) -> None:
+def test_closing_one_leaves_the_others_and_the_last_ends_the_app(desk: DesktopApp) -> None:
     shown, second = open_two(desk)
     renderers = len(shown.renderers())
     press_close(desk.display, int(shown.id))
@@ -101,7 +101,7 @@ def test_closing_one_leaves_the_others_and_the_last_ends_the_app(desk: Desk) -> 
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def test_every_window_finds_the_server_that_comes_back(desk: Desk) -> None:
+def test_every_window_finds_the_server_that_comes_back(desk: DesktopApp) -> None:
     port = free_port()
     open_two(desk, port)
     before = desk.endpoint()
@@ -114,7 +114,7 @@ def test_every_window_finds_the_server_that_comes_back(desk: Desk) -> None:
             expect(page.locator("[id='k:after']")).to_be_visible()
 
 
-def test_every_window_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: Path) -> None:
+def test_every_window_follows_a_server_that_lost_its_port(desk: DesktopApp, tmp_path: Path) -> None:
     shown, _ = open_two(desk)
     before = desk.endpoint()
     freeze(shown.process.pid)  # so that somebody else can be faster
@@ -128,7 +128,7 @@ def test_every_window_follows_a_server_that_lost_its_port(desk: Desk, tmp_path: 
         other.kill()
 
 
-def test_every_crashed_page_is_shown_again(desk: Desk) -> None:
+def test_every_crashed_page_is_shown_again(desk: DesktopApp) -> None:
     shown, _ = open_two(desk)
     for renderer in shown.renderers():
         renderer.kill()
@@ -136,10 +136,10 @@ def test_every_crashed_page_is_shown_again(desk: Desk) -> None:
     desk.await_streams(3)
 
 
-def test_a_second_start_raises_all_windows(desk: Desk, tmp_path: Path) -> None:
+def test_a_second_start_raises_all_windows(desk: DesktopApp, tmp_path: Path) -> None:
     shown, second = open_two(desk)
     move(shown, second, 0, 0)
-    other = Desk(tmp_path / "other", desk.display)
+    other = DesktopApp(tmp_path / "other", desk.display)
     try:
         cover = other.open()
         cover.xdotool("windowsize", "--sync", cover.id, "1280", "800")
@@ -154,14 +154,14 @@ def test_a_second_start_raises_all_windows(desk: Desk, tmp_path: Path) -> None:
         other.end()
 
 
-def test_quitting_while_another_window_opens_ends_the_app(desk: Desk) -> None:
+def test_quitting_while_another_window_opens_ends_the_app(desk: DesktopApp) -> None:
     shown = desk.open()
     shown.press("ctrl+n", "ctrl+q")
     assert shown.process.wait(SECONDS) == 0
     until(lambda: not desk.servers(), "the server has gone")
 
 
-def test_a_signal_closes_all_windows_in_order(desk: Desk) -> None:
+def test_a_signal_closes_all_windows_in_order(desk: DesktopApp) -> None:
     shown, _ = open_two(desk)
     shown.process.send_signal(signal.SIGTERM)
     assert shown.process.wait(SECONDS) == 0

@@ -17,7 +17,7 @@ import ndjson
 from programs import ENVIRONMENT, HERE, running, serving
 from rows import Row, at_most
 from screen import Screen, screen
-from support.desktop_window import Desk
+from support.desktop_window import DesktopApp
 from support.harness import ROOT
 
 KEYS: Final = 1_000
@@ -77,9 +77,9 @@ def _bare_until_ready() -> float:
         return (perf_counter() - started) * 1000
 
 
-def _window(store: Path, display: Screen, program: Path = Desk.program) -> float:
+def _window(store: Path, display: Screen, program: Path = DesktopApp.program) -> float:
     """With a server of its own, which it starts."""
-    desk, started = Desk(store, display.name), perf_counter()
+    desk, started = DesktopApp(store, display.name), perf_counter()
     desk.program = program
     process = desk.start(ROOT, **ENGINE)
     try:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 import failover
 import kill
 import partition
-from support import processes
+from support import run_processes
 
 DISK: Final = Path("/var/tmp")
 """A disk, where /tmp may be memory."""
@@ -36,7 +36,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = {
 
 def main() -> int:
     given = _arguments()
-    processes.be_watched()  # what is started ends with this run, however that ends
+    run_processes.start_run_reaper()  # what is started ends with this run, however that ends
     rows = [row(name, given) for name in given.names or CAMPAIGNS]
     print()
     for name, seconds, told in rows:

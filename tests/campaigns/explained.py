@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from sent import Read, Sent
-from support.contract_model import Model, RefusedError, same
+from support.command_model import Model, RefusedError, same
 
 Transaction = Mapping[str, Any]
 """As the stream has it: revision, id, changes."""

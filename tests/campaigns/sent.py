@@ -7,7 +7,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final
 
-from support.contract_model import Command
+from support.command_model import Command
 from support.harness import Server
 from support.nodes import LOST
 from support.raw_http import Client

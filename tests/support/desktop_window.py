@@ -27,7 +27,7 @@ T = TypeVar("T")
 PROGRAM: Final = Path(sys.executable).with_name("signalbox")
 LOOK_SECONDS: Final = 0.02
 STREAMS: Final = 2
-"""Of a window that is shown: its page's, and its own that heeds the wishes of a second start."""
+"""Streams of one window: its page's, and its process's, which watches for second starts."""
 
 
 def until(look: Callable[[], T | None], what: str, seconds: float = SECONDS) -> T:
@@ -41,7 +41,7 @@ def until(look: Callable[[], T | None], what: str, seconds: float = SECONDS) -> 
 
 
 @contextmanager
-def screen() -> Iterator[str]:
+def virtual_screen() -> Iterator[str]:
     """The name of a new display of 1280 by 800."""
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-noreset"]
@@ -56,7 +56,7 @@ def screen() -> Iterator[str]:
         process.wait()
 
 
-class Desk:
+class DesktopApp:
     """One data directory and the programs that were started on it."""
 
     program = PROGRAM
@@ -84,10 +84,10 @@ class Desk:
         self.started.append(process)
         return process
 
-    def open(self, cwd: Path = ROOT, **environ: str | None) -> "Shown":
+    def open(self, cwd: Path = ROOT, **environ: str | None) -> "ShownWindow":
         """Start it and wait until its page is live."""
         process = self.start(cwd, **environ)
-        shown = Shown(self, process)
+        shown = ShownWindow(self, process)
         self.await_streams()
         return shown
 
@@ -181,10 +181,10 @@ class Desk:
         return found if psutil.pid_exists(found["pid"]) else None
 
 
-class Shown:
+class ShownWindow:
     """One window that is open."""
 
-    def __init__(self, desk: Desk, process: subprocess.Popen[str]) -> None:
+    def __init__(self, desk: DesktopApp, process: subprocess.Popen[str]) -> None:
         self.desk, self.process = desk, process
         self.id = until(self._find, "the window is on the screen")
 
@@ -328,13 +328,13 @@ def pages_of(port: int) -> Iterator[list[Page]]:
 @pytest.fixture(scope="session")
 def display() -> Iterator[str]:
     """One virtual screen for all tests."""
-    with screen() as name:
+    with virtual_screen() as name:
         yield name
 
 
 @pytest.fixture
-def desk(display: str, tmp_path: Path) -> Iterator[Desk]:
+def desk(display: str, tmp_path: Path) -> Iterator[DesktopApp]:
     """A new data directory; whatever was started on it is ended."""
-    desk = Desk(tmp_path / "data", display)
+    desk = DesktopApp(tmp_path / "data", display)
     yield desk
     desk.end()

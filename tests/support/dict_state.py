@@ -31,9 +31,9 @@ class DictState:
     def count(self, prefix: str) -> int:
         return sum(key.startswith(prefix) for key in self.held)
 
-    def apply(self, changes: Changes) -> None:
-        self.revision += bool(changes)
-        for key, raw in changes.items():
+    def apply(self, decided_changes: Changes) -> None:
+        self.revision += bool(decided_changes)
+        for key, raw in decided_changes.items():
             self.held.pop(key, None)
             if raw is not None:
                 self.held[key] = Entry(raw, self.revision)
@@ -42,18 +42,20 @@ class DictState:
         return {key: json.loads(entry.raw) for key, entry in self.held.items()}
 
 
-def changes(held: dict[str, Any], **command: Any) -> dict[str, Any]:
+def decided_changes(held: dict[str, Any], **command: Any) -> dict[str, Any]:
     """What `command` changes, None for a deletion."""
     found = decide(DictState(held), read_command(command))
     return {key: None if raw is None else json.loads(raw) for key, raw in found.items()}
 
 
-def batch(held: dict[str, Any], *commands: dict[str, Any]) -> dict[str, Any]:
-    """As `changes`, for a batch."""
-    return changes(held, type="batch", commands=list(commands))
+def decided_batch(held: dict[str, Any], *commands: dict[str, Any]) -> dict[str, Any]:
+    """As `decided_changes`, for a batch."""
+    return decided_changes(held, type="batch", commands=list(commands))
 
 
-def refused(error: type[SignalboxError], held: dict[str, Any], **command: Any) -> SignalboxError:
+def refused_decision(
+    error: type[SignalboxError], held: dict[str, Any], **command: Any
+) -> SignalboxError:
     with pytest.raises(error) as caught:
-        changes(held, **command)
+        decided_changes(held, **command)
     return caught.value

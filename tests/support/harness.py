@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from support.forked import Forked
+from support.forked_server import ForkedServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SECONDS: Final = 20.0
@@ -63,8 +63,8 @@ def started_afresh(
 class Server:
     """A running server; `url`, `read_token`, `write_token`, `pid`, `store` as it announced them."""
 
-    launch: ClassVar[Callable[..., subprocess.Popen[bytes] | Forked]] = started_afresh
-    """How its process is started; `support.processes` knows a quicker way for tests."""
+    launch: ClassVar[Callable[..., subprocess.Popen[bytes] | ForkedServer]] = started_afresh
+    """How its process is started; `support.run_processes` knows a quicker way for tests."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Server:
         arguments = ["serve", "--json", "--data-dir", str(data_dir), *options]
         with self.stderr.open("ab") as stderr:
             environ = {**os.environ, **(env or {})}
-            self.process: subprocess.Popen[bytes] | Forked
+            self.process: subprocess.Popen[bytes] | ForkedServer
             if program:
                 self.process = started_afresh(arguments, environ, stderr, limits or {}, program)
             else:

@@ -5,7 +5,7 @@ from math import inf
 from typing import NamedTuple
 
 
-class Told(NamedTuple):
+class Observed(NamedTuple):
     """One request as its sender saw it; times in seconds of one clock.
 
     `expected` is the key's revision that was asked for, None for a plain set. `status` and `code`
@@ -22,7 +22,7 @@ class Told(NamedTuple):
     revision: int = 0
 
 
-class Logged(NamedTuple):
+class LoggedWrite(NamedTuple):
     """One transaction of the log; its revision is its place, from 1 on."""
 
     id: str
@@ -30,9 +30,9 @@ class Logged(NamedTuple):
 
 
 class History:
-    """What was told, and the log in the end, which also settles what was told as unknown."""
+    """The observed requests, and the final log, which decides those with an unknown outcome."""
 
-    def __init__(self, told: Iterable[Told], log: Sequence[Logged]) -> None:
+    def __init__(self, told: Iterable[Observed], log: Sequence[LoggedWrite]) -> None:
         self.told = {one.id: one for one in told}
         self.log = log
         self.places = {one.id: place for place, one in enumerate(log, start=1)}
@@ -50,7 +50,7 @@ class History:
                 yield from self._of_expectation(one)
         yield from self._of_time()
 
-    def _of_answer(self, one: Told) -> Iterator[str]:
+    def _of_answer(self, one: Observed) -> Iterator[str]:
         place = self.places.get(one.id)
         if one.status == "accepted" and place != one.revision:
             yield f"{one.id} was told {one.revision} and is at {place}"
@@ -59,12 +59,12 @@ class History:
         if one.code == "conflict":
             yield from self._of_conflict(one)
 
-    def _of_expectation(self, one: Told) -> Iterator[str]:
+    def _of_expectation(self, one: Observed) -> Iterator[str]:
         before = max(place for place in self._places_of(one.key) if place < self.places[one.id])
         if one.expected is not None and one.expected != before:
             yield f"{one.id} expected {one.expected} and follows {before}"
 
-    def _of_conflict(self, one: Told) -> Iterator[str]:
+    def _of_conflict(self, one: Observed) -> Iterator[str]:
         """The named revision was the key's at some moment between question and answer."""
         places = self._places_of(one.key)
         if one.revision not in places or one.revision == one.expected:

@@ -1,4 +1,4 @@
-"""What tests of `signalbox migrate` share: what a store answers, and running it."""
+"""Running `signalbox migrate`, and the answers that a store and its copy must have in common."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any, Final
 from support.command_line import Shell
 from support.raw_http import Client, lines, serving
 
-QUESTIONS: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
+QUERIES: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     ("export", {"history": 1}),
     ("export", {"format": "json", "match": "_signalbox.**"}),
     ("state", {"sort": "changed"}),
@@ -28,18 +28,18 @@ QUESTIONS: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
 
 
 @contextmanager
-def asked(data_dir: Path) -> Iterator[tuple[Client, list[tuple[int, bytes]]]]:
+def queried(data_dir: Path) -> Iterator[tuple[Client, list[tuple[int, bytes]]]]:
     """What the store answers."""
     with serving(data_dir) as server, Client(server) as client:
-        yield client, [client.get(path, **query)[::2] for path, query in QUESTIONS]
+        yield client, [client.get(path, **query)[::2] for path, query in QUERIES]
 
 
-def history(data_dir: Path) -> bytes:
+def exported_history(data_dir: Path) -> bytes:
     with serving(data_dir) as server, Client(server) as client:
         return client.get("export", history=1).body
 
 
-def migrated(shell: Shell, *options: str) -> dict[str, Any]:
+def migrate(shell: Shell, *options: str) -> dict[str, Any]:
     done = shell("migrate", "--json", *options)
     assert (done.status, done.err) == (0, ""), done
     found: dict[str, Any] = done.json()
@@ -48,7 +48,7 @@ def migrated(shell: Shell, *options: str) -> dict[str, Any]:
     return found
 
 
-def refused(shell: Shell, *options: str) -> tuple[int, str]:
+def refused_migration(shell: Shell, *options: str) -> tuple[int, str]:
     done = shell("migrate", *options)
     assert done.out == ""
     return done.status, done.err

@@ -192,7 +192,7 @@ def open_window(browser: BrowserContext) -> Iterator[OpenWindow]:
         pytest.fail("The page complains: " + " | ".join(errors))
 
 
-def fill(server: Server, values: Iterable[tuple[str, Any]], actor: str = "script") -> None:
+def set_values(server: Server, values: Iterable[tuple[str, Any]], actor: str = "script") -> None:
     """Set many keys at once."""
     lines = [json.dumps({"type": "set", "key": key, "value": value}) for key, value in values]
     answer = server.request(

@@ -15,7 +15,7 @@ from support.ports import free_port
 
 SECONDS: Final = 20.0
 OURS: Final = ("--save", "", "--set-proc-title", "no")
-"""Its title would be written over its environment, by which `support.watchman` knows it."""
+"""Its title would be written over its environment, by which `support.run_reaper` knows it."""
 AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
 """Of a master whose replicas need not wait for others that may join as well."""
 

@@ -17,7 +17,7 @@ from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.write.pending_attempt import PendingAttempt
-from support.any_engine import NodeStore
+from support.engine_stores import NodeStore
 
 TIMEOUT: Final = 0.2
 SECONDS: Final = 20.0

@@ -1,4 +1,4 @@
-"""What every process that the tests start has in common: it heeds signals and ends with the run."""
+"""Settings of a test run for the processes it starts: signals, order, end, forked servers."""
 
 import atexit
 import os
@@ -12,34 +12,36 @@ from zlib import crc32
 
 import pytest
 
-from support.forked import Forked
+from support.forked_server import ForkedServer
 from support.harness import Server
-from support.watchman import VARIABLE
+from support.run_reaper import RUN_MARKS_VARIABLE
 
-WATCHMAN: Final = Path(__file__).with_name("watchman.py")
+REAPER: Final = Path(__file__).with_name("run_reaper.py")
 IGNORED_BY_SOME: Final = ("SIGINT", "SIGHUP")
 """In the background of a shell, and below `nohup`."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    _let_children_heed_signals()
+    _stop_ignoring_signals()
     _keep_bytecode(config.rootpath)
-    be_watched()
-    Server.launch = Forked
+    start_run_reaper()
+    Server.launch = ForkedServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long begin first, and the others in an order that is always the same and
     mixes those that wait with those that compute; within a file all stays as it is.
     """
-    items.sort(key=lambda item: (item.get_closest_marker("long") is None, _mixed(item.path.name)))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("long") is None, _file_order(item.path.name))
+    )
 
 
-def _mixed(name: str) -> int:
+def _file_order(name: str) -> int:
     return crc32(name.encode())
 
 
-def _let_children_heed_signals() -> None:
+def _stop_ignoring_signals() -> None:
     """An ignored signal is ignored by every child as well; one that is handled is not."""
     for name in IGNORED_BY_SOME:
         number = getattr(signal, name, None)  # Windows has but one of them
@@ -53,13 +55,15 @@ def _keep_bytecode(root: Path) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 
-def be_watched() -> None:
-    """From now on whatever is started carries this run's mark, and ends with the run."""
+def start_run_reaper() -> None:
+    """From now on every process that is started carries this run's mark, and ends with the run."""
     mark = secrets.token_hex(8)
-    watchman = subprocess.Popen(
-        [sys.executable, str(WATCHMAN), mark],
+    reaper = subprocess.Popen(
+        [sys.executable, str(REAPER), mark],
         stdin=subprocess.PIPE,
         start_new_session=True,  # what ends the run by its group or its terminal spares it
     )
-    os.environ[VARIABLE] = f"{os.environ.get(VARIABLE, '')} {mark}".strip()
-    atexit.register(watchman.communicate)  # behind all others, which end what they have started
+    os.environ[RUN_MARKS_VARIABLE] = f"{os.environ.get(RUN_MARKS_VARIABLE, '')} {mark}".strip()
+    atexit.register(
+        reaper.communicate
+    )  # after all other exit functions, which end what they have started

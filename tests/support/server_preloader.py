@@ -1,8 +1,8 @@
 """A process that has the server loaded and starts servers by forking, each as if it were fresh.
 
-`python preloader.py FD`: on the socket FD come arguments, environment and four descriptors: the new
-server's stdin, stdout and stderr, and a pipe on which its pid and in the end its exit status are
-told. What a start costs is loading the program, for the most part; nothing else is shared. Limits
+`python server_preloader.py FD`: the socket FD receives arguments, environment and four
+descriptors: the new server's stdin, stdout and stderr, and a pipe to which its pid and in the end
+its exit status are written. Most of a start is loading the program; nothing else is shared. Limits
 of the program can be given as well, by the full names of its constants.
 """
 

@@ -1,4 +1,4 @@
-"""A program on another port of this computer: it serves what it likes and notes what reaches it."""
+"""Another program on a port of this computer: serves any page and records every request."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 
-class Neighbour(ThreadingHTTPServer):
+class OtherProgram(ThreadingHTTPServer):
     """`seen` has every request as it came, head and body; `page` is what all of them get."""
 
     daemon_threads = True
@@ -36,7 +36,7 @@ class Neighbour(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Neighbour
+    server: OtherProgram
     protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:
@@ -65,9 +65,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def neighbour(port: int = 0) -> Iterator[Neighbour]:
-    """One that listens, on any port unless one is given."""
-    server = Neighbour(port)
+def other_program(port: int = 0) -> Iterator[OtherProgram]:
+    """Run one, on any free port unless one is given."""
+    server = OtherProgram(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -81,8 +81,8 @@ def neighbour(port: int = 0) -> Iterator[Neighbour]:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class Trickle(NamedTuple):
-    """Says `first` to whoever connects, then `again` and `again`, `pause` seconds apart."""
+class SlowAnswer(NamedTuple):
+    """Sends `first` on every connection, then `again` repeatedly, `pause` seconds apart."""
 
     first: bytes
     again: bytes
@@ -90,8 +90,8 @@ class Trickle(NamedTuple):
 
 
 @contextmanager
-def trickling(port: int, how: Trickle, seconds: float = 10.0) -> Iterator[threading.Event]:
-    """One that never comes to an end of its answer; the event says that it gave up after all."""
+def slow_program(port: int, how: SlowAnswer, seconds: float = 10.0) -> Iterator[threading.Event]:
+    """Run a program whose answers do not end; the event is set when it gave up after `seconds`."""
     over, gave_up = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 

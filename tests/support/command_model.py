@@ -1,4 +1,4 @@
-"""What the contract says about commands, on a plain dict: the measure for the real server."""
+"""A model of the commands on a plain dict, as the contract has them, to compare with the server."""
 
 from typing import Any, NamedTuple
 

@@ -15,7 +15,7 @@ PREFIXES = ["a.", "a-b.", "b.", "b.y."]
 ACTORS = ["ann", "bob"]
 
 
-def value_for(key: str, number: int) -> Any:
+def allowed_value(key: str, number: int) -> Any:
     """The app's own keys take only some values."""
     return ["light", "dark", "system"][number % 3] if key.startswith("_signalbox.") else number
 
@@ -23,7 +23,7 @@ def value_for(key: str, number: int) -> Any:
 @st.composite
 def _settings(draw: st.DrawFn) -> dict[str, Any]:
     key = draw(st.sampled_from(KEYS))
-    return {"type": "set", "key": key, "value": value_for(key, draw(st.integers(0, 3)))}
+    return {"type": "set", "key": key, "value": allowed_value(key, draw(st.integers(0, 3)))}
 
 
 _DELETIONS = st.sampled_from(KEYS).map(lambda key: {"type": "delete", "key": key})
@@ -59,7 +59,7 @@ def state_of(store: Store, at: int | None = None) -> State:
     return {item.key: json.loads(item.raw) for page in pages for item in page.items}
 
 
-class Done(NamedTuple):
+class ModelTransaction(NamedTuple):
     """A transaction: what each key was before and after (None: not there)."""
 
     actor: str
@@ -74,7 +74,7 @@ class History:
     """Transactions by revision, from 1 on, and the state after each."""
 
     def __init__(self) -> None:
-        self.done: list[Done] = []
+        self.done: list[ModelTransaction] = []
         self.states: list[State] = [{}]
 
     @property
@@ -86,7 +86,9 @@ class History:
         keys = {key for key in self.now.keys() | after if self.now.get(key) != after.get(key)}
         if keys:
             before = {key: self.now.get(key) for key in keys}
-            self.done.append(Done(actor, kind, before, {key: after.get(key) for key in keys}, of))
+            self.done.append(
+                ModelTransaction(actor, kind, before, {key: after.get(key) for key in keys}, of)
+            )
             self.states.append(dict(after))
 
     def is_undone(self, revision: int) -> bool:

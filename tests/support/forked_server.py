@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final, Self
 
-PRELOADER: Final = Path(__file__).with_name("preloader.py")
+PRELOADER: Final = Path(__file__).with_name("server_preloader.py")
 ROOT: Final = PRELOADER.parent.parent.parent
 
 
-class Forked:
+class ForkedServer:
     """What `subprocess.Popen` is for a process that was started afresh."""
 
     def __init__(

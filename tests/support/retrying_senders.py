@@ -1,4 +1,4 @@
-"""Clients that keep trying until they are told `accepted`, and whether each was done once."""
+"""Clients that send each command until it is accepted, and whether each was applied once."""
 
 from collections.abc import Iterable, Sequence
 from threading import Event, Thread
@@ -11,7 +11,7 @@ from support.nodes import BOUND, LOST, reach, until, whole
 from support.raw_http import Client
 
 
-class Sender(Thread):
+class RetryingSender(Thread):
     """Adds one again and again, each time under the same id until that is accepted."""
 
     def __init__(self, server: Server, name: str, over: Event) -> None:
@@ -47,18 +47,18 @@ class Sender(Thread):
         self.told[identity] = answer["revision"]
 
 
-def begin(nodes: Sequence[Server], each: int = 2) -> tuple[Event, list[Sender]]:
-    """So many senders at each node, and what ends them."""
+def start_senders(nodes: Sequence[Server], each: int = 2) -> tuple[Event, list[RetryingSender]]:
+    """Start `each` senders at every node; the event that stops them, and the senders."""
     over = Event()
     return over, [
-        Sender(node, f"s{place}-{turn}", over)
+        RetryingSender(node, f"s{place}-{turn}", over)
         for place, node in enumerate(nodes)
         for turn in range(each)
     ]
 
 
-def go_on(senders: Sequence[Sender], number: int) -> None:
-    """Return when every sender has had so many more accepted."""
+def await_more_accepted(senders: Sequence[RetryingSender], number: int) -> None:
+    """Return when every sender has had `number` more commands accepted."""
     wanted = [len(sender.told) + number for sender in senders]
 
     def done() -> bool:
@@ -67,17 +67,17 @@ def go_on(senders: Sequence[Sender], number: int) -> None:
     until(done, 60)
 
 
-def end(over: Event, senders: Sequence[Sender]) -> None:
+def stop_senders(over: Event, senders: Sequence[RetryingSender]) -> None:
     over.set()
     for sender in senders:
         sender.join(2 * BOUND)
 
 
-MAY_BE: Final = {("rejected", "unavailable"), ("unknown", "unavailable")}
+ALLOWED_REFUSALS: Final = {("rejected", "unavailable"), ("unknown", "unavailable")}
 """How commands may be answered while the engine comes and goes, beside being accepted."""
 
 
-def assert_done_once(senders: Iterable[Sender], log: SharedLog, node: Server) -> None:
+def assert_done_once(senders: Iterable[RetryingSender], log: SharedLog, node: Server) -> None:
     """What was accepted is in the log once, where its sender was told, and nothing else is."""
     there = {one.id: one.revision for one in whole(log)}
     last = log.last_revision()
@@ -86,6 +86,6 @@ def assert_done_once(senders: Iterable[Sender], log: SharedLog, node: Server) ->
     reach(last, node)
     for sender in senders:
         assert sender.problem is None
-        assert sender.refusals <= MAY_BE
+        assert sender.refusals <= ALLOWED_REFUSALS
         assert sender.slowest < BOUND
         assert node.value(f"count.{sender.name}") == len(sender.told)

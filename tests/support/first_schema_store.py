@@ -1,4 +1,4 @@
-"""A store as the first schema had it: before the past could be asked for."""
+"""Make a store of the first schema, which knew no history, for the tests of its migration."""
 
 from pathlib import Path
 from time import time

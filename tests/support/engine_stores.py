@@ -37,14 +37,14 @@ class NodeStore(Store):
 
 
 @contextmanager
-def any_store(kind: str, path: Path) -> Iterator[Store]:
+def engine_store(kind: str, path: Path) -> Iterator[Store]:
     """A new store at `path`; with an engine elsewhere it is the replica of a new log."""
     with Store(path) if kind == "sqlite" else NodeStore(path, new_log(kind)) as made:
         yield made
 
 
 @contextmanager
-def full(store: Store) -> Iterator[None]:
+def full_database(store: Store) -> Iterator[None]:
     """Meanwhile the file cannot grow, as on a full disk: SQLite says so at the commit's write."""
     connection = store.database.writer
     before = connection.pragma("max_page_count")
