@@ -42,10 +42,10 @@ def at_option(function: Function) -> Function:
     """`--at`: answer as of an earlier moment; None stands for now."""
     return click.option(
         "--at",
-        metavar="REV|TIME",
+        metavar="MOMENT",
         type=MOMENT,
         callback=lambda _, __, moment: None if moment == NOW else moment,
-        help="As it was at this moment.",
+        help="As it was then: a revision, a time in ISO 8601 or now.",
     )(function)
 
 

@@ -53,10 +53,15 @@ def print_ack(ack: dict[str, Any], as_json: bool) -> None:
 
 
 def print_table(
-    titles: Sequence[str], rows: Iterator[Sequence[str]], piped_columns: int | None = None
+    titles: Sequence[str],
+    rows: Iterator[Sequence[str]],
+    piped_columns: int | None = None,
+    has_piped_titles: bool = False,
 ) -> None:
     """A table on a terminal; elsewhere tab-separated lines of the first `piped_columns` columns."""
     if not sys.stdout.isatty():
+        if has_piped_titles:
+            print_line("\t".join(titles))
         for row in rows:
             print_line("\t".join(row[:piped_columns]))
         return

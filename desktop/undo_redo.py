@@ -21,6 +21,7 @@ from signalbox.desktop.terminal_output import (
     print_line,
 )
 from signalbox.server.model.numbers import is_whole
+from signalbox.ui.formatting import counted
 
 MOST_PRINTED: Final = 20
 """So many keys or commands are listed."""
@@ -158,8 +159,8 @@ def _print_conflict(
     if error.key in replace:
         print_error(f"{error.key} is at revision {error.revision}, not {replace[error.key]}.")
     else:
-        keys = "1 key has" if len(error.keys) == 1 else f"{len(error.keys):,} keys have"
-        print_error(f"{keys} been changed since; nothing was {PARTICIPLES[type]}.")
+        have = counted(len(error.keys), "key has", "keys have")
+        print_error(f"{have} been changed since; nothing was {PARTICIPLES[type]}.")
     for effect in error.effects[:MOST_PRINTED]:
         now = format_value(effect["now"]) if "now" in effect else DELETED
         back = format_value(effect["back"]) if "back" in effect else DELETED

@@ -6,6 +6,7 @@ import click
 
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.terminal_output import escape_for_terminal, print_json
+from signalbox.ui.formatting import counted
 
 
 def print_report(report: dict[str, Any], as_json: bool) -> int:
@@ -16,7 +17,7 @@ def print_report(report: dict[str, Any], as_json: bool) -> int:
         return status
     verdict = "sound" if report["ok"] else "DAMAGED"
     if report["keys"] is not None:  # None: the damage kept it from being read to its end
-        verdict += f": revision {report['revision']:,}, {report['keys']:,} keys"
+        verdict += f": revision {report['revision']:,}, {counted(report['keys'], 'key')}"
     click.echo(verdict)
     for line in (*report["problems"], report["advice"], *report["notes"]):
         if line:

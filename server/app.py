@@ -60,7 +60,7 @@ from signalbox.server.store.read_only import (
     temporary_copy,
 )
 from signalbox.server.store.tokens import Tokens
-from signalbox.server.write.compactor import Compactor, plan_fields
+from signalbox.server.write.compactor import Compactor, oldest_revision, plan_fields
 from signalbox.server.write.retention import Plan
 from signalbox.server.write.writer import Writer
 
@@ -294,7 +294,7 @@ class App:
             "store": self.readmodel.store,
             **self.standing(),
             "revision": revision,
-            "oldest_revision": max([min(1, revision), *(plan.revision for plan in kept)]),
+            "oldest_revision": oldest_revision(kept, revision),
             "keys": self._last_known("keys", self.readmodel.current.keys, 0),
             "bytes": self.database.bytes_used(),
             "free_bytes": self._last_known("free_bytes", self.readmodel.free_bytes, 0),

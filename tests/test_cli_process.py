@@ -31,17 +31,20 @@ BESIDE_A_SERVER: Final = {
     "undo": ([], r"undone: .* by cli, .*\nrevision \d+\n"),
     "redo": ([], r"done again: .* by cli, .*\nrevision \d+\n"),
     "restore": (["1", "a", "--dry-run"], "Nothing would change: it is as in revision 1\n"),
-    "import": (["-", "--format", "lines"], "1 lines? accepted, 0 rejected.*\n"),
+    "import": (["-", "--format", "lines"], "1 line accepted, 0 rejected.*\n"),
     "export": (["a", "--format", "json"], r'\{\n"a": 1\n\}\n'),
     "replay": (["-", "--speed", "0"], "0 transactions sent, .*\n"),
     "run": (["job", "--", sys.executable, "-c", "print(1)"], "1\n"),
-    "compact": (["--dry-run"], "0 changes in 0 transactions would go; .*\n.*\n"),
+    "compact": (
+        ["--dry-run"],
+        "0 changes in 0 transactions would go; from revision 1 on .*\nprefix\t.*\n.*\n",
+    ),
 }
 """What is given and what is said, as an expression; the store is that of `filled`."""
 ALONE: Final = {
     "backup": (["{folder}/copy.db"], r".*copy\.db: [\d,]+ bytes\n"),
-    "verify": ([], "sound: revision 1, 1 keys\n"),
-    "rebuild": ([], "sound: revision 1, 1 keys\n"),
+    "verify": ([], "sound: revision 1, 1 key\n"),
+    "rebuild": ([], "sound: revision 1, 1 key\n"),
     "token": ([], r"read   \S+\nwrite  \S+\n"),
     "path": ([], r".*signalbox\.db\n"),
     "migrate": (["--to", "sqlite:{folder}/moved"], "1 revision copied .*\n"),

@@ -88,10 +88,11 @@ def test_compact_says_what_would_go_and_what_has_gone(server: Server, shell: She
     server.set("t.a", 4)
     revision = server.set("t.a", 5)["revision"]
     for options, tense in ((["--dry-run"], "would go"), ([], "have gone")):
-        first, root, below = shell.ok("compact", *options).splitlines()
+        first, titles, root, below = shell.ok("compact", *options).splitlines()
         assert first == (
             f"2 changes in 2 transactions {tense}; from revision {revision} on everything is kept"
         )
+        assert titles == "prefix\tkept for\tchanges\twhole from revision\tof"
         assert root.split("\t")[:3] == ["**", "365d", "0"]
         assert below.split("\t")[:4] == ["t.", "0s", "2", str(revision)]
     report = shell("compact", "--dry-run", "--json").json()

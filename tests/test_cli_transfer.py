@@ -142,7 +142,7 @@ def test_a_file_that_is_no_json_object_is_refused(shell: Shell, text: str) -> No
     done = load(shell, text, "json")
     assert done.status == 1
     assert "signalbox: " in done.err
-    assert done.out.startswith(("0 lines accepted", "1 lines accepted")[text.endswith("x")])
+    assert done.out.startswith(("0 lines accepted", "1 line accepted")[text.endswith("x")])
 
 
 def test_a_file_that_is_no_text_is_refused_with_what_is_expected(
@@ -250,7 +250,7 @@ def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
     try:
         done = Shell(server.data_dir)("import", str(pipe), "--format", "lines")
         assert (done.status, done.out) == (4, "")
-        told = r"FILE paused for \d+ seconds, .* for 0\.4\. Before that 1 keys changed\.$"
+        told = r"FILE paused for \d+ seconds, .* for 0\.4\. Before that 1 key changed\.$"
         assert re.search(told, done.err)
         assert server.value("t.a") == 1
     finally:
@@ -262,3 +262,18 @@ def test_a_file_that_is_not_there_is_a_wrong_use(shell: Shell) -> None:
     done = shell("import", "/nowhere/at/all.json")
     assert (done.status, done.out) == (2, "")
     assert "all.json" in done.err
+
+
+def test_one_of_anything_is_counted_as_one(shell: Shell) -> None:
+    told = shell.ok("import", "-", "--format", "lines", stdin=b"t.one = 1\n")
+    assert told == "1 line accepted, 0 rejected, 1 key changed\n"
+    history = shell.ok("export", "--history").encode()
+    other = Shell(shell.data_dir.with_name("other"))
+    assert other.ok("import", "-", "--dry-run", stdin=history[: history.index(b"\n") + 1]).endswith(
+        " 0 are there, 1 change\n"
+    )
+
+
+def test_a_member_without_a_value_is_told_so(shell: Shell) -> None:
+    done = shell("import", "-", "--format", "json", stdin=b'{"t.b": }')
+    assert done.err == 'signalbox: line 1: The key "t.b" has no value.\n'

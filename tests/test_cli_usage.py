@@ -169,7 +169,7 @@ def test_a_number_on_the_command_line_has_digits_of_ascii_alone(tmp_path: Path, 
         (["replay", "--speed", value, "x"], "--speed"),
         (["set", "a", "1", "--expect", value], "--expect"),
         (["undo", "--replace", f"a={value}"], "--replace"),
-        (["restore", value], "REV|TIME"),
+        (["restore", value], "MOMENT"),
     ):
         done = shell(*words)
         assert (done.status, done.out) == (2, ""), words
@@ -214,3 +214,10 @@ def test_every_setting_that_can_be_wrong_says_what_is_allowed() -> None:
     for setting in TABLE:
         with pytest.raises(StoreError, match=rf"^The setting {setting.name}[ :].*\.$"):
             read_settings({setting.name: "\0" if setting.name != "data_dir" else ""}, {})
+
+
+@pytest.mark.parametrize("words", ["get", "ls", "tree", "export", "restore"])
+def test_a_moment_is_called_so_and_explained_in_the_help(tmp_path: Path, words: str) -> None:
+    told = " ".join(Shell(tmp_path).ok(words, "--help").split())
+    assert "MOMENT" in told
+    assert "a revision, a time in ISO 8601 or now" in told

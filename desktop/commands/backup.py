@@ -7,6 +7,7 @@ import click
 from signalbox.desktop.options import json_option, store_dir_option
 from signalbox.desktop.store_errors import report_store_errors
 from signalbox.desktop.terminal_output import print_json
+from signalbox.ui.formatting import counted
 
 
 @click.command("backup")
@@ -22,4 +23,4 @@ def backup(file: Path, as_json: bool, data_dir: Path) -> None:
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:
-        click.echo(f"{file}: {size:,} bytes")
+        click.echo(f"{file}: {counted(size, 'byte')}")

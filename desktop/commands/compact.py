@@ -7,6 +7,7 @@ import click
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_error, print_json, print_table
+from signalbox.ui.formatting import counted
 
 
 @click.command("compact")
@@ -23,10 +24,11 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
         return
     if problem := report["clock"]["problem"]:
         print_error(problem)
-    verb = "would go" if dry_run else "have gone"
+    verb = "would go" if dry_run else "has gone" if report["changes"] == 1 else "have gone"
+    transactions = counted(report["transactions"], "transaction")
     click.echo(
-        f"{report['changes']:,} changes in {report['transactions']:,} transactions {verb}; "
-        f"from revision {report['oldest_revision']:,} on everything is kept"
+        f"{counted(report['changes'], 'change')} in {transactions} "
+        f"{verb}; from revision {report['oldest_revision']:,} on everything is kept"
     )
     rows = (
         (
@@ -38,4 +40,5 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
         )
         for rule in report["prefixes"]
     )
-    print_table(("prefix", "kept for", "changes", "whole from revision", "of"), rows)
+    titles = ("prefix", "kept for", "changes", "whole from revision", "of")
+    print_table(titles, rows, has_piped_titles=True)

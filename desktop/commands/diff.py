@@ -11,6 +11,7 @@ from signalbox.desktop.cli_client import connect, query_pages
 from signalbox.desktop.differences import print_differences
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_json, print_json_lines, print_line
+from signalbox.ui.formatting import counted
 
 SUMMARY: Final = ("from", "to", "total", "compacted")
 
@@ -35,5 +36,5 @@ def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> N
             print_json({name: value for name, value in first.items() if name in SUMMARY})
             return
         print_differences(differences)
-        keys = "1 key differs" if first["total"] == 1 else f"{first['total']:,} keys differ"
-        print_line(f"{keys} from revision {first['from']} to {first['to']}")
+        differ = counted(first["total"], "key differs", "keys differ")
+        print_line(f"{differ} from revision {first['from']} to {first['to']}")

@@ -1,7 +1,7 @@
 """`signalbox import`: set every key that a file holds, streamed to the server."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
@@ -20,6 +20,7 @@ from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_error, print_json
 from signalbox.server.usage import OneOf
+from signalbox.ui.formatting import counted
 
 UNKNOWN_TYPE: Final = "application/octet-stream"
 MEDIA_TYPES: Final = {
@@ -30,22 +31,34 @@ MEDIA_TYPES: Final = {
     "lines": UNKNOWN_TYPE,
 }
 ENCODINGS: Final = ("utf-8", "latin-1", "cp1252", "utf-16")
-SUMMARIES: Final = {
+SUMMARIES: Final[dict[str, tuple[tuple[str, ...], Callable[[dict[str, int]], str]]]] = {
     "values": (
         ("accepted", "rejected", "changes", "revision"),
-        "{accepted:,} lines accepted, {rejected:,} rejected, {changes:,} keys changed",
+        lambda of: (
+            f"{counted(of['accepted'], 'line')} accepted, {of['rejected']:,} rejected, "
+            f"{counted(of['changes'], 'key')} changed"
+        ),
     ),
     "values, dry run": (
         ("new", "changed", "deleted", "equal", "rejected", "revision"),
-        "{new:,} new, {changed:,} changed, {deleted:,} deleted, {equal:,} equal, {rejected:,} bad",
+        lambda of: (
+            f"{of['new']:,} new, {of['changed']:,} changed, {of['deleted']:,} deleted, "
+            f"{of['equal']:,} equal, {of['rejected']:,} bad"
+        ),
     ),
     "history": (
         ("accepted", "duplicates", "changes", "revision"),
-        "{accepted:,} transactions taken, {duplicates:,} were there, {changes:,} changes",
+        lambda of: (
+            f"{counted(of['accepted'], 'transaction')} taken, {of['duplicates']:,} were there, "
+            f"{counted(of['changes'], 'change')}"
+        ),
     ),
     "history, dry run": (
         ("accepted", "duplicates", "changes", "revision"),
-        "{accepted:,} transactions would be taken, {duplicates:,} are there, {changes:,} changes",
+        lambda of: (
+            f"{counted(of['accepted'], 'transaction')} would be taken, {of['duplicates']:,} are "
+            f"there, {counted(of['changes'], 'change')}"
+        ),
     ),
 }
 """From what was imported to the counts that are printed of it as JSON, and as a sentence."""
@@ -121,7 +134,7 @@ def _interruption(error: client.NotRunning, box: client.Box, identity: str, uplo
         reason = f"{paused}, and the server ended the import: it waits for {BODY_SECONDS:g}."
     if number == 1:
         return f"{reason} `signalbox log` shows whether anything was taken before that."
-    return f"{reason} Before that {changes:,} keys changed."
+    return f"{reason} Before that {counted(changes, 'key')} changed."
 
 
 def _print_outcome(lines: list[dict[str, Any]], as_json: bool) -> int:
@@ -141,5 +154,5 @@ def _print_outcome(lines: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         print_json(counts)
     else:
-        click.echo(sentence.format(**counts))
+        click.echo(sentence(counts))
     return 0 if is_accepted and not rejected else REJECTED

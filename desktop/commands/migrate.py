@@ -14,6 +14,7 @@ from signalbox.desktop.terminal_output import print_error, print_json, print_lin
 from signalbox.server.engines.address import AddressError
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.settings import command_line, typed
+from signalbox.ui.formatting import counted
 
 if TYPE_CHECKING:
     from signalbox.server.migration.moving import MigrationResult
@@ -79,7 +80,7 @@ def _print_outcome(result: "MigrationResult", data_dir: Path, as_json: bool) -> 
         print_error(problem)
     if result.new_revisions:
         print_error(
-            f"{result.source} has got {_revisions(result.new_revisions)} meanwhile: "
+            f"{result.source} has got {counted(result.new_revisions, 'revision')} meanwhile: "
             "end all that writes there, and start this again; it goes on where it is."
         )
     if is_complete and not as_json:
@@ -105,8 +106,8 @@ def _sentences(result: "MigrationResult", data_dir: Path) -> Iterator[str]:
     is_copied = result.source != result.target
     if is_copied:
         yield (
-            f"{_revisions(result.copied)} copied from {result.source} to {result.target}; all "
-            f"{result.revisions:,} of store {result.store} are there and equal."
+            f"{counted(result.copied, 'revision')} copied from {result.source} to {result.target}; "
+            f"all {result.revisions:,} of store {result.store} are there and equal."
         )
     elif not result.is_log_moved:
         yield f"Nothing to do: the store {result.store} is at {result.target} already."
@@ -132,7 +133,3 @@ def _advice_for_other_nodes(result: "MigrationResult") -> Iterator[str]:
     elif folder != result.source:
         command = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", result.target)
         yield f"To let the node in {folder} follow the new log: {command}"
-
-
-def _revisions(count: int) -> str:
-    return "1 revision" if count == 1 else f"{count:,} revisions"

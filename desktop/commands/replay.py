@@ -37,6 +37,7 @@ from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_json, print_line
 from signalbox.server.model.numbers import decimal
 from signalbox.server.usage import Checked
+from signalbox.ui.formatting import counted
 
 SPEED: Final = Checked("number", decimal, "allowed are 0 and numbers above it")
 LONGEST_SLEEP: Final = 86_400.0
@@ -81,8 +82,8 @@ class RecordedTransaction(NamedTuple):
 
 @click.command("replay")
 @click.argument("file", type=open_input_file, required=False)
-@click.option("--from", "since", type=MOMENT, metavar="A", help="Revision or time; the start.")
-@click.option("--to", "until", type=MOMENT, metavar="B", help="Revision or time; now.")
+@click.option("--from", "since", type=MOMENT, metavar="MOMENT", help="From then; the start.")
+@click.option("--to", "until", type=MOMENT, metavar="MOMENT", help="Until then; now.")
 @click.option(
     "--speed",
     type=SPEED,
@@ -272,7 +273,7 @@ def _print_counts(sender: _Sender, as_json: bool) -> None:
     if as_json:
         print_json(counts)
     else:
-        sentence = (
-            "{transactions:,} transactions sent, {duplicates:,} were there, {changes:,} changes"
+        print_line(
+            f"{counted(sender.transactions, 'transaction')} sent, {sender.duplicates:,} were "
+            f"there, {counted(sender.changes, 'change')}"
         )
-        print_line(sentence.format(**counts))

@@ -14,6 +14,7 @@ from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_ack, print_error, print_json, print_line
 from signalbox.server.model.numbers import is_whole
+from signalbox.ui.formatting import counted
 
 MOST_PREVIEWED: Final = 20
 """So many keys are listed before the question."""
@@ -22,7 +23,7 @@ MOST_RESTORED: Final = 100_000
 
 
 @click.command("restore", cls=LiteralCommand)
-@click.argument("moment", metavar="REV|TIME", type=MOMENT)
+@click.argument("moment", metavar="MOMENT", type=MOMENT)
 @click.argument("match", default="**")
 @click.option("--without", metavar="PREFIX.", multiple=True, help="Leave what is below as it is.")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
@@ -38,7 +39,10 @@ def restore(
     as_json: bool,
     data_dir: Path,
 ) -> int:
-    """Make the keys that match what they were at a moment, as one new change that can be undone."""
+    """Make the keys that match what they were at MOMENT, as one new change that can be undone.
+
+    MOMENT is a revision, a time in ISO 8601 or now.
+    """
     must_ask = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
     with connect(data_dir) as box:
         if is_whole(moment) and int(moment) > (newest := box.revision()):
@@ -89,8 +93,7 @@ def _print_preview(preview: dict[str, Any], revision: int, as_json: bool) -> Non
     if not changes:
         print_line(f"Nothing would change: it is as in revision {revision}")
         return
-    keys = "1 key" if changes == 1 else f"{changes:,} keys"
-    print_line(f"{keys} would be as in revision {revision}")
+    print_line(f"{counted(changes, 'key')} would be as in revision {revision}")
 
 
 def _difference(effect: dict[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def shared_log(address: Address) -> SharedLog:
     except ModuleNotFoundError as error:
         raise StoreError(
             f"The engine {address.scheme}:// needs the package {error.name}, which is not "
-            f"installed: pip install signalbox-app[{extra}]"
+            f"installed: pip install 'signalbox-app[{extra}]'"
         ) from error
     log: SharedLog = client
     return log

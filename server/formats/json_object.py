@@ -148,7 +148,9 @@ class _Scanner:
             return Malformed(f'There is {given} instead of "key": value.')
         try:
             key = values.decode(found[1], "The key")
-            value = values.decode(found[2].strip(WHITESPACE), f"The value of {quoted(key)}")
+            if not (raw := found[2].strip(WHITESPACE)):
+                return Malformed(f"The key {quoted(key)} has no value.")
+            value = values.decode(raw, f"The value of {quoted(key)}")
             command = checked_set(key, value)
         except SignalboxError as error:
             return error

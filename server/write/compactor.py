@@ -180,7 +180,7 @@ class Compactor:
             "dry_run": dry_run,
             "changes": sum(one.changes for one in removed.values()),
             "transactions": sum(one.transactions for one in removed.values()),
-            "oldest_revision": max(plan.revision for plan in planned),
+            "oldest_revision": oldest_revision(planned, self._readmodel.revision),
             "prefixes": prefixes,
             "clock": self._clock_status(),
         }
@@ -223,6 +223,11 @@ class Compactor:
                     logger.exception("Retention could not remove what is too old.")
             self._settings_changed.wait(INTERVAL_SECONDS)
             self._settings_changed.clear()
+
+
+def oldest_revision(plans: Sequence[Plan], revision: int) -> int:
+    """The first revision from which on everything is kept, of a store at `revision`."""
+    return max([min(1, revision), *(plan.revision for plan in plans)])
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:
