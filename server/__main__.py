@@ -51,15 +51,15 @@ def run(as_json: bool, **given: Any) -> int:
     faulthandler.enable()
     if settings.log is not None:
         logging_setup.rotate_if_large(settings.log)
-    announce(app, as_json)
+    print_address(app, as_json)
     if settings.linger is not None:
-        gevent.spawn(linger, app, settings.linger, ended)
+        gevent.spawn(stop_when_unused, app, settings.linger, ended)
     ended.wait()
     app.stop()
     return 0
 
 
-def announce(app: App, as_json: bool) -> None:
+def print_address(app: App, as_json: bool) -> None:
     """One line for programs, or what a person needs."""
     if as_json:
         text = json.dumps(app.endpoint())
@@ -72,7 +72,7 @@ def announce(app: App, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def linger(app: App, seconds: float, ended: Event) -> None:
+def stop_when_unused(app: App, seconds: float, ended: Event) -> None:
     """End once the starter is gone (its end of stdin) and nothing was open for `seconds`."""
     # Reading stdin would block the hub: a thread of the pool waits for its end.
     gevent.get_hub().threadpool.apply(wait_for_end_of_stdin)

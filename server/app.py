@@ -85,9 +85,9 @@ class App:
     `wall` is the computer's clock, in seconds since 1970.
     """
 
-    _known: dict[str, Any]
+    _last_answers: dict[str, Any]
     """What the status has told last of what stands in the file."""
-    _told: str | None = None
+    _endpoint_text: str | None = None
     """What stands in `endpoint.json`, once the server listens."""
 
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
@@ -96,8 +96,8 @@ class App:
         in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)
         self._lacks_files = not in_memory and self._is_without_files(store)
         self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
-        self._claimed = ExitStack()
-        self.database = self._open(self._claim(store, settings), in_memory)
+        self._resources = ExitStack()
+        self.database = self._open(self._lock_data_dir(store, settings), in_memory)
         self._native = NativeThread()
         clock = _clock(self.database.writer, wall)
         self.node = self._node(settings, clock)
@@ -118,7 +118,7 @@ class App:
         self._compactor = self._compaction(clock)
         if self.is_read_only:
             self._refuse_writes()
-        self._settings, self._known = settings, {}
+        self._settings, self._last_answers = settings, {}
         serve = application(
             self.guard,
             self.writer,
@@ -126,7 +126,7 @@ class App:
             self.feed,
             self.streams,
             self.status,
-            self.standing,
+            self.engine_status,
             lambda: self.url,
             self.data_dir,
             clock,
@@ -139,15 +139,15 @@ class App:
         """Whether there is a store that cannot be opened, since no file can be made beside it."""
         return store.exists() and cannot_create_files(store, lock_file(self.data_dir))
 
-    def _claim(self, store: Path, settings: Settings) -> Path:
+    def _lock_data_dir(self, store: Path, settings: Settings) -> Path:
         """Own the data directory, unless nothing can be written there; the file to open.
 
         Whoever starts a server for itself would rather use that of whoever was faster.
         """
         if self.is_read_only:
-            return self._claimed.enter_context(temporary_copy(store))
+            return self._resources.enter_context(temporary_copy(store))
         seconds = ENDING_SECONDS if settings.linger is None else 0.0
-        self._claimed.callback(lock_data_dir(self.data_dir, seconds).release)
+        self._resources.callback(lock_data_dir(self.data_dir, seconds).release)
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
@@ -204,10 +204,10 @@ class App:
         self.guard.listen_on(port)
         self._server.start()
         if not self.is_read_only:
-            self._remember(port)
-            self._told = json.dumps(self.endpoint())
+            self._store_port(port)
+            self._endpoint_text = json.dumps(self.endpoint())
             try:
-                _write_private(self._endpoint_file, self._told)
+                _write_private(self._endpoint_file, self._endpoint_text)
             except OSError as error:
                 logger.warning(
                     "%s cannot be written (%s): who looks for this server there does not find it.",
@@ -217,11 +217,11 @@ class App:
 
     def _keep_endpoint(self) -> None:
         """Where somebody has removed it, nobody would find this server any more."""
-        if self._told is not None and not self._endpoint_file.exists():
+        if self._endpoint_text is not None and not self._endpoint_file.exists():
             with suppress(OSError):
-                _write_private(self._endpoint_file, self._told)
+                _write_private(self._endpoint_file, self._endpoint_text)
 
-    def _remember(self, port: int) -> None:
+    def _store_port(self, port: int) -> None:
         with suppress(apsw.Error):  # as on a full disk: the next start may take another port
             if self.database.meta("port") != str(port):
                 self.database.set_meta("port", str(port))
@@ -243,7 +243,7 @@ class App:
         self.readmodel.close()
         self.projection.close()
         self.database.close()
-        self._claimed.close()
+        self._resources.close()
 
     def endpoint(self) -> dict[str, Any]:
         """What a client needs to find and use this server; `node` where several share a store.
@@ -274,7 +274,7 @@ class App:
         """When one was last open, in seconds of `time.monotonic`."""
         return self._server.last_busy
 
-    def standing(self) -> dict[str, Any]:
+    def engine_status(self) -> dict[str, Any]:
         """What `status` tells of the engine and of time."""
         return {
             "engine": self.engine.name,
@@ -288,16 +288,16 @@ class App:
         """What `/queries/status` answers."""
         revision = self.readmodel.revision
         nothing: list[Plan] = []
-        kept = self._last_known("retention", self._compactor.plans, nothing)
+        kept = self._answer_or_last("retention", self._compactor.plans, nothing)
         return {
             "version": __version__,
             "store": self.readmodel.store,
-            **self.standing(),
+            **self.engine_status(),
             "revision": revision,
             "oldest_revision": oldest_revision(kept, revision),
-            "keys": self._last_known("keys", self.readmodel.current.keys, 0),
+            "keys": self._answer_or_last("keys", self.readmodel.current.keys, 0),
             "bytes": self.database.bytes_used(),
-            "free_bytes": self._last_known("free_bytes", self.readmodel.free_bytes, 0),
+            "free_bytes": self._answer_or_last("free_bytes", self.readmodel.free_bytes, 0),
             "retention": [plan_fields(plan) for plan in kept],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
@@ -305,13 +305,13 @@ class App:
             "limits": self._limits(),
         }
 
-    def _last_known(self, name: str, ask: Callable[[], Result], unknown: Result) -> Result:
+    def _answer_or_last(self, name: str, ask: Callable[[], Result], unknown: Result) -> Result:
         """What `ask` answers; what it answered last where it cannot read the store any more, of
         which `problem` tells.
         """
         with suppress(Unavailable):
-            self._known[name] = ask()
-        known: Result = self._known.get(name, unknown)
+            self._last_answers[name] = ask()
+        known: Result = self._last_answers.get(name, unknown)
         return known
 
     def _limits(self) -> dict[str, int]:
@@ -329,7 +329,7 @@ class App:
             try:
                 server.init_socket()
             except OSError as error:
-                why = _no_port(error)
+                why = _port_problem(error)
                 continue
             return server
         raise StoreError(
@@ -351,7 +351,7 @@ LIMITS: Final = {
 }
 
 
-def _no_port(error: OSError) -> str:
+def _port_problem(error: OSError) -> str:
     """Why it cannot be listened on, as what is said of a port."""
     if error.errno == errno.EADDRINUSE:
         return "is taken"

@@ -24,12 +24,12 @@ class ClockStatus:
     def __init__(self, clock: Clock, readmodel: ReadModel, feed: Feed, data_dir: Path) -> None:
         self._clock, self._readmodel, self._feed = clock, readmodel, feed
         self._confirmation = command_line(data_dir, "compact", "--confirm")
-        self._told: str | None = None
+        self._reported: str | None = None
 
     def __call__(self) -> dict[str, Any]:
-        problem = self._leap() or self._stamps_ahead()
-        if problem != self._told:
-            self._told = problem
+        problem = self._clock_problem() or self._future_times_problem()
+        if problem != self._reported:
+            self._reported = problem
             if problem:
                 logger.warning(problem)
             else:
@@ -41,11 +41,11 @@ class ClockStatus:
             "problem": problem,
         }
 
-    def _leap(self) -> str | None:
+    def _clock_problem(self) -> str | None:
         problem = self._clock.problem()
         return f"{problem} If it is right: {self._confirmation}" if problem else None
 
-    def _stamps_ahead(self) -> str | None:
+    def _future_times_problem(self) -> str | None:
         try:
             newest = self._readmodel.log.time_of(self._readmodel.revision)
         except Unavailable:

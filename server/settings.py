@@ -26,7 +26,7 @@ class Setting(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
-        return self.parse is _yes
+        return self.parse is _boolean
 
     @property
     def variable(self) -> str:
@@ -92,7 +92,7 @@ def _engine(text: str) -> str:
     return text
 
 
-def _yes(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
         raise ValueError
     return text.lower() in ("1", "true", "yes")
@@ -120,7 +120,7 @@ TABLE: Final = (
     ),
     Setting(
         "require_durable",
-        _yes,
+        _boolean,
         False,
         "1 refuses an engine that may lose what was accepted: no fsync before, and no quorum.",
     ),

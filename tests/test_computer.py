@@ -75,17 +75,17 @@ def test_what_cannot_be_read_is_left_out_and_told_once(
 ) -> None:
     """A container may hide most of /proc."""
     measure = Measurement()
-    everything = measure.take()
+    everything = measure.read()
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
-    left = measure.take()
+    left = measure.read()
     assert "disk.percent" in left
     assert not {"memory.percent", "processes"} & set(left)
     assert "This computer's memory could not be measured" in caplog.text
     caplog.clear()
-    assert measure.take().keys() == left.keys()
+    assert measure.read().keys() == left.keys()
     assert caplog.text == ""
     monkeypatch.undo()
-    assert set(measure.take()) >= set(everything)
+    assert set(measure.read()) >= set(everything)
 
 
 def test_it_goes_on_when_a_measurement_has_failed(

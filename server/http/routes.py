@@ -1,4 +1,4 @@
-"""Every route behind the guard, and the one form of refusals."""
+"""The WSGI application: every route behind the guard, and errors as JSON."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,8 +22,8 @@ from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
-    answer,
-    refuse,
+    error_response,
+    json_response,
     status_of,
 )
 from signalbox.server.model.errors import (
@@ -56,7 +56,7 @@ def application(
     clock: Clock,
     compactor: Compactor,
 ) -> Application:
-    """The WSGI application. What is not a command goes to bottle; commands take the short way."""
+    """The WSGI application. Commands and streams are routed directly, all else by bottle."""
     writes: dict[str, Write] = {
         "/commands": Commands(writer),
         "/commands/import": _imports(writer, readmodel),
@@ -71,21 +71,21 @@ def application(
         try:
             role = guard.check(environ)
             if path in writes:
-                _demand(method, "POST", path)
+                _check_method(method, "POST", path)
                 guard.require_write(role)
                 return writes[path](environ, start_response, role or "")
             if path == "/login":
-                _demand(method, "POST", path)
+                _check_method(method, "POST", path)
                 guard.require_write(role)
-                return answer(start_response, 200, {"url": guard.login_address()})
+                return json_response(start_response, 200, {"url": guard.login_address()})
             if path == "/queries/stream":
-                _demand(method, "GET", path)
+                _check_method(method, "GET", path)
                 return streams.route(environ, start_response)
-            _prepare(environ)
+            _check_path(environ)
             result: Iterable[bytes] = reads(environ, start_response)
             return result
         except SignalboxError as error:
-            return _refused(start_response, path, error)
+            return _refusal(start_response, path, error)
 
     return serve
 
@@ -100,20 +100,21 @@ def _queries(
 ) -> bottle.Bottle:
     app = bottle.Bottle(catchall=False)
     app.router.add_filter("path", lambda _: (r"(?s:.+)", None, None))  # line ends are no key's, too
-    app.default_error_handler = _as_json
+    app.default_error_handler = _bottle_error_as_json
     queries.mount(app, readmodel, status)
     exports.mount(app, readmodel)
     app.get(
         "/openapi.json",
         callback=lambda: (
-            queries.request_parameters("/openapi.json") or queries.json_answer(describe(url()))
+            queries.request_parameters("/openapi.json")
+            or queries.bottle_json_response(describe(url()))
         ),
     )
     return app
 
 
-def _prepare(environ: Environ) -> None:
-    """For bottle, which would leave out what is not UTF-8, and take a method in any case.
+def _check_path(environ: Environ) -> None:
+    """Check the path before bottle, which drops what is not UTF-8, and ignores a method's case.
 
     WSGI gives a path's bytes as Latin-1 (PEP 3333); methods are told apart by case (RFC 9110, 9.1).
     """
@@ -126,28 +127,28 @@ def _prepare(environ: Environ) -> None:
         raise Malformed(f"The path is not UTF-8: byte {error.start} is not.") from error
 
 
-def _demand(method: str, wanted: str, path: str) -> None:
-    if method not in (allowed := _methods(wanted)):
-        raise _other_method(method, path, allowed)
+def _check_method(method: str, wanted: str, path: str) -> None:
+    if method not in (allowed := _with_head(wanted)):
+        raise _method_error(method, path, allowed)
 
 
-def _methods(wanted: str) -> list[str]:
-    """What GET answers HEAD answers as well (RFC 9110, 9.3.2)."""
+def _with_head(wanted: str) -> list[str]:
+    """The allowed methods; HEAD wherever GET is (RFC 9110, 9.3.2)."""
     return [*wanted.split(","), *(["HEAD"] if "GET" in wanted else [])]
 
 
-def _other_method(method: str, path: str, allowed: list[str]) -> MethodNotAllowed:
+def _method_error(method: str, path: str, allowed: list[str]) -> MethodNotAllowed:
     message = f"{path[:200]} is asked with {' or '.join(allowed)}, not {method[:20]}."
     return MethodNotAllowed(message, ", ".join(allowed))
 
 
-def _as_json(error: bottle.HTTPError) -> bytes:
-    """Bottle's own refusals (no such route, other method) in the form of all others."""
+def _bottle_error_as_json(error: bottle.HTTPError) -> bytes:
+    """Bottle's own errors (no such route, other method) in the form of all others."""
     request, allowed = bottle.request, error.headers.get("Allow", "")
     method = request.environ["REQUEST_METHOD"]  # as it was given
     refusal: SignalboxError
     if allowed:
-        refusal = _other_method(method, request.path, _methods(allowed))
+        refusal = _method_error(method, request.path, _with_head(allowed))
         error.headers["Allow"] = refusal.allowed
     else:
         refusal = NotFound(
@@ -156,10 +157,10 @@ def _as_json(error: bottle.HTTPError) -> bytes:
     error.status = status_of(refusal.code)
     error.headers.update(dict(HEADERS))
     error.headers["Content-Type"] = "application/json"
-    return queries.encode(refusal.fields())
+    return queries.encode_json(refusal.fields())
 
 
-def _refused(start_response: StartResponse, path: str, error: SignalboxError) -> Iterable[bytes]:
+def _refusal(start_response: StartResponse, path: str, error: SignalboxError) -> Iterable[bytes]:
     if path.startswith("/commands"):
-        return refuse(start_response, error, id=None, status="rejected")
-    return refuse(start_response, error)
+        return error_response(start_response, error, id=None, status="rejected")
+    return error_response(start_response, error)

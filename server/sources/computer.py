@@ -24,7 +24,7 @@ from signalbox.server.write.writer import Writer
 logger: Final = logging.getLogger(__name__)
 
 ACTOR: Final = "computer"
-KEPT: Final = f"{RETENTION}.computer"
+RETENTION_KEY: Final = f"{RETENTION}.computer"
 GB: Final = 1e9
 KB: Final = 1e3
 RETRY_SECONDS: Final = 1.0
@@ -42,21 +42,21 @@ class ComputerSource:
         self._readmodel = readmodel
         self._node = node
         self._writer = writer
-        self._switched = Event()
+        self._setting_changed = Event()
         self._has_retention = False
-        self._faults = ReportedFailures()
+        self._failures = ReportedFailures()
         # psutil remembers for each thread what it read last: all readings are one thread's.
         self._thread = ThreadPool(1)
-        feed.add_listener(self._notice)
+        feed.add_listener(self._on_commit)
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
         self._greenlet.kill()
         self._thread.kill()
 
-    def _notice(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
+    def _on_commit(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         if any(change.key == COMPUTER for one in transactions for change in one.changes):
-            self._switched.set()
+            self._setting_changed.set()
 
     def _setting(self) -> ComputerSetting:
         item = self._readmodel.current.get(COMPUTER)
@@ -68,24 +68,24 @@ class ComputerSource:
 
     def _run(self) -> None:
         measure = Measurement()
-        pause = self._begin(measure)
+        pause = self._measure_first(measure)
         while True:
-            self._switched.wait(pause)
-            self._switched.clear()
-            pause = self._step(measure)
+            self._setting_changed.wait(pause)
+            self._setting_changed.clear()
+            pause = self._measure_and_write(measure)
 
-    def _begin(self, measure: "Measurement") -> float | None:
-        """As `_step`, without writing: a server that lives for one question has no rates yet."""
+    def _measure_first(self, measure: "Measurement") -> float | None:
+        """As `_measure_and_write`, without writing: rates need two measurements."""
         try:
             setting = self._setting()
             if setting.enabled:
-                self._thread.apply(measure.take)
-        except Exception as error:  # noqa: BLE001 - as in `_step`
-            self._faults.tell("This computer", error)
+                self._thread.apply(measure.read)
+        except Exception as error:  # noqa: BLE001 - as in `_measure_and_write`
+            self._failures.report("This computer", error)
             return RETRY_SECONDS
         return setting.every if setting.enabled else None
 
-    def _step(self, measure: "Measurement") -> float | None:
+    def _measure_and_write(self, measure: "Measurement") -> float | None:
         """Measure and write once where that is wanted; seconds until the next time, None for never.
 
         Whatever goes wrong ends only this step.
@@ -93,17 +93,17 @@ class ComputerSource:
         try:
             setting = self._setting()
             if setting.enabled:
-                self._keep_short()
-                self._write(self._thread.apply(measure.take))
+                self._set_default_retention()
+                self._write(self._thread.apply(measure.read))
         except Exception as error:  # noqa: BLE001 - told; the next step may fare better
-            self._faults.tell("This computer", error)
+            self._failures.report("This computer", error)
             return RETRY_SECONDS
         return setting.every if setting.enabled else None
 
-    def _keep_short(self) -> None:
+    def _set_default_retention(self) -> None:
         """Readings are many: unless somebody has said otherwise, two days of them are kept."""
-        if not self._has_retention and self._readmodel.current.get(KEPT) is None:
-            self._submit([Set(key=KEPT, value={"max_age": "2d"}, expect="absent")])
+        if not self._has_retention and self._readmodel.current.get(RETENTION_KEY) is None:
+            self._submit([Set(key=RETENTION_KEY, value={"max_age": "2d"}, expect="absent")])
         self._has_retention = True
 
     def _write(self, values: dict[str, Any]) -> None:
@@ -122,11 +122,11 @@ class ReportedFailures:
     """What could not be read, logged once each: it would be the same every second."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def tell(self, what: str, error: Exception) -> None:
-        if what not in self._told:
-            self._told.add(what)
+    def report(self, what: str, error: Exception) -> None:
+        if what not in self._reported:
+            self._reported.add(what)
             logger.warning("%s could not be measured and is tried again: %s.", what, reason(error))
 
 
@@ -137,18 +137,18 @@ class Measurement:
     """
 
     def __init__(self) -> None:
-        self._faults = ReportedFailures()
+        self._failures = ReportedFailures()
         self._counters: dict[str, float] = {}
         self._at = monotonic()
 
-    def take(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
         """From key (without `computer.`) to value. Percent, GB (1e9 bytes), kB/s, seconds."""
         found: dict[str, Any] = {}
         for part in (*_LEVELS, self._rates):
             try:
                 found |= part()
             except Exception as error:  # noqa: BLE001 - told; psutil raises of many kinds
-                self._faults.tell(f"This computer's {part.__name__.strip('_')}", error)
+                self._failures.report(f"This computer's {part.__name__.strip('_')}", error)
         return found
 
     def _rates(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`GET /queries/export`: the state of one revision, streamed in a format of the reader's choice."""
+"""`GET /queries/export`: streams the state of one revision as NDJSON, JSON, CSV or .env."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ from signalbox.server.read.state_query import (
 )
 
 _IN_HEADER: Final = "/:@=*"
-"""What a prefix in a header keeps; a comma would end it there, and headers are Latin-1 alone."""
+"""What is not percent-encoded in the header: commas separate prefixes, headers are Latin-1."""
 
 Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
 
@@ -43,19 +43,21 @@ def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
 
 
 def _export(readmodel: ReadModel) -> Iterator[bytes]:
-    given = request_parameters("/queries/export")
-    match, name = given.get("match", "**"), given.get("format", "ndjson")
+    params = request_parameters("/queries/export")
+    match, name = params.get("match", "**"), params.get("format", "ndjson")
     pattern = compile_pattern(match)
-    view = readmodel.at(requested_revision(readmodel, given))
+    view = readmodel.at(requested_revision(readmodel, params))
     revision = view.revision
     media_type, encode = FORMATS[name]
-    if given.get("history") == "1":
+    if params.get("history") == "1":
         if name != "ndjson":
             raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
-        needed = revision_parameter(given.get("after"), "after") or 0
-        wanted = pattern if "match" in given else None  # else what is left out would be a gap
+        needed = revision_parameter(params.get("after"), "after") or 0
+        wanted = (
+            pattern if "match" in params else None
+        )  # without a pattern, no revision is left out
         body = history_export.lines(readmodel, needed, revision, wanted)
-    elif "after" in given:
+    elif "after" in params:
         raise Invalid("The parameter after is allowed with history=1 only.")
     else:
         if name == "env":
@@ -65,18 +67,18 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     unknown = horizons.incomplete_prefixes(
         readmodel.log.horizons(), needed, pattern.low, pattern.high
     )
-    compacted_prefixes(given, unknown, needed)
+    compacted_prefixes(params, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
         headers["Signalbox-Compacted"] = ", ".join(
             quote(one or "**", _IN_HEADER) for one in unknown
         )
     bottle.response.headers.update(dict(HEADERS) | headers)
-    return _begun(body)
+    return _with_first_chunk(body)
 
 
-def _begun(body: Iterator[bytes]) -> Iterator[bytes]:
-    """The same with its first piece there: what cannot be read at all is refused as elsewhere."""
+def _with_first_chunk(body: Iterator[bytes]) -> Iterator[bytes]:
+    """`body` with its first chunk read: where that fails, the response is an error."""
     return chain((next(body, b""),), body)
 
 

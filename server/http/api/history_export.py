@@ -1,4 +1,4 @@
-"""An export of the history: one transaction a line, as `/queries/export?history=1` streams it."""
+"""`GET /queries/export?history=1`: streams the event log, one transaction a line."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -17,9 +17,9 @@ TRANSACTIONS: Final = 500
 
 
 def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
-    """What transactions behind one revision, up to another, did to the keys that match.
+    """The transactions after one revision, up to another, with their changes of matching keys.
 
-    None matches everything, also the app's own keys.
+    The pattern None matches every key, also the app's own.
     """
     with readmodel.held.holding(behind):
         yield from _lines(readmodel, behind, last, pattern)

@@ -11,9 +11,9 @@ from signalbox.server.formats.import_file import MEDIA_TYPES
 from signalbox.server.http.api import schemas
 from signalbox.server.http.api.parameters import (
     ACTOR,
-    FORMS,
     ID,
     PARAMETERS,
+    ROUTE_PARAMETERS,
     ROUTES,
 )
 from signalbox.server.http.api.schemas import (
@@ -85,15 +85,16 @@ _TAGS: Final = {
     "queries": ("/queries", "What changes nothing."),
     "window": ("/", "The window's page, and this description."),
 }
-"""What the operations are grouped by, with the beginning of their paths."""
+"""The groups of operations, with the beginning of their paths."""
 
 
 class Route(NamedTuple):
-    """`name` is the operation's id, `content` that of the answer 200; `more` are other answers that
-    are no refusals. `leads` are links: what of this answer is which parameter of another operation.
+    """One operation: `name` is its id, `content` that of the response 200; `more` are other
+    responses that are no errors. `links` say which part of the response is a parameter of another
+    operation.
 
-    `asks` are parameters that stand in no table, `takes` headers of the request and `gives` those
-    of the answer, each with its meaning.
+    `query_texts` are parameters beside those in `parameters.py`, `request_headers` and
+    `response_headers` are headers, each with its meaning.
     """
 
     name: str
@@ -102,10 +103,10 @@ class Route(NamedTuple):
     more: Schema = _NONE
     body: Schema | None = None
     tokens: tuple[str, ...] = ("read", *_WRITERS)
-    asks: Schema = _NONE
-    takes: Schema = _NONE
-    gives: Schema = _NONE
-    leads: Schema = _NONE
+    query_texts: Schema = _NONE
+    request_headers: Schema = _NONE
+    response_headers: Schema = _NONE
+    links: Schema = _NONE
 
 
 def describe(url: str = "http://127.0.0.1") -> dict[str, Any]:
@@ -129,7 +130,7 @@ def describe(url: str = "http://127.0.0.1") -> dict[str, Any]:
 
 
 def _as_booleans(node: Any) -> Any:
-    """`Literal[True]` as generators of clients know it: they take no `enum` of booleans."""
+    """`Literal[True]` as generators of clients support it: no `enum` of booleans."""
     if isinstance(node, list):
         return [_as_booleans(one) for one in node]
     if node == {"enum": [True]}:
@@ -161,8 +162,8 @@ def _operation(path: str, route: Route) -> Schema:
         "parameters": [
             *_in_path(path),
             *queries,
-            *_named("query", route.asks),
-            *_named("header", route.takes),
+            *_named("query", route.query_texts),
+            *_named("header", route.request_headers),
         ],
         "responses": _responses(route),
     }
@@ -179,7 +180,7 @@ def _in_path(path: str) -> list[Schema]:
 
 
 def _in_query(name: str, path: str) -> Schema:
-    found = FORMS.get((path, name)) or PARAMETERS[name]
+    found = ROUTE_PARAMETERS.get((path, name)) or PARAMETERS[name]
     return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
 
 
@@ -192,14 +193,15 @@ def _named(place: str, texts: Schema) -> list[Schema]:
 
 def _responses(route: Route) -> Schema:
     done: Schema = {"description": "Done.", "content": route.content}
-    if route.gives:
+    if route.response_headers:
         done["headers"] = {
-            name: {"description": text, "schema": _TEXT} for name, text in route.gives.items()
+            name: {"description": text, "schema": _TEXT}
+            for name, text in route.response_headers.items()
         }
-    if route.leads:
+    if route.links:
         done["links"] = {
             name: {"operationId": operation, "parameters": {parameter: f"$response.body#{where}"}}
-            for name, (operation, parameter, where) in route.leads.items()
+            for name, (operation, parameter, where) in route.links.items()
         }
     refused = _json(Rejected, Unknown, Refusal) if route.body else _json(Refusal)
     answers = {"200": done} if route.content else {}
@@ -220,12 +222,12 @@ def _json(*kinds: Any) -> Schema:
 
 
 def _lines(*kinds: Any) -> Schema:
-    """OpenAPI 3.1 has no word for what each line is."""
+    """A response of lines; OpenAPI 3.1 cannot describe what each line is."""
     return {"application/x-ndjson": {"schema": _TEXT, "x-line": _any_of(kinds)}}
 
 
 def _octets(*kinds: Any) -> Schema:
-    """What can be imported: generators of clients take a file, or the one object of a JSON file."""
+    """The bodies of an import: for generators of clients a file, or one JSON object."""
     bodies: Schema = {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
     bodies["application/x-ndjson"]["x-line"] = _any_of(kinds)
     bodies["application/json"]["schema"] = _ANY_OBJECT
@@ -269,8 +271,8 @@ _ROUTES: Final[dict[str, Route]] = {
         {"204": {"description": "Decided; its outcome shows in the page."}},
         body={"application/json": {"schema": _command()}},
         tokens=_WRITERS,
-        takes={"Datastar-Request": "From the window's page: the answer has no body."},
-        leads={
+        request_headers={"Datastar-Request": "From the window's page: the answer has no body."},
+        links={
             "outcome": ("get_attempt", "id", "/id"),
             "stateThen": ("list_keys", "at", "/revision"),
         },
@@ -320,9 +322,9 @@ _ROUTES: Final[dict[str, Route]] = {
         "One key.",
         _json(Item),
         {"304": {"description": "The key is still at that revision."}},
-        takes={"If-None-Match": "ETags of the revisions that the reader has, or *."},
-        gives={"ETag": "The key's revision in quotes."},
-        leads={
+        request_headers={"If-None-Match": "ETags of the revisions that the reader has, or *."},
+        response_headers={"ETag": "The key's revision in quotes."},
+        links={
             "history": ("get_history", "key", "/key"),
             "stateThen": ("list_keys", "at", "/revision"),
         },
@@ -331,7 +333,7 @@ _ROUTES: Final[dict[str, Route]] = {
         "list_keys",
         "A page of keys with the exact number of all that match.",
         _json(Page),
-        leads={
+        links={
             "next": ("list_keys", "after", "/next"),
             "first": ("get_key", "key", "/items/0/key"),
             "history": ("get_history", "key", "/items/0/key"),
@@ -341,7 +343,7 @@ _ROUTES: Final[dict[str, Route]] = {
         "list_tree",
         "The next segments below a prefix with exact numbers of keys.",
         _json(Tree),
-        leads={
+        links={
             "next": ("list_tree", "after", "/next"),
             "below": ("list_tree", "prefix", "/children/0/prefix"),
             "key": ("get_key", "key", "/children/0/key"),
@@ -351,7 +353,7 @@ _ROUTES: Final[dict[str, Route]] = {
         "get_history",
         "What a key was, newest first.",
         _json(History),
-        leads={
+        links={
             "next": ("get_history", "before", "/next"),
             "attempt": ("get_attempt", "id", "/items/0/id"),
         },
@@ -360,13 +362,13 @@ _ROUTES: Final[dict[str, Route]] = {
         "compare",
         "What differs between two moments, key by key.",
         _json(Diff),
-        leads={"next": ("compare", "after", "/next")},
+        links={"next": ("compare", "after", "/next")},
     ),
     "GET /queries/attempts": Route(
         "list_attempts",
         "Outcomes of attempts, newest first.",
         _json(Attempts),
-        leads={
+        links={
             "next": ("list_attempts", "before", "/next"),
             "first": ("get_attempt", "id", "/items/0/id"),
         },
@@ -378,7 +380,7 @@ _ROUTES: Final[dict[str, Route]] = {
         "export_state",
         "The state of one revision, streamed.",
         _export(),
-        gives={
+        response_headers={
             "Signalbox-Revision": "The revision that all of it is of.",
             "Signalbox-Compacted": "Prefixes that are left out: their past is not kept so long.",
         },
@@ -387,7 +389,7 @@ _ROUTES: Final[dict[str, Route]] = {
         "get_status",
         "What the server is and does.",
         _json(Status),
-        leads={
+        links={
             "stateThen": ("list_keys", "at", "/revision"),
             "changes": ("follow", "after", "/revision"),
         },
@@ -399,13 +401,13 @@ _ROUTES: Final[dict[str, Route]] = {
         "follow",
         "What is true now, then every change (server-sent events).",
         _events(),
-        takes={"Last-Event-ID": "The position to go on behind; wins over `after`."},
+        request_headers={"Last-Event-ID": "The position to go on behind; wins over `after`."},
     ),
     "GET /queries/page": Route(
         "follow_page",
         _PAGE_STREAM,
         _text("text/event-stream"),
-        asks={"datastar": "The page's signals as JSON."},
+        query_texts={"datastar": "The page's signals as JSON."},
     ),
     "GET /openapi.json": Route("describe", "This description.", {"application/json": {}}),
 }

@@ -1,4 +1,4 @@
-"""The parameters of every route that has some: names, forms and meaning, in one table."""
+"""Query parameters of all routes: schema and meaning in one table, and their validation."""
 
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -101,7 +101,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     ),
 }
 
-FORMS: Final[dict[tuple[str, str], Parameter]] = {
+ROUTE_PARAMETERS: Final[dict[tuple[str, str], Parameter]] = {
     ("/queries/stream", "after"): Parameter(
         _text(pattern="^([^:]*:)?[0-9]{1,18}$"),
         "A position: a revision, or store:revision; exclusive.",
@@ -113,7 +113,7 @@ FORMS: Final[dict[tuple[str, str], Parameter]] = {
     ),
     ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
 }
-"""Parameters that a route takes in a form of its own."""
+"""Parameters with a schema of their own for one route."""
 
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/commands/import": ("format", "encoding", "name", "dry_run", "id", "atomic", "actor"),
@@ -137,7 +137,7 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def parameters(environ: dict[str, Any], route: str) -> Parameters:
+def parse_parameters(environ: dict[str, Any], route: str) -> Parameters:
     """The query's parameters by name.
 
     Raises `Invalid` for one that is unknown, repeated, not UTF-8 or outside its schema.
@@ -150,13 +150,13 @@ def parameters(environ: dict[str, Any], route: str) -> Parameters:
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
         if name in found:
             raise Invalid(f"The parameter {name} is given twice.")
-        _check(name, value, (FORMS.get((route, name)) or PARAMETERS[name]).schema)
+        _check(name, value, (ROUTE_PARAMETERS.get((route, name)) or PARAMETERS[name]).schema)
         found[name] = value
     return found
 
 
-def limit(given: Parameters) -> int:
-    return int(given.get("limit", DEFAULT_LIMIT))
+def limit_of(params: Parameters) -> int:
+    return int(params.get("limit", DEFAULT_LIMIT))
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`GET /queries/…`: every read that ends. Nothing here can write."""
+"""`GET /queries/…`: every query but streams and exports. Nothing here can write."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import bottle
 import msgspec
 
 from signalbox.server.http.api import schemas
-from signalbox.server.http.api.parameters import Parameters, limit, parameters
+from signalbox.server.http.api.parameters import Parameters, limit_of, parse_parameters
 from signalbox.server.http.wire.responses import HEADERS, matches_etag
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, NotFound, quoted
@@ -26,7 +26,7 @@ from signalbox.server.read.tree import Child
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
     """Add the routes of this module to `app`."""
     queries = _Queries(readmodel, status)
-    app.get("/queries/state/<key:path>", callback=queries.one)
+    app.get("/queries/state/<key:path>", callback=queries.get_key)
     app.get("/queries/state", callback=queries.state)
     app.get("/queries/tree", callback=queries.tree)
     app.get("/queries/history/<key:path>", callback=queries.history)
@@ -38,96 +38,100 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
 
 
 class _Queries:
-    """One method a route."""
+    """One method for each route."""
 
     def __init__(self, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
         self._readmodel = readmodel
         self._status = status
 
-    def one(self, key: str) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/state/{key}")
+    def get_key(self, key: str) -> bottle.HTTPResponse:
+        params = request_parameters("/queries/state/{key}")
         check_key(key)
-        item = self._view(given).get(key)
+        item = self._view(params).get(key)
         if item is None:
             raise NotFound(f"There is no key {quoted(key)}.", key=key)
         etag = f'"{item.revision}"'
         if matches_etag(bottle.request.environ, etag):
             return bottle.HTTPResponse(status=304, headers={"ETag": etag})
-        return json_answer(shown(item), ETag=etag)
+        return bottle_json_response(item_schema(item), ETag=etag)
 
     def state(self) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/state")
-        page = self._view(given).page(
-            Filter(given.get("match", "**"), given.get("type"), given.get("search")),
-            given.get("sort", "key"),
-            given.get("after"),
-            limit=limit(given),
+        params = request_parameters("/queries/state")
+        page = self._view(params).page(
+            Filter(params.get("match", "**"), params.get("type"), params.get("search")),
+            params.get("sort", "key"),
+            params.get("after"),
+            limit=limit_of(params),
         )
-        items = [shown(item) for item in page.items]
-        compacted = compacted_prefixes(given, page.compacted, page.revision)
-        return json_answer(schemas.Page(page.revision, page.total, items, page.next, compacted))
+        items = [item_schema(item) for item in page.items]
+        compacted = compacted_prefixes(params, page.compacted, page.revision)
+        return bottle_json_response(
+            schemas.Page(page.revision, page.total, items, page.next, compacted)
+        )
 
     def tree(self) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/tree")
-        if prefix := given.get("prefix", ""):
+        params = request_parameters("/queries/tree")
+        if prefix := params.get("prefix", ""):
             check_prefix(prefix)
-        found = self._view(given).tree(prefix, given.get("after"), limit(given))
+        found = self._view(params).tree(prefix, params.get("after"), limit_of(params))
         children = [_child(child) for child in found.children]
-        compacted = compacted_prefixes(given, found.compacted, found.revision)
-        return json_answer(
+        compacted = compacted_prefixes(params, found.compacted, found.revision)
+        return bottle_json_response(
             schemas.Tree(found.revision, found.total, children, found.next, compacted)
         )
 
     def history(self, key: str) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/history/{key}")
+        params = request_parameters("/queries/history/{key}")
         check_key(key)
         found = self._readmodel.log.history(
-            key, revision_parameter(given.get("before"), "before"), limit(given)
+            key, revision_parameter(params.get("before"), "before"), limit_of(params)
         )
-        compacted = compacted_prefixes(given, found.compacted, 0)
+        compacted = compacted_prefixes(params, found.compacted, 0)
         items = [_version(version) for version in found.items]
-        return json_answer(schemas.History(key, items, found.next, compacted))
+        return bottle_json_response(schemas.History(key, items, found.next, compacted))
 
     def diff(self) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/diff")
-        if "from" not in given:
+        params = request_parameters("/queries/diff")
+        if "from" not in params:
             raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
-        since = self._readmodel.log.parse_revision(given["from"], "from")
+        since = self._readmodel.log.parse_revision(params["from"], "from")
         until = self._readmodel.revision
-        if "to" in given:
-            until = self._readmodel.log.parse_revision(given["to"], "to")
+        if "to" in params:
+            until = self._readmodel.log.parse_revision(params["to"], "to")
         found = self._readmodel.log.diff(
-            since, until, given.get("match", "**"), given.get("after"), limit(given)
+            since, until, params.get("match", "**"), params.get("after"), limit_of(params)
         )
-        compacted = compacted_prefixes(given, found.compacted, min(since, until))
+        compacted = compacted_prefixes(params, found.compacted, min(since, until))
         items = [_difference(one) for one in found.items]
-        return json_answer(schemas.Diff(since, until, found.total, items, found.next, compacted))
+        return bottle_json_response(
+            schemas.Diff(since, until, found.total, items, found.next, compacted)
+        )
 
     def attempts(self) -> bottle.HTTPResponse:
-        given = request_parameters("/queries/attempts")
+        params = request_parameters("/queries/attempts")
         records, position = self._readmodel.attempts(
-            given.get("actor"),
-            given.get("status"),
-            _position(given.get("before")),
-            limit(given),
+            params.get("actor"),
+            params.get("status"),
+            _position(params.get("before")),
+            limit_of(params),
         )
         following = "{}.{}".format(*position) if position else None
-        items = [dated(record) for record in records]
-        return json_answer({"items": items, "next": following})
+        items = [with_iso_time(record) for record in records]
+        return bottle_json_response({"items": items, "next": following})
 
     def attempt(self, identity: str) -> bottle.HTTPResponse:
         request_parameters("/queries/attempts/{id}")
         record = self._readmodel.attempt(identity)
         if record is None:
             raise NotFound(f"No attempt with the id {identity[:80]} is remembered.")
-        return json_answer(dated(record))
+        return bottle_json_response(with_iso_time(record))
 
     def status(self) -> bottle.HTTPResponse:
         request_parameters("/queries/status")
-        return json_answer(self._status())
+        return bottle_json_response(self._status())
 
-    def _view(self, given: Parameters) -> CurrentView | AsOfView:
-        return self._readmodel.at(requested_revision(self._readmodel, given))
+    def _view(self, params: Parameters) -> CurrentView | AsOfView:
+        return self._readmodel.at(requested_revision(self._readmodel, params))
 
     def metrics(self) -> str:
         request_parameters("/queries/metrics")
@@ -135,32 +139,32 @@ class _Queries:
 
 
 def request_parameters(route: str) -> Parameters:
-    """The parameters of the request that bottle is answering."""
-    return parameters(bottle.request.environ, route)
+    """The parameters of the current request of bottle."""
+    return parse_parameters(bottle.request.environ, route)
 
 
-def requested_revision(readmodel: ReadModel, given: Parameters) -> int | None:
-    """The revision that the parameter at names; None where it is not given. Raises `Invalid`."""
-    return readmodel.log.parse_revision(given["at"]) if "at" in given else None
+def requested_revision(readmodel: ReadModel, params: Parameters) -> int | None:
+    """The revision of the parameter `at`; None where it is missing. Raises `Invalid`."""
+    return readmodel.log.parse_revision(params["at"]) if "at" in params else None
 
 
 def compacted_prefixes(
-    given: Parameters, prefixes: Sequence[str], revision: int
+    params: Parameters, prefixes: Sequence[str], revision: int
 ) -> list[str] | msgspec.UnsetType:
-    """What an answer says about the keys that it leaves out. Raises `Compacted` for strict=1."""
-    if prefixes and given.get("strict") == "1":
+    """The field `compacted` of a response. Raises `Compacted` for strict=1."""
+    if prefixes and params.get("strict") == "1":
         raise horizons.compacted_error(prefixes, revision)
     return list(prefixes) or msgspec.UNSET
 
 
-def shown(item: Item) -> schemas.Item:
-    """An item as queries answer it."""
+def item_schema(item: Item) -> schemas.Item:
+    """An item as in responses."""
     value = msgspec.Raw(item.raw.encode())
     return schemas.Item(item.key, value, item.revision, iso(item.at), item.actor)
 
 
-def dated(record: dict[str, Any]) -> dict[str, Any]:
-    """An attempt's record with its time as text."""
+def with_iso_time(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of an attempt with its time in ISO 8601."""
     return record | {"at": iso(record["at"])}
 
 
@@ -197,14 +201,14 @@ _METRICS_OF_LOG: Final = (
 )
 
 
-def encode(body: Any) -> bytes:
+def encode_json(body: Any) -> bytes:
     return msgspec.json.encode(body)
 
 
-def json_answer(body: Any, **headers: str) -> bottle.HTTPResponse:
-    """`body` as an answer of bottle's."""
+def bottle_json_response(body: Any, **headers: str) -> bottle.HTTPResponse:
+    """`body` as a JSON response of bottle."""
     return bottle.HTTPResponse(
-        encode(body),
+        encode_json(body),
         headers={"Content-Type": "application/json", **dict(HEADERS), **headers},
     )
 
@@ -221,7 +225,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
 
 
 def revision_parameter(text: str | None, name: str) -> int | None:
-    """The revision in a parameter, None where it is not given. Raises `Invalid`."""
+    """The revision in a parameter; None where it is missing. Raises `Invalid`."""
     if text is None:
         return None
     if not (is_whole(text) and len(text) <= 18):
@@ -233,14 +237,14 @@ def revision_parameter(text: str | None, name: str) -> int | None:
 
 
 def _version(one: Version) -> schemas.Version:
-    shown = schemas.Version(
+    version = schemas.Version(
         revision=one.revision, at=iso(one.at), actor=one.actor, id=one.id, type=one.type
     )
     if one.raw is None:
-        shown.deleted = True
+        version.deleted = True
     else:
-        shown.value = msgspec.Raw(one.raw.encode())
-    return shown
+        version.value = msgspec.Raw(one.raw.encode())
+    return version
 
 
 def _difference(one: Difference) -> schemas.Difference:

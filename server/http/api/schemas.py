@@ -1,4 +1,4 @@
-"""What the routes answer, as types: encoded from where that is simple, described in all cases."""
+"""The responses of all routes as types, which `/openapi.json` describes."""
 
 from typing import Annotated, Any, Final, Literal
 

@@ -1,4 +1,4 @@
-"""Server-sent events as bytes (WHATWG HTML, section 9.2); pure."""
+"""Encodes the events of `/queries/stream` as server-sent events (WHATWG HTML, 9.2); pure."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -25,11 +25,11 @@ def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
 
 def snapshot(revision: int, items: Sequence[Item]) -> bytes:
     """One page of the state at `revision`."""
-    shown = [
+    stream_items = [
         schemas.StreamItem(item.key, msgspec.Raw(item.raw.encode()), item.revision)
         for item in items
     ]
-    return _event("snapshot", schemas.Snapshot(revision, shown)) + b"\n"
+    return _event("snapshot", schemas.Snapshot(revision, stream_items)) + b"\n"
 
 
 def caught_up(store: str, revision: int) -> bytes:

@@ -1,8 +1,8 @@
 """`GET /queries/stream`: what is true now, then every change, without gap or duplicate.
 
-One publisher encodes what was committed once for each kind of stream and hands it to every socket
-without waiting. A stream whose socket is full leaves the publisher's list and is served from the
-log, in a greenlet of its own, until it has caught up: a slow reader costs one piece of bytes.
+One publisher encodes each commit once for each kind of stream, and sends it to every socket without
+waiting. A stream whose socket is full leaves the list of live streams and is served from the log,
+in a greenlet of its own, until it has caught up: a slow reader costs one buffer (back-pressure).
 """
 
 from collections import deque
@@ -14,13 +14,13 @@ from gevent.event import Event
 
 from signalbox.server.feed import Feed
 from signalbox.server.http.api import stream_events
-from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.api.parameters import parse_parameters
 from signalbox.server.http.wire.connection import on_disconnect, send_all, send_now
 from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
+    error_response,
     raw_head,
-    refuse,
 )
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, SignalboxError
@@ -33,9 +33,9 @@ from signalbox.server.read.read_model import ReadModel
 HEARTBEAT_SECONDS: Final = 12.0
 LOG_TRANSACTIONS: Final = 200
 TICK_PER_STREAM: Final = 0.00002
-"""Seconds to gather commits in, for each open stream: many streams get fewer, larger pieces."""
+"""Seconds in which commits are gathered, for each open stream: many streams get fewer sends."""
 MAX_TICK: Final = 0.01
-FEW: Final = 16
+FEW_STREAMS: Final = 16
 
 _HEADERS: Final = [
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -45,101 +45,101 @@ _HEADERS: Final = [
 _RETRY: Final = b"retry: 1000\n\n"
 
 RECENT_ACKS: Final = 10_000
-"""Acknowledgements kept for streams that are just catching up."""
+"""Acknowledgements that are buffered for streams that are catching up."""
 
 
 class Batch(NamedTuple):
-    """What one commit made; `acked` counts all outcomes of this server up to and with its own."""
+    """The transactions and outcomes of one commit; `last_ack` counts outcomes since the start."""
 
     transactions: Sequence[Transaction]
     outcomes: Sequence[Outcome]
-    acked: int
+    last_ack: int
 
 
 class Stream:
-    """One reader: what it wants, how far it has come, and what its socket did not take.
+    """One stream: its filter, its position, and what its socket has not accepted yet.
 
-    `position` is the last revision that was sent, `acked` the number of the last outcome (None:
-    the reader wants no acknowledgements).
+    `position` is the last revision that was sent, `last_ack` the number of the last outcome (None:
+    without acknowledgements).
     """
 
     def __init__(
-        self, sock: Any, pattern: Pattern, position: int | None, acked: int | None
+        self, sock: Any, pattern: Pattern, position: int | None, last_ack: int | None
     ) -> None:
         self.sock = sock
         self.pattern = pattern
         self.position = position
-        self.acked = acked
-        self.gone = False
-        self.rest: memoryview | None = None
+        self.last_ack = last_ack
+        self.is_closed = False
+        self.unsent: memoryview | None = None
         self.woken = Event()
 
-    def push(self, data: bytes) -> bool:
-        """Hand over `data` without waiting; False where the socket is full or closed."""
+    def try_send(self, data: bytes) -> bool:
+        """Send `data` without waiting; False where the socket is full or closed."""
         try:
             taken = send_now(self.sock, data) if data else 0
         except OSError:
             return self.end()
         if taken < len(data):
-            self.rest = memoryview(data)[taken:]
+            self.unsent = memoryview(data)[taken:]
             self.woken.set()
             return False
         return True
 
     def end(self) -> bool:
-        self.gone = True
+        self.is_closed = True
         self.woken.set()
         return False
 
 
 class Streams:
-    """All script streams of the server."""
+    """All streams of scripts and clients."""
 
     def __init__(self, readmodel: ReadModel, feed: Feed) -> None:
         self._readmodel = readmodel
         self._store = readmodel.store
         self._live: set[Stream] = set()
-        self._waiting: list[Batch] = []
+        self._unpublished: list[Batch] = []
         self._recent: deque[Batch] = deque()
-        self._acked = 0
+        self._last_ack = 0
         self._published = Event()
         self.open = 0
-        feed.add_listener(self._take)
-        self._greenlets = [gevent.spawn(self._publish), gevent.spawn(self._beat)]
+        feed.add_listener(self._on_commit)
+        self._greenlets = [gevent.spawn(self._publish), gevent.spawn(self._send_heartbeats)]
 
     def route(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI route; returns when the stream has ended."""
         try:
-            given = parameters(environ, "/queries/stream")
-            pattern = compile_pattern(given.get("match", "**"))
+            params = parse_parameters(environ, "/queries/stream")
+            pattern = compile_pattern(params.get("match", "**"))
             last = environ.get("HTTP_LAST_EVENT_ID")
             position, reset = self._position(
-                last or given.get("after"),
+                last or params.get("after"),
                 pattern,
                 "header Last-Event-ID" if last else "parameter after",
             )
-            acked = self._acked if given.get("acks") == "1" else None
+            last_ack = self._last_ack if params.get("acks") == "1" else None
         except SignalboxError as error:
-            return refuse(start_response, error)
+            return error_response(start_response, error)
         if environ["REQUEST_METHOD"] == "HEAD":
             start_response("200 OK", _HEADERS)
             return []
         sock = environ["signalbox.handler"].detach_socket()
-        stream = Stream(sock, pattern, position, acked)
+        stream = Stream(sock, pattern, position, last_ack)
         self.open += 1
         try:
             with on_disconnect(sock, stream.end):
                 send_all(sock, raw_head(200, _HEADERS) + _RETRY + reset)
                 self._serve(stream)
         except OSError:
-            pass  # the reader has gone; that is how a stream ends
+            pass  # the client has disconnected, which ends the stream
         finally:
             self.open -= 1
             self._live.discard(stream)
         return []
 
-    def counted(self, frames: Iterator[bytes]) -> Iterator[bytes]:
-        """`frames`, counted as an open stream while they last."""
+    def count_open(self, frames: Iterator[bytes]) -> Iterator[bytes]:
+        """`frames`, counted as an open stream until they end."""
         self.open += 1
         try:
             yield from frames
@@ -154,7 +154,7 @@ class Streams:
             stream.end()
 
     def _position(self, text: str | None, pattern: Pattern, name: str) -> tuple[int | None, bytes]:
-        """Where to go on, and the `reset` event where that is not possible."""
+        """The position to resume at, and the `reset` event where that is not possible."""
         if text is None:
             return None, b""
         store, _, revision = text.rpartition(":")
@@ -164,49 +164,49 @@ class Streams:
                 field="after",
             )
         if store not in ("", self._store) or int(revision) > self._readmodel.revision:
-            oldest = max(self._whole_since(pattern), min(1, self._readmodel.revision))
+            oldest = max(self._complete_since(pattern), min(1, self._readmodel.revision))
             return None, stream_events.reset("other_store", oldest)
-        if int(revision) < (oldest := self._whole_since(pattern)):
+        if int(revision) < (oldest := self._complete_since(pattern)):
             return None, stream_events.reset("compacted", oldest)
         return int(revision), b""
 
-    def _whole_since(self, pattern: Pattern) -> int:
-        """The revision behind which no change of a matching key has been removed."""
+    def _complete_since(self, pattern: Pattern) -> int:
+        """The revision after which retention has removed no change of a matching key."""
         kept = self._readmodel.log.horizons()
         return horizons.complete_since(kept, pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
         self._catch_up(stream)
         greeting = stream_events.caught_up(self._store, stream.position or 0)
-        while not stream.gone:
-            # Nothing waits between the last look at the log and this, so nothing is missed.
+        while not stream.is_closed:
+            # No greenlet runs between the last query of the log and this, so no commit is missed.
             self._live.add(stream)
-            if not stream.push(greeting + self._late_acks(stream)):
+            if not stream.try_send(greeting + self._missed_acks(stream)):
                 self._live.discard(stream)
             greeting = b""
             stream.woken.wait()
             self._live.discard(stream)
             stream.woken.clear()
-            if stream.rest is not None and not stream.gone:
-                send_all(stream.sock, stream.rest)
-                stream.rest = None
+            if stream.unsent is not None and not stream.is_closed:
+                send_all(stream.sock, stream.unsent)
+                stream.unsent = None
             self._catch_up(stream)
 
-    def _late_acks(self, stream: Stream) -> bytes:
-        """The acknowledgements since the stream was live last, as far back as they are kept."""
-        if stream.acked is None or stream.acked == self._acked:
+    def _missed_acks(self, stream: Stream) -> bytes:
+        """The acknowledgements since the stream was live, as far back as they are buffered."""
+        if stream.last_ack is None or stream.last_ack == self._last_ack:
             return b""
-        late = b"".join(_acks(batch, stream.acked) for batch in self._recent)
-        stream.acked = self._acked
+        late = b"".join(_acks(batch, stream.last_ack) for batch in self._recent)
+        stream.last_ack = self._last_ack
         return late
 
     def _catch_up(self, stream: Stream) -> None:
         if stream.position is None:
             stream.position = self._send_snapshot(stream)
-        while stream.position < self._readmodel.revision and not stream.gone:
+        while stream.position < self._readmodel.revision and not stream.is_closed:
             transactions = self._readmodel.log.transactions(stream.position, LOG_TRANSACTIONS)
-            if stream.position < (oldest := self._whole_since(stream.pattern)):
-                # Asked after reading: what was read before that was still whole.
+            if stream.position < (oldest := self._complete_since(stream.pattern)):
+                # Compared after reading: what was read before that was still complete.
                 send_all(stream.sock, stream_events.reset("compacted", oldest))
                 stream.position = self._send_snapshot(stream)
                 continue
@@ -223,44 +223,44 @@ class Streams:
         for items in pages:
             send_all(stream.sock, stream_events.snapshot(revision, items))
             is_empty = False
-            if stream.gone:
+            if stream.is_closed:
                 break
         if is_empty:
             send_all(stream.sock, stream_events.snapshot(revision, []))
         return revision
 
-    def _take(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
-        self._acked += len(outcomes)
-        batch = Batch(transactions, outcomes, self._acked)
+    def _on_commit(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        self._last_ack += len(outcomes)
+        batch = Batch(transactions, outcomes, self._last_ack)
         self._recent.append(batch._replace(transactions=()))
-        while self._recent[0].acked <= self._acked - RECENT_ACKS:
+        while self._recent[0].last_ack <= self._last_ack - RECENT_ACKS:
             self._recent.popleft()
         if self._live:
-            self._waiting.append(batch)
+            self._unpublished.append(batch)
             self._published.set()
 
     def _publish(self) -> None:
         while True:
             self._published.wait()
-            if len(self._live) > FEW:
+            if len(self._live) > FEW_STREAMS:
                 gevent.sleep(min(len(self._live) * TICK_PER_STREAM, MAX_TICK))
             self._published.clear()
-            batches, self._waiting = self._waiting, []
+            batches, self._unpublished = self._unpublished, []
             if batches:
-                self._hand_out(batches)
+                self._send_to_live_streams(batches)
 
-    def _hand_out(self, batches: list[Batch]) -> None:
-        """Send each stream what it lacks; those in step with each other share the same bytes."""
+    def _send_to_live_streams(self, batches: list[Batch]) -> None:
+        """Send each live stream the batches; streams at the same position share the bytes."""
         encoded: dict[tuple[str, int | None, int | None], bytes] = {}
         last = max((one.revision for batch in batches for one in batch.transactions), default=0)
         for stream in list(self._live):
-            step = (stream.pattern.text, stream.position, stream.acked)
+            step = (stream.pattern.text, stream.position, stream.last_ack)
             if step not in encoded:
                 encoded[step] = self._encode(batches, stream)
             stream.position = max(stream.position or 0, last)
-            if stream.acked is not None:
-                stream.acked = max(stream.acked, batches[-1].acked)
-            if not stream.push(encoded[step]):
+            if stream.last_ack is not None:
+                stream.last_ack = max(stream.last_ack, batches[-1].last_ack)
+            if not stream.try_send(encoded[step]):
                 self._live.discard(stream)
 
     def _encode(self, batches: list[Batch], stream: Stream) -> bytes:
@@ -271,21 +271,21 @@ class Streams:
                 for one in batch.transactions
                 if one.revision > (stream.position or 0)
             ]
-            if stream.acked is not None:
-                parts.append(_acks(batch, stream.acked))
+            if stream.last_ack is not None:
+                parts.append(_acks(batch, stream.last_ack))
         return b"".join(parts)
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while True:
             gevent.sleep(HEARTBEAT_SECONDS)
             for stream in list(self._live):
-                if not stream.push(stream_events.heartbeat(self._store, stream.position or 0)):
+                if not stream.try_send(stream_events.heartbeat(self._store, stream.position or 0)):
                     self._live.discard(stream)
 
 
 def _acks(batch: Batch, after: int) -> bytes:
     """The acknowledgements in `batch` whose number is above `after`."""
-    first = batch.acked - len(batch.outcomes)
+    first = batch.last_ack - len(batch.outcomes)
     return b"".join(
         stream_events.ack(one.event()) for one in batch.outcomes[max(after - first, 0) :]
     )

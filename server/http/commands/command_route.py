@@ -5,7 +5,12 @@ from secrets import token_hex
 from typing import Any, Final
 
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
-from signalbox.server.http.wire.responses import StartResponse, answer, refuse, status_of
+from signalbox.server.http.wire.responses import (
+    StartResponse,
+    error_response,
+    json_response,
+    status_of,
+)
 from signalbox.server.model import values
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import prepare_attempt
@@ -54,10 +59,10 @@ class Commands:
         try:
             body = read_body(environ, reservation)
         except SignalboxError as error:
-            return refuse(start_response, error, id=None, status="rejected")
+            return error_response(start_response, error, id=None, status="rejected")
         outcome = _outcome(self._writer, body, DEFAULT_ACTORS[role], next(self._ids))
         if isinstance(outcome, SignalboxError):
-            return refuse(start_response, outcome, id=None, status="rejected")
+            return error_response(start_response, outcome, id=None, status="rejected")
         return outcome_response(environ, start_response, outcome)
 
 
@@ -69,7 +74,7 @@ def outcome_response(
         start_response("204 No Content", [])
         return []
     body = outcome.reply()
-    return answer(start_response, status_of(body.get("code")), body)
+    return json_response(start_response, status_of(body.get("code")), body)
 
 
 def _random_parts() -> Iterator[str]:

@@ -17,7 +17,7 @@ from signalbox.server.formats.text_lines import (
     Row,
     too_long,
 )
-from signalbox.server.http.api.parameters import parameters
+from signalbox.server.http.api.parameters import parse_parameters
 from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
 from signalbox.server.http.commands.history_line import is_history_line
 from signalbox.server.http.commands.import_batches import (
@@ -34,7 +34,7 @@ from signalbox.server.http.commands.import_batches import (
 from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.http.wire.request_body import check_media_type
-from signalbox.server.http.wire.responses import HEADERS, StartResponse, refuse
+from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
 from signalbox.server.model.commands import (
     Attempt,
     Command,
@@ -271,13 +271,13 @@ def imports(
     def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
             kind = check_media_type(environ, *MEDIA_TYPES)
-            given = parameters(environ, "/commands/import")
+            given = parse_parameters(environ, "/commands/import")
             identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
             actor = given.get("actor", DEFAULT_ACTORS[role])
             check_actor(actor)
             _check_id(identity)
         except SignalboxError as error:
-            return refuse(start_response, error, id=None, status="rejected")
+            return error_response(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
         form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
         file = (buffered if given.get("dry_run") == "1" else ImportFile)(

@@ -94,7 +94,7 @@ class RowReader:
 
     def _blocks(self) -> Iterator[bytes]:
         while block := self._block():
-            self._handler.extend()
+            self._handler.extend_deadline()
             yield block
             if self._bytes_left() != 0:  # at the end, the last rows are handed over at once
                 wait_until_idle()  # a fast sender would keep this greenlet running

@@ -14,7 +14,7 @@ from signalbox import ui
 from signalbox.server import __version__
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text_lines import ENCODINGS
-from signalbox.server.http.api.queries import json_answer, request_parameters
+from signalbox.server.http.api.queries import bottle_json_response, request_parameters
 from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.window.page_stream import page
@@ -91,8 +91,10 @@ class WindowRoutes:
         return _text_response(login_page(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
-        return json_answer(
-            msgspec.convert(self._guard.hello(request_parameters("/hello").get("nonce", "")), Hello)
+        return bottle_json_response(
+            msgspec.convert(
+                self._guard.prove_identity(request_parameters("/hello").get("nonce", "")), Hello
+            )
         )
 
     def redeem(self) -> bottle.HTTPResponse:
@@ -100,12 +102,12 @@ class WindowRoutes:
         asked = _parse_body(Redemption)
         secret, again = self._guard.redeem(asked.code)
         page = self._page_content(asked.page)
-        return json_answer(Admission(secret=secret, again=again, page=page))
+        return bottle_json_response(Admission(secret=secret, again=again, page=page))
 
     def goodbye(self) -> bottle.HTTPResponse:
         """A page was closed. It has no time to authenticate, so what it sends is no secret."""
         self._window_ids.on_page_closed(_parse_body(Goodbye).page)
-        return json_answer({})
+        return bottle_json_response({})
 
     def _page_content(self, before: str) -> str:
         page, node = token_hex(16), self._node()
@@ -162,7 +164,7 @@ class WindowRoutes:
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
         environ["signalbox.handler"].deadline = None
-        return self._streams.counted(frames)
+        return self._streams.count_open(frames)
 
 
 def _parse_body(wanted: type[Body]) -> Body:

@@ -1,4 +1,4 @@
-"""Notices that the other side of a connection has gone, which pywsgi sees only when it writes."""
+"""Sockets of clients: detects that one has disconnected, and sends with a time limit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ WATCH_SECONDS: Final = 1.0
 
 @contextmanager
 def on_disconnect(sock: Any, call: Callable[[], object]) -> Iterator[None]:
-    """Run `call` once the peer has closed; meant for routes that read nothing more."""
+    """Call `call` once the client has disconnected; for routes that read nothing more."""
     watcher = gevent.get_hub().loop.io(sock.fileno(), 1)
 
     def readable() -> None:
@@ -37,7 +37,7 @@ def on_disconnect(sock: Any, call: Callable[[], object]) -> Iterator[None]:
 
 
 def watch_disconnect(environ: dict[str, Any]) -> Event:
-    """An event that is set once the sender of this request has gone."""
+    """An event that is set once the client of this request has disconnected."""
     gone = Event()
     handler = environ["signalbox.handler"]
     gevent.spawn(_watch, handler, gone)
@@ -45,16 +45,16 @@ def watch_disconnect(environ: dict[str, Any]) -> Event:
 
 
 def _watch(handler: Any, gone: Event) -> None:
-    """Look after the connection for as long as its request is answered."""
+    """Watch the connection until the response has ended."""
     with on_disconnect(handler.socket, gone.set):
         while handler.answering and not gone.is_set():
             gone.wait(WATCH_SECONDS)
 
 
 def send_all(sock: Any, data: bytes | memoryview) -> None:
-    """Send everything; raises `TimeoutError` where nothing at all is taken for `SEND_SECONDS`.
+    """Send everything; raises `TimeoutError` where the client reads nothing for `SEND_SECONDS`.
 
-    gevent's `sendall` has one deadline for the whole, which a slow but steady reader would miss.
+    gevent's `sendall` has one time limit for all of it, which a slow reader would exceed.
     """
     rest = memoryview(data)
     while rest:

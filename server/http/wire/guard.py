@@ -1,4 +1,4 @@
-"""Who may ask: Host, Origin, token or the window's secret. In front of every route."""
+"""Access control before every route: checks Host, Origin, and token or window secret."""
 
 import hmac
 import re
@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from signalbox.server.http.wire.server_proof import hmac_hex, proof
+from signalbox.server.http.wire.server_proof import hmac_hex, identity_proof
 from signalbox.server.model.errors import (
     Forbidden,
     Invalid,
@@ -24,14 +24,14 @@ _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class WindowAccess(NamedTuple):
-    """The window's secret, and the code `again` for when its page is loaded again in this run."""
+    """The window's secret, and a code with which its page can be loaded again in this run."""
 
     secret: str
-    again: str
+    reload_code: str
 
 
 class Guard:
-    """`store` is its id, `directory` names its place; `clock` gives seconds."""
+    """`store` is the id of the store, `directory` its `directory_identity`; `clock` in seconds."""
 
     def __init__(
         self, tokens: Tokens, store: str, directory: str, clock: Callable[[], float]
@@ -40,30 +40,34 @@ class Guard:
         self._store, self._directory = store, directory
         self._clock = clock
         self._codes: dict[str, float] = {}
-        self._run = secrets.token_hex(16)
-        self._address = self._home = ""
-        self._window = self._again = ""
-        self._opens: dict[Role, str] = {}
-        self._own = re.compile("")
+        self._run_id = secrets.token_hex(16)
+        self._address = self._login_host = ""
+        self._window_secret = self._reload_code = ""
+        self._tokens_by_role: dict[Role, str] = {}
+        self._own_host = re.compile("")
 
     def listen_on(self, port: int) -> None:
-        """Requests must name this port of a host that is ours: a page elsewhere cannot (DNS
-        rebinding). Windows that were opened in an earlier run go on under its name.
+        """Accept only requests for this port of a local host name (against DNS rebinding). Windows
+        that were opened in an earlier run go on using its host name.
 
-        A window's secret is good at this port alone. It is never sent: what is sent, and what a tab
-        keeps, is good for this run alone, since a stranger who has the port after us has the page's
-        origin as well.
+        A window's secret is valid for this port alone, and is never sent. What is sent, and what a
+        tab stores, is valid for this run alone: a program that gets the port later has the origin
+        of the page as well.
         """
-        self._address, self._home = f"127.0.0.1:{port}", f"{self._run}.localhost:{port}"
+        self._address, self._login_host = f"127.0.0.1:{port}", f"{self._run_id}.localhost:{port}"
         place = f"signalbox window\n{self._address}\n{self._store}\n{self._directory}"
-        self._window = hmac_hex(self._tokens.window, place)
-        self._again = hmac_hex(self._window, f"signalbox again\n{self._run}")
-        key = hmac_hex(self._window, f"signalbox run\n{self._run}")
-        self._opens = {"write": self._tokens.write, "window": key, "read": self._tokens.read}
-        self._own = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
+        self._window_secret = hmac_hex(self._tokens.window, place)
+        self._reload_code = hmac_hex(self._window_secret, f"signalbox again\n{self._run_id}")
+        key = hmac_hex(self._window_secret, f"signalbox run\n{self._run_id}")
+        self._tokens_by_role = {
+            "write": self._tokens.write,
+            "window": key,
+            "read": self._tokens.read,
+        }
+        self._own_host = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
 
     def check(self, environ: dict[str, Any]) -> Role | None:
-        """The role of the request's sender, None for what is open to everybody (`is_public`).
+        """The role of the client, None for what is public (`is_public`).
 
         Raises `Forbidden` for a foreign Host, Origin or site, `Malformed` for two different hosts,
         `Unauthenticated` without a token.
@@ -72,16 +76,20 @@ class Guard:
         self._check_origin(environ)
         return None if is_public(environ["PATH_INFO"]) else self._role(environ)
 
-    def hello(self, nonce: str) -> dict[str, Any]:
-        """Proofs that this server knows its secrets, as `/hello` answers. Raises `Invalid`."""
+    def prove_identity(self, nonce: str) -> dict[str, Any]:
+        """The response of `/hello`: proofs that this server knows its secrets. Raises `Invalid`."""
         if not _NONCE.fullmatch(nonce):
             raise Invalid(
-                f"The parameter nonce is {_shown(nonce)}; needed are 16 to 128 of A-Z a-z 0-9 _ -."
+                f"The parameter nonce is {_quoted(nonce)}; needed are 16 to 128 of A-Z a-z 0-9 _ -."
             )
         asked = (nonce, self._address, self._store, self._directory)
-        known = {"read": self._tokens.read, "write": self._tokens.write, "window": self._window}
-        proofs = {name: proof(secret, *asked) for name, secret in known.items()}
-        place = {"store": self._store, "directory": self._directory, "run": self._run}
+        known = {
+            "read": self._tokens.read,
+            "write": self._tokens.write,
+            "window": self._window_secret,
+        }
+        proofs = {name: identity_proof(secret, *asked) for name, secret in known.items()}
+        place = {"store": self._store, "directory": self._directory, "run": self._run_id}
         return {**place, "proofs": proofs}
 
     def require_write(self, role: Role | None) -> None:
@@ -92,8 +100,8 @@ class Guard:
     def login_address(self) -> str:
         """A one-time address of the page, with a code for `redeem`, good for `CODE_SECONDS`.
 
-        Its host is named by this run, so that its origin is a new one: whatever had this port
-        before, and may have left a page or a service worker in the browser, is of another.
+        Its host name is that of this run, and so is its origin: whatever had this port before, and
+        may have left a page or a service worker in the browser, has another.
         """
         now = self._clock()
         self._codes = {code: end for code, end in self._codes.items() if end > now}
@@ -101,50 +109,50 @@ class Guard:
             del self._codes[next(iter(self._codes))]
         code = secrets.token_urlsafe(24)
         self._codes[code] = now + CODE_SECONDS
-        return f"http://{self._home}/#code={code}"
+        return f"http://{self._login_host}/#code={code}"
 
     def redeem(self, code: str) -> WindowAccess:
-        """What lets a window in, for a code.
+        """Exchange a code for the access of a window.
 
         Raises `Unauthenticated` for one that is unknown, used or too old.
         """
-        if _equal(code, self._again):
-            return WindowAccess(self._window, self._again)
+        if _equal(code, self._reload_code):
+            return WindowAccess(self._window_secret, self._reload_code)
         known = next((known for known in self._codes if _equal(code, known)), None)
         if known is None or self._codes.pop(known) <= self._clock():
             raise Unauthenticated(
                 "This login address was used before or is too old; "
                 "`signalbox token --login` gives a new one."
             )
-        return WindowAccess(self._window, self._again)
+        return WindowAccess(self._window_secret, self._reload_code)
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""
         for one in (host, host if authority is None else authority):
-            if one is None or not self._own.fullmatch(one.lower()):
-                raise Forbidden(f"The Host {_shown(one)} is not this server's.")
+            if one is None or not self._own_host.fullmatch(one.lower()):
+                raise Forbidden(f"The Host {_quoted(one)} is not this server's.")
         if authority is not None and authority.lower() != (host or "").lower():
             raise Malformed(
-                f"The target names {_shown(authority)} and the header Host {_shown(host)}; they "
+                f"The target names {_quoted(authority)} and the header Host {_quoted(host)}; they "
                 "must be the same."
             )
 
     def _check_origin(self, environ: dict[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and not self._is_own(origin):
-            raise Forbidden(f"The Origin {_shown(origin)} is not this server's.")
+            raise Forbidden(f"The Origin {_quoted(origin)} is not this server's.")
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site in (None, "same-origin"):
             return
         arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] == "/"
         if not (arrives and environ["REQUEST_METHOD"] == "GET"):
             raise Forbidden(
-                f"The request comes from another site (Sec-Fetch-Site: {_shown(site)})."
+                f"The request comes from another site (Sec-Fetch-Site: {_quoted(site)})."
             )
 
     def _is_own(self, origin: str) -> bool:
         scheme, _, host = origin.partition("://")
-        return scheme == "http" and self._own.fullmatch(host) is not None
+        return scheme == "http" and self._own_host.fullmatch(host) is not None
 
     def _role(self, environ: dict[str, Any]) -> Role:
         authorization = environ.get("HTTP_AUTHORIZATION")
@@ -155,14 +163,14 @@ class Guard:
             )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            for role, known in self._opens.items():
+            for role, known in self._tokens_by_role.items():
                 if _equal(token.strip(), known):
                     return role
         raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
 
 
 def is_public(path: str) -> bool:
-    """Whether a path holds nothing of the store: the empty page, its files and the way in."""
+    """Whether a path shows nothing of the store: the empty page, its files and the login."""
     return path in PUBLIC or path.startswith("/static/")
 
 
@@ -170,5 +178,5 @@ def _equal(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
 
 
-def _shown(text: str | None) -> str:
+def _quoted(text: str | None) -> str:
     return "(none)" if text is None else repr(text[:80])

@@ -1,4 +1,4 @@
-"""gevent's WSGI server, fitted for loopback: no delayed answers, deadlines, a connection limit."""
+"""The HTTP server: gevent's WSGI server with deadlines and a limit of connections, on loopback."""
 
 import errno
 import re
@@ -13,7 +13,7 @@ from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from signalbox.server.http.wire.connection import send_all
-from signalbox.server.http.wire.request_headers import Headers, tokens, variable
+from signalbox.server.http.wire.request_headers import Headers, environ_name, list_members
 from signalbox.server.http.wire.responses import raw_head, status_of
 from signalbox.server.model.errors import (
     Busy,
@@ -26,7 +26,7 @@ from signalbox.server.model.errors import (
 
 MAX_REQUEST_LINE: Final = 65_536
 pywsgi.MAX_REQUEST_LINE = MAX_REQUEST_LINE  # type: ignore[attr-defined]
-"""The window's page sends its view, such as the open branches of its tree, within the address."""
+"""The page sends its query, such as the open branches of its tree, within the address."""
 
 IDLE_SECONDS: Final = 75.0
 """Between two requests of a connection."""
@@ -41,18 +41,18 @@ ABSOLUTE: Final = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
 VERSION: Final = re.compile(r"HTTP/[0-9]+(\.[0-9]+)?")
 
 
-class _OtherVersion(Malformed):
-    """A major version of HTTP that is not spoken here (RFC 9110, 15.6.6)."""
+class _UnsupportedVersion(Malformed):
+    """A major version of HTTP that is not supported (RFC 9110, 15.6.6)."""
 
     def __init__(self, given: str) -> None:
         super().__init__(f"The version is {quoted(given)}; allowed are HTTP/1.1 and HTTP/1.0.")
 
 
 class Handler(WSGIHandler):
-    """One connection. `environ["signalbox.handler"]` leads a route here.
+    """One connection; routes find it as `environ["signalbox.handler"]`.
 
-    pywsgi sends an answer's header and body apart, and without TCP_NODELAY a keep-alive client then
-    waits 40 ms for the second half: both are mended here.
+    pywsgi sends header and body of a response separately and without TCP_NODELAY, so a keep-alive
+    client would wait 40 ms for the body: here they are sent together.
     """
 
     ignored_socket_errors = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
@@ -60,8 +60,8 @@ class Handler(WSGIHandler):
     deadline: float | None = None
     answering = False
     authority: str | None = None
-    """What an absolute-form target names; checked as Host is."""
-    _held: bytearray | None = None
+    """The authority of an absolute-form target; the guard checks it as it does Host."""
+    _head_buffer: bytearray | None = None
 
     def handle(self) -> None:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,14 +80,14 @@ class Handler(WSGIHandler):
         return line
 
     def read_request(self, raw_requestline: str) -> Any:
-        """Raises `Malformed` or `TooLarge` for what is no request (RFC 9112)."""
+        """Raises `Malformed` or `TooLarge` for an invalid request (RFC 9112)."""
         if len(words := raw_requestline.split()) != 3:
             raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
         if VERSION.fullmatch(words[2]) and not words[2].startswith("HTTP/1."):
-            raise _OtherVersion(words[2])
+            raise _UnsupportedVersion(words[2])
         super().read_request(raw_requestline)
-        self.authority, self.path = _target(self.path or "")
-        named = tokens(self.headers.get("connection", ""))
+        self.authority, self.path = _parse_target(self.path or "")
+        named = list_members(self.headers.get("connection", ""))
         if self.request_version == "HTTP/1.0":
             self.close_connection = "keep-alive" not in named
             if "transfer-encoding" in self.headers:
@@ -103,7 +103,7 @@ class Handler(WSGIHandler):
 
     def finalize_headers(self) -> None:
         if self.command == "HEAD" and self.provided_content_length is None:
-            # How much GET would send is not known before it has sent it (RFC 9110, 9.3.2).
+            # The length of GET is not known in advance (RFC 9110, 9.3.2).
             self.provided_content_length = ""
         super().finalize_headers()
 
@@ -124,16 +124,16 @@ class Handler(WSGIHandler):
             self.server.last_busy = monotonic()
             self.close_connection = self.close_connection or self.server.stopping
 
-    def extend(self) -> None:
-        """The client made progress: give it another `BODY_SECONDS`."""
+    def extend_deadline(self) -> None:
+        """The client has made progress: it has another `BODY_SECONDS`."""
         self.deadline = monotonic() + BODY_SECONDS
 
-    def has_read(self) -> None:
-        """The body is here: an answer may take as long as it takes."""
+    def clear_deadline(self) -> None:
+        """The body has arrived: the response has no deadline."""
         self.deadline = None
 
     def detach_socket(self) -> socket.socket:
-        """The socket, for a route that answers by itself; closed when the route ends."""
+        """The socket, for a route that responds by itself; closed when the route ends."""
         self.deadline = None
         self.close_connection = True
         self.headers_sent = True
@@ -141,22 +141,22 @@ class Handler(WSGIHandler):
         taken: socket.socket = self.socket
         return taken
 
-    def drop(self) -> None:
-        """End the connection now; whoever waits on it gets an error."""
+    def close_now(self) -> None:
+        """Close the connection now; a greenlet that waits on it gets an error."""
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             self.socket.close()
 
     def _write_with_headers(self, data: bytes) -> None:
-        self._held = bytearray()
+        self._head_buffer = bytearray()
         super()._write_with_headers(data)  # type: ignore[misc]
-        held, self._held = self._held, None
+        held, self._head_buffer = self._head_buffer, None
         self._sendall(bytes(held))
 
     def _sendall(self, data: bytes) -> None:
-        if self._held is not None:
-            self._held += data
+        if self._head_buffer is not None:
+            self._head_buffer += data
         else:
             send_all(self.socket, data)
 
@@ -166,44 +166,46 @@ class Handler(WSGIHandler):
     def _headers(self) -> Iterator[tuple[str, str]]:
         for name, value in self.headers.items():
             if "_" not in name and name not in ("content-type", "content-length"):
-                yield variable(name), value
+                yield environ_name(name), value
 
     def handle_one_request(self) -> Any:
         result = super().handle_one_request()
         if isinstance(result, tuple) and result[0] == "414":
             limit = MAX_REQUEST_LINE
             error = TooLarge(f"The first line has more than {limit} bytes.", limit=limit)
-            return "414", _raw(error, 414)
+            return "414", _raw_error_response(error, 414)
         return result
 
     def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
-        """What is not understood, told to its sender: pywsgi would print a traceback for some."""
+        """The response to an invalid request; pywsgi would print a traceback for some."""
         if isinstance(error, TooLarge):
-            return "431", _raw(error, 431)
-        if isinstance(error, _OtherVersion):
-            return "505", _raw(error, 505)
+            return "431", _raw_error_response(error, 431)
+        if isinstance(error, _UnsupportedVersion):
+            return "505", _raw_error_response(error, 505)
         if not isinstance(error, Malformed):
             error = Malformed("This is no HTTP/1.1 request.")
-        return "400", _raw(error)
+        return "400", _raw_error_response(error)
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
         if self.response_length or self.headers_sent:
             self.close_connection = True
             return
         framing = "The body is not framed as HTTP/1.1 says."
-        internal = "Something went wrong in the server; what, is on its standard error."
-        self._sendall(_raw(Malformed(framing) if error_code == 400 else Internal(internal)))
+        internal = "Something went wrong in the server; what, is in its log."
+        self._sendall(
+            _raw_error_response(Malformed(framing) if error_code == 400 else Internal(internal))
+        )
         self.close_connection = True
 
     def log_request(self) -> None:
         pass
 
     def log_error(self, *_: Any) -> None:
-        pass  # the sender is told
+        pass  # the client gets a response
 
 
 class Server(WSGIServer):
-    """Listens on 127.0.0.1 only, and leaves nobody else the same port of ::1."""
+    """Listens on 127.0.0.1 only, and reserves the same port of ::1."""
 
     def __init__(self, port: int, application: Any, max_connections: int) -> None:
         super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
@@ -212,11 +214,11 @@ class Server(WSGIServer):
         self.stopping = False
         self.last_busy = monotonic()
         """When a request or stream was last open."""
-        self._reaper: gevent.Greenlet[[], None] | None = None
+        self._expiry_greenlet: gevent.Greenlet[[], None] | None = None
         self._ipv6_socket: socket.socket | None = None
 
     def init_socket(self) -> None:
-        """Take the port. Raises `OSError` where it is taken, or that of ::1 is."""
+        """Bind the port. Raises `OSError` where it is in use, or that of ::1 is."""
         super().init_socket()
         if self._ipv6_socket is None:
             try:
@@ -227,7 +229,7 @@ class Server(WSGIServer):
 
     def start(self) -> None:
         super().start()
-        self._reaper = gevent.spawn(self._reap)
+        self._expiry_greenlet = gevent.spawn(self._close_expired)
 
     def handle(self, sock: Any, address: Any) -> None:
         if len(self.connections) >= self.max_connections:
@@ -236,7 +238,7 @@ class Server(WSGIServer):
             super().handle(sock, address)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Listen no more and let open requests end, for `timeout` seconds at most."""
+        """Stop listening and wait for open requests, for `timeout` seconds at most."""
         self.stopping = True
         super().stop(timeout)
         if self._ipv6_socket is not None:
@@ -244,26 +246,26 @@ class Server(WSGIServer):
         end = monotonic() + (timeout or 0)
         while self.is_busy() and monotonic() < end:
             gevent.sleep(0.01)
-        if self._reaper is not None:
-            self._reaper.kill()
+        if self._expiry_greenlet is not None:
+            self._expiry_greenlet.kill()
 
     def is_busy(self) -> bool:
-        """Whether a request or stream is open, as opposed to a connection that merely waits."""
+        """Whether a request or stream is open, as opposed to an idle connection."""
         return any(handler.answering for handler in self.connections)
 
-    def _reap(self) -> None:
+    def _close_expired(self) -> None:
         while True:
             gevent.sleep(1)
             now = monotonic()
             for handler in list(self.connections):
                 if handler.deadline is not None and handler.deadline < now:
-                    handler.drop()
+                    handler.close_now()
 
 
 def reserve_ipv6_port(port: int) -> socket.socket | None:
-    """Hold a port of ::1, where nobody then listens; None where there is no ::1.
+    """Bind a port of ::1 without listening; None where there is no ::1.
 
-    Browsers try that first for a name under localhost. Raises `OSError` where it is taken.
+    Browsers try ::1 first for a name under localhost. Raises `OSError` where it is in use.
     """
     try:
         held = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -280,20 +282,22 @@ def reserve_ipv6_port(port: int) -> socket.socket | None:
 
 
 def refuse_connection(sock: Any, limit: int) -> None:
-    """Say that there are too many connections, without reading anything."""
+    """Respond that there are too many connections, without reading the request."""
     try:
         sock.settimeout(1)
         sock.sendall(
-            _raw(Busy(f"The server has {limit} connections open, its limit.", limit=limit))
+            _raw_error_response(
+                Busy(f"The server has {limit} connections open, its limit.", limit=limit)
+            )
         )
         sock.shutdown(socket.SHUT_WR)
     except OSError:
-        pass  # it has gone already
+        pass  # the client has disconnected
     finally:
         sock.close()
 
 
-def _target(target: str) -> tuple[str | None, str]:
+def _parse_target(target: str) -> tuple[str | None, str]:
     """The authority of an absolute-form target, else None; and path with query.
 
     Raises `Malformed` for a target of another form.
@@ -309,10 +313,10 @@ def _target(target: str) -> tuple[str | None, str]:
     return authority, target
 
 
-def _raw(error: SignalboxError, status: int | None = None) -> bytes:
-    """A whole answer in the form of all refusals, where no WSGI route can give it.
+def _raw_error_response(error: SignalboxError, status: int | None = None) -> bytes:
+    """A complete error response, where no WSGI route can send it.
 
-    `status` where it is not the one that the error's code has elsewhere.
+    `status` where it is not that of the error code.
     """
     body = msgspec.json.encode(error.fields())
     headers = [

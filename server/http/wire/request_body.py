@@ -57,7 +57,7 @@ def read_body(environ: Environ, reservation: BodyReservation) -> bytes:
             body = b"".join(_chunks(environ["wsgi.input"], reservation))
     except OSError as error:
         raise IncompleteBody from error
-    environ["signalbox.handler"].has_read()
+    environ["signalbox.handler"].clear_deadline()
     return body
 
 

@@ -1,6 +1,6 @@
-"""A request's header lines, read strictly: what two programs could read differently is refused.
+"""Parses the headers of a request strictly: what programs could parse differently is refused.
 
-pywsgi reads them as e-mail, which costs a fifth of a command and lets pass what RFC 9112 forbids:
+pywsgi parses them as e-mail, which takes a fifth of a command and accepts what RFC 9112 forbids:
 folded lines, spaces before the colon, several lengths.
 """
 
@@ -21,9 +21,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Headers(dict[str, str]):
-    """Values by lower-case name, as pywsgi asks for them.
+    """Values by lower-case name, with the methods that pywsgi calls.
 
-    Raises `Malformed` for a bad line, `TooLarge` for too long a one and too many.
+    Raises `Malformed` for an invalid line, `TooLarge` for a line that is too long or too many.
     """
 
     status = ""
@@ -81,12 +81,12 @@ def _is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def tokens(value: str) -> set[str]:
+def list_members(value: str) -> set[str]:
     """The members of a list such as that of Connection (RFC 9110, 5.6.1), in lower case."""
     return {token.strip().lower() for token in value.split(",")}
 
 
 @lru_cache(maxsize=256)
-def variable(name: str) -> str:
+def environ_name(name: str) -> str:
     """The WSGI environment's name of a header (PEP 3333)."""
     return "HTTP_" + name.upper().replace("-", "_")

@@ -1,4 +1,4 @@
-"""JSON answers and refusals in their one form."""
+"""Responses: JSON, errors, common headers, and the HTTP status of each error code."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -48,25 +48,25 @@ HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
-"""On every answer."""
+"""Headers of every response."""
 
 
 def status_of(code: str | None) -> int:
-    """The status of an answer with this code, or without one."""
+    """The status of a response with this error code; 200 without one."""
     return 200 if code is None else STATUSES[code]
 
 
 def raw_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Status line and header lines of an answer that goes straight to its socket."""
+    """Status line and headers of a response that is sent directly to its socket."""
     lines = [("Date", formatdate(usegmt=True)), *headers]  # Date: RFC 9110, 6.6.1
     text = "".join(f"{name}: {value}\r\n" for name, value in lines)
     return f"HTTP/1.1 {STATUS_LINES[status]}\r\n{text}\r\n".encode()
 
 
-def answer(
+def json_response(
     start_response: StartResponse, status: int, body: Any, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """`body` as JSON."""
+    """A response with `body` as JSON."""
     encoded = msgspec.json.encode(body)
     lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
     if status in (429, 503):
@@ -76,13 +76,15 @@ def answer(
 
 
 def matches_etag(environ: dict[str, Any], etag: str) -> bool:
-    """Whether the reader has what `etag` (with its quotes) names already (RFC 9110, 13.1.2)."""
+    """Whether If-None-Match has this `etag` (with its quotes; RFC 9110, 13.1.2)."""
     given = environ.get("HTTP_IF_NONE_MATCH", "")
     return given.strip() == "*" or etag in _ETAG.findall(given)
 
 
-def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -> Iterable[bytes]:
-    """A refusal: `{"code", "message", …}` with what helps the sender to go on."""
+def error_response(
+    start_response: StartResponse, error: SignalboxError, **extra: Any
+) -> Iterable[bytes]:
+    """An error response: `{"code", "message", …}` with the headers for the error."""
     headers = []
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allowed))
@@ -92,4 +94,4 @@ def refuse(start_response: StartResponse, error: SignalboxError, **extra: Any) -
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
     if isinstance(error, IncompleteBody):
         headers.append(("Connection", "close"))
-    return answer(start_response, status_of(error.code), extra | error.fields(), *headers)
+    return json_response(start_response, status_of(error.code), extra | error.fields(), *headers)

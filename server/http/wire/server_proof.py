@@ -1,14 +1,14 @@
-"""What proves that a server knows a secret, so that nobody sends it to a stranger on its port."""
+"""Proofs that a server knows a secret, so that no client sends it to another program."""
 
 import hmac
 from pathlib import Path
 
 
-def proof(secret: str, nonce: str, address: str, store: str, directory: str) -> str:
+def identity_proof(secret: str, nonce: str, address: str, store: str, directory: str) -> str:
     """HMAC (SHA-256, hexadecimal) of a nonce under `secret`.
 
-    It names where the server listens, so that a stranger on another port cannot have it made by
-    the true one, and what it serves, so that the server of a copy is not taken for the original's.
+    It includes the address, so that a program on another port cannot relay it to the real
+    server, and the store, so that the server of a copy is not mistaken for that of the original.
     """
     return hmac_hex(secret, f"signalbox hello\n{nonce}\n{address}\n{store}\n{directory}")
 
@@ -19,6 +19,6 @@ def hmac_hex(secret: str, text: str) -> str:
 
 
 def directory_identity(path: Path) -> str:
-    """Device and inode of a folder, which a copy of it does not share."""
+    """Device and inode of a folder; a copy of it has others."""
     found = path.stat()
     return f"{found.st_dev}:{found.st_ino}"
