@@ -33,6 +33,10 @@ _NOTHING_WRITTEN: Final = (
 )
 
 
+Run = Callable[[Callable[[], None]], None]
+"""Runs a function, here or on a thread, and returns when that has ended."""
+
+
 def run_inline(work: Callable[[], None]) -> None:
     """Run `work` in the calling thread."""
     work()
@@ -53,7 +57,7 @@ class SqliteEngine:
     def __init__(
         self,
         database: Database,
-        blocking: Callable[[Callable[[], None]], None] = run_inline,
+        blocking: Run = run_inline,
         in_background: Callable[[Callable[[], None]], object] = run_inline,
     ) -> None:
         self._database = database
@@ -84,28 +88,38 @@ class SqliteEngine:
         try:
             if transactions or not takes_long:  # else it is a job, such as compaction
                 self._reserve.check_space(transactions, expected)
-            changes = sum(len(transaction.changes) for transaction in transactions)
-            is_large = takes_long or changes > INLINE_CHANGES
-            without_sync = not is_large and self._database.commits_without_sync(changes)
-            (self._blocking if is_large else run_inline)(write)
+            run_writes, run_commit = self._threads(transactions, takes_long)
+            run_writes(write)
             self._check_open_files()
             before_commit()
-            (run_inline if without_sync else self._blocking)(self._commit)
+            run_commit(self._commit)
         except LogConflict:
-            self._check_open_files()  # else another server may have written here
+            self._check_open_files()  # the file may have been replaced
             raise
         except _NOTHING_WRITTEN as error:
             self._rollback()
-            if isinstance(error, CERTAIN_DAMAGE):
-                raise _unavailable(str(self._database.open_files.unreadable(error))) from error
-            self._reserve.failed()
-            less = ", or delete fewer keys at once" if only_deletes(transactions) else ""
-            why = f"The store cannot be written: {reason(error)}{less}."
-            raise _unavailable(self._database.open_files.problem() or why) from error
+            raise self._not_written(transactions, error) from error
         finally:
             self._rollback()
         self._reserve.committed()
         self._database.checkpoint_when_due(self._in_background)
+
+    def _threads(self, transactions: Sequence[Transaction], takes_long: bool) -> tuple[Run, Run]:
+        """What runs the writing of rows, and what runs their commit."""
+        changes = sum(len(one.changes) for one in transactions)
+        if takes_long or changes > INLINE_CHANGES:
+            return self._blocking, self._blocking
+        without_sync = self._database.commits_without_sync(changes)
+        return run_inline, run_inline if without_sync else self._blocking
+
+    def _not_written(self, transactions: Sequence[Transaction], error: Exception) -> Unavailable:
+        """The refusal after an error of SQLite."""
+        if isinstance(error, CERTAIN_DAMAGE):
+            return _unavailable(str(self._database.open_files.unreadable(error)))
+        self._reserve.failed()
+        hint = ", or delete fewer keys at once" if only_deletes(transactions) else ""
+        why = f"The store cannot be written: {reason(error)}{hint}."
+        return _unavailable(self._database.open_files.problem() or why)
 
     def _check_open_files(self) -> None:
         if problem := self._database.open_files.problem():
