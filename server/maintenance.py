@@ -125,6 +125,7 @@ def backup(data_dir: Path, target: Path) -> int:
 
 
 def _copy(source: apsw.Connection, target: Path) -> None:
+    """Copy the database to a new file with SQLite's backup API."""
     with (
         closing(apsw.Connection(str(target))) as copy,
         copy.backup("main", source, "main") as steps,
@@ -169,6 +170,7 @@ def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
 
 
 def _summary(connection: apsw.Connection) -> dict[str, Any]:
+    """The store's revision, number of keys and id, for the report."""
     return {
         "revision": log.last_revision(connection),
         "keys": connection.execute("SELECT count(*) FROM state").get,
@@ -177,6 +179,7 @@ def _summary(connection: apsw.Connection) -> dict[str, Any]:
 
 
 def _notes(connection: apsw.Connection) -> Iterator[str]:
+    """Findings that are no problems."""
     if older := count_without_checksum(connection):
         yield (
             f"{older} transactions were written by an older Signalbox, without checksums: whether "
@@ -208,6 +211,7 @@ def _read_model_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _differences(connection: apsw.Connection) -> Iterator[str]:
+    """How the tables of the state differ from what a replay of the log gives."""
     for (key,) in connection.execute(_BASELESS):
         yield f"{key} should begin with what retention has left of it, and does not."
     for replayed, found in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
@@ -239,6 +243,7 @@ def _oldest_complete(connection: apsw.Connection) -> int:
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
+    """Delete the state and fold the whole log into it again, step by step."""
     total, done = log.last_revision(connection), 0
     keys = KeyIndex(())
     connection.pragma("cache_size", -REBUILD_CACHE_KIB)
@@ -309,6 +314,7 @@ def _path(data_dir: Path) -> Path:
 
 
 def _at_most(problems: Iterator[str]) -> Iterator[str]:
+    """The first `MAX_PROBLEMS` problems."""
     for count, problem in enumerate(problems, start=1):
         yield problem
         if count == MAX_PROBLEMS:

@@ -95,6 +95,7 @@ def _thinned_up_to(one: MigrationLog, other: MigrationLog) -> int:
 
 
 def _differences(one: Side, other: Side) -> Iterator[str]:
+    """The rows that differ, one sentence each."""
     for table in TABLES:
         for ours, theirs in _joined_rows(table, one.connection, other.connection):
             if ours == theirs:

@@ -134,6 +134,7 @@ def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction
 
 
 def _check_size(one: Transaction, target: MigrationLog, so_far: str) -> None:
+    """Raises `TooLarge`, with the setting that allows more."""
     if (limit := target.max_bytes) is None:
         return
     try:

@@ -194,6 +194,7 @@ class LocalLog:
         return found
 
     def _check(self, one: Transaction, written: int | None) -> None:
+        """Raises `StoreError` where the content does not fit the checksum that was written."""
         if written not in (None, checksum(one)):
             raise StoreError(
                 f"Revision {one.revision} ({one.type} by {one.actor}) of {self.name} is damaged: "

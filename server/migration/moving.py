@@ -142,6 +142,7 @@ class Migration:
         return self.source.folder == self._data_dir or self.source.name == self._log_location()
 
     def _set_log_address(self) -> None:
+        """Record the target's address in the data directory's store."""
         if self._own_log is None:
             return
         if self._is_target:
@@ -175,6 +176,9 @@ class Migration:
     def _open(
         self, stack: ExitStack, place: Location, metadata: LogMetadata | None
     ) -> MigrationLog:
+        """The log at a location; `stack` closes it. With `metadata` it is created where it is
+        missing.
+        """
         opened: MigrationLog
         if place.address is not None:
             opened = RemoteLog(shared_log(place.address), metadata)
@@ -192,6 +196,7 @@ class Migration:
         return opened
 
     def _open_local(self, folder: Path, metadata: LogMetadata | None, name: str) -> LocalLog:
+        """The log in a folder. Raises `StoreError` where a target folder follows another log."""
         opened = LocalLog(folder, metadata, name)
         if metadata is not None and (followed := opened.database.meta("engine")):
             opened.close()

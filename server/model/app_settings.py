@@ -64,10 +64,12 @@ Theme = Literal["system", "light", "dark"]
 
 COMPUTER: Final = "_signalbox.sources.computer"
 RETENTION: Final = "_signalbox.retention"
-"""For all keys; with a dot and a prefix behind it for those below the prefix."""
+"""Retention of all keys; followed by a dot and a prefix, of those below the prefix."""
 GEOMETRY: Final = "_signalbox.window.geometry"
-"""Of the first window; with a dot and a number from 2 behind it of another one. Where several nodes
-share a store, a dot and the node come first."""
+"""Geometry of the first window; followed by a dot and a number from 2, of another one.
+
+Where several nodes share a store, a dot and the node's id come before that.
+"""
 SETTINGS: Final[dict[str, Any]] = {
     COMPUTER: ComputerSetting,
     RETENTION: RetentionSetting,

@@ -261,6 +261,7 @@ def checked_set(key: str, value: Any) -> Set:
 
 
 def check_actor(actor: Any) -> None:
+    """Raises `Invalid` where it is no name of an actor."""
     if not _matches(_ACTOR, actor):
         raise Invalid(
             f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -.",
@@ -276,6 +277,7 @@ def check_id(identity: Any) -> None:
 
 
 def _check_envelope(chosen: Any, actor: Any, dry_run: Any, effects: Any) -> None:
+    """Check the fields that all commands have. Raises `Invalid`."""
     if chosen is not None:
         check_id(chosen)
     check_actor(actor)
@@ -286,6 +288,7 @@ def _check_envelope(chosen: Any, actor: Any, dry_run: Any, effects: Any) -> None
 
 
 def _check_batch_size(fields: dict[str, Any]) -> None:
+    """Raises `TooLarge` for a batch of too many commands."""
     members = fields.get("commands")
     if isinstance(members, list) and len(members) > MAX_BATCH:
         raise TooLarge(
@@ -316,6 +319,7 @@ def _check(command: Command, where: str = "") -> None:
 
 
 def _check_history_command(command: HistoryCommand) -> None:
+    """Check the fields of an undo, redo or restore. Raises `Invalid`."""
     if isinstance(command, Restore):
         compile_pattern(command.match)
         for prefix in command.without:
@@ -336,6 +340,7 @@ def _check_history_command(command: HistoryCommand) -> None:
 
 
 def _check_by(command: Add, where: str) -> None:
+    """Check the summand of an `add`. Raises `Invalid` or `TooLarge`."""
     if not values.is_number(command.by):
         raise Invalid(
             f"The field {where}by is {quoted(command.by)}; allowed is a number.",
@@ -346,6 +351,7 @@ def _check_by(command: Add, where: str) -> None:
 
 
 def _check_rename(command: Rename, where: str) -> None:
+    """Check both names of a rename. Raises `Invalid`."""
     key, to = command.key, command.to
     if key.endswith(".") != to.endswith("."):
         raise Invalid(
@@ -368,6 +374,7 @@ def _check_rename(command: Rename, where: str) -> None:
 
 
 def _check_expect(command: Member | HistoryCommand, expect: Expect, where: str) -> None:
+    """Check that the expectation is one that the command can have. Raises `Invalid`."""
     given = msgspec.to_builtins(expect)
     if isinstance(given, dict) and len(given) != 1:
         raise Invalid(f"The field {where}expect is {quoted(given)}; allowed are {EXPECT}.")

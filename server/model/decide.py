@@ -199,6 +199,7 @@ def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
 
 
 def _add(state: State, command: Add) -> Changes:
+    """The changes of an `add` command."""
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else 0
     if not values.is_number(before):
@@ -227,6 +228,7 @@ def _merge(state: State, command: Merge) -> Changes:
 
 
 def _merged(target: Any, patch: Any) -> Any:
+    """The result of a JSON merge patch (RFC 7396)."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -239,6 +241,7 @@ def _merged(target: Any, patch: Any) -> Any:
 
 
 def _rename(state: State, command: Rename) -> Changes:
+    """The changes of a `rename` command."""
     moved = _keys_to_rename(state, command)
     targets = {command.to + key[len(command.key) :]: entry.raw for key, entry in moved.items()}
     for target, raw in targets.items():
@@ -251,6 +254,7 @@ def _rename(state: State, command: Rename) -> Changes:
 
 
 def _keys_to_rename(state: State, command: Rename) -> dict[str, Entry]:
+    """The keys that a `rename` moves, with their entries. Raises `NotFound`."""
     if command.key.endswith("."):
         moved = dict(_scan_limited(state, command.key, 2))
     else:
@@ -262,6 +266,7 @@ def _keys_to_rename(state: State, command: Rename) -> dict[str, Entry]:
 
 
 def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
+    """Raises `Conflict` where a target key of a `rename` exists."""
     taken = {key: entry for key in targets if (entry := state.get(key))}
     if taken:
         first = min(taken)
@@ -288,6 +293,7 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 
 
 def _checked_and_encoded(key: str, value: Any) -> str:
+    """A value as compact JSON. Raises `Invalid` or `TooLarge` where the key cannot have it."""
     raw = values.encode(value)
     values.check_size(raw, key)  # first: what is small is soon looked through
     values.check(value, key)
@@ -337,6 +343,7 @@ def _is_equal(entry: Entry | None, raw: str | None) -> bool:
 
 
 def _check_expectation(state: State, command: Member | EncodedSet) -> None:
+    """Raises `Conflict` where the command's `expect` is not met."""
     expect = command.expect
     if isinstance(expect, ExpectRevision) and expect.store_revision is not msgspec.UNSET:
         check_store_revision(expect, state.revision)

@@ -226,13 +226,13 @@ def compile_pattern(text: str) -> Pattern:
 
 
 def _as_glob(text: str) -> str:
-    """What SQLite's GLOB makes more of than a key means by it stands in brackets."""
+    """The pattern for SQLite's GLOB, whose other special characters are put in brackets."""
     return re.sub(r"[?\[]", r"[\g<0>]", re.sub(r"\*+", "*", text))
 
 
 def _as_regex(text: str) -> str:
-    """Without backtracking among stars, so that no pattern takes long: what stands behind a star is
-    taken where it first occurs (an atomic group), which leaves most for the stars behind it.
+    """The pattern as a regular expression without backtracking, so that none takes long: the text
+    after a star matches where it first occurs (an atomic group), which leaves most for later stars.
     """
     first, *others = re.split(r"\*\*+", text)
     if not others:

@@ -162,6 +162,7 @@ def decide(
 
 
 def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
+    """The net changes of a `restore`."""
     then, without = command.to_revision, tuple(command.without)
     if then > log.revision:
         raise Invalid(
@@ -222,6 +223,7 @@ def _require_command(log: ReversalLog, identity: str) -> list[TransactionHead]:
 def _not_reversed(
     log: ReversalLog, found: list[TransactionHead], identity: str
 ) -> list[TransactionHead]:
+    """Those of the transactions that are not undone already. Raises `NothingToUndo`."""
     left = [one for one in found if not is_reversed(log, one.revision)]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")
@@ -239,6 +241,7 @@ def is_reversed(log: ReversalLog, revision: int) -> bool:
 def _reversal_of(
     log: ReversalLog, targets: list[TransactionHead], command: Undo | Redo
 ) -> Reversal:
+    """The reversal of the targets: net changes, or a conflict with later changes."""
     revisions = {one.revision for one in targets}
     _check_complete(log, targets)
     changes: Changes = {}
@@ -314,6 +317,7 @@ def _blocking_change(
 def _conflict(
     log: ReversalLog, blocked: dict[str, int], replace: dict[str, int], of: list[str]
 ) -> Conflict:
+    """The conflict that names the blocked keys."""
     keys = sorted(blocked)
     first = next((key for key in keys if key in replace), keys[0])
     if first in replace:
@@ -330,6 +334,7 @@ def _conflict(
 
 
 def _blocked_message(log: ReversalLog, blocked: dict[str, int], keys: list[str]) -> str:
+    """The message that describes the first blocked keys."""
     described = ", ".join(
         f"{key} by {log.transaction(blocked[key]).actor} at revision {blocked[key]}"
         for key in keys[:MAX_DESCRIBED]

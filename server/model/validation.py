@@ -55,6 +55,7 @@ def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[s
 def _field_errors(
     field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str
 ) -> Iterator[str]:
+    """The errors of one field of a command."""
     if field.name == "commands" and isinstance(given, list):
         members = {tag: kind for tag, kind in kinds.items() if tag not in _NOT_IN_BATCH}
         for number, member in enumerate(given):

@@ -270,6 +270,7 @@ def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
 
 
 def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+    """The items from the newest change backwards, for more keys than `MAX_SORTED`."""
     conditions, bound = state_query.key_and_value_conditions(query)
     at = snapshot.keys.revision
     revision, key = query.before or (at, AFTER_ALL_KEYS)

@@ -60,8 +60,8 @@ class Chart(NamedTuple):
     """Times in ms since 1970 UTC; `width` is that of a column.
 
     `before` is the height at the start. `states` are JSON texts from the lowest level upwards, None
-    for a chart of numbers. `end` is the first moment that is not drawn any more; nothing is known
-    of `revision` and later ones. `is_crowded`: more states than can be told apart, so no columns.
+    for a chart of numbers. `end` is the first time that is not drawn any more; nothing is known
+    of `revision` and later ones. `is_crowded`: more states than can be drawn, so no columns.
     """
 
     start: int
@@ -175,7 +175,7 @@ def _width(connection: apsw.Connection, wanted: ChartQuery) -> int:
 
 
 def _merged(columns: Sequence[Column]) -> list[Column]:
-    """One column for each `n`; they come in order."""
+    """One column for each `n`; `columns` are sorted."""
     found: list[Column] = []
     for column in columns:
         if found and found[-1].n == column.n:
@@ -186,6 +186,7 @@ def _merged(columns: Sequence[Column]) -> list[Column]:
 
 
 def _combined(one: Column, other: Column) -> Column:
+    """The one column of two that have the same `n`, `other` being the later."""
     lows = [low for low in (one.low, other.low) if low is not None]
     highs = [high for high in (one.high, other.high) if high is not None]
     return other._replace(

@@ -41,7 +41,7 @@ class CurrentView:
         limit: int = 100,
         with_total: bool = True,
     ) -> Page:
-        """`limit` matching items behind the cursor `after`, or from `offset` on.
+        """`limit` matching items after the cursor `after`, or from `offset` on.
 
         `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
         cursor.

@@ -7,7 +7,7 @@ from signalbox.server.model.horizons import LAST_REVISION
 
 
 class HeldRevisions:
-    """Those that somebody is reading at the moment."""
+    """The revisions that are being read now."""
 
     def __init__(self) -> None:
         self._held: list[int] = []

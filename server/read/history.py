@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 
 
 class Diff(NamedTuple):
-    """`total` counts every key that differs; `next` continues behind `items`."""
+    """`total` counts every key that differs; `next` continues after `items`."""
 
     since: int
     until: int
@@ -101,6 +101,7 @@ def count_differences(
 def _differing(
     connection: apsw.Connection, since: int, until: int, pattern: Pattern
 ) -> Iterator[Difference]:
+    """Every matching key that differs between two revisions, where both are complete."""
     low, high = sorted((since, until))
     known = horizons.complete_ranges(read_horizons(connection), low, pattern.low, pattern.high)
     keys = (
@@ -128,6 +129,7 @@ def changed_keys(
 def _differences(
     connection: apsw.Connection, keys: Iterable[str], since: int, until: int
 ) -> Iterator[Difference]:
+    """Those of some keys whose values at two revisions differ."""
     rest = iter(keys)
     while chunk := list(islice(rest, CHUNK)):
         bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}

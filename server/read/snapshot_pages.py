@@ -42,6 +42,8 @@ def pages(
 def _page(
     readers: ReaderPool, revision: int, match: str, after: str | None, limit: int
 ) -> tuple[list[Item], str | None]:
+    """One page, in a native thread unless few keys have to be looked at."""
+
     def read(connection: apsw.Connection) -> tuple[list[Item], str | None]:
         return _items_at(connection, revision, match, after, limit)
 
@@ -83,6 +85,7 @@ def _end_of_scan(connection: apsw.Connection, query: StateQuery) -> str | None:
 def _corrected(
     connection: apsw.Connection, page: list[Item], revision: int, query: StateQuery
 ) -> list[Item]:
+    """The page with the keys that have changed since `revision` as they were at it."""
     bound = {"revision": revision, "low": query.low, "high": query.high}
     sql = _CHANGED_LATELY if _changed_little(connection, revision) else _CHANGED_SINCE
     changed = {key for (key,) in connection.execute(sql, bound)}

@@ -65,6 +65,7 @@ class SparklineCache:
         return self._known[key][0] if key in self._known else 0
 
     def _learn(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
+        """Read what is not cached of these items."""
         asked = []
         for item in items:
             revision = self._revision(item.key)

@@ -23,7 +23,7 @@ _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """Characters of values after which a page ends, however many items it may have."""
 MAX_SEARCH: Final = 10_000
-"""Characters; SQLite takes five times as many bytes, in which some stand twice."""
+"""Characters; SQLite takes patterns of five times as many bytes, and escapes double some."""
 SORTS: Final = ("key", "changed")
 NEAR: Final = 1_000
 """Keys or changes that may be skipped while the whole server waits; more take a thread."""
@@ -40,7 +40,7 @@ class Item(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`total` counts every match, -1 where not asked for; `next` continues behind `items`.
+    """`total` counts every match, -1 where not asked for; `next` continues after `items`.
 
     `compacted` are prefixes of keys that are left out: retention has removed what they were.
     """
@@ -108,10 +108,11 @@ class StateQuery:
         return not self.offset and self.before is None and self.low == self.pattern.low
 
     def cursor(self, last: Item) -> str:
-        """Where to continue behind `last`."""
+        """The cursor that continues after `last`."""
         return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
 
     def _continue_after(self, after: str) -> None:
+        """Begin after the item that the cursor names. Raises `Invalid`."""
         if self.sort == "key":
             self.low = max(self.low, after + "\0")
             return
@@ -182,6 +183,7 @@ def env_collision(connection: apsw.Connection, query: StateQuery) -> list[str]:
 
 
 def _conditions(query: StateQuery, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause of a query from key `low` on, and its parameters."""
     pattern = query.pattern
     where = ["s.key >= :low AND s.key < :high"]
     bound: dict[str, Any] = {"low": low, "high": query.high}

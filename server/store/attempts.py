@@ -142,6 +142,7 @@ def _logged(
 
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
+    """The row of an outcome in the table of attempts."""
     attempt = outcome.attempt
     answer = outcome.answer()
     details = {"answer": answer, "record": outcome.record()}

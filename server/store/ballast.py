@@ -11,7 +11,7 @@ from typing import Final
 
 BYTES: Final = 256 * 1024
 ENDING: Final = "-ballast"
-"""Of its name, behind that of the store's file."""
+"""Suffix of its name, after that of the store's file."""
 PLENTY: Final = 256 * 1024 * 1024
 """With more free bytes than this nothing need be measured: no transaction takes as much."""
 

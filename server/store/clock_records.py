@@ -130,6 +130,7 @@ def revision_observed_for(observed: ObservedRevisions, age: int) -> int:
 
 
 def _thinned_out(observed: ObservedRevisions) -> list[tuple[int, int]]:
+    """Fewer observations, the older the farther apart."""
     kept: list[tuple[int, int]] = []
     for revision, since in observed.revisions:
         if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= observed.observed_ms - since:

@@ -227,6 +227,7 @@ class Database:
         self._checkpoint_now(apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _checkpoint_now(self, mode: int) -> None:
+        """Checkpoint on the writing connection, with little patience for readers."""
         if self.open_files.must_not_checkpoint():
             return
         self.writer.set_busy_timeout(SHORT_BUSY_TIMEOUT_MS)
@@ -252,6 +253,7 @@ class Database:
             store_marker.remove_marker(self.path)
 
     def _open(self, flags: int) -> apsw.Connection:
+        """A new connection with our SQL functions. Raises `StoreError`."""
         try:
             connection = apsw.Connection(self._name, flags=flags | apsw.SQLITE_OPEN_URI)
         except apsw.Error as error:
@@ -290,6 +292,7 @@ def checkpoint_every(pages: int, connection: apsw.Connection) -> None:
 
 
 def _configure(connection: apsw.Connection) -> None:
+    """Set the pragmas of the writing connection and migrate the schema."""
     settings: dict[str, Any] = {
         "journal_mode": "WAL",
         "synchronous": "FULL",

@@ -73,6 +73,7 @@ def _definitions(connection: apsw.Connection) -> dict[str, str]:
 
 
 def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
+    """Transactions that do not fit their checksums, or have an impossible version."""
     for revision, version, *content, of, checksum in connection.execute(_TRANSACTIONS):
         texts = [_text(part) if isinstance(part, bytes) else part for part in content[:3]]
         about = f"Transaction {revision} ({shortened(texts[2])} by {shortened(texts[1])})"
@@ -98,6 +99,7 @@ def _transaction_checksum(revision: int, texts: list[Any], rest: list[Any], of: 
 
 
 def _change_problems(connection: apsw.Connection) -> Iterator[str]:
+    """Changes that do not fit their checksums, or belong to no transaction."""
     for revision, key, value, is_new, checksum, version in connection.execute(_CHANGES):
         about = f"The change of {shortened(key)} in transaction {revision}"
         if version is None:
@@ -113,6 +115,7 @@ def _change_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _row_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
+    """Rows of a table in `CHECKSUMMED` that do not fit their checksums."""
     columns, unsealed = ", ".join(CHECKSUMMED[table]), -1
     if table == "key_counts":
         unsealed = int(connection.execute(_META_VALUE, (COUNTED_WITHOUT_CHECKSUM,)).get or 0)

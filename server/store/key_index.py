@@ -124,6 +124,7 @@ class KeyIndex:
                 self._before = None
 
     def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
+        """Split one bucket into several."""
         low = self._firsts[bucket]
         high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else AFTER_ALL_KEYS
         parts = KeyIndex(keys(low, high))
@@ -132,6 +133,7 @@ class KeyIndex:
         self._before = None
 
     def _tally(self, keys: list[str], step: int) -> None:
+        """Add `step` for each of the sorted keys to its bucket."""
         start = 0
         while start < len(keys):
             bucket = bisect_right(self._firsts, keys[start]) - 1

@@ -94,6 +94,7 @@ def _transaction_row(one: Transaction) -> tuple[Any, ...]:
 
 
 def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
+    """Insert the changes of one large transaction with at most two statements."""
     for is_new in (False, True):
         if rows := {
             change[0]: f"{CHECKSUM_DIGITS + change_checksum(change)}{change[1] or ''}"
@@ -149,6 +150,7 @@ def check_newest(connection: apsw.Connection) -> None:
 
 
 def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
+    """The transactions of joined rows, one row for each change."""
     for _, group in groupby(rows, key=itemgetter(0)):
         lines = list(group)
         revision, version, identity, fingerprint, kind, actor, at, made = lines[0][:8]

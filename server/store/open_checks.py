@@ -104,6 +104,7 @@ def check_wal_belongs_to(path: Path, connection: apsw.Connection) -> None:
 
 
 def _foreign_wal(path: Path, connection: apsw.Connection, why: str) -> StoreError:
+    """The error where the write-ahead log belongs to another file."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return StoreError(
         f"{wal_path(path)} does not belong to {path.name}: {why}. Nothing was changed. To "
@@ -138,6 +139,7 @@ def check_not_open_elsewhere(path: Path) -> None:
 
 
 def _writer_of(files: set[tuple[int, int]]) -> int | None:
+    """A process that has one of the files open for writing; a file is (device, inode)."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             others = (process / "fd").iterdir() if int(process.name) != os.getpid() else ()

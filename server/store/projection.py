@@ -149,6 +149,7 @@ class Projection:
         self._readers.close()
 
     def _store_counts_if_due(self, changed_keys: int) -> None:
+        """Store key counts of the last commit, once so many keys have changed."""
         if (
             self._changed_keys >= key_counts.CHANGED_KEYS_PER_COUNT
             and self.revision > self._counted

@@ -62,6 +62,7 @@ def open_error(called: Path, path: Path | None, error: apsw.Error) -> StoreError
 
 
 def _is_out_of_inodes(files: int, folder: Path) -> bool:
+    """Whether so many files cannot be created in the folder."""
     with ExitStack() as stack:
         try:
             for _ in range(files):

@@ -91,6 +91,7 @@ class ReaderPool:
             connection.close()
 
     def _begin(self) -> tuple[apsw.Connection, int]:
+        """Begin a transaction for a short query; a failed connection is replaced once."""
         try:
             return _begun(self._direct)
         except READ_ERRORS:

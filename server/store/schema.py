@@ -163,6 +163,7 @@ def newer_schema(version: int) -> UnknownVersion:
 
 
 def migrate(connection: apsw.Connection) -> None:
+    """Create the schema, or migrate an older one. Raises `UnknownVersion`."""
     version = int(connection.pragma("user_version"))
     if version > SCHEMA_VERSION:
         raise newer_schema(version)

@@ -143,6 +143,7 @@ def _header(path: Path) -> bytes:
 
 
 def _lost_message(path: Path, *found: str) -> str:
+    """The message of a lost store, with the files that are there."""
     there = [
         f"{file.name} ({size:,} bytes)"
         for file in (path, wal_path(path), marker_path(path))
