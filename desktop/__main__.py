@@ -5,9 +5,9 @@ import sys
 
 
 def main() -> int:
-    """The exit status."""
+    """Run what the arguments ask for: the server, the window or a subcommand; the exit status."""
     arguments = sys.argv[1:]
-    options, rest = _options(arguments)
+    options, rest = _split_leading_options(arguments)
     if rest[:1] == ["serve"]:
         # Before any other import: the server makes sockets and threads cooperative first.
         from signalbox.server.__main__ import main as serve  # noqa: PLC0415
@@ -20,21 +20,21 @@ def main() -> int:
     return command_line()
 
 
-def _options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """What is given by name before everything else, and all from the first other word on."""
-    given: dict[str, str] = {}
+def _split_leading_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The options before the first other word, by name, and the words from there on."""
+    options: dict[str, str] = {}
     at = 0
     while at < len(arguments):
         name, equals, value = arguments[at].partition("=")
         if arguments[at] == "--require-durable":
-            given[name] = "1"
+            options[name] = "1"
         elif name in ("--data-dir", "--engine") and (equals or at + 1 < len(arguments)):
-            given[name] = value if equals else arguments[at + 1]
+            options[name] = value if equals else arguments[at + 1]
             at += 0 if equals else 1
         else:
             break
         at += 1
-    return given, arguments[at:]
+    return options, arguments[at:]
 
 
 def _open_window(options: dict[str, str]) -> int:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from signalbox.desktop.window.open_windows import OpenWindows
 
 
-def run(given: str | None) -> int:
+def run(data_dir_option: str | None) -> int:
     """Open the window of a data directory, or raise the one that is open; the exit status.
 
     Where no window can be shown the server runs in the foreground, for a browser.
     """
     try:
-        return _run(paths.make_data_dir(given))
+        return _run(paths.make_data_dir(data_dir_option))
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
@@ -120,6 +120,6 @@ class App:
                 self._windows.show_in_titles(str(error))
 
     def _on_restart(self, is_same_address: bool) -> None:
-        # The page finds another address only if it is told, and must log in there.
+        # The page does not find another address by itself, and must log in there.
         if not is_same_address and self._windows is not None:
             self._windows.log_in_again()

@@ -12,7 +12,7 @@ from signalbox import client
 ENGINE: Final = "SIGNALBOX_ENGINE"
 DURABLE: Final = "SIGNALBOX_REQUIRE_DURABLE"
 _ANYWHERE: Final = {"data_dir": os.curdir}
-"""For settings that are read for all but their folder, which has been found already."""
+"""A folder for reading the settings, of which only the others are used."""
 
 
 def choose_engine(engine: str | None, require_durable: bool) -> None:

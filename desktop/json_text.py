@@ -83,10 +83,10 @@ def _containers_in(value: Any) -> list[Any]:
 
 
 def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):
-        raise ValueError("a name stands twice in one object")
-    return found
+    parsed = dict(members)
+    if len(parsed) < len(members):
+        raise ValueError("a name is twice in one object")
+    return parsed
 
 
 def _finite_float(text: str) -> float:

@@ -14,7 +14,7 @@ from signalbox.server.model.numbers import is_whole
 from signalbox.server.usage import Checked
 
 STORE_FILE_SUFFIXES: Final = ("", "-wal", "-made")
-"""Endings of the files that a store leaves behind."""
+"""Endings of the files of which a store has at least one."""
 NOW: Final = "now"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -57,21 +57,21 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-# The data directory, whose option may stand before the subcommand or behind it.
+# The data directory. The option may be before the subcommand or after it.
 
 
 def data_dir_option(function: Function) -> Function:
-    """`--data-dir`, for what writes: the folder is made where there is none."""
+    """`--data-dir`, for what writes: the folder is created where there is none."""
     return _data_dir_option(_created_data_dir)(function)
 
 
 def read_dir_option(function: Function) -> Function:
-    """`--data-dir`, for what reads: a folder that is named must have a store."""
+    """`--data-dir`, for what reads: a folder that is named, also by variable, must have a store."""
     return _data_dir_option(_readable_data_dir)(function)
 
 
 def store_dir_option(function: Function) -> Function:
-    """`--data-dir`, for what works on the file: there must be a store, always."""
+    """`--data-dir`, for what opens the file itself: there must be a store."""
     return _data_dir_option(_data_dir_with_store)(function)
 
 
@@ -80,17 +80,17 @@ def unchecked_dir_option(function: Function) -> Function:
     return _data_dir_option(_chosen_data_dir)(function)
 
 
-def require_value(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+def require_value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Refuses `--data-dir ''`, which a script with an unset variable says."""
-    if given == "":
+    if value == "":
         raise click.UsageError("--data-dir is empty; it is the folder of the store.")
-    return given
+    return value
 
 
 def require_store(data_dir: Path) -> None:
     """Raises `NotRunning` where there is no store; one in memory has no file, but a server.
 
-    Where only a part of one is left, whoever opens it says so.
+    Where only a part of one is left, opening it says so.
     """
     names = [f"signalbox.db{suffix}" for suffix in STORE_FILE_SUFFIXES]
     try:
@@ -102,10 +102,10 @@ def require_store(data_dir: Path) -> None:
         raise client.NotRunning(f"There is no store in {data_dir}.")
 
 
-def create_data_dir(given: str | None) -> Path:
-    """The data directory, which is made where there is none. Raises `NotRunning`."""
+def create_data_dir(value: str | None) -> Path:
+    """The data directory, created where there is none. Raises `NotRunning`."""
     try:
-        return paths.make_data_dir(given)
+        return paths.make_data_dir(value)
     except OSError as error:
         raise client.NotRunning(paths.data_dir_error(error)) from error
 
@@ -120,24 +120,24 @@ def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Func
     )
 
 
-def _chosen_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    return paths.chosen_data_dir(require_value(context, option, given) or context.obj)
+def _chosen_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    return paths.chosen_data_dir(require_value(context, option, value) or context.obj)
 
 
 def _data_dir_with_store(
-    context: click.Context, option: click.Parameter, given: str | None
+    context: click.Context, option: click.Parameter, value: str | None
 ) -> Path:
-    data_dir = _chosen_data_dir(context, option, given)
+    data_dir = _chosen_data_dir(context, option, value)
     require_store(data_dir)
     return data_dir
 
 
-def _readable_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    is_named = given or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
+def _readable_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    is_named = value or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
     if is_named and not engine_options.is_engine_chosen():  # a shared log may be read by a new node
-        return _data_dir_with_store(context, option, given)
-    return _created_data_dir(context, option, given)
+        return _data_dir_with_store(context, option, value)
+    return _created_data_dir(context, option, value)
 
 
-def _created_data_dir(context: click.Context, option: click.Parameter, given: str | None) -> Path:
-    return create_data_dir(require_value(context, option, given) or context.obj)
+def _created_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    return create_data_dir(require_value(context, option, value) or context.obj)

@@ -1,4 +1,4 @@
-"""The data directory and the log file; each folder is made for its owner only."""
+"""The data directory and the log file; folders are created for their owner only."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import platformdirs
 from signalbox import client
 
 
-def make_data_dir(given: str | None = None) -> Path:
-    """The folder of the store: as given, else `SIGNALBOX_DATA_DIR`, else the user's data folder."""
-    folder = chosen_data_dir(given)
+def make_data_dir(option: str | None = None) -> Path:
+    """The folder of the store: `--data-dir`, `SIGNALBOX_DATA_DIR` or the user's data folder."""
+    folder = chosen_data_dir(option)
     try:
         return _private(folder)
     except FileExistsError:
@@ -17,9 +17,9 @@ def make_data_dir(given: str | None = None) -> Path:
         raise
 
 
-def chosen_data_dir(given: str | None = None) -> Path:
-    """As `make_data_dir`, but it is not made. Raises `NotRunning` where the variable is empty."""
-    return client.expand_data_dir(given) if given else client.default_data_dir()
+def chosen_data_dir(option: str | None = None) -> Path:
+    """The same, not created. Raises `NotRunning` where the variable is empty."""
+    return client.expand_data_dir(option) if option else client.default_data_dir()
 
 
 def log_file(data_dir: Path) -> Path:

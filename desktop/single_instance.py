@@ -50,8 +50,8 @@ def lock_or_raise_window(
     raise NoAnswer(f"{text}.")
 
 
-def is_open(data_dir: Path) -> bool:
-    """Whether there is a window of the data directory."""
+def has_open_window(data_dir: Path) -> bool:
+    """Whether a window of the data directory is open."""
     if not (data_dir / LOCK_FILE).exists():
         return False
     try:

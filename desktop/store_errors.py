@@ -24,7 +24,9 @@ def report_store_errors(
         try:
             return subcommand(*args, **kwargs)
         except StoreError as error:
-            if isinstance(error, StoreInUse) and single_instance.is_open(Path(error.folder)):
+            if isinstance(error, StoreInUse) and single_instance.has_open_window(
+                Path(error.folder)
+            ):
                 print_error(f"A window of {error.folder} is open: close it first.")
             else:
                 print_error(str(error))

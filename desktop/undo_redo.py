@@ -106,7 +106,7 @@ def _send(
         try:
             acks.append(command(batch["id"], keep=kept, replace=replaced))
         except client.Rejected as error:
-            if error.code != "nothing_to_undo":  # an earlier try came as far as this
+            if error.code != "nothing_to_undo":  # an earlier try has done this batch
                 raise
     return acks or [command(of, keep=keep, replace=replace)]
 

@@ -25,8 +25,8 @@ def make_tar_xz(bundle: Path, share: Path, path: Path) -> Path:
 
 def make_zip(bundle: Path, path: Path) -> Path:
     """A .zip for Windows."""
-    made = shutil.make_archive(str(path.with_suffix("")), "zip", bundle.parent, bundle.name)
-    return Path(made)
+    archive = shutil.make_archive(str(path.with_suffix("")), "zip", bundle.parent, bundle.name)
+    return Path(archive)
 
 
 def make_dmg(app: Path, path: Path) -> Path:

@@ -22,11 +22,11 @@ def render_png(size: int) -> bytes:
 
 def write_pngs(folder: Path) -> dict[int, Path]:
     """All sizes as files in `folder`, by their number of pixels."""
-    found = {}
+    files = {}
     for size in SIZES:
-        found[size] = folder / f"signalbox-{size}.png"
-        found[size].write_bytes(render_png(size))
-    return found
+        files[size] = folder / f"signalbox-{size}.png"
+        files[size].write_bytes(render_png(size))
+    return files
 
 
 def write_ico(path: Path) -> Path:

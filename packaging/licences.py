@@ -68,7 +68,7 @@ LICENCE_FILES: Final = re.compile(r"(LICEN[CS]E|COPYING|NOTICE|AUTHORS)", re.IGN
 
 
 class UnknownError(Exception):
-    """Something would be bundled whose licence nobody has looked at."""
+    """Something would be bundled whose licence is not known."""
 
 
 class Licence(NamedTuple):
@@ -131,40 +131,40 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _distribution_licence(found: Distribution) -> Licence:
-    name = _normalized(found.name)
-    part, declared = f"{found.name} {found.version}", _declared_licence(found)
+def _distribution_licence(dist: Distribution) -> Licence:
+    name = _normalized(dist.name)
+    part, declared = f"{dist.name} {dist.version}", _declared_licence(dist)
     if KNOWN_LICENCES.get(name) != declared:
         raise UnknownError(
             f"{part} declares {declared!r}; licences.py has {KNOWN_LICENCES.get(name)!r} of {name}."
         )
     if declared == QT:
-        return Licence(part, "LGPL-3.0-only", licence_texts.qt_licence(found.name))
-    return Licence(part, declared, "\n\n".join(_licence_texts(found)))
+        return Licence(part, "LGPL-3.0-only", licence_texts.qt_licence(dist.name))
+    return Licence(part, declared, "\n\n".join(_licence_texts(dist)))
 
 
-def _declared_licence(found: Distribution) -> str:
+def _declared_licence(dist: Distribution) -> str:
     """What the metadata declare: an expression, a short text, or else a classifier."""
-    short = _metadata_field(found, "License-Expression") or _metadata_field(found, "License")
+    short = _metadata_field(dist, "License-Expression") or _metadata_field(dist, "License")
     if short and "\n" not in short:
         return short
-    classifiers = found.metadata.get_all("Classifier") or ()
+    classifiers = dist.metadata.get_all("Classifier") or ()
     known = [one for one in classifiers if one.startswith("License ::")]
     return known[-1].rpartition(":: ")[2] if known else ""
 
 
-def _metadata_field(found: Distribution, field: str) -> str:
-    metadata: Message = found.metadata  # type: ignore[assignment]  # as PackageMetadata documents
+def _metadata_field(dist: Distribution, field: str) -> str:
+    metadata: Message = dist.metadata  # type: ignore[assignment]  # as PackageMetadata documents
     return str(metadata.get(field, ""))
 
 
-def _licence_texts(found: Distribution) -> Iterator[str]:
-    files = [file for file in found.files or () if ".dist-info" in str(file)]
+def _licence_texts(dist: Distribution) -> Iterator[str]:
+    files = [file for file in dist.files or () if ".dist-info" in str(file)]
     whole = [file for file in files if LICENCE_FILES.search(file.name)]
     for file in whole:
-        yield Path(str(found.locate_file(file))).read_text(encoding="utf-8", errors="replace")
+        yield Path(str(dist.locate_file(file))).read_text(encoding="utf-8", errors="replace")
     if not whole:
-        yield licence_texts.mit_licence(_metadata_field(found, "Author") or found.name)
+        yield licence_texts.mit_licence(_metadata_field(dist, "Author") or dist.name)
 
 
 def _debian_package(source: Path) -> str:

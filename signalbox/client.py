@@ -303,7 +303,7 @@ class Box(_CommandMethods):
     ) -> dict[str, Any]:
         """Undo this actor's last command, or the one (or the import) whose id is `of`.
 
-        Keys that somebody changed since make it a conflict: `Rejected.keys`, and `effects` tells
+        Keys that somebody changed since make it a conflict: `Rejected.keys`, and `effects` has
         what each of them is now and would be. Those of `keep` are left as they are, those of
         `replace` undone all the same if they are still at that revision.
         """
@@ -647,8 +647,8 @@ class Watch:
 
 def query_path(path: str, parameters: Mapping[str, Any]) -> str:
     """The path of a query with those parameters that are not None."""
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return f"/queries/{path}" + (f"?{urlencode(given)}" if given else "")
+    present = {name: value for name, value in parameters.items() if value is not None}
+    return f"/queries/{path}" + (f"?{urlencode(present)}" if present else "")
 
 
 def _moment_text(moment: Moment | None) -> str | None:
@@ -942,9 +942,9 @@ def default_data_dir() -> Path:
 
     Raises `NotRunning` where the variable is empty: a script that has not set it means another one.
     """
-    if given := os.environ.get("SIGNALBOX_DATA_DIR"):
-        return expand_data_dir(given)
-    if given == "":
+    if variable := os.environ.get("SIGNALBOX_DATA_DIR"):
+        return expand_data_dir(variable)
+    if variable == "":
         raise NotRunning("SIGNALBOX_DATA_DIR is empty; it is the folder of the store.")
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "signalbox"

@@ -185,7 +185,7 @@ class _Sender:
 def _download(source: client.Box, since: str, until: str, file: IO[bytes]) -> int:
     """Copy the history to a file; the revision after which it begins.
 
-    To a file, since no server waits as long for its reader as sending at the recorded pace takes.
+    A server does not wait for a reader as long as sending at the recorded pace may take.
     """
     after = source.revision(None if since == NOW else since)
     retention = source.query("status")["retention"]
@@ -260,7 +260,7 @@ FIELDS: Final[dict[str, Callable[[Any], bool]]] = {
     "at": _is_time,
     "changes": _are_changes,
 }
-"""The fields that a recorded transaction needs, and what tells whether each is valid."""
+"""The fields that a recorded transaction needs, each with its check."""
 
 
 def _print_counts(sender: _Sender, as_json: bool) -> None:

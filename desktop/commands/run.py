@@ -212,7 +212,9 @@ def _forward_signals(process: subprocess.Popen[bytes]) -> dict[int, Any]:
     handlers: dict[int, Any] = {}
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):  # Windows has but one of them
-            handlers[number] = signal.signal(number, lambda given, _: process.send_signal(given))
+            handlers[number] = signal.signal(
+                number, lambda received, _: process.send_signal(received)
+            )
     # The terminal has sent it to the program as well.
     handlers[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
     return handlers

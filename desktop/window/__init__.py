@@ -1,1 +1,1 @@
-"""The window: pywebview, what each system has beyond it, its menus, and where it stands."""
+"""Windows: pywebview, the native parts for each system, menus, and saved geometry."""
