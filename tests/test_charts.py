@@ -65,7 +65,7 @@ def test_a_chart_keeps_first_last_lowest_and_highest_of_each_column(
     before = log.chart(span, NOW - MINUTE)
     log.add("k", *changes[cut:])
     for known in (None, before):
-        chart = log.chart(span, known=known)
+        chart = log.chart(span, cached=known)
         inside = [each for each in levels(changes) if each[0] >= chart.start]
         assert sum(column.changes for column in chart.columns) == len(inside)
         earlier = [y for at, y in levels(changes) if at < chart.start]
@@ -98,8 +98,8 @@ def test_what_is_known_is_extended_without_reading_it_again(log: ChartLog) -> No
     whole = timed(lambda: log.chart("all"))
     known = log.chart("all")
     log.add("k", (NOW, 5))
-    again = timed(lambda: log.chart("all", known=known))
-    assert log.chart("all", known=known) == log.chart("all")
+    again = timed(lambda: log.chart("all", cached=known))
+    assert log.chart("all", cached=known) == log.chart("all")
     assert again < whole / 10
 
 
@@ -118,7 +118,7 @@ def test_in_the_past_nothing_later_is_drawn(log: ChartLog) -> None:
     chart = log.chart("1h", NOW - 20 * MINUTE, at=2)
     assert [column.last for column in chart.columns] == [1.0, 2.0]
     assert chart.end - chart.width <= NOW - 20 * MINUTE < chart.end
-    assert log.chart("1h", NOW - 20 * MINUTE, at=2, known=log.chart("1h")) == chart
+    assert log.chart("1h", NOW - 20 * MINUTE, at=2, cached=log.chart("1h")) == chart
 
 
 def test_states_are_levels_with_names_and_too_many_are_none(log: ChartLog) -> None:
@@ -178,16 +178,16 @@ def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(
 def test_a_trend_is_known_until_its_key_changes(log: ChartLog) -> None:
     log.add("k", *((NOW + n, n) for n in range(100)))
     trends = SparklineCache()
-    found = trends.of(log.reader, [log.item("k")])["k"]
+    found = trends.sparklines(log.reader, [log.item("k")])["k"]
     assert found.points == tuple((NOW + n, float(n)) for n in range(100 - MAX_POINTS, 100))
     item, asked = log.item("k"), list[str]()
     log.reader.exec_trace = lambda _cursor, sql, _bound: asked.append(sql) or True  # type: ignore[func-returns-value]
-    assert trends.of(log.reader, [item])["k"] == found
+    assert trends.sparklines(log.reader, [item])["k"] == found
     assert asked == []
     log.add("k", (NOW + 100, 1000))
-    assert trends.of(log.reader, [log.item("k")])["k"].points[-1] == (NOW + 100, 1000.0)
-    assert trends.of(log.reader, [log.item("k", 50)])["k"].points[-1] == (NOW + 49, 49.0)
-    assert trends.of(log.reader, [log.item("k", 50)])["k"].points[0] == (NOW + 18, 18.0)
+    assert trends.sparklines(log.reader, [log.item("k")])["k"].points[-1] == (NOW + 100, 1000.0)
+    assert trends.sparklines(log.reader, [log.item("k", 50)])["k"].points[-1] == (NOW + 49, 49.0)
+    assert trends.sparklines(log.reader, [log.item("k", 50)])["k"].points[0] == (NOW + 18, 18.0)
 
 
 def test_trends_are_lines_of_numbers_and_steps_of_states(log: ChartLog) -> None:
@@ -199,7 +199,7 @@ def test_trends_are_lines_of_numbers_and_steps_of_states(log: ChartLog) -> None:
     log.add("once", (NOW, 1))
     log.add("list", (NOW, [1]), (NOW + 1, [2]))
     items = [log.item(key) for key in ("n", "b", "t", "many", "long", "once", "list")]
-    found = SparklineCache().of(log.reader, items)
+    found = SparklineCache().sparklines(log.reader, items)
     assert set(found) == {"n", "b", "t"}
     assert [height for _, height in found["n"].points] == [1, None, None, 3, 2]
     assert [trend.is_steps for trend in found.values()] == [False, True, True]
@@ -218,14 +218,14 @@ def test_the_trends_of_a_screen_cost_little(log: ChartLog) -> None:
     for key in keys:
         log.add(key, *((NOW + n, n % 7) for n in range(300)))
     trends = SparklineCache()
-    trends.of(log.reader, [log.item(key) for key in keys])
+    trends.sparklines(log.reader, [log.item(key) for key in keys])
 
     def change() -> float:
         for key in keys:
             log.add(key, (NOW + log.revision, log.revision % 11))
         items = [log.item(key) for key in keys]
         started = perf_counter()
-        for trend in trends.of(log.reader, items).values():
+        for trend in trends.sparklines(log.reader, items).values():
             drawn.sparkline(trend)
         return perf_counter() - started
 
@@ -236,7 +236,7 @@ def test_trends_are_forgotten_in_the_end(log: ChartLog) -> None:
     trends = SparklineCache()
     for n in range(0, CACHED_KEYS + 200, 100):
         items = [Item(f"k{m}", "1", 1, 0, "test") for m in range(n, n + 100)]
-        assert trends.of(log.reader, items) == {}
+        assert trends.sparklines(log.reader, items) == {}
     assert len(trends) == CACHED_KEYS
 
 

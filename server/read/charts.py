@@ -60,8 +60,8 @@ class Chart(NamedTuple):
     """Times in ms since 1970 UTC; `width` is that of a column.
 
     `before` is the height at the start. `states` are JSON texts from the lowest level upwards, None
-    for a chart of numbers. `end` is the first time that is not drawn any more; nothing is known
-    of `revision` and later ones. `is_crowded`: more states than can be drawn, so no columns.
+    for a chart of numbers. `end` is the first time that is not drawn any more; `revision` the
+    last one in the chart. `is_crowded`: more states than can be drawn, so no columns.
     """
 
     start: int
@@ -87,19 +87,19 @@ class ChartCache:
     """Cached charts and sparklines of all windows, apart for the current and earlier states."""
 
     def __init__(self) -> None:
-        self.live, self.past = SparklineCache(), SparklineCache()
-        self._known: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
+        self.current, self.as_of = SparklineCache(), SparklineCache()
+        self._cached: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
 
-    def known(self, wanted: ChartQuery, is_past: bool) -> Chart | None:
+    def get(self, query: ChartQuery, is_past: bool) -> Chart | None:
         """The cached chart of this key and span."""
-        return self._known.get((wanted.key, wanted.span, is_past))
+        return self._cached.get((query.key, query.span, is_past))
 
-    def keep(self, wanted: ChartQuery, is_past: bool, chart: Chart) -> None:
-        name = (wanted.key, wanted.span, is_past)
-        self._known[name] = chart
-        self._known.move_to_end(name)
-        if len(self._known) > CACHED_CHARTS:
-            self._known.popitem(last=False)
+    def put(self, query: ChartQuery, is_past: bool, chart: Chart) -> None:
+        name = (query.key, query.span, is_past)
+        self._cached[name] = chart
+        self._cached.move_to_end(name)
+        if len(self._cached) > CACHED_CHARTS:
+            self._cached.popitem(last=False)
 
 
 def is_chartable(connection: apsw.Connection, key: str, revision: int) -> bool:
@@ -112,45 +112,45 @@ def is_chartable(connection: apsw.Connection, key: str, revision: int) -> bool:
     return None not in found and 2 <= len(found) <= MAX_STATES
 
 
-def read_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
-    """The chart of a query, extended from a cached one (`known`) where that is possible."""
-    base = _start_chart(connection, wanted, known)
-    states = _states(connection, wanted, base)
+def read_chart(connection: apsw.Connection, query: ChartQuery, cached: Chart | None) -> Chart:
+    """The chart of a query, extended from a cached one where that is possible."""
+    base = _start_chart(connection, query, cached)
+    states = _states(connection, query, base)
     if states is not None and len(states) > MAX_STATES:
-        return base._replace(columns=[], states=states, revision=wanted.revision, is_crowded=True)
+        return base._replace(columns=[], states=states, revision=query.revision, is_crowded=True)
     before = base.before
     if not base.columns:
-        before = _height(connection, wanted.key, base.revision, states)
-    columns = _merged([*base.columns, *_columns(connection, wanted, base, states)])
+        before = _height(connection, query.key, base.revision, states)
+    columns = _merged([*base.columns, *_columns(connection, query, base, states)])
     gone = [column for column in columns if column.n * base.width < base.start]
     return base._replace(
         before=gone[-1].last if gone else before,
         columns=columns[len(gone) :],
         states=states,
-        revision=wanted.revision,
+        revision=query.revision,
     )
 
 
-def _start_chart(connection: apsw.Connection, wanted: ChartQuery, known: Chart | None) -> Chart:
+def _start_chart(connection: apsw.Connection, query: ChartQuery, cached: Chart | None) -> Chart:
     """A chart with the queried interval, and in it what the cached one has up to its revision."""
-    begins = _newest(connection, wanted.key, wanted.revision) or "n"
+    begins = _newest(connection, query.key, query.revision) or "n"
     states = None if is_number(begins) else ["false", "true"] if begins in "tf" else []
-    width = _width(connection, wanted)
-    end = (wanted.until // width + 1) * width
+    width = _width(connection, query)
+    end = (query.until // width + 1) * width
     start = end - MAX_COLUMNS * width
-    if wanted.span not in SPANS:
-        start = _first_time(connection, wanted) // width * width
-    if known and _can_extend(known, wanted, width, states):
-        factor = width // known.width
-        columns = [column._replace(n=column.n // factor) for column in known.columns]
-        return known._replace(start=start, end=end, width=width, columns=_merged(columns))
+    if query.span not in SPANS:
+        start = _first_time(connection, query) // width * width
+    if cached and _can_extend(cached, query, width, states):
+        factor = width // cached.width
+        columns = [column._replace(n=column.n // factor) for column in cached.columns]
+        return cached._replace(start=start, end=end, width=width, columns=_merged(columns))
     low = history.revision_at(connection, start - 1)
     return Chart(start, end, width, None, [], states, low)
 
 
-def _can_extend(known: Chart, wanted: ChartQuery, width: int, states: list[str] | None) -> bool:
-    is_alike = (known.states is None) == (states is None) and not known.is_crowded
-    return is_alike and known.revision <= wanted.revision and known.width <= width
+def _can_extend(cached: Chart, query: ChartQuery, width: int, states: list[str] | None) -> bool:
+    is_alike = (cached.states is None) == (states is None) and not cached.is_crowded
+    return is_alike and cached.revision <= query.revision and cached.width <= width
 
 
 def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
@@ -159,18 +159,18 @@ def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
     return begins
 
 
-def _first_time(connection: apsw.Connection, wanted: ChartQuery) -> int:
-    found = connection.execute(_FIRST, (wanted.key, wanted.revision)).get
-    return int(found or wanted.until)
+def _first_time(connection: apsw.Connection, query: ChartQuery) -> int:
+    found = connection.execute(_FIRST, (query.key, query.revision)).get
+    return int(found or query.until)
 
 
-def _width(connection: apsw.Connection, wanted: ChartQuery) -> int:
+def _width(connection: apsw.Connection, query: ChartQuery) -> int:
     """A column's width in ms. For the whole history a power of two: then two columns make one of
     the next larger width.
     """
-    if wanted.span in SPANS:
-        return SPANS[wanted.span] // MAX_COLUMNS
-    needed = (wanted.until - _first_time(connection, wanted)) // MAX_COLUMNS + 1
+    if query.span in SPANS:
+        return SPANS[query.span] // MAX_COLUMNS
+    needed = (query.until - _first_time(connection, query)) // MAX_COLUMNS + 1
     return max(MIN_WIDTH, 1 << (needed - 1).bit_length())
 
 
@@ -197,39 +197,41 @@ def _combined(one: Column, other: Column) -> Column:
     )
 
 
-def _states(connection: apsw.Connection, wanted: ChartQuery, base: Chart) -> list[str] | None:
+def _states(connection: apsw.Connection, query: ChartQuery, base: Chart) -> list[str] | None:
     """Every state within the chart, the one at its start included; at most one too many to draw."""
     if base.states is None:
         return None
     bound: dict[str, str | int] = {
-        "key": wanted.key,
+        "key": query.key,
         "low": base.revision,
         "short": MAX_STATE_BYTES,
     }
     begins = [raw for (raw,) in connection.execute(_VALUE, bound)]
-    bound |= {"high": wanted.revision, "limit": MAX_STATES + 2}
+    bound |= {"high": query.revision, "limit": MAX_STATES + 2}
     news = [raw for (raw,) in connection.execute(_STATES, bound)]
     return list(sparklines.levels([*base.states, *begins, *news]))
 
 
 def _columns(
-    connection: apsw.Connection, wanted: ChartQuery, base: Chart, states: list[str] | None
+    connection: apsw.Connection, query: ChartQuery, base: Chart, states: list[str] | None
 ) -> list[Column]:
     """The columns of the changes after those of the base."""
     height, texts = _height_sql(states), _state_parameters(states)
-    bound: dict[str, str | int] = {"key": wanted.key, "low": base.revision, "width": base.width}
-    bound |= {"high": wanted.revision, **texts}
+    bound: dict[str, str | int] = {"key": query.key, "low": base.revision, "width": base.width}
+    bound |= {"high": query.revision, **texts}
     grouped = list(connection.execute(_GROUPED.format(height=height), bound))
     edges = sorted({revision for row in grouped for revision in row[4:6]})
     asked = {
-        "key": wanted.key,
+        "key": query.key,
         "edges": msgspec.json.encode(edges).decode(),
         "short": MAX_STATE_BYTES,
     }
     rows = connection.execute(_EDGES.format(height=height), asked | texts)
-    known = {revision: (at, height, raw) for revision, at, height, raw in rows}
+    edge_of = {revision: (at, height, raw) for revision, at, height, raw in rows}
     return [
-        Column(n, changes, least, most, known[first][1], known[last][1], last, *known[last][::2])
+        Column(
+            n, changes, least, most, edge_of[first][1], edge_of[last][1], last, *edge_of[last][::2]
+        )
         for n, changes, least, most, first, last in grouped
     ]
 

@@ -20,6 +20,8 @@ from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
 
 Result = TypeVar("Result")
+StateView = CurrentView | AsOfView
+"""The state now, or as of a revision; both have the same queries."""
 
 
 class ReadModel:
@@ -39,8 +41,8 @@ class ReadModel:
         """The last transaction's that queries see."""
         return self._projection.revision
 
-    def at(self, revision: int | None) -> CurrentView | AsOfView:
-        """The state as of a revision; None: as it is now. Both answer the same queries."""
+    def at(self, revision: int | None) -> StateView:
+        """The state as of a revision; None: as it is now."""
         if revision is None:
             return self.current
         return AsOfView(self._readers, self._key_sets, self.held, revision)

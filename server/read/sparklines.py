@@ -46,45 +46,47 @@ class SparklineCache:
     """Reads what is not cached with one SQL statement."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[int, list[Point], Sparkline | None]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[int, list[Point], Sparkline | None]] = OrderedDict()
 
-    def of(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> dict[str, Sparkline]:
+    def sparklines(
+        self, connection: apsw.Connection, items: Sequence[KeyedValue]
+    ) -> dict[str, Sparkline]:
         """The sparklines of those items that have one, up to the revision of each."""
-        fresh = [item for item in items if self._revision(item.key) != item.revision]
-        if fresh:
-            self._learn(connection, fresh)
-        found = {item.key: self._known[item.key][2] for item in items}
-        while len(self._known) > CACHED_KEYS:
-            self._known.popitem(last=False)
+        uncached = [item for item in items if self._revision(item.key) != item.revision]
+        if uncached:
+            self._read(connection, uncached)
+        found = {item.key: self._cached[item.key][2] for item in items}
+        while len(self._cached) > CACHED_KEYS:
+            self._cached.popitem(last=False)
         return {key: line for key, line in found.items() if line}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._cached)
 
     def _revision(self, key: str) -> int:
-        return self._known[key][0] if key in self._known else 0
+        return self._cached[key][0] if key in self._cached else 0
 
-    def _learn(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
+    def _read(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
         """Read what is not cached of these items."""
         asked = []
         for item in items:
             revision = self._revision(item.key)
             if revision > item.revision:  # an earlier revision than the cached one
-                del self._known[item.key]
+                del self._cached[item.key]
                 revision = 0
             asked.append((item.key, revision, item.revision))
-        news = defaultdict[str, list[Point]](list)
+        new_points = defaultdict[str, list[Point]](list)
         bound = {
             "asked": msgspec.json.encode(asked).decode(),
             "short": MAX_STATE_BYTES,
             "rest": MAX_POINTS - 1,
         }
         for key, at, raw in connection.execute(_RECENT, bound):
-            news[key].append((at, raw))
+            new_points[key].append((at, raw))
         for item in items:
-            old = self._known.pop(item.key)[1] if item.key in self._known else []
-            points = [*old, *news[item.key]][-MAX_POINTS:]
-            self._known[item.key] = (item.revision, points, sparkline(item.raw, points))
+            old = self._cached.pop(item.key)[1] if item.key in self._cached else []
+            points = [*old, *new_points[item.key]][-MAX_POINTS:]
+            self._cached[item.key] = (item.revision, points, sparkline(item.raw, points))
 
 
 def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:

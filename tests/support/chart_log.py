@@ -36,10 +36,10 @@ class ChartLog:
                 self.writer.execute(_CHANGE, (self.revision, key, raw))
 
     def chart(
-        self, span: str = "1h", until: int = NOW, at: int | None = None, known: Chart | None = None
+        self, span: str = "1h", until: int = NOW, at: int | None = None, cached: Chart | None = None
     ) -> Chart:
         wanted = ChartQuery("k", span, until, self.revision if at is None else at)
-        return read_chart(self.reader, wanted, known)
+        return read_chart(self.reader, wanted, cached)
 
     def item(self, key: str, at: int | None = None) -> Item:
         raw, revision = self.reader.execute(_ITEM, (key, at or self.revision)).get

@@ -15,10 +15,8 @@ from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
 from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.times import iso
-from signalbox.server.read.as_of import AsOfView
-from signalbox.server.read.current import CurrentView
 from signalbox.server.read.history import Difference, Version
-from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.read_model import ReadModel, StateView
 from signalbox.server.read.state_query import Filter, Item
 from signalbox.server.read.tree import Child
 
@@ -130,7 +128,7 @@ class _Queries:
         request_parameters("/queries/status")
         return bottle_json_response(self._status())
 
-    def _view(self, params: Parameters) -> CurrentView | AsOfView:
+    def _view(self, params: Parameters) -> StateView:
         return self._readmodel.at(requested_revision(self._readmodel, params))
 
     def metrics(self) -> str:

@@ -85,7 +85,7 @@ class Inspector:
         made = readmodel.log.time_of(revision)
         until = made if is_past else max(now, made)
         wanted = ChartQuery(query.key, query.span, until, revision)
-        known = self._charts.known(wanted, is_past)
+        known = self._charts.get(wanted, is_past)
         key_revision = self._revision()
         drawn_for = (key_revision, known and until // known.width)
         if self._job.is_busy or drawn_for != self._chart_key:
@@ -102,7 +102,7 @@ class Inspector:
 
         found = self._readmodel.in_thread(query)
         if found:
-            self._charts.keep(wanted, is_past, found)
+            self._charts.put(wanted, is_past, found)
         self._chart_key = (key_revision, found and wanted.until // found.width)
         self._chart_html = views.chart(
             None if found is None or found.is_crowded else found,

@@ -42,7 +42,7 @@ class Regions:
         self._query, self._readmodel, self._feed, self._engine = query, readmodel, feed, engine
         self._view = readmodel.at(query.at)
         self._time_slider = TimeSlider(query, readmodel)
-        self._trends = charts.live if query.at is None else charts.past
+        self._trends = charts.current if query.at is None else charts.as_of
         self._inspector = Inspector(query, readmodel, charts)
         self._comparison = DiffRegion(query, readmodel)
         self._filter = query.filter()
@@ -98,7 +98,7 @@ class Regions:
             items = self._page(start, with_total=True)
         match, search = self._filter.match, self._filter.search or ""
         with self._readmodel.snapshot() as connection:
-            trends = self._trends.of(connection, items)
+            trends = self._trends.sparklines(connection, items)
         html = views.rows(
             items,
             trends,
