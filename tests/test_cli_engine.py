@@ -62,7 +62,7 @@ def test_a_server_that_runs_with_another_engine_is_not_used(shell: Shell) -> Non
         server.set("a", 1)
         assert shell.ok("--engine", "sqlite", "get", "a") == "1\n"
         for asked in (("set", "a", "2"), ()):
-            done = shell.apart("--engine", "nats://user:secret@127.0.0.1:1/lamps", *asked)
+            done = shell.as_process("--engine", "nats://user:secret@127.0.0.1:1/lamps", *asked)
             assert (done.status, done.out) == (CANNOT_OPEN, "")
             assert "uses the engine sqlite, not nats://127.0.0.1:1/lamps" in done.err
             assert "secret" not in done.err

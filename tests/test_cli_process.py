@@ -72,7 +72,7 @@ def test_a_process_does_it_on_a_server_that_runs(filled: Server, name: str) -> N
     stdin = b"imported = 1\n" if name == "import" else b""
     if name == "redo":
         Shell(filled.data_dir).ok("undo")
-    done = Shell(filled.data_dir).apart(name, *arguments, stdin=stdin)
+    done = Shell(filled.data_dir).as_process(name, *arguments, stdin=stdin)
     assert (done.status, done.err) == (0, "")
     assert re.fullmatch(said, done.out)
 
@@ -83,6 +83,6 @@ def test_a_process_does_it_on_the_file(tmp_path: Path, name: str) -> None:
     shell = Shell(tmp_path / "store")
     with serving(shell.data_dir) as server:
         server.set("a", 1)
-    done = shell.apart(name, *(each.format(folder=tmp_path) for each in arguments))
+    done = shell.as_process(name, *(each.format(folder=tmp_path) for each in arguments))
     assert (done.status, done.err) == (0, "")
     assert re.match(said, done.out)

@@ -62,7 +62,7 @@ def test_every_subcommand_starts_a_server_that_ends_with_it(shell: Shell) -> Non
 
 def test_many_at_once_share_one_store(shell: Shell) -> None:
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(lambda _: shell.apart("add", "n").status, range(8)))
+        statuses = list(pool.map(lambda _: shell.as_process("add", "n").status, range(8)))
     assert statuses == [0] * 8
     assert shell.ok("get", "n") == "8\n"
     assert shell.ok("verify").startswith("sound")
@@ -239,5 +239,5 @@ def test_the_table_of_a_terminal_escapes_what_could_steer_it(used: Shell) -> Non
 
 
 def test_nothing_runs_on_behind_a_subcommand(used: Shell) -> None:
-    used.apart("ls")
+    used.as_process("ls")
     until(lambda: not servers_of(used.data_dir), "no process is left")

@@ -1,4 +1,4 @@
-"""The past on the command line: history, moments, differences, and picked lists."""
+"""History on the command line: moments, differences, and lists of keys."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`make run` on a bare machine: packages of the system, asked for as one may, and never its end."""
+"""`make run` on a new machine: the system packages that it installs, asks for or prints."""
 
 import os
 import pty

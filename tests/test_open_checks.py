@@ -237,7 +237,7 @@ def test_a_symbolic_link_to_nothing_begins_no_store(
         (tmp_path / "store").mkdir()
     link.symlink_to(target)
     shell = Shell(tmp_path / "store")
-    done = shell.apart(*arguments) if arguments == ["serve"] else shell(*arguments)
+    done = shell.as_process(*arguments) if arguments == ["serve"] else shell(*arguments)
     assert (done.status, done.out) == (4, "")
     assert f"{link} is a symbolic link to {target}, where nothing is" in done.err
     assert done.err.count("\n") == 1

@@ -1,7 +1,7 @@
 """The command line: in the test's own process, as a process of its own, or on a terminal.
 
-A process costs a third of a second before it does anything, so the first is the usual way. Whatever
-it says and does beside its output is real in all three: it finds or starts real servers.
+A process takes a third of a second to start, so the first is the usual way. Everything but its
+standard streams is real in all three: it finds or starts real servers.
 """
 
 import json
@@ -22,12 +22,12 @@ from signalbox.desktop import cli
 from support.harness import ROOT, SECONDS
 
 PROGRAM: Final = (sys.executable, "-m", "desktop")
-TAKES_SIGNALS: Final = "run"
-"""The subcommand that takes its process's signals over, so that it needs one of its own."""
+SIGNAL_HANDLING_SUBCOMMAND: Final = "run"
+"""The subcommand that sets signal handlers, and so needs a process of its own."""
 
 
-class Done(NamedTuple):
-    """How one ended and what it said; on a terminal `out` is all of it."""
+class CommandResult(NamedTuple):
+    """Exit status and output of a subcommand; on a terminal `out` is all output."""
 
     status: int
     out: str
@@ -50,22 +50,28 @@ class Shell:
 
     def __call__(
         self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Done:
+    ) -> CommandResult:
         """Run one subcommand to its end, in this process where that makes no difference."""
-        if TAKES_SIGNALS in arguments:
-            return self.apart(*arguments, stdin=stdin, env=env)
-        assert threading.current_thread() is threading.main_thread(), "output has one place: apart"
-        with _file("<stdin>") as given, _file("<stdout>") as out, _file("<stderr>") as err:
+        if SIGNAL_HANDLING_SUBCOMMAND in arguments:
+            return self.as_process(*arguments, stdin=stdin, env=env)
+        assert threading.current_thread() is threading.main_thread(), (
+            "stdout can be replaced once: as_process"
+        )
+        with (
+            _stream_file("<stdin>") as given,
+            _stream_file("<stdout>") as out,
+            _stream_file("<stderr>") as err,
+        ):
             given.write(stdin)
             given.seek(0)
-            with _changed({**self.env, **(env or {})}, given, out, err):
+            with _process_state({**self.env, **(env or {})}, given, out, err):
                 status = cli.main(arguments)
-            return Done(status, _whole(out).decode(), _whole(err).decode())
+            return CommandResult(status, _content(out).decode(), _content(err).decode())
 
-    def apart(
+    def as_process(
         self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
-    ) -> Done:
-        """The same as a process of its own: for what concerns the start or end of one."""
+    ) -> CommandResult:
+        """The same as a process of its own, for what concerns the start or end of a process."""
         done = subprocess.run(
             [*PROGRAM, *arguments],
             cwd=ROOT,
@@ -76,10 +82,10 @@ class Shell:
             check=False,
         )
         assert b"Traceback" not in done.stderr, done.stderr.decode()
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def ok(self, *arguments: str, stdin: bytes = b"") -> str:
-        """The output of one that must succeed without a word on stderr."""
+        """The output of one that must succeed with an empty stderr."""
         done = self(*arguments, stdin=stdin)
         assert (done.status, done.err) == (0, ""), done
         return done.out
@@ -101,7 +107,7 @@ class Shell:
             finally:
                 process.kill()
 
-    def on_terminal(self, *arguments: str, typed: bytes = b"") -> Done:
+    def on_terminal(self, *arguments: str, typed: bytes = b"") -> CommandResult:
         """Run one with its output, both kinds, on a terminal of 120 columns, where one types."""
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (40, 120))
@@ -115,14 +121,14 @@ class Shell:
         with process, os.fdopen(ours, "rb", buffering=0) as terminal, suppress(OSError):
             while data := terminal.read(65_536):  # the last reader of a closed one gets EIO
                 out += data
-        return Done(process.returncode, out.decode().replace("\r\n", "\n"), "")
+        return CommandResult(process.returncode, out.decode().replace("\r\n", "\n"), "")
 
 
 @contextmanager
-def _changed(
+def _process_state(
     environ: Mapping[str, str], given: BufferedRandom, out: BufferedRandom, err: BufferedRandom
 ) -> Iterator[None]:
-    """What a process has to itself, changed for the block; what the block changed is as before."""
+    """Set environment and standard streams for the block, and restore them and what it changed."""
     before, digits, stdin = dict(os.environ), sys.get_int_max_str_digits(), sys.stdin
     streams = [TextIOWrapper(file, "utf-8", write_through=True) for file in (given, out, err)]
     os.environ.update(environ)
@@ -140,13 +146,13 @@ def _changed(
 
 
 @contextmanager
-def _file(name: str) -> Iterator[BufferedRandom]:
-    """An empty one that has a descriptor, as click and the system want it, and a stream's name."""
+def _stream_file(name: str) -> Iterator[BufferedRandom]:
+    """An empty file with a descriptor and the name of a standard stream, as click needs it."""
     with TemporaryFile(buffering=0) as raw:
         raw.name = name
         yield BufferedRandom(raw)
 
 
-def _whole(file: BufferedRandom) -> bytes:
+def _content(file: BufferedRandom) -> bytes:
     file.seek(0)
     return file.read()

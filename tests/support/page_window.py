@@ -30,25 +30,25 @@ ARGUMENTS: Final = [
 ]
 SIZE: Final = ViewportSize(width=1240, height=720)
 
-NETWORK: Final = (
+NETWORK_ERRORS: Final = (
     "Failed to load resource",
     "Failed to fetch",
     "Datastar failed",
     "network error",
 )
-"""What browser and Datastar say of a server that is gone, which some tests are about."""
+"""Messages of browser and Datastar for a server that is gone, which some tests cause."""
 
 OpenWindow = Callable[..., "Window"]
 
 
 class Window:
-    """One window. `errors` gathers what the page complains about, which no test may cause."""
+    """One window. `errors` has the page's errors, of which a test must cause none."""
 
     def __init__(self, page: Page, server: Server) -> None:
         self.page, self.server = page, server
         self.errors: list[str] = []
         self.requests: list[str] = []
-        page.on("console", self._hear)
+        page.on("console", self._on_console_message)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
         page.set_default_timeout(10_000)
@@ -56,8 +56,8 @@ class Window:
         page.goto(answer.json()["url"])
         page.locator("#found[data-total]").wait_for(state="attached")  # the stream has begun
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(text in message.text for text in NETWORK):
+    def _on_console_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(text in message.text for text in NETWORK_ERRORS):
             self.errors.append(message.text)
 
     def __getitem__(self, selector: str) -> Locator:

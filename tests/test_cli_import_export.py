@@ -1,4 +1,4 @@
-"""Import and export on the command line: every format there and back, each bad line told."""
+"""Import and export on the command line: round trips of every format, refused lines."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What owns the store alone follows a command whose own server is only just ending."""
+"""Subcommands that need the store alone: after another command, beside a server or a window."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the window is made of, without one: its place, its folders, what stands against it."""
+"""Units of the window without a window: geometry, slots, folders, menus, checks of the display."""
 
 import os
 import re

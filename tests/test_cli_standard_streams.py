@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or read by nobody, and programs that leave a child."""
+"""Standard streams that are closed, full or not read, and programs that leave a child."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import PROGRAM, Done, Shell
+from support.command_line import PROGRAM, CommandResult, Shell
 from support.desktop_window import until
 from support.harness import ROOT, SECONDS, Server
 from support.raw_http import Client, serving
@@ -27,7 +27,7 @@ def client(box: Server) -> Iterator[Client]:
         yield made
 
 
-def in_sh(box: Server, line: str, *arguments: str) -> Done:
+def in_sh(box: Server, line: str, *arguments: str) -> CommandResult:
     """A subcommand in a shell's `line`, where it stands for `$@`."""
     done = subprocess.run(
         ["sh", "-c", line, "sh", *PROGRAM, *arguments],
@@ -40,7 +40,7 @@ def in_sh(box: Server, line: str, *arguments: str) -> Done:
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 PRINTING = [["get", "a"], ["ls"], ["export"], ["history", "a"], ["status", "--json"], ["--help"],
@@ -63,13 +63,13 @@ def test_a_full_stderr_changes_no_exit_status(box: Server) -> None:
 def test_a_closed_stdout_takes_nothing_and_nothing_is_said(
     box: Server, arguments: list[str]
 ) -> None:
-    assert in_sh(box, '"$@" >&-', *arguments) == Done(0, "", "")
+    assert in_sh(box, '"$@" >&-', *arguments) == CommandResult(0, "", "")
 
 
 def test_a_reader_that_has_enough_is_no_error(box: Server, client: Client) -> None:
     body = "".join(f'{{"type":"set","key":"many.{n}","value":{n}}}\n' for n in range(30_000))
     client.load(body.encode())
-    assert in_sh(box, '"$@" | head -n 1', "ls", "many.*") == Done(0, "many.0\t0\n", "")
+    assert in_sh(box, '"$@" | head -n 1', "ls", "many.*") == CommandResult(0, "many.0\t0\n", "")
 
 
 def test_a_closed_stdin_is_an_empty_one(box: Server) -> None:
