@@ -107,9 +107,8 @@ class SharedLogCommit:
 
     @property
     def has_work(self) -> bool:
-        if self._indeterminate:
-            return self._is_resolving_due or self.replica.has_received
-        return self._writer.has_queued or self.replica.has_received or self._is_left_due
+        is_due = self._is_resolving_due if self._indeterminate else self._is_left_due
+        return is_due or self.replica.has_received
 
     def timeout(self, attempt: Attempt) -> Timeout:
         return self._refusal_timeout if attempt.refusal else self._timeout

@@ -70,7 +70,7 @@ class CommitStrategy(Protocol):
 
     @property
     def has_work(self) -> bool:
-        """Whether `prepare` or the queue has something to do now."""
+        """Whether `prepare` has something to do now."""
 
     def timeout(self, attempt: Attempt) -> Timeout | None:
         """How long the sender of this attempt waits; None: until it has its outcome."""
@@ -102,17 +102,13 @@ class CommitStrategy(Protocol):
 class LocalCommit:
     """The strategy of a log that no one else appends to: one commit, and its error is final."""
 
-    is_blocked = False
+    is_blocked = has_work = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def attach(self, writer: StrategyWriter) -> None:
-        self._writer = writer
-
-    @property
-    def has_work(self) -> bool:
-        return self._writer.has_queued
+        """Nothing: the engine is all it needs."""
 
     def timeout(self, attempt: Attempt) -> None:
         """Senders wait until they have their outcome: the disk answers, or fails."""

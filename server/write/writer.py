@@ -193,8 +193,13 @@ class Writer:
             self._strategy.complete(self._is_closing)
             if self._jobs:
                 self._finish_job(*self._jobs.popleft())
-            if not (self._is_closing or self._jobs or self._strategy.has_work):
+            if not (self._is_closing or self._has_work()):
                 self._work.clear()
+
+    def _has_work(self) -> bool:
+        if self._jobs or self._strategy.has_work:
+            return True
+        return bool(self._queue) and not self._strategy.is_blocked
 
     def _commit_next_group(self) -> None:
         self.is_deciding = True
