@@ -41,7 +41,7 @@ def test_a_file_may_have_any_name() -> None:
         "nats://me:geheim@one,me:geheim@two/team",
     ],
 )
-def test_a_password_that_is_not_encoded_is_told_how_and_not_repeated(text: str) -> None:
+def test_a_password_that_is_not_encoded_is_explained_and_not_repeated(text: str) -> None:
     with pytest.raises(AddressError, match="percent-encoded") as refused:
         read_address(text)
     assert not re.search("gehe|im@|12", str(refused.value))

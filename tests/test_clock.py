@@ -16,7 +16,7 @@ def computer() -> FakeComputer:
     return FakeComputer()
 
 
-def test_a_leap_is_not_believed_and_time_goes_on(computer: FakeComputer) -> None:
+def test_a_leap_is_not_trusted_and_time_goes_on(computer: FakeComputer) -> None:
     clock = computer.clock()
     computer.wait(HOUR)
     assert clock() == NOW + HOUR
@@ -35,7 +35,7 @@ def test_a_leap_is_not_believed_and_time_goes_on(computer: FakeComputer) -> None
     assert (clock.problem(), clock.seconds_behind()) == (None, 0)
 
 
-def test_where_the_leap_was_seen_by_nobody_before_it_ended_nothing_is_told(
+def test_a_leap_that_ended_before_anyone_read_the_clock_is_not_reported(
     computer: FakeComputer,
 ) -> None:
     clock = computer.clock()
@@ -55,14 +55,14 @@ def test_a_clock_that_creeps_ahead_gains_a_day_a_day_at_most(computer: FakeCompu
     assert clock() == NOW + 3 * DAY + 600
 
 
-def test_what_is_slept_through_has_passed(computer: FakeComputer) -> None:
+def test_time_asleep_counts(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.wait(90 * DAY)  # both go on while a laptop is closed
     assert clock() == NOW + 90 * DAY
 
 
-def test_small_corrections_are_believed_for_years(computer: FakeComputer) -> None:
+def test_small_corrections_are_trusted_for_years(computer: FakeComputer) -> None:
     clock = computer.clock()
     for _ in range(500):
         computer.wait(DAY)
@@ -81,7 +81,7 @@ def test_a_start_may_be_more_than_a_year_after_the_last_run(
     assert (clock.problem() is None) is is_believed
 
 
-def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: FakeComputer) -> None:
+def test_a_start_that_is_not_trusted_is_corrected_with_the_clock(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 4000 * DAY)
     assert clock() == NOW - 4000 * DAY
     computer.leap(-3999 * DAY)
@@ -90,7 +90,7 @@ def test_a_start_that_is_not_believed_is_mended_with_the_clock(computer: FakeCom
     assert clock() == NOW - 3999 * DAY
 
 
-def test_a_clock_that_is_set_back_is_believed_and_so_is_its_return(computer: FakeComputer) -> None:
+def test_a_clock_that_is_set_back_is_trusted_and_so_is_its_return(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.leap(-100 * DAY)
@@ -132,7 +132,7 @@ def test_a_clock_that_was_behind_at_the_start_gains_a_day_at_most(computer: Fake
     assert clock() == NOW + 19 * HOUR
 
 
-def test_a_leap_at_a_start_is_seen_for_a_day_before_retention_goes_by_it(
+def test_a_leap_at_a_start_is_observed_for_a_day_before_retention_uses_it(
     computer: FakeComputer,
 ) -> None:
     clock = computer.clock(NOW - 390 * DAY)
@@ -144,7 +144,9 @@ def test_a_leap_at_a_start_is_seen_for_a_day_before_retention_goes_by_it(
     assert clock.for_retention() == clock() == NOW + DAY
 
 
-def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: FakeComputer) -> None:
+def test_an_unconfirmed_leap_continues_after_a_start_with_the_same_clock(
+    computer: FakeComputer,
+) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     for _ in range(2):
         clock()
@@ -158,7 +160,7 @@ def test_a_trial_goes_on_over_starts_where_the_clock_says_the_same(computer: Fak
     assert clock.for_retention() == clock() == computer.says
 
 
-def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: FakeComputer) -> None:
+def test_an_unconfirmed_leap_begins_again_with_another_reading(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 2 * DAY)
     clock()
     computer.wait(23 * HOUR)
@@ -170,7 +172,7 @@ def test_a_trial_begins_anew_where_the_clock_says_something_else(computer: FakeC
     assert clock.for_retention() == NOW - 2 * DAY + 23 * HOUR + DAY + 2 * HOUR
 
 
-def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: FakeComputer) -> None:
+def test_an_unconfirmed_leap_ends_with_the_leap(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - HOUR)
     computer.leap(365 * DAY)
     assert clock() == NOW + 365 * DAY
@@ -181,7 +183,7 @@ def test_a_trial_ends_with_the_leap_which_is_not_believed_again(computer: FakeCo
     assert clock() == clock.for_retention() == NOW
 
 
-def test_a_clock_that_was_set_back_returns_on_trial(computer: FakeComputer) -> None:
+def test_the_return_of_a_clock_is_an_unconfirmed_leap(computer: FakeComputer) -> None:
     clock = computer.clock(NOW)
     computer.leap(390 * DAY)
     clock()
@@ -194,7 +196,7 @@ def test_a_clock_that_was_set_back_returns_on_trial(computer: FakeComputer) -> N
     assert (clock(), clock.for_retention()) == (computer.says, right + DAY)
 
 
-def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: FakeComputer) -> None:
+def test_a_leap_beyond_the_reading_before_a_set_back_is_not_trusted(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     for _ in range(3):
@@ -207,7 +209,7 @@ def test_a_leap_beyond_where_a_clock_was_set_back_is_not_believed(computer: Fake
         computer.leap(-23 * HOUR)
 
 
-def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(
+def test_confirming_a_clock_that_was_set_back_forgets_its_old_reading(
     computer: FakeComputer,
 ) -> None:
     clock = computer.clock()
@@ -220,7 +222,7 @@ def test_who_confirms_a_clock_that_was_set_back_ends_what_was_before(
     assert clock.problem() is not None
 
 
-def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: FakeComputer) -> None:
+def test_an_unconfirmed_leap_pauses_during_another_reading(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     clock()
     for leap in (1000 * DAY, -1000 * DAY, -100 * DAY):
@@ -234,19 +236,19 @@ def test_a_trial_does_not_go_on_while_the_clock_says_something_else(computer: Fa
     assert clock.for_retention() == computer.says
 
 
-def test_who_confirms_ends_a_trial(computer: FakeComputer) -> None:
+def test_confirming_ends_an_unconfirmed_leap(computer: FakeComputer) -> None:
     clock = computer.clock(NOW - 390 * DAY)
     clock()
     clock.confirm()
     assert (clock.for_retention(), clock.unconfirmed_leap()) == (NOW, None)
 
 
-def test_a_new_store_believes_what_it_finds() -> None:
+def test_a_new_store_trusts_the_clock() -> None:
     later = EARLIEST_PLAUSIBLE + 4000 * DAY
     assert FakeComputer(says=later).clock(0)() == later
 
 
-def test_whoever_knows_confirms(computer: FakeComputer) -> None:
+def test_a_user_confirms_the_clock(computer: FakeComputer) -> None:
     clock = computer.clock()
     clock()
     computer.leap(1000 * DAY)

@@ -123,7 +123,7 @@ def test_a_start_years_ahead_erases_nothing(tmp_path: Path, computer: FakeComput
         assert run.stamp() == NOW
 
 
-def test_who_comes_back_within_a_year_finds_what_retention_leaves(
+def test_after_less_than_a_year_retention_works_as_usual(
     tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
@@ -166,7 +166,7 @@ def test_starts_with_a_wrong_clock_erase_nothing_however_many(
 
 
 @pytest.mark.parametrize("is_confirmed", [False, True])
-def test_what_is_believed_comes_down_again_with_the_clock(
+def test_trusted_time_goes_back_with_the_clock(
     tmp_path: Path, computer: FakeComputer, is_confirmed: bool
 ) -> None:
     """Once it was believed wrongly: in a new store, or since somebody confirmed it."""
@@ -192,7 +192,7 @@ def test_what_is_believed_comes_down_again_with_the_clock(
         computer.leap(-further * DAY)
 
 
-def test_days_of_eight_hours_are_one_trial_and_then_none(
+def test_days_of_eight_hours_are_one_unconfirmed_leap_and_then_none(
     tmp_path: Path, computer: FakeComputer
 ) -> None:
     with running(tmp_path, computer) as run:
@@ -281,9 +281,7 @@ def test_stamps_from_the_future_hold_up_retention_for_as_long_as_it_says(
     assert maintenance.verify(tmp_path)["problems"] == []
 
 
-def test_time_in_which_nobody_looked_makes_nothing_older(
-    tmp_path: Path, computer: FakeComputer
-) -> None:
+def test_time_without_a_server_makes_nothing_older(tmp_path: Path, computer: FakeComputer) -> None:
     """The stamps were right, and the clock was not: which of the two, nobody can tell."""
     with running(tmp_path, computer) as run:
         run.keep("10d")

@@ -72,7 +72,7 @@ def compacted(server: Server) -> dict[str, Any]:
     return report
 
 
-def test_a_leap_is_told_and_stamps_nothing(wrong: LeapingServer) -> None:
+def test_a_leap_is_reported_and_stamps_nothing(wrong: LeapingServer) -> None:
     before = year(wrong, "a")
     wrong.set("a", "while wrong")
     clock = status(wrong)["clock"]
@@ -114,7 +114,7 @@ def test_the_command_line_confirms(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_starts_a_year_ahead_erase_nothing_until_somebody_confirms(tmp_path: Path) -> None:
+def test_starts_a_year_ahead_remove_nothing_until_a_user_confirms(tmp_path: Path) -> None:
     for number, ahead in enumerate((0.0, 370 * DAY, 370 * DAY)):
         server = LeapingServer(tmp_path / "store", ahead=ahead)
         try:

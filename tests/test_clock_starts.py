@@ -69,7 +69,7 @@ def steps(dice: random.Random, computer: Starts) -> Iterator[str]:
         yield f"{what} {days} days, {is_noted}"
 
 
-def test_retention_goes_by_no_time_that_was_not_watched_for_a_day() -> None:
+def test_retention_uses_no_time_that_was_not_observed_for_a_day() -> None:
     for seed in range(300):
         done = []
         with closing(Database(None)) as database:
@@ -105,7 +105,7 @@ def test_a_computer_whose_clock_is_set_after_each_start_has_its_times() -> None:
             assert computer.believed.for_retention() <= computer.right
 
 
-def test_what_was_ahead_for_an_hour_lets_no_later_start_be_further_ahead() -> None:
+def test_a_clock_that_was_fast_for_an_hour_allows_no_larger_leap_later() -> None:
     with closing(Database(None)) as database:
         computer = Starts(database.writer)
         for days in (399, 0, 798, -100, 798, 0, 1197):

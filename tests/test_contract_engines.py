@@ -108,7 +108,7 @@ def test_a_new_log_is_empty(case: Case) -> None:
     assert case.engine.read(0, 10) == []
 
 
-def test_what_is_appended_is_read_back_whole_and_in_order(case: Case) -> None:
+def test_appended_transactions_are_read_back_complete_and_in_order(case: Case) -> None:
     first = [transaction(1, ("a", "1"), ("b", None)), transaction(2, ("a", '"\u2028é"'))]
     case.engine.append(first, 0, nothing)
     case.engine.append([transaction(3, ("a", None))], 2, nothing)
@@ -128,7 +128,7 @@ def test_a_wrong_expected_revision_is_a_conflict_that_names_the_actual_one(
     assert case.noted == []
 
 
-def test_of_two_who_append_behind_the_same_revision_one_wins(case: Case) -> None:
+def test_of_two_appends_after_the_same_revision_one_wins(case: Case) -> None:
     fill(case.engine, 2)
     case.engine.append([transaction(3, ("winner", "1"))], 2, nothing)
     with pytest.raises(LogConflict):
@@ -174,7 +174,7 @@ def test_a_large_batch_whose_also_fails_leaves_nothing(case: Case) -> None:
     assert case.engine.read(0, 10) == []
 
 
-def test_an_empty_append_does_only_what_also_says(case: Case) -> None:
+def test_an_empty_append_runs_only_its_function(case: Case) -> None:
     fill(case.engine, 2)
     case.engine.append([], 2, case.note)
     assert case.noted == ["noted"]
@@ -188,7 +188,7 @@ def test_an_empty_append_conflicts_too(case: Case) -> None:
     assert case.noted == []
 
 
-def test_read_gives_at_most_the_limit_and_goes_on_behind_the_position(case: Case) -> None:
+def test_read_returns_at_most_the_limit_after_the_position(case: Case) -> None:
     written = fill(case.engine, 7)
     assert case.engine.read(0, 3) == written[:3]
     assert case.engine.read(3, 3) == written[3:6]

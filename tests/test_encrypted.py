@@ -111,7 +111,7 @@ def test_a_node_writes_and_follows_over_an_encrypted_connection(
     ],
     ids=["wrong password", "unknown user", "unknown authority", "no certificate"],
 )
-def test_who_is_not_known_is_not_let_in_and_no_secret_is_told(
+def test_wrong_credentials_are_refused_and_no_secret_is_repeated(
     place: str, papers: Papers, user: str, names: tuple[str, ...], expected: type[Exception]
 ) -> None:
     address = read_address(place.format(user) + options(papers, *names))

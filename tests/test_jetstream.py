@@ -139,7 +139,7 @@ def test_an_append_whose_answer_is_lost_is_unsettled_and_a_retry_settles_it(
     assert whole(log) == made(1, size)
 
 
-def test_of_many_who_append_at_once_one_wins_each_revision(logs: Logs) -> None:
+def test_of_concurrent_appends_one_wins_each_revision(logs: Logs) -> None:
     """Of a chain perhaps only the first got in: whoever is told so looks what became of it."""
     address = new_log("nats")
     nodes = [logs.at(address) for _ in range(4)]
@@ -171,7 +171,7 @@ def test_a_batch_larger_than_any_buffer_arrives(server: NatsServer, logs: Logs) 
 # Reading.
 
 
-def test_read_holds_about_a_mebibyte_at_once_and_goes_on_behind_it(log: JetStreamLog) -> None:
+def test_read_returns_about_a_mebibyte_at_once_and_continues_after_it(log: JetStreamLog) -> None:
     log.append(made(1, 60, 60_000), 0)
     first = log.read(0, 1_000)
     assert len(first) * 60_000 < 2 * MIB
@@ -198,7 +198,7 @@ def test_a_long_log_is_followed_in_bounded_pieces_without_gaps(log: JetStreamLog
     assert all(sum(len(one.changes[0].raw or "") for one in piece) < 2 * MIB for piece in pieces)
 
 
-def test_what_is_appended_later_arrives_from_the_position_on(logs: Logs) -> None:
+def test_follow_gives_later_appends_from_its_position_on(logs: Logs) -> None:
     address = new_log("nats")
     writer, reader = logs.at(address), logs.at(address)
     writer.append(made(1, 5), 0)
@@ -208,7 +208,7 @@ def test_what_is_appended_later_arrives_from_the_position_on(logs: Logs) -> None
     assert flat(follower.get(timeout=SECONDS)) == made(4, 5)
 
 
-def test_what_whoever_follows_has_already_is_left_out(logs: Logs) -> None:
+def test_follow_leaves_out_what_the_caller_has_applied(logs: Logs) -> None:
     address = new_log("nats")
     writer, reader = logs.at(address), logs.at(address)
     is_asked = Event()
@@ -224,7 +224,7 @@ def test_what_whoever_follows_has_already_is_left_out(logs: Logs) -> None:
     assert flat(follower.get(timeout=SECONDS)) == made(2, 2)
 
 
-def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
+def test_a_published_message_reaches_all_subscribers(logs: Logs) -> None:
     address = new_log("nats")
     one, other = logs.at(address), logs.at(address)
     heard = [gevent.spawn(next, log.subscribe()) for log in (one, other)]
@@ -234,7 +234,7 @@ def test_what_one_tells_is_heard_by_all(logs: Logs) -> None:
     assert [each.get(timeout=SECONDS) for each in heard] == [b"\x00ding"] * 2
 
 
-def test_of_what_is_told_and_not_heard_the_newest_stay_and_nothing_comes_behind_the_end() -> None:
+def test_a_queue_keeps_the_newest_messages_and_ends_with_unsubscribing() -> None:
     loop = AsyncioGreenlet.of_hub()
     client = loop.run(open_connection(read_address(new_log("nats"))))
     try:
@@ -269,7 +269,7 @@ def test_a_log_that_is_not_connected_takes_and_gives_nothing(logs: Logs) -> None
             call()
 
 
-def test_closing_ends_whoever_follows_or_hears(log: JetStreamLog) -> None:
+def test_closing_ends_followers_and_subscribers(log: JetStreamLog) -> None:
     waiting: list[gevent.Greenlet[..., object]] = [
         gevent.spawn(list, log.follow(0)),
         gevent.spawn(list, log.subscribe()),
@@ -281,7 +281,7 @@ def test_closing_ends_whoever_follows_or_hears(log: JetStreamLog) -> None:
             one.get(timeout=SECONDS)
 
 
-def test_a_greenlet_that_is_killed_while_it_waits_disturbs_nobody(log: JetStreamLog) -> None:
+def test_killing_a_waiting_greenlet_disturbs_no_other(log: JetStreamLog) -> None:
     for wait in (log.follow(0), log.subscribe()):
         waiting = gevent.spawn(next, wait)
         gevent.idle()

@@ -76,7 +76,7 @@ def guarded(tmp_path: Path) -> Iterator[str]:
 # Founding.
 
 
-def test_of_several_who_found_at_once_all_get_the_foundation_that_won(logs: Logs) -> None:
+def test_of_concurrent_creations_all_get_the_metadata_of_the_winner(logs: Logs) -> None:
     address = new_log("nats")
     founding = [logs.away(address) for _ in range(5)]
     standings = in_parallel(
@@ -89,7 +89,7 @@ def test_of_several_who_found_at_once_all_get_the_foundation_that_won(logs: Logs
     assert logs.away(address).connect(None).metadata == standings[0].metadata
 
 
-def test_a_foundation_comes_back_as_it_was_laid(logs: Logs) -> None:
+def test_metadata_is_read_as_it_was_written(logs: Logs) -> None:
     address = new_log("nats")
     logs.at(address)
     logs.at(address, None)
@@ -123,7 +123,7 @@ def test_a_log_that_has_lost_its_beginning_is_refused(logs: Logs) -> None:
         log.connect(None)
 
 
-def test_what_is_meant_for_a_log_never_gets_into_another_in_its_place(logs: Logs) -> None:
+def test_a_transaction_never_gets_into_a_log_that_replaced_its_own(logs: Logs) -> None:
     port, address = brokers.nats().port, f"{brokers.nats().url}/taken-over"
     before = logs.at(address)
     before.append(made(1, 3), 0)
@@ -135,7 +135,7 @@ def test_what_is_meant_for_a_log_never_gets_into_another_in_its_place(logs: Logs
     assert other.last_revision() == 3
 
 
-def test_where_another_stream_has_the_subject_that_is_said(logs: Logs) -> None:
+def test_a_subject_of_another_stream_is_reported(logs: Logs) -> None:
     stream(brokers.nats().port, "taker", subjects=["taken.log.>"])
     with pytest.raises(StoreError, match="overlap"):
         logs.at(f"{brokers.nats().url}/taken")
@@ -160,12 +160,12 @@ def test_the_right_password_lets_in_and_others_are_refused_without_naming_them(
         assert "token-only" not in str(caught.value)
 
 
-def test_a_user_who_may_not_write_is_told_so(logs: Logs, guarded: str) -> None:
+def test_a_missing_permission_to_write_is_reported(logs: Logs, guarded: str) -> None:
     with pytest.raises(StoreError, match="ermission"):
         logs.at(f"nats://eve:e@{guarded}/log")
 
 
-def test_a_user_who_may_only_read_is_told_so_where_it_writes(logs: Logs, guarded: str) -> None:
+def test_a_missing_permission_to_publish_is_reported_on_append(logs: Logs, guarded: str) -> None:
     logs.at(f"nats://ada:{PASSWORD}@{guarded}/Log").append(made(1), 0)
     reader = logs.at(f"nats://ron:r@{guarded}/Log")
     assert reader.read(0, 9) == made(1)
@@ -174,7 +174,7 @@ def test_a_user_who_may_only_read_is_told_so_where_it_writes(logs: Logs, guarded
             reader.append(made(2, size), 1)
 
 
-def test_a_node_that_may_write_and_not_follow_says_so_and_never_seems_current(
+def test_a_node_without_permission_to_follow_reports_that_and_is_never_current(
     guarded: str, server: StartServer
 ) -> None:
     node = server("--engine", f"nats://kim:k@{guarded}/Log")
@@ -183,7 +183,7 @@ def test_a_node_that_may_write_and_not_follow_says_so_and_never_seems_current(
     assert not log_status(node)["connected"]
 
 
-def test_an_account_without_jetstream_is_told_so(logs: Logs, guarded: str) -> None:
+def test_an_account_without_jetstream_is_reported(logs: Logs, guarded: str) -> None:
     with pytest.raises(StoreError, match="JetStream"):
         logs.at(f"nats://bob:b@{guarded}/log")
 
@@ -260,7 +260,7 @@ def test_a_server_that_wants_a_certificate_is_shown_one(
 
 
 @pytest.mark.parametrize("userinfo", [f"ada:{PASSWORD}@", f"{PASSWORD}@", ""])
-def test_where_tls_is_asked_for_no_secret_goes_out_unencrypted(logs: Logs, userinfo: str) -> None:
+def test_with_tls_no_secret_is_sent_unencrypted(logs: Logs, userinfo: str) -> None:
     greeting = b'INFO {"server_id":"x","version":"2.15.0","headers":true,"max_payload":9}\r\n'
     with fake_server(greeting) as (port, heard):
         with pytest.raises(StoreError, match="encrypt"):
@@ -284,7 +284,7 @@ def test_of_several_servers_the_one_that_answers_is_taken(logs: Logs) -> None:
     logs.at(f"nats://127.0.0.1:{free_port()},127.0.0.1:{brokers.nats().port}/several")
 
 
-def test_where_nobody_answers_it_is_away_within_seconds(logs: Logs) -> None:
+def test_a_server_that_does_not_answer_is_unavailable_within_seconds(logs: Logs) -> None:
     with fake_server(b"") as (silent, _), gevent.Timeout(SECONDS):
         for port in (free_port(), silent):
             with pytest.raises(Unavailable):

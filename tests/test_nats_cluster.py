@@ -64,7 +64,7 @@ def leader(cluster: NatsCluster) -> NatsServer:
     return cluster.servers[int(name[1:])]
 
 
-def test_a_cluster_says_that_a_quorum_has_what_was_accepted(site: Site) -> None:
+def test_the_durability_of_a_cluster_is_a_quorum(site: Site) -> None:
     node = site.node("--require-durable")
     assert status(node)["durability"] == "on a majority of 3 servers before acknowledged"
     assert log_status(node)["durable"] is True

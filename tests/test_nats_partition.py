@@ -46,9 +46,7 @@ def confirmed(node: Server, type: str, **fields: Any) -> dict[str, Any]:
     return told
 
 
-def test_nothing_is_told_of_a_log_whose_leader_is_cut_off(
-    cluster: NatsCluster, tmp_path: Path
-) -> None:
+def test_a_partitioned_leader_confirms_nothing(cluster: NatsCluster, tmp_path: Path) -> None:
     with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
         near, far = at_each(site, cluster, 0, 1)
         cluster.lead(0, "store")

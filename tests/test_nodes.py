@@ -121,7 +121,7 @@ def test_of_two_commands_with_one_id_at_one_place_the_log_takes_the_first(site: 
     assert list(whole(site.log())) == [first]
 
 
-def test_an_expectation_is_judged_by_the_logs_end_not_by_what_the_node_has(site: Site) -> None:
+def test_an_expectation_is_checked_at_the_logs_end(site: Site) -> None:
     one, other = site.nodes(2)
     before = one.set("k", "start")["revision"]
     for turn in range(100):
@@ -138,9 +138,7 @@ def test_an_expectation_is_judged_by_the_logs_end_not_by_what_the_node_has(site:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_node_that_was_frozen_decides_by_what_was_written_meanwhile(
-    tmp_path: Path, kind: str
-) -> None:
+def test_a_frozen_node_decides_by_the_log_when_it_resumes(tmp_path: Path, kind: str) -> None:
     with Site(tmp_path, kind) as site, Client(one := site.node()) as writer:
         other = site.node()
         start = one.set("k", "start")["revision"]
@@ -221,7 +219,7 @@ def test_every_stream_carries_the_acknowledgements_of_all_nodes_in_the_logs_orde
         assert revision == last
 
 
-def test_a_stream_carries_what_the_other_node_refused_or_left_unchanged(site: Site) -> None:
+def test_a_stream_has_the_other_nodes_rejections_and_unchanged_outcomes(site: Site) -> None:
     one, other = site.nodes(2)
     watcher = Watcher(other, acks=True)
     one.set("k", "text", id="first")
@@ -286,7 +284,7 @@ def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(
     assert len(node.stderr.read_text().splitlines()) == 1
 
 
-def test_what_another_node_tells_and_nobody_understands_is_passed_over(site: Site) -> None:
+def test_a_message_of_an_unknown_form_is_left_out(site: Site) -> None:
     one, other = site.nodes(2)
     watcher = Watcher(one, acks=True)
     novel = ["0" * 16, "novel", "you", "set", "k", 1, 0, {"code": "novel", "why": "new"}, None]

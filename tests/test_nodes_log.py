@@ -74,7 +74,7 @@ def written(node: Server, first: int, last: int) -> None:
         assert node.set("k", turn, id=f"mine-{turn}")["revision"] == turn
 
 
-def test_a_log_that_was_removed_is_told_and_not_founded_anew(
+def test_a_removed_log_is_reported_and_not_created_again(
     own_engine: Broker, own_site: Site
 ) -> None:
     node = own_site.node()
@@ -89,7 +89,7 @@ def test_a_log_that_was_removed_is_told_and_not_founded_anew(
     assert "no log" in refused_start(node.data_dir)
 
 
-def test_a_log_that_was_restored_from_an_older_copy_is_told(
+def test_a_log_restored_from_an_older_copy_is_reported(
     own_engine: Broker, own_site: Site, tmp_path: Path
 ) -> None:
     node = own_site.node()
@@ -100,7 +100,7 @@ def test_a_log_that_was_restored_from_an_older_copy_is_told(
     assert_stands_apart(node, own_site, "has lost what it had", "revision 5", "10")
 
 
-def test_a_restored_log_that_others_went_on_with_is_told_and_never_merged(
+def test_a_restored_log_with_other_appends_is_reported_and_never_merged(
     own_engine: Broker, own_site: Site, tmp_path: Path
 ) -> None:
     node = own_site.node()
@@ -129,7 +129,7 @@ def written_after_restart(node: Server, first: int, last: int) -> None:
     written(node, first, last)
 
 
-def test_another_stores_log_at_the_same_place_is_told_and_never_merged(
+def test_another_stores_log_at_the_address_is_reported_and_never_merged(
     own_engine: Broker, own_site: Site
 ) -> None:
     node = own_site.node()
@@ -183,7 +183,7 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
         ((*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "evicted"),
     ],
 )
-def test_a_redis_that_may_lose_what_was_accepted_is_told_and_refused_where_that_is_wanted(
+def test_a_redis_that_is_not_durable_is_reported_and_refused_if_required(
     tmp_path: Path, settings: tuple[str, ...], says: str
 ) -> None:
     with RedisServer(tmp_path / "redis", *settings) as redis:
@@ -213,7 +213,7 @@ def test_a_redis_that_syncs_before_it_answers_is_durable(tmp_path: Path) -> None
         assert log_status(node)["durable"] is True
 
 
-def test_a_nats_server_alone_is_told_as_not_durable_and_refused_where_that_is_wanted(
+def test_a_single_nats_server_is_not_durable_and_refused_if_required(
     tmp_path: Path,
 ) -> None:
     with NatsServer(tmp_path / "nats") as nats:

@@ -42,7 +42,7 @@ def told(*silent: float | None, leader: str = "n0", end: int = 7, since: str = "
     [Answer(), told(), told(0.5, 1.9), told(0.5, 60), told(2.9, None), told(1, 1, 9, 9)],
     ids=["one server", "one copy", "all", "one is away", "one never came", "three of five"],
 )
-def test_a_leader_that_a_majority_follows_is_believed(answer: Answer) -> None:
+def test_a_leader_with_a_majority_is_trusted(answer: Answer) -> None:
     check_majority(answer, "there")
 
 
@@ -57,7 +57,7 @@ def test_a_leader_that_a_majority_follows_is_believed(answer: Answer) -> None:
     ],
     ids=["cut off", "heard nobody yet", "two of five", "one of two", "no leader"],
 )
-def test_who_has_no_majority_is_not_believed(answer: Answer, problem: str) -> None:
+def test_a_leader_without_a_majority_is_not_trusted(answer: Answer, problem: str) -> None:
     with pytest.raises(Partitioned, match=problem):
         check_majority(answer, "there")
 
@@ -78,19 +78,19 @@ class Leader:
         return told(*(now - at + 1e-6 for at in last), end=8, since=self._since)
 
 
-def test_where_all_copies_are_heard_one_question_confirms_the_end() -> None:
+def test_if_all_copies_answer_one_request_confirms_the_end() -> None:
     leader = Leader(told(1.0, 1.9))
     assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert leader.questions == 1
 
 
-def test_where_one_is_away_another_must_answer_two_heartbeats_more() -> None:
+def test_if_one_copy_is_away_another_must_answer_two_heartbeats() -> None:
     leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [])
     assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert monotonic() - leader.begun >= 1.0
 
 
-def test_what_was_held_up_and_comes_at_once_confirms_nothing(
+def test_delayed_answers_that_arrive_together_confirm_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quorum, "CONFIRM_SECONDS", 1.2)
@@ -99,7 +99,7 @@ def test_what_was_held_up_and_comes_at_once_confirms_nothing(
         asyncio.run(confirmed_answer(leader.ask, "there"))
 
 
-def test_another_leadership_meanwhile_confirms_nothing() -> None:
+def test_a_change_of_leadership_confirms_nothing() -> None:
     leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [], since="now")
     with pytest.raises(Partitioned, match="another leader"):
         asyncio.run(confirmed_answer(leader.ask, "there"))
@@ -132,7 +132,7 @@ class Servers:
         return self.asked
 
 
-def test_the_first_server_that_is_not_cut_off_is_joined_and_kept() -> None:
+def test_the_first_server_that_is_not_partitioned_is_used_and_kept() -> None:
     servers, known = Servers(), ServerFailover(ADDRESS)
     servers.state = {"one": "cut off", "two": "dead"}
     assert servers.joined(known) == ["one", "two", "three"]
@@ -142,7 +142,7 @@ def test_the_first_server_that_is_not_cut_off_is_joined_and_kept() -> None:
     assert servers.joined(known) == ["three", "one"]
 
 
-def test_a_server_that_is_cut_off_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partitioned_server_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     servers, known = Servers(), ServerFailover(ADDRESS)
     assert servers.joined(known) == ["one"]
     servers.state = {"one": "cut off"}
@@ -152,7 +152,7 @@ def test_a_server_that_is_cut_off_is_left_after_a_while(monkeypatch: pytest.Monk
     assert servers.joined(known) == ["one", "two"]
 
 
-def test_where_no_server_can_be_joined_each_says_why() -> None:
+def test_if_no_server_is_available_each_reason_is_given() -> None:
     servers = Servers()
     servers.state = dict.fromkeys(("one", "three"), "dead") | {"two": "cut off"}
     with pytest.raises(Unavailable, match=r"^one is dead\. two is cut off\. three is dead\.$"):

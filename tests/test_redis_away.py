@@ -97,7 +97,7 @@ def test_a_late_answer_is_never_taken_for_that_of_another_call(log: RedisLog, pr
     assert log.read(0, 10) == transactions(1, 3)
 
 
-def test_an_append_that_arrives_after_it_was_given_up_follows_nobody_else(
+def test_a_late_append_never_follows_another_nodes(
     log: RedisLog, server: RedisServer, proxy: Proxy
 ) -> None:
     proxy.hold("server")
@@ -155,7 +155,7 @@ def listeners(log: RedisLog, server: RedisServer) -> list[Background[object]]:
     return [follower, hearer]
 
 
-def test_kill_9_ends_those_who_listen_at_once(log: RedisLog, server: RedisServer) -> None:
+def test_kill_9_ends_subscribers_at_once(log: RedisLog, server: RedisServer) -> None:
     running = listeners(log, server)
     server.kill()
     began = monotonic()
@@ -164,9 +164,7 @@ def test_kill_9_ends_those_who_listen_at_once(log: RedisLog, server: RedisServer
     assert monotonic() - began < SECONDS
 
 
-def test_a_server_that_says_nothing_any_more_is_noticed(
-    log: RedisLog, server: RedisServer, proxy: Proxy
-) -> None:
+def test_a_silent_server_is_noticed(log: RedisLog, server: RedisServer, proxy: Proxy) -> None:
     running = listeners(log, server)
     proxy.hold("client")
     began = monotonic()
@@ -175,7 +173,7 @@ def test_a_server_that_says_nothing_any_more_is_noticed(
     assert monotonic() - began < NOTICED
 
 
-def test_a_half_closed_connection_ends_those_who_listen_at_once(
+def test_a_half_closed_connection_ends_subscribers_at_once(
     log: RedisLog, server: RedisServer, proxy: Proxy
 ) -> None:
     running = listeners(log, server)
@@ -186,7 +184,7 @@ def test_a_half_closed_connection_ends_those_who_listen_at_once(
     assert monotonic() - began < SECONDS
 
 
-def test_closing_ends_those_who_listen_at_once(log: RedisLog, server: RedisServer) -> None:
+def test_closing_ends_subscribers_at_once(log: RedisLog, server: RedisServer) -> None:
     running = listeners(log, server)
     began = monotonic()
     log.close()
@@ -212,7 +210,7 @@ def test_closing_leaves_an_append_that_is_under_way_unsettled(log: RedisLog, pro
 # Restarts.
 
 
-def test_a_server_that_was_started_anew_must_be_connected_to_again(
+def test_after_a_restart_of_the_server_a_new_connect_is_needed(
     log: RedisLog, server: RedisServer
 ) -> None:
     server.kill()
@@ -286,9 +284,7 @@ def test_a_server_that_still_loads_is_unavailable(tmp_path: Path) -> None:
             assert again.connect(OURS).revision == 1
 
 
-def test_what_a_slow_network_needs_longer_for_than_any_answer_arrives_all_the_same(
-    log: RedisLog, proxy: Proxy
-) -> None:
+def test_a_large_append_over_a_slow_network_arrives(log: RedisLog, proxy: Proxy) -> None:
     size = 4 * 1024 * 1024
     proxy.slow_down(size / (SECONDS + 1))
     log.append([transaction(2, '"' + "x" * size + '"')], 1)

@@ -94,7 +94,7 @@ def test_a_master_without_the_replicas_of_its_own_settings_confirms_nothing(
                 pass
 
 
-def test_a_node_that_is_left_at_an_old_master_says_so_and_refuses_for_nothing_that_was(
+def test_a_node_at_an_old_master_reports_that_and_rejects_by_no_old_state(
     pair: tuple[RedisServer, RedisServer], tmp_path: Path
 ) -> None:
     _, new = pair
@@ -131,7 +131,7 @@ def test_a_node_that_is_left_at_an_old_master_says_so_and_refuses_for_nothing_th
 # How durable it is, told again and again.
 
 
-def test_a_log_that_stops_being_durable_is_told_so_and_takes_nothing_where_that_is_required(
+def test_a_log_that_is_durable_no_longer_is_reported_and_refused_if_required(
     tmp_path: Path,
 ) -> None:
     with (
@@ -160,7 +160,7 @@ def test_a_log_that_stops_being_durable_is_told_so_and_takes_nothing_where_that_
         assert log_status(strict)["problem"] is None
 
 
-def test_a_server_that_comes_back_less_durable_is_followed_and_takes_nothing(
+def test_a_server_that_returns_less_durable_is_followed_but_not_written(
     tmp_path: Path,
 ) -> None:
     with (
@@ -182,7 +182,7 @@ def test_a_server_that_comes_back_less_durable_is_followed_and_takes_nothing(
 # What is no store, or only a part of one.
 
 
-def test_a_sentinel_is_named_as_what_it_is(tmp_path: Path) -> None:
+def test_a_sentinel_is_recognized(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as watched:
         config = tmp_path / "sentinel.conf"
         config.write_text(f"sentinel monitor team 127.0.0.1 {watched.port} 1\n")

@@ -69,7 +69,7 @@ SECRET: Final = "s3cret-and-long"
         ),
     ],
 )
-def test_durability_is_told_as_the_server_is_set(
+def test_durability_follows_the_servers_settings(
     tmp_path: Path, settings: list[str], wait: str, phrase: str, is_durable: bool
 ) -> None:
     options = f"&wait={wait}" if wait else ""
@@ -81,7 +81,7 @@ def test_durability_is_told_as_the_server_is_set(
     assert (log_status.durability, log_status.is_durable) == (phrase, is_durable)
 
 
-def test_with_replicas_it_is_told_how_many_must_have_what_is_accepted(tmp_path: Path) -> None:
+def test_with_replicas_durability_names_their_number(tmp_path: Path) -> None:
     with (
         RedisServer(tmp_path / "master", *FILE, *AT_ONCE) as master,
         RedisServer(tmp_path / "one") as one,
@@ -104,7 +104,7 @@ def test_with_replicas_it_is_told_how_many_must_have_what_is_accepted(tmp_path: 
     [([], "1,0"), ([*FILE, "--appendfsync", "no"], "1,0"), (FILE, "2,0")],
     ids=["no file", "never flushed", "more than one disk"],
 )
-def test_waiting_for_what_cannot_come_is_refused_at_once(
+def test_an_impossible_wait_is_refused_at_once(
     tmp_path: Path, settings: list[str], wait: str
 ) -> None:
     with (
@@ -148,7 +148,7 @@ def test_an_append_that_a_replica_lacks_is_unsettled_until_the_replica_has_it(
             log.append([transaction(2)], 1)
 
 
-def test_an_append_whose_server_stops_keeping_a_file_meanwhile_is_unsettled(
+def test_an_append_is_indeterminate_if_the_server_stops_its_file_meanwhile(
     tmp_path: Path,
 ) -> None:
     with (
@@ -171,7 +171,7 @@ def guarded(tmp_path: Path) -> Iterator[RedisServer]:
         yield made
 
 
-def test_only_the_right_password_is_let_in_and_none_is_repeated(guarded: RedisServer) -> None:
+def test_only_the_right_password_is_accepted_and_none_is_repeated(guarded: RedisServer) -> None:
     place = f"127.0.0.1:{guarded.port}"
     for wrong in ("", ":wrong-and-long@", "nobody:wrong-and-long@"):
         with closing(log_at(f"redis://{wrong}{place}")) as log:
@@ -185,7 +185,7 @@ def test_only_the_right_password_is_let_in_and_none_is_repeated(guarded: RedisSe
             assert SECRET not in log.address
 
 
-def test_a_user_who_may_not_do_what_the_log_needs_is_told_so(tmp_path: Path) -> None:
+def test_missing_permissions_are_reported(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, admin(server) as at:
         at.acl_setuser("joe", enabled=True, passwords=[f"+{SECRET}"], keys="*")
         with (
@@ -195,7 +195,7 @@ def test_a_user_who_may_not_do_what_the_log_needs_is_told_so(tmp_path: Path) -> 
             log.connect(OURS)
 
 
-def test_a_user_who_may_do_no_more_than_the_log_needs_is_let_in(tmp_path: Path) -> None:
+def test_the_least_permissions_are_enough(tmp_path: Path) -> None:
     needed = (
         "info eval hget hset exists xinfo|stream xadd xread xrange "
         "publish subscribe unsubscribe ping waitaof"
@@ -249,9 +249,7 @@ def test_an_encrypted_log_is_joined_with_certificates(tmp_path: Path, encrypted:
                 assert isinstance(each.error(), Unavailable)
 
 
-def test_a_server_whose_certificate_nobody_vouches_for_is_refused(
-    tmp_path: Path, encrypted: str
-) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path, encrypted: str) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     with (
         closing(log_at(encrypted, options=f"&ca={tmp_path}/other.pem")) as log,

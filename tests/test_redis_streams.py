@@ -58,7 +58,7 @@ def log(server: RedisServer, name: str) -> Iterator[RedisLog]:
 # Founding.
 
 
-def test_of_many_who_found_a_log_at_once_all_get_the_same_foundation(
+def test_concurrent_creations_of_a_log_get_the_same_metadata(
     server: RedisServer, name: str
 ) -> None:
     with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
@@ -69,14 +69,14 @@ def test_of_many_who_found_a_log_at_once_all_get_the_same_foundation(
         assert len({log_status.metadata.store for log_status in standings}) == 1
 
 
-def test_a_foundation_comes_back_whole(server: RedisServer, name: str) -> None:
+def test_metadata_is_read_as_written(server: RedisServer, name: str) -> None:
     given = LogMetadata("ä-store", (("a.b", 7, 1_700_000_000_000),))
     with closing(log_at(server.url, name)) as first, closing(log_at(server.url, name)) as other:
         assert first.connect(given).metadata == given
         assert other.connect(None).metadata == given
 
 
-def test_whoever_founds_nothing_finds_nothing_and_leaves_nothing(
+def test_connecting_without_metadata_creates_nothing(
     server: RedisServer, name: str, at: Any
 ) -> None:
     with closing(log_at(server.url, name)) as log, pytest.raises(StoreError, match="no log"):
@@ -176,7 +176,7 @@ def test_a_transaction_of_16_mib_is_taken_and_given(log: RedisLog) -> None:
     assert log.read(3, 1) == [large]
 
 
-def test_a_server_that_takes_less_says_how_much(server: RedisServer, name: str, at: Any) -> None:
+def test_a_servers_lower_limit_is_reported(server: RedisServer, name: str, at: Any) -> None:
     at.config_set("proto-max-bulk-len", 2 * 1024 * 1024)
     try:
         with joined(server.url, name) as log:
@@ -190,7 +190,7 @@ def test_a_server_that_takes_less_says_how_much(server: RedisServer, name: str, 
 # Foreign hands.
 
 
-def test_an_entry_with_an_odd_id_is_noticed_by_whoever_writes_and_reads(
+def test_an_entry_with_a_foreign_id_is_noticed_by_writers_and_readers(
     log: RedisLog, server: RedisServer, name: str, at: Any
 ) -> None:
     at.xadd(f"{{{name}}}:log", {"t": encode(transaction(4))}, "4-7")
@@ -240,7 +240,7 @@ def test_a_log_that_was_removed_takes_nothing_and_gives_nothing(
             call()
 
 
-def test_a_follower_notices_that_only_the_stream_is_gone(log: RedisLog, name: str, at: Any) -> None:
+def test_a_follower_notices_a_removed_stream(log: RedisLog, name: str, at: Any) -> None:
     with Background(log.follow(3)) as follower:
         at.delete(f"{{{name}}}:log")
         assert "lost revision 3" in str(follower.error())
@@ -249,7 +249,7 @@ def test_a_follower_notices_that_only_the_stream_is_gone(log: RedisLog, name: st
 # Following.
 
 
-def test_a_follower_gets_what_is_there_and_then_what_comes(log: RedisLog) -> None:
+def test_a_follower_gets_what_is_there_and_later_appends(log: RedisLog) -> None:
     log.append(transactions(4, 2_500), 3)
     follow = log.follow(1)
     pieces = [next(follow)]
@@ -261,7 +261,7 @@ def test_a_follower_gets_what_is_there_and_then_what_comes(log: RedisLog) -> Non
     assert flat(pieces) == list(range(2, 2_503))
 
 
-def test_what_whoever_follows_has_already_is_left_out(log: RedisLog) -> None:
+def test_follow_leaves_out_what_the_caller_has_applied(log: RedisLog) -> None:
     log.append(transactions(4, 5), 3)
     assert flat([next(log.follow(0))]) == [1, 2, 3, 4, 5]
     follow = log.follow(0, lambda: 3)
@@ -281,7 +281,7 @@ def test_pieces_are_bounded_however_large_transactions_are(log: RedisLog) -> Non
     assert len(log.read(3, 100)) * 400_000 <= READ_BYTES + 400_000
 
 
-def test_what_is_told_is_heard_by_all_who_listen(
+def test_a_message_reaches_all_subscribers(
     log: RedisLog, server: RedisServer, name: str, at: Any
 ) -> None:
     channel = f"{{{name}}}:told"

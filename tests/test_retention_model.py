@@ -124,7 +124,7 @@ class Past:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_removed_changes_no_answer_that_is_still_given(tmp_path: Path, seed: int) -> None:
+def test_removal_changes_no_answer_that_is_still_given(tmp_path: Path, seed: int) -> None:
     past = Past(tmp_path, seed)
     past.write(60)
     past.check()
