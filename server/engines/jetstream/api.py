@@ -8,13 +8,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 from nats.aio.client import Client
 
-from signalbox.server.engines.jetstream.connection import RequestFailed
+from signalbox.server.engines.jetstream.connection import SECONDS, RequestFailed
 from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.model.errors import StoreError
 
 Decoded = TypeVar("Decoded")
 
-SECONDS: Final = 3.0
 CONFLICTS: Final = (10071, 10164, 10070, 10201)
 """Wrong last sequence, the same with another append under way, wrong last message id, a message id
 of the batch that is stored already."""

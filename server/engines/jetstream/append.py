@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from signalbox.server.engines.jetstream.api import Answer, decode_answer
 from signalbox.server.engines.jetstream.connection import (
     CONNECTION_ERRORS,
+    SECONDS,
     Connection,
     RequestFailed,
 )
@@ -19,8 +20,6 @@ from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction, encode
 from signalbox.server.runtime.error_messages import reason
 
-SECONDS: Final = 3.0
-"""For each answer."""
 BYTES_A_SECOND: Final = 512 * 1024
 """Of the slowest network: a large append may take so much longer."""
 MAX_CHAIN: Final = 50

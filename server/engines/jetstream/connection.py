@@ -17,7 +17,7 @@ from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import ReadableError, reason
 
 SECONDS: Final = 3.0
-"""For connecting, and for each flush."""
+"""For connecting, for each flush, and for each answer."""
 CLOSE_SECONDS: Final = 1.0
 CONNECTION_ERRORS: Final = (
     nats.errors.Error,

@@ -9,10 +9,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from signalbox.server.engines.jetstream.api import Answer, decode_answer
-from signalbox.server.engines.jetstream.connection import Connection, RequestFailed
+from signalbox.server.engines.jetstream.connection import SECONDS, Connection, RequestFailed
 from signalbox.server.engines.jetstream.message_queue import MessageQueue
 
-SECONDS: Final = 3.0
 CREATE_SECONDS: Final = (1.0, 1.0, SECONDS)
 MAX_MESSAGES: Final = 1_000
 MAX_BYTES: Final = 1024 * 1024
