@@ -46,6 +46,14 @@ def find_attempt(box: client.Box, identity: str) -> dict[str, Any] | None:
     return record
 
 
+def import_batches(box: client.Box, import_id: str) -> Iterator[dict[str, Any]]:
+    """The attempts of the batches that an import was written in, in order."""
+    number = 1
+    while (attempt := find_attempt(box, f"{import_id}-{number}")) is not None:
+        yield attempt
+        number += 1
+
+
 # Pages.
 
 

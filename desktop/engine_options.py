@@ -42,17 +42,19 @@ def settings_error() -> str | None:
 
 def check_server(box: client.Box) -> None:
     """Raises `NotRunning` where the server that runs has another engine, or is not durable."""
-    if os.environ.get(ENGINE) or os.environ.get(DURABLE):
+    if _has_requirements():
         _check_status(box.query("status"))
 
 
 def check_running_server(data_dir: Path) -> None:
     """As `check_server`, for the server of a data directory, if one runs."""
-    if not (os.environ.get(ENGINE) or os.environ.get(DURABLE)):
-        return
-    if (endpoint := client.find(data_dir)) is not None:
+    if _has_requirements() and (endpoint := client.find(data_dir)) is not None:
         with client.Box(endpoint.url, endpoint.read_token, directory=endpoint.directory) as box:
             check_server(box)
+
+
+def _has_requirements() -> bool:
+    return bool(os.environ.get(ENGINE) or os.environ.get(DURABLE))
 
 
 def _check_status(status: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """What `undo` and `redo` share: options, sending, printing what was reversed or a conflict."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from signalbox import client
-from signalbox.desktop.cli_client import connect, find_attempt
+from signalbox.desktop.cli_client import connect, find_attempt, import_batches
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import Function, json_option, read_dir_option
 from signalbox.desktop.terminal_output import (
@@ -94,7 +93,9 @@ def _send(
     try:
         return [command(of, keep=keep, replace=replace)]
     except client.Rejected as error:
-        batches = list(_batches(box, of)) if error.code == "too_large" and of else []
+        if error.code != "too_large" or of is None:
+            raise
+        batches = [batch for batch in import_batches(box, of) if batch.get("changed")]
         if not batches:
             raise
     if type == "undo":
@@ -109,15 +110,6 @@ def _send(
             if error.code != "nothing_to_undo":  # an earlier try has done this batch
                 raise
     return acks or [command(of, keep=keep, replace=replace)]
-
-
-def _batches(box: client.Box, import_id: str) -> Iterator[Attempt]:
-    """The batches of an import that have changed something, in order."""
-    number = 1
-    while (attempt := find_attempt(box, f"{import_id}-{number}")) is not None:
-        if attempt.get("changed"):
-            yield attempt
-        number += 1
 
 
 def _has_changed(box: client.Box, batch: Attempt, key: str) -> bool:

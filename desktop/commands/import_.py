@@ -14,7 +14,7 @@ import click
 
 from signalbox import client
 from signalbox.desktop.arguments import LiteralCommand, open_input_file
-from signalbox.desktop.cli_client import BLOCK_BYTES, connect, find_attempt, read_whole_answer
+from signalbox.desktop.cli_client import BLOCK_BYTES, connect, import_batches, read_whole_answer
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.progress_bar import ProgressBar
@@ -125,15 +125,14 @@ def _interruption(error: client.NotRunning, box: client.Box, identity: str, uplo
     """Why an import broke off, and how many keys it had changed by then."""
     from signalbox.server.http.wire.http_server import BODY_SECONDS  # noqa: PLC0415 - for this alone
 
-    changes, number = 0, 1
-    while (attempt := find_attempt(box, f"{identity}-{number}")) is not None:
-        changes, number = changes + attempt.get("changes", 0), number + 1
+    batches = list(import_batches(box, identity))
     reason = str(error)
     if upload.longest_pause >= BODY_SECONDS:
         paused = f"FILE paused for {upload.longest_pause:,.0f} seconds"
         reason = f"{paused}, and the server ended the import: it waits for {BODY_SECONDS:g}."
-    if number == 1:
+    if not batches:
         return f"{reason} `signalbox log` shows whether anything was taken before that."
+    changes = sum(batch.get("changes", 0) for batch in batches)
     return f"{reason} Before that {counted(changes, 'key')} changed."
 
 
