@@ -264,11 +264,12 @@ def test_a_file_that_is_not_there_is_a_wrong_use(shell: Shell) -> None:
     assert "all.json" in done.err
 
 
-def test_one_of_anything_is_counted_as_one(shell: Shell) -> None:
+def test_one_of_anything_is_counted_as_one(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "one")
     told = shell.ok("import", "-", "--format", "lines", stdin=b"t.one = 1\n")
     assert told == "1 line accepted, 0 rejected, 1 key changed\n"
     history = shell.ok("export", "--history").encode()
-    other = Shell(shell.data_dir.with_name("other"))
+    other = Shell(tmp_path / "other")
     assert other.ok("import", "-", "--dry-run", stdin=history[: history.index(b"\n") + 1]).endswith(
         " 0 are there, 1 change\n"
     )
