@@ -46,7 +46,8 @@ def test_the_keyboards_place_in_tree_and_list_is_seen(window: Window) -> None:
     assert style(window, leaf, "outlineStyle") == "solid"
     window.press("l", "Escape")
     expect(window["#rows .cursor"]).to_have_count(0)
-    assert style(window, "#grid", "boxShadow") != "none"
+    assert style(window, "#rows .row", "boxShadow") != "none", "where the arrow keys begin"
+    assert style(window, "#grid", "boxShadow") == "none"
 
 
 def test_a_delete_button_that_cannot_be_pressed_does_not_look_like_one(window: Window) -> None:

@@ -20,6 +20,8 @@ const said = new Map(); // key -> why its switch was rejected
 let total = 0;
 let virtual = 0; // px from the top of the whole list, whatever its element's height
 let cursor = 0; // the inspected row's position
+let placed = ""; // the key of which that is known
+let held = null; // px from the top of the view at which the row that is looked for is to be
 let anchor = { key: "", i: 0, r: 0 }; // where a selection of several began
 let wanted = null; // a position to go to once it is rendered
 let asked = 0;
@@ -43,6 +45,13 @@ function stretch() {
 function place() {
   const from = first() * ROW;
   block.style.top = `${stretch() === 1 ? from : grid.scrollTop + from - virtual}px`;
+  showStart();
+}
+
+/** Where no key is inspected, the arrow keys begin at the first row that is wholly in sight. */
+function showStart() {
+  for (const row of rows().querySelectorAll(":scope > .start")) row.classList.remove("start");
+  if (!$.key) rowAt(Math.ceil(virtual / ROW))?.classList.add("start");
 }
 
 function scrolled() {
@@ -80,6 +89,7 @@ function want() {
 export function find(key) {
   choose(key);
   const row = rowOf(key);
+  held = null;
   if (row) reveal(Number(row.dataset.i));
   else ask({ find: key });
 }
@@ -89,14 +99,42 @@ function found() {
   if (!row) return;
   const i = Number(row.dataset.i);
   const start = first();
-  scrollTo((i + 0.5) * ROW - grid.clientHeight / 2);
+  scrollTo(held === null ? (i + 0.5) * ROW - grid.clientHeight / 2 : i * ROW - held);
+  held = null;
   cursor = i;
   ask({ find: "", from: start });
 }
 
-export function toTop() {
+/** Show the list from its beginning; with `holds` the inspected row where it is on screen. */
+export function toTop(holds = false) {
+  const top = holds ? inSight() : null;
+  placed = "";
   scrollTo(0);
   cursor = 0;
+  if (top !== null) hold(top);
+}
+
+/** How far below the top of the view the inspected row is, in px; null where it is out of sight. */
+function inSight() {
+  const top = cursor * ROW - virtual;
+  return $.key && placed === $.key && top > -ROW && top < grid.clientHeight ? top : null;
+}
+
+/** Have the list at the inspected key, with its row at `top` again. */
+function hold(top) {
+  if ($.sort !== "key") return; // the server looks for none in another order
+  held = top;
+  placed = "";
+  ask({ find: $.key });
+}
+
+/** Keep the inspected row at `top` where others came or went before it. */
+function keep(top) {
+  const row = rowOf($.key);
+  if (row && Number(row.dataset.i) !== cursor) scrollTo(Number(row.dataset.i) * ROW - top);
+  const shown = rows().children;
+  const isBeyond = shown.length > 0 && ($.key < shown[0].dataset.key || $.key > shown[shown.length - 1].dataset.key);
+  if (!row && isBeyond) hold(top);
 }
 
 function reveal(i) {
@@ -110,12 +148,14 @@ function reveal(i) {
 onPatch(brought);
 function brought() {
   const count = rows().children.length;
+  const top = wanted ? null : inSight();
   total = Number(rows().dataset.total);
   if (total < 0) total = first() + count + (count < $.rows ? 0 : SPARE); // still counting
   sizer.style.height = `${Math.min(total * ROW, TALLEST)}px`;
   if (virtual > Math.max(0, total * ROW - grid.clientHeight)) scrolled();
   place();
   if ($.find) found();
+  else if (top !== null) keep(top);
   if (wanted && rowAt(wanted.i)) go(wanted.i, wanted.extend);
   dress();
   want();
@@ -128,10 +168,11 @@ function dress() {
     if (marks.has(key)) for (const flashing of row.getAnimations()) flashing.cancel();
     row.classList.toggle("cursor", key === $.key);
     row.classList.toggle("drafted", hasDraft(key));
-    if (key === $.key) cursor = Number(row.dataset.i);
+    if (key === $.key) [cursor, placed] = [Number(row.dataset.i), key];
     const line = row.querySelector(".said");
     if (line.textContent !== (said.get(key) ?? "")) line.textContent = line.title = said.get(key) ?? "";
   }
+  showStart();
   set(grid, "aria-rowcount", total + 1);
   if ($.key && rowOf($.key)) set(grid, "aria-activedescendant", `k:${$.key}`);
   else grid.removeAttribute("aria-activedescendant");

@@ -231,13 +231,13 @@ function filter(text) {
   if (wanted === $.text) return;
   // A glob names keys from their beginning, so it looks beyond the chosen prefix.
   ask({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
-  toTop();
+  toTop(wanted === "");
 }
 
 function settle(text) {
   clearTimeout(typing);
   ask({ text, from: 0, view: "keys", ...(text.includes("*") ? { prefix: "" } : {}) });
-  toTop();
+  toTop(text === "");
   shut();
   byId("grid").focus();
   if (text) chooseFirst(text);
@@ -250,6 +250,7 @@ export function clear() {
   input.value = "";
   byId("type").value = "";
   ask({ text: "", type: "", from: 0 });
+  if (was) toTop(true);
   shut();
   return was;
 }
