@@ -164,7 +164,7 @@ def test_numbers_beyond_every_float_are_left_out(log: ChartLog) -> None:
     ],
 )
 def test_what_is_read_off_a_chart_has_about_four_figures(number: float, text: str) -> None:
-    assert formatting.figure(number) == text
+    assert formatting.short_number(number) == text
 
 
 def test_a_line_is_held_until_the_next_change_and_broken_where_there_was_no_key(

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signalbox.ui.value_diff import (
-    CHANGED,
     CONTEXT,
-    PATHS,
+    MAX_CHANGE,
+    MAX_PATHS,
     Delta,
     Piece,
     delta,
@@ -87,8 +87,10 @@ def test_long_texts_show_what_changed_and_what_stands_beside_it() -> None:
     found = between(f"{far}old {far}", f"{far}new {far}").pieces
     assert [piece.kind for piece in found] == ["same", "del", "ins", "same"]
     assert max(len(piece.text) for piece in found) <= CONTEXT + 1
-    assert sum(len(piece.text) for piece in between(far, far[::-1]).pieces) <= 2 * CHANGED + 100
-    assert max(len(piece.text) for piece in between("x" * 250_000, "y" * 250_000).pieces) == CHANGED
+    assert sum(len(piece.text) for piece in between(far, far[::-1]).pieces) <= 2 * MAX_CHANGE + 100
+    assert (
+        max(len(piece.text) for piece in between("x" * 250_000, "y" * 250_000).pieces) == MAX_CHANGE
+    )
 
 
 def test_json_differs_by_path() -> None:
@@ -112,7 +114,7 @@ def test_what_was_put_into_a_list_is_one_difference() -> None:
 
 def test_many_paths_are_counted_and_huge_values_only_named() -> None:
     found = between({str(n): n for n in range(20)}, {})
-    assert (len(found.paths), found.more) == (PATHS, 20 - PATHS)
+    assert (len(found.paths), found.more) == (MAX_PATHS, 20 - MAX_PATHS)
     assert between(["x" * 50_000], ["y"]) == Delta("json", more=-1)
 
 

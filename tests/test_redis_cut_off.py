@@ -152,7 +152,7 @@ def test_a_log_that_is_durable_no_longer_is_reported_and_refused_if_required(
         reach(last, strict)
         told = status(strict)
         assert told["durability"].startswith("not durable")
-        foot = views.foot(engine=told, revision=last, keys=1, rate=None)
+        foot = views.status_bar(engine=told, revision=last, keys=1, rate=None)
         assert "<b>Nothing is written.</b> The log at" in foot
         at.config_set("appendonly", "yes")
         until(lambda: log_status(strict)["durable"])

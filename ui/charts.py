@@ -1,6 +1,6 @@
-"""Values over time as SVG: a trend beside a value, and the chart of one key. Pure.
+"""Draws values over time as SVG: the sparkline in the list, and the chart of one key. Pure.
 
-Shapes are told apart by classes; the style sheet has the colours. Heights run downwards in px.
+Shapes have classes; the style sheet has the colours. Heights are in px, downwards.
 """
 
 import json
@@ -13,29 +13,29 @@ from markupsafe import Markup
 
 from signalbox.ui import formatting
 
-WIDE: Final = 92
-"""px of a trend, as the list's column; the last value of steps is held for `TAIL` of them."""
-HIGH: Final = 18
-TAIL: Final = 10
+SPARKLINE_WIDTH: Final = 92
+"""px, as the list's column; the last value of steps is drawn `LAST_VALUE_WIDTH` wide."""
+SPARKLINE_HEIGHT: Final = 18
+LAST_VALUE_WIDTH: Final = 10
 EDGE: Final = 2
 
-TALL: Final = 90
-"""px of a chart, without the line below it that tells the time."""
+CHART_HEIGHT: Final = 90
+"""px of a chart, without the labels of time below it."""
 MARGIN: Final = 7
-"""px above the highest and below the lowest: half a line of text, as states are named beside it."""
-TICKS: Final = 4.0
-FEW_TICKS: Final = 2.5
-"""Below a chart that has the names of states beside it, and so is narrower."""
-EDGES: Final = 0.07
-"""Where a time that is named would be cut, as a share of the width."""
+"""px above the highest and below the lowest value: half a line, as states have labels."""
+MAX_LABELS: Final = 4.0
+MAX_LABELS_BESIDE_STATES: Final = 2.5
+"""For a chart with labels of states beside it, which is narrower."""
+LABEL_MARGIN: Final = 0.07
+"""Where a label of time would be cut off, as a share of the width."""
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
-STEPS: Final = (
+LABEL_STEPS: Final = (
     *(_SECOND * n for n in (1, 2, 5, 10, 15, 30)),
     *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 3, 5, 7, 14, 30, 91, 182, 365, 730, 1825)),
 )
-"""ms between two times that are named below a chart."""
+"""ms between two labels of time below a chart."""
 
 Points = tuple[tuple[int, float | None], ...]
 
@@ -96,14 +96,14 @@ class Chart(Protocol):
 
 
 class Tick(NamedTuple):
-    """A time that is named: `place` in percent of the width."""
+    """A label of time; `place` in percent of the width."""
 
     place: str
     label: str
 
 
 class Drawing(NamedTuple):
-    """`line` is the data of an SVG path, `wide` units wide and `TALL` high.
+    """`line` is the data of an SVG path, `wide` units wide and `CHART_HEIGHT` high.
 
     `extent` is "lowest - highest", `states` are names from the highest level down. `points` is
     JSON: for each place at which something can be read its thousandth of the width, its revision
@@ -119,7 +119,7 @@ class Drawing(NamedTuple):
 
 
 def sparkline(trend: Trend) -> Markup:
-    """A trend as it stands in the list."""
+    """The sparkline of a key in the list."""
     return _sparkline(trend.is_steps, trend.points)
 
 
@@ -128,18 +128,21 @@ def _sparkline(is_steps: bool, points: Points) -> Markup:
     first, last = points[0][0], points[-1][0]
     heights = [height for _, height in points if height is not None]
     low, high = min(heights), max(heights)
-    wide = WIDE - 2 * EDGE - (TAIL if is_steps else 0)
+    wide = SPARKLINE_WIDTH - 2 * EDGE - (LAST_VALUE_WIDTH if is_steps else 0)
     places = [
-        (EDGE + wide * (at - first) / max(1, last - first), _y(height, low, high, HIGH, EDGE + 1))
+        (
+            EDGE + wide * (at - first) / max(1, last - first),
+            _y(height, low, high, SPARKLINE_HEIGHT, EDGE + 1),
+        )
         for at, height in points
     ]
     if is_steps:
-        places.append((WIDE - EDGE, places[-1][1]))
+        places.append((SPARKLINE_WIDTH - EDGE, places[-1][1]))
     path = "".join(_joined(places, is_steps))
     return Markup(
         '<svg class="trend" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
         'preserveAspectRatio="none" aria-hidden="true"><path d="{2}"/></svg>'
-    ).format(WIDE, HIGH, path)
+    ).format(SPARKLINE_WIDTH, SPARKLINE_HEIGHT, path)
 
 
 def _joined(places: Sequence[tuple[float, float | None]], is_steps: bool) -> Iterator[str]:
@@ -173,7 +176,7 @@ def drawing(chart: Chart) -> Drawing:
         *(each for column in chart.columns for each in (column.low, column.high)),
     ]
     known = [height for height in heights if height is not None]
-    states = [formatting.state(raw) for raw in chart.states or ()]
+    states = [formatting.level_name(raw) for raw in chart.states or ()]
     low, high = min(known, default=0.0), max(known, default=0.0)
     if chart.states is not None:
         low, high = 0.0, float(len(states) - 1)
@@ -182,13 +185,19 @@ def drawing(chart: Chart) -> Drawing:
         (chart.end - chart.start) // chart.width,
         _extent(low, high) if known and chart.states is None else "",
         states[::-1],
-        list(_ticks(chart.start, chart.end, TICKS if chart.states is None else FEW_TICKS)),
+        list(
+            _ticks(
+                chart.start,
+                chart.end,
+                MAX_LABELS if chart.states is None else MAX_LABELS_BESIDE_STATES,
+            )
+        ),
         json.dumps(list(_points(chart, states)), ensure_ascii=False, separators=(",", ":")),
     )
 
 
 def _extent(low: float, high: float) -> str:
-    one, other = formatting.figure(low), formatting.figure(high)
+    one, other = formatting.short_number(low), formatting.short_number(high)
     return one if one == other else f"{one} \N{EN DASH} {other}"
 
 
@@ -196,7 +205,7 @@ def _line(chart: Chart, low: float, high: float) -> Iterator[str]:
     """Held from each change to the next; within a column, over all that was."""
 
     def y(height: float | None) -> float | None:
-        return _y(height, low, high, TALL, MARGIN)
+        return _y(height, low, high, CHART_HEIGHT, MARGIN)
 
     now = y(chart.before)
     if now is not None:
@@ -229,23 +238,23 @@ def _read(column: Column, states: Sequence[str]) -> str:
     if column.changes > 1 and not states and column.low is not None and column.high is not None:
         return _extent(column.low, column.high)
     if column.raw is not None and not states:
-        return formatting.shown(column.raw).text
+        return formatting.value_summary(column.raw).text
     return "deleted" if column.last is None else _named(column.last, states)
 
 
 def _named(height: float, states: Sequence[str]) -> str:
-    return states[int(height)] if states else formatting.figure(height)
+    return states[int(height)] if states else formatting.short_number(height)
 
 
 def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:
     """At round local times."""
-    step = next((each for each in STEPS if (end - start) / each <= most), STEPS[-1])
+    step = next((each for each in LABEL_STEPS if (end - start) / each <= most), LABEL_STEPS[-1])
     zone = datetime.fromtimestamp(end / 1000, UTC).astimezone().utcoffset()
     offset = int(zone.total_seconds() * 1000) if zone else 0
     at = -(-(start + offset) // step) * step - offset
     while at <= end:
         place = (at - start) / (end - start)
-        if EDGES <= place <= 1 - EDGES:
+        if LABEL_MARGIN <= place <= 1 - LABEL_MARGIN:
             yield Tick(f"{place:.1%}", _tick(at, step))
         at += step
 

@@ -1,4 +1,4 @@
-"""How values, numbers and times read on screen, and which characters never reach the page raw."""
+"""Formats values, numbers, times and actors for the page, and escapes invisible characters."""
 
 import re
 from datetime import UTC, datetime
@@ -9,10 +9,12 @@ from markupsafe import Markup
 
 from signalbox.ui import invisible_characters
 
-LONGEST: Final = 240
-"""Characters of a value that a row shows; the editor has the rest."""
+MAX_CHARACTERS: Final = 240
+"""Characters of a value in a row; the editor shows all of it."""
 
-_KINDS: Final = dict(zip('ntf"[{', "null boolean boolean text list object".split(), strict=True))
+_TYPE_NAMES: Final = dict(
+    zip('ntf"[{', "null boolean boolean text list object".split(), strict=True)
+)
 _LOOKS_LIKE_JSON: Final = re.compile(
     r"\s*(?:-?\d[\d.eE+-]*|true|false|null|[\[{\"].*)\s*", re.DOTALL
 )
@@ -25,77 +27,81 @@ _TONES: Final = {
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
 _STATUS: Final = 80
-"""Characters up to which a text that begins with one of these words is a status."""
+"""A text that begins with one of these words is a status up to so many characters."""
 
-# str.splitlines() breaks at some control characters, and Datastar events are made of lines. Those
-# have no HTML reference either (&#133; is an ellipsis): on screen a sign stands in their place, as
-# for all that is not seen.
+# str.splitlines() breaks at some control characters, and Datastar events consist of lines. They
+# have no HTML reference either (&#133; is an ellipsis): the page shows a sign instead, as for all
+# invisible characters.
 _CONTROLS: Final = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")]
 _LINES: Final = (0x0A, 0x0D, 0x85, 0x2028, 0x2029)
-_SIGNS: Final = dict.fromkeys(invisible_characters.CODES - {ord("\t")}, "\ufffd") | dict.fromkeys(
-    _LINES, "\u21b5"
-)
-_BREAKS: Final = {code: _SIGNS[code] for code in (*_CONTROLS, *_LINES) if code != ord("\n")}
+_VISIBLE_SIGNS: Final = dict.fromkeys(
+    invisible_characters.CODES - {ord("\t")}, "\ufffd"
+) | dict.fromkeys(_LINES, "\u21b5")
+_LINE_BREAKS: Final = {
+    code: _VISIBLE_SIGNS[code] for code in (*_CONTROLS, *_LINES) if code != ord("\n")
+}
 _JSON_BREAKS: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
-class Shown(NamedTuple):
-    """A value as a row shows it. `tone` colours the dot beside a status word, else empty."""
+class ValueSummary(NamedTuple):
+    """A value in a row. `tone` is the colour of the dot beside a status word, else empty."""
 
     kind: str
     text: str
     tone: str = ""
 
 
-def kind(raw: str) -> str:
-    """A JSON text's type as people call it: a key of the colours in the list."""
-    return _KINDS.get(raw[0], "number")
+def type_name(raw: str) -> str:
+    """The name of a JSON text's type for people, by which the list is coloured."""
+    return _TYPE_NAMES.get(raw[0], "number")
 
 
-def shown(raw: str) -> Shown:
-    """The row's text for a value given as compact JSON text."""
-    kind_of = kind(raw)
+def value_summary(raw: str) -> ValueSummary:
+    """The text in a row for a value given as compact JSON."""
+    kind_of = type_name(raw)
     if kind_of != "text":
-        return Shown(kind_of, visible(cut(_spaced(raw[: LONGEST + 1]))))
-    text = opening(raw)
+        return ValueSummary(kind_of, mark_invisible(truncate(_spaced(raw[: MAX_CHARACTERS + 1]))))
+    text = string_start(raw)
     if _LOOKS_LIKE_JSON.fullmatch(text) or not text.strip():
-        # Beside a number 37, the text "37" must be seen to be one.
-        return Shown(kind_of, visible(cut(f'"{text}"')))
+        # The text "37" must differ from the number 37.
+        return ValueSummary(kind_of, mark_invisible(truncate(f'"{text}"')))
     word = _FIRST_WORD.match(text.lower()) if len(text) <= _STATUS else None
-    return Shown(kind_of, visible(cut(text)), _TONE_OF.get(word[0], "") if word else "")
+    return ValueSummary(
+        kind_of, mark_invisible(truncate(text)), _TONE_OF.get(word[0], "") if word else ""
+    )
 
 
 def _spaced(raw: str) -> str:
     return _TOKENS.sub(lambda token: token[1] or f"{token[2]} ", raw)
 
 
-def opening(raw: str) -> str:
-    """The first characters of the text in a JSON string, without decoding all of a long one."""
-    if len(raw) <= 2 * LONGEST:
+def string_start(raw: str) -> str:
+    """The beginning of the text in a JSON string, without decoding all of a long one."""
+    if len(raw) <= 2 * MAX_CHARACTERS:
         return str(msgspec.json.decode(raw))
-    part = raw[: 2 * LONGEST]
+    part = raw[: 2 * MAX_CHARACTERS]
     # An escape cut in two would not decode: leave it out.
     part = re.sub(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?$", r"\1", part)
     part = re.sub(r"\\u[dD][89abAB][0-9a-fA-F]{2}$", "", part)
     return str(msgspec.json.decode(part + '"'))
 
 
-def cut(text: str, longest: int = LONGEST) -> str:
+def truncate(text: str, longest: int = MAX_CHARACTERS) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
-def visible(text: str) -> str:
-    """`text` with every character that breaks, hides or turns text as a sign that can be seen."""
-    return text.translate(_SIGNS)
+def mark_invisible(text: str) -> str:
+    """`text` with a visible sign for each character that is invisible or changes the layout."""
+    return text.translate(_VISIBLE_SIGNS)
 
 
-def one_piece(html: str) -> str:
-    """`html` with nothing but line feeds at which `str.splitlines` would break it."""
-    return html.translate(_BREAKS)
+def escape_line_breaks(html: str) -> str:
+    """`html` in which `str.splitlines` breaks at line feeds alone."""
+    return html.translate(_LINE_BREAKS)
 
 
-def plain_json(raw: str) -> str:
-    """The same JSON with control characters and line separators written as escapes."""
+def escape_controls(raw: str) -> str:
+    """The same JSON with control characters and line separators escaped."""
     return raw.translate(_JSON_BREAKS)
 
 
@@ -103,8 +109,8 @@ def number(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def figure(number: float) -> str:
-    """A number as one reads it off a chart: about four figures, `17.18 G`."""
+def short_number(number: float) -> str:
+    """A number with about four digits and a unit prefix: `17.18 G`."""
     size = abs(number)
     for name, unit in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if unit <= size < unit * 1000:
@@ -112,9 +118,9 @@ def figure(number: float) -> str:
     return f"{number:,.0f}" if 1_000 <= size < 1e6 else f"{number:.4g}"
 
 
-def state(raw: str) -> str:
-    """A JSON text as the name of a level: booleans as on and off."""
-    return {"true": "on", "false": "off"}.get(raw) or shown(raw).text
+def level_name(raw: str) -> str:
+    """A JSON text as the label of a level in a chart: booleans as on and off."""
+    return {"true": "on", "false": "off"}.get(raw) or value_summary(raw).text
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -122,7 +128,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
-def rate(per_second: float) -> str:
+def rate_text(per_second: float) -> str:
     """Changes per second, one decimal below ten."""
     return f"{per_second:.1f}" if 0 < per_second < 9.95 else number(per_second)
 
@@ -139,51 +145,51 @@ def ago(at: int, now: int) -> str:
     return f"{seconds} d"
 
 
-def since(at: int, now: int) -> str:
+def time_since(at: int, now: int) -> str:
     """As `ago`, within a sentence."""
     passed = ago(at, now)
     return "just now" if passed == "now" else f"{passed} ago"
 
 
-def moment(at: int) -> str:
+def local_time(at: int) -> str:
     """A time in ms as local date and time with its zone."""
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
     return local.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def clock(at: str) -> str:
+def time_of_day(at: str) -> str:
     """A time in ISO 8601 as local time of the day."""
     return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
 
 
-def who(actor: str, own: str) -> str:
-    """The actor as people call it; every window is its own actor `window.<id>`."""
+def actor_name(actor: str, own: str) -> str:
+    """The actor for people; every window is an actor `window.<id>`."""
     if actor == own:
         return "this window"
     return "another window" if actor.startswith("window.") else actor
 
 
-def deed(kind: str) -> str:
-    """A command's type as Activity names it; what it touches stands beside it."""
+def command_name(kind: str) -> str:
+    """A command's type in Activity, which shows its keys beside it."""
     return "delete" if kind == "delete_prefix" else kind
 
 
-def by(actor: str, own: str) -> str:
-    """As `who`, in a column."""
-    return who(actor, own).removeprefix("another ")
+def actor_column(actor: str, own: str) -> str:
+    """As `actor_name`, in a column."""
+    return actor_name(actor, own).removeprefix("another ")
 
 
-def split(key: str, search: str = "") -> tuple[Markup, Markup]:
-    """What a key's last segment stands below, with the dot, and that segment.
+def split_key(key: str, search: str = "") -> tuple[Markup, Markup]:
+    """The prefix of a key with its dot, and its last segment.
 
-    Where `search` is found it is marked, across the two if need be.
+    Matches of `search` are highlighted, also across the two.
     """
-    key = visible(key)
+    key = mark_invisible(key)
     middle = key.rfind(".") + 1
-    return marked(key, search, 0, middle), marked(key, search, middle, len(key))
+    return highlight(key, search, 0, middle), highlight(key, search, middle, len(key))
 
 
-def marked(text: str, search: str, start: int = 0, end: int | None = None) -> Markup:
+def highlight(text: str, search: str, start: int = 0, end: int | None = None) -> Markup:
     """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`."""
     end = len(text) if end is None else end
     pieces, done = Markup(""), start
@@ -196,21 +202,21 @@ def marked(text: str, search: str, start: int = 0, end: int | None = None) -> Ma
 
 
 def filters() -> dict[str, Any]:
-    """The words as Jinja filters."""
+    """The functions as Jinja filters."""
     return {
         "ago": ago,
-        "by": by,
-        "clock": clock,
+        "actor_column": actor_column,
+        "time_of_day": time_of_day,
         "counted": counted,
-        "deed": deed,
-        "marked": marked,
-        "moment": moment,
+        "command_name": command_name,
+        "highlight": highlight,
+        "local_time": local_time,
         "number": number,
-        "plain_json": plain_json,
-        "rate": rate,
-        "shown": shown,
-        "since": since,
-        "split": split,
-        "visible": visible,
-        "who": who,
+        "escape_controls": escape_controls,
+        "rate_text": rate_text,
+        "value_summary": value_summary,
+        "time_since": time_since,
+        "split_key": split_key,
+        "mark_invisible": mark_invisible,
+        "actor_name": actor_name,
     }

@@ -1,7 +1,7 @@
-"""The characters that nobody sees or that turn what is read around, for window and terminal.
+"""Invisible characters, and those that change the direction of text: for window and terminal.
 
-The joiners U+200C and U+200D are none of them, nor are variation selectors: whole scripts and emoji
-are written with these.
+The joiners U+200C and U+200D are not among them, nor are variation selectors: scripts and emoji
+need these.
 """
 
 from typing import Final
@@ -40,7 +40,7 @@ RANGES: Final = (
 Zp, and of the others those that it calls ignorable and that have no picture."""
 CODES: Final = frozenset(code for first, last in RANGES for code in range(first, last + 1))
 TYPED: Final = frozenset("\t\n")
-"""What is seen in a text field all the same."""
+"""Characters that a text field shows."""
 
 
 def script_class() -> str:

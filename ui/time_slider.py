@@ -1,4 +1,4 @@
-"""The time slider: how busy each stretch was, and how a moment reads. Pure."""
+"""Draws the time slider: changes per interval as bars, and a moment as text. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,8 @@ HEIGHT: Final = 20
 """Of the tallest tick, in units of the drawing; each tick is one wide."""
 
 
-def bars(ticks: Sequence[int]) -> Markup:
-    """One path of an SVG that draws a bar for each stretch, as tall as the root of its share."""
+def activity_bars(ticks: Sequence[int]) -> Markup:
+    """One path of an SVG with a bar for each interval, as high as the square root of its share."""
     most = max(ticks, default=0) or 1
     heights = (round(HEIGHT * sqrt(count / most), 1) for count in ticks)
     drawn = (
@@ -23,8 +23,8 @@ def bars(ticks: Sequence[int]) -> Markup:
     return Markup('<path d="{}"/>').format("".join(drawn))
 
 
-def moment(at: int, now: int) -> str:
-    """A time in ms as people call it in their own zone: `Today 09:41:07`."""
+def local_moment(at: int, now: int) -> str:
+    """A time in ms as local date and time: `Today 09:41:07`."""
     local, today = (datetime.fromtimestamp(ms / 1000, UTC).astimezone() for ms in (at, now))
     day = f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
     if local.date() == today.date():

@@ -1,4 +1,4 @@
-"""What differs between two values of a key: numbers by how much, texts by word, JSON by path.
+"""The difference between two values of a key: numbers by amount, texts by word, JSON by path.
 
 Pure; values are given as compact JSON text, None where there is no such key.
 """
@@ -15,32 +15,33 @@ import msgspec
 
 from signalbox.ui import formatting
 
-LONGEST: Final = 16_000
+MAX_JSON: Final = 16_000
 """Characters of JSON up to which it is compared by path."""
-PATHS: Final = 6
-"""Paths of a JSON value that are named; the rest is counted."""
+MAX_PATHS: Final = 6
+"""Paths of a JSON value that are listed; the others are counted."""
 CONTEXT: Final = 24
-"""Characters of what is the same on either side of a change."""
-CHANGED: Final = 160
-"""Characters that one changed stretch of a text shows at most."""
-TOKENS: Final = 200
+"""Characters of unchanged text on either side of a change."""
+MAX_CHANGE: Final = 160
+"""Characters of one changed part of a text, at most."""
+MAX_TOKENS: Final = 200
 """Words and signs of the changed part of a text that are compared one by one."""
-DIGITS: Final = 18
-"""Digits of a difference that is written out exactly."""
+MAX_DIGITS: Final = 18
+"""Digits of a difference that is shown exactly."""
 
-WORD: Final = 80
-"""Characters of a word at most; a longer one may be cut."""
+MAX_WORD: Final = 80
+"""Characters of a word, at most; a longer one may be split."""
 
+_ABSENT: Final = object()
 _EXACT: Final = Context(prec=600_000)
 """More digits than two values together can have."""
 _ROUGH: Final = Context(prec=6)
 _TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)+|\w+|\s+|[^\w\s]")
-_BEGUN: Final = re.compile(r"(?:\w|(?<=\d)[.,](?=\d))+\Z")
+_WORD_END: Final = re.compile(r"(?:\w|(?<=\d)[.,](?=\d))+\Z")
 _NAME: Final = re.compile(r"[^\W\d]\w*")
 
 
 class Piece(NamedTuple):
-    """`kind`: "same", "ins" (now there), "del" (no longer), "up" and "down" of a number, "path"."""
+    """`kind`: "same", "ins" (inserted), "del" (deleted), "up" and "down" of a number, "path"."""
 
     kind: str
     text: str
@@ -63,29 +64,29 @@ class Delta(NamedTuple):
 
 
 class Number(str):
-    """A number as it was written."""
+    """A number as in the JSON text."""
 
     __slots__ = ()
 
 
 def delta(before: str | None, after: str | None) -> Delta:
-    """What made `after` of `before`; of another kind, or nothing to say, "other" and no pieces."""
+    """The difference from `before` to `after`; "other" without pieces where the types differ."""
     if before is None or after is None or before == after:
         return Delta("other")
-    kinds = formatting.kind(before), formatting.kind(after)
+    kinds = formatting.type_name(before), formatting.type_name(after)
     if kinds == ("number", "number"):
         return Delta("number", [step(before, after)])
     if kinds == ("text", "text"):
-        return Delta("text", _by_word(_text(before), _text(after)))
+        return Delta("text", _text_diff(_text(before), _text(after)))
     if kinds in (("list", "list"), ("object", "object")):
-        return _by_path(before, after)
+        return _json_diff(before, after)
     return Delta("other")
 
 
 def step(before: str, after: str) -> Piece:
-    """By how much a number went up or down: exact, unless that takes more than `DIGITS`."""
+    """The increase or decrease of a number: exact unless it has more than `MAX_DIGITS`."""
     change = _EXACT.subtract(_decimal(after), _decimal(before))
-    text = _plain(_EXACT.abs(change))
+    text = _decimal_text(_EXACT.abs(change))
     return Piece("down", f"\N{MINUS SIGN}{text}") if change < 0 else Piece("up", f"+{text}")
 
 
@@ -93,10 +94,10 @@ def _decimal(raw: str) -> Decimal:
     return _EXACT.create_decimal(raw)
 
 
-def _plain(number: Decimal) -> str:
+def _decimal_text(number: Decimal) -> str:
     shortest = number.normalize(_EXACT)
     written = f"{shortest:f}"
-    return written if len(written) <= DIGITS else f"{_ROUGH.plus(shortest).normalize(_ROUGH):e}"
+    return written if len(written) <= MAX_DIGITS else f"{_ROUGH.plus(shortest).normalize(_ROUGH):e}"
 
 
 def _text(raw: str) -> str:
@@ -106,17 +107,17 @@ def _text(raw: str) -> str:
 # Texts
 
 
-def _by_word(before: str, after: str) -> list[Piece]:
-    head = _shared(before, after)
-    tail = _shared(before[head:][::-1], after[head:][::-1])
+def _text_diff(before: str, after: str) -> list[Piece]:
+    head = _common_prefix(before, after)
+    tail = _common_prefix(before[head:][::-1], after[head:][::-1])
     old, new = before[head : len(before) - tail], after[head : len(after) - tail]
-    pieces = [Piece("same", after[:head]), *_middle(old, new)]
+    pieces = [Piece("same", after[:head]), *_changed_pieces(old, new)]
     pieces.append(Piece("same", after[len(after) - tail :] if tail else ""))
     return [_shortened(piece, pieces) for piece in pieces if piece.text]
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters both begin with, whole words only."""
+def _common_prefix(one: str, other: str) -> int:
+    """The length of the common prefix, whole words only."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -124,19 +125,19 @@ def _shared(one: str, other: str) -> int:
             low = middle
         else:
             high = middle - 1
-    return min(low - _begun(one, low), low - _begun(other, low))
+    return min(low - _word_overlap(one, low), low - _word_overlap(other, low))
 
 
-def _begun(text: str, at: int) -> int:
-    """How many characters of a word or number stand before the place that is within it."""
-    first = max(0, at - WORD)
-    found = _BEGUN.search(text[first : at + 1]) if 0 < at < len(text) else None
+def _word_overlap(text: str, at: int) -> int:
+    """How many characters of a word or number are before a position within it."""
+    first = max(0, at - MAX_WORD)
+    found = _WORD_END.search(text[first : at + 1]) if 0 < at < len(text) else None
     return max(0, at - first - found.start()) if found else 0
 
 
-def _middle(old: str, new: str) -> Iterator[Piece]:
+def _changed_pieces(old: str, new: str) -> Iterator[Piece]:
     one, other = _tokens(old), _tokens(new)
-    if max(len(one), len(other)) > TOKENS:
+    if max(len(one), len(other)) > MAX_TOKENS:
         yield from (Piece("del", old), Piece("ins", new))
         return
     for kind, i, j, k, m in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
@@ -148,14 +149,14 @@ def _middle(old: str, new: str) -> Iterator[Piece]:
 
 
 def _tokens(text: str) -> list[str]:
-    return [found[0] for found in islice(_TOKEN.finditer(text), TOKENS + 1)]
+    return [found[0] for found in islice(_TOKEN.finditer(text), MAX_TOKENS + 1)]
 
 
 def _shortened(piece: Piece, pieces: Sequence[Piece]) -> Piece:
-    """What is the same only beside a change, and of a change as much as one can read."""
+    """Unchanged text only beside a change, and a change up to `MAX_CHANGE`."""
     kind, text = piece
     if kind != "same":
-        return Piece(kind, text if len(text) <= CHANGED else f"{text[: CHANGED - 1]}…")
+        return Piece(kind, text if len(text) <= MAX_CHANGE else f"{text[: MAX_CHANGE - 1]}…")
     if len(text) <= 2 * CONTEXT + 1:
         return piece
     start = "" if piece is pieces[0] else text[:CONTEXT]
@@ -166,35 +167,35 @@ def _shortened(piece: Piece, pieces: Sequence[Piece]) -> Piece:
 # JSON
 
 
-def _by_path(before: str, after: str) -> Delta:
-    if max(len(before), len(after)) > LONGEST:
+def _json_diff(before: str, after: str) -> Delta:
+    if max(len(before), len(after)) > MAX_JSON:
         return Delta("json", more=-1)
-    lines = list(_walk(_parsed(before), _parsed(after), ""))
-    return Delta("json", paths=lines[:PATHS], more=max(0, len(lines) - PATHS))
+    lines = list(_compare(_parse(before), _parse(after), ""))
+    return Delta("json", paths=lines[:MAX_PATHS], more=max(0, len(lines) - MAX_PATHS))
 
 
-def _parsed(raw: str) -> Any:
+def _parse(raw: str) -> Any:
     return json.loads(raw, parse_int=Number, parse_float=Number)
 
 
-def _walk(before: Any, after: Any, path: str) -> Iterator[list[Piece]]:
+def _compare(before: Any, after: Any, path: str) -> Iterator[list[Piece]]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*before, *(name for name in after if name not in before)]:
-            below = _below(path, name)
+            below = _child_path(path, name)
             if name not in after:
-                yield _line(below, gone=before[name])
+                yield _line(below, removed=before[name])
             elif name not in before:
-                yield _line(below, came=after[name])
+                yield _line(below, added=after[name])
             else:
-                yield from _walk(before[name], after[name], below)
+                yield from _compare(before[name], after[name], below)
     elif isinstance(before, list) and isinstance(after, list):
-        yield from _walk_list(before, after, path)
+        yield from _compare_lists(before, after, path)
     elif not _same(before, after):
-        yield _line(path, gone=before, came=after)
+        yield _line(path, removed=before, added=after)
 
 
-def _walk_list(before: list[Any], after: list[Any], path: str) -> Iterator[list[Piece]]:
-    """Elements at both ends that are the same stay; between them, one is compared with another."""
+def _compare_lists(before: list[Any], after: list[Any], path: str) -> Iterator[list[Piece]]:
+    """Skip equal elements at both ends; those in between are compared in order."""
     shorter = min(len(before), len(after))
     head = next((i for i in range(shorter) if not _same(before[i], after[i])), shorter)
     rest = range(1, shorter - head + 1)
@@ -203,15 +204,15 @@ def _walk_list(before: list[Any], after: list[Any], path: str) -> Iterator[list[
     for i in range(max(len(old), len(new))):
         below = f"{path}[{head + i}]"
         if i >= len(new):
-            yield _line(below, gone=old[i])
+            yield _line(below, removed=old[i])
         elif i >= len(old):
-            yield _line(below, came=new[i])
+            yield _line(below, added=new[i])
         else:
-            yield from _walk(old[i], new[i], below)
+            yield from _compare(old[i], new[i], below)
 
 
 def _same(one: Any, other: Any) -> bool:
-    """As the server has it: the same type and value; 1 equals 1.0, and true is no number."""
+    """As the server compares: same type and value; 1 equals 1.0, and true is no number."""
     if isinstance(one, Number) and isinstance(other, Number):
         return one == other or _decimal(one) == _decimal(other)
     if type(one) is not type(other):
@@ -223,31 +224,30 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _below(path: str, name: str) -> str:
+def _child_path(path: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
     return f"{path}.{name}" if path else name
 
 
-def _line(path: str, **what: Any) -> list[Piece]:
-    gone, came = what.get("gone", _line), what.get("came", _line)
+def _line(path: str, removed: Any = _ABSENT, added: Any = _ABSENT) -> list[Piece]:
     pieces = [Piece("path", path or "all")]
-    if isinstance(gone, Number) and isinstance(came, Number):
-        return [*pieces, Piece("same", str(came)), step(gone, came)]
-    if gone is not _line:
-        pieces.append(Piece("del", formatting.cut(_written(gone), 60)))
-    if came is not _line:
-        pieces.append(Piece("ins", formatting.cut(_written(came), 60)))
+    if isinstance(removed, Number) and isinstance(added, Number):
+        return [*pieces, Piece("same", str(added)), step(removed, added)]
+    if removed is not _ABSENT:
+        pieces.append(Piece("del", formatting.truncate(_as_text(removed), 60)))
+    if added is not _ABSENT:
+        pieces.append(Piece("ins", formatting.truncate(_as_text(added), 60)))
     return pieces
 
 
-def _written(value: Any) -> str:
-    """Compact JSON, with numbers as they were written."""
+def _as_text(value: Any) -> str:
+    """JSON with numbers as in the original text."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
-        inner = (f"{_written(name)}: {_written(each)}" for name, each in value.items())
+        inner = (f"{_as_text(name)}: {_as_text(each)}" for name, each in value.items())
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_written, value)) + "]"
+        return "[" + ", ".join(map(_as_text, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

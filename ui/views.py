@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from signalbox.ui import formatting, invisible_characters, time_slider
-from signalbox.ui.charts import MARGIN, TALL, Chart, Trend, drawing, sparkline
+from signalbox.ui.charts import CHART_HEIGHT, MARGIN, Chart, Trend, drawing, sparkline
 from signalbox.ui.value_diff import Delta
 
 SPANS = {
@@ -84,11 +84,11 @@ MODULES: Final = (
     *("sources", "past", "restore", "activity", "clipboard", "identity", "undo", "resolve"),
     *("history", "chart", "diff", "about", "menu", "title", "save", "transfer", "app"),
 )
-"""The page's scripts, to be fetched while it is not known yet what they will show."""
+"""The scripts of the page, which are preloaded before login."""
 
 
 def login_page() -> str:
-    """The page as everybody gets it: there is nothing in it but the way in."""
+    """The empty page, which everybody gets: nothing but the login."""
     return _render("door.html", modules=" ".join(MODULES))
 
 
@@ -106,12 +106,12 @@ def shell(
     regions: Mapping[str, str],
     has_keys: bool,
 ) -> str:
-    """The page's inside before its stream keeps it current. `window` is an id for this window.
+    """The content of the page, which its stream keeps current. `window` is the id of this window.
 
-    `page` tells this page from all others.
+    `page` identifies this loading of the page.
     `node` is the server's own where several share the store, else empty.
-    `encodings` are what a file may be read with, `regions` the HTML of what is in sight at first:
-    rows, tree, about and foot.
+    `encodings` are those of files to import, `regions` the HTML of the first regions: rows, tree,
+    about and foot.
     """
     return _render(
         "shell.html",
@@ -141,10 +141,9 @@ def rows(
     search: str = "",
     is_past: bool = False,
 ) -> str:
-    """The list's part in sight: `items` from position `start` of `total` (-1: not counted yet).
+    """The visible rows of the list: `items` from position `start` of `total` (-1: not counted yet).
 
-    `trends` by key. What was searched for is marked in keys and values. In the past, switches are
-    off.
+    `trends` by key. Matches of `search` are highlighted. In the past, switches are disabled.
     """
     return _render(
         "rows.html",
@@ -162,28 +161,25 @@ def rows(
 
 def ticks(counts: Sequence[int], *, start: int, end: int) -> str:
     """Below the time slider, from `start` to `end` in ms: transactions in each equal stretch."""
-    return _render("ticks.html", counts=counts, bars=time_slider.bars(counts), start=start, end=end)
+    return _render(
+        "ticks.html", counts=counts, bars=time_slider.activity_bars(counts), start=start, end=end
+    )
 
 
 def moment(at: int, now: int, revision: int) -> str:
-    """What the frame says about the past moment that it shows."""
-    when = time_slider.moment(at, now) if at else "Before the first change"
+    """The text about the earlier revision that the page shows."""
+    when = time_slider.local_moment(at, now) if at else "Before the first change"
     return f"{when} · revision {formatting.number(revision)}"
 
 
-def lost(prefixes: Sequence[str]) -> str:
-    """Of which keys the past is not kept so long; empty where nothing is missing."""
+def compacted_text(prefixes: Sequence[str]) -> str:
+    """The prefixes whose past retention has removed; empty where nothing is missing."""
     return ", ".join("all keys" if prefix == "" else prefix for prefix in prefixes)
 
 
 def found(total: int, is_filtered: bool) -> str:
-    """How many keys a search has found, beside the search field."""
+    """The number of matches, beside the search field."""
     return _render("found.html", total=total, is_filtered=is_filtered)
-
-
-def unusable(message: str) -> str:
-    """In the list's place: why this search cannot be answered."""
-    return _render("unusable.html", message=message)
 
 
 def tree(branches: Sequence[Branch], *, total: int, selected: str) -> str:
@@ -194,7 +190,7 @@ def tree(branches: Sequence[Branch], *, total: int, selected: str) -> str:
 def about(
     item: Item | None, *, key: str, prefix: str, keys: int, now: int, own: str, is_past: bool
 ) -> str:
-    """The inspector's head: the chosen key, else the chosen prefix with its number of keys."""
+    """The head of the inspector: the selected key, or the selected prefix with its keys."""
     return _render(
         "about.html",
         item=item,
@@ -207,8 +203,8 @@ def about(
     )
 
 
-def fact(item: Item | None, *, key: str, own: str) -> str:
-    """The chosen key's exact value and revision, hidden, for the editor to start from."""
+def key_data(item: Item | None, *, key: str, own: str) -> str:
+    """The exact value and revision of the selected key, hidden, for the editor."""
     return _render("fact.html", item=item, key=key, own=own)
 
 
@@ -294,13 +290,13 @@ def chart(found: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
         span=SPANS[span],
         is_drawn=is_drawn,
         is_to_come=False,
-        tall=TALL,
+        tall=CHART_HEIGHT,
         margin=MARGIN,
     )
 
 
 def chart_to_come(*, key: str) -> str:
-    """In the chart's place while it takes longer than a moment to read."""
+    """In place of the chart while it is being read."""
     return _render("chart.html", drawing=None, key=key, is_drawn=True, is_to_come=True)
 
 
@@ -315,7 +311,7 @@ def diff(
     following: str | None,
     now: int,
 ) -> str:
-    """What differs between two moments; `total` -1 while that is being found out."""
+    """What differs between two moments; `total` -1 while they are being compared."""
     return _render(
         "diff.html",
         rows=rows,
@@ -335,20 +331,22 @@ def _moment(moment: Moment, now: int) -> str:
         return "now"
     if not moment.revision:
         return "the beginning"
-    return f"revision {formatting.number(moment.revision)} ({formatting.since(moment.at, now)})"
+    return (
+        f"revision {formatting.number(moment.revision)} ({formatting.time_since(moment.at, now)})"
+    )
 
 
-def foot(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None) -> str:
-    """The status line's left part; `revision` and `keys` are those of the picture.
+def status_bar(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None) -> str:
+    """The left part of the status bar; `revision` and `keys` are those that the page shows.
 
-    `rate` in changes per second, None where the picture is of the past.
+    `rate` in changes per second, None where an earlier revision is shown.
     `engine` is `{"engine", "durability", "log", "clock"}` as `/queries/status` has them.
     """
     return _render("foot.html", engine=engine, revision=revision, keys=keys, rate=rate)
 
 
 def _render(template: str, **data: Any) -> str:
-    return formatting.one_piece(_templates().get_template(template).render(data))
+    return formatting.escape_line_breaks(_templates().get_template(template).render(data))
 
 
 @cache

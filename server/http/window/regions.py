@@ -129,7 +129,7 @@ class Regions:
         query = self._query
         found = self._view.page(self._filter, query.sort, None, start, query.rows, with_total)
         self._match_count = found.total
-        self._compacted_text = views.lost(found.compacted)
+        self._compacted_text = views.compacted_text(found.compacted)
         return found.items
 
     def _found(self, _now: int) -> RegionContent:
@@ -189,7 +189,7 @@ class Regions:
 
     def _fact(self, _now: int) -> RegionContent:
         query, item = self._query, self._item()
-        return views.fact(item, key=query.key, own=query.actor), {}, True
+        return views.key_data(item, key=query.key, own=query.actor), {}, True
 
     def _item(self) -> Item | None:
         """The selected key at the revision shown; None where retention has removed its past."""
@@ -228,7 +228,7 @@ class Regions:
 
     def _foot(self, _now: int) -> RegionContent:
         query, engine = self._query, self._engine()
-        html = views.foot(
+        html = views.status_bar(
             engine=engine,
             revision=self._view.revision,
             keys=self._view.keys(),
