@@ -55,7 +55,7 @@ def parse_location(text: str, data_dir: Path) -> Location:
 
 
 class MigrationLog(Protocol):
-    """What `signalbox.server.engines.base.SharedLog` promises, as far as a migration needs it."""
+    """The part of the interface of `SharedLog` that a migration needs."""
 
     @property
     def name(self) -> str: ...

@@ -93,7 +93,7 @@ class SignalboxError(Exception):
         self.field = field
 
     def fields(self) -> dict[str, Any]:
-        """What answers show: `code`, `message`, and of the others those that are set."""
+        """The fields of answers: `code`, `message`, and those of `DETAIL_FIELDS` that are set."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}
         for name in DETAIL_FIELDS:
             value = getattr(self, name)
@@ -207,7 +207,7 @@ class DiskFull(Unavailable):
 
 
 class OutcomeUnknown(Unavailable):
-    """It is unknown whether it was written: the outcome follows later, under the command's id."""
+    """Whether the command was written is unknown: the outcome follows later, under its id."""
 
     attempt_status = "unknown"
 

@@ -1,4 +1,4 @@
-"""Keys and patterns: the grammar, ranges in key order, and what a pattern matches.
+"""Keys, prefixes and patterns: their grammar, ranges in key order, and matching.
 
 Keys sort by their bytes in UTF-8, which is the order of their characters' numbers.
 """
@@ -22,7 +22,7 @@ RESERVED: Final = "_signalbox."
 RESERVED_END: Final = "_signalbox/"
 """The first key after every key that begins with `RESERVED` ('/' follows '.')."""
 AFTER_ALL_KEYS: Final = "\U0010ffff"
-"""Sorts after every key: Unicode never makes a character of it."""
+"""Sorts after every key: Unicode never assigns it."""
 
 _KEY_PATTERN: Final = re.compile(
     rf"(?![ .])(?!.*(?:\.\.|  |/\./))[^*]{{1,{MAX_LENGTH}}}(?<![ .])", re.DOTALL
@@ -51,13 +51,13 @@ MATCH_SCHEMA: Final[dict[str, Any]] = {
     "type": "string",
     "pattern": rf"^[^\x00-\x1f\x7f-\xa0]{{1,{MAX_PATTERN}}}$",
 }
-"""What JSON Schema can say of the grammar in words that all its readers know: every key, prefix and
-pattern follows it, and what does not is none."""
+"""JSON Schema for the grammar as far as its common keywords can express it: every key, prefix and
+pattern matches, but not all that matches is one."""
 
 
 def is_key(key: str) -> bool:
-    """Whether a log may hold such a key. Characters that this Unicode does not know yet may be in
-    it: another node, with a newer Python, can have made it.
+    """Whether a log may contain such a key. It may have characters that this Unicode does not know
+    yet: another node, with a newer Python, can have created it.
     """
     return _KEY_PATTERN.fullmatch(key) is not None and _has_valid_characters(key)
 
@@ -65,14 +65,14 @@ def is_key(key: str) -> bool:
 def check_key(key: str, where: str = "") -> None:
     """Raises `Invalid` where `key` does not follow the grammar.
 
-    `where` leads to the command within its batch, such as `commands[0].`.
+    `where` is the path to the command within its batch, such as `commands[0].`.
     """
     if not is_key(key):
         raise _invalid("key", key, where, MAX_LENGTH)
 
 
 def check_new_key(key: str, where: str = "") -> None:
-    """As `check_key`, for one that is about to be made: this node knows all its characters."""
+    """As `check_key`, for a key to create: this Unicode must know all its characters."""
     check_key(key, where)
     _check_assigned("key", key, where)
 
@@ -84,17 +84,18 @@ def check_prefix(prefix: str, where: str = "") -> None:
             f"{_subject('prefix', quoted(prefix), where)} does not end with a dot; "
             "a prefix is whole segments, such as build."
         )
-    if not is_key(prefix + "_"):  # what may be below it
+    if not is_key(prefix + "_"):  # the shortest key below it
         raise _invalid("prefix", prefix, where, MAX_LENGTH - 1)
 
 
 def check_new_prefix(prefix: str, where: str = "") -> None:
-    """As `check_prefix`, for one below which keys are about to be made."""
+    """As `check_prefix`, for a prefix below which keys will be created."""
     check_prefix(prefix, where)
     _check_assigned("prefix", prefix, where)
 
 
 def _check_assigned(kind: str, text: str, where: str) -> None:
+    """Raises `Invalid` for a character that this version of Unicode does not know."""
     unknown = (char for char in text if unicodedata.category(char) == _UNASSIGNED)
     if not text.isascii() and (first := next(unknown, None)):
         raise Invalid(
@@ -104,14 +105,14 @@ def _check_assigned(kind: str, text: str, where: str) -> None:
 
 
 def _has_valid_characters(text: str) -> bool:
-    """Whether a key may have all these characters, but for `*`, and this form of them."""
+    """Whether all characters are allowed in keys, `*` included, and in NFC."""
     if text.isascii():
         return text.isprintable()
     return _forbidden_character(text) is None and unicodedata.is_normalized("NFC", text)
 
 
 def _forbidden_character(text: str) -> str | None:
-    """The first character that no key can have: invisible, private, or another space than ' '."""
+    """The first character that no key can have: invisible, private, or a space other than ' '."""
     if (rest := text.translate(_WITHOUT_JOINERS)).isprintable():
         return None
     hidden = (char for char in rest if not char.isprintable())
@@ -119,11 +120,11 @@ def _forbidden_character(text: str) -> str | None:
 
 
 def _invalid(kind: str, text: str, where: str, limit: int) -> Invalid:
-    """The refusal of a key, prefix or pattern that does not follow the grammar."""
+    """The error of a key, prefix or pattern that does not follow the grammar."""
     composed = unicodedata.normalize("NFC", text)
     is_decomposed = composed != text and len(text) <= limit and _forbidden_character(text) is None
     if is_decomposed:
-        # Both look alike, so the one that was given shows its parts.
+        # Both look alike, so the given one is escaped.
         given = json.dumps(text)
         given = given if len(given) <= MAX_QUOTED else given[: MAX_QUOTED - 3] + "..."
         rule = f"is not in NFC; its NFC form is {quoted(composed)}"
@@ -137,12 +138,13 @@ def _subject(kind: str, given: str, where: str) -> str:
 
 
 def _broken_rule(kind: str, text: str, limit: int) -> str:
+    """The rule of the grammar that a text breaks, as the end of a sentence."""
     if not text:
         return f"is empty; a {kind} has 1 to {limit} characters"
     if len(text) > limit:
         return f"has {len(text)} characters; a {kind} has at most {limit}"
-    if stranger := _forbidden_character(text):
-        return f"has {_describe_character(stranger)}, which no key has"
+    if forbidden := _forbidden_character(text):
+        return f"has {_describe_character(forbidden)}, which no key has"
     for part, rule in _FORBIDDEN.items():
         if part in text:
             return f"has {rule}"

@@ -46,8 +46,9 @@ class TransactionHead(NamedTuple):
 
 
 class KeyEffect(Struct):
-    """What a key is `now`, by whose change, and what it would be again (`back`), as compact JSON;
-    UNSET where there is no such key.
+    """A key's value `now`, whose change that was, and its value after the reversal (`back`).
+
+    As compact JSON; UNSET where the key does not exist.
     """
 
     key: str
@@ -120,7 +121,7 @@ class ReversalLog(Protocol):
         """The keys that the transactions changed."""
 
     def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
-        """Those of the transactions that changed the key, in order."""
+        """The transactions among `revisions` that changed the key, in order."""
 
     def previous_change(self, key: str, revision: int) -> int:
         """The last change of the key below `revision`, 0 where there is none."""
@@ -131,7 +132,7 @@ class ReversalLog(Protocol):
         """Every matching key that has changed since `revision`: its value now, and then."""
 
     def current_values(self, keys: Collection[str]) -> dict[str, str]:
-        """Those of the keys that exist, with their values."""
+        """The current values of those keys that exist."""
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         """The last change of each key, in the order of `keys`."""
@@ -144,7 +145,7 @@ def decide(
     max_effects: int = 0,
     dry_run: bool = False,
 ) -> Reversal:
-    """What the command would do. A dry run and a conflict list at most `max_effects` effects.
+    """Decide an undo, redo or restore. A dry run and a conflict list at most `max_effects` effects.
 
     Raises `Compacted`, `Conflict`, `Invalid`, `NotFound`, `NothingToUndo` or `TooLarge`.
     """
@@ -223,7 +224,7 @@ def _require_command(log: ReversalLog, identity: str) -> list[TransactionHead]:
 def _not_reversed(
     log: ReversalLog, found: list[TransactionHead], identity: str
 ) -> list[TransactionHead]:
-    """Those of the transactions that are not undone already. Raises `NothingToUndo`."""
+    """The transactions that are not undone already. Raises `NothingToUndo`."""
     left = [one for one in found if not is_reversed(log, one.revision)]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")

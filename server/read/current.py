@@ -115,7 +115,7 @@ class CurrentView:
         return index.count(low, high, counter) - hidden
 
     def _start(self, connection: apsw.Connection, query: StateQuery) -> tuple[str, int]:
-        """Where SQL begins to read: a key, and how many matches to skip from there."""
+        """The key from which SQL reads the page, and how many matches it skips from there."""
         if not query.offset or query.sort != "key":
             return query.low, query.offset
         index, counter = self._projection.index, key_counter(connection)

@@ -115,7 +115,7 @@ def _differing(
 def changed_keys(
     connection: apsw.Connection, after: int, last: int, pattern: Pattern
 ) -> Iterator[str]:
-    """In order, the keys that match and have changed above revision `after` up to `last`.
+    """The matching keys that have changed above revision `after` up to `last`, in order.
 
     There may be others that have changed only after `last`.
     """
@@ -129,7 +129,7 @@ def changed_keys(
 def _differences(
     connection: apsw.Connection, keys: Iterable[str], since: int, until: int
 ) -> Iterator[Difference]:
-    """Those of some keys whose values at two revisions differ."""
+    """The keys among `keys` whose values at two revisions differ, with both values."""
     rest = iter(keys)
     while chunk := list(islice(rest, CHUNK)):
         bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}

@@ -34,7 +34,7 @@ class LogQueries:
     def diff(
         self, since: int, until: int, match: str = "**", after: str | None = None, limit: int = 100
     ) -> Diff:
-        """What differs between two revisions, in either direction, in key order."""
+        """The differences between two revisions, in either direction, in key order."""
         page = self._readers.in_thread(
             lambda connection: history.diff(connection, since, until, match, after, limit)
         )
@@ -52,7 +52,7 @@ class LogQueries:
             return log.checksums(connection, first, last)
 
     def reversed_among(self, revisions: Iterable[int]) -> set[int]:
-        """Those of the transactions that are undone now."""
+        """The transactions among `revisions` that are undone now."""
         with self._readers.snapshot() as connection:
             reversal_log = SqlReversalLog(connection)
             return {one for one in revisions if reversal.is_reversed(reversal_log, one)}

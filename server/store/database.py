@@ -115,7 +115,7 @@ class Database:
             self.delete_meta("engine")
 
     def forget_previous_place(self, data_dir: Path) -> None:
-        """Where this file was copied here, forget what belongs to the original: its port, its
+        """If this file was copied here, forget what belongs to the original: its port, its
         node's id and which windows were closed.
 
         Two nodes with one id would take each other's attempts for their own. A place is known by

@@ -97,7 +97,7 @@ class Projection:
         return state.entry(self._writer, key)
 
     def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """Those of many keys that exist."""
+        """The entries of those keys that exist."""
         return state.entries_of(self._writer, keys)
 
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
