@@ -276,7 +276,7 @@ def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     revision, key = query.before or (at, AFTER_ALL_KEYS)
     bound |= {"low": query.low, "high": query.high, "at": at}
     bound |= {"revision": revision, "key": key}
-    sql = _WALK.format(where=" AND ".join(["TRUE", *conditions]))
+    sql = _BY_CHANGE_BACKWARDS.format(where=" AND ".join(["TRUE", *conditions]))
     for row in snapshot.connection.execute(sql, bound):
         if snapshot.contains(row[0]):
             yield Item(*row)
@@ -296,7 +296,7 @@ CROSS JOIN changes s ON s.key = asked.value AND s.revision = (
 LEFT JOIN transactions t ON t.revision = s.revision
 WHERE s.value IS NOT NULL AND {where}
 """
-_WALK: Final = """
+_BY_CHANGE_BACKWARDS: Final = """
 SELECT s.key, s.value, s.revision, t.at, t.actor
 FROM changes s CROSS JOIN transactions t ON t.revision = s.revision
 WHERE s.revision <= :revision AND (s.revision < :revision OR s.key < :key)

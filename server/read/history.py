@@ -120,8 +120,10 @@ def changed_keys(
     There may be others that have changed only after `last`.
     """
     bound = {"after": after, "last": last, "low": pattern.low, "high": pattern.high}
-    is_short = connection.execute(_ARE_MANY, (after, last, MAX_SCANNED_CHANGES)).get is None
-    for (key,) in connection.execute(_WALKED if is_short else _CHANGED, bound):
+    is_short = (
+        connection.execute(_MORE_CHANGES_THAN, (after, last, MAX_SCANNED_CHANGES)).get is None
+    )
+    for (key,) in connection.execute(_SCAN_CHANGES if is_short else _CHANGED_KEYS, bound):
         if pattern.matches(key):
             yield key
 
@@ -133,7 +135,7 @@ def _differences(
     rest = iter(keys)
     while chunk := list(islice(rest, CHUNK)):
         bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}
-        for key, before, after in connection.execute(_DIFFER, bound):
+        for key, before, after in connection.execute(_DIFFERING_VALUES, bound):
             if before is None or after is None or not values.same(before, after):
                 yield Difference(key, before, after)
 
@@ -144,7 +146,7 @@ def values_at(
     """Each key with its value at a revision, None where it did not exist."""
     for start in range(0, len(keys), CHUNK):
         asked = msgspec.json.encode(keys[start : start + CHUNK]).decode()
-        yield from connection.execute(_VALUES, {"keys": asked, "at": revision})
+        yield from connection.execute(_VALUES_AT, {"keys": asked, "at": revision})
 
 
 def adjacent_revision(
@@ -195,10 +197,10 @@ def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> in
     A transaction with a time later than `latest` is wrong: it counts as made at the time of the
     next one that is not, and where there is none, as later than any time.
     """
-    low, high = 0, int(connection.execute(_LAST, (latest,)).get or 0)
+    low, high = 0, int(connection.execute(_LAST_BY_TIME, (latest,)).get or 0)
     while low < high:
         middle = (low + high + 1) // 2
-        revision, made = connection.execute(_FROM, (middle, latest)).get
+        revision, made = connection.execute(_NEXT_BY_TIME, (middle, latest)).get
         low, high = (revision, high) if made <= at else (low, middle - 1)
     # Retention may have removed the transaction of a horizon.
     return max([low, *(one.revision for one in read_horizons(connection) if one.at <= at)])
@@ -206,7 +208,7 @@ def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> in
 
 def time_of(connection: apsw.Connection, revision: int) -> int:
     """The time of the last transaction up to `revision` that is kept, in ms; 0 before all."""
-    found = connection.execute(_MADE, (revision,)).get
+    found = connection.execute(_TIME_OF, (revision,)).get
     return int(found or 0)
 
 
@@ -236,12 +238,14 @@ SELECT c.revision, t.at, t.actor, t.command_id, t.type, c.value
 FROM changes c JOIN transactions t ON t.revision = c.revision
 WHERE c.key = ? AND c.revision < ? ORDER BY c.revision DESC LIMIT ?
 """
-_ARE_MANY: Final = "SELECT 1 FROM changes WHERE revision > ? AND revision <= ? LIMIT 1 OFFSET ?"
-_WALKED: Final = """
+_MORE_CHANGES_THAN: Final = (
+    "SELECT 1 FROM changes WHERE revision > ? AND revision <= ? LIMIT 1 OFFSET ?"
+)
+_SCAN_CHANGES: Final = """
 SELECT DISTINCT key FROM changes
 WHERE revision > :after AND revision <= :last AND +key >= :low AND +key < :high ORDER BY key
 """
-_CHANGED: Final = """
+_CHANGED_KEYS: Final = """
 SELECT key FROM state WHERE key >= :low AND key < :high AND +revision > :after
 UNION SELECT key FROM lives WHERE key >= :low AND key < :high AND +died > :after
 ORDER BY key
@@ -250,7 +254,7 @@ _OF_KEY: Final = "SELECT revision, key FROM changes WHERE key = ? AND "
 _OF_ANY: Final = "SELECT revision, key FROM changes WHERE "
 _LATER: Final = "revision > ? ORDER BY revision"
 _EARLIER: Final = "revision < ? ORDER BY revision DESC"
-_DIFFER: Final = """
+_DIFFERING_VALUES: Final = """
 SELECT asked.value, b.value, a.value FROM json_each(:keys) asked
 LEFT JOIN changes b ON b.key = asked.value AND b.revision = (
     SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :since
@@ -260,16 +264,18 @@ LEFT JOIN changes a ON a.key = asked.value AND a.revision = (
 )
 WHERE b.value IS NOT a.value
 """
-_VALUES: Final = """
+_VALUES_AT: Final = """
 SELECT asked.value, v.value FROM json_each(:keys) asked
 LEFT JOIN changes v ON v.key = asked.value AND v.revision = (
     SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
 )
 """
-_FROM: Final = """
+_NEXT_BY_TIME: Final = """
 SELECT revision, at FROM transactions WHERE revision >= ? AND at <= ? ORDER BY revision LIMIT 1
 """
-_LAST: Final = "SELECT revision FROM transactions WHERE at <= ? ORDER BY revision DESC LIMIT 1"
+_LAST_BY_TIME: Final = (
+    "SELECT revision FROM transactions WHERE at <= ? ORDER BY revision DESC LIMIT 1"
+)
 _ACTORS: Final = """
 WITH RECURSIVE found (actor) AS (
     SELECT (SELECT min(actor) FROM transactions WHERE actor > ?1 AND actor < ?2)
@@ -281,4 +287,4 @@ SELECT actor, (SELECT max(revision) FROM transactions AS t WHERE t.actor = found
 FROM found WHERE actor IS NOT NULL ORDER BY last DESC
 """
 """Skips by the index from each actor to the next, without scanning their transactions."""
-_MADE: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"
+_TIME_OF: Final = "SELECT at FROM transactions WHERE revision <= ? ORDER BY revision DESC LIMIT 1"

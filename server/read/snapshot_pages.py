@@ -72,7 +72,10 @@ def _items_at(
 
 def _changed_little(connection: apsw.Connection, revision: int) -> bool:
     """Whether there are at most `state_query.NEAR` changes since `revision`."""
-    return int(connection.execute(_SINCE, (revision, state_query.NEAR + 1)).get) <= state_query.NEAR
+    return (
+        int(connection.execute(_COUNT_SINCE, (revision, state_query.NEAR + 1)).get)
+        <= state_query.NEAR
+    )
 
 
 def _end_of_scan(connection: apsw.Connection, query: StateQuery) -> str | None:
@@ -101,7 +104,7 @@ def _corrected(
 
 
 _NTH: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
-_SINCE: Final = "SELECT count(*) FROM (SELECT 1 FROM changes WHERE revision > ? LIMIT ?)"
+_COUNT_SINCE: Final = "SELECT count(*) FROM (SELECT 1 FROM changes WHERE revision > ? LIMIT ?)"
 # The one walks along the keys, whose history may be long, the other along the latest changes.
 _CHANGED_SINCE: Final = """
 SELECT DISTINCT key FROM changes WHERE +revision > :revision AND key >= :low AND key < :high

@@ -38,9 +38,9 @@ class DiskReserve:
         self._database, self._blocking = database, blocking
         self._is_full = False
         """Whether the last commit failed for lack of space."""
-        self._deleting = MAX_RESERVE
+        self._delete_all_bytes = MAX_RESERVE
         """The bytes that deleting every key takes, at most."""
-        self._counted_at = -1
+        self._measured_at = -1
         """The revision at which they were counted."""
         if database.path and free_if_scarce(database.path) is not None:
             ballast.create(database.path)
@@ -59,7 +59,7 @@ class DiskReserve:
                 ballast.remove(path)
                 self._blocking(self._database.restart_wal)
         elif free_if_scarce(path) is None:
-            self._deleting = MAX_RESERVE
+            self._delete_all_bytes = MAX_RESERVE
         else:
             if self._lacks(path, bytes_for_writing(transactions) + self._reserved()):
                 self._blocking(
@@ -67,7 +67,7 @@ class DiskReserve:
                 )
             else:
                 ballast.create(path)
-            self._deleting += bytes_for_deleting(transactions)
+            self._delete_all_bytes += bytes_for_deleting(transactions)
 
     def committed(self) -> None:
         """After a commit that succeeded on a full disk: free the space of the write-ahead log."""
@@ -82,9 +82,9 @@ class DiskReserve:
 
     def _measure(self, path: Path, size: int, revision: int) -> None:
         """Measure the reserve exactly; free the write-ahead log's space where that is enough."""
-        if self._counted_at != revision:
-            self._deleting = int(self._database.writer.execute(_DELETE_ALL_BYTES).get)
-            self._counted_at = revision
+        if self._measured_at != revision:
+            self._delete_all_bytes = int(self._database.writer.execute(_DELETE_ALL_BYTES).get)
+            self._measured_at = revision
         needed = size + self._reserved()
         if self._lacks(path, needed) and not self._lacks(path, needed - self._database.wal_bytes()):
             self._database.truncate_wal()
@@ -98,7 +98,7 @@ class DiskReserve:
 
     def _reserved(self) -> int:
         """Bytes that must stay free on the disk."""
-        return ballast.BYTES + min(self._deleting, MAX_RESERVE)
+        return ballast.BYTES + min(self._delete_all_bytes, MAX_RESERVE)
 
     def _lacks(self, path: Path, needed: int) -> bool:
         """Whether less is free, on the disk and in the file; never of a file that is gone."""

@@ -43,7 +43,7 @@ def last_stored(connection: apsw.Connection) -> int:
 
 def extend_counts(connection: apsw.Connection, keys: KeyIndex, after: int, last: int) -> None:
     """Extend counts of revision `after` to `last`, which the state is at, and store them."""
-    added, removed = _added_and_removed(connection.execute(_LOGGED, (after, last)))
+    added, removed = _added_and_removed(connection.execute(_CHANGED_IN_LOG, (after, last)))
     keys.change(added, removed)
     keys.balance(partial(state.keys, connection))
     store_counts(connection, KeyCounts(last, keys))
@@ -57,23 +57,23 @@ class KeysAtRevision:
         self._index = _counted_back(
             connection, revision, _nearest_counts(connection, revision, counts)
         )
-        self._few: list[str] | None = None
+        self._keys: list[str] | None = None
         if self._index.total <= MAX_LISTED:
-            self._few = sorted(key for (key,) in connection.execute(_ALL, {"at": revision}))
+            self._keys = sorted(key for (key,) in connection.execute(_KEYS_AT, {"at": revision}))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
         """How many lie in [low, high)."""
-        if self._few is not None:
-            return bisect_left(self._few, high) - bisect_left(self._few, low)
+        if self._keys is not None:
+            return bisect_left(self._keys, high) - bisect_left(self._keys, low)
         return self._index.count(low, high, self._counter(connection))
 
     def listed(
         self, connection: apsw.Connection, low: str, high: str, limit: int, offset: int = 0
     ) -> list[str]:
         """At most `limit` of those in [low, high) behind the first `offset`, in order."""
-        if self._few is not None:
-            start = bisect_left(self._few, low) + offset
-            return self._few[start : min(start + limit, bisect_left(self._few, high))]
+        if self._keys is not None:
+            start = bisect_left(self._keys, low) + offset
+            return self._keys[start : min(start + limit, bisect_left(self._keys, high))]
         start_key, skip = low, offset
         if offset:
             start_key, skip = self._index.seek(low, offset, self._counter(connection))
@@ -94,7 +94,7 @@ def _nearest_counts(connection: apsw.Connection, revision: int, counts: KeyCount
 
     Never those of an earlier one: retention may have removed what was deleted since then.
     """
-    for row in connection.execute(_KEPT, (revision, counts.revision)):
+    for row in connection.execute(_STORED_COUNTS, (revision, counts.revision)):
         return KeyCounts(row[0], KeyIndex.decode(row[1]))
     return counts
 
@@ -102,7 +102,7 @@ def _nearest_counts(connection: apsw.Connection, revision: int, counts: KeyCount
 def _counted_back(connection: apsw.Connection, revision: int, counted: KeyCounts) -> KeyIndex:
     """Counts corrected back to `revision`: without keys added since, with those removed since."""
     bound = {"after": revision, "last": counted.revision}
-    added, removed = _added_and_removed(connection.execute(_EVENTS, bound))
+    added, removed = _added_and_removed(connection.execute(_ADDED_OR_REMOVED, bound))
     counted.keys.change(removed, added)
     return counted.keys
 
@@ -116,7 +116,7 @@ def _added_and_removed(events: Iterable[tuple[Any, ...]]) -> tuple[list[str], li
     return sorted(added), sorted(removed)
 
 
-_ALL: Final = """
+_KEYS_AT: Final = """
 SELECT key FROM state INDEXED BY state_by_born WHERE born <= :at
 UNION ALL
 SELECT key FROM lives INDEXED BY lives_by_died WHERE died > :at AND +born <= :at
@@ -134,11 +134,11 @@ SELECT (
     SELECT count(*) FROM lives WHERE key >= :low AND key < :high AND +born <= :at AND +died > :at
 )
 """
-_KEPT: Final = """
+_STORED_COUNTS: Final = """
 SELECT revision, buckets FROM key_counts WHERE revision >= ? AND revision <= ?
 ORDER BY revision LIMIT 1
 """
-_LOGGED: Final = """
+_CHANGED_IN_LOG: Final = """
 SELECT c.key, c.value IS NULL FROM changes c
 WHERE c.revision > ? AND c.revision <= ? AND (c.value IS NULL) <> ifnull((
     SELECT p.value IS NULL FROM changes p WHERE p.key = c.key AND p.revision < c.revision
@@ -147,7 +147,7 @@ WHERE c.revision > ? AND c.revision <= ? AND (c.value IS NULL) <> ifnull((
 """
 """Keys that were added or removed, compared with their previous change: a log may delete absent
 keys."""
-_EVENTS: Final = """
+_ADDED_OR_REMOVED: Final = """
 SELECT key, 0 FROM state INDEXED BY state_by_born WHERE born > :after AND born <= :last
 UNION ALL
 SELECT key, 0 FROM lives INDEXED BY lives_by_born WHERE born > :after AND born <= :last

@@ -25,7 +25,7 @@ class KeyIndex:
     def __init__(self, keys: Iterable[str]) -> None:
         self._firsts: list[str] = [""]
         self._counts: list[int] = [0]
-        self._before: list[int] | None = None
+        self._cumulative: list[int] | None = None
         self._is_uneven = False
         for key in keys:
             if self._counts[-1] == BUCKET:
@@ -34,7 +34,7 @@ class KeyIndex:
             self._counts[-1] += 1
 
     def __len__(self) -> int:
-        return self._sums()[-1]
+        return self._cumulative_counts()[-1]
 
     def rank(self, key: str, count: CountRange, near: tuple[str, int] | None = None) -> int:
         """How many keys sort before `key`; faster with a key nearby and its rank, `near`."""
@@ -42,13 +42,13 @@ class KeyIndex:
         if near and bisect_right(self._firsts, near[0]) - 1 == bucket and near[0] <= key:
             return near[1] + (count(near[0], key) if self._counts[bucket] else 0)
         first = self._firsts[bucket]
-        return self._sums()[bucket] + (
+        return self._cumulative_counts()[bucket] + (
             count(first, key) if first != key and self._counts[bucket] else 0
         )
 
     def at(self, offset: int) -> tuple[str, int]:
         """The key to start at, and how many to skip from there, to find the key at `offset`."""
-        sums = self._sums()
+        sums = self._cumulative_counts()
         bucket = min(bisect_right(sums, offset) - 1, len(self._firsts) - 1)
         return self._firsts[bucket], offset - sums[bucket]
 
@@ -57,7 +57,7 @@ class KeyIndex:
         one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
         if one == other:
             return count(low, high)
-        sums = self._sums()
+        sums = self._cumulative_counts()
         begin, end = self._firsts[one + 1], self._firsts[other]
         rest = count(end, high) if end != high else 0
         return count(low, begin) + (sums[other] - sums[one + 1]) + rest
@@ -70,12 +70,12 @@ class KeyIndex:
         before = count(low, self._firsts[bucket + 1])
         if offset < before:
             return low, offset
-        return self.at(offset - before + self._sums()[bucket + 1])
+        return self.at(offset - before + self._cumulative_counts()[bucket + 1])
 
     @property
     def total(self) -> int:
         """The number of keys; may be wrong where retention has removed what it was counted from."""
-        return self._sums()[-1]
+        return self._cumulative_counts()[-1]
 
     @property
     def buckets(self) -> int:
@@ -109,7 +109,7 @@ class KeyIndex:
         self._tally(added, 1)
         self._tally(removed, -1)
         if added or removed:
-            self._before = None
+            self._cumulative = None
 
     def balance(self, keys: Callable[[str, str], Iterable[str]]) -> None:
         """Split full buckets and drop empty ones; `keys` lists those in [low, high) in order."""
@@ -121,7 +121,7 @@ class KeyIndex:
                 self._split(bucket, keys)
             elif not self._counts[bucket] and bucket:
                 del self._firsts[bucket], self._counts[bucket]
-                self._before = None
+                self._cumulative = None
 
     def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
         """Split one bucket into several."""
@@ -130,7 +130,7 @@ class KeyIndex:
         parts = KeyIndex(keys(low, high))
         self._firsts[bucket : bucket + 1] = [low, *parts._firsts[1:]]
         self._counts[bucket : bucket + 1] = parts._counts
-        self._before = None
+        self._cumulative = None
 
     def _tally(self, keys: list[str], step: int) -> None:
         """Add `step` for each of the sorted keys to its bucket."""
@@ -145,10 +145,10 @@ class KeyIndex:
                 self._is_uneven = True
             start = end
 
-    def _sums(self) -> list[int]:
-        if self._before is None:
-            self._before = list(accumulate(self._counts, initial=0))
-        return self._before
+    def _cumulative_counts(self) -> list[int]:
+        if self._cumulative is None:
+            self._cumulative = list(accumulate(self._counts, initial=0))
+        return self._cumulative
 
 
 _BUCKETS: Final = msgspec.json.Decoder(tuple[list[str], list[int]])

@@ -81,7 +81,7 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
     if rows := [
         (t.revision, *change, change_checksum(change)) for t in small for change in t.changes
     ]:
-        connection.execute(_INSERT_CHANGES, (_text(rows),))
+        connection.execute(_INSERT_CHANGES, (_json_text(rows),))
     if reversals := [(t.revision, target) for t in transactions for target in t.of]:
         connection.executemany(_INSERT_REVERSALS, reversals)
 
@@ -101,10 +101,10 @@ def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
             for change in one.changes
             if change[2] is is_new
         }:
-            connection.execute(_INSERT_MANY, (one.revision, int(is_new), _text(rows)))
+            connection.execute(_INSERT_MANY, (one.revision, int(is_new), _json_text(rows)))
 
 
-def _text(rows: Any) -> str:
+def _json_text(rows: Any) -> str:
     return msgspec.json.encode(rows).decode()
 
 

@@ -10,7 +10,7 @@ from signalbox.server.store import store_marker
 
 SCHEMA_VERSION: Final = 3
 
-_SCHEMA: Final = """
+_LOG_TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE transactions (
     revision INTEGER PRIMARY KEY,
@@ -43,7 +43,7 @@ CREATE TABLE attempts (
     details TEXT NOT NULL
 ) STRICT;
 """
-_TIME: Final = """
+_STATE_TABLES: Final = """
 CREATE TABLE reversals (
     revision INTEGER NOT NULL,
     target INTEGER NOT NULL,
@@ -94,7 +94,7 @@ STATE_INDEXES: Final = {
 
 _INDEXES: Final = ";".join(STATE_INDEXES.values())
 
-_TO_2: Final = """
+_MIGRATE_TO_2: Final = """
 ALTER TABLE changes ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0;
 UPDATE changes SET is_new = 1 WHERE value IS NOT NULL AND (
     SELECT p.value FROM changes p WHERE p.key = changes.key AND p.revision < changes.revision
@@ -103,7 +103,7 @@ UPDATE changes SET is_new = 1 WHERE value IS NOT NULL AND (
 ALTER TABLE state RENAME TO state_1;
 DROP INDEX state_by_revision;
 """
-_FILL_2: Final = """
+_FILL_STATE_2: Final = """
 INSERT INTO state SELECT key, revision, (
     SELECT max(c.revision) FROM changes c WHERE c.key = s.key AND c.is_new
 ), value FROM state_1 s;
@@ -134,7 +134,7 @@ def checksum_sql(table: str, where: str = "") -> str:
     return f"UPDATE {table} SET checksum = row_checksum({values}) {where};"  # noqa: S608 - ours
 
 
-_TO_3: Final = """
+_MIGRATE_TO_3: Final = """
 ALTER TABLE transactions ADD COLUMN checksum INTEGER;
 ALTER TABLE changes ADD COLUMN checksum INTEGER;
 ALTER TABLE attempts ADD COLUMN checksum INTEGER;
@@ -148,9 +148,9 @@ transaction's checksum covers all but its changes, which have their own: so rete
 some of them and the others can still be verified."""
 
 _MIGRATIONS: Final = {
-    0: ((_SCHEMA, _TIME, _INDEXES), 2),
-    1: ((_TO_2, _TIME, _FILL_2, _INDEXES), 2),
-    2: ((_TO_3, *map(checksum_sql, ("attempts", "horizons", "meta"))), 3),
+    0: ((_LOG_TABLES, _STATE_TABLES, _INDEXES), 2),
+    1: ((_MIGRATE_TO_2, _STATE_TABLES, _FILL_STATE_2, _INDEXES), 2),
+    2: ((_MIGRATE_TO_3, *map(checksum_sql, ("attempts", "horizons", "meta"))), 3),
 }
 """From a schema version to the SQL of each step and the version that they lead to."""
 

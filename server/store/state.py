@@ -20,13 +20,13 @@ def entry(connection: apsw.Connection, key: str) -> Entry | None:
 
 def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, Entry]:
     """The entries of those keys that exist; fastest where the keys are sorted."""
-    rows = connection.execute(_ENTRIES, _asked(keys))
+    rows = connection.execute(_ENTRIES, _keys_and_range(keys))
     return {key: Entry(raw, revision) for key, raw, revision in rows}
 
 
 def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
     """Those of the keys that exist."""
-    return {key for (key,) in connection.execute(_EXISTING, _asked(keys))}
+    return {key for (key,) in connection.execute(_EXISTING, _keys_and_range(keys))}
 
 
 def keys(connection: apsw.Connection, low: str = "", high: str = AFTER_ALL_KEYS) -> Iterator[str]:
@@ -44,13 +44,13 @@ def key_counter(connection: apsw.Connection) -> CountRange:
     return count
 
 
-def _asked(keys: Sequence[str]) -> tuple[str, str, str]:
+def _keys_and_range(keys: Sequence[str]) -> tuple[str, str, str]:
     return msgspec.json.encode(keys).decode(), min(keys, default=""), max(keys, default="")
 
 
 def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Entry]]:
     """Every key that begins with `prefix`, in key order."""
-    for key, raw, revision in connection.execute(_BELOW, (prefix, after_prefix(prefix))):
+    for key, raw, revision in connection.execute(_ENTRIES_BELOW, (prefix, after_prefix(prefix))):
         yield key, Entry(raw, revision)
 
 
@@ -59,23 +59,23 @@ def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool
 
     Reads them from the log's tables, within the open transaction.
     """
-    for statement in (_ENDED, _UPSERT, _DELETE) if has_deletions else (_UPSERT,):
+    for statement in (_END_LIVES, _UPSERT_KEYS, _DELETE_KEYS) if has_deletions else (_UPSERT_KEYS,):
         connection.execute(statement, {"after": after, "last": last})
 
 
 _KEYS: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
 _COUNT: Final = "SELECT count(*) FROM state WHERE key >= ? AND key < ?"
 _ENTRY: Final = "SELECT value, revision FROM state WHERE key = ?"
-_BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?"
-_AMONG: Final = """
+_ENTRIES_BELOW: Final = "SELECT key, value, revision FROM state WHERE key >= ? AND key < ?"
+_FROM_GIVEN_KEYS: Final = """
 FROM json_each(?1) asked CROSS JOIN state s ON s.key = asked.value
 WHERE (SELECT 1 FROM state WHERE key BETWEEN ?2 AND ?3 LIMIT 1)
 """
 """A lookup also reads neighbouring values, which may be large. The first condition saves that where
 the range has no keys, as with many new ones."""
-_ENTRIES: Final = "SELECT s.key, s.value, s.revision" + _AMONG
-_EXISTING: Final = "SELECT s.key" + _AMONG
-_ENDED: Final = """
+_ENTRIES: Final = "SELECT s.key, s.value, s.revision" + _FROM_GIVEN_KEYS
+_EXISTING: Final = "SELECT s.key" + _FROM_GIVEN_KEYS
+_END_LIVES: Final = """
 INSERT INTO lives (key, born, died)
 SELECT c.key, coalesce(
     (SELECT max(b.revision) FROM changes b
@@ -91,14 +91,14 @@ FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS 
 """A deleted key was created by one of these transactions, or is still in the table of the state.
 Where retention has thinned out the log, its creation may be missing: then no query reaches that
 time. A log may also delete an absent key, which ends no life."""
-_UPSERT: Final = """
+_UPSERT_KEYS: Final = """
 INSERT INTO state (key, revision, born, value)
 SELECT key, revision, iif(is_new, revision, 0), value FROM changes
 WHERE revision > :after AND revision <= :last AND value IS NOT NULL ORDER BY revision
 ON CONFLICT (key) DO UPDATE SET
     revision = excluded.revision, born = max(born, excluded.born), value = excluded.value
 """
-_DELETE: Final = """
+_DELETE_KEYS: Final = """
 DELETE FROM state WHERE key IN (
     SELECT gone.key FROM changes gone JOIN state s ON s.key = gone.key
     WHERE gone.value IS NULL AND gone.revision > :after AND gone.revision <= :last
