@@ -249,20 +249,16 @@ def _reversal_of(
     blocked: dict[str, int] = {}
     found_keys = set[str]()
     keep = frozenset(command.keep)
-    asked = keep | command.replace.keys()
     for changed in log.changed_by(revisions):
-        blocking = _blocking_change(log, changed, revisions)
-        if changed.key in command.replace:
-            if changed.latest != command.replace[changed.key]:
-                blocked[changed.key] = changed.latest
-        elif blocking and changed.key not in keep:
-            blocked[changed.key] = blocking
         found_keys.add(changed.key)
-        if changed.key not in keep:
-            changes[changed.key] = changed.before
-            if len(changes) > MAX_CHANGES:
-                check_size(changes)
-    if unknown := asked - found_keys:
+        if changed.key in keep:
+            continue
+        changes[changed.key] = changed.before
+        if len(changes) > MAX_CHANGES:
+            check_size(changes)
+        if blocking := _blocking_revision(log, changed, revisions, command.replace):
+            blocked[changed.key] = blocking
+    if unknown := (keep | command.replace.keys()) - found_keys:
         raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
     of = tuple(one.revision for one in targets)
     if blocked:
@@ -289,6 +285,18 @@ def _check_complete(log: ReversalLog, targets: Iterable[TransactionHead]) -> Non
             raise horizons.compacted_error(prefixes, one.revision - 1)
         if len(keys) < one.changes:
             raise Compacted(f"Retention has removed changes of revision {one.revision}.")
+
+
+def _blocking_revision(
+    log: ReversalLog, changed: ChangedKey, revisions: Collection[int], replace: dict[str, int]
+) -> int | None:
+    """The revision for which the key is blocked; None where it may be reversed.
+
+    A key in `replace` may, if its latest change is the one of the expected revision.
+    """
+    if changed.key not in replace:
+        return _blocking_change(log, changed, revisions)
+    return None if changed.latest == replace[changed.key] else changed.latest
 
 
 def _blocking_change(
