@@ -29,7 +29,7 @@ INVALID_COMMANDS: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "set", "value": 1}, ["key"]),
     ({"type": "set", "key": "k"}, ["value"]),
     ({"type": "set", "key": 5, "value": 1}, ["key"]),
-    ({"type": "set", "key": "a  b", "value": 1}, ["key", "a  b", "single spaces"]),
+    ({"type": "set", "key": "a  b", "value": 1}, ["key", "a  b", "two spaces in a row"]),
     ({"type": "set", "key": "", "value": 1}, ["key", '""']),
     ({"type": "set", "key": "e\u0301", "value": 1}, ["key", "é", "NFC"]),
     ({"type": "set", "key": "a..b", "value": 1}, ["key", "a..b", "dot"]),
