@@ -18,11 +18,6 @@ DIALOG_PROGRAMS: Final = {
 ICON_ERROR: Final = 0x10
 
 
-def has_terminal() -> bool:
-    """Whether somebody reads what is written to stderr. A windowed program has none at all."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 def show_alert(text: str) -> bool:
     """Show it until it is dismissed; False where nothing here can show a text."""
     if sys.platform == "win32":

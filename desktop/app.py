@@ -63,7 +63,7 @@ def _run(data_dir: Path) -> int:
 
 def _show_alert(text: str) -> bool:
     """Show it to whoever has a display and no terminal; whether somebody has seen it."""
-    return not alert.has_terminal() and display.has_display() and alert.show_alert(text)
+    return not stdio.has_terminal() and display.has_display() and alert.show_alert(text)
 
 
 def _show_alert_with_advice(why: str) -> bool:

@@ -1,6 +1,6 @@
 """How subcommands talk to the server: connecting, pages of a query, streamed answers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from itertools import islice
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from signalbox import client
 from signalbox.desktop import engine_options
-from signalbox.desktop.terminal_output import print_error
+from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
 
 PAGE_SIZE: Final = 1_000
 BLOCK_BYTES: Final = 64 * 1024
@@ -97,20 +97,6 @@ def query_items(
     size = PAGE_SIZE if count is None else min(PAGE_SIZE, count)
     pages = query_pages(box, query, limit=size, **parameters)
     return islice((item for page in pages for item in page[field]), count)
-
-
-def warn_compacted(prefixes: Sequence[str]) -> None:
-    """Say on stderr below which prefixes an answer lacks what retention has removed."""
-    places = ["everywhere" if prefix in ("", "**") else f"below {prefix}" for prefix in prefixes]
-    print_error(
-        f"Retention has removed older changes {', '.join(places)}; what needs them is left out."
-    )
-
-
-def warn_if_before_all(revision: int) -> None:
-    """Say on stderr why what was there at revision 0 is nothing."""
-    if revision == 0:
-        print_error("Nothing was there then: the first change came later.")
 
 
 # Streamed answers.

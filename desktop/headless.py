@@ -14,7 +14,7 @@ from signalbox.desktop import file_viewer, stdio
 from signalbox.desktop.exit_status import CANNOT_OPEN
 from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.window import display
-from signalbox.server.settings import address_lines
+from signalbox.server.login_address import address_lines
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 REDIRECT: Final = """\

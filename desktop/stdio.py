@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or that nobody reads any more."""
+"""The standard streams: whether a terminal shows them, and where they are closed or full."""
 
 import errno
 import os
@@ -8,6 +8,11 @@ from typing import Final
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE: Final = (*FULL, errno.EIO, errno.EBADF)
+
+
+def has_terminal() -> bool:
+    """Whether somebody reads what is written to stderr. A windowed program has none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def reopen_closed_streams() -> None:

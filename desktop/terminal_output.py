@@ -31,6 +31,20 @@ def print_error(text: str) -> None:
         click.echo(f"signalbox: {escape_for_terminal(text, sys.stderr)}", err=True)
 
 
+def warn_compacted(prefixes: Sequence[str]) -> None:
+    """Say on stderr below which prefixes an answer lacks what retention has removed."""
+    places = ["everywhere" if prefix in ("", "**") else f"below {prefix}" for prefix in prefixes]
+    print_error(
+        f"Retention has removed older changes {', '.join(places)}; what needs them is left out."
+    )
+
+
+def warn_if_before_all(revision: int) -> None:
+    """Say on stderr why what was there at revision 0 is nothing."""
+    if revision == 0:
+        print_error("Nothing was there then: the first change came later.")
+
+
 def print_json(value: Any) -> None:
     """One line of JSON."""
     click.echo(escape_for_terminal(encode_json(value)))

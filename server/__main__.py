@@ -19,9 +19,10 @@ from gevent.event import Event  # noqa: E402
 
 from signalbox.server import logging_setup  # noqa: E402
 from signalbox.server.app import App  # noqa: E402
+from signalbox.server.login_address import address_lines  # noqa: E402
 from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
-from signalbox.server.settings import TABLE, address_lines, read_settings  # noqa: E402
+from signalbox.server.settings import TABLE, read_settings  # noqa: E402
 from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
 from signalbox.server.usage import in_our_words  # noqa: E402
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -56,13 +55,6 @@ def command_line(data_dir: Path, *arguments: str, program: Sequence[str] = ("sig
     """What one types to have the `program` do something with a data directory."""
     chosen = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
     return typed(*program, *chosen, *arguments)
-
-
-def address_lines(url: str) -> str:
-    """A login address for people; on a Mac, whose Safari knows no names under localhost, two."""
-    parts = urlsplit(url)
-    by_number = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
-    return f"{url}\nIn Safari: {by_number}" if sys.platform == "darwin" else url
 
 
 def typed(*words: str) -> str:

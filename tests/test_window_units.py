@@ -33,9 +33,9 @@ from signalbox.desktop.window.menus import split_shortcut
 from signalbox.desktop.window.placement import WindowSlot
 from signalbox.desktop.window.qt_menus import COLOUR_NAMES, COLOURS
 from signalbox.desktop.window.window import BACKGROUNDS, resolvable_url
+from signalbox.server.login_address import address_lines
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.errors import Invalid
-from signalbox.server.settings import address_lines
 from support.harness import ROOT
 
 LEFT, RIGHT = Screen(0, 0, 1920, 1080), Screen(1920, 0, 1280, 1024)

@@ -11,10 +11,9 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import (
     answer_blocks,
     connect,
-    warn_compacted,
-    warn_if_before_all,
 )
 from signalbox.desktop.options import at_option, read_dir_option
+from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
 from signalbox.server.usage import OneOf
 
 

@@ -22,7 +22,6 @@ from signalbox.desktop.cli_client import (
     connect,
     find_attempt,
     read_whole_answer,
-    warn_compacted,
 )
 from signalbox.desktop.json_text import encode_json, parse_json
 from signalbox.desktop.options import (
@@ -34,7 +33,7 @@ from signalbox.desktop.options import (
     unchecked_dir_option,
 )
 from signalbox.desktop.progress_bar import ProgressBar
-from signalbox.desktop.terminal_output import print_json, print_line
+from signalbox.desktop.terminal_output import print_json, print_line, warn_compacted
 from signalbox.server.model.numbers import decimal
 from signalbox.server.usage import Checked
 from signalbox.ui.formatting import counted

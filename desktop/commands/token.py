@@ -8,7 +8,7 @@ from signalbox.desktop.cli_client import connect
 from signalbox.desktop.options import json_option, store_dir_option
 from signalbox.desktop.store_errors import report_store_errors
 from signalbox.desktop.terminal_output import print_json
-from signalbox.server.settings import address_lines
+from signalbox.server.login_address import address_lines
 
 
 @click.command("token")
