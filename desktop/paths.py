@@ -32,7 +32,7 @@ def log_file(data_dir: Path) -> Path:
 def check_links(data_dir: Path) -> None:
     """Raises `NotRunning` where a symbolic link leads to nothing instead of to a store."""
     from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - for this alone
-    from signalbox.server.store.open_checks import resolve_link  # noqa: PLC0415
+    from signalbox.server.store.checks_before_opening import resolve_link  # noqa: PLC0415
 
     try:
         resolve_link(data_dir / "signalbox.db")

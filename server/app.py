@@ -41,6 +41,7 @@ from signalbox.server.runtime.threads import NativeThread, run_in_background
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import clock_records, plain_file
+from signalbox.server.store.checks_before_opening import resolve_link
 from signalbox.server.store.data_dir import (
     ENDING_SECONDS,
     ENDPOINT_FILE,
@@ -49,9 +50,8 @@ from signalbox.server.store.data_dir import (
     lock_file,
 )
 from signalbox.server.store.database import Database
+from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
-from signalbox.server.store.open_checks import resolve_link
-from signalbox.server.store.open_files import OpenFilesWatch
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_only import (
     cannot_create_files,

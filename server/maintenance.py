@@ -14,9 +14,9 @@ from signalbox.server.model.errors import DamagedStore, StoreError
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store, reason
 from signalbox.server.store import (
     ballast,
+    checks_before_opening,
     key_counts,
     log,
-    open_checks,
 )
 from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
 from signalbox.server.store.database import Database
@@ -68,7 +68,7 @@ def verify(data_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(names)
     try:
         with _reading(data_dir) as given, _with_current_schema(given) as connection:
-            lost = open_checks.count_lost_commits(given)
+            lost = checks_before_opening.count_lost_commits(given)
             connection.execute("BEGIN")
             found |= _checked(connection, lost)
     except DamagedStore:
@@ -281,8 +281,8 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
             connection.set_busy_timeout(5_000)
             # So that a damaged definition of one table does not prevent reading the others.
             connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)
-            open_checks.check_is_store(path, connection)
-            open_checks.check_wal_belongs_to(path, connection)
+            checks_before_opening.check_is_store(path, connection)
+            checks_before_opening.check_wal_belongs_to(path, connection)
             connection.execute("SELECT value FROM meta LIMIT 1").fetchall()
             yield connection
     except DAMAGED as error:
@@ -308,8 +308,8 @@ def _with_current_schema(connection: apsw.Connection) -> Iterator[apsw.Connectio
 
 
 def _path(data_dir: Path) -> Path:
-    path = open_checks.resolve_link(data_dir / STORE_FILE)
-    open_checks.check_exists(path)
+    path = checks_before_opening.resolve_link(data_dir / STORE_FILE)
+    checks_before_opening.check_exists(path)
     return path
 
 

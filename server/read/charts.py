@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from signalbox.server.read import history, sparklines
+from signalbox.server.read import log_sql, sparklines
 from signalbox.server.read.sparklines import (
     MAX_STATE_BYTES,
     MAX_STATES,
@@ -144,7 +144,7 @@ def _start_chart(connection: apsw.Connection, query: ChartQuery, cached: Chart |
         factor = width // cached.width
         columns = [column._replace(n=column.n // factor) for column in cached.columns]
         return cached._replace(start=start, end=end, width=width, columns=_merged(columns))
-    low = history.revision_at(connection, start - 1)
+    low = log_sql.revision_at(connection, start - 1)
     return Chart(start, end, width, None, [], states, low)
 
 

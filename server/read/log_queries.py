@@ -7,8 +7,8 @@ from typing import Final
 from signalbox.server.model import reversal
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.horizons import Horizon
-from signalbox.server.read import history
-from signalbox.server.read.history import Diff, History
+from signalbox.server.read import log_sql
+from signalbox.server.read.log_sql import Diff, History
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
@@ -28,7 +28,7 @@ class LogQueries:
     def history(self, key: str, before: int | None = None, limit: int = 100) -> History:
         """The versions of a key, newest first, below revision `before`."""
         return self._readers.in_thread(
-            lambda connection: history.history(connection, key, before, limit)
+            lambda connection: log_sql.history(connection, key, before, limit)
         )
 
     def diff(
@@ -36,7 +36,7 @@ class LogQueries:
     ) -> Diff:
         """The differences between two revisions, in either direction, in key order."""
         page = self._readers.in_thread(
-            lambda connection: history.diff(connection, since, until, match, after, limit)
+            lambda connection: log_sql.diff(connection, since, until, match, after, limit)
         )
         total, unknown = self._differences(since, until, match, tuple(self.horizons()))
         return page._replace(total=total, compacted=unknown)
@@ -63,32 +63,32 @@ class LogQueries:
         `name` is the parameter that the text is the value of.
         """
         with self._readers.snapshot() as connection:
-            return history.parse_revision(connection, text, name)
+            return log_sql.parse_revision(connection, text, name)
 
     def revision_at(self, at: int) -> int:
         """The last revision not later than a time in ms."""
         with self._readers.snapshot() as connection:
-            return history.revision_at(connection, at)
+            return log_sql.revision_at(connection, at)
 
     def time_of(self, revision: int) -> int:
         """When a revision was made, in ms; 0 before the first."""
         with self._readers.snapshot() as connection:
-            return history.time_of(connection, revision)
+            return log_sql.time_of(connection, revision)
 
     def first_time(self) -> int:
         """When the oldest transaction that is kept was made, in ms; 0 where there is none."""
         with self._readers.snapshot() as connection:
-            return history.first_time(connection)
+            return log_sql.first_time(connection)
 
     def actors(self, prefix: str) -> list[str]:
         """Actors whose names begin with `prefix`, up to a dot, the last one to write first."""
         with self._readers.snapshot() as connection:
-            return history.actors(connection, prefix)
+            return log_sql.actors(connection, prefix)
 
     def transactions_per_interval(self, start: int, end: int, count: int) -> list[int]:
         """How many transactions fall into each of `count` equal intervals of [start, end) ms."""
         with self._readers.snapshot() as connection:
-            return history.transactions_per_interval(connection, start, end, count)
+            return log_sql.transactions_per_interval(connection, start, end, count)
 
     def horizons(self) -> list[Horizon]:
         """The retention horizons: the oldest complete revision of each prefix."""
@@ -100,5 +100,5 @@ class LogQueries:
     ) -> tuple[int, list[str]]:
         """A count stays true until retention changes the horizons, which are part of its key."""
         return self._readers.in_thread(
-            lambda connection: history.count_differences(connection, since, until, match)
+            lambda connection: log_sql.count_differences(connection, since, until, match)
         )

@@ -11,7 +11,7 @@ import msgspec
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
 from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
-from signalbox.server.read import history
+from signalbox.server.read import log_sql
 from signalbox.server.store import log
 from signalbox.server.store.horizons import read_horizons
 
@@ -76,12 +76,12 @@ class SqlReversalLog:
     def changed_since(
         self, match: str, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        changed = history.changed_keys(
+        changed = log_sql.changed_keys(
             self._connection, revision, self.revision, compile_pattern(match)
         )
         while keys := list(islice(changed, CHUNK)):
             now = self.current_values(keys)
-            for key, was in history.values_at(self._connection, keys, revision):
+            for key, was in log_sql.values_at(self._connection, keys, revision):
                 yield key, now.get(key), was
 
     def current_values(self, keys: Collection[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.store import plain_file, store_marker
-from signalbox.server.store.open_checks import resolve_link
+from signalbox.server.store.checks_before_opening import resolve_link
 
 STORE_FILE: Final = store_marker.STORE_FILE
 ENDPOINT_FILE: Final = store_marker.ENDPOINT_FILE

@@ -13,8 +13,8 @@ import apsw
 
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
-from signalbox.server.store import ballast, open_checks, store_marker
-from signalbox.server.store.open_files import OpenFiles
+from signalbox.server.store import ballast, checks_before_opening, store_marker
+from signalbox.server.store.file_watch import OpenFiles
 from signalbox.server.store.read_only import open_error
 from signalbox.server.store.schema import checksum_sql, migrate
 from signalbox.server.store.sql_functions import register_functions
@@ -54,21 +54,21 @@ class Database:
 
     def __init__(self, path: Path | None, called: Path | None = None) -> None:
         self._called = called or path or Path()
-        self.path = path = open_checks.resolve_link(path) if path else None
+        self.path = path = checks_before_opening.resolve_link(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self._is_relaxed = self._is_in_checkpoint = False
         if path:
-            open_checks.check_regular_file(path)
+            checks_before_opening.check_regular_file(path)
             store_marker.check_not_lost(path)
             store_marker.remove_stale_endpoint(path)
             ballast.remove_if_full(path)
         self.writer = self._open(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         try:
             if path:
-                open_checks.check_not_open_elsewhere(path)
-                open_checks.check_is_store(self._called, self.writer)
+                checks_before_opening.check_not_open_elsewhere(path)
+                checks_before_opening.check_is_store(self._called, self.writer)
                 if self.writer.pragma("user_version"):
-                    open_checks.check_wal(self._called, self.writer)
+                    checks_before_opening.check_wal(self._called, self.writer)
                 else:
                     store_marker.check_empty_file(path)
             _configure(self.writer)

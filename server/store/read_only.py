@@ -13,7 +13,7 @@ import apsw
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import ballast, open_checks, store_marker
+from signalbox.server.store import ballast, checks_before_opening, store_marker
 
 MAX_COPIES: Final = 5
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
@@ -79,7 +79,7 @@ def temporary_copy(store: Path) -> Iterator[Path]:
     The log has commits that opening the file as immutable would ignore. Raises `StoreError` where
     there is no room for the copy, or where another program goes on writing.
     """
-    open_checks.check_regular_file(store)
+    checks_before_opening.check_regular_file(store)
     store_marker.check_not_lost(store)
     with ExitStack() as stack:
         try:

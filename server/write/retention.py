@@ -14,7 +14,7 @@ from signalbox.server.model import horizons
 from signalbox.server.model.app_settings import RETENTION, RetentionSetting, age_milliseconds
 from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
-from signalbox.server.read import history
+from signalbox.server.read import log_sql
 from signalbox.server.store import clock_records
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.schema import checksum_sql
@@ -82,14 +82,14 @@ class _RevisionsByAge:
     def __init__(self, connection: apsw.Connection, now: int, held: int) -> None:
         self._connection, self.now, self._held = connection, now, held
         self._observed = clock_records.read_observed(connection)
-        self._first_stamp = history.first_time(connection)
+        self._first_stamp = log_sql.first_time(connection)
 
     def revision(self, age: int) -> int:
         """By the stamps that can be right, or by how long the server has seen it in the log."""
         at, latest = self.now - age, self.now + clock_records.DAY_MS
         # The search for a stamp that can be right may take long: not where all are later anyway.
-        stamped = 0 if at < self._first_stamp else history.revision_at(self._connection, at, latest)
-        if history.time_of(self._connection, stamped) < EARLIEST_STAMP_MS:
+        stamped = 0 if at < self._first_stamp else log_sql.revision_at(self._connection, at, latest)
+        if log_sql.time_of(self._connection, stamped) < EARLIEST_STAMP_MS:
             stamped = 0
         observed = clock_records.revision_observed_for(self._observed, age)
         return min(max(stamped, observed), self._held)

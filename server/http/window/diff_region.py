@@ -6,7 +6,7 @@ from typing import Final
 
 from signalbox.server.http.window.background_job import BackgroundJob, with_pauses
 from signalbox.server.http.window.window_query import RegionContent, RegionRenderer, WindowQuery
-from signalbox.server.read.history import Diff
+from signalbox.server.read.log_sql import Diff
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
 from signalbox.ui.value_diff import delta

@@ -14,7 +14,7 @@ from signalbox.server.read.charts import (
     is_chartable,
     read_chart,
 )
-from signalbox.server.read.history import Version
+from signalbox.server.read.log_sql import Version
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
 from signalbox.ui.value_diff import delta

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from signalbox.server.http.window.window_query import RegionContent, WindowQuery
 from signalbox.server.model.keys import is_key
-from signalbox.server.read import history
+from signalbox.server.read import log_sql
 from signalbox.server.read.read_model import ReadModel
 from signalbox.ui import views
 
@@ -43,10 +43,10 @@ class TimeSlider:
         key = query.key if is_key(query.key) else NO_KEY
         with self._readmodel.snapshot() as connection:
             return [
-                history.adjacent_revision(connection, at, False, "**"),
-                history.adjacent_revision(connection, at, True, "**"),
-                history.adjacent_revision(connection, at + (query.at is None), False, key),
-                history.adjacent_revision(connection, at, True, key),
+                log_sql.adjacent_revision(connection, at, False, "**"),
+                log_sql.adjacent_revision(connection, at, True, "**"),
+                log_sql.adjacent_revision(connection, at + (query.at is None), False, key),
+                log_sql.adjacent_revision(connection, at, True, key),
             ]
 
     def moment_signals(self, now: int) -> dict[str, Any]:

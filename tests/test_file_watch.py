@@ -14,7 +14,7 @@ import pytest
 from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.store.open_files import SUFFIXES, OpenFilesWatch
+from signalbox.server.store.file_watch import SUFFIXES, OpenFilesWatch
 from support.engine_stores import ENGINES, engine_store
 from support.local_store import Store
 from support.nodes import until
@@ -192,7 +192,7 @@ def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr("signalbox.server.store.open_files.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("signalbox.server.store.file_watch.EVERY_SECONDS", 0.01)
     woken = gevent.event.Event()
     with Store(tmp_path / NAME) as store:
         watch = OpenFilesWatch(store.database.open_files, woken.set, lambda: None)

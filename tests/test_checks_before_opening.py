@@ -17,7 +17,7 @@ import signalbox.client
 from conftest import StartServer
 from signalbox.server import maintenance
 from signalbox.server.model.errors import StoreError, StoreInUse
-from signalbox.server.store import open_checks
+from signalbox.server.store import checks_before_opening
 from signalbox.server.store.data_dir import lock_data_dir
 from signalbox.server.store.database import Database
 from support.command_line import PROGRAM, Shell
@@ -200,7 +200,7 @@ def test_a_process_that_ends_meanwhile_is_no_trouble(
     with subprocess.Popen(["sleep", "60"]) as process:
         for name in ("scandir", "listdir"):
             monkeypatch.setattr(os, name, after_its_end(getattr(os, name)))
-        open_checks.check_not_open_elsewhere(tmp_path / NAME)
+        checks_before_opening.check_not_open_elsewhere(tmp_path / NAME)
         assert process.returncode is not None
 
 

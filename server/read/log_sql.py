@@ -1,4 +1,4 @@
-"""SQL queries of the event log: a key's history, differences, and which revision was when."""
+"""The SQL of queries of the event log: a key's history, diffs, and which revision was when."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
