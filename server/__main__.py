@@ -1,4 +1,4 @@
-"""`signalbox serve`: the server without a window."""
+"""`signalbox serve`: starts the server, and stops it by signal or once it is unused."""
 
 # Before any other import: sockets, threads and locks become cooperative.
 from gevent import monkey
@@ -61,7 +61,7 @@ def run(as_json: bool, **given: Any) -> int:
 
 
 def print_address(app: App, as_json: bool) -> None:
-    """One line for programs, or what a person needs."""
+    """Print the endpoint as JSON for programs, or the address for people."""
     if as_json:
         text = json.dumps(app.endpoint())
     else:
@@ -74,7 +74,7 @@ def print_address(app: App, as_json: bool) -> None:
 
 
 def stop_when_unused(app: App, seconds: float, ended: Event) -> None:
-    """End once the starter is gone (its end of stdin) and nothing was open for `seconds`."""
+    """Stop once the starter has closed stdin and no request was open for `seconds`."""
     # Reading stdin would block the hub: a thread of the pool waits for its end.
     gevent.get_hub().threadpool.apply(wait_for_end_of_stdin)
     gone = monotonic()

@@ -1,4 +1,4 @@
-"""Composes the server: the only place where its parts are put together."""
+"""Composes the server: the only place where its parts are wired together."""
 
 import errno
 import gc
@@ -67,9 +67,9 @@ from signalbox.server.write.writer import Writer
 logger: Final = logging.getLogger(__name__)
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long a native thread may wait for the interpreter; the default of 5 ms would be felt."""
+"""How long a native thread may wait for the interpreter; the default is 5 ms."""
 GARBAGE: Final = 50_000
-"""Objects between two collections: an import makes thousands that all stay until its commit."""
+"""Objects between two garbage collections; an import keeps thousands until its commit."""
 FILES: Final = 65_536
 RESTART: Final = "end this server, and start it again. Queries are answered from a copy meanwhile"
 PORTS: Final = 10
@@ -86,9 +86,9 @@ class App:
     """
 
     _last_answers: dict[str, Any]
-    """What the status has told last of what stands in the file."""
+    """The last answers of queries of the file, for the status."""
     _endpoint_text: str | None = None
-    """What stands in `endpoint.json`, once the server listens."""
+    """The content of `endpoint.json`, once the server listens."""
 
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
         _prepare_process()
@@ -136,13 +136,13 @@ class App:
         self.url = ""
 
     def _is_without_files(self, store: Path) -> bool:
-        """Whether there is a store that cannot be opened, since no file can be made beside it."""
+        """Whether there is a store that cannot be opened: no file can be created beside it."""
         return store.exists() and cannot_create_files(store, lock_file(self.data_dir))
 
     def _lock_data_dir(self, store: Path, settings: Settings) -> Path:
-        """Own the data directory, unless nothing can be written there; the file to open.
+        """Lock the data directory unless it is read-only; the file to open.
 
-        Whoever starts a server for itself would rather use that of whoever was faster.
+        With `linger`, a client prefers the server of another client to waiting.
         """
         if self.is_read_only:
             return self._resources.enter_context(temporary_copy(store))
@@ -169,7 +169,7 @@ class App:
         return SqliteEngine(self.database, self._native.run, run_in_background)
 
     def _refuse_writes(self) -> None:
-        """Nothing is lost by writing to the copy, but it would be said to be kept."""
+        """Refuse writes to the temporary copy: they would be acknowledged and then lost."""
         self._computer.close()
         self._compactor.close()
         if self._lacks_files:
@@ -200,7 +200,7 @@ class App:
         """Accept connections; then `endpoint.json` says where."""
         port = int(self._server.server_port or 0)
         self.url = f"http://127.0.0.1:{port}"
-        self.status()  # what is told where the store cannot be read any more
+        self.status()  # kept for when the store cannot be read any more
         self.guard.listen_on(port)
         self._server.start()
         if not self.is_read_only:
@@ -216,7 +216,7 @@ class App:
                 )
 
     def _keep_endpoint(self) -> None:
-        """Where somebody has removed it, nobody would find this server any more."""
+        """Write `endpoint.json` again where it was removed: clients find the server by it."""
         if self._endpoint_text is not None and not self._endpoint_file.exists():
             with suppress(OSError):
                 _write_private(self._endpoint_file, self._endpoint_text)
@@ -248,7 +248,7 @@ class App:
     def endpoint(self) -> dict[str, Any]:
         """What a client needs to find and use this server; `node` where several share a store.
 
-        `directory` is what a copy of the file, in another folder, does not lie in.
+        `directory` identifies the folder, so that a copy of the file is ignored.
         """
         return {
             "url": self.url,
@@ -275,7 +275,7 @@ class App:
         return self._server.last_busy
 
     def engine_status(self) -> dict[str, Any]:
-        """What `status` tells of the engine and of time."""
+        """The fields of the status about the engine and the clock."""
         return {
             "engine": self.engine.name,
             "durability": self.engine.durability,
@@ -306,8 +306,8 @@ class App:
         }
 
     def _answer_or_last(self, name: str, ask: Callable[[], Result], unknown: Result) -> Result:
-        """What `ask` answers; what it answered last where it cannot read the store any more, of
-        which `problem` tells.
+        """The answer of `ask`; its last one where the store cannot be read any more, which is
+        reported as `problem`.
         """
         with suppress(Unavailable):
             self._last_answers[name] = ask()
@@ -352,7 +352,7 @@ LIMITS: Final = {
 
 
 def _port_problem(error: OSError) -> str:
-    """Why it cannot be listened on, as what is said of a port."""
+    """Why a port cannot be bound, as the predicate of a sentence."""
     if error.errno == errno.EADDRINUSE:
         return "is taken"
     if isinstance(error, PermissionError):
@@ -369,7 +369,7 @@ def _prepare_process() -> None:
 
 
 def _raise_file_limit() -> None:
-    """Every connection is a file; the usual soft limit of 1,024 is less than what we promise."""
+    """Every connection is a file; the usual soft limit of 1,024 is below `max_connections`."""
     import resource  # noqa: PLC0415 - there is none on Windows
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -378,14 +378,14 @@ def _raise_file_limit() -> None:
 
 
 def _remove_own(endpoint: Path) -> None:
-    """Where the folder was replaced, another server may have left its own there."""
+    """Remove the file unless another server has written it, where the folder was replaced."""
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         if json.loads(plain_file.read(endpoint))["pid"] == os.getpid():
             endpoint.unlink()
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Where the disk is full, into the room that a crash has left there. Raises `OSError`."""
+    """Write a file for its owner; on a full disk, over an existing one. Raises `OSError`."""
     temporary = path.with_suffix(".new")
     try:
         temporary.touch(mode=0o600)
@@ -398,7 +398,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
-    """Which goes on from what the store knows of earlier runs."""
+    """The clock, which continues from what the store knows of earlier runs."""
     return Clock(
         clock_records.last_use_seconds(database, wall()),
         wall,

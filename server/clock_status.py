@@ -1,4 +1,4 @@
-"""Tells how times stand: in `status`, the window and compaction's report, and once in the log."""
+"""Reports problems with the computer's clock: in `status`, window, compaction and log."""
 
 import logging
 from pathlib import Path
@@ -15,10 +15,10 @@ logger: Final = logging.getLogger(__name__)
 
 
 class ClockStatus:
-    """Called, it answers `{"time", "computer", "problem"}`: what is believed, what the computer's
-    clock says, and one sentence where something is wrong, else None.
+    """Called, it returns `{"time", "computer", "problem"}`: the time that is used, that of the
+    computer's clock, and one sentence where something is wrong, else None.
 
-    `data_dir` is where the server is found by the command line that confirms the clock.
+    `data_dir` is for the command that confirms the clock.
     """
 
     def __init__(self, clock: Clock, readmodel: ReadModel, feed: Feed, data_dir: Path) -> None:
@@ -49,7 +49,7 @@ class ClockStatus:
         try:
             newest = self._readmodel.log.time_of(self._readmodel.revision)
         except Unavailable:
-            return None  # the store's own problem, which the status tells beside this one
+            return None  # a problem of the store, which the status reports separately
         if newest <= (self._clock() + MAX_LEAP_WHILE_RUNNING) * 1000:
             return None
         return (

@@ -1,4 +1,4 @@
-"""Every setting: its name, default and meaning, in one table."""
+"""Every setting of the server: name, parser, default and help, in one table."""
 
 import os
 import shlex
@@ -52,13 +52,13 @@ def default_data_dir() -> Path:
 
 
 def command_line(data_dir: Path, *arguments: str, program: Sequence[str] = ("signalbox",)) -> str:
-    """What one types to have the `program` do something with a data directory."""
+    """The command line by which the `program` does something with a data directory."""
     chosen = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
     return typed(*program, *chosen, *arguments)
 
 
 def typed(*words: str) -> str:
-    """Words of a command as this system's shell takes them."""
+    """Words of a command, quoted for the shell of this system."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
@@ -141,11 +141,11 @@ _ALLOWED: Final = {
     "max_connections": "is an integer from 1",
     "log": "is a file; ~name is the home of a user who is here",
 }
-"""Of each setting whose text may be none of them."""
+"""The allowed values of each setting, for its error."""
 
 
 def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """What was `given` (by name, None where not), else the environment, else the default.
+    """The settings: as `given` (by name, None where not), else by environment, else the default.
 
     Raises `StoreError` naming the setting, the value and what is allowed.
     """
@@ -156,7 +156,7 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
     text = environ.get(setting.variable) if given is None else str(given)
-    # A script's variable that is not set would choose another store.
+    # An unset variable in a script would choose another store.
     if given == "" or (setting.name == "data_dir" and text == ""):
         raise StoreError(f"The setting {setting.name} is empty: {setting.help}")
     if not text:

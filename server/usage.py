@@ -1,4 +1,4 @@
-"""What is wrong with words on a command line, in our words: click has words of its own for it."""
+"""Usage errors of the command line in our words, instead of click's; types of parameters."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ _EXTRA: Final = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTAL
 
 
 class Checked(click.ParamType[Read], Generic[Read]):
-    """What `read` makes of a word, unless it raises `ValueError`; `allowed` says what is."""
+    """A parameter that `read` parses; where it raises `ValueError`, the error says `allowed`."""
 
     def __init__(self, name: str, read: Callable[[str], Read], allowed: str) -> None:
         self.name, self._read, self._allowed = name, read, allowed
@@ -30,7 +30,7 @@ class Checked(click.ParamType[Read], Generic[Read]):
 
 
 class OneOf(click.Choice[str]):
-    """One of some words."""
+    """A parameter that is one of some words."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:
@@ -39,7 +39,7 @@ class OneOf(click.Choice[str]):
 
 
 def _utf8(text: str) -> str:
-    text.encode()  # a word that is not UTF-8 has come with halves of surrogate pairs
+    text.encode()  # a word that is not UTF-8 contains lone surrogates
     return text
 
 
@@ -47,7 +47,7 @@ TEXT: Final = Checked("text", _utf8, "allowed is text in UTF-8")
 
 
 def whole(least: int) -> Checked[int]:
-    """An integer of at least so much. What is more than `MOST` is as much as that."""
+    """A parameter that is an integer from `least`; more than `MOST` is reduced to that."""
 
     def read(text: str) -> int:
         return min(numbers.whole(text, least), MOST)
@@ -56,7 +56,7 @@ def whole(least: int) -> Checked[int]:
 
 
 def unknown_option(command: click.Command, ctx: click.Context, name: str) -> click.UsageError:
-    """The refusal of an option that the command does not have."""
+    """The usage error for an option that the command does not have."""
     allowed = _listed(name for name in _options(command, ctx) if name.startswith("--"))
     return click.UsageError(
         f"There is no option {name}; allowed are {allowed}; what begins with - stands behind --.",
@@ -65,7 +65,7 @@ def unknown_option(command: click.Command, ctx: click.Context, name: str) -> cli
 
 
 def in_our_words(error: click.ClickException) -> click.ClickException:
-    """The same refusal; what one of ours says is left as it is."""
+    """The same usage error in our words; one that is ours already is returned as it is."""
     text = _sentence(error) if isinstance(error, click.UsageError) else None
     return error if text is None else click.UsageError(text, getattr(error, "ctx", None))
 
@@ -100,7 +100,7 @@ def _other(
 
 
 def _called(param: click.Parameter) -> str:
-    """As the help calls it."""
+    """The name of a parameter as in the help."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return (param.metavar or param.name or "").strip("[]").upper()

@@ -15,7 +15,7 @@ from signalbox.server.model.errors import Invalid, Malformed, TooLarge
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 100
 ENVELOPE: Final = 3
-"""Levels around a value at most: a batch, its list of commands and one of them."""
+"""Levels around a value, at most: a batch, its list of commands and a command."""
 MAX_INT_DIGITS: Final = 4_300
 """Python converts no longer text to an `int`, since that takes time that grows with the square of
 the digits. Longer integers stay texts: `msgspec.Raw`, which is encoded as it is."""
@@ -80,7 +80,7 @@ def _decode_or_explain(body: bytes, what: str) -> Any:
 
 
 def _place(error: json.JSONDecodeError) -> str:
-    """Where a text stops being JSON, counted within the text alone."""
+    """Where the JSON syntax is violated, as part of a sentence; characters count from 1."""
     if error.pos >= len(error.doc.rstrip()):
         return "it ends where more is needed"
     if error.msg.startswith("Unterminated string"):
@@ -94,12 +94,12 @@ def encode(value: Any) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two JSON texts mean the same: same type and value, recursively; 1 equals 1.0."""
+    """Whether two JSON texts are equal: same type and value, recursively; 1 equals 1.0."""
     if one == other:
         return True
     both = one + other
     if both.isdigit() or (one[0] == other[0] == '"' and "\\" not in both):
-        return False  # most commands: integers and texts that are spelt in one way alone
+        return False  # most commands: integers and plain texts have one encoding alone
     return _same(decode(one.encode()), decode(other.encode()))
 
 
@@ -145,7 +145,7 @@ def _inside(value: Any) -> list[Any]:
 
 
 def _depth(value: Any) -> int:
-    """How many arrays and objects of a decoded value lie in each other."""
+    """The depth of nested arrays and objects in a decoded value."""
     level, depth = [value], 0
     while level := [one for one in level if isinstance(one, _CONTAINERS)]:
         level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
@@ -153,7 +153,7 @@ def _depth(value: Any) -> int:
 
 
 def _unending(text: str) -> TooLarge:
-    """The refusal of a text that no decoder follows to its end, and we no further than a value."""
+    """The refusal of a text that nests too deep to decode; it is examined up to `MAX_BYTES`."""
     signs = _STRING.sub("", text[:MAX_BYTES])
     steps = ((sign in "[{") - (sign in "]}") for sign in signs)
     return _too_deep(max(accumulate(steps)), "at least " if len(text) > MAX_BYTES else "")

@@ -1,4 +1,4 @@
-"""The source *this computer*: load, memory, disk and network as keys, written as anybody writes."""
+"""The source *this computer*: load, memory, disk and network of this computer as keys."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ RETRY_SECONDS: Final = 1.0
 
 
 class ComputerSource:
-    """Follows its setting; while enabled it submits one batch every so many seconds.
+    """While its setting enables it, submits one batch every so many seconds.
 
-    Where several nodes share the store, only the one does that the setting names.
+    Where several nodes share the store, only the node does that the setting names.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ComputerSource:
         self._setting_changed = Event()
         self._has_retention = False
         self._failures = ReportedFailures()
-        # psutil remembers for each thread what it read last: all readings are one thread's.
+        # psutil stores the last measurement for each thread: all are made by one thread.
         self._thread = ThreadPool(1)
         feed.add_listener(self._on_commit)
         self._greenlet = gevent.spawn(self._run)
@@ -86,22 +86,22 @@ class ComputerSource:
         return setting.every if setting.enabled else None
 
     def _measure_and_write(self, measure: "Measurement") -> float | None:
-        """Measure and write once where that is wanted; seconds until the next time, None for never.
+        """Measure and write once if enabled; seconds until the next time, None for never.
 
-        Whatever goes wrong ends only this step.
+        An error ends only this step.
         """
         try:
             setting = self._setting()
             if setting.enabled:
                 self._set_default_retention()
                 self._write(self._thread.apply(measure.read))
-        except Exception as error:  # noqa: BLE001 - told; the next step may fare better
+        except Exception as error:  # noqa: BLE001 - logged; the next step may succeed
             self._failures.report("This computer", error)
             return RETRY_SECONDS
         return setting.every if setting.enabled else None
 
     def _set_default_retention(self) -> None:
-        """Readings are many: unless somebody has said otherwise, two days of them are kept."""
+        """Keep two days of measurements, unless there is a retention setting for them."""
         if not self._has_retention and self._readmodel.current.get(RETENTION_KEY) is None:
             self._submit([Set(key=RETENTION_KEY, value={"max_age": "2d"}, expect="absent")])
         self._has_retention = True
@@ -119,7 +119,7 @@ class ComputerSource:
 
 
 class ReportedFailures:
-    """What could not be read, logged once each: it would be the same every second."""
+    """Failures to measure, each logged once, not every second."""
 
     def __init__(self) -> None:
         self._reported: set[str] = set()
@@ -131,9 +131,9 @@ class ReportedFailures:
 
 
 class Measurement:
-    """Readings of psutil; rates are those since the reading before.
+    """Measurements by psutil; rates are those since the previous measurement.
 
-    What cannot be read is left out: not every computer, container or moment has everything.
+    What cannot be measured is left out: not every computer or container has everything.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Measurement:
         self._at = monotonic()
 
     def read(self) -> dict[str, Any]:
-        """From key (without `computer.`) to value. Percent, GB (1e9 bytes), kB/s, seconds."""
+        """Measure all: by key (without `computer.`). Percent, GB (1e9 bytes), kB/s, seconds."""
         found: dict[str, Any] = {}
         for part in (*_LEVELS, self._rates):
             try:
