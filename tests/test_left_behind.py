@@ -240,7 +240,7 @@ def actor(window: Window) -> str:
     window.wait_for("!document.documentElement.classList.contains('starting')")
     found: str = window.page.evaluate(
         """async () => {
-            const { $ } = await import("/static/picture.js");
+            const { $ } = await import("/static/signals.js");
             while (!$.actor) await new Promise(requestAnimationFrame);
             return $.actor.replace("window.", "");
         }"""

@@ -54,7 +54,7 @@ def actor(page: Page) -> str:
     """
     page.wait_for_function("!document.documentElement.classList.contains('starting')")
     known = """async () => {
-        const { $ } = await import("/static/picture.js");
+        const { $ } = await import("/static/signals.js");
         while (!$.actor) await new Promise(requestAnimationFrame);
         return $.actor;
     }"""

@@ -80,7 +80,7 @@ class Moment(NamedTuple):
 
 
 MODULES: Final = (
-    *("datastar", "picture", "commands", "values", "editor", "list", "tree", "forms", "palette"),
+    *("datastar", "signals", "commands", "values", "editor", "list", "tree", "forms", "palette"),
     *("sources", "past", "restore", "activity", "clipboard", "identity", "undo", "resolve"),
     *("history", "chart", "diff", "about", "menu", "title", "save", "transfer", "app"),
 )

@@ -106,7 +106,7 @@ class Window:
         self.press("p")
         expect(self["#pause"]).to_have_text("Paused")
         held = """async () => {
-            const { $ } = await import("/static/picture.js");
+            const { $ } = await import("/static/signals.js");
             while ($._pinned < 0) await new Promise(requestAnimationFrame);
         }"""
         self.page.evaluate(held)

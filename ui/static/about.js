@@ -1,6 +1,6 @@
 // What this program is: its version, where its data is, and the licences of what is inside.
 
-import { byId } from "./picture.js";
+import { byId } from "./signals.js";
 
 const FROM_SOURCE = "Signalbox runs from its source here: each package that it uses carries its own licence.";
 

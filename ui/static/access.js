@@ -1,7 +1,7 @@
-// The way in: a one-time code in the address becomes this window's secret, which signs every request
-// in. It lives in this page's memory alone: what a tab keeps, whoever has the port after a crash can
-// read, so that is a code that opens nothing in another run of the server. A cookie would go to every
-// port of this computer.
+// Login: a one-time code in the address is exchanged for this window's secret, which authenticates
+// every request. It is kept in memory alone: what a tab stores can be read by a program that gets the
+// port after a crash, so that is a code which is invalid in another run of the server. A cookie would
+// be sent to every port of this computer.
 
 const KEPT = "again";
 const PAGE = "page"; // what the server calls the page that this tab shows
@@ -20,7 +20,7 @@ let proving = null;
 let stranger = "";
 let isPreloading = false;
 
-/** Why nothing is sent, where something else than our server answers; else empty. */
+/** Why nothing is sent: another program answers at the address; else empty. */
 export const strange = () => stranger;
 
 /**
@@ -66,7 +66,7 @@ async function mac(text) {
 
 const hexadecimal = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The page's inside as HTML; null where nobody may see it. */
+/** The content of the page as HTML; null without access. */
 export async function inside() {
   const given = new URLSearchParams(location.hash.slice(1));
   // Used up in a moment, and nothing for the history; a window's name stays in its address.

@@ -1,6 +1,6 @@
 // Activity: whose attempts are listed, and how many rejections nobody has looked at yet.
 
-import { $, ask, byId, onChange } from "./picture.js";
+import { $, setSignals, byId, onChange } from "./signals.js";
 
 const STORED = `seen of ${document.body.dataset.store}`;
 const OPENED = Date.now(); // a new run of the server is a new origin, where nothing is stored
@@ -8,7 +8,7 @@ const MOST = 100; // as many rejections as the server tells of
 
 /** List only the attempts of `actor`; of everybody but the sources for "". */
 export function by(actor) {
-  ask({ by: actor, attempts: 100 });
+  setSignals({ by: actor, attempts: 100 });
 }
 
 byId("with-sources").addEventListener("change", ({ target }) => by(target.checked ? "*" : ""));

@@ -12,7 +12,7 @@ import { newest, older, restoreVersion } from "./history.js";
 import "./identity.js";
 import "./menu.js";
 import { clear, openPalette, openSearch, pause, show, sort } from "./palette.js";
-import { $, CTRL, ask, byId, onChange, openDialog, say } from "./picture.js";
+import { $, CTRL, setSignals, byId, onChange, openDialog, announce } from "./signals.js";
 import { goTo, isPast, live, playOrStop, step } from "./past.js";
 import { restoreMoment } from "./restore.js";
 import { chooseAll } from "./resolve.js";
@@ -41,7 +41,7 @@ const CLICKS = {
   "first-differences": firstDifferences,
   flip,
   go: (element) => {
-    ask({ view: "keys" });
+    setSignals({ view: "keys" });
     find(element.dataset.key);
   },
   inspect: (element) => choose(element.dataset.key),
@@ -55,10 +55,10 @@ const CLICKS = {
   more: (element) => more(element.dataset.prefix),
   newest,
   "older-versions": (element) => older(Number(element.dataset.before)),
-  older: () => ask({ attempts: $.attempts + 100 }),
+  older: () => setSignals({ attempts: $.attempts + 100 }),
   pause,
   play: playOrStop,
-  rejections: () => ask({ view: "activity", only: "rejected", by: "" }),
+  rejections: () => setSignals({ view: "activity", only: "rejected", by: "" }),
   rename: () => rename(),
   "restore-moment": () => restoreMoment(),
   "restore-version": (element) => restoreVersion(Number(element.dataset.revision)),
@@ -86,7 +86,7 @@ const CLICKS = {
 
 // What changes something is off while the past is shown.
 const CHANGES = new Set(["create", "delete", "flip", "merge", "mine", "rename", "restore-version", "step", "theirs", "turn", "undo-attempt", "watch"]);
-const refuse = () => say("This is the past. Escape returns to live.");
+const refuse = () => announce("This is the past. Escape returns to live.");
 
 document.addEventListener("click", (event) => {
   const element = event.target.closest("[data-do]");

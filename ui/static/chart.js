@@ -2,7 +2,7 @@
 // that moment.
 
 import { goTo } from "./past.js";
-import { byId, onPatch } from "./picture.js";
+import { byId, onPatch } from "./signals.js";
 
 const reading = byId("reading");
 const cross = byId("cross");

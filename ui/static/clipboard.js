@@ -1,7 +1,7 @@
 // Copies keys and values to the clipboard.
 
 import { fact } from "./editor.js";
-import { $, say } from "./picture.js";
+import { $, announce } from "./signals.js";
 
 const SAID_MS = 1_200;
 
@@ -12,7 +12,7 @@ export async function copy(text, button) {
   } catch {
     copyBySelection(text);
   }
-  say("Copied");
+  announce("Copied");
   if (!button || button.textContent === "Copied") return;
   const label = button.textContent;
   button.textContent = "Copied";

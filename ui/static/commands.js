@@ -1,6 +1,6 @@
-// Sends commands and learns their outcomes, which the stream brings; retries with the same id.
+// Sends commands and awaits their outcomes, which arrive by the stream; retries with the same id.
 
-import { $, byId, onChange, say } from "./picture.js";
+import { $, byId, onChange, announce } from "./signals.js";
 import { exactly } from "./values.js";
 
 const RETRY_MS = 700;
@@ -24,7 +24,7 @@ export function send(command, raw) {
     waiting.set(id, { command, body, settle, since: performance.now(), timer: 0 });
   });
   waiting.get(id).promise = promise;
-  tell();
+  showStatus();
   post(id);
   return promise;
 }
@@ -39,12 +39,12 @@ export async function preview(command) {
   }
 }
 
-/** Send it only if it would be accepted: what cannot be done leaves no rejection behind. */
+/** Send it only if a dry run is accepted, so that no rejection is recorded. */
 export async function tried(command) {
   const outcome = await preview(command);
   if (outcome.status !== "accepted") return outcome;
   const sent = await send(command);
-  // Others came in between. The stream tells outcomes without their effects.
+  // Another command was first. Outcomes on the stream have no effects.
   return sent.code === "conflict" ? { ...sent, effects: (await preview(command)).effects } : sent;
 }
 
@@ -53,7 +53,7 @@ export function onSettled(listener) {
   listeners.push(listener);
 }
 
-/** Until everything that was sent by now has its outcome. */
+/** Resolves once all commands that were sent so far have their outcomes. */
 export function idle() {
   return Promise.all([...waiting.values()].map((entry) => entry.promise));
 }
@@ -64,7 +64,7 @@ export function reason(outcome) {
   return outcome.code ? `${outcome.code}: ${outcome.message}` : outcome.message;
 }
 
-/** The same in a few words, for where there is no room; the status line leads to the whole reason. */
+/** The same in a few words, where space is short; the status line links to the whole reason. */
 export function brief(outcome) {
   if (outcome.status === "accepted") return "";
   return outcome.code === "conflict" ? "Changed, press again" : `Rejected: ${outcome.code ?? "no answer"}`;
@@ -86,7 +86,7 @@ async function post(id) {
   }
 }
 
-// The stream has not brought the outcome: it is closed while the window is hidden.
+// The outcome has not arrived: the stream is closed while the window is hidden.
 async function inquire(id) {
   try {
     const answer = await fetch(`/queries/attempts/${id}`);
@@ -125,14 +125,14 @@ function settle(id, outcome) {
   waiting.delete(id);
   clearTimeout(entry.timer);
   refused = outcome.status === "accepted" ? null : outcome;
-  tell();
-  if (outcome.status !== "accepted") say(`Rejected. ${reason(outcome)}`);
+  showStatus();
+  if (outcome.status !== "accepted") announce(`Rejected. ${reason(outcome)}`);
   entry.settle(outcome);
   for (const listener of listeners) listener(entry.command, { id, ...outcome });
 }
 
 // The status line's right end.
-function tell() {
+function showStatus() {
   const count = waiting.size;
   const what = count === 1 ? "1 change" : `${count} changes`;
   byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
@@ -154,9 +154,9 @@ function whyNot({ status, kept, message }) {
 onChange(() => $._outcomes, (text) => {
   for (const outcome of JSON.parse(text)) settle(outcome.id, outcome);
 });
-onChange(() => [$._isOut, $._stranger, $._stale].join(), tell);
+onChange(() => [$._isOut, $._stranger, $._stale].join(), showStatus);
 onChange(() => $._online, (online) => {
-  tell();
+  showStatus();
   if (online) for (const id of [...waiting.keys()]) restart(id);
 });
 

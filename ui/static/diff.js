@@ -1,14 +1,14 @@
 // The comparison of two moments: `compare(since, until, scope)` shows it, by the signals
 // {view: "diff", since, until, scope}: revisions (until -1 is now), and "key", "prefix" or "all".
 
-import { $, ask, now, onChange, say } from "./picture.js";
+import { $, setSignals, now, onChange, announce } from "./signals.js";
 
 const PAGE = 200;
 const MOST = 1_000; // as the server allows; then another list begins
 
 /** Show what differs between two revisions; of the inspected key, its prefix, or everything. */
 export function compare(since, until = -1, scope = $.key ? "key" : $.prefix ? "prefix" : "all") {
-  ask({ view: "diff", since, until, scope, differences: PAGE, behind: "" });
+  setSignals({ view: "diff", since, until, scope, differences: PAGE, behind: "" });
 }
 
 /** Compare what was `ago` ms before now with now. */
@@ -16,7 +16,7 @@ export async function compareSince(ago) {
   const query = new URLSearchParams({ at: new Date(now() - ago).toISOString(), limit: 1 });
   const answer = await fetch(`/queries/state?${query}`).catch(() => null);
   if (answer?.ok) compare((await answer.json()).revision);
-  else say("The server does not answer.");
+  else announce("The server does not answer.");
 }
 
 /** Compare a version of the inspected key with now; while comparing, with the other version. */
@@ -27,17 +27,17 @@ export function compareVersion(revision) {
 
 /** List more differences; where there are many already, those behind the key `last`. */
 export function moreDifferences(last) {
-  if ($.differences < MOST) ask({ differences: Math.min(MOST, 4 * $.differences) });
-  else ask({ behind: last, differences: PAGE });
+  if ($.differences < MOST) setSignals({ differences: Math.min(MOST, 4 * $.differences) });
+  else setSignals({ behind: last, differences: PAGE });
 }
 
 export function firstDifferences() {
-  ask({ behind: "", differences: PAGE });
+  setSignals({ behind: "", differences: PAGE });
 }
 
 // What is no longer chosen cannot be compared.
 onChange(() => [$.key, $.prefix, $.scope].join(" "), () => {
-  if ($.scope === "key" && !$.key) ask({ scope: $.prefix ? "prefix" : "all" });
-  else if ($.scope === "prefix" && !$.prefix) ask({ scope: "all" });
+  if ($.scope === "key" && !$.key) setSignals({ scope: $.prefix ? "prefix" : "all" });
+  else if ($.scope === "prefix" && !$.prefix) setSignals({ scope: "all" });
 });
 onChange(() => $.scope, () => $.behind && firstDifferences());

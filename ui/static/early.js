@@ -1,4 +1,4 @@
-// What somebody does while the page is seen but its scripts are not here yet: kept, and done then.
+// Records clicks and keys while the scripts of the page are loading, and replays them then.
 
 const KINDS = ["click", "dblclick", "keydown", "input", "change", "signalbox-menu"];
 let kept = []; // { event, target, wasField }
@@ -12,7 +12,7 @@ function keep(event) {
   kept.push({ event, target: event.target, wasField: isField(event.target) });
 }
 
-/** Do all that was kept, in its order; from now on nothing is kept. */
+/** Replay all recorded events in order, and stop recording. */
 export function replay() {
   for (const kind of KINDS) document.removeEventListener(kind, keep, true);
   const all = kept;

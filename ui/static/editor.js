@@ -1,8 +1,8 @@
-// The inspector's editor. What somebody types is a draft: nothing from elsewhere ever replaces it.
+// The editor of the inspector. What the user types is a draft, which no change by others replaces.
 
 import { reason, send } from "./commands.js";
 import { isPast } from "./past.js";
-import { $, CTRL, byId, onChange, onPatch, say } from "./picture.js";
+import { $, CTRL, byId, onChange, onPatch, announce } from "./signals.js";
 import { converted, escaped, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
 const TALLEST = 22; // lines
@@ -149,7 +149,7 @@ function put(text, kind = shown.kind) {
   typed(text, kind);
 }
 
-/** Let go of the draft of the inspected key. Whether there was one. */
+/** Discard the draft of the inspected key; whether there was one. */
 export function restore() {
   const had = drafts.delete($.key);
   said = "";
@@ -188,7 +188,7 @@ function settled(key, draft, outcome) {
   if (outcome.status === "accepted") {
     if (current === draft) drafts.delete(key);
     else if (current) Object.assign(current, { raw: rawOf(draft.text, draft.kind).raw, revision: outcome.revision });
-    say(`${key} is set`);
+    announce(`${key} is set`);
   } else if (key === $.key) {
     said = reason(outcome);
   }

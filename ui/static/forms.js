@@ -3,7 +3,7 @@
 import { BATCH, preview, send } from "./commands.js";
 import { fact } from "./editor.js";
 import { choose, find, forget, marked, neighbour, shownRevision } from "./list.js";
-import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
+import { $, setSignals, byId, onChange, onPatch, announce } from "./signals.js";
 import { scope } from "./tree.js";
 import { guessed, named } from "./values.js";
 
@@ -58,8 +58,8 @@ function isTaken({ code, key }) {
 /** Show a form in the inspector's place; what had the focus gets it back when it closes. */
 export function open(name, focus) {
   back = document.activeElement;
-  tell(name, "");
-  ask({ _form: name });
+  showMessage(name, "");
+  setSignals({ _form: name });
   byId(focus).focus(); // at once, or the next letters typed would be shortcuts
   byId(focus).select?.();
 }
@@ -67,12 +67,12 @@ export function open(name, focus) {
 /** Close the open form; whether there was one. */
 export function close() {
   if (!$._form) return false;
-  ask({ _form: "" });
+  setSignals({ _form: "" });
   (back?.isConnected ? back : byId("grid")).focus();
   return true;
 }
 
-function tell(name, text) {
+function showMessage(name, text) {
   byId(name).querySelector(".said").textContent = text;
 }
 
@@ -87,10 +87,10 @@ function offerToOpen(name, key) {
 async function submit(name, command, raw) {
   const button = byId(name).querySelector(".go");
   button.disabled = true;
-  tell(name, "");
+  showMessage(name, "");
   const outcome = await send(command, raw);
   button.disabled = false;
-  tell(name, explain(outcome));
+  showMessage(name, explain(outcome));
   if (name === "create" && outcome.code === "conflict") offerToOpen(name, command.key);
   return outcome.status === "accepted" ? outcome : null;
 }
@@ -124,9 +124,9 @@ byId("create").addEventListener("submit", async () => {
   const key = named(byId("create-key").value);
   const { raw } = guessed(byId("create-value").value);
   if (!(await submit("create", { type: "set", key, expect: "absent" }, raw))) return;
-  say(`${key} is created`);
+  announce(`${key} is created`);
   close();
-  ask({ view: "keys" });
+  setSignals({ view: "keys" });
   find(key);
 });
 
@@ -168,7 +168,7 @@ async function countOfRename() {
   const text = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
   byId("rename-count").textContent = text;
   dressReplace(isTaken(outcome));
-  if (byId("rename").querySelector(".said").textContent === text) tell("rename", "");
+  if (byId("rename").querySelector(".said").textContent === text) showMessage("rename", "");
 }
 
 /** Offer to replace only where something is there, or has been said to be replaced. */
@@ -192,9 +192,9 @@ byId("rename-replace").addEventListener("change", countRename);
 byId("rename").addEventListener("submit", async () => {
   const command = renaming();
   const isMany = target.key.endsWith(".");
-  if (isMany && (await differs(countRename))) return tell("rename", "The number has just changed. Once more?");
+  if (isMany && (await differs(countRename))) return showMessage("rename", "The number has just changed. Once more?");
   if (!(await submit("rename", command))) return countRename();
-  say(`${command.key} is now ${command.to}`);
+  announce(`${command.key} is now ${command.to}`);
   close();
   if (!command.to.endsWith(".")) return forget([command.key]), find(command.to);
   scope(command.to);
@@ -250,11 +250,11 @@ async function countOfDelete() {
 }
 
 byId("delete").addEventListener("submit", async () => {
-  if (await differs(countDelete)) return tell("delete", "The number has just changed. Once more?");
+  if (await differs(countDelete)) return showMessage("delete", "The number has just changed. Once more?");
   const next = neighbour(target.keys ?? [target.key]);
   const outcome = await submit("delete", deleting());
   if (!outcome) return;
-  say(`${keys(outcome.changes)} deleted`);
+  announce(`${keys(outcome.changes)} deleted`);
   close();
   if (target.key?.endsWith(".")) scope("");
   else choose(next);

@@ -2,7 +2,7 @@
 
 import { reason, send } from "./commands.js";
 import { fact } from "./editor.js";
-import { $, ask, byId, onChange, say } from "./picture.js";
+import { $, setSignals, byId, onChange, announce } from "./signals.js";
 import { compact, exactly } from "./values.js";
 
 const PAGE = 20; // versions listed at first
@@ -11,27 +11,27 @@ const MOST = 500; // as the server allows; then another list begins
 
 /** List more versions; where the list is long already, those below the revision `last`. */
 export function older(last) {
-  if ($.versions < MOST) ask({ versions: Math.min(MOST, $.versions + MORE) });
-  else ask({ before: last, versions: PAGE });
+  if ($.versions < MOST) setSignals({ versions: Math.min(MOST, $.versions + MORE) });
+  else setSignals({ before: last, versions: PAGE });
 }
 
 export function newest() {
-  ask({ before: 0, versions: PAGE });
+  setSignals({ before: 0, versions: PAGE });
 }
 
 /** Make the inspected key what it was at `revision`, unless somebody has changed it meanwhile. */
 export async function restoreVersion(revision) {
   const { key, revision: current } = fact();
   if (key !== $.key) return;
-  tell("");
+  showMessage("");
   const version = await one(key, revision);
-  if (!version) return tell("The server does not answer.");
+  if (!version) return showMessage("The server does not answer.");
   const expect = current ? { revision: current } : "absent";
   const command = version.deleted ? { type: "delete" } : { type: "set" };
   const raw = version.deleted ? undefined : compact(version.value);
   const outcome = await send({ ...command, key, expect }, raw);
-  if (outcome.status === "accepted") say(`${key} is what it was at revision ${revision.toLocaleString("en")}`);
-  if (key === $.key) tell(reason(outcome));
+  if (outcome.status === "accepted") announce(`${key} is what it was at revision ${revision.toLocaleString("en")}`);
+  if (key === $.key) showMessage(reason(outcome));
 }
 
 // Values are asked for as they are needed: a history may be long, and each value large.
@@ -46,11 +46,11 @@ async function one(key, revision) {
   }
 }
 
-function tell(text) {
+function showMessage(text) {
   byId("history-said").textContent = text;
 }
 
 onChange(() => $.key, () => {
-  tell("");
+  showMessage("");
   if ($.before || $.versions !== PAGE) newest();
 });

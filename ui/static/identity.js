@@ -1,8 +1,8 @@
-// Who this window is: the id that the server gives to no other open window, under which it undoes
-// what it did; the app names its windows in the address.
+// The actor of this window: an id that the server assigns to no other open window, by which it undoes
+// its own commands; the app names its windows in the address.
 
 import { hold } from "./access.js";
-import { ask } from "./picture.js";
+import { setSignals } from "./signals.js";
 
 const { node, window: given } = document.body.dataset;
 
@@ -14,4 +14,4 @@ async function chosen() {
 
 // Not awaited here, or the whole page would wait. Where nodes share a store, each has windows of the
 // same names.
-chosen().then((id) => ask({ actor: node ? `window.${id}@${node}` : `window.${id}` }));
+chosen().then((id) => setSignals({ actor: node ? `window.${id}@${node}` : `window.${id}` }));

@@ -1,9 +1,9 @@
-// The list: only the rows in sight exist. Scrolling, the cursor, and the selection of several rows.
+// The list of keys: only visible rows exist. Scrolling, the cursor, and the selection of several rows.
 
 import { BATCH, brief, send } from "./commands.js";
 import { hasDraft } from "./editor.js";
 import { isPast } from "./past.js";
-import { $, ask, byId, onChange, onPatch, say } from "./picture.js";
+import { $, setSignals, byId, onChange, onPatch, announce } from "./signals.js";
 
 const ROW = 30; // px, as in window.css
 const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
@@ -75,14 +75,14 @@ function want() {
   const rendered = { start: first(), end: first() + rows().children.length };
   const isNear = start - NEAR < rendered.start && rendered.start > 0;
   const isNearEnd = start + seen + NEAR > rendered.end && rendered.end < total;
-  const wish = { from: Math.max(0, start - SPARE), rows: seen + 2 * SPARE };
-  const isAsked = wish.from === $.from && wish.rows === $.rows;
+  const request = { from: Math.max(0, start - SPARE), rows: seen + 2 * SPARE };
+  const isAsked = request.from === $.from && request.rows === $.rows;
   if (asked || isAsked || (!isNear && !isNearEnd && $.rows >= seen)) return;
   asked = setTimeout(() => {
     asked = 0;
     want(); // as far as the list was scrolled meanwhile
   }, ASK_MS);
-  ask({ ...wish, find: "" });
+  setSignals({ ...request, find: "" });
 }
 
 /** Show the row of a key that is chosen elsewhere, wherever in the list it stands. */
@@ -91,7 +91,7 @@ export function find(key) {
   const row = rowOf(key);
   held = null;
   if (row) reveal(Number(row.dataset.i));
-  else ask({ find: key });
+  else setSignals({ find: key });
 }
 
 function found() {
@@ -102,7 +102,7 @@ function found() {
   scrollTo(held === null ? (i + 0.5) * ROW - grid.clientHeight / 2 : i * ROW - held);
   held = null;
   cursor = i;
-  ask({ find: "", from: start });
+  setSignals({ find: "", from: start });
 }
 
 /** Show the list from its beginning; with `holds` the inspected row where it is on screen. */
@@ -125,7 +125,7 @@ function hold(top) {
   if ($.sort !== "key") return; // the server looks for none in another order
   held = top;
   placed = "";
-  ask({ find: $.key });
+  setSignals({ find: $.key });
 }
 
 /** Keep the inspected row at `top` where others came or went before it. */
@@ -212,7 +212,7 @@ export function choose(key, i = cursor) {
 }
 
 function inspect(key) {
-  ask({ key, _marked: marks.size, _form: "", _note: "" });
+  setSignals({ key, _marked: marks.size, _form: "", _note: "" });
   dress();
 }
 
@@ -238,8 +238,8 @@ export function chooseFirst(text = awaited) {
 
 function tooMany(count) {
   const text = `${count.toLocaleString("en")} keys are more than the ${BATCH.toLocaleString("en")} that one batch can hold, so they are not selected. A prefix is deleted or renamed whole, whatever its size.`;
-  say(text);
-  ask({ _note: text });
+  announce(text);
+  setSignals({ _note: text });
 }
 
 async function extend(row) {
@@ -304,7 +304,7 @@ export function clearMarks() {
 /** After a delete or rename: what is no longer there is not selected either. */
 export function forget(keys) {
   for (const key of keys) marks.delete(key);
-  ask({ _marked: marks.size });
+  setSignals({ _marked: marks.size });
 }
 
 // Switches
@@ -322,7 +322,7 @@ export async function flip(element) {
   dress();
   const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
   rowOf(key)?.querySelector(".switch")?.removeAttribute("aria-busy");
-  if (outcome.status === "accepted") say(`${key} is ${value ? "on" : "off"}`);
+  if (outcome.status === "accepted") announce(`${key} is ${value ? "on" : "off"}`);
   else complain(key, brief(outcome));
   dress();
 }

@@ -1,8 +1,8 @@
-// What the window's own menu bar asks of the page: one of its commands by name, or to say something.
+// The menu bar of the app's window: runs a command of the page by name, or shows a note.
 
 import { openSearch, runNamed } from "./palette.js";
-import { openDialog } from "./picture.js";
-import { reverseHere, tell } from "./undo.js";
+import { openDialog } from "./signals.js";
+import { reverseHere, showNote } from "./undo.js";
 
 const COMMANDS = {
   Find: openSearch,
@@ -12,7 +12,7 @@ const COMMANDS = {
 
 document.addEventListener("signalbox-menu", ({ detail: { command, note } }) => {
   openDialog()?.close();
-  if (note) tell(note);
+  if (note) showNote(note);
   else if (COMMANDS[command]) COMMANDS[command]();
-  else if (!runNamed(command)) tell("This is the past. Escape returns to live.");
+  else if (!runNamed(command)) showNote("This is the past. Escape returns to live.");
 });

@@ -6,7 +6,7 @@ import { create, remove, rename } from "./forms.js";
 import { compare, compareSince } from "./diff.js";
 import { chooseFirst, find, toTop } from "./list.js";
 import { isPast, live, play, step } from "./past.js";
-import { $, CTRL, ask, byId, say } from "./picture.js";
+import { $, CTRL, setSignals, byId, announce } from "./signals.js";
 import { restoreMoment } from "./restore.js";
 import { exportAs, importFile } from "./transfer.js";
 import { scope } from "./tree.js";
@@ -28,11 +28,11 @@ let runsFirst = false; // whether Enter means a command rather than a search
 // Commands
 
 export const theme = (value) => run({ type: "set", key: "_signalbox.theme" }, JSON.stringify(value));
-export const show = (view) => ask({ view });
+export const show = (view) => setSignals({ view });
 // What an earlier pause had counted ends with it, even before the server has answered.
-export const pause = () => live() || ask({ hold: !$.hold, _held: -1, _pinned: -1, _waiting: 0 });
+export const pause = () => live() || setSignals({ hold: !$.hold, _held: -1, _pinned: -1, _waiting: 0 });
 export const sort = (by) => {
-  ask({ sort: by, from: 0, view: "keys" });
+  setSignals({ sort: by, from: 0, view: "keys" });
   toTop();
 };
 
@@ -48,7 +48,7 @@ export function watch(enabled, every = 1, revision, node = $._node) {
 
 async function run(command, raw) {
   const outcome = await send(command, raw);
-  if (outcome.status === "accepted") return say("Done");
+  if (outcome.status === "accepted") return announce("Done");
   input.focus();
   input.value = typed;
   list.hidden = false;
@@ -57,7 +57,7 @@ async function run(command, raw) {
 }
 
 const isNow = () => !isPast();
-const type = (name) => ask({ type: name, from: 0, view: "keys" });
+const type = (name) => setSignals({ type: name, from: 0, view: "keys" });
 
 const COMMANDS = [
   ["Create a key…", () => create(), isNow, "N"],
@@ -79,7 +79,7 @@ const COMMANDS = [
   ["Compare a day ago with now", () => compareSince(86_400_000)],
   ["Show keys", () => show("keys"), () => $.view !== "keys"],
   ["Show activity", () => show("activity")],
-  ["Show rejected attempts", () => ask({ view: "activity", only: "rejected" })],
+  ["Show rejected attempts", () => setSignals({ view: "activity", only: "rejected" })],
   ["Show sources", () => show("sources")],
   ["Sort by key", () => sort("key")],
   ["Sort by last change", () => sort("changed")],
@@ -133,7 +133,7 @@ function setTo(word, value) {
 
 function open(key) {
   if (key.endsWith(".")) return scope(key);
-  ask({ view: "keys" });
+  setSignals({ view: "keys" });
   find(key);
 }
 
@@ -230,13 +230,13 @@ function filter(text) {
   const wanted = isCommand(text) ? before : text;
   if (wanted === $.text) return;
   // A glob names keys from their beginning, so it looks beyond the chosen prefix.
-  ask({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
+  setSignals({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
   toTop(wanted === "");
 }
 
 function settle(text) {
   clearTimeout(typing);
-  ask({ text, from: 0, view: "keys", ...(text.includes("*") ? { prefix: "" } : {}) });
+  setSignals({ text, from: 0, view: "keys", ...(text.includes("*") ? { prefix: "" } : {}) });
   toTop(text === "");
   shut();
   byId("grid").focus();
@@ -249,7 +249,7 @@ export function clear() {
   clearTimeout(typing);
   input.value = "";
   byId("type").value = "";
-  ask({ text: "", type: "", from: 0 });
+  setSignals({ text: "", type: "", from: 0 });
   if (was) toTop(true);
   shut();
   return was;

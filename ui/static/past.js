@@ -1,6 +1,6 @@
-// The past: the time slider, the steps from change to change, playing, and the way back to live.
+// Earlier revisions: the time slider, steps from change to change, playing, and the return to live.
 
-import { $, ask, byId, now, onChange, onPatch, say } from "./picture.js";
+import { $, setSignals, byId, now, onChange, onPatch, announce } from "./signals.js";
 import { save } from "./save.js";
 
 const ASK_MS = 60; // between two moments that are asked for while dragging
@@ -24,7 +24,7 @@ export const isPast = () => $.moment > 0 || $.at >= 0;
 export function go(moment) {
   wanted = 0;
   following = null;
-  ask({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
+  setSignals({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
 }
 
 /** Show the picture of a revision. */
@@ -32,7 +32,7 @@ export function goTo(revision) {
   stop();
   wanted = 0;
   steppedTo = revision;
-  ask({ at: revision, moment: 0, hold: false, ...kept() });
+  setSignals({ at: revision, moment: 0, hold: false, ...kept() });
 }
 
 // What is open for editing is of now.
@@ -45,9 +45,9 @@ export function live() {
   wanted = 0;
   following = null;
   if (!was) return false;
-  ask({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
+  setSignals({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
   place();
-  say("Live");
+  announce("Live");
   return true;
 }
 
@@ -103,7 +103,7 @@ slider.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-byId("stretch").addEventListener("change", ({ target }) => ask({ stretch: target.value }));
+byId("stretch").addEventListener("change", ({ target }) => setSignals({ stretch: target.value }));
 
 // From change to change
 
@@ -118,7 +118,7 @@ export function step(forwards, ofKey = false) {
   const revision = forwards ? (ofKey ? later : after) : ofKey ? earlier : before;
   if (revision !== null && revision !== undefined) return goTo(revision);
   if (forwards) return live();
-  say(ofKey ? `${$.key || "What is chosen"} has no earlier change` : "There is no earlier change");
+  announce(ofKey ? `${$.key || "What is chosen"} has no earlier change` : "There is no earlier change");
 }
 
 onChange(() => $._steps.join(), () => following && step(...following));
@@ -159,5 +159,5 @@ byId("save").addEventListener("change", async ({ target }) => {
   target.value = "";
   const name = `signalbox-${$._pastRevision}.${format}`;
   const problem = await save({ format, at: $._pastRevision, match: $._match }, name);
-  if (problem) say(`${name} was not saved. ${problem}`);
+  if (problem) announce(`${name} was not saved. ${problem}`);
 });

@@ -2,7 +2,7 @@
 
 import { preview, reason, tried } from "./commands.js";
 import { close, open } from "./forms.js";
-import { $, byId, now, say } from "./picture.js";
+import { $, byId, now, announce } from "./signals.js";
 import { compact, escaped } from "./values.js";
 
 const LONGEST = 120; // characters of a value
@@ -19,10 +19,10 @@ export function resolve(refused, conflict, name) {
   command = { ...refused, of: refused.of ?? conflict.of[0] };
   form.querySelector("h1").textContent = `${word()} ${name}`;
   look(conflict);
-  tell("");
+  showMessage("");
   open("undo", "undo-go");
   byId("undo-keys").querySelector("input").focus();
-  say(`${word()} ${name}. ${byId("undo-what").textContent}`);
+  announce(`${word()} ${name}. ${byId("undo-what").textContent}`);
 }
 
 const word = () => (command.type === "undo" ? "Undo" : "Redo");
@@ -110,7 +110,7 @@ function element(name, text = "") {
   return Object.assign(document.createElement(name), { textContent: text });
 }
 
-function tell(text) {
+function showMessage(text) {
   form.querySelector(".said").textContent = text;
 }
 
@@ -126,21 +126,21 @@ form.addEventListener("change", ({ target }) => {
   count();
 });
 form.addEventListener("submit", async () => {
-  tell("");
+  showMessage("");
   byId("undo-go").disabled = true;
   const outcome = await tried(chosen());
   if (outcome.effects) again(outcome);
-  else if (outcome.status !== "accepted") tell(reason(outcome));
+  else if (outcome.status !== "accepted") showMessage(reason(outcome));
   else end(outcome);
   byId("undo-go").disabled = false;
 });
 
 function again(conflict) {
   look(conflict);
-  tell(`Changed just now: ${conflict.effects.map(({ key }) => key).join(", ")}. Look again.`);
+  showMessage(`Changed just now: ${conflict.effects.map(({ key }) => key).join(", ")}. Look again.`);
 }
 
 function end({ changed }) {
   close();
-  if (!changed) say("All is kept as it is.");
+  if (!changed) announce("All is kept as it is.");
 }

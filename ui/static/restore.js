@@ -1,7 +1,7 @@
 // Restoring the past moment that is shown: what would change, exactly, then one command.
 
 import { preview, send } from "./commands.js";
-import { $, ask, byId, onChange, say } from "./picture.js";
+import { $, setSignals, byId, onChange, announce } from "./signals.js";
 import { isPast, live, stop } from "./past.js";
 import { compact, escaped } from "./values.js";
 
@@ -18,7 +18,7 @@ export function restoreMoment() {
   stop();
   const scope = $._match === "**" ? "all" : "match";
   form.querySelector(`[value="${scope}"]`).checked = true;
-  ask({ _form: "restore" });
+  setSignals({ _form: "restore" });
   show();
   form.querySelector(":checked").focus();
 }
@@ -38,7 +38,7 @@ function show() {
 async function count() {
   const mine = ++asking;
   const command = wanted();
-  tell("", "counting…");
+  showMessage("", "counting…");
   byId("restore-go").disabled = true; // nothing is restored that has not been counted
   const outcome = await preview({ ...command, effects: LISTED });
   if (mine !== asking) return;
@@ -47,17 +47,17 @@ async function count() {
   byId("restore-go").textContent = outcome.changes ? `Restore ${keys(outcome.changes)}` : "Restore";
   if (outcome.status !== "accepted") {
     without = outcome.code === "compacted" ? outcome.keys : [];
-    tell(outcome.message, "");
+    showMessage(outcome.message, "");
     byId("restore-list").replaceChildren();
     byId("restore-rest").disabled = without.includes("");
     return;
   }
   const left = command.without.length ? ` What is below ${command.without.join(", ")} stays as it is.` : "";
-  tell("", (outcome.changes ? `${keys(outcome.changes)} will change.` : "Nothing would change.") + left);
+  showMessage("", (outcome.changes ? `${keys(outcome.changes)} will change.` : "Nothing would change.") + left);
   fill(outcome.effects, outcome.changes);
 }
 
-function tell(problem, text) {
+function showMessage(problem, text) {
   form.querySelector(".said").textContent = problem;
   byId("restore-count").textContent = text;
 }
@@ -93,8 +93,8 @@ form.addEventListener("submit", async () => {
   button.disabled = true;
   const outcome = await send(wanted());
   button.disabled = false;
-  if (outcome.status !== "accepted") return tell(outcome.message, "");
+  if (outcome.status !== "accepted") return showMessage(outcome.message, "");
   live();
-  say(`${keys(outcome.changes)} restored to ${when}`);
+  announce(`${keys(outcome.changes)} restored to ${when}`);
   byId("grid").focus();
 });

@@ -1,4 +1,4 @@
-// Keys as a file: fetched, since a link could not carry the secret, and then handed to the browser.
+// Saves keys as a file: fetched, since a link cannot contain the secret, and passed to the browser.
 
 import { reason } from "./commands.js";
 

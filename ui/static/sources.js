@@ -2,7 +2,7 @@
 
 import { reason } from "./commands.js";
 import { watch } from "./palette.js";
-import { byId, onPatch } from "./picture.js";
+import { byId, onPatch } from "./signals.js";
 
 const list = () => byId("source-list");
 

@@ -1,4 +1,4 @@
-// What every tab begins with: the page's inside is fetched, put in its place, and its scripts are loaded.
+// The first script of every tab: fetches the content of the page, inserts it, and loads its scripts.
 
 import "./early.js";
 import { inside, keep, strange } from "./access.js";

@@ -1,5 +1,5 @@
 // The window's title: what is selected.
 
-import { $, onChange } from "./picture.js";
+import { $, onChange } from "./signals.js";
 
 onChange(() => $.key || $.prefix, (name) => (document.title = name ? `${name} – Signalbox` : "Signalbox"));

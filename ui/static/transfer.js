@@ -1,10 +1,10 @@
 // Files: keys to a file that the system asks a place for, and what the server reads from one.
 
 import { strange } from "./access.js";
-import { $, byId } from "./picture.js";
+import { $, byId } from "./signals.js";
 import { isPast } from "./past.js";
 import { save } from "./save.js";
-import { tell, undo } from "./undo.js";
+import { showNote, undo } from "./undo.js";
 import { escaped } from "./values.js";
 
 const BROKEN = "The server did not answer to the end: it is away, or the file cannot be read any more.";
@@ -22,7 +22,7 @@ export async function exportAs(format) {
   const at = isPast() ? { at: $._pastRevision } : {};
   const name = `signalbox${isPast() ? `-${$._pastRevision}` : ""}.${format}`;
   const problem = await save({ format, ...at }, name);
-  if (problem) tell(`${name} was not saved. ${problem}`);
+  if (problem) showNote(`${name} was not saved. ${problem}`);
 }
 
 export function importFile() {
@@ -79,12 +79,12 @@ function show(text, bad) {
 confirm.addEventListener("click", async () => {
   const name = escaped(input.files[0].name);
   dialog.close();
-  tell(`Importing ${name}…`);
+  showNote(`Importing ${name}…`);
   const id = crypto.randomUUID();
   try {
     report(name, id, await sent({ id }));
   } catch {
-    tell(`${name}: ${strange() || BROKEN} Activity lists what was imported.`);
+    showNote(`${name}: ${strange() || BROKEN} Activity lists what was imported.`);
   }
 });
 
@@ -106,5 +106,5 @@ function report(name, id, lines) {
   const parts = [`Imported ${name}: ${count(changes, "change")}`];
   if (bad.length) parts.push(`${count(bad.length, "line")} rejected, line ${bad[0].line}: ${bad[0].message}`);
   if (status !== "accepted") parts.push(accepted ? `ended early: ${message}` : message);
-  tell(parts.join("; "), ...(changes ? ["Undo", () => undo(id)] : []));
+  showNote(parts.join("; "), ...(changes ? ["Undo", () => undo(id)] : []));
 }

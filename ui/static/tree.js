@@ -1,7 +1,7 @@
 // The tree of prefixes: choosing one, folding, and walking with the arrow keys.
 
 import { choose, find, toTop } from "./list.js";
-import { $, ask, byId, onPatch } from "./picture.js";
+import { $, setSignals, byId, onPatch } from "./signals.js";
 
 const PAGE = 100; // children of a prefix listed at first; each "more" doubles them
 const LISTED_MOST = 5_000; // as the server allows; beyond, the list itself shows them better
@@ -16,7 +16,7 @@ const here = () => byId(spot) ?? byId(`t:${$.prefix}`) ?? nodes()[0];
 /** Let the list show what is below `prefix`, all keys for "". */
 export function scope(prefix, key = "") {
   spot = `t:${prefix}`;
-  ask({ view: "keys", prefix, from: 0, text: "" });
+  setSignals({ view: "keys", prefix, from: 0, text: "" });
   byId("query").value = "";
   toTop();
   choose(key);
@@ -24,7 +24,7 @@ export function scope(prefix, key = "") {
 
 export function unfold(prefix, isOpen) {
   const others = $.open.filter(([open]) => open !== prefix);
-  ask({ open: isOpen ? [...others, [prefix, PAGE]].slice(-OPEN_MOST) : others });
+  setSignals({ open: isOpen ? [...others, [prefix, PAGE]].slice(-OPEN_MOST) : others });
 }
 
 /** List more children of `prefix`. */
@@ -32,7 +32,7 @@ export function more(prefix) {
   const [, listed] = $.open.find(([open]) => open === prefix) ?? [prefix, PAGE];
   if (listed >= LISTED_MOST) return scope(prefix);
   const others = $.open.filter(([open]) => open !== prefix);
-  ask({ open: [...others, [prefix, Math.min(LISTED_MOST, 2 * listed)]] });
+  setSignals({ open: [...others, [prefix, Math.min(LISTED_MOST, 2 * listed)]] });
 }
 
 /** What a click on `node`, or Enter, does. */
@@ -43,7 +43,7 @@ export function enter(node) {
   const parent = key.slice(0, key.lastIndexOf(".") + 1);
   if (parent !== $.prefix) scope(parent);
   spot = node.id;
-  ask({ view: "keys" });
+  setSignals({ view: "keys" });
   find(key);
 }
 

@@ -1,9 +1,9 @@
-// Undo and redo: what this window did last, named in the status line with the way back.
+// Undo and redo of the last commands of this window, which the status line shows.
 
 import { idle, onSettled, reason, tried } from "./commands.js";
 import { hasDraft } from "./editor.js";
 import { isPast } from "./past.js";
-import { $, CTRL, byId, onChange, openDialog, say } from "./picture.js";
+import { $, CTRL, byId, onChange, openDialog, announce } from "./signals.js";
 import { resolve } from "./resolve.js";
 
 const SEEN_MS = 10_000;
@@ -23,7 +23,7 @@ export const redo = (of) => reverse({ type: "redo", of });
 
 // One after the other: a second press means what the first has left.
 function reverse(command) {
-  if (isPast()) return say(PAST);
+  if (isPast()) return announce(PAST);
   const go = () => act(command);
   turn = turn.then(go, go);
 }
@@ -32,9 +32,9 @@ async function act(command) {
   if ($._online) await idle();
   const outcome = await tried(command);
   if (outcome.effects) return resolve(command, outcome, await named(outcome.of[0]));
-  if (outcome.code === "nothing_to_undo") return tell(nothing(command));
-  if (outcome.status !== "accepted") return tell(reason(outcome));
-  if (!outcome.changed) tell("Everything is like that already.");
+  if (outcome.code === "nothing_to_undo") return showNote(nothing(command));
+  if (outcome.status !== "accepted") return showNote(reason(outcome));
+  if (!outcome.changed) showNote("Everything is like that already.");
 }
 
 function nothing({ type, of }) {
@@ -100,7 +100,7 @@ onSettled(async (command, outcome) => {
   if (command.type === "undo") show(text, "Redo", () => redo(outcome.id));
   else show(text, "Undo", () => undo(outcome.id));
   // What a command did is said where it was given.
-  if (isReversal) say(`${text}. ${command.type === "undo" ? `Redo: Shift ${CTRL}Z` : `Undo: ${CTRL}Z`}`);
+  if (isReversal) announce(`${text}. ${command.type === "undo" ? `Redo: Shift ${CTRL}Z` : `Undo: ${CTRL}Z`}`);
 });
 
 async function plain(command, id) {
@@ -109,10 +109,10 @@ async function plain(command, id) {
 }
 
 /** Say something in the status line, with a way to `act` on it. */
-export function tell(text, label, act) {
+export function showNote(text, label, act) {
   newest += 1;
   show(text, label, act);
-  say(text);
+  announce(text);
 }
 
 function show(text, label, act) {

@@ -1,14 +1,14 @@
-// The page's signals, and whether the stream that keeps the picture current is alive.
+// The signals of the page, and the state of the stream that keeps the page current.
 
 import { strange } from "./access.js";
 import { effect, mergePatch, root, startPeeking, stopPeeking } from "./datastar.js";
 
-const QUIET_MS = 20_000; // the server says something at least every 15 s
+const QUIET_MS = 20_000; // the server sends a heartbeat at least every 15 s
 
 export const $ = root;
 export const CTRL = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl ";
 export const byId = (id) => document.getElementById(id);
-/** The time in ms that the server goes by. */
+/** The current time of the server in ms. */
 export const now = () => Date.now() - $._skew;
 export const openDialog = () => document.querySelector("dialog[open]");
 const stream = byId("stream");
@@ -77,8 +77,8 @@ mergePatch({
   _isRefused: false, // whether that says why something was not
 });
 
-/** Change signals, all at once; `undefined` leaves one alone. */
-export function ask(changes) {
+/** Change signals, all at once; those that are `undefined` stay as they are. */
+export function setSignals(changes) {
   mergePatch(changes);
 }
 
@@ -87,7 +87,7 @@ export function onPatch(listener) {
   listeners.push(listener);
 }
 
-/** Call `act` with the value of `read` whenever that changes; `act` itself depends on nothing. */
+/** Call `act` with the value of `read` whenever that changes; `act` itself is not tracked. */
 export function onChange(read, act) {
   effect(() => {
     const value = read();
@@ -102,29 +102,29 @@ export function onChange(read, act) {
 
 let wasOnline = true;
 onChange(() => $._online, (isOnline) => {
-  if (isOnline !== wasOnline) say(isOnline ? "Connected again" : "The server does not answer. Reconnecting…");
+  if (isOnline !== wasOnline) announce(isOnline ? "Connected again" : "The server does not answer. Reconnecting…");
   wasOnline = isOnline;
 });
 
-export function say(text) {
+export function announce(text) {
   byId("said").textContent = text;
 }
 
 document.addEventListener("datastar-fetch", ({ detail }) => {
   if (detail.el !== stream) return;
   if (detail.type === "retrying" || detail.type === "error") {
-    ask({ _online: false, _isOut: detail.argsRaw.status === "401", _stranger: strange() });
+    setSignals({ _online: false, _isOut: detail.argsRaw.status === "401", _stranger: strange() });
   } else if (detail.type.startsWith("datastar-patch")) {
     heard = performance.now();
     if (detail.type === "datastar-patch-elements") for (const listener of listeners) listener();
-    else ask({ _online: true, _isOut: false, _stranger: "" });
+    else setSignals({ _online: true, _isOut: false, _stranger: "" });
   }
 });
 
-// A connection can die without a word, for example in a sleeping computer.
+// A connection can break without an event, for example while the computer sleeps.
 setInterval(() => {
   if (document.hidden) heard = performance.now();
   if (performance.now() - heard < QUIET_MS) return;
   heard = performance.now();
-  ask({ _online: false, again: $.again + 1 });
+  setSignals({ _online: false, again: $.again + 1 });
 }, 1000);
