@@ -76,12 +76,13 @@ class TestLicences:
     def test_everything_that_the_program_needs_is_known(self) -> None:
         sources = [
             str(file.locate())
-            for name in ("gevent", "bottle", "msgspec", "rich", "pywebview", "zope.interface")
+            for name in "gevent bottle jiter msgspec rich pywebview zope.interface".split()
             for file in distribution(name).files or ()
         ]
         found = licences.gather(sources)
         assert {one.part.split()[0].lower() for one in found} >= {
-            *("signalbox", "python", "datastar", "gevent", "bottle", "msgspec", "pyinstaller"),
+            *("signalbox", "python", "datastar", "gevent", "bottle", "jiter", "msgspec"),
+            "pyinstaller",
         }
         assert all(len(one.text) > 500 for one in found)
         whole = licences.format_licences(found)
