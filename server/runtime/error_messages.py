@@ -26,7 +26,7 @@ DAMAGED: Final = (
 )
 """The errors that reading a damaged file may raise: SQLite notices the damage, or our code meets
 impossible values. (Text that is not UTF-8 is a `ValueError`.)"""
-CERTAIN_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
+CERTAIN_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 """Those of them that are damage for certain, and no mistake in our code."""
 FULL: Final = "the disk is full or a quota is used up: make room"
 _NO_RIGHTS: Final = "this user has no right to do that: look at its owner and its permissions"
@@ -55,8 +55,14 @@ _SQLITE: Final[dict[type[apsw.Error], str]] = {
     apsw.NoMemError: "the memory is used up: end other programs",
     apsw.TooBigError: "a text in it is longer than SQLite takes",
     apsw.NotADBError: "it is no SQLite database",
+    apsw.CorruptError: "it is damaged",
+    apsw.FormatError: "it is damaged",
     apsw.InterruptError: "it was interrupted",
+    apsw.ProtocolError: "another program holds it locked: end that or try again",
 }
+READ_ERRORS: Final = tuple(_SQLITE)
+"""SQLite's errors where a file is damaged or cannot be read now. Others, as `apsw.SQLError` or
+`apsw.BindingsError`, are mistakes in our code, unless the store is just being opened."""
 _SYSTEM: Final = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
@@ -151,16 +157,17 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ReadableError | SignalboxError | StoreError):
         return str(error).removesuffix(".")
     if isinstance(error, apsw.Error):
-        return next(
-            (words for kind, words in _SQLITE.items() if isinstance(error, kind)), "it is damaged"
-        )
+        phrases = (words for kind, words in _SQLITE.items() if isinstance(error, kind))
+        return next(phrases, _unexpected(error))
     if isinstance(error, OSError):
         return _system_reason(error)
     if (known := _library_reason(error)) is not None:
         wrapped = error.__cause__ or error.__context__
         return _system_reason(wrapped) if isinstance(wrapped, OSError) else known
-    if isinstance(error, DAMAGED):
-        return "it is damaged"
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> str:
     return f"something unexpected went wrong ({type(error).__name__})"
 
 

@@ -15,8 +15,9 @@ import apsw
 import gevent
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, damaged_store, reason
+from signalbox.server.runtime.error_messages import damaged_store, reason
 from signalbox.server.store import wal_file
+from signalbox.server.store.read_errors import is_damage
 
 logger: Final = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class OpenFiles:
         """The refusal for an error of reading. After damage nothing is written any more: it would
         be lost with the file.
         """
-        if isinstance(error, CERTAIN_DAMAGE):
+        if is_damage(error):
             self.write_problem = str(damaged_store(self._called))
         return Unavailable(self.write_problem or f"The store cannot be read: {reason(error)}.")
 

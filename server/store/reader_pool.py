@@ -8,15 +8,14 @@ from weakref import WeakSet
 import apsw
 from gevent.threadpool import ThreadPool
 
-from signalbox.server.model.errors import SignalboxError, StoreError, Unavailable
+from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.store import log
 from signalbox.server.store.database import Database
+from signalbox.server.store.read_errors import is_read_error
 
 Result = TypeVar("Result")
 
 THREADS: Final = 2
-READ_ERRORS: Final = (apsw.Error, UnicodeDecodeError)
-"""What reading raises where SQLite cannot read, or where a text is not UTF-8."""
 
 
 class ReaderPool:
@@ -43,7 +42,7 @@ class ReaderPool:
     def snapshot(self) -> Iterator[apsw.Connection]:
         """One consistent view of the store, read where the caller runs. Do not wait inside.
 
-        Raises `Unavailable` where the store cannot be read.
+        Raises `Unavailable` where the store cannot be read; other errors pass through.
         """
         connection, revision = self._begin()
         if self._on_snapshot:
@@ -52,14 +51,16 @@ class ReaderPool:
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
-        except READ_ERRORS as error:
-            raise self.unreadable(error) from error
+                _end_transaction(connection)
+        except Exception as error:
+            if is_read_error(error):
+                raise self.unreadable(error) from error
+            raise
 
     def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
         """Run `query` on a snapshot of its own in a native thread; only the caller waits.
 
-        Raises `Unavailable` where the store cannot be read.
+        Raises `Unavailable` where the store cannot be read, and what `query` raises.
         """
         connection = self._idle.pop() if self._idle else self._connect()
         try:
@@ -67,12 +68,12 @@ class ReaderPool:
         except Exception:
             self._idle.append(connection)
             raise
-        if isinstance(result, READ_ERRORS):
+        if isinstance(result, Exception) and is_read_error(result):
             connection.close(force=True)
             raise self.unreadable(result) from result
         # A caller that is killed while it waits leaves the connection to the thread that uses it.
         self._idle.append(connection)
-        if isinstance(result, SignalboxError):
+        if isinstance(result, Exception):
             raise result
         answer: Result = result
         return answer
@@ -94,19 +95,23 @@ class ReaderPool:
         """Begin a transaction for a short query; a failed connection is replaced once."""
         try:
             return _begun(self._direct)
-        except READ_ERRORS:
+        except apsw.Error:
             self._direct.close(force=True)
             self._direct = self._connect()
         try:
             return _begun(self._direct)
-        except READ_ERRORS as error:
-            raise self.unreadable(error) from error
+        except Exception as error:
+            if is_read_error(error):
+                raise self.unreadable(error) from error
+            raise
 
     def _connect(self) -> apsw.Connection:
         try:
             connection = self._database.reader()
-        except (StoreError, *READ_ERRORS) as error:
-            raise self.unreadable(error) from error
+        except Exception as error:
+            if isinstance(error, StoreError) or is_read_error(error):
+                raise self.unreadable(error) from error
+            raise
         self._opened.add(connection)
         return connection
 
@@ -118,13 +123,19 @@ def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
 
 def _in_transaction(
     connection: apsw.Connection, query: Callable[[apsw.Connection], Result]
-) -> Result | SignalboxError | apsw.Error | UnicodeDecodeError:
-    """Expected errors are returned, not raised: the thread pool would print their tracebacks."""
+) -> Result | Exception:
+    """Errors are returned, not raised: the thread pool would print their tracebacks."""
     try:
         connection.execute("BEGIN")
         try:
             return query(connection)
         finally:
-            connection.execute("COMMIT")
-    except (SignalboxError, *READ_ERRORS) as error:
+            _end_transaction(connection)
+    except Exception as error:  # noqa: BLE001 - raised by `in_thread`
         return error
+
+
+def _end_transaction(connection: apsw.Connection) -> None:
+    """SQLite has ended it after some errors: then a COMMIT would raise another one instead."""
+    if connection.in_transaction:
+        connection.execute("COMMIT")

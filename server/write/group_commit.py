@@ -24,9 +24,10 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_enco
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect, Reversal
 from signalbox.server.read.reversal_log import SqlReversalLog
-from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason
+from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection
+from signalbox.server.store.read_errors import is_damage
 
 logger: Final = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class GroupCommit:
             first = self._first_answer(attempt)
             changes = 0 if first else self._decide(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
-            if isinstance(error, CERTAIN_DAMAGE):
+            if is_damage(error):
                 error = self._projection.unreadable(error)
             outcome = Outcome(
                 without_payload,
