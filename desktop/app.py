@@ -62,7 +62,7 @@ def _run(data_dir: Path) -> int:
 
 
 def _show_alert(text: str) -> bool:
-    """Show it to whoever has a display and no terminal; whether somebody has seen it."""
+    """Show an alert if there is a display but no terminal; whether it was shown."""
     return not stdio.has_terminal() and display.has_display() and alert.show_alert(text)
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from signalbox.server.usage import unknown_option
+from signalbox.server.usage_errors import unknown_option
 
 
 def open_input_file(value: str) -> BinaryIO:

@@ -16,7 +16,8 @@ from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY,
 from signalbox.desktop.options import require_value
 from signalbox.desktop.refusals import refusal_text
 from signalbox.desktop.terminal_output import print_error
-from signalbox.server.usage import TEXT, in_our_words
+from signalbox.server.click_types import TEXT
+from signalbox.server.usage_errors import translate_usage_error
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
@@ -109,7 +110,7 @@ def _run(arguments: list[str]) -> int:
         return int(command().main(arguments, "signalbox", standalone_mode=False) or 0)
     except click.ClickException as error:
         with suppress(OSError):  # stderr may be full
-            in_our_words(error).show()
+            translate_usage_error(error).show()
         return error.exit_code
     except click.Abort:
         return INTERRUPTED

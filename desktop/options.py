@@ -10,10 +10,11 @@ import click
 
 from signalbox import client
 from signalbox.desktop import engine_options, paths
+from signalbox.server.click_types import Checked
 from signalbox.server.model.numbers import is_whole
-from signalbox.server.usage import Checked
+from signalbox.server.store.file_names import MARKER_SUFFIX, STORE_FILE
 
-STORE_FILE_SUFFIXES: Final = ("", "-wal", "-made")
+STORE_FILE_SUFFIXES: Final = ("", "-wal", MARKER_SUFFIX)
 """Endings of the files of which a store has at least one."""
 NOW: Final = "now"
 
@@ -24,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _parse_moment(text: str) -> str:
-    """Raises `ValueError`. A time without a zone is of that of this computer."""
+    """Raises `ValueError`. A time without a zone is local time."""
     if text == NOW or is_whole(text):
         return text
     try:
@@ -92,7 +93,7 @@ def require_store(data_dir: Path) -> None:
 
     Where only a part of one is left, opening it says so.
     """
-    names = [f"signalbox.db{suffix}" for suffix in STORE_FILE_SUFFIXES]
+    names = [f"{STORE_FILE}{suffix}" for suffix in STORE_FILE_SUFFIXES]
     try:
         has_file = any((data_dir / name).exists() for name in names)
     except OSError as error:

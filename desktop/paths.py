@@ -33,9 +33,10 @@ def check_links(data_dir: Path) -> None:
     """Raises `NotRunning` where a symbolic link leads to nothing instead of to a store."""
     from signalbox.server.model.errors import StoreError  # noqa: PLC0415 - for this alone
     from signalbox.server.store.checks_before_opening import resolve_link  # noqa: PLC0415
+    from signalbox.server.store.file_names import STORE_FILE  # noqa: PLC0415
 
     try:
-        resolve_link(data_dir / "signalbox.db")
+        resolve_link(data_dir / STORE_FILE)
     except StoreError as error:
         raise client.NotRunning(str(error)) from error
 

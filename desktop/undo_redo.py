@@ -165,11 +165,11 @@ def _print_conflict(
 
 def _print_ways_on(type: str, effects: list[dict[str, Any]]) -> None:
     """The options for each key, as a shell takes them."""
-    from signalbox.server.settings import typed  # noqa: PLC0415 - rarely needed
+    from signalbox.server.settings import shell_command  # noqa: PLC0415 - rarely needed
 
-    keep = typed(*(word for one in effects for word in ("--keep", one["key"])))
+    keep = shell_command(*(word for one in effects for word in ("--keep", one["key"])))
     pairs = [f"{one['key']}={one['revision']}" for one in effects]
-    replace = typed(*(word for pair in pairs for word in ("--replace", pair)))
+    replace = shell_command(*(word for pair in pairs for word in ("--replace", pair)))
     which = "it" if len(effects) == 1 else "them"
     print_error(f"To leave {which} as now: {keep}")
     print_error(f"To {type} {which} all the same: {replace}")

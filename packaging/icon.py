@@ -20,15 +20,6 @@ def render_png(size: int) -> bytes:
     return bytes(resvg_py.svg_to_bytes(svg_string=DRAWING.read_text(), width=size, height=size))
 
 
-def write_pngs(folder: Path) -> dict[int, Path]:
-    """All sizes as files in `folder`, by their number of pixels."""
-    files = {}
-    for size in SIZES:
-        files[size] = folder / f"signalbox-{size}.png"
-        files[size].write_bytes(render_png(size))
-    return files
-
-
 def write_ico(path: Path) -> Path:
     """The icon of a program on Windows."""
     images = [_image(size) for size in ICO_SIZES]

@@ -23,8 +23,8 @@ from signalbox.server.login_address import address_lines  # noqa: E402
 from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
 from signalbox.server.settings import TABLE, read_settings  # noqa: E402
-from signalbox.server.store.data_dir import STORE_FILE  # noqa: E402
-from signalbox.server.usage import in_our_words  # noqa: E402
+from signalbox.server.store.file_names import STORE_FILE  # noqa: E402
+from signalbox.server.usage_errors import translate_usage_error  # noqa: E402
 
 USAGE = 2
 CANNOT_OPEN = 4
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         result = command().main(arguments, prog_name="signalbox serve", standalone_mode=False)
         return int(result or 0)
     except click.ClickException as error:
-        in_our_words(error).show()
+        translate_usage_error(error).show()
         return error.exit_code
 
 

@@ -44,12 +44,11 @@ from signalbox.server.store import clock_records, plain_file
 from signalbox.server.store.checks_before_opening import resolve_link
 from signalbox.server.store.data_dir import (
     ENDING_SECONDS,
-    ENDPOINT_FILE,
-    STORE_FILE,
     lock_data_dir,
     lock_file,
 )
 from signalbox.server.store.database import Database
+from signalbox.server.store.file_names import ENDPOINT_FILE, STORE_FILE
 from signalbox.server.store.file_watch import OpenFilesWatch
 from signalbox.server.store.log import last_time
 from signalbox.server.store.projection import Projection
@@ -193,8 +192,10 @@ class App:
         return writer
 
     def _compaction(self, clock: Clock) -> Compactor:
-        told, checkpoint = self.clock_status, self.database.checkpoint
-        return Compactor(self.readmodel, self.feed, self.writer, clock, told, checkpoint)
+        checkpoint = self.database.checkpoint
+        return Compactor(
+            self.readmodel, self.feed, self.writer, clock, self.clock_status, checkpoint
+        )
 
     def start(self) -> None:
         """Accept connections; then `endpoint.json` says where."""

@@ -18,8 +18,9 @@ from signalbox.server.store import (
     key_counts,
     log,
 )
-from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
+from signalbox.server.store.data_dir import lock_data_dir
 from signalbox.server.store.database import Database
+from signalbox.server.store.file_names import STORE_FILE
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.integrity import (
     checksum_problems,
@@ -157,7 +158,9 @@ def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
     found: dict[str, Any]
     damage = list(_at_most(_damage(connection)))
     if lost:
-        damage.append(f"The write-ahead log is damaged; {lost} commits behind that are not read.")
+        damage.append(
+            f"The write-ahead log is damaged; {lost} commits after the damage are not read."
+        )
     if damage:
         found = {"problems": damage, "advice": RESTORE_ADVICE, "notes": []}
     else:

@@ -54,11 +54,11 @@ def default_data_dir() -> Path:
 def command_line(data_dir: Path, *arguments: str, program: Sequence[str] = ("signalbox",)) -> str:
     """The command line by which the `program` does something with a data directory."""
     chosen = [] if data_dir == default_data_dir() else ["--data-dir", str(data_dir)]
-    return typed(*program, *chosen, *arguments)
+    return shell_command(*program, *chosen, *arguments)
 
 
-def typed(*words: str) -> str:
-    """Words of a command, quoted for the shell of this system."""
+def shell_command(*words: str) -> str:
+    """The command line of these words, quoted for the shell of this system."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
@@ -107,8 +107,8 @@ TABLE: Final = (
         _engine,
         None,
         "Where the event log lives: sqlite, memory (gone with the server), nats://HOST:PORT/STREAM "
-        "or redis://HOST:PORT/DB?stream=NAME (tls:// and rediss:// encrypted). By default where it "
-        "lived last, sqlite for a new folder.",
+        "or redis://HOST:PORT/DB?stream=NAME (tls:// and rediss:// encrypted). By default the one "
+        "last used here, sqlite for a new folder.",
     ),
     Setting(
         "require_durable",
@@ -120,7 +120,7 @@ TABLE: Final = (
         "linger",
         decimal,
         None,
-        "End so many seconds after the starter is gone and nothing is open.",
+        "Seconds to wait before ending, once unused.",
     ),
     Setting("max_connections", _count, 4096, "Connections open at once; one more is answered 429."),
     Setting(
@@ -134,12 +134,12 @@ TABLE: Final = (
 
 
 _ALLOWED: Final = {
-    "data_dir": "is a folder; ~name is the home of a user who is here, and its path is UTF-8",
+    "data_dir": "is a folder whose path is UTF-8; ~name must be a user of this computer",
     "port": "are 0 to 65535; 0 takes the last one again, or any free one",
     "require_durable": "are 0, 1, false, true, no and yes",
     "linger": "are seconds from 0 on, such as 2 or 0.5",
     "max_connections": "is an integer from 1",
-    "log": "is a file; ~name is the home of a user who is here",
+    "log": "is a file; ~name must be a user of this computer",
 }
 """The allowed values of each setting, for its error."""
 

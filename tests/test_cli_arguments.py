@@ -120,8 +120,8 @@ def test_an_option_that_run_does_not_know_is_refused(words: list[str]) -> None:
     with pytest.raises(click.UsageError) as refused:
         run.make_context("run", list(words))
     assert refused.value.message == (
-        f"There is no option {name}; allowed are --data-dir, --help; what begins with - stands "
-        "behind --."
+        f"There is no option {name}; allowed are --data-dir, --help; put -- before "
+        "words that begin with -."
     )
 
 

@@ -25,7 +25,7 @@ ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "na
         ("set k", "VALUE is missing."),
         ("run", "NAME is missing."),
         ("rm", "KEY|PREFIX. is missing."),
-        ("get --at", "The option --at takes a value behind it."),
+        ("get --at", "The option --at needs a value."),
         ("export --history=1", "The option --history takes no value."),
         ("path x y", "'x y' is too much; allowed are options alone."),
         ("toggle a b", "'b' is too much; allowed are KEY."),
@@ -133,7 +133,7 @@ def test_a_store_or_a_backup_whose_path_is_not_utf8_is_not_called_damaged(tmp_pa
         assert (done.status, done.out) == (4, "")
         assert f"{folder!r} is not UTF-8; SQLite " in done.err
     assert not Path(folder).exists()
-    with pytest.raises(StoreError, match="its path is UTF-8"):
+    with pytest.raises(StoreError, match="whose path is UTF-8"):
         read_settings({"data_dir": folder}, {})
 
 
@@ -193,7 +193,7 @@ def test_seconds_may_have_a_fraction(value: str, seconds: float) -> None:
         ("linger", "inf", "are seconds from 0 on"),
         ("linger", "nan", "are seconds from 0 on"),
         ("max_connections", "0", "is an integer from 1"),
-        ("data_dir", "~nobody-of-that-name/x", "is a folder; ~name is the home of a user"),
+        ("data_dir", "~nobody-of-that-name/x", "is a folder whose path is UTF-8; ~name must"),
     ],
 )
 def test_a_setting_is_told_with_what_is_allowed(name: str, value: str, allowed: str) -> None:

@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from support.harness import ROOT, SECONDS, Server
 from support.raw_http import CONNECTION_LOST, Client, assert_sound, lines
 

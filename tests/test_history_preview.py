@@ -83,7 +83,7 @@ Alter = Callable[[list[Record]], list[Record]]
         (lambda it: [it[0], *it[2:]], "Line 2: Revision 3 follows 1."),
         (lambda it: it[1:], "Line 1: Revision 2 follows nothing."),
         (lambda it: [it[0], it[1] | {"at": "2001-01-01T00:00:00.000Z"}], "Line 2: Revision 2 is o"),
-        (lambda it: [it[0], it[1] | {"id": it[0]["id"]}], "Line 2: The id first stands there tw"),
+        (lambda it: [it[0], it[1] | {"id": it[0]["id"]}], "Line 2: The id first is used twice"),
         (lambda it: [it[0], it[1] | {"actor": "forger"}], "Line 2: Revision 2 is not as it was ex"),
         (lambda it: [it[0], {"revision": 2, "changes": 7}], "Line 2: This is no transaction"),
     ],
@@ -98,7 +98,7 @@ def test_what_an_import_refuses_it_refuses(
 def test_an_id_that_the_store_has_is_refused(client: Client, history: list[Record]) -> None:
     assert summary(client, lines(*history[:2]))["accepted"] == 2
     found = previewed(client, [*history[:2], history[2] | {"id": "first", "checksum": None}])
-    assert found["message"] == "Line 3: The id first stands there twice."
+    assert found["message"] == "Line 3: The id first is used twice."
 
 
 def test_a_history_is_never_one_transaction(client: Client, history: list[Record]) -> None:

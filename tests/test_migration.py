@@ -17,7 +17,7 @@ from signalbox.server.migration.locations import RemoteLog, parse_location
 from signalbox.server.migration.moving import Migration
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.events import Change, Transaction
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import new_log
 from support.command_line import Shell
 from support.harness import ROOT

@@ -9,7 +9,7 @@ import pytest
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import new_log
 from support.command_line import Shell
 from support.migrations import exported_history, migrate, queried

@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from support.nodes import Site, log_status, post, until
 
 

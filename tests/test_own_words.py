@@ -25,7 +25,7 @@ from support.harness import ROOT, Server
 from support.raw_http import Client, serving
 from support.source_files import module_of, own_modules
 
-WORDS: Final = ("signalbox.server.runtime.error_messages", "signalbox.server.usage")
+WORDS: Final = ("signalbox.server.runtime.error_messages", "signalbox.server.usage_errors")
 """Where what others say becomes what we say."""
 READS: Final = {
     ("signalbox.server.engines.redis.errors", "_code"),
@@ -197,10 +197,10 @@ def test_a_program_that_cannot_be_started(shell: Shell, tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("{", "'{' is not JSON: it ends where more is needed."),
-        ("-1h", "'-1h' is not JSON: its character 3, 'h', cannot stand there."),
+        ("-1h", "'-1h' is not JSON: its character 3, 'h', is not allowed there."),
         ("NaN", "'NaN' is not JSON: NaN is not a JSON value."),
         ("1e999", "'1e999' has a number beyond what a 64-bit float can hold."),
-        ('{"a":1,"a":2}', 'the name "a" stands twice in one object.'),
+        ('{"a":1,"a":2}', 'the name "a" occurs twice in one object.'),
     ],
 )
 def test_a_value_that_is_no_json(shell: Shell, text: str, why: str) -> None:

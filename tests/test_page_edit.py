@@ -227,7 +227,7 @@ def test_json_is_checked_while_one_types_and_keeps_every_digit(window: Window) -
     )
     window["#draft"].fill('{"n": 123456789012345678901234567891,}')
     expect(window["#wrong"]).to_have_text(
-        "This is not JSON: its character 38, }, cannot stand there."
+        "This is not JSON: its character 38, }, is not allowed there."
     )
     expect(window["#set"]).to_be_disabled()
     window["#draft"].fill('{"n": [1')

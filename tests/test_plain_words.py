@@ -16,10 +16,10 @@ from support.harness import Server
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"plain", "its character 1, 'p', cannot stand there"),
-        (b'{"a": 1,\n "b": x}', "its character 16, 'x', cannot stand there"),
-        (b"[1] 2", "its character 5, '2', cannot stand there"),
-        (b'["\x01"]', "its character 3, '\\x01', cannot stand there"),
+        (b"plain", "its character 1, 'p', is not allowed there"),
+        (b'{"a": 1,\n "b": x}', "its character 16, 'x', is not allowed there"),
+        (b"[1] 2", "its character 5, '2', is not allowed there"),
+        (b'["\x01"]', "its character 3, '\\x01', is not allowed there"),
         (b'["open]', "the string that begins at its character 2 does not end"),
         (b"[1, ", "it ends where more is needed"),
         (b"", "it ends where more is needed"),

@@ -11,8 +11,8 @@ import pytest
 from signalbox.server.maintenance import verify
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import attempts, database
-from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
+from signalbox.server.store.file_names import STORE_FILE
 from support.local_store import Store
 from support.power_failure import VFS_NAME, Acknowledged, Delete, Disk, Moment, Sync, recorder
 

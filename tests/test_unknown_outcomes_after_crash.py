@@ -16,7 +16,7 @@ from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.base import AppendIndeterminate
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from signalbox.server.write.pending_attempt import PendingAttempt
 from support.brokers import new_log
 from support.engine_stores import NodeStore

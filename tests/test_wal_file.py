@@ -75,7 +75,7 @@ def test_commits_behind_damage_are_told_and_left_where_they_are(
     with pytest.raises(StoreError, match=rf"{WAL} is damaged: the last [3-6] commits .* lost"):
         Database(killed / NAME)
     found = maintenance.verify(killed)
-    assert (found["ok"], "commits behind that are not read" in found["problems"][-1]) == (
+    assert (found["ok"], "commits after the damage are not read" in found["problems"][-1]) == (
         False,
         True,
     )

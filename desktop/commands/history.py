@@ -21,7 +21,7 @@ from signalbox.desktop.terminal_output import (
     print_json_lines,
     print_table,
 )
-from signalbox.server.usage import whole
+from signalbox.server.click_types import whole
 
 TITLES: Final = ("revision", "at", "by", "value", "difference")
 
@@ -29,11 +29,11 @@ TITLES: Final = ("revision", "at", "by", "value", "difference")
 @click.command("history", cls=LiteralCommand)
 @click.argument("key")
 @click.option("--before", type=whole(1), metavar="REV", help="Only older changes.")
-@click.option("--limit", type=whole(1), metavar="N", help="So many at most.")
+@click.option("--limit", type=whole(1), metavar="N", help="Maximum number of entries.")
 @json_option
 @read_dir_option
 def history(key: str, before: int | None, limit: int | None, as_json: bool, data_dir: Path) -> int:
-    """List what became of KEY, newest first."""
+    """List the changes of KEY, newest first."""
     count = limit if limit is None or as_json else limit + 1  # one more to compare the last with
     path = "history/" + quote(key, safe="")
     with connect(data_dir) as box:

@@ -19,7 +19,7 @@ from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_error, print_json
-from signalbox.server.usage import OneOf
+from signalbox.server.click_types import OneOf
 from signalbox.ui.formatting import counted
 
 UNKNOWN_TYPE: Final = "application/octet-stream"

@@ -8,13 +8,15 @@ import click
 from signalbox.desktop.cli_client import connect, query_items
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.terminal_output import escape_whitespace, print_json_lines, print_table
-from signalbox.server.usage import OneOf, whole
+from signalbox.server.click_types import OneOf, whole
 
 
 @click.command("log")
 @click.option("--actor", metavar="NAME", help="Only attempts of this actor.")
 @click.option("--status", "outcome", type=OneOf(["accepted", "rejected"]))
-@click.option("--limit", type=whole(1), default=100, help="So many at most; 100 unless given.")
+@click.option(
+    "--limit", type=whole(1), default=100, help="Maximum number of entries, by default 100."
+)
 @json_option
 @read_dir_option
 def log(actor: str | None, outcome: str | None, limit: int, as_json: bool, data_dir: Path) -> None:

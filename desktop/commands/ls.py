@@ -9,7 +9,7 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
 from signalbox.desktop.options import at_option, json_option, read_dir_option
 from signalbox.desktop.terminal_output import format_value, print_json_lines, print_table
-from signalbox.server.usage import OneOf, whole
+from signalbox.server.click_types import OneOf, whole
 
 TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 
@@ -19,7 +19,7 @@ TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 @click.option("--search", metavar="TEXT", help="Only where TEXT is in key or value.")
 @click.option("--type", "type_", type=OneOf(TYPES), help="Only values of this type.")
 @click.option("--sort", type=OneOf(["key", "changed"]), help="By key, or newest first.")
-@click.option("--limit", type=whole(1), help="So many at most.")
+@click.option("--limit", type=whole(1), help="Maximum number of entries.")
 @at_option
 @json_option
 @read_dir_option

@@ -13,7 +13,7 @@ from signalbox.desktop.store_errors import report_store_errors
 from signalbox.desktop.terminal_output import print_error, print_json, print_line
 from signalbox.server.engines.address import AddressError
 from signalbox.server.model.errors import SignalboxError, Unavailable
-from signalbox.server.settings import command_line, typed
+from signalbox.server.settings import command_line, shell_command
 from signalbox.ui.formatting import counted
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _advice_for_other_nodes(result: "MigrationResult") -> Iterator[str]:
     """How to let the nodes that still follow the old log follow the new one."""
     folder = result.source.removeprefix(f"{SQLITE}:")
     if "://" in result.source:
-        option = typed("--engine", result.target)
+        option = shell_command("--engine", result.target)
         yield f"Other nodes still follow that: start each of them once with {option}"
     elif folder != result.source:
         command = command_line(Path(folder), "migrate", "--from", SQLITE, "--to", result.target)

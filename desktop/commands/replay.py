@@ -34,8 +34,8 @@ from signalbox.desktop.options import (
 )
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_json, print_line, warn_compacted
+from signalbox.server.click_types import Checked
 from signalbox.server.model.numbers import decimal
-from signalbox.server.usage import Checked
 from signalbox.ui.formatting import counted
 
 SPEED: Final = Checked("number", decimal, "allowed are 0 and numbers above it")

@@ -74,10 +74,10 @@ def _query_preview(
         return box.command({"type": "restore", "dry_run": True, "effects": limit} | fields)
     except client.Rejected as error:
         if error.code == "compacted" and all(error.keys):
-            from signalbox.server.settings import typed  # noqa: PLC0415 - rarely needed
+            from signalbox.server.settings import shell_command  # noqa: PLC0415 - rarely needed
 
             options = (word for key in error.keys for word in ("--without", key))
-            print_error(f"To restore all else: {typed(*options)}")
+            print_error(f"To restore all else: {shell_command(*options)}")
         raise
 
 

@@ -12,7 +12,7 @@ from signalbox.server.login_address import address_lines
 
 
 @click.command("token")
-@click.option("--rotate", is_flag=True, help="Make new ones; all others are worth nothing then.")
+@click.option("--rotate", is_flag=True, help="Make new tokens; the old ones stop working.")
 @click.option("--login", is_flag=True, help="Print a one-time address for a browser.")
 @json_option
 @store_dir_option

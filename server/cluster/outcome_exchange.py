@@ -120,7 +120,9 @@ class OutcomeExchange:
         try:
             self._hand_on(msgspec.msgpack.decode(data, type=OutcomeMessage))
         except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, KeyError):
-            logger.warning("What another node tells is not understood: is it newer?")
+            logger.warning(
+                "A message from another node could not be decoded; that node may be newer."
+            )
 
     def _hand_on(self, message: OutcomeMessage) -> None:
         """Give another node's outcome to this node's feed."""

@@ -117,5 +117,5 @@ class Replica:
         if own and (not found or (found[0].id, found[0].at) != (own[0].id, own[0].at)):
             raise Unavailable(f"The log has lost or replaced revision {self.revision}.")
         if len(found) <= len(own):
-            raise Unavailable(f"The log does not give what is behind revision {self.revision}.")
+            raise Unavailable(f"The log did not return the revision after {self.revision}.")
         return found

@@ -234,7 +234,7 @@ class SharedLogCommit:
             return
         except Exception as error:  # noqa: BLE001 - it stays unknown until the log answers
             self._projection.rolled_back()
-            self.problem = f"What became of an append is not known: {sentence(error)}"
+            self.problem = f"The outcome of an append is not known: {sentence(error)}"
             self._resolve_later()
             return
         self._indeterminate = self.problem = None
@@ -315,8 +315,8 @@ class SharedLogCommit:
     def _seconds_left(self, pending: PendingAttempt) -> float:
         """How much longer a sender waits: for the engine, not for this computer to decide.
 
-        None gets `unknown` before that is stored: a large group may take the engine longer. Nor
-        does a sender of the same command.
+        No sender gets `unknown` before that outcome is stored: a large group may take the engine
+        longer. Nor does a sender of the same command.
         """
         seconds = self._timeout.seconds
         is_deciding = self._writer.is_deciding

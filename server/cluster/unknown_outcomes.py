@@ -19,7 +19,7 @@ from signalbox.server.write.writer import Writer
 
 NOTHING_WRITTEN: Final = "Nothing was written."
 UNKNOWN: Final = (
-    "The engine has not answered: whether it was written is told later, as attempt {}; "
+    "The engine has not answered: whether it was written will be in attempt {}; "
     "sent again under the same id it is never written twice."
 )
 NEVER_WRITTEN: Final = (

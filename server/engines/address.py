@@ -19,7 +19,7 @@ _ALLOWED: Final = (
 )
 
 _PERCENT_ENCODE: Final = (
-    "the engine's address cannot be read: user and password stand once, before the first host, "
+    "the engine's address cannot be read: give user and password once, before the first host, "
     "and / ? # @ in them must be percent-encoded: %2F %3F %23 %40"
 )
 

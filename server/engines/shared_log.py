@@ -17,6 +17,8 @@ CLIENTS: Final = {
     "rediss": ("signalbox.server.engines.redis.log", "RedisLog", "redis"),
 }
 """Module, class and extra of the package, by the address's scheme. Imported only when needed."""
+BYTES_A_SECOND: Final = 512 * 1024
+"""Of the slowest network: a large append may take so much longer."""
 
 
 class LogMetadata(msgspec.Struct, frozen=True):

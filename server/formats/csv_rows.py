@@ -68,10 +68,10 @@ def unescape_formula(cell: str) -> str:
 
 def _header(row_lines: RowLines) -> _Header:
     row_lines.start_row()
-    told = (line for line in row_lines if line.text.strip())
-    first = next(told, None)
+    non_blank = (line for line in row_lines if line.text.strip())
+    first = next(non_blank, None)
     if first is not None and _is_separator_line(first.text):
-        first = next(told, None)
+        first = next(non_blank, None)
     if first is None:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.fault is not None:

@@ -122,7 +122,9 @@ class _QuotedValue:
     def _check_rest(self, before: str, rest: str) -> None:
         """Check the rest of the last line; a comment with a quote shows that one was forgotten."""
         if rest and not rest.startswith("#"):
-            raise Malformed(f"Behind the quoted value stands {quoted(rest)}; allowed is a comment.")
+            raise Malformed(
+                f"After the quoted value comes {quoted(rest)}; only a comment is allowed."
+            )
         opens = _OPENS.fullmatch(before) if self._lines > 1 else None
         if opens is not None and opens[1] in rest:
             raise _not_closed()

@@ -155,7 +155,7 @@ class _Scanner:
         except SignalboxError as error:
             return error
         if hash(key) in self._seen:
-            return Malformed(f"The key {quoted(key)} stands there already.")
+            return Malformed(f"The key {quoted(key)} occurs twice.")
         self._seen.add(hash(key))
         return command
 

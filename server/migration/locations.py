@@ -13,8 +13,8 @@ from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
 from signalbox.server.store import log
-from signalbox.server.store.data_dir import STORE_FILE
 from signalbox.server.store.database import Database
+from signalbox.server.store.file_names import STORE_FILE
 from signalbox.server.store.horizons import read_horizons
 from signalbox.server.store.projection import Projection
 
@@ -211,7 +211,7 @@ class LocalLog:
         if self._projection is None:
             self._projection = Projection(self.database)
         projection = self._projection
-        self._engine.append(wanted, self.last_revision(), lambda: projection.apply_foreign(wanted))
+        self._engine.append(wanted, self.last_revision(), lambda: projection.apply_decided(wanted))
         projection.committed()
 
     def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:

@@ -18,7 +18,8 @@ from signalbox.server.migration.locations import (
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.settings import command_line
 from signalbox.server.store.checks_before_opening import check_exists
-from signalbox.server.store.data_dir import STORE_FILE, lock_data_dir
+from signalbox.server.store.data_dir import lock_data_dir
+from signalbox.server.store.file_names import STORE_FILE
 
 
 class MigrationResult(NamedTuple):

@@ -85,7 +85,7 @@ def _place(error: json.JSONDecodeError) -> str:
         return "it ends where more is needed"
     if error.msg.startswith("Unterminated string"):
         return f"the string that begins at its character {error.pos + 1} does not end"
-    return f"its character {error.pos + 1}, {error.doc[error.pos]!r}, cannot stand there"
+    return f"its character {error.pos + 1}, {error.doc[error.pos]!r}, is not allowed there"
 
 
 def encode(value: Any) -> str:
@@ -216,7 +216,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _NotJSON(f"the name {json.dumps(twice)} stands twice in one object")
+        raise _NotJSON(f"the name {json.dumps(twice)} occurs twice in one object")
     return result
 
 

@@ -162,7 +162,7 @@ class Clock:
         self._max_leap = MAX_LEAP_WHILE_RUNNING
 
     def _set_back(self, leap: UnconfirmedLeap | None, wall: float, expected: float) -> None:
-        """Trust a clock that was set back: an unconfirmed leap was wrong, else either may be."""
+        """Trust a clock that was set back; drop an unconfirmed leap if it is plausible again."""
         if leap:
             self._begin_leap(expected)
             self._leap = self._leap if wall > leap.latest_plausible else None

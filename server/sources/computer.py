@@ -211,7 +211,7 @@ def _battery() -> dict[str, Any]:
 
 
 def _temperature() -> dict[str, float]:
-    """Of the hottest sensor, where there are any."""
+    """Temperature of the hottest sensor, if there is one."""
     sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
     found = [entry.current for entries in sensors.values() for entry in entries if entry.current]
     return {"cpu.temperature": max(found)} if found else {}

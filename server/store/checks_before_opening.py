@@ -10,7 +10,7 @@ from typing import Final
 import apsw
 
 from signalbox.server.model.errors import StoreError
-from signalbox.server.store import ballast, plain_file, store_marker
+from signalbox.server.store import ballast, file_names, plain_file, store_marker
 from signalbox.server.store.store_marker import marker_path, wal_path
 from signalbox.server.store.wal_file import (
     hidden_commits,
@@ -18,7 +18,7 @@ from signalbox.server.store.wal_file import (
     truncate_interrupted_commit,
 )
 
-BESIDE: Final = ("-wal", "-shm", "-journal", store_marker.MARKER_SUFFIX, ballast.ENDING)
+BESIDE: Final = ("-wal", "-shm", "-journal", file_names.MARKER_SUFFIX, ballast.ENDING)
 """Suffixes of the names of the files that SQLite and we keep beside a store's file."""
 FIRST_TABLES: Final = {"meta", "transactions", "changes", "state"}
 """Tables that a store has had since the first schema, before `application_id` was set."""
@@ -86,8 +86,8 @@ def check_wal(path: Path, connection: apsw.Connection) -> None:
     if hidden := count_lost_commits(connection):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         raise StoreError(
-            f"{wal_path(path)} is damaged: the last {hidden} commits to the store stand "
-            "behind the damage and would be lost. Nothing was changed. Replace the store by a "
+            f"{wal_path(path)} is damaged: the last {hidden} commits come after the damage "
+            "and would be lost. Nothing was changed. Replace the store by a "
             f"backup, and remove {path.name}-wal and {path.name}-shm; "
             "`signalbox backup FILE` copies it as it was before them."
         )

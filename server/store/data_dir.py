@@ -9,11 +9,10 @@ from filelock import FileLock, Timeout
 
 from signalbox.server.model.errors import StoreError, StoreInUse
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import plain_file, store_marker
+from signalbox.server.store import plain_file
 from signalbox.server.store.checks_before_opening import resolve_link
+from signalbox.server.store.file_names import ENDPOINT_FILE, STORE_FILE
 
-STORE_FILE: Final = store_marker.STORE_FILE
-ENDPOINT_FILE: Final = store_marker.ENDPOINT_FILE
 ENDING_SECONDS: Final = 3.0
 """For how long a server that is ending may still hold the lock; mostly it takes 0.05 s."""
 _CLOCK_TOLERANCE_SECONDS: Final = 1.0

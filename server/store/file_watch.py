@@ -176,10 +176,10 @@ class OpenFilesWatch:
         self._greenlet.kill()
 
     def _run(self) -> None:
-        told: str | None = None
+        reported: str | None = None
         while True:
-            if (problem := self._open_files.problem()) != told:
-                told = problem
+            if (problem := self._open_files.problem()) != reported:
+                reported = problem
                 if problem:
                     logger.warning(problem)
                 else:

@@ -59,8 +59,8 @@ class Projection:
             self._uncommitted = (last, sorted(added), sorted(removed))
         attempts.store(self._writer, outcomes)
 
-    def apply_foreign(self, transactions: Sequence[Transaction]) -> None:
-        """As `apply`, for transactions of another log, as they are."""
+    def apply_decided(self, transactions: Sequence[Transaction]) -> None:
+        """As `apply`, for transactions that were decided elsewhere: of another log or a history."""
         added, removed = net_key_changes(
             transactions, lambda keys: state.existing(self._writer, keys)
         )

@@ -12,13 +12,8 @@ from typing import Final
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.store import plain_file
+from signalbox.server.store.file_names import ENDPOINT_FILE, MARKER_SUFFIX, STORE_FILE
 
-MARKER_SUFFIX: Final = "-made"
-"""Suffix of the name of the marker."""
-STORE_FILE: Final = "signalbox.db"
-"""The store's name in a data directory."""
-ENDPOINT_FILE: Final = "endpoint.json"
-"""Where the server of a data directory says how it is reached."""
 _SEPARATOR: Final = " has the Signalbox store "
 """In the marker, between the name of the store's file and the store's id."""
 HEADER: Final = 100

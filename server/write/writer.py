@@ -174,7 +174,7 @@ class Writer:
 
     def append_decided(self, transactions: Sequence[Transaction], append: Append) -> None:
         """Make transactions durable that are decided already, and publish them."""
-        append(transactions, self.revision, lambda: self._projection.apply_foreign(transactions))
+        append(transactions, self.revision, lambda: self._projection.apply_decided(transactions))
         self._projection.committed()
         self._last_at = max(self._last_at, transactions[-1].at)
         self._feed.publish(transactions, [outcome_from_log(one) for one in transactions])

@@ -11,7 +11,7 @@ import past_store
 from asks import Asker
 from programs import memory, outcome, serving
 from rows import Row, at_least, at_most, percentile, shown
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 
 PAGE: Final = 100
 EARLY: Final = 100

@@ -17,7 +17,7 @@ import apsw
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.shared_log import SharedLog, shared_log
 from signalbox.server.model.events import Change, Transaction
-from signalbox.server.store.data_dir import STORE_FILE
+from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import new_log
 from support.harness import ROOT, SECONDS, Event, Server
 from support.nats_server import NatsServer

@@ -39,7 +39,7 @@ export function rawOf(text, kind) {
 function whyNot(text, said) {
   const at = Number(/position (\d+)/.exec(said)?.[1] ?? NaN);
   if (/end of|unterminated/i.test(said) || at >= text.length) return "it ends where more is needed";
-  if (at >= 0) return `its character ${at + 1}, ${String.fromCodePoint(text.codePointAt(at))}, cannot stand there`;
+  if (at >= 0) return `its character ${at + 1}, ${String.fromCodePoint(text.codePointAt(at))}, is not allowed there`;
   return "names and texts stand in double quotes, with one comma between two members";
 }
 

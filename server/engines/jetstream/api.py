@@ -20,7 +20,7 @@ of the batch that is stored already."""
 NO_STREAM: Final = 10059
 NAME_TAKEN: Final = 10058
 IMPOSSIBLE: Final = (10065, 10074, 10039, 10076)
-"""Its subject is another stream's, no cluster, no JetStream for this account or at all."""
+"""Errors that a retry cannot fix: subject in use, no cluster, JetStream not enabled."""
 METADATA_NAME: Final = "signalbox.foundation"
 """The name of the log's metadata among the stream's."""
 _FULL: Final = "its storage is full, or used up for this account"

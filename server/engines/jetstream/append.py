@@ -16,12 +16,11 @@ from signalbox.server.engines.jetstream.connection import (
     RequestFailed,
 )
 from signalbox.server.engines.jetstream.message_queue import MessageQueue
+from signalbox.server.engines.shared_log import BYTES_A_SECOND
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction, encode
 from signalbox.server.runtime.error_messages import reason
 
-BYTES_A_SECOND: Final = 512 * 1024
-"""Of the slowest network: a large append may take so much longer."""
 MAX_CHAIN: Final = 50
 """Up to so many messages a chain is faster than an atomic batch, which takes NATS 2.15 some 2.4 ms
 whatever its size."""

@@ -10,7 +10,7 @@ from signalbox.server.engines.jetstream.api import Answer, decode_answer
 from signalbox.server.engines.shared_log import LogMetadata, LogStatus
 
 QUORUM: Final = 3
-"""Copies of which a majority can be lost by none alone."""
+"""Fewest copies whose majority survives the loss of any one."""
 JETSTREAM_INFO: Final = "$SYS.REQ.SERVER.PING.JSZ"
 FLUSH_SECONDS: Final = 0.5
 """How long the server may take to answer how it flushes, which is not needed for anything else."""

@@ -230,7 +230,7 @@ class JetStreamLog:
         """The stream's info. Raises `Partitioned` if the server has none."""
         answer = await request(client, f"STREAM.INFO.{self._stream}")
         if answer.error:
-            raise Partitioned(f"{self._server} does not tell of the log: {answer.error}.")
+            raise Partitioned(f"{self._server} has no information about the log: {answer.error}.")
         return answer
 
     async def _read_status(self, client: Connection, answer: Answer) -> LogStatus:
@@ -299,5 +299,7 @@ class JetStreamLog:
                     return actual
                 self._request(asyncio.sleep(CONFLICT_POLL_SECONDS))
         except Unavailable as error:
-            raise AppendIndeterminate(f"{self.address} does not tell its end.") from error
-        raise AppendIndeterminate(f"{self.address} refuses what its end allows.")
+            raise AppendIndeterminate(
+                f"{self.address} did not report its last revision."
+            ) from error
+        raise AppendIndeterminate(f"{self.address} rejected an append at its own last revision.")

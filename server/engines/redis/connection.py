@@ -12,16 +12,14 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from signalbox.server.engines.address import Address
+from signalbox.server.engines.shared_log import BYTES_A_SECOND
 from signalbox.server.engines.tls_certificates import load_certificates
+from signalbox.server.model.decide import MAX_TRANSACTION_BYTES
 from signalbox.server.runtime.error_messages import ReadableError
 
 SECONDS: Final = 3.0
 """For connecting, and for each answer."""
-BYTES_A_SECOND: Final = 512 * 1024
-"""Of the slowest network."""
 PART_BYTES: Final = 64 * 1024
-MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
-"""The limit for one transaction with any engine."""
 COMMAND_BYTES: Final = 64 * 1024
 """More than a command has besides its arguments."""
 

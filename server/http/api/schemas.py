@@ -321,7 +321,7 @@ class Redemption(Shape, forbid_unknown_fields=True):
 
 
 class Goodbye(Shape, forbid_unknown_fields=True):
-    """Of a page that is closed: what tells it from all others."""
+    """The id of a page that was closed."""
 
     page: str
 

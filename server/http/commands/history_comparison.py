@@ -91,7 +91,7 @@ def atomic_history_error() -> Invalid:
 
 def repeated_id_error(identity: str) -> Invalid:
     """The refusal of a transaction whose id is used by another one."""
-    return Invalid(f"The id {identity} stands there twice.")
+    return Invalid(f"The id {identity} is used twice.")
 
 
 def with_created_keys(one: Transaction, exists: Callable[[str], bool]) -> Transaction:

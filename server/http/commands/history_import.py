@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Final
 
 import apsw
@@ -17,7 +16,8 @@ from signalbox.server.http.commands.history_comparison import (
     with_created_keys,
 )
 from signalbox.server.http.commands.history_line import transaction_of
-from signalbox.server.http.commands.import_batches import with_line_number, zero_counts
+from signalbox.server.http.commands.import_batches import with_line_number
+from signalbox.server.http.commands.import_progress import IDLE_SECONDS, Progress, zero_counts
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
@@ -30,8 +30,6 @@ PIECE_BYTES: Final = 1024 * 1024
 """Bytes of lines that are appended in one commit."""
 SLICE: Final = 100
 """Lines that are read before other greenlets run."""
-IDLE_SECONDS: Final = 0.5
-PROGRESS_SECONDS: Final = 0.25
 
 
 class HistoryImport:
@@ -43,7 +41,7 @@ class HistoryImport:
         self._writer, self._readmodel = writer, readmodel
         self._id, self._atomic = identity, atomic
         self._number = self._bytes = 0
-        self._last_progress = 0.0
+        self._progress = Progress()
         self._piece: list[tuple[int, Transaction]] = []
         self._ids = set[str]()
         self._comparison = HistoryComparison(
@@ -67,7 +65,7 @@ class HistoryImport:
                     self._process(row)
                 if not rows:
                     self._append()
-                yield from self._progress()
+                yield from self._progress.lines(self.counts)
             self._append()
             self.failure = stopped()
         except SignalboxError as error:
@@ -157,11 +155,6 @@ class HistoryImport:
         with self._readmodel.snapshot() as connection:
             known = [log.has_id(connection, one.id) for one in transactions]
         return known.index(True)
-
-    def _progress(self) -> Iterator[bytes]:
-        if monotonic() - self._last_progress > PROGRESS_SECONDS:
-            self._last_progress = monotonic()
-            yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self) -> bytes:
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": "history"}

@@ -29,12 +29,6 @@ Line = tuple[int, Command | EncodedSet]
 """A command and its number in the body, from 1."""
 
 
-def zero_counts(revision: int) -> dict[str, int]:
-    """The counts with which an import, of commands or of a history, begins at this revision."""
-    names = ("lines", "accepted", "rejected", "changes", "batches", "duplicates")
-    return dict.fromkeys(names, 0) | {"revision": revision}
-
-
 class Rejection(NamedTuple):
     number: int
     error: SignalboxError

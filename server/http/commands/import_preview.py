@@ -30,13 +30,13 @@ from signalbox.server.http.commands.import_batches import (
     with_line_number,
 )
 from signalbox.server.http.commands.import_idempotency import KnownBatches
-from signalbox.server.http.commands.imports import (
+from signalbox.server.http.commands.import_progress import (
     IDLE_SECONDS,
     PROGRESS_SECONDS,
-    SPOOLED,
-    body_error,
-    command_of,
+    progress_line,
+    zero_counts,
 )
+from signalbox.server.http.commands.imports import SPOOLED, body_error, command_of
 from signalbox.server.http.commands.row_reader import BLOCK, RowReader
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet
@@ -97,7 +97,7 @@ class ImportPreviews:
         try:
             while not job.ready():
                 job.join(PROGRESS_SECONDS)
-                yield preview.progress()
+                yield progress_line(preview.counts)
             job.get()
             yield from preview.answer()
         finally:
@@ -126,9 +126,7 @@ class _Preview:
         self._refusal: SignalboxError | None = None  # of an atomic file's decisions
         self.failure: SignalboxError | None = None
         self.is_cancelled = False
-        self.counts = dict.fromkeys(
-            ("lines", "accepted", "rejected", "changes", "batches", "duplicates", "revision"), 0
-        )
+        self.counts = zero_counts(0)
         self._key_counts = dict.fromkeys(("new", "changed", "equal", "deleted"), 0)
 
     def run(self, connection: apsw.Connection) -> None:
@@ -209,7 +207,7 @@ class _Preview:
     def _decide(self, number: int, command: Command | EncodedSet, draft: "_SnapshotDraft") -> None:
         """An import decides an atomic file only once it has read all of it."""
         try:
-            draft.do(command, self._batch)
+            draft.apply_command(command, self._batch)
         except SignalboxError as error:
             if not self._atomic:
                 raise
@@ -218,7 +216,7 @@ class _Preview:
             self.counts["accepted"] += 1
 
     def _handle_transaction(self, row: Row, draft: "_SnapshotDraft") -> None:
-        if (one := draft.adopt(transaction_of(row))) is None:
+        if (one := draft.apply_transaction(transaction_of(row))) is None:
             self.counts["duplicates"] += 1
             return
         self.counts["accepted"] += 1
@@ -237,14 +235,11 @@ class _Preview:
         if self._atomic and self.failure is not None:
             self.counts |= {"accepted": 0, "duplicates": 0}
             return
-        self._key_counts = draft.found()
+        self._key_counts = draft.key_counts()
         if not self._is_history:
             self.counts["changes"] = sum(
                 self._key_counts[name] for name in ("new", "changed", "deleted")
             )
-
-    def progress(self) -> bytes:
-        return json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def answer(self) -> Iterator[bytes]:
         with self._rejected, self._buffered.copy:
@@ -268,8 +263,8 @@ class _Batch:
         self._rows = self._text = self._size = 0
         self._keys = set[str]()
 
-    def take(self, made: Changes) -> None:
-        """Raises `TooLarge` where these changes are too many for the transaction."""
+    def add_changes(self, made: Changes) -> None:
+        """Raises `TooLarge` if the changes are too many for the transaction."""
         sizes = (values.size(key) + values.size(raw or "") for key, raw in made.items())
         grown, changes = self._size + sum(sizes), len(self._keys) + len(made)
         if grown > self._limits.content or changes > MAX_CHANGES:
@@ -321,17 +316,17 @@ class _SnapshotDraft:
     def count(self, prefix: str) -> int:
         return sum(1 for _ in self.scan(prefix))
 
-    def do(self, command: Command | EncodedSet, batch: _Batch) -> None:
+    def apply_command(self, command: Command | EncodedSet, batch: _Batch) -> None:
         """Raises as `decide`, and as `batch` does."""
         made: Changes = decide(self, command)
-        batch.take(made)
+        batch.add_changes(made)
         for key, raw in made.items():
             self._write(key, raw)
         named = getattr(command, "key", None)
         if not made and named and (entry := self.get(named)) is not None:
             self._write(named, entry.raw)
 
-    def adopt(self, one: Transaction) -> Transaction | None:
+    def apply_transaction(self, one: Transaction) -> Transaction | None:
         """Add a transaction of a history; None where the store has it. Raises as an import."""
         if self._comparison.is_stored(one):
             return None
@@ -349,7 +344,7 @@ class _SnapshotDraft:
         before = state.entry(self._connection, key)
         self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
 
-    def found(self) -> dict[str, int]:
+    def key_counts(self) -> dict[str, int]:
         """How many keys are new, changed, equal or deleted."""
         (row,) = self._overlay.execute(_FOUND)
         return dict(zip(("new", "changed", "equal", "deleted"), row, strict=True))

@@ -29,9 +29,9 @@ from signalbox.server.http.commands.import_batches import (
     batch_limits,
     too_many_bytes,
     with_line_number,
-    zero_counts,
 )
 from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
+from signalbox.server.http.commands.import_progress import IDLE_SECONDS, Progress, zero_counts
 from signalbox.server.http.commands.row_reader import RowReader
 from signalbox.server.http.wire.request_body import check_media_type
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
@@ -56,9 +56,6 @@ from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
-IDLE_SECONDS: Final = 0.5
-"""Lines are applied where the sender pauses for so long."""
-PROGRESS_SECONDS: Final = 0.25
 SPOOLED: Final = 256 * 1024
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -77,7 +74,7 @@ class Import:
         self._lines: list[Line] = []
         self._submitted: tuple[PendingAttempt, Batch, int] | None = None
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed in `run`
-        self._last_progress = self._batch_started = 0.0
+        self._progress, self._batch_started = Progress(), 0.0
         self.counts = zero_counts(writer.revision)
         self.failure: SignalboxError | None = None
 
@@ -86,7 +83,7 @@ class Import:
         try:
             while self._continues(reader) and (rows := reader.next_rows(IDLE_SECONDS)) is not None:
                 self._process(rows)
-                yield from self._progress()
+                yield from self._progress.lines(self.counts)
             self._finish(body_error(reader))
             self._rejected.seek(0)
             yield from self._rejected
@@ -220,11 +217,6 @@ class Import:
             self.failure = self.failure or with_line_number(rejection.error, rejection.number)
         line = {"type": "rejected", "line": rejection.number} | rejection.error.fields()
         self._rejected.write(json.dumps(line).encode() + b"\n")
-
-    def _progress(self) -> Iterator[bytes]:
-        if monotonic() - self._last_progress > PROGRESS_SECONDS:
-            self._last_progress = monotonic()
-            yield json.dumps({"type": "progress"} | self.counts).encode() + b"\n"
 
     def _summary(self, format: str | None) -> bytes:
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}

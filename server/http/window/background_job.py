@@ -13,7 +13,8 @@ Each = TypeVar("Each")
 QUICK_SECONDS: Final = 0.1
 """A job that ends within this time is in the frame that started it."""
 
-TURN_SECONDS: Final = 0.01
+SLICE_SECONDS: Final = 0.01
+"""For how long an iteration runs before other greenlets do."""
 
 
 def with_pauses(many: Iterable[Each]) -> Iterator[Each]:
@@ -21,7 +22,7 @@ def with_pauses(many: Iterable[Each]) -> Iterator[Each]:
     began = monotonic()
     for each in many:
         yield each
-        if monotonic() - began > TURN_SECONDS:
+        if monotonic() - began > SLICE_SECONDS:
             yield_to_hub()
             began = monotonic()
 

@@ -1,0 +1,53 @@
+"""Types of command line parameters, whose errors say what was given and what is allowed."""
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import click
+
+from signalbox.server.model import numbers
+from signalbox.server.usage_errors import listed, wrong_value
+
+Read = TypeVar("Read")
+
+MOST: Final = 10**18 - 1
+"""Larger than any count; fits 64 bits."""
+
+
+class Checked(click.ParamType[Read], Generic[Read]):
+    """A parameter that `read` parses; where it raises `ValueError`, the error says `allowed`."""
+
+    def __init__(self, name: str, read: Callable[[str], Read], allowed: str) -> None:
+        self.name, self._read, self._allowed = name, read, allowed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Read:
+        try:
+            return self._read(str(value))
+        except ValueError:
+            raise wrong_value(param, value, self._allowed, ctx) from None
+
+
+class OneOf(click.Choice[str]):
+    """A parameter that is one of some words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            raise wrong_value(param, value, f"allowed are {listed(self.choices)}", ctx)
+        return str(value)
+
+
+def _utf8(text: str) -> str:
+    text.encode()  # a word that is not UTF-8 contains lone surrogates
+    return text
+
+
+TEXT: Final = Checked("text", _utf8, "allowed is text in UTF-8")
+
+
+def whole(least: int) -> Checked[int]:
+    """A parameter that is an integer from `least`; more than `MOST` is reduced to that."""
+
+    def read(text: str) -> int:
+        return min(numbers.whole(text, least), MOST)
+
+    return Checked("integer", read, f"allowed is an integer from {least}")
