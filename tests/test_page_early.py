@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from support.harness import Server
-from support.page_window import set_values
+from support.page_window import OpenWindow, set_values
 
 
 def click_row(page: Page) -> None:
@@ -94,3 +94,28 @@ def test_what_is_done_before_the_scripts_are_here_is_done(
     page.unroute("**/static/datastar.js")
     see(page, box)
     page.close()
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_page_whose_styles_are_late_or_lost_opens_all_the_same(
+    box: Server, open_window: OpenWindow, is_lost: bool
+) -> None:
+    """Without styles the list is as high as all of its rows, which are more than it may ask for."""
+    set_values(box, [(f"k.{n:05}", n) for n in range(1_000)])
+
+    def prepare(page: Page) -> None:
+        def answer(route: Route) -> None:
+            if is_lost:
+                route.abort()
+            else:
+                page.wait_for_selector("#rows .row")
+                route.continue_()
+
+        page.route("**/static/window.css", answer)
+
+    window = open_window(box, prepare)
+    expect(window["#grid"]).to_have_attribute("aria-rowcount", "1001")
+    expect(window.row("k.00003")).to_be_visible()
+    if not is_lost:
+        asked = [url for url in window.requests if "/queries/page" in url]
+        assert len(asked) == 1

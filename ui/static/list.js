@@ -7,6 +7,7 @@ import { $, setSignals, byId, onChange, onPatch, announce } from "./signals.js";
 
 const ROW = 30; // px, as in window.css
 const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
+const MOST = 500; // rows that the server renders at once
 const SPARE = 30; // rows rendered above and below those in sight
 const NEAR = 12; // rows from the rendered edge at which more are asked for
 const ASK_MS = 40;
@@ -75,7 +76,7 @@ function want() {
   const rendered = { start: first(), end: first() + rows().children.length };
   const isNear = start - NEAR < rendered.start && rendered.start > 0;
   const isNearEnd = start + seen + NEAR > rendered.end && rendered.end < total;
-  const request = { from: Math.max(0, start - SPARE), rows: seen + 2 * SPARE };
+  const request = { from: Math.max(0, start - SPARE), rows: Math.min(seen + 2 * SPARE, MOST) };
   const isAsked = request.from === $.from && request.rows === $.rows;
   if (asked || isAsked || (!isNear && !isNearEnd && $.rows >= seen)) return;
   asked = setTimeout(() => {

@@ -16,8 +16,14 @@ async function open() {
   localStorage.setItem(THEME, body.dataset.theme);
   document.body = body;
   keep(body.dataset.page);
+  await styles();
   await import("./app.js");
 }
+
+/** The scripts measure the page, which has its size once each style is here or cannot be had. */
+const styles = () => Promise.all([...document.querySelectorAll("link[rel=stylesheet]")].map(arrived));
+
+const arrived = (link) => link.sheet ?? new Promise((go) => ["load", "error"].forEach((kind) => link.addEventListener(kind, go)));
 
 function refuse() {
   const line = document.getElementById("door");
