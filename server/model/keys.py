@@ -212,7 +212,7 @@ def compile_pattern(text: str) -> Pattern:
     Raises `Invalid` for characters that no key can have.
     """
     if not is_pattern(text):
-        raise _invalid("pattern", text, "", MAX_PATTERN)
+        raise _invalid("pattern", text, "match", MAX_PATTERN)
     parts = re.split(r"(\*\*+|\*)", text)
     head = parts[0]
     is_range = len(parts) == 1 or (parts[1] != "*" and parts[2:] == [""])
