@@ -307,8 +307,8 @@ class App:
         }
 
     def _answer_or_last(self, name: str, ask: Callable[[], Result], unknown: Result) -> Result:
-        """The answer of `ask`; its last one where the store cannot be read any more, which is
-        reported as `problem`.
+        """For the app's status: the answer of `ask`, or its last one where the store cannot be
+        read any more, which the status reports as `problem`.
         """
         with suppress(Unavailable):
             self._last_answers[name] = ask()

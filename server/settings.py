@@ -25,7 +25,7 @@ class Setting(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
-        return self.parse is _boolean
+        return self.parse is _parse_boolean
 
     @property
     def variable(self) -> str:
@@ -62,49 +62,51 @@ def shell_command(*words: str) -> str:
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
-def _folder(text: str) -> Path:
+def _parse_folder(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     str(path).encode()  # SQLite opens no other path
     return path
 
 
-def _file(text: str) -> Path:
+def _parse_file(text: str) -> Path:
     if "\0" in text:
         raise ValueError
     return Path(text).expanduser().absolute()
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     return whole(text, most=65535)
 
 
-def _engine(text: str) -> str:
+def _parse_engine(text: str) -> str:
     if text not in ("sqlite", "memory"):
         read_address(text)
     return text
 
 
-def _boolean(text: str) -> bool:
+def _parse_boolean(text: str) -> bool:
     if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
         raise ValueError
     return text.lower() in ("1", "true", "yes")
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     return whole(text, least=1)
 
 
 TABLE: Final = (
     Setting(
         "data_dir",
-        _folder,
+        _parse_folder,
         None,
         "Folder of the store; by default the user's data directory.",
     ),
-    Setting("port", _port, 0, "Port on 127.0.0.1; 0 takes the last one again, or any free one."),
+    Setting(
+        "port", _parse_port, 0, "Port on 127.0.0.1; 0 takes the last one again, or any free one."
+    ),
     Setting(
         "engine",
-        _engine,
+        _parse_engine,
         None,
         "Where the event log lives: sqlite, memory (gone with the server), nats://HOST:PORT/STREAM "
         "or redis://HOST:PORT/DB?stream=NAME (tls:// and rediss:// encrypted). By default the one "
@@ -112,7 +114,7 @@ TABLE: Final = (
     ),
     Setting(
         "require_durable",
-        _boolean,
+        _parse_boolean,
         False,
         "1 refuses an engine that may lose what was accepted: no fsync before, and no quorum.",
     ),
@@ -122,10 +124,12 @@ TABLE: Final = (
         None,
         "Seconds to wait before ending, once unused.",
     ),
-    Setting("max_connections", _count, 4096, "Connections open at once; one more is answered 429."),
+    Setting(
+        "max_connections", _parse_count, 4096, "Connections open at once; one more is answered 429."
+    ),
     Setting(
         "log",
-        _file,
+        _parse_file,
         None,
         "File of the log, instead of stderr; beyond 1 MiB it becomes the old log, of which one is "
         "kept.",
@@ -149,12 +153,14 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
     Raises `StoreError` naming the setting, the value and what is allowed.
     """
-    found = {setting.name: _value(setting, given.get(setting.name), environ) for setting in TABLE}
+    found = {
+        setting.name: _setting_value(setting, given.get(setting.name), environ) for setting in TABLE
+    }
     found["data_dir"] = found["data_dir"] or default_data_dir()
     return Settings(**found)
 
 
-def _value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
+def _setting_value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
     text = environ.get(setting.variable) if given is None else str(given)
     # An unset variable in a script would choose another store.
     if given == "" or (setting.name == "data_dir" and text == ""):

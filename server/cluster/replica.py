@@ -35,6 +35,7 @@ class Replica:
 
     @property
     def revision(self) -> int:
+        """The newest revision that the replica has."""
         return self._writer.revision
 
     @property

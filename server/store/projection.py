@@ -133,7 +133,7 @@ class Projection:
         return self._readers.in_thread(query)
 
     def unreadable(self, error: Exception) -> Unavailable:
-        """As `OpenFiles.unreadable`."""
+        """As `OpenFiles.unreadable`: why the projection cannot be read."""
         return self._readers.unreadable(error)
 
     def counts_for(self, revision: int) -> KeyCounts:

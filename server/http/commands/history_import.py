@@ -18,7 +18,7 @@ from signalbox.server.http.commands.history_comparison import (
 from signalbox.server.http.commands.history_line import transaction_of
 from signalbox.server.http.commands.import_batches import with_line_number
 from signalbox.server.http.commands.import_progress import IDLE_SECONDS, Progress, zero_counts
-from signalbox.server.http.commands.row_reader import RowReader
+from signalbox.server.http.commands.import_row_reader import RowReader
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.read.read_model import ReadModel

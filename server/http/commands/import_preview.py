@@ -36,8 +36,9 @@ from signalbox.server.http.commands.import_progress import (
     progress_line,
     zero_counts,
 )
+from signalbox.server.http.commands.import_row_reader import RowReader
 from signalbox.server.http.commands.imports import SPOOLED, body_error, command_of
-from signalbox.server.http.commands.row_reader import BLOCK, RowReader
+from signalbox.server.http.wire.request_body import BLOCK
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet
 from signalbox.server.model.decide import (

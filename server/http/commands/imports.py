@@ -32,7 +32,7 @@ from signalbox.server.http.commands.import_batches import (
 )
 from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
 from signalbox.server.http.commands.import_progress import IDLE_SECONDS, Progress, zero_counts
-from signalbox.server.http.commands.row_reader import RowReader
+from signalbox.server.http.commands.import_row_reader import RowReader
 from signalbox.server.http.wire.request_body import check_media_type
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
 from signalbox.server.model.commands import (

@@ -1,4 +1,4 @@
-"""Reads the body of a request: its media type is checked, its size and memory are limited."""
+"""Reads the body of a request, at once or while it arrives: checks media type, size and memory."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,10 +10,12 @@ from signalbox.server.model.errors import (
     MediaType,
     TooLarge,
 )
+from signalbox.server.runtime.scheduling import wait_until_idle
 
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_BODIES: Final = 4 * MAX_BODY
 SMALL_BODY: Final = 64 * 1024
+BLOCK: Final = 64 * 1024
 
 Environ = dict[str, Any]
 
@@ -68,6 +70,53 @@ def _chunks(body: Any, reservation: BodyReservation) -> Iterator[bytes]:
         size += len(piece)
         reservation.reserve(size)
         yield piece
+
+
+class IncomingBody:
+    """The body of one request, of any size, read in blocks while it arrives."""
+
+    def __init__(self, environ: Environ) -> None:
+        self._input = environ["wsgi.input"]
+        self._handler = environ["signalbox.handler"]
+
+    @property
+    def is_server_stopping(self) -> bool:
+        return bool(self._handler.server.stopping)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes of the body as they arrive. Raises `OSError` where it ends early."""
+        while block := self._block():
+            self._handler.extend_deadline()
+            yield block
+            if self._bytes_left() != 0:  # at the end, the last block is handed over at once
+                wait_until_idle()  # a fast sender would keep this greenlet running
+
+    def close_connection(self) -> None:
+        """After the answer: the rest of the body was not read, so the next request is not found."""
+        self._handler.close_connection = True
+
+    def _bytes_left(self) -> int | None:
+        """Bytes of the body that have not arrived; None where its length is unknown."""
+        body = self._input
+        return None if body.chunked_input else (body.content_length or 0) - body.position
+
+    def _block(self) -> bytes:
+        """The bytes of the body that have arrived, at least one; empty at its end.
+
+        pywsgi's `read` waits until it has all that it was asked for, which a slow sender may never
+        send; its `readline` is slow. A body of known length is read past them.
+        """
+        body = self._input
+        if body.chunked_input:
+            line: bytes = body.readline(BLOCK)
+            return line
+        body.read(0)  # sends "100 Continue" where the sender waits for it
+        left = self._bytes_left()
+        data: bytes = body.rfile.read1(min(BLOCK, left)) if left else b""
+        body.position += len(data)
+        if left and not data:
+            raise ConnectionError(f"{left} bytes of the body are missing")
+        return data
 
 
 def check_media_type(environ: Environ, *wanted: str) -> str:

@@ -1,7 +1,6 @@
-"""Reads the file in a request's body row by row, ahead of its consumer."""
+"""Reads the rows of an imported file from the body of a request, ahead of their consumer."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any, Final
 
 import gevent
@@ -9,13 +8,12 @@ from gevent.event import Event
 
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
+from signalbox.server.http.wire.request_body import IncomingBody
 from signalbox.server.model.errors import Internal
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.runtime.scheduling import wait_until_idle
 
 logger: Final = logging.getLogger(__name__)
 
-BLOCK: Final = 64 * 1024
 STOP_CHECK_SECONDS: Final = 0.5
 """How often to check whether the server is stopping."""
 READ_AHEAD: Final = 4_000
@@ -27,8 +25,7 @@ class RowReader:
 
     def __init__(self, environ: dict[str, Any], file: ImportFile) -> None:
         self.file = file
-        self._body = environ["wsgi.input"]
-        self._handler = environ["signalbox.handler"]
+        self._body = IncomingBody(environ)
         self._rows: list[Row] = []
         self._bytes = 0
         self._arrived, self._consumed = Event(), Event()
@@ -38,8 +35,8 @@ class RowReader:
 
     @property
     def is_stopping(self) -> bool:
-        """The server is stopping before the end of the body."""
-        return bool(self._handler.server.stopping) and not self._ended
+        """The server is stopping, and not all rows have been read."""
+        return self._body.is_server_stopping and not self._ended
 
     def first_row(self) -> bytes:
         """Wait for the first row that is not blank; empty where there is none.
@@ -74,7 +71,7 @@ class RowReader:
 
     def _read(self) -> None:
         try:
-            for rows in self.file.read(self._blocks()):
+            for rows in self.file.read(self._body.blocks()):
                 self._rows += rows
                 self._bytes += sum(len(row.text) for row in rows)
                 self._arrived.set()
@@ -83,41 +80,11 @@ class RowReader:
                     self._consumed.wait()
         except OSError as error:
             self.error = error
-            self._handler.close_connection = True  # the start of the next request is unknown
+            self._body.close_connection()
         except Exception as error:
             logger.exception("The file of an import was not read to its end.")
-            self._handler.close_connection = True
+            self._body.close_connection()
             self.file.error = Internal(f"The file was not read to its end: {reason(error)}.")
         finally:
             self._ended = True
             self._arrived.set()
-
-    def _blocks(self) -> Iterator[bytes]:
-        while block := self._block():
-            self._handler.extend_deadline()
-            yield block
-            if self._bytes_left() != 0:  # at the end, the last rows are handed over at once
-                wait_until_idle()  # a fast sender would keep this greenlet running
-
-    def _bytes_left(self) -> int | None:
-        """Bytes of the body that have not arrived; None where its length is unknown."""
-        body = self._body
-        return None if body.chunked_input else (body.content_length or 0) - body.position
-
-    def _block(self) -> bytes:
-        """The bytes that have arrived, at least one; empty at the end.
-
-        pywsgi's `read` waits until it has all that it was asked for, which a slow sender may never
-        send; its `readline` is slow. A body of known length is read past them.
-        """
-        body = self._body
-        if body.chunked_input:
-            line: bytes = body.readline(BLOCK)
-            return line
-        body.read(0)  # sends "100 Continue" where the sender waits for it
-        left = self._bytes_left()
-        data: bytes = body.rfile.read1(min(BLOCK, left)) if left else b""
-        body.position += len(data)
-        if left and not data:
-            raise ConnectionError(f"{left} bytes of the body are missing")
-        return data
