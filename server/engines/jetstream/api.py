@@ -83,8 +83,8 @@ class Answer(msgspec.Struct):
             return msgspec.json.decode(text, type=LogMetadata)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise StoreError(
-                f"What founded the log at {address} cannot be read: it is damaged, or of a newer "
-                "Signalbox."
+                f"The metadata of the log at {address} cannot be read: it is damaged, or of a "
+                "newer Signalbox."
             ) from error
 
 
