@@ -121,6 +121,29 @@ def test_a_page_that_is_damaged_under_the_server_is_told(server: StartServer, fo
     assert started.stop() == 0
 
 
+def page_lines(server: Server) -> Iterator[str]:
+    """The lines of a window's stream."""
+    connection = server.connect(timeout=10)
+    connection.request("GET", "/queries/page", headers=server.authorization("read"))
+    with closing(connection), connection.getresponse() as response:
+        assert response.status == 200
+        for line in iter(response.readline, b""):
+            yield line.decode()
+
+
+@pytest.mark.parametrize("names", [("state",), ("changes", "changes_by_key"), ("transactions",)])
+def test_a_window_stays_connected_and_its_status_bar_says_why(
+    server: StartServer, folder: Path, names: tuple[str, ...]
+) -> None:
+    started = server(data_dir=folder)
+    with Client(started) as client:
+        damage(folder, *(page for name in names for page in pages(folder, name)))
+        client.send("set", key="new", value=1)  # readers drop what they had in memory
+    stream = page_lines(started)
+    assert any(f"{FILE} is damaged" in line for line in stream), "The stream ended."
+    assert "Traceback" not in started.stderr.read_text()
+
+
 def test_the_status_answers_also_where_its_own_tables_are_damaged(
     server: StartServer, folder: Path
 ) -> None:

@@ -336,8 +336,11 @@ def _moment(moment: Moment, now: int) -> str:
     )
 
 
-def status_bar(*, engine: dict[str, Any], revision: int, keys: int, rate: float | None) -> str:
-    """The left part of the status bar; `revision` and `keys` are those that the page shows.
+def status_bar(
+    *, engine: dict[str, Any], revision: int, keys: int | None, rate: float | None
+) -> str:
+    """The left part of the status bar; `revision` and `keys` are those that the page shows, `keys`
+    None where they cannot be counted.
 
     `rate` in changes per second, None where an earlier revision is shown.
     `engine` is `{"engine", "durability", "log", "clock"}` as `/queries/status` has them.

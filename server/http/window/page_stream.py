@@ -7,6 +7,7 @@ previous one has been sent, from the current state: states in between are skippe
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from time import monotonic
 from typing import Any, Final
@@ -192,22 +193,27 @@ class PagePatches:
         return news | {"_have": self._sent_digests} if has_patches else news
 
     def _frame_signals(self) -> dict[str, Any]:
-        """The signals of every frame, also of a page that is held."""
+        """The signals of every frame, also of a page that is held; of a store that cannot be read
+        those that need none of it.
+        """
         outcomes = json.dumps(self._outcomes())
         if self._is_held and self._sent_signals.get("_outcomes", outcomes) != outcomes:
             # A command sent from a held page: show its result.
             revision = self._readmodel.revision
             self._select_regions(replace(self._query, at=revision, pinned=revision))
             self._since = self._feed.changes
-        return {
+        signals = {
             "_online": True,
             "_outcomes": outcomes,
             "_waiting": self._feed.changes - self._since if self._is_held else 0,
             "_held": self._since if self._is_held else -1,
             "_pinned": self._query.at if self._is_held else -1,
-            "_theme": self._regions.setting("_signalbox.theme", "system"),
             "_skew": 1000 * round(self._clock.seconds_behind()),
-        } | self._regions.moment_signals(self._now())
+        }
+        with suppress(Unavailable):  # the status bar says why
+            signals["_theme"] = self._regions.setting("_signalbox.theme", "system")
+            signals |= self._regions.moment_signals(self._now())
+        return signals
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

@@ -15,7 +15,7 @@ from signalbox.server.http.window.window_query import (
 )
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import COMPUTER
-from signalbox.server.model.errors import Compacted
+from signalbox.server.model.errors import Compacted, Unavailable
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.state_query import Filter, Item, StateQuery
@@ -227,15 +227,23 @@ class Regions:
         return "", signals, True
 
     def _foot(self, _now: int) -> RegionContent:
-        query, engine = self._query, self._engine()
+        query, keys = self._query, self._key_count()  # which may find the problem that it shows
+        engine = self._engine()
         html = views.status_bar(
             engine=engine,
             revision=self._view.revision,
-            keys=self._view.keys(),
+            keys=keys,
             rate=None if query.is_past else self._feed.rate(),
         )
         shared = engine["log"]
         return html, {"_stale": bool(shared and shared["stale_since"])}, True
+
+    def _key_count(self) -> int | None:
+        """None where the store cannot be read: the status bar says why."""
+        try:
+            return self._view.keys()
+        except Unavailable:
+            return None
 
     def _computer(self) -> dict[str, Any]:
         return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))
