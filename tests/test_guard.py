@@ -252,7 +252,7 @@ def test_no_cookie_opens_anything(box: Server) -> None:
             assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("code", ["", "unknown", "\0", "ÿ", "x" * 5_000, "a&code=b"])
+@pytest.mark.parametrize("code", ["", "unknown", "\0", "ÿ", "x" * 4_000, "a&code=b"])
 def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str) -> None:
     message = assert_refused(redeem_code(box, code), 401, "unauthenticated", "/redeem")
     assert "signalbox token --login" in message
@@ -262,6 +262,19 @@ def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str)
 def test_what_is_no_code_is_told_so(box: Server, body: bytes) -> None:
     answer = box.request("POST", "/redeem", body, JSON, None)
     assert (answer.status, answer.json()["code"]) in {(400, "malformed"), (422, "invalid")}
+
+
+@pytest.mark.parametrize("path", ["/redeem", "/goodbye"])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_body_without_a_token_is_small(box: Server, path: str, framing: str) -> None:
+    name = "code" if path == "/redeem" else "page"
+    body = json.dumps({name: "x" * 4_096}).encode()
+    headers = JSON if framing == "length" else {**JSON, "Transfer-Encoding": "chunked"}
+    sent = body if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    answer = box.request("POST", path, sent, headers, None)
+    assert (answer.status, answer.json()["code"]) == (413, "too_large")
+    assert answer.json()["limit"] == 4_096
+    assert answer.json()["message"] == f"The body has {len(body)} bytes; allowed are 4096."
 
 
 def test_a_code_is_taken_as_json_alone(box: Server) -> None:

@@ -40,6 +40,9 @@ POLICY: Final = (
 )
 """Datastar evaluates its attributes' expressions, hence 'unsafe-eval'; nothing inline runs."""
 
+MAX_PUBLIC_BODY: Final = 4 * 1024
+"""Bytes of a body that anybody may send, without a token."""
+
 _BODIES: Final[dict[type, str]] = {
     Redemption: '{"code": …}, a text from a one-time address',
     Goodbye: '{"page": …}, the text that the page was given',
@@ -168,8 +171,9 @@ class WindowRoutes:
 
 
 def _parse_body(wanted: type[Body]) -> Body:
-    """Raises `Invalid` where the body is something else."""
-    body = values.decode(read_body(bottle.request.environ, BodyReservation(BodyMemory())))
+    """Raises `Invalid` where the body is something else, `TooLarge` where it is longer."""
+    reservation = BodyReservation(BodyMemory(), MAX_PUBLIC_BODY)
+    body = values.decode(read_body(bottle.request.environ, reservation))
     try:
         return msgspec.convert(body, wanted)
     except msgspec.ValidationError as error:

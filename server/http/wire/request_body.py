@@ -27,16 +27,17 @@ class BodyMemory:
 
 
 class BodyReservation:
-    """The part of `memory` that one body uses; small bodies use none."""
+    """The part of `memory` that one body uses; small bodies use none. `limit` is in bytes."""
 
-    def __init__(self, memory: BodyMemory) -> None:
-        self._memory = memory
+    def __init__(self, memory: BodyMemory, limit: int = MAX_BODY) -> None:
+        self._memory, self._limit = memory, limit
         self._size = 0
 
     def reserve(self, size: int) -> None:
         """Reserve memory for so many bytes. Raises `TooLarge`, `Busy` where others use it."""
-        if size > MAX_BODY:
-            raise TooLarge(f"The body has {size} bytes; allowed are {MAX_BODY}.", limit=MAX_BODY)
+        if size > self._limit:
+            message = f"The body has {size} bytes; allowed are {self._limit}."
+            raise TooLarge(message, limit=self._limit)
         if size > SMALL_BODY:
             if (used := self._memory.used - self._size) + size > MAX_BODIES:
                 raise Busy(f"Large bodies have {used} bytes already.", limit=MAX_BODIES)
