@@ -7,6 +7,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from signalbox.server.store import plain_file
 
 MAX_BYTES: Final = 1 << 20
 """A log that is larger becomes the old log, of which there is one."""
+RETRY_SECONDS: Final = 60.0
+"""The pause after a log could not be rotated."""
 FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 logger: Final = logging.getLogger("signalbox")
@@ -48,8 +51,16 @@ class LogFile(RotatingFileHandler):
     def __init__(self, file: Path) -> None:
         plain_file.check_regular(file, old_log(file))
         super().__init__(file, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8")
-        self.namer = lambda _: str(old_log(file))
-        self.rotator = _copy_and_empty
+        self._retry_at = 0.0
+        """When to rotate again after that has failed, by the monotonic clock, in seconds."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
+        return monotonic() >= self._retry_at and bool(super().shouldRollover(record))
+
+    def doRollover(self) -> None:  # noqa: N802 - logging's name
+        """Unlike the base class keep the old log until there is a new one."""
+        if not _copy_and_empty(Path(self.baseFilename)):
+            self._retry_at = monotonic() + RETRY_SECONDS
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding=self.encoding, opener=open_private)
@@ -58,7 +69,7 @@ class LogFile(RotatingFileHandler):
 def rotate_if_large(file: Path) -> None:
     """Where nothing is logged: what earlier servers left when they crashed may be much."""
     if file.stat().st_size > MAX_BYTES:
-        _copy_and_empty(str(file), str(old_log(file)))
+        _copy_and_empty(file)
 
 
 def old_log(file: Path) -> Path:
@@ -71,11 +82,21 @@ def open_private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
-def _copy_and_empty(source: str, old: str) -> None:
-    with suppress(OSError):  # as on a full disk: the log goes on to grow
-        shutil.copyfile(source, old)
-        Path(old).chmod(0o600)
-        os.truncate(source, 0)
+def _copy_and_empty(file: Path) -> bool:
+    """Whether it succeeded; else, as on a full disk, both logs are kept and the log grows."""
+    old = old_log(file)
+    part = old.with_suffix(".part")
+    try:
+        part.touch(0o600)
+        shutil.copyfile(file, part)
+        part.chmod(0o600)
+        part.replace(old)
+        os.truncate(file, 0)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _log_exception(

@@ -1,7 +1,9 @@
 """The server's log: on stderr or in a file that stays small and that its owner alone can read."""
 
+import errno
 import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,7 +14,13 @@ import pytest
 
 from signalbox.desktop.server_process import ServerProcess, open_log
 from signalbox.server import logging_setup
-from signalbox.server.logging_setup import MAX_BYTES, LogFile, old_log, rotate_if_large
+from signalbox.server.logging_setup import (
+    MAX_BYTES,
+    RETRY_SECONDS,
+    LogFile,
+    old_log,
+    rotate_if_large,
+)
 from signalbox.server.model.errors import StoreError
 from support.harness import SECONDS, Server
 from support.nodes import until
@@ -45,6 +53,35 @@ def test_it_is_appended_to_and_begins_anew_when_it_is_large(handler: LogFile, fi
     assert old_log(file).read_text().startswith("first\nxxx")
     assert old_log(file).name == "server.old.log"
     assert (mode(file), mode(old_log(file))) == (0o600, 0o600)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["server.log", "server.old.log"]
+
+
+def test_the_old_log_is_kept_until_there_is_a_new_one(
+    handler: LogFile, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_log(file).write_text("the old log")
+    tries, now = [], [1_000.0]
+
+    def full_disk(_: Path, target: Path) -> None:
+        tries.append(target)
+        target.write_text("a part")
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(logging_setup, "monotonic", lambda: now[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full_disk)
+        for text in ("x" * MAX_BYTES, "second", "third"):
+            handler.emit(record(text))
+        assert len(tries) == 1, "not at each record"
+        now[0] += RETRY_SECONDS
+        handler.emit(record("fourth"))
+        assert len(tries) == 2
+    assert old_log(file).read_text() == "the old log"
+    assert file.read_text() == "x" * MAX_BYTES + "\nsecond\nthird\nfourth\n"
+    now[0] += RETRY_SECONDS
+    handler.emit(record("fifth"))
+    assert file.read_text() == "fifth\n"
+    assert old_log(file).read_text().endswith("fourth\n")
     assert sorted(path.name for path in file.parent.iterdir()) == ["server.log", "server.old.log"]
 
 
