@@ -139,7 +139,7 @@ def test_a_store_or_a_backup_whose_path_is_not_utf8_is_not_called_damaged(tmp_pa
 
 def test_so_does_the_server(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "server", "serve", "--jsno"],
+        [sys.executable, "-m", "signalbox", "serve", "--jsno"],
         cwd=ROOT,
         env={**os.environ, "SIGNALBOX_DATA_DIR": str(tmp_path / "store")},
         capture_output=True,

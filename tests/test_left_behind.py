@@ -388,7 +388,7 @@ def say_goodbye(box: Server, page: str) -> None:
 
 
 def test_the_address_that_a_server_prints_is_of_its_run(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "server", "serve", "--data-dir", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "signalbox", "serve", "--data-dir", str(tmp_path / "store")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -283,7 +283,7 @@ def run_as_told(said: str) -> str:
     """What the last command that a message names says when it is run as it stands."""
     command = said.rpartition("signalbox ")[2]
     done = subprocess.run(
-        f"{quote(sys.executable)} -m desktop {command}",
+        f"{quote(sys.executable)} -m signalbox {command}",
         shell=True,
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if "SIGNALBOX" not in name},

@@ -309,7 +309,16 @@ def test_a_server_that_breaks_while_it_starts_shows_no_traceback(tmp_path: Path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "apsw.py").write_text("raise KeyError('xyz')")
     path = os.pathsep.join([str(tmp_path / "broken"), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "desktop", "--data-dir", str(tmp_path / "s"), "set", "a", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "signalbox",
+        "--data-dir",
+        str(tmp_path / "s"),
+        "set",
+        "a",
+        "1",
+    ]
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from signalbox.desktop import cli
 from support.harness import ROOT, SECONDS
 
-PROGRAM: Final = (sys.executable, "-m", "desktop")
+PROGRAM: Final = (sys.executable, "-m", "signalbox")
 SIGNAL_HANDLING_SUBCOMMAND: Final = "run"
 """The subcommand that sets signal handlers, and so needs a process of its own."""
 

@@ -205,8 +205,9 @@ def _executable() -> list[str]:
     """The command that starts this installation."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
-    beside = Path(sys.executable).with_name("signalbox")
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "desktop"]
+    name = "signalbox.exe" if sys.platform == "win32" else "signalbox"
+    beside = Path(sys.executable).with_name(name)
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "signalbox"]
 
 
 def _text_response(text: str, media_type: str) -> bottle.HTTPResponse:
