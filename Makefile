@@ -35,11 +35,11 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@$(PY) packaging/install_python_packages.py requirements-dev.lock
 	@touch $@
 
-# First the tests that may run beside others: six processes on two cores, since they wait most of the
+# First the tests that may run beside others: five processes on two cores, since they wait most of the
 # time; then those that measure, one by one.
 test: $(TOOLS)
 	@$(PY) packaging/install_system_packages.py --required $(TEST_PACKAGES)
-	$(PY) -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
+	$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
