@@ -1,5 +1,6 @@
 """The app put together: the windows, their server, and what a second start asks of them."""
 
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ def run(data_dir_option: str | None) -> int:
 
     Where no window can be shown the server runs in the foreground, for a browser.
     """
+    _log_to_stderr()
     try:
         return _run(paths.make_data_dir(data_dir_option))
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
@@ -41,6 +43,15 @@ def run(data_dir_option: str | None) -> int:
     print(f"signalbox: {why}", file=sys.stderr)
     _show_alert(why)
     return CANNOT_OPEN
+
+
+def _log_to_stderr() -> None:
+    """Log as the other lines of this process are written; libraries keep their own handlers."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("signalbox: %(message)s"))
+    logger = logging.getLogger("signalbox.desktop")  # what the client logs has the prefix
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def _run(data_dir: Path) -> int:

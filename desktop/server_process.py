@@ -107,10 +107,10 @@ class ServerProcess:
         try:
             self.start()
         except client.NotRunning as error:
-            log.warning("signalbox: The server did not come back: %s", error)
+            log.warning("The server did not come back: %s", error)
             return
         log.warning(
-            "signalbox: The server (process %d) has ended; now it is process %d.",
+            "The server (process %d) has ended; now it is process %d.",
             previous.pid,
             self.endpoint.pid,
         )

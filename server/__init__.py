@@ -1,7 +1,8 @@
 """The server: commands are decided, logged and acknowledged; queries read what came of it.
 
-The way through: http.guard (who) -> http.commands (parse) -> writer (decide -> engine.append ->
-projection.apply -> acknowledge) -> feed -> http.streams, http.page. `app.compose` wires all of it.
+The way through: http.wire.guard (who) -> http.commands (parse) -> write.writer (decide ->
+engine.append -> projection.apply -> acknowledge) -> feed -> http.api.streams and
+http.window.page_stream. `app.App` wires all of it.
 
 Invariants: one writer; revisions without gaps; acknowledged means on disk; queries never write.
 """

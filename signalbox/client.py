@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -179,11 +180,12 @@ def connect(
     return Box("", "", actor, _ServerFinder(folder, start))
 
 
-class _CommandMethods:
-    """A method for each command; `_send` sends or gathers it."""
+class _CommandMethods(ABC):
+    """A method for each command."""
 
+    @abstractmethod
     def _send(self, command: dict[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+        """Send the command, or gather it for a batch."""
 
     def set(self, key: str, value: Any, *, expect: Any = None) -> dict[str, Any]:
         """`expect`: a revision of the key, "absent", "present", or {"store_revision": n}."""
