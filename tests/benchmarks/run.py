@@ -17,6 +17,7 @@ import apsw
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 
+import bystander
 import durable_set
 import engines
 import fanout
@@ -31,6 +32,7 @@ DISK = Path("/var/tmp")
 """Where stores are durable: other temporary folders may be memory."""
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "set": durable_set.measure,
+    "bystander": bystander.measure,
     "import": imports.measure,
     "streams": fanout.measure,
     "lag": lag.measure,

@@ -1,0 +1,71 @@
+"""What one client may ask of a server that holds up nobody else: the loads of `bystander`.
+
+A load is a function that asks and returns once everything has been answered.
+"""
+
+import selectors
+import socket
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final, NamedTuple
+
+from support.harness import Server
+
+PATIENCE: Final = 30.0
+"""Seconds after which readers give up."""
+CAUGHT_UP: Final = b"event: caught-up"
+
+
+class Load(NamedTuple):
+    """`what` may name `{keys}`; with `repeats` it is asked for again as long as is measured."""
+
+    what: str
+    run: Callable[[Server], None]
+    keys: int = 100_000
+    repeats: bool = True
+
+
+def reading(path: str, count: int, end: bytes = b"") -> Callable[[Server], None]:
+    """`count` readers of `path` at once, each until it has got `end` or the end of the answer."""
+
+    def run(server: Server) -> None:
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {server.read_token}\r\n\r\n"
+        ).encode()
+        with selectors.DefaultSelector() as selector:
+            for _ in range(count):
+                reader = socket.create_connection(("127.0.0.1", server.port))
+                reader.sendall(request)
+                selector.register(reader, selectors.EVENT_READ, [b""])
+            try:
+                _read_to_end(selector, end)
+            finally:
+                for key in list(selector.get_map().values()):
+                    key.fileobj.close()  # type: ignore[union-attr]
+
+    return run
+
+
+def _read_to_end(selector: selectors.BaseSelector, end: bytes) -> None:
+    started = perf_counter()
+    while selector.get_map() and perf_counter() - started < PATIENCE:
+        for key, _ in selector.select(1.0):
+            reader: socket.socket = key.fileobj  # type: ignore[assignment]
+            last = key.data
+            data = reader.recv(1 << 20)
+            found = bool(end) and end in last[0] + data[-1024:]
+            last[0] = data[-len(end) :]
+            if found or not data:
+                selector.unregister(reader)
+                reader.close()
+
+
+LOADS: Final = (
+    Load("50 new streams of {keys} keys", reading("/queries/stream", 50, CAUGHT_UP)),
+    Load("one new stream of {keys} keys", reading("/queries/stream", 1, CAUGHT_UP), 1_000_000),
+    Load("500 exports of {keys} keys", reading("/queries/export", 500)),
+    Load("20 CSV exports of {keys} keys", reading("/queries/export?format=csv", 20)),
+    Load("20 history exports of {keys} changes", reading("/queries/export?history=1", 20)),
+    Load("500 pages of 1,000 items", reading("/queries/state?limit=1000", 500)),
+)
