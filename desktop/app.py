@@ -97,9 +97,9 @@ class App:
             warning = display.disable_sandbox_for_root()
             display.silence_engine_log()
             display.require_web_engine()
-            from signalbox.desktop.window import open_windows, window  # noqa: PLC0415 - they can be loaded only now
+            from signalbox.desktop.window import open_windows, webview_window  # noqa: PLC0415 - they can be loaded only now
 
-            engine, _ = window.prepare_web_engine(), window.screens()
+            engine, _ = webview_window.prepare_web_engine(), webview_window.screens()
             started.result()
         if warning:
             print(f"signalbox: {warning}", file=sys.stderr)

@@ -35,9 +35,9 @@ from signalbox.server.model.decide import MAX_CHANGES, MAX_TRANSACTION_BYTES
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.keys import MAX_LENGTH
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock, steady_seconds
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.threads import NativeThread, run_in_background
+from signalbox.server.runtime.trusted_clock import Clock, steady_seconds
 from signalbox.server.settings import Settings
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.store import clock_records, plain_file
@@ -50,7 +50,7 @@ from signalbox.server.store.data_dir import (
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_names import ENDPOINT_FILE, STORE_FILE
 from signalbox.server.store.file_watch import OpenFilesWatch
-from signalbox.server.store.log import last_time
+from signalbox.server.store.log_table import last_time
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_only import (
     cannot_create_files,
@@ -60,7 +60,7 @@ from signalbox.server.store.read_only import (
 )
 from signalbox.server.store.tokens import Tokens
 from signalbox.server.write.compactor import Compactor, oldest_revision, plan_fields
-from signalbox.server.write.retention import Plan
+from signalbox.server.write.retention_plans import Plan
 from signalbox.server.write.writer import Writer
 
 logger: Final = logging.getLogger(__name__)

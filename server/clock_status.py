@@ -8,7 +8,7 @@ from signalbox.server.feed import Feed
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import MAX_LEAP_WHILE_RUNNING, Clock
+from signalbox.server.runtime.trusted_clock import MAX_LEAP_WHILE_RUNNING, Clock
 from signalbox.server.settings import command_line
 
 logger: Final = logging.getLogger(__name__)

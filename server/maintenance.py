@@ -16,12 +16,12 @@ from signalbox.server.store import (
     ballast,
     checks_before_opening,
     key_counts,
-    log,
+    log_table,
 )
 from signalbox.server.store.data_dir import lock_data_dir
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_names import STORE_FILE
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.integrity import (
     checksum_problems,
     count_without_checksum,
@@ -31,7 +31,7 @@ from signalbox.server.store.integrity import (
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.read_only import cannot_create_files, is_read_only, temporary_copy
 from signalbox.server.store.schema import SCHEMA_VERSION, STATE_INDEXES, newer_schema
-from signalbox.server.store.state import fold
+from signalbox.server.store.state_table import fold
 from signalbox.server.store.tokens import Tokens
 
 RESTORE_ADVICE: Final = (
@@ -175,7 +175,7 @@ def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
 def _summary(connection: apsw.Connection) -> dict[str, Any]:
     """The store's revision, number of keys and id, for the report."""
     return {
-        "revision": log.last_revision(connection),
+        "revision": log_table.last_revision(connection),
         "keys": connection.execute("SELECT count(*) FROM state").get,
         "store": connection.execute("SELECT value FROM meta WHERE name = 'store'").get,
     }
@@ -247,7 +247,7 @@ def _oldest_complete(connection: apsw.Connection) -> int:
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:
     """Delete the state and fold the whole log into it again, step by step."""
-    total, done = log.last_revision(connection), 0
+    total, done = log_table.last_revision(connection), 0
     keys = KeyIndex(())
     connection.pragma("cache_size", -REBUILD_CACHE_KIB)
     connection.execute("BEGIN IMMEDIATE")

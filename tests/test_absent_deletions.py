@@ -22,7 +22,7 @@ from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.values import same
 from signalbox.server.read.state_query import Filter
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from support.brokers import new_log
 from support.engine_stores import ENGINES, NodeStore, engine_store
 from support.harness import Server
@@ -205,7 +205,7 @@ def damage(path: Path) -> None:
     """The file as an older program left it: what was deleted twice has lives that never were."""
     with Store(path) as store:
         connection = store.database.writer
-        log.insert(connection, history())
+        log_table.insert(connection, history())
         connection.execute(
             "INSERT INTO state (key, revision, born, value) VALUES "
             "('y', 7, 1, '2'), ('z', 3, 3, '1');"

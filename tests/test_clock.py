@@ -4,10 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalbox.server.runtime.clock import (
-    DAY,
-    EARLIEST_PLAUSIBLE,
-)
+from signalbox.server.runtime.trusted_clock import DAY, EARLIEST_PLAUSIBLE
 from support.fake_computer_clock import HOUR, NOW, FakeComputer
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from signalbox.server import maintenance
 from signalbox.server.clock_status import ClockStatus
-from signalbox.server.runtime.clock import DAY, Clock
+from signalbox.server.runtime.trusted_clock import DAY, Clock
 from signalbox.server.store import clock_records
-from signalbox.server.store.log import last_time
+from signalbox.server.store.log_table import last_time
 from signalbox.server.write.compactor import Compactor, Report
 from support.fake_computer_clock import NOW, FakeComputer
 from support.local_store import Store

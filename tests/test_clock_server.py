@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from signalbox.server.runtime.clock import DAY
+from signalbox.server.runtime.trusted_clock import DAY
 from support import brokers
 from support.command_line import Shell
 from support.harness import ROOT, Server

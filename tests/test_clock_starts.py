@@ -6,7 +6,7 @@ from contextlib import closing
 
 import apsw
 
-from signalbox.server.runtime.clock import DAY
+from signalbox.server.runtime.trusted_clock import DAY
 from signalbox.server.store import clock_records
 from signalbox.server.store.database import Database
 from support.fake_computer_clock import HOUR, NOW, FakeComputer

@@ -10,9 +10,9 @@ import pytest
 from signalbox.server.formats import ndjson
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import MAX_LINE, Row
+from signalbox.server.http.commands.command_import import command_of
 from signalbox.server.http.commands.history_line import read_history_line
 from signalbox.server.http.commands.import_batches import Batch, BatchLimits
-from signalbox.server.http.commands.imports import command_of
 from signalbox.server.model import decide, values
 from signalbox.server.model.commands import read_command, read_line
 from signalbox.server.model.errors import SignalboxError, TooLarge

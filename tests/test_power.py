@@ -10,7 +10,7 @@ import pytest
 
 from signalbox.server.maintenance import verify
 from signalbox.server.model.errors import StoreError
-from signalbox.server.store import attempts, database
+from signalbox.server.store import attempts_table, database
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_names import STORE_FILE
 from support.local_store import Store
@@ -96,7 +96,9 @@ def opened(image: Path, due: list[str]) -> tuple[State, list[str]]:
     try:
         state = dict(store.writer.execute("SELECT key, value FROM state"))
         gone = [
-            identity for identity in due if attempts.first_answer(store.writer, identity) is None
+            identity
+            for identity in due
+            if attempts_table.first_answer(store.writer, identity) is None
         ]
     finally:
         store.close()

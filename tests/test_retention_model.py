@@ -13,7 +13,7 @@ from signalbox.server.model import horizons
 from signalbox.server.model.errors import Compacted, NotFound
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
-from signalbox.server.write import removal, retention
+from signalbox.server.write import removal, retention_plans
 from support.history_model import KEYS, History, allowed_value, state_of, visible
 from support.local_store import Store
 
@@ -54,10 +54,10 @@ class Past:
         key = "_signalbox.retention" + (f".{prefix}" if prefix else "")
         self.run(type="set", key=key, value={"max_age": max_age})
 
-    def plans(self) -> list[retention.Plan]:
+    def plans(self) -> list[retention_plans.Plan]:
         """As if it were some moments ago."""
         now = int(self.store.clock() * 1000) - self.random.randrange(80)
-        return self.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
+        return self.store.readmodel.in_thread(lambda reader: retention_plans.plans(reader, now))
 
     def compact(self) -> None:
         """In steps of any size, with answers checked between; exactly what was foretold goes."""
@@ -67,7 +67,7 @@ class Past:
         )
         before = self.counts()
         self.store.writer.run_between_commits(
-            lambda writer: retention.advance_horizons(writer, wanted)
+            lambda writer: retention_plans.advance_horizons(writer, wanted)
         )
         self.check()
         for prefix in self.store.readmodel.in_thread(removal.unfinished_prefixes):
@@ -155,8 +155,8 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
     past.keep("a", "0s")
     past.run(type="set", key="a.x", value=3)
     now = int(past.store.clock() * 1000)
-    wanted = past.store.readmodel.in_thread(lambda reader: retention.plans(reader, now))
-    past.store.writer.run_between_commits(partial(retention.advance_horizons, planned=wanted))
+    wanted = past.store.readmodel.in_thread(lambda reader: retention_plans.plans(reader, now))
+    past.store.writer.run_between_commits(partial(retention_plans.advance_horizons, planned=wanted))
     while past.step("a."):
         pass
     for command in (

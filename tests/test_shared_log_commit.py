@@ -21,7 +21,7 @@ from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.errors import OutcomeUnknown, Unavailable
 from signalbox.server.model.events import Change, Transaction
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.pending_attempt import PendingAttempt
@@ -75,7 +75,7 @@ Log = TypeVar("Log", bound=JetStreamLog)
 class Site(NamedTuple, Generic[Log]):
     """A writer, the log that it appends to, and its replica."""
 
-    log: Log
+    log_table: Log
     writer: Writer
     strategy: SharedLogCommit
     database: Database
@@ -88,7 +88,7 @@ class Site(NamedTuple, Generic[Log]):
     def both(self) -> list[Transaction]:
         """What the log has, and the replica as well."""
         there = self.log.read(0, 10)
-        assert log.read(self.database.writer, 0, 10) == there
+        assert log_table.read(self.database.writer, 0, 10) == there
         return there
 
 
@@ -96,17 +96,17 @@ class Site(NamedTuple, Generic[Log]):
 def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     """A new replica of a new log."""
     database = Database(folder / "signalbox.db")
-    log.connect(LogMetadata(database.meta("store") or ""))
+    log_table.connect(LogMetadata(database.meta("store") or ""))
     projection, seconds = Projection(database), count(1_000_000_000)
-    engine = ReplicatedEngine(log, SqliteEngine(database), lambda: None)
+    engine = ReplicatedEngine(log_table, SqliteEngine(database), lambda: None)
     feed = Feed(time)
     strategy = SharedLogCommit(engine, projection, feed, timeout)
     writer = Writer(engine, projection, feed, lambda: next(seconds), 0, strategy)
-    yield Site(log, writer, strategy, database)
+    yield Site(log_table, writer, strategy, database)
     writer.close()
     projection.close()
     database.close()
-    log.close()
+    log_table.close()
 
 
 @pytest.fixture

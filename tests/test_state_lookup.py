@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from signalbox.server.store import state
+from signalbox.server.store import state_table
 from support.local_store import Store
 
 
@@ -21,7 +21,11 @@ def test_those_of_many_keys_that_exist_are_found() -> None:
             (["d", "zz", "a", "c"], {"a", "d"}),
         ]
         for keys, there in cases:
-            assert state.existing(reader, keys) == set(state.entries_of(reader, keys)) == there
+            assert (
+                state_table.existing(reader, keys)
+                == set(state_table.entries_of(reader, keys))
+                == there
+            )
 
 
 def test_new_keys_beside_large_values_are_looked_for_without_reading_those(tmp_path: Path) -> None:
@@ -37,7 +41,7 @@ def test_new_keys_beside_large_values_are_looked_for_without_reading_those(tmp_p
 def pages_read(connection: apsw.Connection, number: int) -> int:
     """How often a page is asked for to look for so many new keys."""
     before = asked(connection)
-    assert state.entries_of(connection, [f"new.{n:04}" for n in range(number)]) == {}
+    assert state_table.entries_of(connection, [f"new.{n:04}" for n in range(number)]) == {}
     return asked(connection) - before
 
 

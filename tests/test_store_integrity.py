@@ -17,8 +17,8 @@ from signalbox.server.migration.moving import Migration
 from signalbox.server.model import events
 from signalbox.server.model.errors import StoreError, UnknownVersion
 from signalbox.server.model.events import Change, Transaction
-from signalbox.server.store import log
-from signalbox.server.write import removal, retention
+from signalbox.server.store import log_table
+from signalbox.server.write import removal, retention_plans
 from support.local_store import Store
 from support.raw_http import Client, lines
 
@@ -162,11 +162,13 @@ def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> No
         fill(store)
         store.run(type="set", key="k.7", value="new")
         now = int(store.clock() * 1000) + 8 * 86_400_000
-        wanted = retention.plans(store.database.writer, now)
-        store.writer.run_between_commits(lambda writer: retention.advance_horizons(writer, wanted))
+        wanted = retention_plans.plans(store.database.writer, now)
+        store.writer.run_between_commits(
+            lambda writer: retention_plans.advance_horizons(writer, wanted)
+        )
         (prefix,) = removal.unfinished_prefixes(store.database.writer)
         store.writer.run_between_commits(lambda connection: take(connection, prefix))
-        (many,) = (one for one in log.read(store.database.writer, 0, 99) if one.id == "many")
+        (many,) = (one for one in log_table.read(store.database.writer, 0, 99) if one.id == "many")
         assert (many.compacted, len(many.changes)) == (1, 59)
     assert maintenance.verify(tmp_path)["problems"] == []
     edit(tmp_path, "UPDATE changes SET value = '\"y\"' WHERE key = 'k.8'")
@@ -206,7 +208,7 @@ def test_an_older_store_goes_on_with_checksums(older: Path) -> None:
     with Store(older / FILE) as store:
         store.run(type="set", key="late", value=1)
         assert store.database.writer.pragma("user_version") == 3
-        assert list(log.checksums(store.database.writer, 1, 99)) == [8]
+        assert list(log_table.checksums(store.database.writer, 1, 99)) == [8]
     assert maintenance.verify(older)["ok"]
     edit(older, "UPDATE changes SET value = '2' WHERE revision = 8")
     assert "late in transaction 8" in maintenance.verify(older)["problems"][0]
@@ -297,7 +299,7 @@ def test_a_damaged_log_is_not_moved(folder: Path, tmp_path_factory: pytest.TempP
 def test_an_id_that_may_be_used_again_leaves_the_transaction_sound(tmp_path: Path) -> None:
     with Store(tmp_path / FILE) as store:
         store.run(type="set", key="a", value=1, id="once")
-        log.release_id(store.database.writer, "once")
-        (found,) = log.read(store.database.writer, 0, 1)
+        log_table.release_id(store.database.writer, "once")
+        (found,) = log_table.read(store.database.writer, 0, 1)
         assert found.id == "once@1"
     assert maintenance.verify(tmp_path)["ok"]

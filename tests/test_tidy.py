@@ -46,7 +46,7 @@ FORBIDDEN: Final = (
     (room(r"http\.api"), room("(write|engines|cluster)")),  # queries cannot write
     # nor commands read, but for what compares a file with the store
     (room(r"http\.commands(?!\.(history_import|import_preview)$).*"), room("read")),
-    (r"signalbox\.desktop\.(?!window\.window$).*", r"webview\b.*"),
+    (r"signalbox\.desktop\.(?!window\.webview_window$).*", r"webview\b.*"),
     (r"signalbox\.desktop\.(?!cli|commands).*", r"(apsw|bottle|gevent)\b.*"),
 )
 ELSEWHERE: Final = {

@@ -10,10 +10,10 @@ from signalbox.desktop import file_viewer
 from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.single_instance import THEME_KEY
-from signalbox.desktop.window import geometry, menus, window
+from signalbox.desktop.window import geometry, menus, webview_window
 from signalbox.desktop.window.geometry import Geometry
-from signalbox.desktop.window.placement import SavedGeometry, WindowSlot
-from signalbox.desktop.window.window import Window
+from signalbox.desktop.window.saved_geometry import SavedGeometry, WindowSlot
+from signalbox.desktop.window.webview_window import Window
 
 RETRY_SECONDS: Final = 0.5
 
@@ -21,7 +21,7 @@ RETRY_SECONDS: Final = 0.5
 class OpenWindow(NamedTuple):
     """A window that is open, with what saves its geometry."""
 
-    window: Window
+    webview_window: Window
     placement: SavedGeometry
 
 
@@ -35,8 +35,8 @@ class OpenWindows:
 
     def run(self) -> None:
         """Show the first window, and return when the last one is closed. Raises `CannotShow`."""
-        self._open(lambda saved: saved or geometry.initial_geometry(window.screens()[0]))
-        window.run()
+        self._open(lambda saved: saved or geometry.initial_geometry(webview_window.screens()[0]))
+        webview_window.run()
         for one in self._all():
             one.placement.close(one.window.geometry())
 
@@ -62,7 +62,7 @@ class OpenWindows:
 
     def open_another(self, beside: Window) -> None:
         """Open one more, where it was last, else a little below `beside`."""
-        if window.has_open_windows():  # else the last one has just been closed
+        if webview_window.has_open_windows():  # else the last one has just been closed
             self._open(lambda saved: saved or self._cascaded(beside.geometry()))
 
     def show_log(self) -> None:
@@ -82,7 +82,7 @@ class OpenWindows:
         with self._open_lock:
             slot = WindowSlot.lowest_free(self._open_windows, self._server.endpoint.node)
             saved, theme = self._server.call(partial(_saved_geometry_and_theme, slot))
-            fitted = choose_geometry(saved).fitted(window.screens())
+            fitted = choose_geometry(saved).fitted(webview_window.screens())
             placement = SavedGeometry(self._server, slot.key, fitted)
             opened = Window(
                 geometry=fitted,
@@ -98,7 +98,7 @@ class OpenWindows:
 
     def _cascaded(self, beside: Geometry) -> Geometry:
         others = [one.window.geometry() for one in self._all()]
-        return geometry.cascaded(beside, others, window.screens())
+        return geometry.cascaded(beside, others, webview_window.screens())
 
     def _forget(self, slot: WindowSlot) -> None:
         """Save the geometry of a window that was closed, and free its slot."""
@@ -132,7 +132,7 @@ class _AppActions:
         self._try(self._windows.show_data_folder)
 
     def quit(self) -> None:
-        window.close_all_windows()
+        webview_window.close_all_windows()
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

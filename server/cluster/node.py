@@ -27,7 +27,7 @@ from signalbox.server.model.times import iso
 from signalbox.server.runtime.error_messages import sentence
 from signalbox.server.runtime.threads import run_in_background
 from signalbox.server.settings import Settings, command_line
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import AWAITED_LOG, Database
 from signalbox.server.write.writer import Writer
 
@@ -132,7 +132,7 @@ class Node:
     # The first connection.
 
     def _connect_first(self) -> None:
-        revision = log.last_revision(self._reader)
+        revision = log_table.last_revision(self._reader)
         if self._stored_address is None and revision:
             raise StoreError(
                 f"This data directory holds a store of its own, with {revision} revisions. Use "
@@ -180,7 +180,7 @@ class Node:
 
     def _check_replica(self, status: LogStatus) -> None:
         """Raises `StoreError` unless the replica is an earlier part of the log."""
-        revision = log.last_revision(self._reader)
+        revision = log_table.last_revision(self._reader)
         if status.metadata.store != self._store:
             raise StoreError(
                 f"The log at {self.address} is that of store {status.metadata.store}; this "
@@ -204,7 +204,7 @@ class Node:
         """The replica's last transaction, or the first of all, must be the same in the log."""
         in_log = next(iter(self._log.read(revision - 1, 1)), None)
         self._log.read(revision, 1)  # the next one must have a form that can be read
-        own = next(iter(log.read(self._reader, revision - 1, 1)), in_log)
+        own = next(iter(log_table.read(self._reader, revision - 1, 1)), in_log)
         if in_log is None or in_log.revision != revision:
             raise StoreError(f"The log at {self.address} has lost its revision {revision}.")
         if own is not None and (own.id, own.at) != (in_log.id, in_log.at):

@@ -14,7 +14,7 @@ from typing import Final
 import gevent
 from gevent.event import Event
 
-from signalbox.server.cluster.replica import Replica
+from signalbox.server.cluster.log_applier import Replica
 from signalbox.server.cluster.unknown_outcomes import NOTHING_WRITTEN, UNKNOWN, UnknownOutcomes
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.engines.replicated_engine import ReplicatedEngine

@@ -9,7 +9,7 @@ from signalbox.server.engines.base import LogConflict
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.disk_reserve import DiskReserve, only_deletes
 
@@ -79,10 +79,10 @@ class SqliteEngine:
 
         def write() -> None:
             self._connection.execute("BEGIN IMMEDIATE")
-            if (actual := log.last_revision(self._connection)) != expected:
+            if (actual := log_table.last_revision(self._connection)) != expected:
                 raise LogConflict(actual)
             if transactions:
-                log.insert(self._connection, transactions)
+                log_table.insert(self._connection, transactions)
             within_commit()
 
         try:
@@ -128,13 +128,13 @@ class SqliteEngine:
 
     def release_id(self, identity: str) -> None:
         """Let another transaction have this command id: see `log.release_id`."""
-        log.release_id(self._connection, identity)
+        log_table.release_id(self._connection, identity)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        return log.read(self._connection, after, limit)
+        return log_table.read(self._connection, after, limit)
 
     def last_revision(self) -> int:
-        return log.last_revision(self._connection)
+        return log_table.last_revision(self._connection)
 
     def _rollback(self) -> None:
         if self._connection.in_transaction:

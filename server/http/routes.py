@@ -11,11 +11,11 @@ from signalbox.server.feed import Feed
 from signalbox.server.http.api import exports, queries
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.streams import Streams
+from signalbox.server.http.commands.command_import import imports
 from signalbox.server.http.commands.command_route import Commands
 from signalbox.server.http.commands.compaction_route import compaction
 from signalbox.server.http.commands.history_import import HistoryImport
 from signalbox.server.http.commands.import_preview import BufferedFile, ImportPreviews
-from signalbox.server.http.commands.imports import imports
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.window.window_routes import WindowRoutes
 from signalbox.server.http.wire.guard import Guard
@@ -34,7 +34,7 @@ from signalbox.server.model.errors import (
     quoted,
 )
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock
+from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.write.compactor import Compactor
 from signalbox.server.write.writer import Writer
 

@@ -12,7 +12,7 @@ from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.migration.copying import Progress
 from signalbox.server.migration.locations import BATCH, LocalLog, MigrationLog
 from signalbox.server.model.events import Transaction
-from signalbox.server.store import log, state
+from signalbox.server.store import log_table, state_table
 from signalbox.server.store.database import Database, transaction
 
 MAX_DIFFERENCES: Final = 20
@@ -82,8 +82,8 @@ def _replica(source: MigrationLog, last: int, path: Path, progress: Progress) ->
 
 def _append(connection: apsw.Connection, batch: list[Transaction], after: int) -> None:
     with transaction(connection):
-        log.insert(connection, batch)
-        state.fold(connection, after, batch[-1].revision)
+        log_table.insert(connection, batch)
+        state_table.fold(connection, after, batch[-1].revision)
 
 
 def _thinned_up_to(one: MigrationLog, other: MigrationLog) -> int:

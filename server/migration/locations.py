@@ -12,10 +12,10 @@ from signalbox.server.engines.shared_log import LogMetadata, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.model.events import COMPACTED, Transaction, checksum
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.file_names import STORE_FILE
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.projection import Projection
 
 RETRY_SECONDS: Final = 30.0
@@ -177,7 +177,7 @@ class LocalLog:
         )
 
     def last_revision(self) -> int:
-        return log.last_revision(self.database.writer)
+        return log_table.last_revision(self.database.writer)
 
     def newest_up_to(self, upto: int) -> Transaction | None:
         found = self.database.writer.execute(_NEWEST, (upto,)).get
@@ -185,10 +185,10 @@ class LocalLog:
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         """Raises `StoreError` for a transaction that is not as it was written."""
-        found = log.read(self.database.writer, after, limit)
+        found = log_table.read(self.database.writer, after, limit)
         if found:
             ends = found[0].revision, found[-1].revision
-            checksums = log.checksums(self.database.writer, *ends)
+            checksums = log_table.checksums(self.database.writer, *ends)
             for one in found:
                 self._check(one, checksums.get(one.revision))
         return found

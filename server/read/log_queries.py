@@ -10,8 +10,8 @@ from signalbox.server.model.horizons import Horizon
 from signalbox.server.read import log_sql
 from signalbox.server.read.log_sql import Diff, History
 from signalbox.server.read.reversal_log import SqlReversalLog
-from signalbox.server.store import log
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store import log_table
+from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.reader_pool import ReaderPool
 
 CACHED_DIFFS: Final = 32
@@ -44,12 +44,12 @@ class LogQueries:
     def transactions(self, after: int, limit: int) -> list[Transaction]:
         """At most `limit` transactions above revision `after`, as streams resume with."""
         with self._readers.snapshot() as connection:
-            return log.read(connection, after, limit)
+            return log_table.read(connection, after, limit)
 
     def checksums(self, first: int, last: int) -> dict[int, int]:
         """As `log.checksums`."""
         with self._readers.snapshot() as connection:
-            return log.checksums(connection, first, last)
+            return log_table.checksums(connection, first, last)
 
     def reversed_among(self, revisions: Iterable[int]) -> set[int]:
         """The transactions among `revisions` that are undone now."""

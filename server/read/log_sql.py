@@ -12,8 +12,8 @@ from signalbox.server.model import horizons, values
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import Pattern, compile_pattern, is_key
 from signalbox.server.model.numbers import is_whole
-from signalbox.server.store import log
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store import log_table
+from signalbox.server.store.horizons_table import read_horizons
 
 CHUNK: Final = 5_000
 MAX_SCANNED_CHANGES: Final = 100_000
@@ -169,7 +169,7 @@ def parse_revision(connection: apsw.Connection, text: str, name: str) -> int:
 
     `name` is the parameter that the text is the value of. Raises `Invalid`.
     """
-    newest = log.last_revision(connection)
+    newest = log_table.last_revision(connection)
     if is_whole(text):
         if len(text) > 18 or int(text) > newest:
             raise Invalid(

@@ -10,11 +10,11 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from signalbox.server.read.as_of import AsOfView, KeySets
-from signalbox.server.read.current import CurrentView
+from signalbox.server.read.current_state import CurrentView
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.log_queries import LogQueries
-from signalbox.server.store import attempts
+from signalbox.server.read.state_as_of import AsOfView, KeySets
+from signalbox.server.store import attempts_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
@@ -64,7 +64,7 @@ class ReadModel:
             connection: apsw.Connection,
         ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
             rows = list(
-                attempts.list_records(connection, actor, status, before, limit + 1, without)
+                attempts_table.list_records(connection, actor, status, before, limit + 1, without)
             )
             position = rows[limit - 1][0] if len(rows) > limit else None
             return [record for _, record in rows[:limit]], position
@@ -77,7 +77,7 @@ class ReadModel:
     def attempt(self, identity: str) -> dict[str, Any] | None:
         """The record of one remembered attempt."""
         with self.snapshot() as connection:
-            return attempts.record_of(connection, identity)
+            return attempts_table.record_of(connection, identity)
 
     def free_bytes(self) -> int:
         """Bytes of the file that removed rows have left, which later writes use again."""

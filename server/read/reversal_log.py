@@ -12,8 +12,8 @@ from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
 from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
 from signalbox.server.read import log_sql
-from signalbox.server.store import log
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store import log_table
+from signalbox.server.store.horizons_table import read_horizons
 
 CHUNK: Final = 5_000
 
@@ -23,7 +23,7 @@ class SqlReversalLog:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self.revision = log.last_revision(connection)
+        self.revision = log_table.last_revision(connection)
 
     def horizons(self) -> list[Horizon]:
         return read_horizons(self._connection)
@@ -96,7 +96,7 @@ class SqlReversalLog:
 
     def _transaction_head(self, row: tuple[Any, ...]) -> TransactionHead:
         revision, identity, actor, kind, changes = row
-        of = log.reversed_revisions(self._connection, revision)
+        of = log_table.reversed_revisions(self._connection, revision)
         return TransactionHead(revision, identity, actor, kind, changes, of)
 
 

@@ -17,7 +17,7 @@ from signalbox.server.model.keys import (
     is_key,
 )
 from signalbox.server.model.values import TYPES
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -165,7 +165,7 @@ def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: boo
         has_all = query.is_first_page and not more
         total = len(found) if has_all else count(connection, query)
     following = query.cursor(found[-1]) if more else None
-    return Page(log.last_revision(connection), total, found, following)
+    return Page(log_table.last_revision(connection), total, found, following)
 
 
 def count(connection: apsw.Connection, query: StateQuery) -> int:

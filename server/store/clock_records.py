@@ -10,13 +10,13 @@ from typing import Final
 import apsw
 import msgspec
 
-from signalbox.server.runtime.clock import (
+from signalbox.server.runtime.trusted_clock import (
     DAY,
     EARLIEST_PLAUSIBLE,
     MAX_LEAP_ON_RETURN,
     UnconfirmedLeap,
 )
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import PUT_META
 
 LAST_RUN: Final = "last_run"
@@ -48,13 +48,13 @@ def last_use_seconds(connection: apsw.Connection, wall: float) -> float:
     """
     if (known := _meta(connection, LAST_RUN)) is not None:
         return int(known) / 1000
-    newest = log.last_time(connection) / 1000
+    newest = log_table.last_time(connection) / 1000
     return newest if newest <= wall else 0.0
 
 
 def has_future_times(connection: apsw.Connection, now: int) -> bool:
     """Whether the time of the newest transaction is still in the future."""
-    return log.last_time(connection) > now + DAY_MS
+    return log_table.last_time(connection) > now + DAY_MS
 
 
 def recorded_leap(connection: apsw.Connection) -> UnconfirmedLeap | None:
@@ -105,7 +105,7 @@ def record_use(
     if has_future_times(connection, now):
         observed = read_observed(connection)
         observed.observed_ms += passed_ms
-        observed.revisions.append((log.last_revision(connection), observed.observed_ms))
+        observed.revisions.append((log_table.last_revision(connection), observed.observed_ms))
         observed.revisions = _thinned_out(observed)
         _store(connection, OBSERVED, msgspec.json.encode(observed).decode())
 

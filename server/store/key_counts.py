@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from signalbox.server.store import state
+from signalbox.server.store import state_table
 from signalbox.server.store.key_index import CountRange, KeyIndex
 
 CHANGED_KEYS_PER_COUNT: Final = 1_000
@@ -45,7 +45,7 @@ def extend_counts(connection: apsw.Connection, keys: KeyIndex, after: int, last:
     """Extend counts of revision `after` to `last`, which the state is at, and store them."""
     added, removed = _added_and_removed(connection.execute(_CHANGED_IN_LOG, (after, last)))
     keys.change(added, removed)
-    keys.balance(partial(state.keys, connection))
+    keys.balance(partial(state_table.keys, connection))
     store_counts(connection, KeyCounts(last, keys))
 
 

@@ -13,7 +13,12 @@ from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Entry, Transaction, net_key_changes
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.store import attempts, key_counts, log, state
+from signalbox.server.store import (
+    attempts_table,
+    key_counts,
+    log_table,
+    state_table,
+)
 from signalbox.server.store.database import Database
 from signalbox.server.store.key_counts import KeyCounts
 from signalbox.server.store.key_index import KeyIndex
@@ -30,9 +35,9 @@ class Projection:
         self._writer = database.writer
         # Apart from the connections of queries: while the writer waits, nothing can be written.
         self._readers = ReaderPool(database, threads=1)
-        log.check_newest(self._writer)
-        self.revision = log.last_revision(self._writer)
-        self.index = KeyIndex(state.keys(self._writer))
+        log_table.check_newest(self._writer)
+        self.revision = log_table.last_revision(self._writer)
+        self.index = KeyIndex(state_table.keys(self._writer))
         self._uncommitted: tuple[int, list[str], list[str]] | None = None
         self._counted = key_counts.last_stored(self._writer)
         self._counted_next = self._counted
@@ -54,15 +59,15 @@ class Projection:
         if transactions:
             last = transactions[-1].revision
             has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
-            state.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
+            state_table.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
             self._store_counts_if_due(len(added) + len(removed))
             self._uncommitted = (last, sorted(added), sorted(removed))
-        attempts.store(self._writer, outcomes)
+        attempts_table.store(self._writer, outcomes)
 
     def apply_decided(self, transactions: Sequence[Transaction]) -> None:
         """As `apply`, for transactions that were decided elsewhere: of another log or a history."""
         added, removed = net_key_changes(
-            transactions, lambda keys: state.existing(self._writer, keys)
+            transactions, lambda keys: state_table.existing(self._writer, keys)
         )
         self.apply(transactions, (), added, removed)
 
@@ -72,14 +77,14 @@ class Projection:
 
     def resolve_unknown(self, outcomes: Sequence[Outcome]) -> None:
         """Replace stored unknown outcomes by what is known now."""
-        attempts.replace_unknown(self._writer, outcomes)
+        attempts_table.replace_unknown(self._writer, outcomes)
 
     # When it has ended.
 
     def committed(self) -> None:
         """Make the commit, which is on disk, visible to queries."""
         self._make_visible()
-        self.index.balance(lambda low, high: state.keys(self._writer, low, high))
+        self.index.balance(lambda low, high: state_table.keys(self._writer, low, high))
 
     def rolled_back(self) -> None:
         """Forget what the failed commit would have changed."""
@@ -94,39 +99,39 @@ class Projection:
 
     def entry(self, key: str) -> Entry | None:
         """The value and revision of a key."""
-        return state.entry(self._writer, key)
+        return state_table.entry(self._writer, key)
 
     def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
         """The entries of those keys that exist."""
-        return state.entries_of(self._writer, keys)
+        return state_table.entries_of(self._writer, keys)
 
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`, in key order."""
-        return state.entries(self._writer, prefix)
+        return state_table.entries(self._writer, prefix)
 
     def count(self, prefix: str) -> int:
         """How many keys begin with `prefix`."""
-        counter = state.key_counter(self._writer)
+        counter = state_table.key_counter(self._writer)
         return self.index.count(prefix, after_prefix(prefix), counter)
 
     def transactions(self, after: int, limit: int) -> list[Transaction]:
         """At most `limit` transactions above revision `after`."""
-        return log.read(self._writer, after, limit)
+        return log_table.read(self._writer, after, limit)
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """The fingerprint and first answer of a command id that is remembered."""
-        return attempts.first_answer(self._writer, identity)
+        return attempts_table.first_answer(self._writer, identity)
 
     def unknown_outcomes(self) -> list[Outcome]:
         """Stored outcomes of attempts of which it is unknown whether they were appended."""
-        return attempts.unknown_outcomes(self._writer)
+        return attempts_table.unknown_outcomes(self._writer)
 
     # Of the last commit, also while the writer's connection is in another one.
 
     def committed_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
         """As `first_outcome`, for callers other than the writer."""
         with self._readers.snapshot() as connection:
-            return attempts.first_answer(connection, identity)
+            return attempts_table.first_answer(connection, identity)
 
     def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
         """Run the writer's own long query in a native thread, which queries do not use."""

@@ -9,7 +9,7 @@ import apsw
 from gevent.threadpool import ThreadPool
 
 from signalbox.server.model.errors import StoreError, Unavailable
-from signalbox.server.store import log
+from signalbox.server.store import log_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.read_errors import is_read_error
 
@@ -118,7 +118,7 @@ class ReaderPool:
 
 def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
     connection.execute("BEGIN")
-    return connection, log.last_revision(connection)
+    return connection, log_table.last_revision(connection)
 
 
 def _in_transaction(

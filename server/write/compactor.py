@@ -18,13 +18,13 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.times import iso
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock
 from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.store import clock_records
 from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
-from signalbox.server.write import removal, retention
+from signalbox.server.write import removal, retention_plans
 from signalbox.server.write.removal import Removed, Step
-from signalbox.server.write.retention import Plan
+from signalbox.server.write.retention_plans import Plan
 from signalbox.server.write.writer import Writer
 
 logger: Final = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Compactor:
     def plans(self) -> list[Plan]:
         """The settings in force, each with its current horizon."""
         with self._readmodel.snapshot() as connection:
-            return retention.plans(connection)
+            return retention_plans.plans(connection)
 
     def _dry_run(self, now: float) -> Report:
         planned = self._plans_at(now)
@@ -121,7 +121,7 @@ class Compactor:
     def _plans_at(self, now: float) -> list[Plan]:
         moment, held = int(now * 1000), self._readmodel.held.lowest()
         return self._readmodel.in_thread(
-            lambda connection: retention.plans(connection, moment, held)
+            lambda connection: retention_plans.plans(connection, moment, held)
         )
 
     def _note_use(self) -> None:
@@ -144,7 +144,7 @@ class Compactor:
         planned = self._plans_at(self._clock.for_retention())
         if planned != self.plans():
             self._writer.run_between_commits(
-                lambda connection: retention.advance_horizons(connection, planned)
+                lambda connection: retention_plans.advance_horizons(connection, planned)
             )
         if unfinished := self._readmodel.in_thread(removal.unfinished_prefixes):
             gevent.get_hub().threadpool.apply(self._checkpoint)

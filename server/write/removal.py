@@ -11,8 +11,8 @@ import msgspec
 
 from signalbox.server.model import horizons
 from signalbox.server.model.keys import after_prefix
-from signalbox.server.store.horizons import read_horizons
-from signalbox.server.write.retention import UPDATE_CHECKSUM, Plan, read_settings
+from signalbox.server.store.horizons_table import read_horizons
+from signalbox.server.write.retention_plans import UPDATE_CHECKSUM, Plan, read_settings
 
 
 class Removed(NamedTuple):

@@ -10,7 +10,7 @@ from signalbox.server.engines.address import read_address
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog, shared_log
 from signalbox.server.engines.sqlite import SqliteEngine
-from signalbox.server.store.log import last_time
+from signalbox.server.store.log_table import last_time
 from signalbox.server.write.writer import Writer
 from support.brokers import new_log
 from support.local_store import Store

@@ -1,6 +1,6 @@
 """A computer whose clock a test sets, for the clock that the server believes."""
 
-from signalbox.server.runtime.clock import Clock, UnconfirmedLeap
+from signalbox.server.runtime.trusted_clock import Clock, UnconfirmedLeap
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store.database import Database
-from signalbox.server.store.log import last_time
+from signalbox.server.store.log_table import last_time
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.writer import Writer
 

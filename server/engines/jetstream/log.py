@@ -28,7 +28,10 @@ from signalbox.server.engines.jetstream.connection import (
 )
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed_answer
 from signalbox.server.engines.jetstream.read import OrderedConsumer, read_direct, read_one_by_one
-from signalbox.server.engines.jetstream.stream import find_or_create_stream, transactions_subject
+from signalbox.server.engines.jetstream.stream_setup import (
+    find_or_create_stream,
+    transactions_subject,
+)
 from signalbox.server.engines.shared_log import (
     LogMetadata,
     LogStatus,

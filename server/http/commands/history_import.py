@@ -23,7 +23,7 @@ from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.scheduling import yield_to_hub
-from signalbox.server.store import log, state
+from signalbox.server.store import log_table, state_table
 from signalbox.server.write.writer import MAX_GROUP, Writer
 
 PIECE_BYTES: Final = 1024 * 1024
@@ -146,14 +146,14 @@ class HistoryImport:
         ordered, found = sorted(keys), set[str]()
         for start in range(0, len(ordered), COMPARED):
             with self._readmodel.snapshot() as connection:
-                found |= state.existing(connection, ordered[start : start + COMPARED])
+                found |= state_table.existing(connection, ordered[start : start + COMPARED])
             yield_to_hub()
         return found
 
     def _repeated(self, transactions: list[Transaction]) -> int:
         """The index of the first transaction whose id is used already."""
         with self._readmodel.snapshot() as connection:
-            known = [log.has_id(connection, one.id) for one in transactions]
+            known = [log_table.has_id(connection, one.id) for one in transactions]
         return known.index(True)
 
     def _summary(self) -> bytes:

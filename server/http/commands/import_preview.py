@@ -16,6 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
+from signalbox.server.http.commands.command_import import SPOOLED, body_error, command_of
 from signalbox.server.http.commands.history_comparison import (
     HistoryComparison,
     atomic_history_error,
@@ -37,7 +38,6 @@ from signalbox.server.http.commands.import_progress import (
     zero_counts,
 )
 from signalbox.server.http.commands.import_row_reader import RowReader
-from signalbox.server.http.commands.imports import SPOOLED, body_error, command_of
 from signalbox.server.http.wire.request_body import BLOCK
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet
@@ -49,7 +49,7 @@ from signalbox.server.model.decide import (
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.store import attempts, log, state
+from signalbox.server.store import attempts_table, log_table, state_table
 from signalbox.server.write.writer import Writer
 
 
@@ -132,9 +132,11 @@ class _Preview:
 
     def run(self, connection: apsw.Connection) -> None:
         """Handle every row as an import would. Runs in a native thread."""
-        self.counts["revision"] = log.last_revision(connection)
+        self.counts["revision"] = log_table.last_revision(connection)
         draft = _SnapshotDraft(connection, self.counts["revision"], self._max_bytes)
-        batches = KnownBatches(self._id, self._atomic, partial(attempts.first_answer, connection))
+        batches = KnownBatches(
+            self._id, self._atomic, partial(attempts_table.first_answer, connection)
+        )
         try:
             for row in self._buffered.rows():
                 if self.is_cancelled:
@@ -292,7 +294,9 @@ class _SnapshotDraft:
 
     def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
         self._connection, self.revision = connection, revision
-        self._comparison = HistoryComparison(revision, partial(log.read, connection), max_bytes)
+        self._comparison = HistoryComparison(
+            revision, partial(log_table.read, connection), max_bytes
+        )
         self._overlay = apsw.Connection("")  # a private file, once it is larger than its cache
         self._overlay.execute(_TABLE)
 
@@ -302,13 +306,13 @@ class _SnapshotDraft:
     def get(self, key: str) -> Entry | None:
         for (raw,) in self._overlay.execute(_NOW, (key,)):
             return None if raw is None else Entry(raw, self.revision + 1)
-        return state.entry(self._connection, key)
+        return state_table.entry(self._connection, key)
 
     def look_up(self, keys: Any) -> None:
         """Nothing: single look-ups are fast enough here."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
-        for key, entry in state.entries(self._connection, prefix):
+        for key, entry in state_table.entries(self._connection, prefix):
             if not list(self._overlay.execute(_NOW, (key,))):
                 yield key, entry
         for key, raw in list(self._overlay.execute(_BELOW, (prefix, len(prefix)))):
@@ -331,7 +335,7 @@ class _SnapshotDraft:
         """Add a transaction of a history; None where the store has it. Raises as an import."""
         if self._comparison.is_stored(one):
             return None
-        if log.has_id(self._connection, one.id):
+        if log_table.has_id(self._connection, one.id):
             raise repeated_id_error(one.id)
         try:
             self._overlay.execute("INSERT INTO taken VALUES (?)", (one.id,))
@@ -342,7 +346,7 @@ class _SnapshotDraft:
         return one
 
     def _write(self, key: str, raw: str | None) -> None:
-        before = state.entry(self._connection, key)
+        before = state_table.entry(self._connection, key)
         self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
 
     def key_counts(self) -> dict[str, int]:

@@ -23,7 +23,7 @@ from signalbox.server.http.wire.connection import watch_disconnect
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock
+from signalbox.server.runtime.trusted_clock import Clock
 
 FRAME_SECONDS: Final = 1 / 30
 TICK_SECONDS: Final = 1.0

@@ -28,7 +28,7 @@ from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.clock import Clock
+from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.settings import command_line
 from signalbox.ui.views import login_page, shell
 

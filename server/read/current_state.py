@@ -13,7 +13,7 @@ from signalbox.server.read.tree import KnownRank
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
-from signalbox.server.store.state import key_counter
+from signalbox.server.store.state_table import key_counter
 
 
 class CurrentView:

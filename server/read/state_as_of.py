@@ -18,7 +18,7 @@ from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix, 
 from signalbox.server.read import state_query, tree
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
 from signalbox.server.store.reader_pool import ReaderPool
 

@@ -16,7 +16,7 @@ from signalbox.server.model.horizons import LAST_REVISION, Horizon
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import log_sql
 from signalbox.server.store import clock_records
-from signalbox.server.store.horizons import read_horizons
+from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.schema import checksum_sql
 
 EARLIEST_STAMP_MS: Final = 978_307_200_000
