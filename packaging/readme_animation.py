@@ -1,4 +1,4 @@
-"""The moving picture of the README; `python packaging/readme_animation.py` makes docs/steering.webp.
+"""The moving picture of the README: `python packaging/readme_animation.py`, docs/steering.webp.
 
 All of it happens: the training loop of the README runs, a pointer works the page of a real server
 in headless Chromium, and each frame stays as long as it took.

@@ -274,7 +274,7 @@ def followed(path: Path, address: str, together: int) -> NodeStore:
     """A replica that has taken in the log, so many transactions at once."""
     store = NodeStore(path, address)
     while piece := store.log.read(store.readmodel.revision, together):
-        store.strategy.replica.receive(piece)
+        store.strategy.log_applier.receive(piece)
     return store
 
 

@@ -12,8 +12,7 @@ import pytest
 from conftest import StartServer
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
-from signalbox.server.http.commands.command_import import body_error
-from signalbox.server.http.commands.import_row_reader import RowReader
+from signalbox.server.http.commands.import_row_reader import RowReader, body_error
 from support.harness import SECONDS, Server
 from support.import_upload import chunked_import, revision, set_commands
 from support.raw_http import NDJSON, Client, chunk, lines, read_answer

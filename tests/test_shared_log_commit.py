@@ -75,7 +75,7 @@ Log = TypeVar("Log", bound=JetStreamLog)
 class Site(NamedTuple, Generic[Log]):
     """A writer, the log that it appends to, and its replica."""
 
-    log_table: Log
+    log: Log
     writer: Writer
     strategy: SharedLogCommit
     database: Database
@@ -96,17 +96,17 @@ class Site(NamedTuple, Generic[Log]):
 def sited(log: Log, folder: Path, timeout: float = 10.0) -> Iterator[Site[Log]]:
     """A new replica of a new log."""
     database = Database(folder / "signalbox.db")
-    log_table.connect(LogMetadata(database.meta("store") or ""))
+    log.connect(LogMetadata(database.meta("store") or ""))
     projection, seconds = Projection(database), count(1_000_000_000)
-    engine = ReplicatedEngine(log_table, SqliteEngine(database), lambda: None)
+    engine = ReplicatedEngine(log, SqliteEngine(database), lambda: None)
     feed = Feed(time)
     strategy = SharedLogCommit(engine, projection, feed, timeout)
     writer = Writer(engine, projection, feed, lambda: next(seconds), 0, strategy)
-    yield Site(log_table, writer, strategy, database)
+    yield Site(log, writer, strategy, database)
     writer.close()
     projection.close()
     database.close()
-    log_table.close()
+    log.close()
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from signalbox.desktop.window.geometry import (
 )
 from signalbox.desktop.window.menus import split_shortcut
 from signalbox.desktop.window.qt_menus import COLOUR_NAMES, COLOURS
-from signalbox.desktop.window.saved_geometry import WindowSlot
 from signalbox.desktop.window.webview_window import BACKGROUNDS, resolvable_url
+from signalbox.desktop.window.window_slot import WindowSlot
 from signalbox.server.login_address import address_lines
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.errors import Invalid

@@ -12,8 +12,9 @@ from signalbox.desktop.server_process import ServerProcess
 from signalbox.desktop.single_instance import THEME_KEY
 from signalbox.desktop.window import geometry, menus, webview_window
 from signalbox.desktop.window.geometry import Geometry
-from signalbox.desktop.window.saved_geometry import SavedGeometry, WindowSlot
+from signalbox.desktop.window.saved_geometry import SavedGeometry
 from signalbox.desktop.window.webview_window import Window
+from signalbox.desktop.window.window_slot import WindowSlot
 
 RETRY_SECONDS: Final = 0.5
 
@@ -21,8 +22,8 @@ RETRY_SECONDS: Final = 0.5
 class OpenWindow(NamedTuple):
     """A window that is open, with what saves its geometry."""
 
-    webview_window: Window
-    placement: SavedGeometry
+    window: Window
+    saved_geometry: SavedGeometry
 
 
 class OpenWindows:
@@ -38,7 +39,7 @@ class OpenWindows:
         self._open(lambda saved: saved or geometry.initial_geometry(webview_window.screens()[0]))
         webview_window.run()
         for one in self._all():
-            one.placement.close(one.window.geometry())
+            one.saved_geometry.close(one.window.geometry())
 
     def bring_to_front(self) -> None:
         """Bring all of them to the front, the one that was opened last before the others."""
@@ -83,16 +84,16 @@ class OpenWindows:
             slot = WindowSlot.lowest_free(self._open_windows, self._server.endpoint.node)
             saved, theme = self._server.call(partial(_saved_geometry_and_theme, slot))
             fitted = choose_geometry(saved).fitted(webview_window.screens())
-            placement = SavedGeometry(self._server, slot.key, fitted)
+            saved_geometry = SavedGeometry(self._server, slot.key, fitted)
             opened = Window(
                 geometry=fitted,
                 theme=theme,
-                on_geometry_changed=placement.mark_changed,
+                on_geometry_changed=saved_geometry.mark_changed,
                 on_page_lost=lambda: start_background_thread(self._log_in_again, slot),
                 on_closed=lambda: self._forget(slot),
             )
-            self._open_windows[slot] = OpenWindow(opened, placement)
-        start_background_thread(placement.save_changes, opened.geometry)
+            self._open_windows[slot] = OpenWindow(opened, saved_geometry)
+        start_background_thread(saved_geometry.save_changes, opened.geometry)
         url = self._server.call(partial(_login_url, slot))
         opened.open(url, menus.menu_bar(opened, _AppActions(self, opened)))
 
@@ -103,7 +104,7 @@ class OpenWindows:
     def _forget(self, slot: WindowSlot) -> None:
         """Save the geometry of a window that was closed, and free its slot."""
         closed = self._open_windows[slot]
-        closed.placement.close(closed.window.geometry())
+        closed.saved_geometry.close(closed.window.geometry())
         del self._open_windows[slot]
 
     def _log_in_again(self, slot: WindowSlot) -> None:

@@ -1,53 +1,18 @@
-"""The slot of a window (its number, name and key), and saving its position and size there."""
+"""Saves the position and size of a window as a key, whenever they have changed."""
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from itertools import count
-from typing import Final, NamedTuple, Self
+from collections.abc import Callable
+from typing import Final
 
-from signalbox.client import Box, NotRunning, Rejected
+from signalbox.client import NotRunning, Rejected
 from signalbox.desktop.server_process import ServerProcess
-from signalbox.desktop.window import geometry
 from signalbox.desktop.window.geometry import Geometry
 
 log: Final = logging.getLogger(__name__)
 
-NAME: Final = "app"
-"""What the page calls the first window: it undoes what it did before, also after a restart."""
 DEBOUNCE_SECONDS: Final = 0.5
 """A window's geometry is saved once it has not changed for so long."""
-
-
-class WindowSlot(NamedTuple):
-    """A window's number, from 1; the next window in a slot has the same actor and geometry.
-
-    `node` is the server's, where several share a store: each has slots of its own.
-    """
-
-    number: int
-    node: str | None = None
-
-    @classmethod
-    def lowest_free(cls, used: Iterable["WindowSlot"], node: str | None = None) -> Self:
-        """The lowest that no window has."""
-        numbers = {slot.number for slot in used}
-        return cls(next(number for number in count(1) if number not in numbers), node)
-
-    @property
-    def name(self) -> str:
-        """The window's name in the page's address: its actor is `window.<name>`, then the node."""
-        return NAME if self.number == 1 else f"{NAME}-{self.number}"
-
-    @property
-    def key(self) -> str:
-        """The key that has its geometry."""
-        key = f"{geometry.KEY}.{self.node}" if self.node else geometry.KEY
-        return key if self.number == 1 else f"{key}.{self.number}"
-
-    def saved_geometry(self, box: Box) -> Geometry | None:
-        """Its geometry when it was last open; None where it never was."""
-        return Geometry.from_value(box.get(self.key, default=None))
 
 
 class SavedGeometry:

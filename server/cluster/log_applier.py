@@ -1,4 +1,4 @@
-"""Brings this node's replica up to date with the shared log: by what it follows, or by reading."""
+"""Applies the shared log's transactions to this node's replica: as they arrive, or by reading them."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ READ_LIMIT: Final = 1_000
 """Transactions read from the log at once."""
 
 
-class Replica:
+class LogApplier:
     """`receive` in the greenlet that follows the log, everything else in the writer's."""
 
     def __init__(

@@ -304,7 +304,7 @@ class Node:
                 logger.info("The log at %s: %s.", self.address, self.engine.durability)
                 self._feed.wake()
             if transactions:
-                self._strategy.replica.receive(transactions)
+                self._strategy.log_applier.receive(transactions)
             self._note_caught_up()
 
     def _note_caught_up(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import gevent
 from gevent.event import Event
 
-from signalbox.server.cluster.log_applier import Replica
+from signalbox.server.cluster.log_applier import LogApplier
 from signalbox.server.cluster.unknown_outcomes import NOTHING_WRITTEN, UNKNOWN, UnknownOutcomes
 from signalbox.server.engines.base import AppendIndeterminate, LogConflict
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
@@ -87,7 +87,7 @@ class SharedLogCommit:
 
     def attach(self, writer: StrategyWriter) -> None:
         self._writer = writer
-        self.replica = Replica(self._engine, self._projection, writer)
+        self.log_applier = LogApplier(self._engine, self._projection, writer)
         if self._is_left_due:
             writer.wake()
 
@@ -108,13 +108,13 @@ class SharedLogCommit:
     @property
     def has_work(self) -> bool:
         is_due = self._is_resolving_due if self._indeterminate else self._is_left_due
-        return is_due or self.replica.has_received
+        return is_due or self.log_applier.has_received
 
     def timeout(self, attempt: Attempt) -> Timeout:
         return self._refusal_timeout if attempt.refusal else self._timeout
 
     def prepare(self) -> None:
-        self.replica.apply_received()
+        self.log_applier.apply_received()
         if self._indeterminate:
             self._resolve(*self._indeterminate)
         else:
@@ -185,11 +185,11 @@ class SharedLogCommit:
 
         It would win again and again otherwise: the others have to catch up first.
         """
-        last = self.replica.applied_at
+        last = self.log_applier.applied_at
         is_contended = monotonic() - last < CONTENTION_SECONDS
-        if is_contended and self._committed_at > last and not self.replica.has_received:
-            self.replica.wait_for_news(YIELD_SECONDS)
-        self.replica.apply_received()
+        if is_contended and self._committed_at > last and not self.log_applier.has_received:
+            self.log_applier.wait_for_news(YIELD_SECONDS)
+        self.log_applier.apply_received()
 
     def _decide_again(self, attempts: list[PendingAttempt], end: int) -> None:
         """Another node was first: catch up, after a random back-off."""
@@ -199,7 +199,7 @@ class SharedLogCommit:
         longest = min(BACKOFF_SECONDS * 2**self._conflicts_in_a_row, MAX_BACKOFF_SECONDS)
         gevent.sleep(random() * longest)  # noqa: S311 - no secret
         try:
-            self.replica.catch_up(end)
+            self.log_applier.catch_up(end)
         except SignalboxError as error:
             self._writer.reject_queued(_nothing_written(error))
 
@@ -221,7 +221,7 @@ class SharedLogCommit:
         """
         self._is_resolving_due = False
         try:
-            self.replica.catch_up(self._engine.last_revision())
+            self.log_applier.catch_up(self._engine.last_revision())
             if self._writer.revision == group.expected:
                 self.commit(group)
                 self._indeterminate = self.problem = None
@@ -266,7 +266,7 @@ class SharedLogCommit:
         """As `_resolve`, for what an earlier process of this node had sent when it ended."""
         if self._is_left_due and not self._unknown.none_can_arrive(self._writer.revision):
             try:
-                self.replica.catch_up(self._engine.last_revision())
+                self.log_applier.catch_up(self._engine.last_revision())
                 self._append_rest(self._unknown.left_transactions())
             except Exception as error:  # noqa: BLE001 - it stays unknown until the log answers
                 self._projection.rolled_back()

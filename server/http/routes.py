@@ -11,11 +11,11 @@ from signalbox.server.feed import Feed
 from signalbox.server.http.api import exports, queries
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.commands.command_import import imports
 from signalbox.server.http.commands.command_route import Commands
 from signalbox.server.http.commands.compaction_route import compaction
 from signalbox.server.http.commands.history_import import HistoryImport
 from signalbox.server.http.commands.import_preview import BufferedFile, ImportPreviews
+from signalbox.server.http.commands.import_route import import_route
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.window.window_routes import WindowRoutes
 from signalbox.server.http.wire.guard import Guard
@@ -92,7 +92,9 @@ def application(
 
 def _imports(writer: Writer, readmodel: ReadModel) -> Write:
     previews = ImportPreviews(writer, readmodel)
-    return imports(writer, partial(HistoryImport, writer, readmodel), BufferedFile, previews.run)
+    return import_route(
+        writer, partial(HistoryImport, writer, readmodel), BufferedFile, previews.run
+    )
 
 
 def _queries(

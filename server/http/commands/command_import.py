@@ -1,25 +1,18 @@
-"""`POST /commands/import`: commands line by line, applied in batches while the body is read."""
+"""An import of commands: parses them row by row, and submits them in batches while it reads on."""
 
 import json
-import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
-from secrets import token_hex
 from tempfile import SpooledTemporaryFile
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from signalbox.server.formats.import_file import MEDIA_TYPES, ImportFile
 from signalbox.server.formats.text_lines import (
-    ENCODINGS,
     MAX_LINE,
     Row,
     too_long,
 )
-from signalbox.server.http.api.parameters import parse_parameters
-from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
-from signalbox.server.http.commands.history_line import is_history_line
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
     SLICE,
@@ -32,23 +25,18 @@ from signalbox.server.http.commands.import_batches import (
 )
 from signalbox.server.http.commands.import_idempotency import RowDigest, row_count
 from signalbox.server.http.commands.import_progress import IDLE_SECONDS, Progress, zero_counts
-from signalbox.server.http.commands.import_row_reader import RowReader
-from signalbox.server.http.wire.request_body import check_media_type
-from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
+from signalbox.server.http.commands.import_row_reader import RowReader, body_error
 from signalbox.server.model.commands import (
     Attempt,
     Command,
     EncodedSet,
     HistoryCommand,
-    check_actor,
     read_line,
 )
 from signalbox.server.model.decide import prepare_command
 from signalbox.server.model.errors import (
-    IncompleteBody,
     Invalid,
     SignalboxError,
-    Unavailable,
     error_from_fields,
 )
 from signalbox.server.model.outcomes import Outcome
@@ -57,8 +45,6 @@ from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
 SPOOLED: Final = 256 * 1024
-
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
 class Import:
@@ -225,72 +211,6 @@ class Import:
         return json.dumps(about | self.counts).encode() + b"\n"
 
 
-class History(Protocol):
-    """An import of transactions; see `history_import`."""
-
-    def run(
-        self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
-    ) -> Iterator[bytes]: ...
-
-
-class Preview(Protocol):
-    """A dry run of an import; see `signalbox.server.http.commands.import_preview`."""
-
-    def __call__(
-        self, reader: RowReader, buffered: Any, identity: str, atomic: bool
-    ) -> Iterator[bytes]: ...
-
-
-def imports(
-    writer: Writer,
-    history: Callable[[str, bool], History],
-    buffered: type[ImportFile],
-    preview: Preview,
-) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
-    """The route; `buffered` is the class of the file for a `preview`."""
-
-    def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
-        try:
-            if isinstance(reader.file, buffered):
-                yield from preview(reader, reader.file, identity, atomic)
-            elif is_history_line(reader.first_row()):
-                yield from history(identity, atomic).run(reader, lambda: body_error(reader))
-            else:
-                yield from Import(writer, identity, actor, atomic).run(reader)
-        finally:
-            reader.close()
-
-    def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
-        try:
-            kind = check_media_type(environ, *MEDIA_TYPES)
-            given = parse_parameters(environ, "/commands/import")
-            identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
-            actor = given.get("actor", DEFAULT_ACTORS[role])
-            check_actor(actor)
-            _check_id(identity)
-        except SignalboxError as error:
-            return error_response(start_response, error, id=None, status="rejected")
-        start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
-        file = (buffered if given.get("dry_run") == "1" else ImportFile)(
-            form, name, given.get("encoding", ENCODINGS[0])
-        )
-        return run(RowReader(environ, file), identity, actor, atomic == "1")
-
-    return route
-
-
-def body_error(reader: RowReader) -> SignalboxError | None:
-    """Why the body, or the file in it, was not read to its end."""
-    if reader.error:
-        return IncompleteBody()
-    if reader.file.error:
-        return reader.file.error
-    if reader.is_stopping:
-        return Unavailable("The server is ending. Send it again under the same id to go on.")
-    return None
-
-
 def command_of(row: Row) -> Command | EncodedSet | SignalboxError:
     """The command in a row, or the error that it has."""
     if isinstance(row.command, SignalboxError):
@@ -309,10 +229,3 @@ def _parse_rows(line: bytes) -> Command:
         kind = command.__struct_config__.tag
         raise Invalid(f'The field type is "{kind}"; that cannot be a line of an import.')
     return command
-
-
-def _check_id(identity: str) -> None:
-    if not _ID.fullmatch(identity):
-        raise Invalid(
-            f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."
-        )

@@ -16,7 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
-from signalbox.server.http.commands.command_import import SPOOLED, body_error, command_of
+from signalbox.server.http.commands.command_import import SPOOLED, command_of
 from signalbox.server.http.commands.history_comparison import (
     HistoryComparison,
     atomic_history_error,
@@ -37,7 +37,7 @@ from signalbox.server.http.commands.import_progress import (
     progress_line,
     zero_counts,
 )
-from signalbox.server.http.commands.import_row_reader import RowReader
+from signalbox.server.http.commands.import_row_reader import RowReader, body_error
 from signalbox.server.http.wire.request_body import BLOCK
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet

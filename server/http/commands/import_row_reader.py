@@ -9,7 +9,7 @@ from gevent.event import Event
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.wire.request_body import IncomingBody
-from signalbox.server.model.errors import Internal
+from signalbox.server.model.errors import IncompleteBody, Internal, SignalboxError, Unavailable
 from signalbox.server.runtime.error_messages import reason
 
 logger: Final = logging.getLogger(__name__)
@@ -88,3 +88,14 @@ class RowReader:
         finally:
             self._ended = True
             self._arrived.set()
+
+
+def body_error(reader: RowReader) -> SignalboxError | None:
+    """Why the body, or the file in it, was not read to its end."""
+    if reader.error:
+        return IncompleteBody()
+    if reader.file.error:
+        return reader.file.error
+    if reader.is_stopping:
+        return Unavailable("The server is ending. Send it again under the same id to go on.")
+    return None

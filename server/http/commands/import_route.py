@@ -1,0 +1,83 @@
+"""`POST /commands/import`: chooses what imports a file, by its parameters and first row."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+from signalbox.server.formats.import_file import MEDIA_TYPES, ImportFile
+from signalbox.server.formats.text_lines import ENCODINGS
+from signalbox.server.http.api.parameters import parse_parameters
+from signalbox.server.http.commands.command_import import Import
+from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
+from signalbox.server.http.commands.history_line import is_history_line
+from signalbox.server.http.commands.import_row_reader import RowReader, body_error
+from signalbox.server.http.wire.request_body import check_media_type
+from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
+from signalbox.server.model.commands import check_actor
+from signalbox.server.model.errors import Invalid, SignalboxError
+from signalbox.server.write.writer import Writer
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
+
+
+class History(Protocol):
+    """An import of transactions; see `history_import`."""
+
+    def run(
+        self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
+    ) -> Iterator[bytes]: ...
+
+
+class Preview(Protocol):
+    """A dry run of an import; see `signalbox.server.http.commands.import_preview`."""
+
+    def __call__(
+        self, reader: RowReader, buffered: Any, identity: str, atomic: bool
+    ) -> Iterator[bytes]: ...
+
+
+def import_route(
+    writer: Writer,
+    history: Callable[[str, bool], History],
+    buffered: type[ImportFile],
+    preview: Preview,
+) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
+    """The route of imports; `buffered` is the class of the file for a `preview`."""
+
+    def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+        try:
+            if isinstance(reader.file, buffered):
+                yield from preview(reader, reader.file, identity, atomic)
+            elif is_history_line(reader.first_row()):
+                yield from history(identity, atomic).run(reader, lambda: body_error(reader))
+            else:
+                yield from Import(writer, identity, actor, atomic).run(reader)
+        finally:
+            reader.close()
+
+    def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
+        try:
+            kind = check_media_type(environ, *MEDIA_TYPES)
+            given = parse_parameters(environ, "/commands/import")
+            identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
+            actor = given.get("actor", DEFAULT_ACTORS[role])
+            check_actor(actor)
+            _check_import_id(identity)
+        except SignalboxError as error:
+            return error_response(start_response, error, id=None, status="rejected")
+        start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
+        form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
+        file = (buffered if given.get("dry_run") == "1" else ImportFile)(
+            form, name, given.get("encoding", ENCODINGS[0])
+        )
+        return run(RowReader(environ, file), identity, actor, atomic == "1")
+
+    return route
+
+
+def _check_import_id(identity: str) -> None:
+    if not _ID.fullmatch(identity):
+        raise Invalid(
+            f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."
+        )
