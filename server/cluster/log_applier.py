@@ -1,4 +1,4 @@
-"""Applies the shared log's transactions to this node's replica: as they arrive, or by reading them."""
+"""Applies the transactions of the shared log to this node's replica, as they come or on demand."""
 
 from collections import deque
 from collections.abc import Sequence
