@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from signalbox.client import NotRunning, Rejected
 from signalbox.desktop import (
     alert,
+    display,
     engine_options,
     headless,
     paths,
@@ -18,7 +19,6 @@ from signalbox.desktop import (
 from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.exit_status import CANNOT_OPEN, REJECTED
 from signalbox.desktop.server_process import ServerProcess
-from signalbox.desktop.window import display
 
 if TYPE_CHECKING:
     from signalbox.desktop.window.open_windows import OpenWindows

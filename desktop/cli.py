@@ -11,12 +11,12 @@ import click
 
 from signalbox import client
 from signalbox.desktop import stdio
+from signalbox.desktop.click_types import TEXT
 from signalbox.desktop.engine_options import choose_engine, settings_error
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
 from signalbox.desktop.options import require_value
 from signalbox.desktop.refusals import refusal_text
 from signalbox.desktop.terminal_output import print_error
-from signalbox.server.click_types import TEXT
 from signalbox.server.usage_errors import translate_usage_error
 
 MAX_DIGITS: Final = 300_000

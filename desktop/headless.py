@@ -10,10 +10,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from signalbox.desktop import file_viewer, stdio
+from signalbox.desktop import display, file_viewer, stdio
 from signalbox.desktop.exit_status import CANNOT_OPEN
 from signalbox.desktop.server_process import ServerProcess
-from signalbox.desktop.window import display
 from signalbox.server.login_address import address_lines
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

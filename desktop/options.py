@@ -10,7 +10,7 @@ import click
 
 from signalbox import client
 from signalbox.desktop import engine_options, paths
-from signalbox.server.click_types import Checked
+from signalbox.desktop.click_types import Checked
 from signalbox.server.model.numbers import is_whole
 from signalbox.server.store.file_names import MARKER_SUFFIX, STORE_FILE
 

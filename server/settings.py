@@ -14,6 +14,10 @@ from signalbox.server.engines.address import AddressError, read_address
 from signalbox.server.model.errors import StoreError
 from signalbox.server.model.numbers import decimal, whole
 
+BODY_SECONDS: Final = 30.0
+"""No setting: between two parts of a request's body, and for the rest of a request. The command
+line names it where an import has paused for longer."""
+
 
 class Setting(NamedTuple):
     """`--name` on the command line, `SIGNALBOX_NAME` in the environment."""

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from signalbox.server.http.wire import http_server
+from signalbox.server import settings
 from support.command_line import Shell
 from support.desktop_window import until
 from support.harness import Server
@@ -229,7 +229,7 @@ def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path)
 def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(settings, "BODY_SECONDS", 0.4)
     os.mkfifo(pipe := tmp_path / "pipe")
 
     def is_given_up() -> bool:
@@ -242,9 +242,7 @@ def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
             until(is_given_up, "the server has hung up")
             file.write(b"t.b = 2\n")
 
-    server = Server(
-        tmp_path / "store", limits={"signalbox.server.http.wire.http_server.BODY_SECONDS": 0.4}
-    )
+    server = Server(tmp_path / "store", limits={"signalbox.server.settings.BODY_SECONDS": 0.4})
     port, writing = server.port, threading.Thread(target=write)
     writing.start()
     try:

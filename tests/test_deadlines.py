@@ -1,6 +1,7 @@
 """Slow clients are cut off by deadlines, each step having one; fast ones are not.
 
-The server of `server.http.wire.wsgi` runs in this process, with deadlines short enough to wait for.
+The server of `server.http.wire.http_server` runs in this process, with deadlines short enough to
+wait for.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ import gevent
 import pytest
 from gevent import socket
 
+from signalbox.server import settings
 from signalbox.server.http.wire import connection, http_server
 
 SHORT = 0.4
@@ -54,8 +56,12 @@ def served(application: Any) -> Iterator[tuple[http_server.Server, Connect]]:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-    for name in ("IDLE_SECONDS", "HEAD_SECONDS", "BODY_SECONDS"):
-        monkeypatch.setattr(http_server, name, SHORT)
+    for module, name in (
+        (http_server, "IDLE_SECONDS"),
+        (http_server, "HEAD_SECONDS"),
+        (settings, "BODY_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, SHORT)
     with served(echo_length) as (_, connecting):
         yield connecting
 

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from signalbox.desktop.window import display
+from signalbox.desktop import display
 from signalbox.server.http.commands.history_line import read_history_line
 from signalbox.server.http.window.window_query import invalid_field_message
 from signalbox.server.model.errors import Invalid, Malformed, quoted
@@ -31,7 +31,7 @@ READS: Final = {
     ("signalbox.server.engines.redis.errors", "_code"),
     ("signalbox.server.engines.jetstream.connection", "has_complained"),
     ("signalbox.server.model.values", "_place"),
-    ("signalbox.desktop.window.display", "_missing_library"),
+    ("signalbox.desktop.display", "_missing_library"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""
 SAYING: Final = {"strerror", "args", "msg", "reason", "message"}

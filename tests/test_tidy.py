@@ -15,15 +15,33 @@ from support.source_files import imports_of, module_of, own_modules, python_file
 MAX_LINES: Final = 500
 MAX_FUNCTION: Final = 45
 
-CORE: Final = ("model", "runtime", "store", "engines", "read", "write", "cluster")
-"""The server's rooms below HTTP: each imports only those before it, and itself."""
+CORE: Final = (
+    *("model", "runtime", "store", "engines", "settings", "read"),
+    *("feed", "write", "cluster", "sources"),
+)
+"""What the server has below HTTP, rooms and two modules: each imports only those before it."""
 EFFECTS: Final = "apsw|bottle|gevent|os|pathlib|random|secrets|socket|time"
 HTTP: Final = ("wire", "api", "commands", "window")
 """Those of HTTP, in the same order; and none of the core knows them."""
+MAY_IMPORT: Final = {
+    "login_address|usage_errors": "",
+    "feed": "model",
+    "formats": "model",
+    "settings": "model|engines",
+    "logging_setup|maintenance": "model|runtime|store",
+    "migration": "model|runtime|store|engines|settings",
+    "sources": "model|runtime|store|read|write|feed",
+    "clock_status": "model|runtime|read|feed|settings",
+}
+"""The other modules and rooms: all that they import of the server, beside themselves."""
 
 
 def room(name: str) -> str:
     return rf"signalbox\.server\.({name})(\..*)?"
+
+
+def desktop(name: str) -> str:
+    return rf"signalbox\.desktop\.({name})(\..*)?"
 
 
 def ordered(rooms: Sequence[str], inside: str = "") -> Iterator[tuple[str, str]]:
@@ -38,16 +56,26 @@ FORBIDDEN: Final = (
     (r"signalbox\.ui(\..*)?", r"signalbox\.(server|desktop|client).*|(gevent|bottle|apsw)\b.*"),
     (room(".*"), r"signalbox\.(desktop|client).*|webview\b.*"),
     (room("(?!http).*"), r"signalbox\.ui.*|bottle\b.*"),
-    (room("(?!http|app$|maintenance$|migration|__main__$).*"), room("(http|app)")),
+    (room("(?!http|app$|__main__$).*"), room("http")),
     *ordered(CORE),
     *ordered(HTTP, "http."),
-    (room("formats"), room("(?!model|formats).+")),
+    *((room(names), room(f"(?!({names}|{few or '-'})\\b).+")) for names, few in MAY_IMPORT.items()),
+    # a server is put together by `app` alone, which only what starts one imports
+    (r"signalbox\.(?!(server|desktop)\.__main__$).*", room("app|logging_setup|__main__")),
+    (room("(?!app$).*"), room("clock_status")),
+    (room("(?!migration).*"), room("maintenance|migration")),  # for the command line
     (room("model|formats"), rf"({EFFECTS})\b.*"),
     (room(r"http\.api"), room("(write|engines|cluster)")),  # queries cannot write
     # nor commands read, but for what compares a file with the store
     (room(r"http\.commands(?!\.(history_import|import_preview)$).*"), room("read")),
     (r"signalbox\.desktop\.(?!window\.webview_window$).*", r"webview\b.*"),
     (r"signalbox\.desktop\.(?!cli|commands).*", r"(apsw|bottle|gevent)\b.*"),
+    (desktop("(?!__main__$).*"), desktop("__main__|app|cli")),
+    (desktop("(?!window|app$).*"), desktop("window")),
+    (desktop(".*"), desktop("commands")),  # `cli` loads the one that is called
+    (desktop("(window|app|headless)"), r"click\b.*"),  # the window has no command line
+    # it asks the server by HTTP; what opens a store itself has that of the rooms for it
+    (desktop(".*"), room("http|write|read|cluster|sources|feed|clock_status")),
 )
 ELSEWHERE: Final = {
     "127.0.0.1",

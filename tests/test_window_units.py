@@ -11,8 +11,7 @@ import pytest
 from signalbox import client
 from signalbox.desktop import paths, single_instance
 from signalbox.desktop.child_env import environment
-from signalbox.desktop.server_process import open_log
-from signalbox.desktop.window.display import (
+from signalbox.desktop.display import (
     CHROMIUM_FLAGS,
     NO_SANDBOX,
     CannotShow,
@@ -20,6 +19,7 @@ from signalbox.desktop.window.display import (
     needs_x11,
     require_display,
 )
+from signalbox.desktop.server_process import open_log
 from signalbox.desktop.window.geometry import (
     KEY,
     MIN_HEIGHT,

@@ -12,9 +12,9 @@ from signalbox.desktop.cli_client import (
     answer_blocks,
     connect,
 )
+from signalbox.desktop.click_types import OneOf
 from signalbox.desktop.options import at_option, read_dir_option
 from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
-from signalbox.server.click_types import OneOf
 
 
 @click.command("export", cls=LiteralCommand)

@@ -11,6 +11,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.click_types import whole
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.refusals import missing_key_text
@@ -21,7 +22,6 @@ from signalbox.desktop.terminal_output import (
     print_json_lines,
     print_table,
 )
-from signalbox.server.click_types import whole
 
 TITLES: Final = ("revision", "at", "by", "value", "difference")
 

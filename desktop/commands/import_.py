@@ -15,11 +15,11 @@ import click
 from signalbox import client
 from signalbox.desktop.arguments import LiteralCommand, open_input_file
 from signalbox.desktop.cli_client import BLOCK_BYTES, connect, import_batches, read_whole_answer
+from signalbox.desktop.click_types import OneOf
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_error, print_json
-from signalbox.server.click_types import OneOf
 from signalbox.ui.formatting import counted
 
 UNKNOWN_TYPE: Final = "application/octet-stream"
@@ -123,7 +123,7 @@ class _Upload:
 
 def _interruption(error: client.NotRunning, box: client.Box, identity: str, upload: _Upload) -> str:
     """Why an import broke off, and how many keys it had changed by then."""
-    from signalbox.server.http.wire.http_server import BODY_SECONDS  # noqa: PLC0415 - for this alone
+    from signalbox.server.settings import BODY_SECONDS  # noqa: PLC0415 - for this alone
 
     batches = list(import_batches(box, identity))
     reason = str(error)

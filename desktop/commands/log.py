@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.click_types import OneOf, whole
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.terminal_output import escape_whitespace, print_json_lines, print_table
-from signalbox.server.click_types import OneOf, whole
 
 
 @click.command("log")

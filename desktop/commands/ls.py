@@ -7,9 +7,9 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.click_types import OneOf, whole
 from signalbox.desktop.options import at_option, json_option, read_dir_option
 from signalbox.desktop.terminal_output import format_value, print_json_lines, print_table
-from signalbox.server.click_types import OneOf, whole
 
 TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 

@@ -23,6 +23,7 @@ from signalbox.desktop.cli_client import (
     find_attempt,
     read_whole_answer,
 )
+from signalbox.desktop.click_types import Checked
 from signalbox.desktop.json_text import encode_json, parse_json
 from signalbox.desktop.options import (
     MOMENT,
@@ -34,7 +35,6 @@ from signalbox.desktop.options import (
 )
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_json, print_line, warn_compacted
-from signalbox.server.click_types import Checked
 from signalbox.server.model.numbers import decimal
 from signalbox.ui.formatting import counted
 

@@ -11,10 +11,10 @@ from signalbox import client
 from signalbox.desktop import child_env
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import whole
 from signalbox.desktop.json_text import encode_json, parse_json_or_text
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.terminal_output import DELETED, format_value, print_json, print_line
-from signalbox.server.click_types import whole
 
 
 @click.command("watch", cls=LiteralCommand)

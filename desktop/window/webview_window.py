@@ -17,8 +17,8 @@ from webview.errors import WebViewException
 from webview.menu import Menu, MenuAction, MenuSeparator
 
 from signalbox.desktop.background_thread import start_background_thread
+from signalbox.desktop.display import CannotShow
 from signalbox.desktop.window import menus
-from signalbox.desktop.window.display import CannotShow
 from signalbox.desktop.window.geometry import (
     MIN_HEIGHT,
     MIN_WIDTH,

@@ -12,6 +12,7 @@ import msgspec
 from gevent import pywsgi
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from signalbox.server import settings
 from signalbox.server.http.wire.connection import send_all
 from signalbox.server.http.wire.request_headers import Headers, environ_name, list_members
 from signalbox.server.http.wire.responses import raw_head, status_of
@@ -32,8 +33,6 @@ IDLE_SECONDS: Final = 75.0
 """Between two requests of a connection."""
 HEAD_SECONDS: Final = 10.0
 """From a request's first line to the end of its headers."""
-BODY_SECONDS: Final = 30.0
-"""Between two parts of a request's body, and for the rest of a request."""
 ABSOLUTE: Final = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
 """An absolute-form target (RFC 9112, 3.2.2): its authority, and path with query."""
 
@@ -112,7 +111,7 @@ class Handler(WSGIHandler):
         environ["signalbox.handler"] = self
         environ["signalbox.authority"] = self.authority
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
-        self.deadline = monotonic() + BODY_SECONDS if has_body else None
+        self.deadline = monotonic() + settings.BODY_SECONDS if has_body else None
         return environ
 
     def handle_one_response(self) -> None:
@@ -125,8 +124,8 @@ class Handler(WSGIHandler):
             self.close_connection = self.close_connection or self.server.stopping
 
     def extend_deadline(self) -> None:
-        """The client has made progress: it has another `BODY_SECONDS`."""
-        self.deadline = monotonic() + BODY_SECONDS
+        """The client has made progress: it has another `settings.BODY_SECONDS`."""
+        self.deadline = monotonic() + settings.BODY_SECONDS
 
     def clear_deadline(self) -> None:
         """The body has arrived: the response has no deadline."""
