@@ -17,18 +17,16 @@ from signalbox.server.store.state_table import key_counter
 
 
 class CurrentView:
-    """The queries of `AsOfView`, answered from the last commit."""
+    """A `StateView` of the last commit."""
 
     def __init__(self, readers: ReaderPool, projection: Projection, held: HeldRevisions) -> None:
         self._readers, self._projection, self._held = readers, projection, held
 
     @property
     def revision(self) -> int:
-        """The last transaction's that queries see."""
         return self._projection.revision
 
     def get(self, key: str) -> Item | None:
-        """The key's item, None where it does not exist."""
         with self._readers.snapshot() as connection:
             return state_query.item(connection, key)
 
@@ -41,11 +39,6 @@ class CurrentView:
         limit: int = 100,
         with_total: bool = True,
     ) -> Page:
-        """`limit` matching items after the cursor `after`, or from `offset` on.
-
-        `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
-        cursor.
-        """
         query = StateQuery(wanted, sort, after, offset, limit)
         if not query.is_indexed:
             return self._readers.in_thread(
@@ -57,7 +50,6 @@ class CurrentView:
         return Page(self.revision, total, items, query.cursor(items[-1]) if more else None)
 
     def position(self, wanted: Filter, key: str) -> int | None:
-        """How many matching keys sort before `key`; None where that takes looking at every key."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return None
@@ -65,7 +57,6 @@ class CurrentView:
             return self._count(connection, query, max(query.pattern.low, key))
 
     def count(self, wanted: Filter) -> int:
-        """How many keys match, exactly."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return self._readers.in_thread(lambda connection: state_query.count(connection, query))
@@ -73,11 +64,9 @@ class CurrentView:
             return self._count(connection, query, query.pattern.high)
 
     def keys(self) -> int:
-        """How many keys there are, the app's own settings left out."""
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
-        """The next segments below `prefix`, in segment order, with exact numbers of keys."""
         with self._readers.snapshot() as connection:
             total = self._count_visible(connection, prefix, after_prefix(prefix))
             keys = _TreeKeys(connection, self._projection.index, prefix)
@@ -87,12 +76,10 @@ class CurrentView:
     def pages(
         self, match: str, limit: int = snapshot_pages.PAGE_ITEMS
     ) -> tuple[int, Iterator[list[Item]]]:
-        """The revision, and all matching items as they are at it, page by page."""
         revision = self.revision
         return revision, snapshot_pages.pages(self._readers, self._held, revision, match, limit)
 
     def env_collision(self, match: str) -> list[str]:
-        """Two matching keys with the same name as environment variables, if there are any."""
         query = StateQuery.of(Filter(match))
         return self._readers.in_thread(
             lambda connection: state_query.env_collision(connection, query)

@@ -14,14 +14,13 @@ from signalbox.server.read.current_state import CurrentView
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.log_queries import LogQueries
 from signalbox.server.read.state_as_of import AsOfView, KeySets
+from signalbox.server.read.state_view import StateView
 from signalbox.server.store import attempts_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
 
 Result = TypeVar("Result")
-StateView = CurrentView | AsOfView
-"""The state now, or as of a revision; both have the same queries."""
 
 
 class ReadModel:
@@ -32,7 +31,7 @@ class ReadModel:
         self._projection = projection
         self._readers = ReaderPool(database, projection.observe)
         self.held = HeldRevisions()
-        self.current = CurrentView(self._readers, projection, self.held)
+        self.current: StateView = CurrentView(self._readers, projection, self.held)
         self.log = LogQueries(self._readers)
         self._key_sets = KeySets(projection.counts_for)
 

@@ -57,7 +57,7 @@ class KeySets:
 
 
 class AsOfView:
-    """The queries of `CurrentView`, answered as of `revision`."""
+    """A `StateView` as of `revision`."""
 
     def __init__(
         self, readers: ReaderPool, key_sets: KeySets, held: HeldRevisions, revision: int
@@ -66,8 +66,6 @@ class AsOfView:
         self.revision = revision
 
     def get(self, key: str) -> Item | None:
-        """The key's item, None where it did not exist. Raises `Compacted`."""
-
         def run(snapshot: "_Snapshot") -> Item | None:
             if snapshot.compacted:
                 raise horizons.compacted_error(snapshot.compacted, self.revision)
@@ -84,7 +82,6 @@ class AsOfView:
         limit: int = 100,
         with_total: bool = True,
     ) -> Page:
-        """As `CurrentView.page`; `compacted` of the page names what is left out."""
         query = StateQuery(wanted, sort, after, offset, limit)
 
         def run(snapshot: "_Snapshot") -> Page:
@@ -96,7 +93,6 @@ class AsOfView:
         return self._run_query(run, query)
 
     def position(self, wanted: Filter, key: str) -> int | None:
-        """How many matching keys sort before `key`; None where that takes looking at every key."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return None
@@ -104,16 +100,13 @@ class AsOfView:
         return self._run_query(lambda snapshot: snapshot.count(low, max(low, key)), query)
 
     def count(self, wanted: Filter) -> int:
-        """How many keys match, exactly."""
         query = StateQuery.of(wanted)
         return self._run_query(lambda snapshot: _count(snapshot, query), query)
 
     def keys(self) -> int:
-        """How many keys there were, the app's own settings left out."""
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
-        """The next segments below `prefix`, in segment order, with exact numbers of keys."""
         below = (prefix, after_prefix(prefix))
 
         def run(snapshot: "_Snapshot") -> tree.Tree:
@@ -125,14 +118,9 @@ class AsOfView:
         return self._run(run, below, prefix.startswith(RESERVED))
 
     def pages(self, match: str, limit: int = state_query.NEAR) -> tuple[int, Iterator[list[Item]]]:
-        """The revision, and all items that match, page by page.
-
-        The pages raise `Compacted` where retention has removed more since the first of them.
-        """
         return self.revision, self._pages(match, limit)
 
     def env_collision(self, match: str) -> list[str]:
-        """Two matching keys with the same name as environment variables, if there are any."""
         keys: dict[str, str] = {}
         for items in self.pages(match)[1]:
             for item in items:

@@ -16,8 +16,9 @@ from signalbox.server.model.keys import check_key, check_prefix
 from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.times import iso
 from signalbox.server.read.log_sql import Difference, Version
-from signalbox.server.read.read_model import ReadModel, StateView
+from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.state_query import Filter, Item
+from signalbox.server.read.state_view import StateView
 from signalbox.server.read.tree import Child
 
 
