@@ -38,6 +38,7 @@ def _split_leading_options(arguments: list[str]) -> tuple[dict[str, str], list[s
 
 
 def _open_window(options: dict[str, str]) -> int:
+    """Run the app until its last window is closed; the exit status."""
     # Until there is a window Ctrl-C simply ends the process; Qt's modules would lose an exception.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from signalbox.desktop import app, engine_options  # noqa: PLC0415 - nor the command line any of this

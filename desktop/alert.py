@@ -26,7 +26,7 @@ def show_alert(text: str) -> bool:
         ctypes.windll.user32.MessageBoxW(None, text, TITLE, ICON_ERROR)
         return True
     is_mac = sys.platform == "darwin"
-    return _run(_osascript_command(text) if is_mac else _dialog_command(text))
+    return _run_dialog(_osascript_command(text) if is_mac else _dialog_command(text))
 
 
 def _osascript_command(text: str) -> list[str]:
@@ -47,7 +47,8 @@ def _dialog_command(text: str) -> list[str]:
     return []
 
 
-def _run(command: list[str]) -> bool:
+def _run_dialog(command: list[str]) -> bool:
+    """Show the message box of a program; whether a person has dismissed it."""
     if not command:
         return False
     ended = subprocess.run(command, env=child_env.environment(), capture_output=True, check=False)

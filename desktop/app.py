@@ -78,6 +78,7 @@ def _show_alert(text: str) -> bool:
 
 
 def _show_alert_with_advice(why: str) -> bool:
+    """Show why there is no window, and what can be done without one."""
     return _show_alert(
         f"{why}\n\nUntil then `signalbox serve` in a terminal shows it in a browser."
     )
@@ -116,14 +117,17 @@ class App:
         start_background_thread(self._keep_server_running)
 
     def _bring_to_front(self) -> None:
+        """A second start of the app asks for the windows."""
         if self._windows is not None:
             self._windows.bring_to_front()
 
     def _set_theme(self, theme: str) -> None:
+        """The setting of the theme has changed: the windows' frames follow the page."""
         if self._windows is not None:
             self._windows.set_theme(theme)
 
     def _keep_server_running(self) -> None:
+        """Restart the server whenever it ends; the titles say it where that fails."""
         try:
             self._server.keep_running(self._on_restart)
         except NotRunning as error:
@@ -131,6 +135,7 @@ class App:
                 self._windows.show_in_titles(str(error))
 
     def _on_restart(self, is_same_address: bool) -> None:
+        """The server was restarted, perhaps at another address."""
         # The page does not find another address by itself, and must log in there.
         if not is_same_address and self._windows is not None:
             self._windows.log_in_again()

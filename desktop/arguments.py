@@ -43,6 +43,7 @@ class LiteralCommand(click.Command):
         self._any_value = any_value
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of a subcommand whose values may begin with `-`."""
         if not self._any_value:
             for name, is_known in _long_options(self, ctx, args):
                 if not is_known:
@@ -57,6 +58,7 @@ class ProgramCommand(LiteralCommand):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of `run` up to the program; the rest is the program's own."""
         options, rest = self._split_options(ctx, args)
         is_literal = len(options) + len(rest) < len(args)  # `--` stood before the name
         name, rest = rest[:1], rest[1:]

@@ -32,9 +32,11 @@ class SubcommandGroup(click.Group):
     """Loads the subcommand that is asked for, and not the others with all that they need."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of all subcommands, for `--help`."""
         return SUBCOMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """The subcommand of this name, whose file is loaded now."""
         return load_subcommand(cmd_name) if cmd_name in SUBCOMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -120,6 +122,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _file_error(error: OSError) -> str:
+    """The message about a file that cannot be used."""
     from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
     return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."

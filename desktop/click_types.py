@@ -21,6 +21,7 @@ class Checked(click.ParamType[Read], Generic[Read]):
         self.name, self._read, self._allowed = name, read, allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Read:
+        """The value that the parser makes of a word; its error says what is allowed."""
         try:
             return self._read(str(value))
         except ValueError:
@@ -31,12 +32,14 @@ class OneOf(click.Choice[str]):
     """A parameter that is one of some words."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word, if it is one of the choices; else the error lists them."""
         if value not in self.choices:
             raise wrong_value(param, value, f"allowed are {listed(self.choices)}", ctx)
         return str(value)
 
 
 def _utf8(text: str) -> str:
+    """A word of the command line. Raises `ValueError` where it was not UTF-8."""
     text.encode()  # a word that is not UTF-8 contains lone surrogates
     return text
 

@@ -126,6 +126,7 @@ def _has_webview2() -> bool:
 
 
 def _display_error(environ: Mapping[str, str]) -> str | None:
+    """Why there is no display, for the message of `CannotShow`."""
     if environ.get("QT_QPA_PLATFORM"):
         return None  # somebody chose another way to show things
     x11, wayland = environ.get("DISPLAY"), environ.get("WAYLAND_DISPLAY")
@@ -137,6 +138,7 @@ def _display_error(environ: Mapping[str, str]) -> str | None:
 
 
 def _wayland_answers(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a Wayland display takes connections at the socket of this name."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(Path(environ.get("XDG_RUNTIME_DIR", "/")) / name))
@@ -146,6 +148,7 @@ def _wayland_answers(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def _x11_answers(name: str) -> bool:
+    """Whether an X11 display takes connections."""
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError:

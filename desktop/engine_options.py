@@ -54,6 +54,7 @@ def check_running_server(data_dir: Path) -> None:
 
 
 def _has_requirements() -> bool:
+    """Whether the command line asks for an engine, or for a durable one."""
     return bool(os.environ.get(ENGINE) or os.environ.get(DURABLE))
 
 
@@ -84,6 +85,7 @@ def _running_engine(status: dict[str, Any]) -> str:
 
 
 def _without_secrets(engine: str) -> str:
+    """The engine's address without its password, for messages."""
     from signalbox.server.engines.address import read_address  # noqa: PLC0415 - as above
 
     return read_address(engine).redacted if "://" in engine else engine

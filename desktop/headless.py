@@ -95,4 +95,5 @@ def _open_browser(server: ServerProcess) -> bool:
 
 
 def _redirect_file(server: ServerProcess) -> Path:
+    """The file that leads a browser to the page, without a secret on a command line."""
     return server.data_dir / "open.html"

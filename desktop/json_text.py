@@ -50,7 +50,7 @@ def parse_json(text: str) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """`value` as one line of JSON."""
+    """The value as one line of JSON, with characters as they are."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -83,6 +83,7 @@ def _containers_in(value: Any) -> list[Any]:
 
 
 def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises `ValueError` where a name is there twice."""
     parsed = dict(members)
     if len(parsed) < len(members):
         raise ValueError("a name is twice in one object")
@@ -90,11 +91,13 @@ def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite_float(text: str) -> float:
+    """A JSON number. Raises `ValueError` where no float is so large."""
     number = float(text)
     return number if math.isfinite(number) else _refuse_number(text)
 
 
 def _refuse_number(text: str) -> Any:
+    """Raises `ValueError` for a number that JSON does not have, such as NaN."""
     raise ValueError(f"{text[:80]} is no number that JSON and 64 bits hold")
 
 

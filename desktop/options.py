@@ -54,7 +54,7 @@ def at_option(function: Function) -> Function:
 
 
 def json_option(function: Function) -> Function:
-    """`--json`, for programs."""
+    """The option `--json`, for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
@@ -122,18 +122,21 @@ def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Func
 
 
 def _chosen_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    """The folder of `--data-dir`, or the default; it may not exist."""
     return paths.chosen_data_dir(require_value(context, option, value) or context.obj)
 
 
 def _data_dir_with_store(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> Path:
+    """The folder of `--data-dir`, which must have a store."""
     data_dir = _chosen_data_dir(context, option, value)
     require_store(data_dir)
     return data_dir
 
 
 def _readable_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    """The folder to read from: one that was named must have a store."""
     is_named = value or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
     if is_named and not engine_options.is_engine_chosen():  # a shared log may be read by a new node
         return _data_dir_with_store(context, option, value)
@@ -141,4 +144,5 @@ def _readable_data_dir(context: click.Context, option: click.Parameter, value: s
 
 
 def _created_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
+    """The folder of `--data-dir`, or the default; created where it is missing."""
     return create_data_dir(require_value(context, option, value) or context.obj)

@@ -11,7 +11,7 @@ def make_data_dir(option: str | None = None) -> Path:
     """The folder of the store: `--data-dir`, `SIGNALBOX_DATA_DIR` or the user's data folder."""
     folder = chosen_data_dir(option)
     try:
-        return _private(folder)
+        return _create_private(folder)
     except FileExistsError:
         check_links(folder)
         raise
@@ -26,7 +26,7 @@ def log_file(data_dir: Path) -> Path:
     """The log of the server of `data_dir`: in that folder, or where the system keeps logs."""
     is_default = data_dir == platformdirs.user_data_path("signalbox", appauthor=False)
     logs = platformdirs.user_log_path("signalbox", appauthor=False)
-    return _private(logs if is_default else data_dir / "log") / "server.log"
+    return _create_private(logs if is_default else data_dir / "log") / "server.log"
 
 
 def check_links(data_dir: Path) -> None:
@@ -60,6 +60,7 @@ def data_dir_error(error: OSError) -> str:
     return f"{subject} cannot be used: {reason(error)}."
 
 
-def _private(folder: Path) -> Path:
+def _create_private(folder: Path) -> Path:
+    """Create the folder for its owner only, unless it is there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

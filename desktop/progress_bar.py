@@ -25,5 +25,6 @@ class ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Remove the bar from the terminal."""
         if self._progress is not None:
             self._progress.stop()

@@ -80,6 +80,7 @@ class ServerProcess:
             self._process.wait()
 
     def _close_stdin(self) -> None:
+        """Close the server's stdin, whose end lets it stop."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -128,6 +129,7 @@ class ServerProcess:
         return endpoint
 
     def _on_process_started(self, process: "subprocess.Popen[bytes]") -> None:
+        """Keep the server's process, to end it with the app."""
         self._process = process
         if self.closed.is_set():  # meanwhile
             self._close_stdin()

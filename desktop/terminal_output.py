@@ -26,7 +26,7 @@ def print_line(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """One line on stderr."""
+    """Print an error as one line on stderr."""
     with suppress(OSError):  # stderr may be full, and there is no other place to say so
         click.echo(f"signalbox: {escape_for_terminal(text, sys.stderr)}", err=True)
 
@@ -46,12 +46,12 @@ def warn_if_before_all(revision: int) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON."""
+    """Print a value as one line of JSON, with characters that a terminal shows."""
     click.echo(escape_for_terminal(encode_json(value)))
 
 
 def print_json_lines(values: Iterable[Any]) -> None:
-    """One JSON value a line."""
+    """Print one JSON value a line."""
     for value in values:
         print_json(value)
 
@@ -118,6 +118,7 @@ def colour(text: str, name: str) -> str:
 
 
 def _escape_hidden(char: str) -> str:
+    """A character, escaped where a terminal would not show it."""
     return (
         char.encode("unicode_escape").decode() if ord(char) in invisible_characters.CODES else char
     )

@@ -75,6 +75,7 @@ def reverse(
 
 
 def _parse_replace(text: str) -> tuple[str, int]:
+    """The key and the revision of an option `--replace KEY=REV`."""
     key, _, revision = text.rpartition("=")
     if not (key and is_whole(revision)):
         raise click.UsageError(

@@ -12,7 +12,7 @@ ICONS: Final = {"win32": "signalbox.ico", "darwin": "signalbox.icns"}
 
 
 def version() -> str:
-    """As `pyproject.toml` has it."""
+    """The program's version, as `pyproject.toml` has it."""
     return str(_project()["version"])
 
 
@@ -58,5 +58,6 @@ def windows_version_file() -> str:
 
 
 def _project() -> dict[str, Any]:
+    """The metadata in `pyproject.toml`."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return project

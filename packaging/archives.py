@@ -24,7 +24,7 @@ def make_tar_xz(bundle: Path, share: Path, path: Path) -> Path:
 
 
 def make_zip(bundle: Path, path: Path) -> Path:
-    """A .zip for Windows."""
+    """A .zip of the bundle for Windows."""
     archive = shutil.make_archive(str(path.with_suffix("")), "zip", bundle.parent, bundle.name)
     return Path(archive)
 

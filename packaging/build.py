@@ -46,6 +46,7 @@ def main() -> int:
 
 
 def _parse_options() -> argparse.Namespace:
+    """The options of a build."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", action="store_true", help="no archives, no smoke test")
     return parser.parse_args()
@@ -104,12 +105,14 @@ def _make_downloads(bundle: Path) -> Iterator[Path]:
 
 
 def _platform_name() -> str:
+    """System and machine in the names of archives, such as `linux-x86_64`."""
     return f"{ {'darwin': 'macos', 'win32': 'windows'}.get(sys.platform, sys.platform) }-" + (
         platform.machine().lower()
     )
 
 
 def _over_budget(sizes: dict[str, int]) -> str:
+    """Which of the sizes is larger than allowed on this system; empty where none is."""
     budget = BUDGETS.get(sys.platform, {})
     return ", ".join(
         f"{size / MEGABYTE:.1f} MB {what}, allowed {budget[what] / MEGABYTE:.0f}"
@@ -119,6 +122,7 @@ def _over_budget(sizes: dict[str, int]) -> str:
 
 
 def _run_smoke_test(bundle: Path) -> int:
+    """Try the bundle where there is nothing but it; the exit status."""
     command = [sys.executable, str(HERE / "smoke.py"), str(bundle)]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -153,5 +153,6 @@ def _is_root(entry: Entry) -> bool:
 
 
 def _is_bundled_plugin(path: PurePosixPath) -> bool:
+    """Whether a library of Qt's plugins goes into the bundle."""
     name = path.name.partition(".so")[0].removeprefix("lib")
     return name in QT_PLUGINS.get(path.parent.name, ())

@@ -59,5 +59,6 @@ def _show_step(text: str, last_shown: float) -> float:
 
 
 def _clear_line() -> None:
+    """Remove the line of progress from a terminal."""
     if sys.stdout.isatty():
         print("\r\033[K", end="", flush=True)

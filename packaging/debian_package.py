@@ -155,10 +155,12 @@ def _library_paths() -> dict[str, str]:
 
 
 def _architecture() -> str:
+    """The machine of this system, as Debian names it."""
     command = ["dpkg", "--print-architecture"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _write(path: Path, content: bytes) -> None:
+    """Write a file of the package, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -35,5 +35,6 @@ def is_elf_file(path: Path) -> bool:
 
 @cache
 def _headers(path: str) -> str:
+    """What `objdump` reads of an ELF file: among others the libraries it is linked with."""
     command = ["objdump", "-p", path]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

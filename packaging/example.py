@@ -43,6 +43,7 @@ def play(endpoint: dict[str, Any], seconds: float) -> None:
 
 
 def _train(box: Box, tick: int, dice: random.Random) -> None:
+    """One step of a script that trains a model."""
     loss = 2.2 * math.exp(-tick / 30) + dice.random() * 0.08
     box.set("train.loss", round(loss, 4))
     box.set("train.epoch", tick // 8)
@@ -51,6 +52,7 @@ def _train(box: Box, tick: int, dice: random.Random) -> None:
 
 
 def _live(boxes: dict[str, Box], tick: int, dice: random.Random) -> None:
+    """One step of the other scripts: a lamp, a build."""
     if tick % 7 == 0:
         boxes["motion.py"].toggle("lamp.hall.on")
         boxes["motion.py"].set("lamp.desk.brightness", dice.randint(40, 90))

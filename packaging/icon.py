@@ -34,4 +34,5 @@ def write_icns(path: Path) -> Path:
 
 
 def _image(size: int) -> Image.Image:
+    """The icon as an image of so many pixels a side."""
     return Image.open(io.BytesIO(render_png(size)))

@@ -14,7 +14,7 @@ PIP: Final = {"PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK":
 
 
 def main() -> int:
-    """The exit status."""
+    """Install what the lock pins; the exit status."""
     pip = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--require-hashes"]
     succeeded = command_progress.run_with_progress(
         [*pip, "-r", sys.argv[1]], STEP, {**os.environ, **PIP}

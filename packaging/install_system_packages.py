@@ -91,6 +91,7 @@ def _install(manager: str, missing: Sequence[str], root: Sequence[str]) -> bool:
 
 
 def _print_command(manager: str, missing: Sequence[str]) -> None:
+    """Print the command that installs the missing packages, before it runs."""
     sudo = "sudo " if os.geteuid() and shutil.which("sudo") else ""
     names = _release_names(missing) if manager == "apt-get" else missing
     update = f"{sudo}apt-get update && " if manager == "apt-get" else ""
@@ -100,6 +101,7 @@ def _print_command(manager: str, missing: Sequence[str]) -> None:
 
 
 def _missing_debian(names: Sequence[str]) -> list[str]:
+    """Those of the packages that Debian or Ubuntu has not installed."""
     # Newer releases carry some of these with a suffix for 64-bit time.
     listed = _output(
         "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *_with_suffix(names)
@@ -109,10 +111,12 @@ def _missing_debian(names: Sequence[str]) -> list[str]:
 
 
 def _missing_fedora(names: Sequence[str]) -> list[str]:
+    """Those of the packages that Fedora has not installed."""
     return [name for name in names if not _succeeds("rpm", "-q", "--whatprovides", name)]
 
 
 def _missing_arch(names: Sequence[str]) -> list[str]:
+    """Those of the packages that Arch has not installed."""
     return _output("pacman", "--deptest", *names).split()
 
 
@@ -131,6 +135,7 @@ def _release_names(names: Sequence[str]) -> list[str]:
 
 
 def _with_suffix(names: Sequence[str]) -> list[str]:
+    """The names of Debian packages, also as newer releases call them."""
     return [variant for name in names for variant in (name, f"{name}t64")]
 
 
@@ -143,6 +148,7 @@ def _output(*command: str) -> str:
 
 
 def _succeeds(*command: str) -> bool:
+    """Whether a program of the package manager ends without an error."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:

@@ -119,15 +119,18 @@ def _owners() -> dict[str, str]:
 
 
 def _is_own_file(source: Path) -> bool:
+    """Whether a bundled file is of this repository: its licence is ours."""
     return source.is_relative_to(ROOT) and ".venv" not in source.relative_to(ROOT).parts
 
 
 def _is_file_of_python(source: Path) -> bool:
+    """Whether a bundled file belongs to a Python that no package manager has installed."""
     base = Path(sys.base_prefix).resolve()
     return source.is_relative_to(base) and base != Path("/usr")
 
 
 def _normalized(name: str) -> str:
+    """A distribution's name, as it is compared (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -154,11 +157,13 @@ def _declared_licence(dist: Distribution) -> str:
 
 
 def _metadata_field(dist: Distribution, field: str) -> str:
+    """A field of a distribution's metadata; empty where it is missing."""
     metadata: Message = dist.metadata  # type: ignore[assignment]  # as PackageMetadata documents
     return str(metadata.get(field, ""))
 
 
 def _licence_texts(dist: Distribution) -> Iterator[str]:
+    """The licence files of a wheel; where it has none, the MIT licence in its author's name."""
     files = [file for file in dist.files or () if ".dist-info" in str(file)]
     whole = [file for file in files if LICENCE_FILES.search(file.name)]
     for file in whole:
@@ -179,6 +184,7 @@ def _debian_package(source: Path) -> str:
 
 
 def _package_licence(name: str) -> Licence:
+    """The licence of a Debian package whose libraries are bundled."""
     file = Path("/usr/share/doc", name, "copyright")
     if not file.exists():
         raise UnknownError(f"The package {name} has no file {file}.")
@@ -188,11 +194,13 @@ def _package_licence(name: str) -> Licence:
 
 
 def _own_licence() -> Licence:
+    """The licence of Signalbox."""
     ours = distribution("signalbox-app")
     return Licence(f"Signalbox {ours.version}", "MIT", (ROOT / "LICENSE").read_text())
 
 
 def _python_licence() -> Licence:
+    """The licence of the Python that is bundled."""
     version = ".".join(map(str, sys.version_info[:3]))
     for folder in (sysconfig.get_path("stdlib"), sys.base_prefix):
         for file in Path(folder).glob("LICENSE*"):
@@ -202,5 +210,6 @@ def _python_licence() -> Licence:
 
 
 def _datastar_licence() -> Licence:
+    """The licences of Datastar."""
     file = ROOT / "ui" / "static" / "datastar.LICENSE"
     return Licence("Datastar 1.0.1", "MIT, Apache-2.0", file.read_text(encoding="utf-8"))

@@ -85,6 +85,7 @@ class Terminal:
         self._reader.start()
 
     def _read(self, stdout: IO[str]) -> None:
+        """Collect the lines that the script prints."""
         self.lines.extend(iter(stdout.readline, ""))
 
     def end(self) -> None:
@@ -119,7 +120,7 @@ class Film:
         self.frames: list[Frame] = []
 
     def take(self, count: int = 1) -> None:
-        """So many frames."""
+        """Take so many frames."""
         for _ in range(count):
             picture = self._session.send("Page.captureScreenshot", QUICKLY)["data"]
             said = self.terminal.text()
@@ -144,7 +145,7 @@ class Film:
             self.take()
 
     def click(self, at: Locator) -> None:
-        """Point at an element and press."""
+        """Point at an element of the page and press."""
         self.point(at)
         self.page.mouse.click(*self.pointer)
         self.take()
@@ -197,12 +198,12 @@ def coloured(script: str) -> str:
 
 
 def prompts(said: str) -> str:
-    """What a terminal shows as HTML."""
+    """The text of the terminal as HTML, with commands in bold."""
     return re.sub(r"^(\$.*)$", r"<b>\1</b>", html.escape(said), flags=re.MULTILINE)
 
 
 def training_loop() -> str:
-    """The README's first recipe."""
+    """The training script of the README's first recipe."""
     found = re.search(
         r"```python\n(# train\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
@@ -211,7 +212,7 @@ def training_loop() -> str:
 
 
 def durations(film: Film) -> list[int]:
-    """Milliseconds that each frame stays."""
+    """How long each frame of the film stays, in milliseconds."""
     gaps = [later.time - frame.time for frame, later in pairwise(film.frames)]
     return [round(1000 * gap) for gap in [*gaps, LAST_SECONDS]]
 
@@ -236,7 +237,7 @@ def record(browser: Browser, script: str) -> Film:
 
 
 def fill(server: Server) -> None:
-    """What other scripts have set."""
+    """Set the keys that other scripts have set before the film begins."""
     for actor, keys in example.FIRST.items():
         for key, value in keys.items():
             if actor != "train.py":

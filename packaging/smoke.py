@@ -65,7 +65,7 @@ class Bundled(DesktopApp):
 
     @property
     def console(self) -> Path:
-        """The program for the command line."""
+        """The bundle's program for the command line."""
         on_windows = self.program.with_name("signalbox-cli.exe")
         return on_windows if sys.platform == "win32" else self.program
 
@@ -99,7 +99,7 @@ class Bundled(DesktopApp):
             process.terminate()
 
     def await_row(self, key: str, text: str = "") -> None:
-        """Until the page shows it."""
+        """Wait until the bundled window's page shows the key, with this text in its row."""
         if sys.platform == "darwin":
             return
         with page_of(self.port) as page:
@@ -108,6 +108,7 @@ class Bundled(DesktopApp):
 
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
+    """A virtual screen for the bundled window; none is needed but on Linux."""
     if not LINUX:
         yield ""
         return
@@ -131,6 +132,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundled(program: Path, display: str, tmp_path: Path) -> Iterator[Bundled]:
+    """The bundle with a home directory of its own."""
     one = Bundled(program, tmp_path / "home", display)
     yield one
     one.end()
@@ -283,6 +285,7 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def names(folder: Path) -> list[str]:
+    """The files below a folder, by their paths."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return [path.as_posix() for path in files]
 

@@ -84,6 +84,7 @@ def stop_when_unused(app: App, seconds: float, ended: Event) -> None:
 
 
 def wait_for_end_of_stdin() -> None:
+    """Return once the process that has started this server has ended."""
     try:
         while os.read(0, 4096):
             pass

@@ -150,6 +150,7 @@ class App:
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
+        """Open the store's database, and watch the lock that keeps other servers out."""
         database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
             database.forget_previous_place(self.data_dir)
@@ -158,11 +159,13 @@ class App:
         return database
 
     def _node(self, settings: Settings, clock: Clock) -> Node | None:
+        """The node where the settings name a shared log."""
         if self.is_read_only:
             return None
         return open_node(settings, self.database, self._native.run, clock)
 
     def _engine(self) -> Engine:
+        """The engine of the writer: that of the node, else SQLite."""
         if self.node:
             return self.node.engine
         return SqliteEngine(self.database, self._native.run, run_in_background)
@@ -192,6 +195,7 @@ class App:
         return writer
 
     def _compaction(self, clock: Clock) -> Compactor:
+        """The compactor, wired to what it reads and writes."""
         checkpoint = self.database.checkpoint
         return Compactor(
             self.readmodel, self.feed, self.writer, clock, self.clock_status, checkpoint
@@ -223,6 +227,7 @@ class App:
                 _write_private(self._endpoint_file, self._endpoint_text)
 
     def _store_port(self, port: int) -> None:
+        """Remember the port, so that the next start of the server has the same address."""
         with suppress(apsw.Error):  # as on a full disk: the next start may take another port
             if self.database.meta("port") != str(port):
                 self.database.set_meta("port", str(port))
@@ -264,6 +269,7 @@ class App:
 
     @property
     def _endpoint_file(self) -> Path:
+        """The file in which clients find the address of this server."""
         return self.data_dir / ENDPOINT_FILE
 
     def is_busy(self) -> bool:
@@ -316,6 +322,7 @@ class App:
         return known
 
     def _limits(self) -> dict[str, int]:
+        """The limits that `status` reports, as this server and its engine have them."""
         limits = LIMITS | {"connections": self._server.max_connections}
         if (most := self.engine.max_bytes) is not None:
             limits["transaction_bytes"] = min(most, MAX_TRANSACTION_BYTES)
@@ -362,6 +369,7 @@ def _port_problem(error: OSError) -> str:
 
 
 def _prepare_process() -> None:
+    """Set thread switches, garbage collection and open files for a server's process."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays; collections need not walk it
     gc.set_threshold(GARBAGE)

@@ -42,6 +42,7 @@ class ClockStatus:
         }
 
     def _clock_problem(self) -> str | None:
+        """Why the computer's clock is not trusted, and the command that confirms it."""
         problem = self._clock.problem()
         return f"{problem} If it is right: {self._confirmation}" if problem else None
 

@@ -32,6 +32,7 @@ class Subscription:
         return happened
 
     def wake(self) -> None:
+        """Wake the stream or window that waits for changes."""
         self._event.set()
 
     def close(self) -> None:
@@ -82,11 +83,13 @@ class Feed:
         self._listeners.append(listener)
 
     def subscribe(self) -> Subscription:
+        """A subscription that is woken at each change from now on."""
         subscription = Subscription(self)
         self._subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
+        """Wake this subscription no longer."""
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
@@ -106,6 +109,7 @@ class Feed:
         return sum(changes) / RATE_SECONDS
 
     def _keep_recent(self, outcome: Outcome) -> None:
+        """Keep an outcome for windows of its actor, in place of the oldest one."""
         actor = outcome.attempt.actor
         outcomes = self._recent.setdefault(actor, deque(maxlen=MAX_RECENT))
         outcomes.append(outcome._replace(effects=None))
@@ -114,6 +118,7 @@ class Feed:
             self._recent.popitem(last=False)
 
     def _count(self, changes: int) -> None:
+        """Count changes by the second, for the rate that `status` reports."""
         self.changes += changes
         second = int(self._steady())
         if self._changes_by_second and self._changes_by_second[-1][0] == second:

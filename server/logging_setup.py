@@ -55,6 +55,7 @@ class LogFile(RotatingFileHandler):
         """When to rotate again after that has failed, by the monotonic clock, in seconds."""
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
+        """Whether to begin a new log file; not at once again where that has failed."""
         return monotonic() >= self._retry_at and bool(super().shouldRollover(record))
 
     def doRollover(self) -> None:  # noqa: N802 - logging's name
@@ -63,6 +64,7 @@ class LogFile(RotatingFileHandler):
             self._retry_at = monotonic() + RETRY_SECONDS
 
     def _open(self) -> TextIOWrapper:
+        """Open the log file, which only its owner may read."""
         return open(self.baseFilename, "a", encoding=self.encoding, opener=open_private)
 
 

@@ -204,12 +204,14 @@ def _damage(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _structure_problems(connection: apsw.Connection) -> Iterator[str]:
+    """Damage of the file's structure, as SQLite's own check finds it."""
     for (line,) in connection.execute("PRAGMA integrity_check"):
         if line != "ok":
             yield f"The structure of the file is damaged (SQLite's own check: {line})."
 
 
 def _read_model_problems(connection: apsw.Connection) -> Iterator[str]:
+    """Where the tables of the state differ from a replay of the log."""
     yield from until_unreadable("The tables of the state", _differences(connection))
 
 
@@ -311,13 +313,14 @@ def _with_current_schema(connection: apsw.Connection) -> Iterator[apsw.Connectio
 
 
 def _path(data_dir: Path) -> Path:
+    """The store's file in a data directory. Raises `StoreError` where there is none."""
     path = checks_before_opening.resolve_link(data_dir / STORE_FILE)
     checks_before_opening.check_exists(path)
     return path
 
 
 def _at_most(problems: Iterator[str]) -> Iterator[str]:
-    """The first `MAX_PROBLEMS` problems."""
+    """The first `MAX_PROBLEMS` problems that a verification finds."""
     for count, problem in enumerate(problems, start=1):
         yield problem
         if count == MAX_PROBLEMS:
@@ -326,6 +329,7 @@ def _at_most(problems: Iterator[str]) -> Iterator[str]:
 
 
 def _row_text(row: tuple[Any, ...] | None) -> str:
+    """A row of the state in a message about a difference, shortened."""
     return "nothing" if row is None else " ".join(str(part)[:60] for part in row)
 
 

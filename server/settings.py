@@ -29,14 +29,17 @@ class Setting(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
+        """Whether the setting's option takes no value."""
         return self.parse is _parse_boolean
 
     @property
     def variable(self) -> str:
+        """The environment variable of the setting."""
         return "SIGNALBOX_" + self.name.upper()
 
     @property
     def option(self) -> str:
+        """The command line option of the setting."""
         return "--" + self.name.replace("_", "-")
 
 
@@ -67,34 +70,40 @@ def shell_command(*words: str) -> str:
 
 
 def _parse_folder(text: str) -> Path:
+    """A setting that names a folder."""
     path = Path(text).expanduser().absolute()
     str(path).encode()  # SQLite opens no other path
     return path
 
 
 def _parse_file(text: str) -> Path:
+    """A setting that names a file. Raises `ValueError` where no file has such a name."""
     if "\0" in text:
         raise ValueError
     return Path(text).expanduser().absolute()
 
 
 def _parse_port(text: str) -> int:
+    """The setting `port`, from 0 to 65535."""
     return whole(text, most=65535)
 
 
 def _parse_engine(text: str) -> str:
+    """The setting `engine`: a local log, or the address of a shared one."""
     if text not in ("sqlite", "memory"):
         read_address(text)
     return text
 
 
 def _parse_boolean(text: str) -> bool:
+    """A setting that is on or off."""
     if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
         raise ValueError
     return text.lower() in ("1", "true", "yes")
 
 
 def _parse_count(text: str) -> int:
+    """A setting that is a count, of 1 at least."""
     return whole(text, least=1)
 
 

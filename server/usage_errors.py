@@ -25,6 +25,7 @@ def translate_usage_error(error: click.ClickException) -> click.ClickException:
 
 
 def _sentence(error: click.UsageError) -> str | None:
+    """The message of a usage error; None where click's own has to do."""
     if isinstance(error, click.BadOptionUsage):  # which comes without its context
         needs = "takes no value" if "does not take" in error.message else "needs a value"
         return f"The option {error.option_name} {needs}."
@@ -62,6 +63,7 @@ def _called(param: click.Parameter) -> str:
 
 
 def _options(command: click.Command, ctx: click.Context) -> list[str]:
+    """All options that a subcommand has, for the message about an unknown one."""
     found = [one for one in command.get_params(ctx) if isinstance(one, click.Option)]
     return [name for one in found for name in (*one.opts, *one.secondary_opts)]
 

@@ -197,6 +197,7 @@ def drawing(chart: Chart) -> Drawing:
 
 
 def _extent(low: float, high: float) -> str:
+    """The lowest and the highest value of a column, as a text."""
     one, other = formatting.short_number(low), formatting.short_number(high)
     return one if one == other else f"{one} \N{EN DASH} {other}"
 
@@ -227,7 +228,7 @@ def _points(chart: Chart, states: Sequence[str]) -> Iterator[tuple[int, int, str
     is_long = chart.end - chart.start > _DAY
     if chart.before is not None:
         begun = _clock(chart.start, is_long)
-        yield 0, 0, f"before {begun}", _named(chart.before, states)
+        yield 0, 0, f"before {begun}", _height_text(chart.before, states)
     for column in chart.columns:
         x = (column.n * chart.width - chart.start) * 1000 // (chart.end - chart.start)
         yield x, column.revision, _clock(column.at, is_long), _read(column, states)
@@ -239,10 +240,11 @@ def _read(column: Column, states: Sequence[str]) -> str:
         return _extent(column.low, column.high)
     if column.raw is not None and not states:
         return formatting.value_summary(column.raw).text
-    return "deleted" if column.last is None else _named(column.last, states)
+    return "deleted" if column.last is None else _height_text(column.last, states)
 
 
-def _named(height: float, states: Sequence[str]) -> str:
+def _height_text(height: float, states: Sequence[str]) -> str:
+    """A height in the chart as a text: that of a state is its name."""
     return states[int(height)] if states else formatting.short_number(height)
 
 
@@ -260,6 +262,7 @@ def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:
 
 
 def _tick(at: int, step: int) -> str:
+    """A time below the chart, as exact as its step."""
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
     if step < _MINUTE:
         return f"{local:%H:%M:%S}"
@@ -269,5 +272,6 @@ def _tick(at: int, step: int) -> str:
 
 
 def _clock(at: int, is_long: bool) -> str:
+    """The time of a column for its tooltip, with the date in a long chart."""
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
     return f"{local.day} {local:%b %H:%M:%S}" if is_long else f"{local:%H:%M:%S}"

@@ -72,6 +72,7 @@ def value_summary(raw: str) -> ValueSummary:
 
 
 def _spaced(raw: str) -> str:
+    """JSON with a space behind commas and colons, as people write it."""
     return _TOKENS.sub(lambda token: token[1] or f"{token[2]} ", raw)
 
 
@@ -87,6 +88,7 @@ def string_start(raw: str) -> str:
 
 
 def truncate(text: str, longest: int = MAX_CHARACTERS) -> str:
+    """A text that is no longer than fits, with an ellipsis where it was cut."""
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
@@ -106,6 +108,7 @@ def escape_controls(raw: str) -> str:
 
 
 def number(count: float) -> str:
+    """A count with commas between thousands."""
     return f"{count:,.0f}"
 
 
@@ -124,7 +127,7 @@ def level_name(raw: str) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 key`, `1,204 keys`."""
+    """A count with its noun: `1 key`, `1,204 keys`."""
     return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
@@ -146,7 +149,7 @@ def ago(at: int, now: int) -> str:
 
 
 def time_since(at: int, now: int) -> str:
-    """As `ago`, within a sentence."""
+    """How long ago something was, within a sentence; as `ago`."""
     passed = ago(at, now)
     return "just now" if passed == "now" else f"{passed} ago"
 
@@ -175,7 +178,7 @@ def command_name(kind: str) -> str:
 
 
 def actor_column(actor: str, own: str) -> str:
-    """As `actor_name`, in a column."""
+    """The actor of a change in a column of a list; as `actor_name`."""
     return actor_name(actor, own).removeprefix("another ")
 
 

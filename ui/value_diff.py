@@ -77,7 +77,7 @@ def delta(before: str | None, after: str | None) -> Delta:
     if kinds == ("number", "number"):
         return Delta("number", [step(before, after)])
     if kinds == ("text", "text"):
-        return Delta("text", _text_diff(_text(before), _text(after)))
+        return Delta("text", _text_diff(_string(before), _string(after)))
     if kinds in (("list", "list"), ("object", "object")):
         return _json_diff(before, after)
     return Delta("other")
@@ -91,16 +91,19 @@ def step(before: str, after: str) -> Piece:
 
 
 def _decimal(raw: str) -> Decimal:
+    """A number as an exact decimal, so that the difference of two is exact."""
     return _EXACT.create_decimal(raw)
 
 
 def _decimal_text(number: Decimal) -> str:
+    """The difference of two numbers as a text, rounded where it has too many digits."""
     shortest = number.normalize(_EXACT)
     written = f"{shortest:f}"
     return written if len(written) <= MAX_DIGITS else f"{_ROUGH.plus(shortest).normalize(_ROUGH):e}"
 
 
-def _text(raw: str) -> str:
+def _string(raw: str) -> str:
+    """The text of a value that is a JSON string."""
     return str(msgspec.json.decode(raw))
 
 
@@ -108,6 +111,7 @@ def _text(raw: str) -> str:
 
 
 def _text_diff(before: str, after: str) -> list[Piece]:
+    """The difference of two texts, word by word between their common beginning and end."""
     head = _common_prefix(before, after)
     tail = _common_prefix(before[head:][::-1], after[head:][::-1])
     old, new = before[head : len(before) - tail], after[head : len(after) - tail]
@@ -149,6 +153,7 @@ def _changed_pieces(old: str, new: str) -> Iterator[Piece]:
 
 
 def _tokens(text: str) -> list[str]:
+    """The words of a text, and what is between them."""
     return [found[0] for found in islice(_TOKEN.finditer(text), MAX_TOKENS + 1)]
 
 
@@ -168,6 +173,7 @@ def _shortened(piece: Piece, pieces: Sequence[Piece]) -> Piece:
 
 
 def _json_diff(before: str, after: str) -> Delta:
+    """The difference of two objects or arrays, path by path."""
     if max(len(before), len(after)) > MAX_JSON:
         return Delta("json", more=-1)
     lines = list(_compare(_parse(before), _parse(after), ""))
@@ -175,6 +181,7 @@ def _json_diff(before: str, after: str) -> Delta:
 
 
 def _parse(raw: str) -> Any:
+    """A JSON value with its numbers as they are written."""
     return json.loads(raw, parse_int=Number, parse_float=Number)
 
 
@@ -225,6 +232,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _child_path(path: str, name: str) -> str:
+    """The path of a member below a path, as JavaScript writes it."""
     if not _NAME.fullmatch(name):
         return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
     return f"{path}.{name}" if path else name

@@ -349,6 +349,7 @@ def status_bar(
 
 
 def _render(template: str, **data: Any) -> str:
+    """The HTML of a template with its data."""
     return formatting.escape_line_breaks(_templates().get_template(template).render(data))
 
 

@@ -51,6 +51,7 @@ def history(key: str, before: int | None, limit: int | None, as_json: bool, data
 
 
 def _rows(versions: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line for each version of the key, with what it has changed in the one before."""
     for version, older in pairwise(chain(versions, [{}])):
         value = DELETED if version.get("deleted") else format_value(version["value"])
         difference = _format_difference(older.get("value"), version.get("value"))
@@ -68,4 +69,5 @@ def _format_difference(before: Any, after: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
+    """Whether a version's value is a number, so that its difference is one."""
     return isinstance(value, int | float) and not isinstance(value, bool)

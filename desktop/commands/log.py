@@ -32,6 +32,7 @@ def log(actor: str | None, outcome: str | None, limit: int, as_json: bool, data_
 
 
 def _attempt_row(attempt: dict[str, Any]) -> tuple[str, ...]:
+    """The line of an attempt: when, who, what, and the outcome."""
     outcome = attempt.get("code") or f"revision {attempt['revision']}"
     type_ = escape_whitespace(attempt["type"])  # of a refused one it may be any text
     return attempt["at"], attempt["actor"], type_, attempt.get("key") or "", outcome

@@ -51,6 +51,7 @@ def migrate(target: str, source: str | None, as_json: bool, data_dir: Path) -> i
 
 
 def _require_place(option: str, address: str, data_dir: Path) -> None:
+    """Raises a usage error where `--from` or `--to` names no place of a log."""
     from signalbox.server.migration.locations import parse_location  # noqa: PLC0415 - as above
 
     try:

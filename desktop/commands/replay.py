@@ -163,9 +163,11 @@ class _Sender:
         self._last_times = transaction.time, due
 
     def _was_sent(self, identity: str) -> bool:
+        """Whether the store knows a replayed transaction by its id, or its first part."""
         return any(find_attempt(self._box, name) for name in (identity, f"{identity}-1"))
 
     def _send_batch(self, transaction: RecordedTransaction) -> dict[str, Any]:
+        """Send a recorded transaction as one batch under its new id; the acknowledgement."""
         commands = list(transaction.commands)
         fields = {"id": transaction.new_id, "actor": transaction.actor}
         return self._box.command({"type": "batch", "commands": commands} | fields)
@@ -209,6 +211,7 @@ def _refuse_own_recording(box: client.Box, transaction: RecordedTransaction) -> 
 
 
 def _read_transactions(file: IO[bytes], bar: ProgressBar) -> Iterator[RecordedTransaction]:
+    """The recorded transactions with changes, line by line, with progress by bytes."""
     size, done = os.fstat(file.fileno()).st_size, 0
     for number, line in enumerate(file, start=1):
         if line.strip() and (transaction := _parse_transaction(number, line)).changes:
@@ -233,10 +236,12 @@ def _parse_transaction(number: int, line: bytes) -> RecordedTransaction:
 
 
 def _has_field(found: Any, name: str, is_valid: Callable[[Any], bool]) -> bool:
+    """Whether a recorded transaction or change has a valid field of this name."""
     return isinstance(found, dict) and name in found and is_valid(found[name])
 
 
 def _is_time(value: Any) -> bool:
+    """Whether the field `at` of a record is a time since 1970."""
     try:
         return isinstance(value, str) and datetime.fromisoformat(value).timestamp() >= 0
     except (ValueError, OverflowError):
@@ -244,6 +249,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _are_changes(value: Any) -> bool:
+    """Whether the field `changes` of a record has the form that `export --history` writes."""
     return isinstance(value, list) and all(
         isinstance(change, dict)
         and isinstance(change.get("key"), str)

@@ -148,6 +148,7 @@ class _ReportedProgram:
                 return
 
     def _report_regularly(self) -> None:
+        """Write the program's state to its keys while it runs: its output, and how long it runs."""
         while not self._ended.wait(BUSY_INTERVAL):
             self._has_output.wait(QUIET_INTERVAL)
             self._has_output.clear()
@@ -176,15 +177,18 @@ class _ReportedProgram:
                 print_error(self._last_error)
 
     def _set(self, **fields: Any) -> None:
+        """Set several of the program's keys at once."""
         with self._box.batch() as batch:
             for field, value in fields.items():
                 batch.set(f"{self._name}.{field}", value)
 
     def _seconds(self) -> float:
+        """For how long the program has run."""
         return round(monotonic() - self._started, 1)
 
 
 def _start_error(error: OSError) -> str:
+    """Why the program could not be started."""
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
     from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone

@@ -31,6 +31,7 @@ def set_(
 
 
 def _parse_value(text: str, kind: str | None) -> Any:
+    """The value that a word means: by `--json` or `--text`, else JSON where it is that."""
     if kind == "text":
         return text
     return parse_json_argument(text) if kind == "json" else parse_json_or_text(text)

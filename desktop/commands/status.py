@@ -36,5 +36,6 @@ def _flatten(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _retention(rule: dict[str, Any]) -> str:
+    """The retention of a prefix: how old changes may get, and what is left."""
     age = rule["max_age"] or "for ever"
     return f"{age}, whole from revision {rule['revision']}" if rule["revision"] else age

@@ -97,6 +97,7 @@ def _browser(window: Any) -> Any:
 
 
 def _web_view(window: Any) -> Any:
+    """The web view (WKWebView) that shows the page."""
     return _browser(window).webview
 
 

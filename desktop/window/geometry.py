@@ -34,7 +34,7 @@ class Geometry(NamedTuple):
         return None if value is None else cls(**value)
 
     def as_value(self) -> dict[str, int | bool]:
-        """The key's value."""
+        """The value of the key that the geometry is saved as."""
         return self._asdict()
 
     def fitted(self, screens: Sequence[Screen]) -> Self:

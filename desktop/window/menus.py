@@ -40,17 +40,17 @@ class WindowActions(Protocol):
         """Zoom in (1), out (-1), or back to the actual size (0)."""
 
     def toggle_full_screen(self) -> None:
-        """Fill the screen, or no longer."""
+        """Let the window fill the screen, or no longer."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window of this menu."""
 
 
 class AppActions(Protocol):
     """What the menu does beyond its window."""
 
     def open_another_window(self) -> None:
-        """Open one more."""
+        """Open one more window."""
 
     def show_log(self) -> None:
         """Show the server's log."""
@@ -59,7 +59,7 @@ class AppActions(Protocol):
         """Show the folder of the store."""
 
     def quit(self) -> None:
-        """Close all windows."""
+        """Close all windows, which ends the app."""
 
 
 def split_shortcut(shortcut: str) -> tuple[list[str], str]:
@@ -69,11 +69,12 @@ def split_shortcut(shortcut: str) -> tuple[list[str], str]:
 
 
 def menu_bar(window: WindowActions, app: AppActions) -> list[Menu]:
-    """The menus of one window."""
-    return [_file(window, app), _edit(window), _view(window), _help(window)]
+    """The menus of one window, from left to right."""
+    return [_file_menu(window, app), _edit_menu(window), _view_menu(window), _help_menu(window)]
 
 
-def _file(window: WindowActions, app: AppActions) -> Menu:
+def _file_menu(window: WindowActions, app: AppActions) -> Menu:
+    """The menu *File*: what concerns windows, the log and the data."""
     formats = ["NDJSON", "JSON", "CSV"]
     ends: list[Entry | Menu | None] = [Entry("Close window", window.close, "Ctrl+W")]
     if sys.platform != "darwin":  # where the menu of the app has it
@@ -95,7 +96,8 @@ def _file(window: WindowActions, app: AppActions) -> Menu:
     )
 
 
-def _edit(window: WindowActions) -> Menu:
+def _edit_menu(window: WindowActions) -> Menu:
+    """The menu *Edit*, whose entries run commands of the page."""
     return Menu(
         "Edit",
         [
@@ -107,7 +109,8 @@ def _edit(window: WindowActions) -> Menu:
     )
 
 
-def _view(window: WindowActions) -> Menu:
+def _view_menu(window: WindowActions) -> Menu:
+    """The menu *View*: what the page shows, its zoom, and the full screen."""
     return Menu(
         "View",
         [
@@ -120,7 +123,8 @@ def _view(window: WindowActions) -> Menu:
     )
 
 
-def _help(window: WindowActions) -> Menu:
+def _help_menu(window: WindowActions) -> Menu:
+    """The menu *Help*, whose entries run commands of the page."""
     return Menu(
         "Help",
         [_page_entry(window, "Keyboard shortcuts"), _page_entry(window, "About Signalbox")],

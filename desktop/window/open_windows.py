@@ -72,10 +72,11 @@ class OpenWindows:
         file_viewer.open_in_viewer(log if log.exists() else log.parent)
 
     def show_data_folder(self) -> None:
-        """Open the store's folder. Raises `NoViewer`."""
+        """Open the store's folder with the system's program for it. Raises `NoViewer`."""
         file_viewer.open_in_viewer(self._server.data_dir)
 
     def _all(self) -> list[OpenWindow]:
+        """All windows that are open now; others may be opened or closed meanwhile."""
         return list(self._open_windows.values())
 
     def _open(self, choose_geometry: Callable[[Geometry | None], Geometry]) -> None:
@@ -98,6 +99,7 @@ class OpenWindows:
         opened.open(url, menus.menu_bar(opened, _AppActions(self, opened)))
 
     def _cascaded(self, beside: Geometry) -> Geometry:
+        """The geometry of a further window: a little below `beside`, not on another window."""
         others = [one.window.geometry() for one in self._all()]
         return geometry.cascaded(beside, others, webview_window.screens())
 
@@ -133,9 +135,11 @@ class _AppActions:
         self._try(self._windows.show_data_folder)
 
     def quit(self) -> None:
+        """Close all windows: the last one ends the app."""
         webview_window.close_all_windows()
 
     def _try(self, action: Callable[[], object]) -> None:
+        """Run an entry of the menu; its error is shown in the window's status line."""
         try:
             action()
         except (NotRunning, Rejected, file_viewer.NoViewer) as error:
@@ -143,6 +147,7 @@ class _AppActions:
 
 
 def _saved_geometry_and_theme(slot: WindowSlot, box: Box) -> tuple[Geometry | None, str]:
+    """What a new window begins with: where its slot was last, and the theme."""
     return slot.saved_geometry(box), box.get(THEME_KEY, default="system")
 
 

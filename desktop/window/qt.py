@@ -207,8 +207,10 @@ class MainThreadRunner(QObject):
 
     @Slot(object)
     def _call(self, work: Callable[[], object]) -> None:
+        """Run on Qt's main thread what `call` was given on another one."""
         work()
 
 
 def _origin(url: QUrl) -> tuple[str, str, int]:
+    """The origin of a page: the window shows pages of the server's alone."""
     return url.scheme(), url.host(), url.port()

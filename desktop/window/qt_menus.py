@@ -81,11 +81,12 @@ class ColourSchemeListener(QObject):
 
     @Slot()
     def on_colour_scheme_changed(self) -> None:
-        """The desktop has another theme."""
+        """The desktop has another theme: colour the menus by it."""
         apply_colours(self._bar)
 
 
 def _colours() -> dict[str, str]:
+    """The colours of the menus in the theme that was chosen, or else in the desktop's."""
     app: Any = QApplication.instance()
     theme = app.property(THEME_PROPERTY)
     if theme not in COLOURS:
@@ -94,6 +95,7 @@ def _colours() -> dict[str, str]:
 
 
 def _palette() -> QPalette:
+    """The colours of the menus as Qt's palette."""
     colours = _colours()
     palette = QPalette(QColor(colours["raised"]), QColor(colours["background"]))
     role = QPalette.ColorRole

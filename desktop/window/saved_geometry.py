@@ -38,13 +38,13 @@ class SavedGeometry:
                 self.save(current())
 
     def close(self, last: Geometry) -> None:
-        """Save for the last time."""
+        """Save the geometry for the last time; the window is closed."""
         self._is_closed = True
         self._changed.set()
         self.save(last)
 
     def save(self, current: Geometry) -> None:
-        """Write it to the key, unless that has it already."""
+        """Write the geometry to the key, unless that has it already."""
         with self._save_lock:
             if current == self.saved:
                 return

@@ -90,7 +90,7 @@ def run() -> None:
 
 
 def has_open_windows() -> bool:
-    """Whether another one can be opened."""
+    """Whether there is a window: pywebview opens no other one after the last is closed."""
     return bool(webview.windows)
 
 
@@ -183,7 +183,7 @@ class Window:
         self._run_on_ui_thread(system.set_zoom, self._zoom)
 
     def toggle_full_screen(self) -> None:
-        """Fill the screen, or no longer."""
+        """Let the window fill the screen, or no longer."""
         if sys.platform == "linux":
             self._run_on_ui_thread(system.toggle_full_screen)
         else:
@@ -194,11 +194,11 @@ class Window:
         self._run_on_ui_thread(system.set_theme, theme)
 
     def bring_to_front(self) -> None:
-        """Bring it before all other windows."""
+        """Bring the window before all other windows."""
         self._run_on_ui_thread(system.bring_to_front, self._state)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the native window."""
         self._created_window().destroy()
 
     def geometry(self) -> Geometry:
@@ -220,6 +220,7 @@ class Window:
         system.run_on_ui_thread(window, run_unless_closed)
 
     def _send_to_page(self, detail: dict[str, str]) -> None:
+        """Dispatch an event in the page, with these details."""
         event = f"new CustomEvent('{PAGE_EVENT}', {{detail: {json.dumps(detail)}}})"
         self._run_on_ui_thread(system.run_script, f"document.dispatchEvent({event})")
 
@@ -263,24 +264,29 @@ class Window:
             self.load_url(self._url)
 
     def _on_closing(self) -> None:
+        """Pywebview's event `closing`: the last moment that the window has a geometry."""
         self._update_geometry()
         self._state = "closed"
 
     def _on_closed(self) -> None:
+        """Pywebview's event `closed`: free what it keeps of the window."""
         if sys.platform == "linux":
             system.run_on_ui_thread(self._window, partial(system.release, self._window))
         self._closed_callback()
 
     def _on_state_changed(self, state: str) -> None:
+        """Pywebview has maximized, minimized or restored the window."""
         if self._state != "closed":
             self._state = state
         self._on_moved()
 
     def _on_moved(self, *_position: int) -> None:
+        """Pywebview has moved or resized the window."""
         self._update_geometry()
         self._on_geometry_changed()
 
     def _update_geometry(self) -> None:
+        """Keep the native window's geometry, which can be read while it is open."""
         if self._state != "closed":
             self._geometry = system.read_geometry(self._window, self._geometry, self._state)
 
@@ -311,6 +317,7 @@ def _close_on_signals() -> None:
 
 @contextmanager
 def _errors_as_cannot_show() -> Iterator[None]:
+    """Raises `CannotShow` for errors of pywebview."""
     try:
         yield
     except WebViewException as error:

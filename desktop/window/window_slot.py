@@ -23,7 +23,7 @@ class WindowSlot(NamedTuple):
 
     @classmethod
     def lowest_free(cls, used: Iterable["WindowSlot"], node: str | None = None) -> Self:
-        """The lowest that no window has."""
+        """The slot with the lowest number that no window has."""
         numbers = {slot.number for slot in used}
         return cls(next(number for number in count(1) if number not in numbers), node)
 
@@ -34,7 +34,7 @@ class WindowSlot(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key that has its geometry."""
+        """The key that has the slot's saved geometry."""
         key = f"{geometry.KEY}.{self.node}" if self.node else geometry.KEY
         return key if self.number == 1 else f"{key}.{self.number}"
 

@@ -102,7 +102,7 @@ def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
 
 
 def _menu_strip(window: Any) -> Any:
-    """The menu bar that pywebview created."""
+    """The window's menu bar (MenuStrip), which pywebview has created."""
     return next(one for one in window.native.Controls if one.GetType().Name == "MenuStrip")
 
 

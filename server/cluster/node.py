@@ -107,6 +107,7 @@ class Node:
             self._caught_up.wait(CATCH_UP_SECONDS)
 
     def close(self) -> None:
+        """Stop following the shared log, and exchanging outcomes with other nodes."""
         if self._exchange is not None:
             self._exchange.close()
         if self._greenlet is not None:
@@ -216,6 +217,7 @@ class Node:
     # The status.
 
     def _set_connected(self, status: LogStatus) -> None:
+        """The shared log is connected, and checked against the replica."""
         self._set_durability(status)
         self._first_end = status.revision
         if self._is_following:
@@ -281,6 +283,7 @@ class Node:
             self._pause = min(self._pause * 2, MAX_RECONNECT_SECONDS)
 
     def _reconnect(self) -> None:
+        """Connect to the shared log again; this data directory goes on only with the same log."""
         status = self._log.connect(None)
         self._check_replica(status)
         if self._stored_address != self._address:
@@ -308,6 +311,7 @@ class Node:
             self._note_caught_up()
 
     def _note_caught_up(self) -> None:
+        """Let the start of the node go on once the replica has what the log had on connecting."""
         if self._writer.revision >= self._first_end:
             self._caught_up.set()
 

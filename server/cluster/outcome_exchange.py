@@ -71,10 +71,12 @@ class OutcomeExchange:
         self._greenlets = [gevent.spawn(self._publish), gevent.spawn(self._receive)]
 
     def close(self) -> None:
+        """Neither publish nor receive outcomes any more."""
         for greenlet in self._greenlets:
             greenlet.kill()
 
     def _enqueue(self, _: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        """Enqueue this node's outcomes that are not in the log, to be published to other nodes."""
         for one in outcomes:
             if not (one.is_logged or one.is_from_other_node or one.attempt.dry_run):
                 self._unsent.append(self._message(one))

@@ -86,6 +86,7 @@ class SharedLogCommit:
         self._is_left_due = bool(self._unknown.left)
 
     def attach(self, writer: StrategyWriter) -> None:
+        """The writer whose commits go to the shared log; it applies what others append, too."""
         self._writer = writer
         self.log_applier = LogApplier(self._engine, self._projection, writer)
         if self._is_left_due:
@@ -103,10 +104,12 @@ class SharedLogCommit:
 
     @property
     def is_blocked(self) -> bool:
+        """No group is decided while it is unknown whether the log has the one before."""
         return self._indeterminate is not None
 
     @property
     def has_work(self) -> bool:
+        """Whether another node's transactions are to be applied, or an outcome found out."""
         is_due = self._is_resolving_due if self._indeterminate else self._is_left_due
         return is_due or self.log_applier.has_received
 
@@ -174,6 +177,7 @@ class SharedLogCommit:
         return [one for one in answered if not self._unknown.is_late(*one)]
 
     def complete(self, is_closing: bool) -> None:
+        """Store unknown outcomes at the end of a round; a server that ends gives them up."""
         self._save_unknown()
         if is_closing and self._indeterminate:
             self._abandon(self._indeterminate[1])
@@ -278,13 +282,16 @@ class SharedLogCommit:
         self._unknown.resolve_left(self._writer.revision)
 
     def _set_left_due(self) -> None:
+        """What an earlier process has sent to the log is to be resolved now."""
         self._is_left_due = True
         self._writer.wake()
 
     def _resolve_later(self, seconds: float = RETRY_SECONDS) -> None:
+        """Find out an unknown outcome from the log after a pause."""
         gevent.spawn_later(seconds, self._set_resolving_due)
 
     def _set_resolving_due(self) -> None:
+        """The unknown outcome is to be found out now."""
         self._is_resolving_due = True
         self._writer.wake()
 

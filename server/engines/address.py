@@ -57,6 +57,7 @@ class Address(NamedTuple):
 
     @property
     def is_encrypted(self) -> bool:
+        """Whether the connection to this address uses TLS."""
         return self.scheme in ("tls", "rediss")
 
 
@@ -130,6 +131,7 @@ def _host(scheme: str, text: str) -> tuple[str, int]:
 
 
 def _stream(name: str) -> str:
+    """The name of the stream in an address. Raises `AddressError` where it is invalid."""
     if not _STREAM.fullmatch(name or DEFAULT_STREAM):
         raise AddressError(
             f"the engine's stream is {name!r}; allowed are 1 to 64 of A-Z a-z 0-9 _ -"
@@ -138,6 +140,7 @@ def _stream(name: str) -> str:
 
 
 def _number(what: str, text: str, lowest: int) -> int:
+    """A number in an address, such as `replicas=`. Raises `AddressError` where it is invalid."""
     if not re.fullmatch("[0-9]{1,3}", text) or int(text) < lowest:
         raise AddressError(f"the engine's {what} is {text!r}; allowed are {lowest} to 999")
     return int(text)

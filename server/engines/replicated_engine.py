@@ -29,6 +29,7 @@ class ReplicatedEngine:
 
     @property
     def max_bytes(self) -> int | None:
+        """The shared log's limit for one transaction."""
         return self._log.max_bytes
 
     def append(
@@ -79,7 +80,9 @@ class ReplicatedEngine:
             raise LogConflict(actual)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
+        """Read transactions of the shared log, not of the replica."""
         return self._log.read(after, limit)
 
     def last_revision(self) -> int:
+        """The newest revision of the shared log; the replica may be behind it."""
         return self._log.last_revision()

@@ -123,7 +123,7 @@ class SharedLog(Protocol):
         """The messages that nodes publish meanwhile. Raises `Unavailable` when it disconnects."""
 
     def close(self) -> None:
-        """Close the connection; `connect` makes another."""
+        """Close the connection to the log; `connect` makes another."""
 
 
 def not_durable_message(where: str, status: LogStatus) -> str:

@@ -38,7 +38,7 @@ Run = Callable[[Callable[[], None]], None]
 
 
 def run_inline(work: Callable[[], None]) -> None:
-    """Run `work` in the calling thread."""
+    """Run a commit in the calling thread, not in a native one."""
     work()
 
 
@@ -122,27 +122,33 @@ class SqliteEngine:
         return _unavailable(self._database.open_files.problem() or why)
 
     def _check_open_files(self) -> None:
+        """Raises `Unavailable` where the store's files were replaced or are damaged."""
         if problem := self._database.open_files.problem():
             self._database.open_files.command_refused = True
             raise _unavailable(problem)
 
     def release_id(self, identity: str) -> None:
-        """Let another transaction have this command id: see `log.release_id`."""
+        """Let another transaction have this command id: see `log_table.release_id`."""
         log_table.release_id(self._connection, identity)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
+        """Read transactions from the tables of the log in the store."""
         return log_table.read(self._connection, after, limit)
 
     def last_revision(self) -> int:
+        """The newest revision in the store's own log."""
         return log_table.last_revision(self._connection)
 
     def _rollback(self) -> None:
+        """Roll back the open transaction of SQLite, unless an error has ended it."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def _commit(self) -> None:
+        """Commit log and state in SQLite: from now on both are on the disk."""
         self._connection.execute("COMMIT")
 
 
 def _unavailable(why: str) -> Unavailable:
+    """The error of a commit that SQLite could not write."""
     return Unavailable(f"{why} Nothing was changed.")

@@ -26,6 +26,7 @@ def load_certificates(context: ssl.SSLContext, options: Mapping[str, str]) -> No
 
 
 def _unreadable(names: str, files: str, error: OSError) -> StoreError:
+    """The error where certificate files cannot be read, or are not in PEM form."""
     is_no_pem = isinstance(error, ssl.SSLError)
     why = "needed are PEM files that belong together" if is_no_pem else reason(error)
     return StoreError(f"{names}, {files}, cannot be read: {why}.")

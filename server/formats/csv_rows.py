@@ -38,7 +38,7 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
     csv.field_size_limit(MAX_CELL)
     row_lines = RowLines(lines(blocks))
     header = _header(row_lines)
-    rows = csv.reader(map(_text, row_lines), delimiter=header.separator, strict=True)
+    rows = csv.reader(map(_text_of_line, row_lines), delimiter=header.separator, strict=True)
     while True:
         row_lines.start_row()
         try:
@@ -62,7 +62,7 @@ def escape_formula(text: str) -> str:
 
 
 def unescape_formula(cell: str) -> str:
-    """The text that `escape_formula` was given."""
+    """The text that `escape_formula` has kept spreadsheets from taking as a formula."""
     return cell[1:] if _GUARDED.match(cell) else cell
 
 
@@ -85,6 +85,7 @@ def _header(row_lines: RowLines) -> _Header:
 
 
 def _is_separator_line(text: str) -> bool:
+    """Whether it is the line `sep=;` in which spreadsheets name the separator."""
     return _SEPARATOR_LINE.fullmatch(text.strip("\r\n ")) is not None
 
 
@@ -140,5 +141,6 @@ def _cell_value(cell: str) -> Any:
         return cell
 
 
-def _text(line: Line) -> str:
+def _text_of_line(line: Line) -> str:
+    """What the CSV parser reads of a line."""
     return line.text

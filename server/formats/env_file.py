@@ -82,6 +82,7 @@ class _QuotedValue:
 
     @property
     def value(self) -> Any:
+        """The value, once its quote is closed."""
         text = "".join(self._parts)
         return _json_or_text(text) if self._first == '"' else text
 
@@ -104,6 +105,7 @@ class _QuotedValue:
             self._check_rest(text[:at], text[at:].strip())
 
     def _read_quoted(self, text: str, at: int) -> int:
+        """Read on within the quote, up to its end or that of the line; where that was."""
         found = _UNTIL[self._quote].match(text, at)
         assert found is not None
         self._parts.append(found[1] if self._quote == "'" else _ESCAPED.sub(r"\1", found[1]))
@@ -112,6 +114,7 @@ class _QuotedValue:
         return found.end()
 
     def _read_bare(self, text: str, at: int) -> int:
+        """Read the part of a value between two quotes; where it ends."""
         found = _BARE.match(text, at)
         if found is None or (self._lines > 1 and text[at] != "\\"):
             # After several lines, a forgotten quote is more likely than another part of the value.
@@ -131,6 +134,7 @@ class _QuotedValue:
 
 
 def _not_closed() -> Malformed:
+    """The error of a value whose closing quote was forgotten."""
     return Malformed("The quote of this value is not closed before another one begins.")
 
 

@@ -105,6 +105,7 @@ class _Scanner:
             yield from self._colon()
 
     def _member(self, sign: bytes, end: int) -> Iterator[Row]:
+        """The row of the member that ends with this comma or brace, if there is one."""
         is_nothing = self._number is None and not self._text[self._start : end].strip(WHITESPACE)
         if not is_nothing or sign not in self._may_be_empty:
             yield self._row(end)
@@ -134,6 +135,7 @@ class _Scanner:
         self._has_colon = True
 
     def _row(self, end: int) -> Row:
+        """The row of a member: a `set` command, or what is wrong with its key or value."""
         number = self._line_of(self._start) if self._number is None else self._number
         if isinstance(self._fault, TooLarge) or end - self._start > MAX_LINE:
             size = end - self._start + self._bytes_dropped
@@ -181,6 +183,7 @@ class _Scanner:
         self._at = self._start = self._name_at = 0
 
     def _check_object_start(self, token: bytes, at: int) -> None:
+        """Raises `Malformed` unless the file begins with an object."""
         if token != b"{" or self._is_over:
             raise self._no_object(at)
 
@@ -190,6 +193,7 @@ class _Scanner:
             raise self._no_object(self._at + len(rest) - len(rest.lstrip(WHITESPACE)))
 
     def _no_object(self, at: int) -> Malformed:
+        """The error of a JSON file that is not one object."""
         where = f"Line {self._line_of(at)} has something"
         if self._is_over:
             return Malformed(f"{where} behind the end of the object.")

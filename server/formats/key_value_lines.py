@@ -24,6 +24,7 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 def _command(text: str) -> Command | SignalboxError:
+    """The `set` command of a line `key = value`."""
     key, equals, value = text.partition(" = ")
     if not equals:
         key, equals, value = text.partition("=")
@@ -33,5 +34,6 @@ def _command(text: str) -> Command | SignalboxError:
 
 
 def _number_or_text(text: str) -> Any:
+    """The value of a line: a number, else text; `sysctl` knows neither booleans nor null."""
     value = scalar_or_text(text)
     return value if values.is_number(value) else text

@@ -37,6 +37,7 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 def _row(number: int, line: bytearray, size: int) -> Row:
+    """The row of one line, or its refusal where it is too long."""
     fault = (
         None if size <= (most := _max_bytes(line)) else too_long(size, most, _kind_of_line(line))
     )
@@ -55,6 +56,7 @@ def is_command(line: bytes) -> bool:
 
 
 def _kind_of_line(line: bytearray) -> str:
+    """What a line holds, for messages: a transaction of a history, or a command."""
     return "transaction" if line.startswith(HISTORY_LINE_START) else "line"
 
 

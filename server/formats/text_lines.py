@@ -52,6 +52,7 @@ class Line(NamedTuple):
 
     @property
     def bytes(self) -> bytes:
+        """The line as it stands in the file; a byte that its encoding does not know is kept."""
         return self.text.encode(errors="surrogateescape")
 
 
@@ -195,6 +196,7 @@ class RowLines:
         return self
 
     def __next__(self) -> Line:
+        """The next line of the row, one that was put back first; it ends where it has too many."""
         if self.is_full:
             raise StopIteration
         line = self._put_back.pop() if self._put_back else next(self._source)

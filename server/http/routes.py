@@ -91,6 +91,7 @@ def application(
 
 
 def _imports(writer: Writer, readmodel: ReadModel) -> Write:
+    """The route of imports, with what reads the store for histories and previews."""
     previews = ImportPreviews(writer, readmodel)
     return import_route(
         writer, partial(HistoryImport, writer, readmodel), BufferedFile, previews.run
@@ -130,6 +131,7 @@ def _check_path(environ: Environ) -> None:
 
 
 def _check_method(method: str, wanted: str, path: str) -> None:
+    """Raises `MethodNotAllowed` where the path has no route for this method."""
     if method not in (allowed := _with_head(wanted)):
         raise _method_error(method, path, allowed)
 
@@ -140,6 +142,7 @@ def _with_head(wanted: str) -> list[str]:
 
 
 def _method_error(method: str, path: str, allowed: list[str]) -> MethodNotAllowed:
+    """The error of a path that is requested by a method which none of its routes has."""
     message = f"{path[:200]} is asked with {' or '.join(allowed)}, not {method[:20]}."
     return MethodNotAllowed(message, ", ".join(allowed))
 
@@ -163,6 +166,7 @@ def _bottle_error_as_json(error: bottle.HTTPError) -> bytes:
 
 
 def _refusal(start_response: StartResponse, path: str, error: SignalboxError) -> Iterable[bytes]:
+    """The response to an error of a route; that of a command is also an outcome."""
     if path.startswith("/commands"):
         return error_response(start_response, error, id=None, status="rejected")
     return error_response(start_response, error)

@@ -61,6 +61,7 @@ def differences(
 
 
 def _report(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    """Report how much of the remote logs is read; `before` transactions are of those before."""
     progress(before + done, total)
 
 
@@ -81,6 +82,7 @@ def _replica(source: MigrationLog, last: int, path: Path, progress: Progress) ->
 
 
 def _append(connection: apsw.Connection, batch: list[Transaction], after: int) -> None:
+    """Append transactions to the log that the state is rebuilt from, and fold them into it."""
     with transaction(connection):
         log_table.insert(connection, batch)
         state_table.fold(connection, after, batch[-1].revision)
@@ -147,4 +149,5 @@ def _joined_rows(
 
 
 def _row_text(row: Row | None) -> str:
+    """A row of the state in the message about a difference, shortened."""
     return "nothing" if row is None else " ".join(str(part)[:MAX_SHOWN] for part in row)

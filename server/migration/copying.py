@@ -114,6 +114,7 @@ def batches(source: MigrationLog, after: int) -> Iterator[list[Transaction]]:
 
 
 def _without_gaps(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
+    """The transactions, with a placeholder for each revision that retention has removed."""
     for one in found:
         yield (_placeholder(revision, one.at) for revision in range(after + 1, one.revision))
         yield iter((one,))
@@ -121,6 +122,7 @@ def _without_gaps(found: list[Transaction], after: int) -> Iterator[Iterator[Tra
 
 
 def _placeholder(revision: int, at: int) -> Transaction:
+    """A transaction without changes in the place of one that retention has removed."""
     return Transaction(
         revision, f"{COMPACTED}-{revision}", PLACEHOLDER_ACTOR, at, COMPACTED, b"", []
     )

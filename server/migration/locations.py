@@ -98,15 +98,19 @@ class RemoteLog:
 
     @property
     def max_bytes(self) -> int | None:
+        """The limit of the log's server for one transaction."""
         return self._log.max_bytes
 
     def last_revision(self) -> int:
+        """The last revision of the log on the server."""
         return self._retry(self._log.last_revision)
 
     def newest_up_to(self, upto: int) -> Transaction | None:
+        """The transaction of this revision: a log on a server has no gaps."""
         return next(iter(self.read(upto - 1, 1)), None)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
+        """Read transactions from the server, again where the connection was lost."""
         return self._retry(lambda: self._log.read(after, limit))
 
     def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
@@ -117,9 +121,11 @@ class RemoteLog:
             after = found[-1].revision
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        """Append transactions on the server, again where it did not answer."""
         self._retry(lambda: self._log.append(transactions, expected))
 
     def close(self) -> None:
+        """Close the connection to the log's server."""
         self._log.close()
 
     def _retry(self, work: Callable[[], Result]) -> Result:
@@ -170,6 +176,7 @@ class LocalLog:
 
     @property
     def metadata(self) -> LogMetadata:
+        """What a copy of the log must know of it: the store's id and its retention horizons."""
         kept = read_horizons(self.database.writer)
         return LogMetadata(
             self.database.meta("store") or "",
@@ -177,9 +184,11 @@ class LocalLog:
         )
 
     def last_revision(self) -> int:
+        """The last revision of the log in the file."""
         return log_table.last_revision(self.database.writer)
 
     def newest_up_to(self, upto: int) -> Transaction | None:
+        """The newest transaction up to a revision that retention has not removed."""
         found = self.database.writer.execute(_NEWEST, (upto,)).get
         return None if found is None else self.read(found - 1, 1)[0]
 
@@ -221,6 +230,7 @@ class LocalLog:
             yield from self.read(revision - 1, 1)
 
     def close(self) -> None:
+        """Close the file, and what keeps its state in step with the copied log."""
         if self._projection is not None:
             self._projection.close()
         self.database.close()

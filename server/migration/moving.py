@@ -82,6 +82,7 @@ class Migration:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close both logs of the migration."""
         self._stack.close()
 
     @property
@@ -132,14 +133,17 @@ class Migration:
 
     @property
     def _followed(self) -> str | None:
+        """The address of the log that this data directory follows; None where it is local."""
         return self._own_log.database.meta("engine") if self._own_log else None
 
     @property
     def _is_target(self) -> bool:
+        """Whether the log is copied into this data directory."""
         return self.to.folder == self._data_dir
 
     @property
     def _is_source(self) -> bool:
+        """Whether the log is copied from this data directory, or from the one it follows."""
         return self.source.folder == self._data_dir or self.source.name == self._log_location()
 
     def _set_log_address(self) -> None:
@@ -152,6 +156,7 @@ class Migration:
             self._own_log.database.set_log_address(self.to.text)
 
     def _log_location(self) -> str | None:
+        """Where the log of this data directory is before the move."""
         if self._own_log is None:
             return None
         return parse_location(self._followed or "sqlite", self._data_dir).name

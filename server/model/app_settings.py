@@ -31,6 +31,7 @@ class ComputerSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: str | None = None
 
     def __post_init__(self) -> None:
+        """Check how often the source is to measure the computer."""
         if not 0.1 <= self.every <= 3600:
             raise ValueError("every is allowed from 0.1 to 3600 seconds")
 
@@ -51,12 +52,13 @@ class RetentionSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_age: str | None
 
     def __post_init__(self) -> None:
+        """Check the age from which on the setting lets changes be removed."""
         if self.max_age is not None and not _AGE.fullmatch(self.max_age):
             raise ValueError("max_age is a number and a unit")
 
 
 def age_milliseconds(age: str) -> int:
-    """The milliseconds of an age such as `90s`, `36h` or `2d`."""
+    """The milliseconds of an age in a retention setting, such as `90s`, `36h` or `2d`."""
     return int(age[:-1]) * _UNITS[age[-1]]
 
 

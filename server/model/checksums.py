@@ -7,7 +7,7 @@ import msgspec
 
 
 def of_row(*values: Any) -> int:
-    """As `of_values`, for SQL too."""
+    """The checksum of a row's values; as `of_values`, for SQL too."""
     return crc32(_encode(values))
 
 

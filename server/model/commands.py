@@ -206,14 +206,14 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
     except SignalboxError as error:
         refusal, payload = error, _PAYLOAD.encode(_refused_payload(body))
     return Attempt(
-        id=chosen if _matches(_ID, chosen) else new_id,
-        actor=actor if _matches(_ACTOR, actor) else default_actor,
+        id=chosen if _is_text_of(_ID, chosen) else new_id,
+        actor=actor if _is_text_of(_ACTOR, actor) else default_actor,
         type=_type_of(rest),
         fingerprint=hashlib.blake2b(payload, digest_size=16).digest(),
         command=command,
         refusal=refusal,
         dry_run=dry_run is True,
-        has_sender_id=_matches(_ID, chosen),
+        has_sender_id=_is_text_of(_ID, chosen),
         key=getattr(command, "key", getattr(command, "prefix", None)),
         effects=effects,
     )
@@ -262,7 +262,7 @@ def checked_set(key: str, value: Any) -> Set:
 
 def check_actor(actor: Any) -> None:
     """Raises `Invalid` where it is no name of an actor."""
-    if not _matches(_ACTOR, actor):
+    if not _is_text_of(_ACTOR, actor):
         raise Invalid(
             f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -.",
             field="actor",
@@ -270,7 +270,8 @@ def check_actor(actor: Any) -> None:
 
 
 def check_id(identity: Any) -> None:
-    if not _matches(_ID, identity):
+    """Raises `Invalid` where it is no id that a command can have."""
+    if not _is_text_of(_ID, identity):
         raise Invalid(
             f"The field id is {quoted(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."
         )
@@ -325,7 +326,7 @@ def _check_history_command(command: HistoryCommand) -> None:
         for prefix in command.without:
             check_prefix(prefix)
         return
-    if command.of is not None and not _matches(_ID, command.of):
+    if command.of is not None and not _is_text_of(_ID, command.of):
         raise Invalid(
             f"The field of is {quoted(command.of)}; it is the id of a command.", field="of"
         )
@@ -390,11 +391,13 @@ def _check_expect(command: Member | HistoryCommand, expect: Expect, where: str) 
 
 
 def _type_of(fields: dict[str, Any]) -> str:
+    """The command's type for the record of an invalid attempt; empty where it has none."""
     kind = fields.get("type")
     return kind[:64] if isinstance(kind, str) else ""
 
 
-def _matches(form: re.Pattern[str], text: Any) -> bool:
+def _is_text_of(form: re.Pattern[str], text: Any) -> bool:
+    """Whether the field of a command is a text of this form."""
     return isinstance(text, str) and form.fullmatch(text) is not None
 
 

@@ -86,15 +86,18 @@ class Overlay:
         self._revisions |= dict.fromkeys(changes, revision)
 
     def get(self, key: str) -> Entry | None:
+        """The key's entry with the changes on top."""
         if key not in self.changes:
             return self._base.get(key)
         raw = self.changes[key]
         return None if raw is None else Entry(raw, self._revisions[key])
 
     def look_up(self, keys: Collection[str]) -> None:
+        """Load entries of the state below, but for keys that the changes hide."""
         self._base.look_up([key for key in keys if key not in self.changes])
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`: the unchanged ones, then the changed ones."""
         for key, entry in self._base.scan(prefix):
             if key not in self.changes:
                 yield key, entry
@@ -103,6 +106,7 @@ class Overlay:
                 yield key, Entry(raw, self._revisions[key])
 
     def count(self, prefix: str) -> int:
+        """How many keys begin with `prefix`: those of the state below, and what the changes add."""
         differences = [
             (raw is not None) - (self._base.get(key) is not None)
             for key, raw in self.changes.items()
@@ -129,6 +133,7 @@ class Draft(Overlay):
             self._set(key, raw)
 
     def _set(self, key: str, raw: str | None) -> None:
+        """Set or delete a key; a change back to what the state has is none."""
         if key in self.changes and _is_equal(self._base.get(key), raw):
             del self.changes[key], self._revisions[key]
         else:
@@ -177,24 +182,29 @@ def decide(state: State, command: Command | EncodedSet) -> Changes:
 
 
 def _member_changes(state: State, member: Any) -> Changes:
+    """The changes of one command, which may be a member of a batch, if its `expect` is met."""
     if member.expect != "any":
         _check_expectation(state, member)
     return _DECIDERS[type(member)](state, member)
 
 
-def _put(_: State, command: EncodedSet) -> Changes:
+def _set_encoded(_: State, command: EncodedSet) -> Changes:
+    """The change of a `set` whose value is encoded and checked already."""
     return {command.key: command.raw}
 
 
 def _set(_: State, command: Set) -> Changes:
+    """The change of a `set` command."""
     return {command.key: _checked_and_encoded(command.key, command.value)}
 
 
 def _delete(state: State, command: Delete) -> Changes:
+    """The change of a `delete` command; none where the key does not exist."""
     return {command.key: None} if state.get(command.key) else {}
 
 
 def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
+    """The changes of a `delete_prefix` command."""
     return {key: None for key, _ in _scan_limited(state, command.prefix, 1)}
 
 
@@ -215,6 +225,7 @@ def _add(state: State, command: Add) -> Changes:
 
 
 def _toggle(state: State, command: Toggle) -> Changes:
+    """The change of a `toggle` command: a key that does not exist becomes true."""
     entry = state.get(command.key)
     if entry and entry.raw not in ("true", "false"):
         raise _wrong_type(command.key, entry, "boolean")
@@ -222,6 +233,7 @@ def _toggle(state: State, command: Toggle) -> Changes:
 
 
 def _merge(state: State, command: Merge) -> Changes:
+    """The change of a `merge` command."""
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else None
     return {command.key: _checked_and_encoded(command.key, _merged(before, command.value))}
@@ -281,7 +293,7 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
 
 
 _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
-    EncodedSet: _put,
+    EncodedSet: _set_encoded,
     Set: _set,
     Delete: _delete,
     DeletePrefix: _delete_prefix,
@@ -302,6 +314,7 @@ def _checked_and_encoded(key: str, value: Any) -> str:
 
 
 def _check_setting(key: str, raw: str) -> None:
+    """Raises `Invalid` where the key is one of the app's own and cannot have this value."""
     if key.startswith(RESERVED):
         check_setting(key, values.decode(raw.encode()))
 
@@ -337,6 +350,7 @@ def check_size(changes: Changes) -> None:
 
 
 def _is_equal(entry: Entry | None, raw: str | None) -> bool:
+    """Whether the key has this value already; None is an absent key, or a deletion."""
     if entry is None or raw is None:
         return entry is None and raw is None
     return values.same(entry.raw, raw)
@@ -366,12 +380,14 @@ def check_store_revision(expect: Expect, actual: int) -> None:
 
 
 def _is_expected(expect: Any, actual: int) -> bool:
+    """Whether a key at revision `actual`, 0 where it is absent, meets a command's `expect`."""
     if isinstance(expect, ExpectRevision):
         return bool(expect.revision == actual)
     return bool((actual > 0) == (expect == "present"))
 
 
 def _expectation_message(key: str, expect: Any, actual: int | None) -> str:
+    """The reason of a `Conflict`: what the key is, and what the command expected."""
     found = "does not exist" if actual == 0 else f"is {_revision_words(actual)}"
     wanted = f"revision {expect.revision}" if isinstance(expect, ExpectRevision) else expect
     return f"{key} {found}; expected was {wanted}."
@@ -383,9 +399,11 @@ def _committed_revision(state: State, revision: int) -> int | None:
 
 
 def _revision_words(revision: int | None) -> str:
+    """A key's revision as the message of a conflict names it."""
     return f"at revision {revision}" if revision else "set by an earlier command of the batch"
 
 
 def _wrong_type(key: str, entry: Entry | None, wanted: str) -> WrongType:
+    """The refusal of a command that needs another type of value than the key has."""
     found = values.type_of(entry.raw) if entry else "nothing"
     return WrongType(f"{key} is of type {found}; this command needs a {wanted}.", key=key)

@@ -48,6 +48,7 @@ def _json_pieces(value: Any) -> Iterator[str]:
 
 
 def _joined_pieces(begin: str, members: Iterable[tuple[str, Any]], end: str) -> Iterator[str]:
+    """The JSON of an array or object in pieces, as `_json_pieces` gives it."""
     yield begin
     for number, (name, value) in enumerate(members):
         yield ", " * (number > 0) + name
@@ -56,6 +57,7 @@ def _joined_pieces(begin: str, members: Iterable[tuple[str, Any]], end: str) -> 
 
 
 def _is_visible(char: str) -> bool:
+    """Whether a quoted character can be seen; a blank of another name cannot."""
     return char.isprintable() and char not in BLANK_CHARACTERS
 
 
@@ -255,7 +257,7 @@ def is_remembered(code: str) -> bool:
 
 
 def every_code() -> set[str]:
-    """The stable codes."""
+    """The stable codes of all errors."""
     return {error.code for error in SignalboxError.__subclasses__()}
 
 

@@ -60,7 +60,7 @@ class Transaction(NamedTuple):
 def head_checksum(one: Transaction) -> int:
     """The checksum of all but the changes; how many changes there were at first is part of it.
 
-    An id that was released ends with its revision, see `log.release_id`.
+    An id that was released ends with its revision, see `log_table.release_id`.
     """
     identity, made = one.id.removesuffix(f"@{one.revision}"), len(one.changes) + one.compacted
     return checksums.of_row(

@@ -93,4 +93,5 @@ def _split_at_horizons(horizons: Sequence[Horizon], low: str, high: str) -> list
 
 
 def _prefix_length(one: Horizon) -> int:
+    """How specific a horizon is: the longest prefix of a key decides."""
     return len(one.prefix)

@@ -134,6 +134,7 @@ def _invalid(kind: str, text: str, where: str, limit: int) -> Invalid:
 
 
 def _subject(kind: str, given: str, where: str) -> str:
+    """What is invalid, as the beginning of a message: a key, prefix or pattern of a field."""
     return f"The {kind} {given}" + (f" of {where.rstrip('.')}" if where else "")
 
 
@@ -154,6 +155,7 @@ def _broken_rule(kind: str, text: str, limit: int) -> str:
 
 
 def _describe_character(char: str) -> str:
+    """A character that no key may have, with its code point and its name."""
     nameless = "(a control character)" if unicodedata.category(char) == "Cc" else ""
     return f"U+{ord(char):04X} {unicodedata.name(char, nameless)}".rstrip()
 
@@ -193,16 +195,18 @@ class Pattern(NamedTuple):
 
     @property
     def is_range(self) -> bool:
+        """Whether the keys that match are those of one range, in key order."""
         return self.glob is None
 
     def matches(self, key: str) -> bool:
+        """Whether a key matches; the app's own keys only where they are asked for."""
         if not self.shows_reserved and key.startswith(RESERVED):
             return False
         return self.regex.fullmatch(key) is not None
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `compile_pattern` takes it."""
+    """Whether a text is a pattern of keys, which `compile_pattern` takes."""
     return 1 <= len(text) <= MAX_PATTERN and _has_valid_characters(text)
 
 

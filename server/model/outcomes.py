@@ -80,12 +80,12 @@ class Outcome(NamedTuple):
         return self.answer() | ({} if self.effects is None else {"effects": self.effects})
 
     def event(self) -> dict[str, Any]:
-        """The acknowledgement as streams carry it."""
+        """The acknowledgement of the attempt, as streams carry it."""
         answer = self.answer()
         return {"id": answer.pop("id"), "actor": self.attempt.actor, **answer}
 
     def record(self) -> dict[str, Any]:
-        """The attempt as `attempts` lists it."""
+        """The record of the attempt, as `/queries/attempts` lists it."""
         record = {**self.event(), "type": self.attempt.type, "at": self.at}
         return {"key": self.attempt.key, **record} if self.attempt.key else record
 

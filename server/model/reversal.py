@@ -215,6 +215,7 @@ def _redo_targets(log: ReversalLog, command: Redo, actor: str) -> list[Transacti
 
 
 def _require_command(log: ReversalLog, identity: str) -> list[TransactionHead]:
+    """The transactions of the command to be undone or redone. Raises `NotFound`."""
     found = log.transactions_of_command(identity)
     if not found:
         raise NotFound(f"No transaction with the command id {identity} is kept.")
@@ -362,16 +363,18 @@ def _effects(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffec
         size += len(one.raw or "") + len(back[one.key] or "")
         if size > MAX_TRANSACTION_BYTES:
             break
-        now, then = _raw(one.raw), _raw(back[one.key])
+        now, then = _json_or_unset(one.raw), _json_or_unset(back[one.key])
         found.append(KeyEffect(one.key, one.actor, one.revision, iso(one.at), now, then))
     return found
 
 
-def _raw(text: str | None) -> Raw | UnsetType:
+def _json_or_unset(text: str | None) -> Raw | UnsetType:
+    """A key's value in the answer of a dry run; no field where the key does not exist."""
     return UNSET if text is None else Raw(text.encode())
 
 
 def _is_equal(one: str | None, other: str | None) -> bool:
+    """Whether a key's values at two moments are equal; None is an absent key."""
     if one is None or other is None:
         return one is other
     return values.same(one, other)

@@ -135,10 +135,11 @@ def check(value: Any, key: str) -> None:
             )
         if depth == MAX_DEPTH and any(isinstance(inner, _CONTAINERS) for inner in level):
             raise _too_deep(_depth(value))
-        level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
+        level, depth = [inner for outer in level for inner in _children(outer)], depth + 1
 
 
-def _inside(value: Any) -> list[Any]:
+def _children(value: Any) -> list[Any]:
+    """The values directly within a JSON array or object."""
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
@@ -148,7 +149,7 @@ def _depth(value: Any) -> int:
     """The depth of nested arrays and objects in a decoded value."""
     level, depth = [value], 0
     while level := [one for one in level if isinstance(one, _CONTAINERS)]:
-        level, depth = [inner for outer in level for inner in _inside(outer)], depth + 1
+        level, depth = [inner for outer in level for inner in _children(outer)], depth + 1
     return depth
 
 
@@ -160,6 +161,7 @@ def _unending(text: str) -> TooLarge:
 
 
 def _too_deep(depth: int, least: str = "") -> TooLarge:
+    """The refusal of a value that nests deeper than allowed."""
     return TooLarge(
         f"The JSON nests deeper than {MAX_DEPTH} levels: it has {least}{depth}.", limit=MAX_DEPTH
     )
@@ -177,18 +179,20 @@ def total(one: Any, other: Any) -> Any:
             summed = one + other
             if abs(summed) < _BEYOND_INT:
                 return summed
-        return _integer(format(_EXACT.add(_exact(one), _exact(other)), "f"))
+        return _integer(format(_EXACT.add(_as_decimal(one), _as_decimal(other)), "f"))
     try:
         return float(one) + float(other)
     except (OverflowError, TypeError):  # an integer beyond every float
         return math.inf
 
 
-def _exact(number: Any) -> Decimal:
+def _as_decimal(number: Any) -> Decimal:
+    """A JSON number without rounding, so that numbers compare as they are written."""
     return Decimal(bytes(number).decode() if isinstance(number, msgspec.Raw) else number)
 
 
 def _integer(text: str) -> Any:
+    """A JSON integer; one of too many digits for Python's `int` stays as it is written."""
     return int(text) if len(text.lstrip("-")) <= MAX_INT_DIGITS else msgspec.Raw(text.encode())
 
 
@@ -205,6 +209,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _refuse_surrogates(value: Any) -> None:
+    """Raises `_NotJSON` where a string in the value cannot be encoded as UTF-8."""
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -212,6 +217,7 @@ def _refuse_surrogates(value: Any) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its names and values. Raises `_NotJSON` where a name occurs twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
@@ -221,6 +227,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(text: str) -> Any:
+    """Refuses NaN and Infinity, which Python's JSON decoder would accept."""
     raise _NotJSON(f"{text} is not a JSON value")
 
 

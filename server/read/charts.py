@@ -95,6 +95,7 @@ class ChartCache:
         return self._cached.get((query.key, query.span, is_past))
 
     def put(self, query: ChartQuery, is_past: bool, chart: Chart) -> None:
+        """Cache a chart, and forget the one that was used least lately."""
         name = (query.key, query.span, is_past)
         self._cached[name] = chart
         self._cached.move_to_end(name)
@@ -149,6 +150,7 @@ def _start_chart(connection: apsw.Connection, query: ChartQuery, cached: Chart |
 
 
 def _can_extend(cached: Chart, query: ChartQuery, width: int, states: list[str] | None) -> bool:
+    """Whether a cached chart can be extended to the queried one, with columns as narrow."""
     is_alike = (cached.states is None) == (states is None) and not cached.is_crowded
     return is_alike and cached.revision <= query.revision and cached.width <= width
 
@@ -160,6 +162,7 @@ def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
 
 
 def _first_time(connection: apsw.Connection, query: ChartQuery) -> int:
+    """The time of the key's first change, at which a chart of its whole history begins."""
     found = connection.execute(_FIRST, (query.key, query.revision)).get
     return int(found or query.until)
 
@@ -256,6 +259,7 @@ def _height_sql(states: list[str] | None) -> str:
 
 
 def _state_parameters(states: list[str] | None) -> dict[str, str]:
+    """The SQL parameters for the states whose levels `_height_sql` compares."""
     return {f"state{level}": state for level, state in enumerate(states or ())}
 
 

@@ -124,17 +124,21 @@ class _TreeKeys:
         self._hidden = index.count(RESERVED, RESERVED_END, self._counter) if hides else 0
 
     def first(self, low: str, high: str) -> str | None:
+        """The first key in [low, high) of the current state."""
         found: str | None = self._connection.execute(_FIRST, (low, high)).get
         return found
 
     def exists(self, key: str) -> bool:
+        """Whether the current state has the key."""
         return self.first(key, key + "\0") is not None
 
     def rank(self, key: str, near: KnownRank | None) -> int:
+        """How many visible keys sort before `key`, by the index of all keys."""
         known = (near[0], near[1] + self._hidden_before(near[0])) if near else None
         return self._index.rank(key, self._counter, known) - self._hidden_before(key)
 
     def _hidden_before(self, key: str) -> int:
+        """How many of the app's own keys, which are hidden, sort before `key`."""
         return self._hidden if key >= RESERVED_END else 0
 
 

@@ -47,7 +47,7 @@ class LogQueries:
             return log_table.read(connection, after, limit)
 
     def checksums(self, first: int, last: int) -> dict[int, int]:
-        """As `log.checksums`."""
+        """The checksums of the transactions `first` to `last`; as `log_table.checksums`."""
         with self._readers.snapshot() as connection:
             return log_table.checksums(connection, first, last)
 

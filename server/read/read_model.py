@@ -37,7 +37,7 @@ class ReadModel:
 
     @property
     def revision(self) -> int:
-        """The last transaction's that queries see."""
+        """The revision that queries see: that of the last visible commit."""
         return self._projection.revision
 
     def at(self, revision: int | None) -> StateView:
@@ -74,7 +74,7 @@ class ReadModel:
             return find(connection)
 
     def attempt(self, identity: str) -> dict[str, Any] | None:
-        """The record of one remembered attempt."""
+        """The record of one remembered attempt; None where it is not known."""
         with self.snapshot() as connection:
             return attempts_table.record_of(connection, identity)
 
@@ -92,6 +92,7 @@ class ReadModel:
         return self._readers.in_thread(query)
 
     def close(self) -> None:
+        """Close the connections that queries read with."""
         self._readers.close()
 
 

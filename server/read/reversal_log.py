@@ -44,26 +44,32 @@ class SqlReversalLog:
         return [self._transaction_head(row) for row in rows if batch.fullmatch(row[1])]
 
     def transaction(self, revision: int) -> TransactionHead:
+        """The transaction with this revision, without its changes."""
         row: Any = self._connection.execute(_TRANSACTION, (revision,)).get
         return self._transaction_head(row)
 
     def reversed_by(self, revision: int) -> int | None:
+        """The undo or redo that has reversed this revision last; None where none has."""
         found: int | None = self._connection.execute(_REVERSED_BY, (revision,)).get
         return found
 
     def changes_visible_keys(self, revision: int) -> bool:
+        """Whether a reversal of this revision would show: it has changed keys of people."""
         bound = (revision, RESERVED, RESERVED_END)
         return self._connection.execute(_VISIBLE, bound).get is not None
 
     def changed_keys(self, revision: int) -> list[str]:
+        """The keys that this revision has changed."""
         return [key for (key,) in self._connection.execute(_KEYS, (revision,))]
 
     def changed_by(self, revisions: Collection[int]) -> Iterator[ChangedKey]:
+        """What the transactions together have changed, by key."""
         asked = msgspec.json.encode(sorted(revisions)).decode()
         for row in self._connection.execute(_EFFECTS, (asked,)):
             yield ChangedKey(*row)
 
     def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
+        """Those of the revisions that have changed the key."""
         return [
             revision
             for revision in sorted(revisions)
@@ -71,6 +77,7 @@ class SqlReversalLog:
         ]
 
     def previous_change(self, key: str, revision: int) -> int:
+        """The key's last change before this revision; 0 where it has none."""
         return int(self._connection.execute(_PREVIOUS_CHANGE, (key, revision)).get or 0)
 
     def changed_since(
@@ -85,16 +92,19 @@ class SqlReversalLog:
                 yield key, now.get(key), was
 
     def current_values(self, keys: Collection[str]) -> dict[str, str]:
+        """The current values of those keys that exist."""
         asked = msgspec.json.encode(list(keys)).decode()
         rows = self._connection.execute(_CURRENT_VALUES, (asked,))
         return {key: raw for key, raw in rows}  # noqa: C416 - a row is a tuple of any length
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
+        """The last change of each key, which may block a reversal."""
         asked = msgspec.json.encode(list(keys)).decode()
         for row in self._connection.execute(_LATEST_OF, (asked,)):
             yield LatestChange(*row)
 
     def _transaction_head(self, row: tuple[Any, ...]) -> TransactionHead:
+        """A transaction of the log, with the revisions that it has reversed itself."""
         revision, identity, actor, kind, changes = row
         of = log_table.reversed_revisions(self._connection, revision)
         return TransactionHead(revision, identity, actor, kind, changes, of)

@@ -61,9 +61,11 @@ class SparklineCache:
         return {key: line for key, line in found.items() if line}
 
     def __len__(self) -> int:
+        """The number of keys whose sparklines are cached."""
         return len(self._cached)
 
     def _revision(self, key: str) -> int:
+        """The revision of the key's cached sparkline; 0 where there is none."""
         return self._cached[key][0] if key in self._cached else 0
 
     def _read(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
@@ -113,6 +115,7 @@ def levels(raws: Iterable[str | None]) -> dict[str, float]:
 
 
 def is_number(raw: str) -> bool:
+    """Whether a key's value is drawn as a number; by the first character of its JSON."""
     return raw[0] in "-0123456789"
 
 

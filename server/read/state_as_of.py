@@ -50,6 +50,7 @@ class KeySets:
         return lambda connection: self._cache(KeysAtRevision(connection, revision, counts))
 
     def _cache(self, keys: KeysAtRevision) -> KeysAtRevision:
+        """Cache the keys of a revision, and forget those that were not asked for lately."""
         self._cached[keys.revision] = keys
         if len(self._cached) > CACHED_REVISIONS:
             self._cached.popitem(last=False)
@@ -142,6 +143,7 @@ class AsOfView:
                 yield page.items
 
     def _run_query(self, run: Callable[["_Snapshot"], Result], query: StateQuery) -> Result:
+        """Run a query on a snapshot of the keys that its pattern can match."""
         pattern = query.pattern
         return self._run(run, (pattern.low, pattern.high), pattern.shows_reserved)
 
@@ -176,7 +178,7 @@ class _Snapshot:
         self.ranges, self.compacted = ranges, compacted
 
     def count(self, low: str, high: str) -> int:
-        """How many lie in [low, high)."""
+        """How many keys lie in [low, high) at the revision of the snapshot."""
         return sum(self.keys.count(self.connection, *part) for part in self._parts(low, high))
 
     def listed(self, low: str, high: str, limit: int, offset: int = 0) -> list[str]:
@@ -210,6 +212,7 @@ class _Snapshot:
         return any(low <= key < high for low, high in self.ranges)
 
     def _parts(self, low: str, high: str) -> Iterator[Range]:
+        """The parts of [low, high) whose keys at the revision are complete."""
         for start, end in self.ranges:
             if max(low, start) < min(high, end):
                 yield max(low, start), min(high, end)
@@ -223,12 +226,15 @@ class _TreeKeys:
         self._prefix = prefix
 
     def first(self, low: str, high: str) -> str | None:
+        """The first key in [low, high) at the revision of the snapshot."""
         return next(iter(self._snapshot.listed(low, high, 1)), None)
 
     def exists(self, key: str) -> bool:
+        """Whether the key existed at the revision of the snapshot."""
         return bool(self._snapshot.listed(key, key + "\0", 1))
 
     def rank(self, key: str, near: tree.KnownRank | None) -> int:
+        """How many keys sort before `key`, counted from the last one whose rank is known."""
         known, rank = near if near and near[0] <= key else (self._prefix, 0)
         return rank + self._snapshot.count(known, key)
 
@@ -243,13 +249,14 @@ def _ordered(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
 
 
 def _count(snapshot: _Snapshot, query: StateQuery) -> int:
+    """How many keys the query matches at the revision of the snapshot."""
     if not (query.type or query.search or query.pattern.glob):
         return snapshot.count(query.pattern.low, query.pattern.high)
     return sum(1 for _ in snapshot.matching(query, query.pattern.low))
 
 
 def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
-    """Last change first."""
+    """The items of a query, the one that was changed last before the revision first."""
     if snapshot.count(query.low, query.high) > MAX_SORTED:
         return _walked_backwards(snapshot, query)
     items = sorted(snapshot.matching(query, query.low), key=_change_order, reverse=True)
@@ -271,6 +278,7 @@ def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
 
 
 def _change_order(item: Item) -> tuple[int, str]:
+    """Where an item is in the order of last changes."""
     return item.revision, item.key
 
 

@@ -108,7 +108,7 @@ class StateQuery:
         return not self.offset and self.before is None and self.low == self.pattern.low
 
     def cursor(self, last: Item) -> str:
-        """The cursor that continues after `last`."""
+        """The cursor that continues the query after the item `last`."""
         return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
 
     def _continue_after(self, after: str) -> None:
@@ -126,7 +126,7 @@ class StateQuery:
 
 
 def item(connection: apsw.Connection, key: str) -> Item | None:
-    """The item of one key."""
+    """The item of one key in the current state."""
     for row in connection.execute(_ITEM, (key,)):
         return Item(*row)
     return None
@@ -243,6 +243,7 @@ _NOT_PLAIN_VALUE: Final = "(octet_length(s.value) <> length(s.value) OR s.value 
 
 
 def _escaped_for_like(text: str) -> str:
+    """A searched text as a part of a pattern of SQL's LIKE, which escapes by `!`."""
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 

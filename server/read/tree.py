@@ -48,6 +48,7 @@ class _Ranks:
         self._last: KnownRank | None = None
 
     def of(self, key: str) -> int:
+        """How many keys of the tree sort before `key`."""
         if self._last is None or self._last[0] != key:
             self._last = key, self._keys.rank(key, self._last)
         return self._last[1]

@@ -168,6 +168,7 @@ def reason(error: BaseException) -> str:
 
 
 def _unexpected(error: BaseException) -> str:
+    """The reason for an error that no message is known for: only its type is told."""
     return f"something unexpected went wrong ({type(error).__name__})"
 
 

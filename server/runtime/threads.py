@@ -40,6 +40,7 @@ class NativeThread:
             raise error
 
     def close(self) -> None:
+        """End the thread, once it has done its jobs."""
         self._jobs.put(None)
         self._wake.stop()
         self._wake.close()
@@ -54,6 +55,7 @@ class NativeThread:
             self._wake.send()
 
     def _resume(self) -> None:
+        """Let the greenlet go on that waits for the thread's job."""
         if self._done and self._caller is not None:
             caller, self._caller = self._caller, None
             caller.switch()

@@ -183,5 +183,6 @@ class Clock:
         self._leap = (time_before, self.steady())
 
     def _trust(self, wall: float) -> None:
+        """Trust the wall clock as it is now, and go on from there by the steady clock."""
         self._trusted, self._trusted_at = wall, self.steady()
         self._max_leap = MAX_LEAP_WHILE_RUNNING

@@ -51,14 +51,17 @@ class ComputerSource:
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
+        """Stop measuring this computer."""
         self._greenlet.kill()
         self._thread.kill()
 
     def _on_commit(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
+        """Measure as the setting says from now on, where somebody has changed that."""
         if any(change.key == COMPUTER for one in transactions for change in one.changes):
             self._setting_changed.set()
 
     def _setting(self) -> ComputerSetting:
+        """The setting of the source in force; off where it is for another node's computer."""
         item = self._readmodel.current.get(COMPUTER)
         if item is None:
             return ComputerSetting()
@@ -67,6 +70,7 @@ class ComputerSource:
         return setting if is_ours else ComputerSetting()
 
     def _run(self) -> None:
+        """Measure this computer and write what has changed, as often as the setting says."""
         measure = Measurement()
         pause = self._measure_first(measure)
         while True:
@@ -107,12 +111,14 @@ class ComputerSource:
         self._has_retention = True
 
     def _write(self, values: dict[str, Any]) -> None:
+        """Write measured values to keys below `computer.`."""
         members: list[Any] = [
             Set(key="computer." + key, value=value) for key, value in values.items()
         ]
         self._submit(members)
 
     def _submit(self, members: list[Any]) -> None:
+        """Write by a batch, as everybody writes."""
         self._writer.submit(
             Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False)
         )
@@ -125,6 +131,7 @@ class ReportedFailures:
         self._reported: set[str] = set()
 
     def report(self, what: str, error: Exception) -> None:
+        """Log a failed measurement, once for each thing that is measured."""
         if what not in self._reported:
             self._reported.add(what)
             logger.warning("%s could not be measured and is tried again: %s.", what, reason(error))
@@ -162,6 +169,7 @@ class Measurement:
 
 
 def _memory() -> dict[str, float]:
+    """Memory in use, in percent, and what is left of it."""
     memory = psutil.virtual_memory()
     return {
         "memory.percent": memory.percent,
@@ -170,15 +178,18 @@ def _memory() -> dict[str, float]:
 
 
 def _swap() -> dict[str, float]:
+    """Swap space in use, in percent."""
     return {"swap.percent": psutil.swap_memory().percent}
 
 
 def _disk() -> dict[str, float]:
+    """Disk space in use, in percent, and what is left of it."""
     disk = psutil.disk_usage("/")
     return {"disk.percent": disk.percent, "disk.free_gb": round(disk.free / GB, 2)}
 
 
 def _processor() -> dict[str, float | None]:
+    """Load of the processor and of each of its cores, in percent, since the last measurement."""
     levels = {"cpu.percent": psutil.cpu_percent(), "cpu.count": psutil.cpu_count()}
     for number, percent in enumerate(psutil.cpu_percent(percpu=True)):
         levels[f"cpu.core{number}.percent"] = percent
@@ -186,15 +197,18 @@ def _processor() -> dict[str, float | None]:
 
 
 def _load() -> dict[str, float]:
+    """The system's load averages."""
     averages = zip((1, 5, 15), psutil.getloadavg(), strict=True)
     return {f"load.{minutes}min": round(load, 2) for minutes, load in averages}
 
 
 def _processes() -> dict[str, int]:
+    """The number of processes of this computer."""
     return {"processes": len(psutil.pids())}
 
 
 def _start() -> dict[str, int]:
+    """When this computer was started, in seconds since 1970."""
     return {"started": int(psutil.boot_time())}
 
 

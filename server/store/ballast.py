@@ -18,7 +18,7 @@ PLENTY: Final = 256 * 1024 * 1024
 
 def create(path: Path) -> None:
     """Create the ballast beside the store at `path`, where there is room."""
-    file = _file(path)
+    file = _ballast_file(path)
     try:
         if _size(file) != BYTES:
             file.write_bytes(os.urandom(BYTES))  # some file systems keep no zeros
@@ -29,7 +29,7 @@ def create(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove the ballast, which frees its space."""
     with suppress(OSError):
-        _file(path).unlink(missing_ok=True)
+        _ballast_file(path).unlink(missing_ok=True)
 
 
 def remove_if_full(path: Path) -> None:
@@ -55,11 +55,13 @@ def free_if_scarce(path: Path) -> int | None:
     return disk.free if disk.total and disk.free < PLENTY else None
 
 
-def _file(path: Path) -> Path:
+def _ballast_file(path: Path) -> Path:
+    """The ballast of the store at `path`."""
     return path.with_name(path.name + ENDING)
 
 
 def _size(file: Path) -> int | None:
+    """The ballast's size in bytes; None where there is none."""
     with suppress(OSError):
         return file.stat().st_size
     return None

@@ -149,13 +149,15 @@ def _writer_of(files: set[tuple[int, int]]) -> int | None:
 
 
 def _is_one_of(files: set[tuple[int, int]], opened: Path) -> bool:
+    """Whether another process has opened one of the store's `files` to write to it."""
     with suppress(OSError):  # it was closed
         one = opened.stat()
-        return (one.st_dev, one.st_ino) in files and _writes(opened)
+        return (one.st_dev, one.st_ino) in files and _is_writable(opened)
     return False
 
 
-def _writes(opened: Path) -> bool:
+def _is_writable(opened: Path) -> bool:
+    """Whether a file that a process has opened (`/proc/<pid>/fd/<n>`) can be written to."""
     lines = (opened.parents[1] / "fdinfo" / opened.name).read_text().splitlines()
     flags = next(line.split()[1] for line in lines if line.startswith("flags:"))
     return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))

@@ -118,6 +118,7 @@ def confirm_clock(connection: apsw.Connection, now: int) -> None:
 
 
 def read_observed(connection: apsw.Connection) -> ObservedRevisions:
+    """The record of how long revisions have been observed."""
     return msgspec.json.decode(_meta(connection, OBSERVED) or "{}", type=ObservedRevisions)
 
 
@@ -144,13 +145,16 @@ def _is_plausible(now: int) -> bool:
 
 
 def _meta(connection: apsw.Connection, name: str) -> str | None:
+    """One of the clock's records in the table of metadata."""
     found: str | None = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
     return found
 
 
 def _delete(connection: apsw.Connection, name: str) -> None:
+    """Remove one of the clock's records."""
     connection.execute("DELETE FROM meta WHERE name = ?", (name,))
 
 
 def _store(connection: apsw.Connection, name: str, value: str) -> None:
+    """Write one of the clock's records."""
     connection.execute(PUT_META, (name, value))

@@ -95,15 +95,18 @@ class Database:
         return connection
 
     def meta(self, name: str) -> str | None:
+        """The value of a name in the store's table of metadata."""
         value: str | None = self.writer.execute(
             "SELECT value FROM meta WHERE name = ?", (name,)
         ).get
         return value
 
     def set_meta(self, name: str, value: str) -> None:
+        """Write a value to the store's table of metadata."""
         self.writer.execute(PUT_META, (name, value))
 
     def delete_meta(self, name: str) -> None:
+        """Remove a name from the store's table of metadata."""
         self.writer.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     def set_log_address(self, engine: str | None) -> None:
@@ -245,6 +248,7 @@ class Database:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
+        """Close the SQLite file; damaged or replaced files are not written to any more."""
         if self.open_files.must_not_checkpoint():
             self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.open_files.close()  # the last one to close checkpoints

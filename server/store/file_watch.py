@@ -89,6 +89,7 @@ class OpenFiles:
             self._lock, self._seen[lock] = lock, found
 
     def close(self) -> None:
+        """Close what the store's files are checked with."""
         if self._wal_reader:
             self._wal_reader.close()
         if self._header_file:
@@ -125,6 +126,7 @@ class OpenFiles:
         return found is not None and found[1] in (SHORTER, OVERWRITTEN)
 
     def _find_problem(self) -> tuple[Path, str] | None:
+        """The store's file that was replaced or truncated, and how; a change may be under way."""
         for _ in range(MAX_LOOKS):
             if (found := self._check_once()) is None:
                 return None
@@ -173,6 +175,7 @@ class OpenFilesWatch:
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
+        """End the watch of the store's files."""
         self._greenlet.kill()
 
     def _run(self) -> None:
@@ -191,6 +194,7 @@ class OpenFilesWatch:
 
 
 def _stat(file: Path) -> os.stat_result | None:
+    """The file's status; None where it is not there any more."""
     try:
         return file.stat()
     except OSError:

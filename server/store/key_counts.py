@@ -62,7 +62,7 @@ class KeysAtRevision:
             self._keys = sorted(key for (key,) in connection.execute(_KEYS_AT, {"at": revision}))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
-        """How many lie in [low, high)."""
+        """How many of the keys lie in [low, high)."""
         if self._keys is not None:
             return bisect_left(self._keys, high) - bisect_left(self._keys, low)
         return self._index.count(low, high, self._counter(connection))
@@ -82,6 +82,8 @@ class KeysAtRevision:
         return [key for (key,) in rows]
 
     def _counter(self, connection: apsw.Connection) -> CountRange:
+        """A function that counts the keys of the revision in [low, high) by the log."""
+
         def count(low: str, high: str) -> int:
             bound = {"low": low, "high": high, "at": self.revision}
             return int(connection.execute(_COUNT, bound).get)

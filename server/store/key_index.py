@@ -79,6 +79,7 @@ class KeyIndex:
 
     @property
     def buckets(self) -> int:
+        """The number of buckets."""
         return len(self._firsts)
 
     def copy(self, most: int) -> "KeyIndex":
@@ -95,11 +96,12 @@ class KeyIndex:
         return other
 
     def encode(self) -> bytes:
-        """Compact bytes for `decode`."""
+        """The index as compact bytes, for `decode`."""
         return zlib.compress(msgspec.json.encode((self._firsts, self._counts)), 1)
 
     @classmethod
     def decode(cls, encoded: bytes) -> "KeyIndex":
+        """The index that `encode` has made these bytes of."""
         found = cls(())
         found._firsts, found._counts = _BUCKETS.decode(zlib.decompress(encoded))
         return found
@@ -146,6 +148,7 @@ class KeyIndex:
             start = end
 
     def _cumulative_counts(self) -> list[int]:
+        """The number of keys before each bucket, and at last that of all keys."""
         if self._cumulative is None:
             self._cumulative = list(accumulate(self._counts, initial=0))
         return self._cumulative

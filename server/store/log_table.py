@@ -87,6 +87,7 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
 
 
 def _transaction_row(one: Transaction) -> tuple[Any, ...]:
+    """The row of a transaction in the log, without its changes."""
     return (
         *(one.revision, VERSION, one.id, one.fingerprint, one.type, one.actor, one.at),
         *(len(one.changes) + one.compacted, head_checksum(one)),
@@ -105,6 +106,7 @@ def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
 
 
 def _json_text(rows: Any) -> str:
+    """Rows as one SQL parameter, which `json_each` reads."""
     return msgspec.json.encode(rows).decode()
 
 
@@ -138,6 +140,7 @@ def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, i
 
 
 def last_revision(connection: apsw.Connection) -> int:
+    """The newest revision of the log, 0 where it is empty."""
     return int(connection.execute("SELECT ifnull(max(revision), 0) FROM transactions").get)
 
 
@@ -169,6 +172,7 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
 
 
 def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
+    """The transaction with the revisions that it has reversed, from the table of reversals."""
     if one.type not in REVERSING:
         return one
     return one._replace(of=reversed_revisions(connection, one.revision))

@@ -72,7 +72,7 @@ class Projection:
         self.apply(transactions, (), added, removed)
 
     def maintain(self, job: Callable[[apsw.Connection], None]) -> None:
-        """Run `job` on the writer's connection."""
+        """Run `job`, which changes no state, on the writer's connection."""
         job(self._writer)
 
     def resolve_unknown(self, outcomes: Sequence[Outcome]) -> None:
@@ -151,6 +151,7 @@ class Projection:
         return KeyCounts(self.revision, self.index.copy(self.index.buckets))
 
     def close(self) -> None:
+        """Close the projection's own connections, which committed outcomes are read with."""
         self._readers.close()
 
     def _store_counts_if_due(self, changed_keys: int) -> None:
@@ -164,6 +165,7 @@ class Projection:
         self._changed_keys += changed_keys
 
     def _make_visible(self) -> None:
+        """Let queries see the last commit: its revision, and the counts of its keys."""
         if self._uncommitted:
             self.revision, added, removed = self._uncommitted
             self._uncommitted, self._counted = None, self._counted_next

@@ -112,6 +112,7 @@ def _copy_to_temporary(store: Path, stack: ExitStack) -> Path | None:
 
 
 def _temporary_folders() -> Iterator[Path]:
+    """The folders for a temporary copy of the store: on a disk, else in memory."""
     with suppress(OSError):  # no file can be created in any temporary folder
         yield Path(gettempdir())
     if MEMORY_FOLDER.is_dir():
@@ -125,18 +126,18 @@ def _copy(store: Path, folder: Path) -> bool:
     file, and an incomplete end is no commit: it must only not have been restarted.
     """
     try:
-        before = _state(store)
+        before = _state_of_files(store)
         for file in _files(store):
             copy = folder / file.name
             copy.unlink(missing_ok=True)
             if file.exists():
                 shutil.copyfile(file, copy)
-        return _state(store) == before
+        return _state_of_files(store) == before
     except FileNotFoundError:
         return False
 
 
-def _state(store: Path) -> tuple[object, ...]:
+def _state_of_files(store: Path) -> tuple[object, ...]:
     """A value that changes when the log is restarted, or the file is written to without one."""
     file, log = _files(store)
     found = file.stat()
@@ -152,4 +153,5 @@ def _wal_header(log: Path) -> bytes:
 
 
 def _files(store: Path) -> tuple[Path, Path]:
+    """The store's file and its write-ahead log."""
     return store, store.with_name(store.name + "-wal")

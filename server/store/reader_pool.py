@@ -79,7 +79,7 @@ class ReaderPool:
         return answer
 
     def unreadable(self, error: Exception) -> Unavailable:
-        """As `OpenFiles.unreadable`."""
+        """The error of a query that could not read; as `OpenFiles.unreadable`."""
         return self._database.open_files.unreadable(error)
 
     def close(self) -> None:
@@ -94,12 +94,12 @@ class ReaderPool:
     def _begin(self) -> tuple[apsw.Connection, int]:
         """Begin a transaction for a short query; a failed connection is replaced once."""
         try:
-            return _begun(self._direct)
+            return _begin_transaction(self._direct)
         except apsw.Error:
             self._direct.close(force=True)
             self._direct = self._connect()
         try:
-            return _begun(self._direct)
+            return _begin_transaction(self._direct)
         except Exception as error:
             if is_read_error(error):
                 raise self.unreadable(error) from error
@@ -116,7 +116,8 @@ class ReaderPool:
         return connection
 
 
-def _begun(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
+def _begin_transaction(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
+    """Begin a snapshot on a read-only connection, and return its revision with it."""
     connection.execute("BEGIN")
     return connection, log_table.last_revision(connection)
 

@@ -156,6 +156,7 @@ _MIGRATIONS: Final = {
 
 
 def newer_schema(version: int) -> UnknownVersion:
+    """The error about a store whose tables a newer Signalbox has migrated."""
     return UnknownVersion(
         f"The store has schema version {version}; this Signalbox knows {SCHEMA_VERSION}. "
         "Open it with the newer Signalbox that wrote it."

@@ -20,11 +20,13 @@ def register_functions(connection: apsw.Connection) -> None:
 
 
 def _regexp(*arguments: Any) -> bool:
+    """The SQL operator REGEXP: whether all of a text matches."""
     regex, text = arguments
     return re.fullmatch(regex, text) is not None
 
 
 def _key_contains(*arguments: Any) -> bool:
+    """Whether a key contains a case-folded text."""
     folded, key = arguments
     return folded in key.casefold()
 
@@ -37,4 +39,5 @@ def _value_contains(*arguments: Any) -> bool:
 
 
 def _env_name(*arguments: Any) -> str:
+    """A key's name as an environment variable."""
     return env_name(arguments[0])

@@ -25,7 +25,7 @@ def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, En
 
 
 def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of the keys that exist."""
+    """Those of the keys that the state has."""
     return {key for (key,) in connection.execute(_EXISTING, _keys_and_range(keys))}
 
 
@@ -45,6 +45,7 @@ def key_counter(connection: apsw.Connection) -> CountRange:
 
 
 def _keys_and_range(keys: Sequence[str]) -> tuple[str, str, str]:
+    """The parameters of a look-up of many keys: all of them as JSON, the first and the last."""
     return msgspec.json.encode(keys).decode(), min(keys, default=""), max(keys, default="")
 
 

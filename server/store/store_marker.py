@@ -99,11 +99,12 @@ def wal_path(path: Path) -> Path:
 
 
 def marker_path(path: Path) -> Path:
-    """The path of the store's marker."""
+    """The path of the marker beside the store."""
     return path.with_name(path.name + MARKER_SUFFIX)
 
 
 def _has_marker(path: Path) -> bool:
+    """Whether a store was here, by its marker."""
     return marker_path(path).exists()
 
 
@@ -116,14 +117,17 @@ def _has_endpoint(path: Path) -> bool:
 
 
 def _endpoint(path: Path) -> Path:
+    """The file in which a running server of this store names its address."""
     return path.with_name(ENDPOINT_FILE)
 
 
 def _is_marked_without_table(path: Path) -> bool:
+    """Whether the file is a store that lost everything but its header."""
     return _header(path)[_APPLICATION_ID] == APPLICATION_ID.to_bytes(4) and _has_no_table(path)
 
 
 def _has_no_table(path: Path) -> bool:
+    """Whether a SQLite file has no tables, by its header alone."""
     header = _header(path)
     return header.startswith(MAGIC) and not any(header[_SCHEMA_COOKIE])
 
@@ -152,6 +156,7 @@ def _lost_message(path: Path, *found: str) -> str:
 
 
 def _size(path: Path) -> int | None:
+    """The file's size in bytes; None where there is no file."""
     try:
         return path.stat().st_size
     except OSError:

@@ -41,7 +41,7 @@ class StrategyWriter(Protocol):
         """Put the attempts at the front of the queue, to be decided again."""
 
     def reject_queued(self, error: SignalboxError) -> None:
-        """Reject every attempt in the queue."""
+        """Reject every attempt in the writer's queue."""
 
     def acknowledge(
         self,
@@ -117,18 +117,22 @@ class LocalCommit:
         """Nothing: the store is always at the log's end."""
 
     def commit(self, group: GroupCommit) -> None:
+        """Append the group to the local log, in one commit with the state."""
         group.commit(self._engine)
 
     def recover(self, group: GroupCommit, attempts: list[PendingAttempt], error: Exception) -> bool:
+        """No attempt gets its outcome later: an error of the local log is final."""
         del group, attempts, error
         return False
 
     def failed_outcomes(
         self, group: GroupCommit, attempts: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
+        """Each attempt of the group fails with the error of the local log."""
         return group.failed_outcomes([one.attempt for one in attempts], error)
 
     def to_publish(self, decided: Decided) -> Decided:
+        """All that was decided is published once the local log has it."""
         return decided
 
     def complete(self, is_closing: bool) -> None:

@@ -76,6 +76,7 @@ class Compactor:
         self._greenlet = gevent.spawn(self._run)
 
     def close(self) -> None:
+        """Stop compacting in the background."""
         self._greenlet.kill()
 
     def compact(self, dry_run: bool = False, confirm: bool = False) -> Report:
@@ -105,6 +106,7 @@ class Compactor:
             return retention_plans.plans(connection)
 
     def _dry_run(self, now: float) -> Report:
+        """Count what compaction would remove now."""
         planned = self._plans_at(now)
         removable = self._readmodel.in_thread(
             lambda connection: removal.count_removable(connection, planned)
@@ -112,6 +114,7 @@ class Compactor:
         return self._report(planned, removable, dry_run=True)
 
     def _confirm_clock(self) -> None:
+        """Trust this computer's clock, which retention goes by, on a person's word."""
         self._clock.confirm()
         now = int(self._clock() * 1000)
         self._writer.run_between_commits(
@@ -119,6 +122,7 @@ class Compactor:
         )
 
     def _plans_at(self, now: float) -> list[Plan]:
+        """How far each prefix is to be compacted at `now`, up to revisions that are being read."""
         moment, held = int(now * 1000), self._readmodel.held.lowest()
         return self._readmodel.in_thread(
             lambda connection: retention_plans.plans(connection, moment, held)
@@ -156,6 +160,7 @@ class Compactor:
         return planned
 
     def _compact_prefix(self, prefix: str) -> None:
+        """Remove all that may be removed below a prefix, step by step with pauses."""
         while (step := self._step(prefix)).examined:
             self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
             self._pause()
@@ -210,6 +215,7 @@ class Compactor:
         return steps[0]
 
     def _watch_settings(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
+        """Begin a pass where a commit has changed a retention setting."""
         if any(change.key.startswith(RETENTION) for one in transactions for change in one.changes):
             self._settings_changed.set()
 

@@ -44,6 +44,7 @@ class _StateBefore:
         self.cached: dict[str, Entry | None] = {}
 
     def get(self, key: str) -> Entry | None:
+        """The key's entry before the group; read once."""
         if key not in self.cached:
             self.cached[key] = self._projection.entry(key)
         return self.cached[key]
@@ -58,6 +59,7 @@ class _StateBefore:
             yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`, before the group; others run in between."""
         for count, (key, entry) in enumerate(self._projection.entries(prefix), start=1):
             self.cached[key] = entry
             yield key, entry
@@ -65,6 +67,7 @@ class _StateBefore:
                 yield_to_hub()
 
     def count(self, prefix: str) -> int:
+        """How many keys begin with `prefix`, before the group."""
         return self._projection.count(prefix)
 
 
@@ -160,12 +163,14 @@ class GroupCommit:
         return added, removed
 
     def _decided_alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
+        """The outcome of an attempt of a failed group; a rejection of its own stays that."""
         group = GroupCommit(self._projection, self._at, self._max_bytes)
         group.add(attempt)
         outcome = group.outcomes[0]
         return self._rejected(decided, error) if outcome.needs_commit else outcome
 
     def _rejected(self, decided: Outcome, error: SignalboxError) -> Outcome:
+        """The outcome of an attempt of a group that could not be committed."""
         return Outcome(decided.attempt, self._at, self._projection.revision, error=error)
 
     def _first_answer(self, attempt: Attempt) -> dict[str, Any] | None:

@@ -58,10 +58,12 @@ class PendingAttempt:
             gevent.get_hub().loop.run_callback(self._resume)
 
     def _resolved(self) -> Outcome:
+        """Wait in the sender's greenlet until the attempt has its outcome."""
         while self._outcome is None:
             gevent.get_hub().switch()
         return self._outcome
 
     def _resume(self) -> None:
+        """Let the sender's greenlet go on, if it waits for the outcome."""
         if self._greenlet is not None:
             self._greenlet.switch()

@@ -73,7 +73,7 @@ class Writer:
 
     @property
     def revision(self) -> int:
-        """The last transaction's."""
+        """The revision of the last transaction that was written."""
         return self._projection.revision
 
     @property
@@ -197,6 +197,7 @@ class Writer:
                 self._work.clear()
 
     def _has_work(self) -> bool:
+        """Whether the writer's loop can do something now."""
         if self._jobs or self._strategy.has_work:
             return True
         return bool(self._queue) and not self._strategy.is_blocked
@@ -218,6 +219,7 @@ class Writer:
         self._commit(group, attempts)
 
     def _new_group(self) -> GroupCommit:
+        """An empty group, to be decided on the state of the last commit."""
         return GroupCommit(self._projection, self.now(), self._engine.max_bytes)
 
     def _commit(self, group: GroupCommit, attempts: list[PendingAttempt]) -> None:
@@ -254,6 +256,7 @@ class Writer:
     # Jobs between commits.
 
     def _run_job(self, job: Callable[[], None]) -> None:
+        """Have the writer's loop run a job between two groups; return once it has."""
         done: AsyncResult[None] = AsyncResult()
         self._jobs.append((job, done))
         self._work.set()

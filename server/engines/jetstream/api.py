@@ -64,14 +64,17 @@ class Answer(msgspec.Struct):
 
     @property
     def code(self) -> int:
+        """The error code of JetStream's API; 0 where the request succeeded."""
         return int(self.error_.get("err_code") or self.error_.get("code") or 0)
 
     @property
     def is_conflict(self) -> bool:
+        """Whether JetStream refused an append since it does not follow the last message."""
         return self.code in CONFLICTS
 
     @property
     def last_sequence(self) -> int:
+        """The last sequence of the stream, where the answer has its state."""
         return int(self.state.get("last_seq", 0))
 
     def metadata(self, address: str) -> LogMetadata:

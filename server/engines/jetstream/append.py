@@ -131,6 +131,7 @@ class Appender:
     async def _publish(
         self, payload: bytes, headers: dict[str, str], seconds: float
     ) -> PublishResult:
+        """Publish the last message of an atomic batch; the answer to it, or an error."""
         try:
             message: Msg = await self._connection.request(
                 self._subject, payload, timeout=seconds, headers=headers
@@ -141,12 +142,14 @@ class Appender:
 
 
 def _result(message: Msg) -> PublishResult:
+    """The answer to one appended message; an error where no server took it."""
     if (message.headers or {}).get("Status") == "503":
         return nats.errors.NoRespondersError()
     return decode_answer(message.data, Answer)
 
 
 def _as_exception(error: BaseException) -> Exception:
+    """An error of the connection as the result of an append."""
     return error if isinstance(error, Exception) else RequestFailed(reason(error))
 
 

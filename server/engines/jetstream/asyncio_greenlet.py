@@ -103,6 +103,7 @@ class AsyncioGreenlet:
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel the asyncio tasks, and wait for their ends."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

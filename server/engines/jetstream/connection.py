@@ -65,7 +65,7 @@ class Connection(Client):
         self.connect_error, self._complaint = error, str(error).lower()
 
     async def has_closed(self) -> None:
-        """nats-py's `closed_cb`."""
+        """nats-py's `closed_cb`: readers of queues learn that the connection is closed."""
         for queue in self._queues:
             queue.wake()
 
@@ -76,6 +76,7 @@ class _TlsContext(ssl.SSLContext):
     is_used = False
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """nats-py encrypts the connection from here on."""
         self.is_used = True
         return super().wrap_bio(*args, **options)
 
@@ -132,6 +133,7 @@ def _tls_context(address: Address) -> _TlsContext | None:
 
 
 def _check_encrypted(address: Address, context: _TlsContext | None) -> None:
+    """Raises `StoreError` where the server of a TLS address does not encrypt."""
     if context is not None and not context.is_used:
         raise StoreError(
             f"The server at {address.redacted} does not encrypt; where that is meant, say nats://."

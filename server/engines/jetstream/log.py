@@ -116,11 +116,13 @@ class JetStreamLog:
         return decode_all(found)
 
     def last_revision(self) -> int:
+        """The stream's last sequence, by a leader that a majority follows."""
         answer = self._request(self._info(self._connected()))
         check_majority(answer, self._server)
         return self._seen(answer.last_sequence)
 
     def confirmed_revision(self) -> int:
+        """The stream's last sequence, once no other leader can have a later one."""
         client = self._connected()
         answer = self._request(confirmed_answer(lambda: self._info(client), self._server))
         return self._seen(answer.last_sequence)
@@ -149,6 +151,7 @@ class JetStreamLog:
             yield transactions
 
     def publish(self, message: bytes) -> None:
+        """Send a message to the other nodes by a subject that the stream does not store."""
         self._request(self._connected().publish(f"{self._stream}.told", message))
 
     def subscribe(self) -> Iterator[bytes]:
@@ -175,6 +178,7 @@ class JetStreamLog:
     # Connecting.
 
     def _connect_server(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+        """Connect to one of the address's servers. Raises `Unavailable` or `StoreError`."""
         self._server = one.redacted
         try:
             return self._run(self._open(one, metadata))
@@ -210,6 +214,7 @@ class JetStreamLog:
         self._highest_seen = answer.last_sequence
 
     def _connected(self) -> Connection:
+        """The connection to the NATS server. Raises `Unavailable` where there is none."""
         if self._client is None or not self._client.is_connected:
             raise Unavailable(f"There is no connection to {self.address}.")
         return self._client
@@ -217,6 +222,7 @@ class JetStreamLog:
     # Requests.
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine on the asyncio loop of the NATS client; its result."""
         if self._loop is None:
             work.close()
             raise Unavailable(f"There is no connection to {self.address}.")

@@ -24,16 +24,18 @@ class MessageQueue:
         self._subscription: Subscription | None = None
 
     async def subscribe(self, subject: str) -> None:
+        """Queue the messages of this subject from now on."""
         self._subscription = await self._client.subscribe(
             subject, cb=self._put, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
 
     async def unsubscribe(self) -> None:
+        """Let no more messages come into the queue."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
 
     def __bool__(self) -> bool:
-        """Whether a message is there now."""
+        """Whether there is a message to read now."""
         return bool(self._messages)
 
     async def next(self, seconds: float | None = None) -> Msg:
@@ -60,5 +62,6 @@ class MessageQueue:
             raise nats.errors.ConnectionClosedError
 
     async def _put(self, message: Msg) -> None:
+        """Queue a message that the subscription has received."""
         self._messages.append(message)
         self.wake()

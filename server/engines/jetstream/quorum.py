@@ -91,9 +91,11 @@ async def _wait_for_heartbeats(
 
 
 def _leadership(answer: Answer) -> tuple[object, object]:
+    """The stream's leader and since when it is that: another pair is another leader."""
     cluster = answer.cluster or {}
     return cluster.get("leader"), cluster.get("leader_since")
 
 
 def _majority(others: dict[str, float]) -> int:
+    """How many copies of the stream are a majority; `others` are those besides the leader."""
     return (len(others) + 1) // 2 + 1

@@ -167,6 +167,7 @@ class OrderedConsumer:
 
     @property
     def _reply_subject(self) -> str:
+        """The subject that the server sends the requested messages to, another for each request."""
         return f"{self._inbox}.{self._pull_number}"
 
     async def _message(self, wait: bool) -> Msg | None:
@@ -191,12 +192,15 @@ class OrderedConsumer:
 
 
 def _read_ended(status: str) -> RequestFailed:
+    """The error where the server has ended a read before the stream's end."""
     return RequestFailed(f"it has ended what was read (status {status})")
 
 
 def _status(message: Msg) -> str:
+    """The status in the header of a message that ends a read; empty for a stored message."""
     return (message.headers or {}).get("Status", "")
 
 
 def _description(message: Msg) -> str:
+    """The header of a status message, which says why a read has ended."""
     return " ".join(str(value) for value in (message.headers or {}).values())

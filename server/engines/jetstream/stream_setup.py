@@ -91,11 +91,13 @@ def _no_answer(client: Connection, address: Address) -> StoreError | Partitioned
 
 
 def _version(client: Client) -> tuple[int, int]:
+    """Version of the nats-server, which decides what the stream can be configured with."""
     version = client.connected_server_version
     return version.major, version.minor
 
 
 def _check_version(client: Client, address: Address) -> None:
+    """Raises `StoreError` where the nats-server is too old for the stream."""
     if (found := _version(client)) < OLDEST_VERSION:
         raise StoreError(
             "{} is nats-server {}.{}: Signalbox needs {}.{} or newer.".format(

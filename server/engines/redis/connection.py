@@ -37,6 +37,7 @@ class RunIdCheck:
     run_id = ""
 
     def __call__(self, connection: Any) -> None:
+        """redis-py's `redis_connect_func`. Raises where the server was started anew meanwhile."""
         connection.on_connect()
         if self.run_id:
             connection.send_command("INFO", "server")
@@ -105,6 +106,7 @@ def execute(connection: Any, *command: object) -> Any:
 
 
 def _parts(packed: list[bytes]) -> Iterator[memoryview]:
+    """An encoded command in parts, none of which is too long to send at once."""
     for chunk in packed:
         whole = memoryview(chunk)
         yield from (whole[start : start + PART_BYTES] for start in range(0, len(whole), PART_BYTES))

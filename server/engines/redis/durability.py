@@ -58,6 +58,7 @@ def _check_can_wait(client: Any, wait: tuple[int, int], fsync: str, address: str
 
 
 def _wait_phrase(local: int, replicas: int) -> str:
+    """What Redis waits for before a transaction is acknowledged (WAITAOF), for people."""
     copies = [f"{replicas} replicas" if replicas > 1 else "a replica"] if replicas else []
     return " and ".join((["on disk"] if local else []) + copies) + " before acknowledged"
 

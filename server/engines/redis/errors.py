@@ -126,6 +126,7 @@ def redis_reason(error: Exception) -> str:
 
 
 def _unavailable(where: str, error: Exception) -> Unavailable:
+    """The error of a Redis server that refuses, does not answer, or has another log now."""
     if _code(error) == REPLACED:
         return Unavailable(f"The log at {where} was removed or replaced.")
     if isinstance(error, ResponseError | BusyLoadingError | AuthenticationError):

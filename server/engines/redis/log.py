@@ -79,7 +79,7 @@ class RedisLog:
         payloads = [encode(one) for one in transactions]
         # A connection that gets no answer is closed, so that no other command gets a late one.
         with self._connection() as connection, appending(self.address):
-            if last := self._run(connection, scripts.APPEND, expected, *payloads):
+            if last := self._run_script(connection, scripts.APPEND, expected, *payloads):
                 raise LogConflict(_revision(last))
             self._wait_for_disk(connection)
             self._on_disk = expected + len(transactions)
@@ -89,12 +89,13 @@ class RedisLog:
             return decode_all(self._entries(connection, after, limit))
 
     def last_revision(self) -> int:
+        """The newest revision in the Redis stream, whose server still decides."""
         return self.confirmed_revision()
 
     def confirmed_revision(self) -> int:
         with self._connection() as connection, requesting(self.address):
             # `WAITAOF` waits for what its own connection has written, and for all before that.
-            last = _revision(self._run(connection, scripts.CONFIRM_LAST_ID))
+            last = _revision(self._run_script(connection, scripts.CONFIRM_LAST_ID))
             if self._wait[1] or last != self._on_disk:
                 try:
                     self._wait_for_disk(connection)
@@ -131,6 +132,7 @@ class RedisLog:
         raise self._closed()
 
     def publish(self, message: bytes) -> None:
+        """Send a message to the other nodes by the log's channel (PUBLISH)."""
         with self._connection() as connection, requesting(self.address):
             execute(connection, "PUBLISH", self._channel, message)
 
@@ -156,6 +158,7 @@ class RedisLog:
         raise self._closed()
 
     def close(self) -> None:
+        """Close the connections to Redis; whoever waits for an answer on one gets an error."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -198,27 +201,32 @@ class RedisLog:
         return server["run_id"], self._read_status(client, _revision(last, StoreError))
 
     def _check_may_create(self, client: Any, metadata: LogMetadata) -> None:
+        """Raises `StoreError` where a new stream would not be as durable as is required."""
         phrase, is_durable = durability.durability(client, self._wait, self.address)
         if self.requires_durable and not is_durable:
             status = LogStatus(metadata, 0, phrase, is_durable)
             raise StoreError(not_durable_message(self.address, status))
 
     def _read_status(self, client: Any, revision: int) -> LogStatus:
+        """The status of the log: its metadata, and how durable this Redis server is."""
         found = durability.durability(client, self._wait, self.address)
         return LogStatus(self._decode_metadata(), revision, *found)
 
     def _decode_metadata(self) -> LogMetadata:
+        """The log's metadata in Redis. Raises `StoreError` where they are not ours."""
         try:
             return msgspec.json.decode(self._metadata, type=LogMetadata)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise StoreError(f"What is at {self.address} is no log of this Signalbox.") from error
 
     def _connected(self) -> Any:
+        """The Redis client. Raises `Unavailable` where there is no connection."""
         if self._client is None:
             raise Unavailable(f"There is no connection to {self.address}.")
         return self._client
 
     def _closed(self) -> Unavailable:
+        """The error of requests whose connection was closed while they waited for Redis."""
         return Unavailable(f"The connection to {self.address} was given up.")
 
     @contextmanager
@@ -234,7 +242,8 @@ class RedisLog:
 
     # Commands.
 
-    def _run(self, connection: Any, script: str, *arguments: object) -> Any:
+    def _run_script(self, connection: Any, script: str, *arguments: object) -> Any:
+        """Run one of `scripts` on the stream and its metadata."""
         keys = self._stream, self._meta
         return execute(connection, "EVAL", script, 2, *keys, self._metadata, *arguments)
 
@@ -267,18 +276,18 @@ class RedisLog:
         if len(first) == 2:
             return self._entries(connection, first[-1][0], READ_LIMIT)
         if first:
-            self._run(connection, scripts.CHECK_LOG)
+            self._run_script(connection, scripts.CHECK_LOG)
         return []
 
     def _entries(self, connection: Any, after: int, limit: int) -> list[Entry]:
         """No more than `READ_BYTES` and the one that goes beyond them."""
-        found = self._run(connection, scripts.READ, after, limit, READ_BYTES)
+        found = self._run_script(connection, scripts.READ, after, limit, READ_BYTES)
         return [_entry(*entry) for entry in found]
 
     def _check_still_there(self, connection: Any, after: int) -> None:
         """Raises `Unavailable` if the log is shorter, or its server decides no longer."""
         replication.check_master(self._connected(), self._wait[1], self._server)
-        if _revision(self._run(connection, scripts.LAST_ID)) < after:
+        if _revision(self._run_script(connection, scripts.LAST_ID)) < after:
             raise Unavailable(f"The log at {self.address} has lost revision {after}.")
 
 
@@ -298,11 +307,13 @@ def _revision(identity: bytes, error: type[Exception] = Unavailable) -> int:
 
 
 def _check_gapless(transactions: list[Transaction], after: int) -> None:
+    """Raises `Unavailable` where the entries of the stream are not the next revisions."""
     for number, one in enumerate(transactions, start=after + 1):
         if one.revision != number:
             raise Unavailable(f"The log has revision {one.revision} where {number} was next.")
 
 
 def _check_silence(received_at: float) -> None:
+    """Raises where not even a heartbeat has come over a subscription for so long."""
     if monotonic() > received_at + SECONDS:
         raise ConnectionAbandoned("nothing came any more")

@@ -45,7 +45,7 @@ def _replica_problem(client: Any, wanted: int, where: str) -> str:
         raise Unavailable(f"{where} is a replica, which takes no writes.")
     if "min_slaves_good_slaves" in info:
         wanted = max(wanted, int(server_setting(client, "min-replicas-to-write") or 0))
-    heard = sum(_is_heard(one) for name, one in info.items() if _is_replica(name))
+    heard = sum(_is_connected(one) for name, one in info.items() if _is_replica(name))
     if heard >= wanted:
         return ""
     return (
@@ -55,8 +55,10 @@ def _replica_problem(client: Any, wanted: int, where: str) -> str:
 
 
 def _is_replica(name: str) -> bool:
+    """Whether a field of `INFO replication` is about a replica."""
     return name.removeprefix("slave").isdecimal()
 
 
-def _is_heard(replica: Mapping[str, Any]) -> bool:
+def _is_connected(replica: Mapping[str, Any]) -> bool:
+    """Whether the master has heard from this replica a moment ago."""
     return replica["state"] == "online" and int(replica["lag"]) <= HEARD_SECONDS

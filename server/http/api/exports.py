@@ -38,7 +38,7 @@ Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
 
 
 def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
-    """Add the route to `app`."""
+    """Add the route of exports to `app`."""
     app.get("/queries/export", callback=lambda: _export(readmodel))
 
 
@@ -83,6 +83,7 @@ def _with_first_chunk(body: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    """The state as NDJSON: a `set` command a line, as an import takes them."""
     for items in pages:
         yield b"".join(
             msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n"
@@ -90,7 +91,8 @@ def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
         )
 
 
-def _json(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+def _json_object(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    """The state as one JSON object, a member a line."""
     before = b"{\n"
     for items in pages:
         lines = [json.dumps(item.key).encode() + b": " + item.raw.encode() for item in items]
@@ -119,11 +121,13 @@ def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
 
 
 def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    """The state as a `.env` file."""
     for items in pages:
         yield "".join(f"{env_name(item.key)}={shell_word(item.raw)}\n" for item in items).encode()
 
 
 def _refuse_collision(keys: list[str]) -> None:
+    """Raises `Conflict` where two keys would be one variable of a `.env` file."""
     if keys:
         raise Conflict(
             f"{' and '.join(keys)} have one name as variables, {env_name(keys[0])}.", keys=keys
@@ -131,12 +135,13 @@ def _refuse_collision(keys: list[str]) -> None:
 
 
 def _raw(item: Item) -> msgspec.Raw:
+    """An item's value, which is JSON already."""
     return msgspec.Raw(item.raw.encode())
 
 
 FORMATS: Final[dict[str, tuple[str, Format]]] = {
     "ndjson": ("application/x-ndjson", _ndjson),
-    "json": ("application/json", _json),
+    "json": ("application/json", _json_object),
     "csv": ("text/csv; charset=utf-8", _csv),
     "env": ("text/plain; charset=utf-8", _env),
 }

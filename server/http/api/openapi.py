@@ -153,17 +153,17 @@ def _schemas() -> Schema:
 
 
 def _operation(path: str, route: Route) -> Schema:
-    queries = [_in_query(name, path) for name in ROUTES.get(path, ())]
+    queries = [_query_parameter(name, path) for name in ROUTES.get(path, ())]
     operation: Schema = {
         "operationId": route.name,
         "tags": [next(tag for tag, (start, _) in _TAGS.items() if path.startswith(start))],
         "summary": route.summary,
         "security": [{token: []} for token in route.tokens],
         "parameters": [
-            *_in_path(path),
+            *_path_parameters(path),
             *queries,
-            *_named("query", route.query_texts),
-            *_named("header", route.request_headers),
+            *_text_parameters("query", route.query_texts),
+            *_text_parameters("header", route.request_headers),
         ],
         "responses": _responses(route),
     }
@@ -172,19 +172,22 @@ def _operation(path: str, route: Route) -> Schema:
     return operation
 
 
-def _in_path(path: str) -> list[Schema]:
+def _path_parameters(path: str) -> list[Schema]:
+    """The parameters in a path, as OpenAPI describes them."""
     names = re.findall(r"{(\w+)}", path)
     return [
         {"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]} for name in names
     ]
 
 
-def _in_query(name: str, path: str) -> Schema:
+def _query_parameter(name: str, path: str) -> Schema:
+    """A query parameter of a path, from the table of parameters."""
     found = ROUTE_PARAMETERS.get((path, name)) or PARAMETERS[name]
     return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
 
 
-def _named(place: str, texts: Schema) -> list[Schema]:
+def _text_parameters(place: str, texts: Schema) -> list[Schema]:
+    """Parameters or headers that are any text, with what they mean."""
     return [
         {"name": name, "in": place, "description": text, "schema": _TEXT}
         for name, text in texts.items()
@@ -203,21 +206,24 @@ def _responses(route: Route) -> Schema:
             name: {"operationId": operation, "parameters": {parameter: f"$response.body#{where}"}}
             for name, (operation, parameter, where) in route.links.items()
         }
-    refused = _json(Rejected, Unknown, Refusal) if route.body else _json(Refusal)
+    refused = _json_content(Rejected, Unknown, Refusal) if route.body else _json_content(Refusal)
     answers = {"200": done} if route.content else {}
     return answers | route.more | {"default": {"description": "Refused.", "content": refused}}
 
 
 def _ref(name: str) -> Schema:
+    """A reference to a schema among the components of the description."""
     return {"$ref": _SCHEMAS + name}
 
 
 def _any_of(kinds: tuple[Any, ...]) -> Schema:
+    """The schema of a body that has one of several forms."""
     found = [_ref(kind.__name__) for kind in kinds]
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _json(*kinds: Any) -> Schema:
+def _json_content(*kinds: Any) -> Schema:
+    """The content of a JSON body that has one of these forms."""
     return {"application/json": {"schema": _any_of(kinds)}}
 
 
@@ -234,16 +240,19 @@ def _octets(*kinds: Any) -> Schema:
     return bodies
 
 
-def _events() -> Schema:
+def _event_stream_content() -> Schema:
+    """The content of the event stream, with the schema of each event."""
     events = {name: _any_of(kinds) for name, kinds in EVENTS.items()}
     return {"text/event-stream": {"schema": _TEXT, "x-events": events}}
 
 
-def _text(media_type: str) -> Schema:
+def _text_content(media_type: str) -> Schema:
+    """The content of a body of text."""
     return {media_type: {"schema": _TEXT}}
 
 
-def _command() -> Schema:
+def _command_schema() -> Schema:
+    """The schema of a command: one of all, told apart by `type`."""
     options = {tag: _ref(f"{kind.__name__}Command") for tag, kind in TYPES.items()}
     mapping = {tag: option["$ref"] for tag, option in options.items()}
     discriminator = {"propertyName": "type", "mapping": mapping}
@@ -257,8 +266,8 @@ def _export() -> Schema:
             "x-line": {"anyOf": [_ref("Set"), _ref("Recorded")]},
         },
         "application/json": {"schema": _ANY_OBJECT},
-        **_text("text/csv"),
-        **_text("text/plain"),
+        **_text_content("text/csv"),
+        **_text_content("text/plain"),
     }
 
 
@@ -267,9 +276,9 @@ _ROUTES: Final[dict[str, Route]] = {
     "POST /commands": Route(
         "send_command",
         "One command; the answer is its acknowledgement.",
-        _json(Accepted),
+        _json_content(Accepted),
         {"204": {"description": "Decided; its outcome shows in the page."}},
-        body={"application/json": {"schema": _command()}},
+        body={"application/json": {"schema": _command_schema()}},
         tokens=_WRITERS,
         request_headers={"Datastar-Request": "From the window's page: the answer has no body."},
         links={
@@ -287,40 +296,49 @@ _ROUTES: Final[dict[str, Route]] = {
     "POST /commands/compact": Route(
         "compact",
         "Removes what is older than the retention settings say.",
-        _json(Compaction),
+        _json_content(Compaction),
         tokens=_WRITERS,
     ),
     "POST /login": Route(
-        "new_login_address", "A fresh one-time address.", _json(LoginAddress), tokens=_WRITERS
+        "new_login_address",
+        "A fresh one-time address.",
+        _json_content(LoginAddress),
+        tokens=_WRITERS,
     ),
     "POST /redeem": Route(
         "redeem",
         "Exchanges a code for the window's secret.",
-        _json(Admission),
-        body=_json(Redemption),
+        _json_content(Admission),
+        body=_json_content(Redemption),
         tokens=(),
     ),
     "POST /goodbye": Route(
         "say_goodbye",
         "The window's page says that it is closed.",
-        _json(Farewell),
-        body=_json(Goodbye),
+        _json_content(Farewell),
+        body=_json_content(Goodbye),
         tokens=(),
     ),
     "GET /hello": Route(
-        "greet", "Proves that this server knows its secrets.", _json(Hello), tokens=()
+        "greet", "Proves that this server knows its secrets.", _json_content(Hello), tokens=()
     ),
-    "GET /": Route("open_window", "The window's page, empty.", _text("text/html"), tokens=()),
+    "GET /": Route(
+        "open_window", "The window's page, empty.", _text_content("text/html"), tokens=()
+    ),
     "GET /static/{file}": Route(
         "get_file",
         "A file of the page.",
-        {**_text("text/javascript"), **_text("text/css"), **_text("image/svg+xml")},
+        {
+            **_text_content("text/javascript"),
+            **_text_content("text/css"),
+            **_text_content("image/svg+xml"),
+        },
         tokens=(),
     ),
     "GET /queries/state/{key}": Route(
         "get_key",
         "One key.",
-        _json(Item),
+        _json_content(Item),
         {"304": {"description": "The key is still at that revision."}},
         request_headers={"If-None-Match": "ETags of the revisions that the reader has, or *."},
         response_headers={"ETag": "The key's revision in quotes."},
@@ -332,7 +350,7 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/state": Route(
         "list_keys",
         "A page of keys with the exact number of all that match.",
-        _json(Page),
+        _json_content(Page),
         links={
             "next": ("list_keys", "after", "/next"),
             "first": ("get_key", "key", "/items/0/key"),
@@ -342,7 +360,7 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/tree": Route(
         "list_tree",
         "The next segments below a prefix with exact numbers of keys.",
-        _json(Tree),
+        _json_content(Tree),
         links={
             "next": ("list_tree", "after", "/next"),
             "below": ("list_tree", "prefix", "/children/0/prefix"),
@@ -352,7 +370,7 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/history/{key}": Route(
         "get_history",
         "What a key was, newest first.",
-        _json(History),
+        _json_content(History),
         links={
             "next": ("get_history", "before", "/next"),
             "attempt": ("get_attempt", "id", "/items/0/id"),
@@ -361,20 +379,22 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/diff": Route(
         "compare",
         "What differs between two moments, key by key.",
-        _json(Diff),
+        _json_content(Diff),
         links={"next": ("compare", "after", "/next")},
     ),
     "GET /queries/attempts": Route(
         "list_attempts",
         "Outcomes of attempts, newest first.",
-        _json(Attempts),
+        _json_content(Attempts),
         links={
             "next": ("list_attempts", "before", "/next"),
             "first": ("get_attempt", "id", "/items/0/id"),
         },
     ),
     "GET /queries/attempts/{id}": Route(
-        "get_attempt", "The outcome of one attempt.", _json(AcceptedAttempt, RejectedAttempt)
+        "get_attempt",
+        "The outcome of one attempt.",
+        _json_content(AcceptedAttempt, RejectedAttempt),
     ),
     "GET /queries/export": Route(
         "export_state",
@@ -388,25 +408,25 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/status": Route(
         "get_status",
         "What the server is and does.",
-        _json(Status),
+        _json_content(Status),
         links={
             "stateThen": ("list_keys", "at", "/revision"),
             "changes": ("follow", "after", "/revision"),
         },
     ),
     "GET /queries/metrics": Route(
-        "get_metrics", "The numbers of the status as Prometheus text.", _text("text/plain")
+        "get_metrics", "The numbers of the status as Prometheus text.", _text_content("text/plain")
     ),
     "GET /queries/stream": Route(
         "follow",
         "What is true now, then every change (server-sent events).",
-        _events(),
+        _event_stream_content(),
         request_headers={"Last-Event-ID": "The position to go on behind; wins over `after`."},
     ),
     "GET /queries/page": Route(
         "follow_page",
         _PAGE_STREAM,
-        _text("text/event-stream"),
+        _text_content("text/event-stream"),
         query_texts={"datastar": "The page's signals as JSON."},
     ),
     "GET /openapi.json": Route("describe", "This description.", {"application/json": {}}),

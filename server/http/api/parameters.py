@@ -30,12 +30,13 @@ class Parameter(NamedTuple):
     help: str
 
 
-def _text(**more: Any) -> dict[str, Any]:
+def _text_schema(**more: Any) -> dict[str, Any]:
+    """The JSON Schema of a parameter that is a text, with further rules."""
     return {"type": "string"} | more
 
 
-_REVISION: Final = _text(pattern="^[0-9]{1,18}$")
-_MOMENT: Final = _text(pattern="^([0-9]{1,18}|[0-9]{4}-?W?[0-9]{2}.*)$")
+_REVISION: Final = _text_schema(pattern="^[0-9]{1,18}$")
+_MOMENT: Final = _text_schema(pattern="^([0-9]{1,18}|[0-9]{4}-?W?[0-9]{2}.*)$")
 
 
 PARAMETERS: Final[dict[str, Parameter]] = {
@@ -43,14 +44,16 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         MATCH_SCHEMA | {"default": "**"},
         "Pattern of keys: * within a segment, ** across segments.",
     ),
-    "type": Parameter(_text(enum=list(TYPES)), "Only values of this JSON type."),
+    "type": Parameter(_text_schema(enum=list(TYPES)), "Only values of this JSON type."),
     "search": Parameter(
-        _text(maxLength=MAX_SEARCH),
+        _text_schema(maxLength=MAX_SEARCH),
         "Only where this text is in key or value, without regard to case.",
     ),
-    "sort": Parameter(_text(enum=list(SORTS), default="key"), "By key, or last change first."),
+    "sort": Parameter(
+        _text_schema(enum=list(SORTS), default="key"), "By key, or last change first."
+    ),
     "after": Parameter(
-        _text(),
+        _text_schema(),
         "Continue behind this: the next of an earlier page; of a stream a position; of an export "
         "of the history a revision.",
     ),
@@ -62,53 +65,60 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         PREFIX_SCHEMA | {"default": ""},
         "Whole segments with a dot at the end; empty for the root.",
     ),
-    "actor": Parameter(_text(pattern=ACTOR), "Attempts of this actor; of an import, who sends it."),
-    "status": Parameter(_text(enum=list(STATUSES)), "Attempts with this outcome."),
-    "before": Parameter(_text(), "Continue behind this: the next of an earlier page."),
+    "actor": Parameter(
+        _text_schema(pattern=ACTOR), "Attempts of this actor; of an import, who sends it."
+    ),
+    "status": Parameter(_text_schema(enum=list(STATUSES)), "Attempts with this outcome."),
+    "before": Parameter(_text_schema(), "Continue behind this: the next of an earlier page."),
     "format": Parameter(
-        _text(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."
+        _text_schema(enum=list(EXPORT_FORMATS), default="ndjson"), "How the export is written."
     ),
     "acks": Parameter(
-        _text(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
+        _text_schema(enum=["0", "1"], default="0"), "1: every attempt's acknowledgement, too."
     ),
     "at": Parameter(
         _MOMENT, "As it was at a revision, or at an ISO 8601 time: the last revision not later."
     ),
     "strict": Parameter(
-        _text(enum=["0", "1"], default="0"),
+        _text_schema(enum=["0", "1"], default="0"),
         "1: refused with 410 where retention has removed what the moment needs.",
     ),
     "from": Parameter(_MOMENT, "One moment: a revision or an ISO 8601 time."),
     "to": Parameter(_MOMENT, "The other moment, before or behind the first; by default now."),
     "history": Parameter(
-        _text(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
+        _text_schema(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
     ),
-    "dry_run": Parameter(_text(enum=["0", "1"], default="0"), "1: only say what would be done."),
+    "dry_run": Parameter(
+        _text_schema(enum=["0", "1"], default="0"), "1: only say what would be done."
+    ),
     "confirm": Parameter(
-        _text(enum=["0", "1"], default="0"),
+        _text_schema(enum=["0", "1"], default="0"),
         "1: the computer's clock is right from now on, however far it has leapt.",
     ),
     "encoding": Parameter(
-        _text(enum=list(ENCODINGS), default=ENCODINGS[0]), "Of the file; nothing is guessed."
+        _text_schema(enum=list(ENCODINGS), default=ENCODINGS[0]), "Of the file; nothing is guessed."
     ),
     "name": Parameter(
-        _text(), "The file's name: its ending tells the format where nothing else does."
+        _text_schema(), "The file's name: its ending tells the format where nothing else does."
     ),
-    "id": Parameter(_text(pattern=ID), "The import's id; the same again continues it."),
-    "atomic": Parameter(_text(enum=["0", "1"], default="0"), "1: one transaction, or nothing."),
+    "id": Parameter(_text_schema(pattern=ID), "The import's id; the same again continues it."),
+    "atomic": Parameter(
+        _text_schema(enum=["0", "1"], default="0"), "1: one transaction, or nothing."
+    ),
     "nonce": Parameter(
-        _text(pattern="^[A-Za-z0-9_-]{16,128}$"), "Random, never used before; the proofs are of it."
+        _text_schema(pattern="^[A-Za-z0-9_-]{16,128}$"),
+        "Random, never used before; the proofs are of it.",
     ),
 }
 
 ROUTE_PARAMETERS: Final[dict[tuple[str, str], Parameter]] = {
     ("/queries/stream", "after"): Parameter(
-        _text(pattern="^([^:]*:)?[0-9]{1,18}$"),
+        _text_schema(pattern="^([^:]*:)?[0-9]{1,18}$"),
         "A position: a revision, or store:revision; exclusive.",
     ),
     ("/queries/export", "after"): Parameter(_REVISION, "With history=1: only what came after."),
     ("/commands/import", "format"): Parameter(
-        _text(enum=list(READERS)),
+        _text_schema(enum=list(READERS)),
         "How the file is written; by default as its media type, name or beginning says.",
     ),
     ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
@@ -156,6 +166,7 @@ def parse_parameters(environ: dict[str, Any], route: str) -> Parameters:
 
 
 def limit_of(params: Parameters) -> int:
+    """The parameter `limit`, or its default."""
     return int(params.get("limit", DEFAULT_LIMIT))
 
 

@@ -119,6 +119,7 @@ class _Queries:
         return bottle_json_response({"items": items, "next": following})
 
     def attempt(self, identity: str) -> bottle.HTTPResponse:
+        """Answer `/queries/attempts/{id}`: the record of an attempt."""
         request_parameters("/queries/attempts/{id}")
         record = self._readmodel.attempt(identity)
         if record is None:
@@ -126,13 +127,16 @@ class _Queries:
         return bottle_json_response(with_iso_time(record))
 
     def status(self) -> bottle.HTTPResponse:
+        """Answer `/queries/status`."""
         request_parameters("/queries/status")
         return bottle_json_response(self._status())
 
     def _view(self, params: Parameters) -> StateView:
+        """The state as of the moment that the parameter `at` names; without it the current one."""
         return self._readmodel.at(requested_revision(self._readmodel, params))
 
     def metrics(self) -> str:
+        """Answer `/queries/metrics`: the status as text for Prometheus."""
         request_parameters("/queries/metrics")
         return metrics(self._status())
 
@@ -157,7 +161,7 @@ def compacted_prefixes(
 
 
 def item_schema(item: Item) -> schemas.Item:
-    """An item as in responses."""
+    """An item as responses and streams have it."""
     value = msgspec.Raw(item.raw.encode())
     return schemas.Item(item.key, value, item.revision, iso(item.at), item.actor)
 
@@ -201,6 +205,7 @@ _METRICS_OF_LOG: Final = (
 
 
 def encode_json(body: Any) -> bytes:
+    """The JSON of a response to a query."""
     return msgspec.json.encode(body)
 
 
@@ -216,6 +221,7 @@ _POSITION: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 
 
 def _position(text: str | None) -> tuple[int, int] | None:
+    """The parameter `before` of a list of attempts: a place in it. Raises `Invalid`."""
     if text is None:
         return None
     if (found := _POSITION.fullmatch(text)) is None:
@@ -247,13 +253,16 @@ def _version(one: Version) -> schemas.Version:
 
 
 def _difference(one: Difference) -> schemas.Difference:
+    """A key's values at two revisions, as `/queries/diff` answers."""
     return schemas.Difference(one.key, _side(one.before), _side(one.after))
 
 
 def _side(raw: str | None) -> Any:
+    """One side of a difference; no field where the key did not exist."""
     return msgspec.UNSET if raw is None else msgspec.Raw(raw.encode())
 
 
 def _child(child: Child) -> schemas.Child:
+    """A next segment below a prefix, as `/queries/tree` answers."""
     key, prefix = child.key or msgspec.UNSET, child.prefix or msgspec.UNSET
     return schemas.Child(segment=child.segment, key=key, prefix=prefix, keys=child.keys)

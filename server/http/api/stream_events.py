@@ -33,14 +33,17 @@ def snapshot(revision: int, items: Sequence[Item]) -> bytes:
 
 
 def caught_up(store: str, revision: int) -> bytes:
+    """The event `caught-up`: all that was true has been sent, and only changes follow."""
     return _event("caught-up", schemas.CaughtUp(revision)) + position(store, revision)
 
 
 def ack(event: dict[str, Any]) -> bytes:
+    """The event `ack`: the outcome of an attempt."""
     return _event("ack", event) + b"\n"
 
 
 def reset(reason: Literal["other_store", "compacted"], oldest: int) -> bytes:
+    """The event `reset`: the stream cannot go on where the client was, and begins anew."""
     return _event("reset", schemas.Reset(reason, oldest)) + b"\n"
 
 
@@ -55,6 +58,7 @@ def position(store: str, revision: int) -> bytes:
 
 
 def _event(name: str, body: Any) -> bytes:
+    """One server-sent event without its end; the JSON of `body` has no line break."""
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(body) + b"\n"
 
 

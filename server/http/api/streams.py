@@ -87,6 +87,7 @@ class Stream:
         return True
 
     def end(self) -> bool:
+        """Mark the stream as closed, and wake its greenlet; False, as of a failed `try_send`."""
         self.is_closed = True
         self.woken.set()
         return False
@@ -276,6 +277,7 @@ class Streams:
         return b"".join(parts)
 
     def _send_heartbeats(self) -> None:
+        """Send every stream that is up to date a heartbeat now and then."""
         while True:
             gevent.sleep(HEARTBEAT_SECONDS)
             for stream in list(self._live):

@@ -82,6 +82,7 @@ class Import:
         return not reader.is_stopping and (self._atomic or self.failure is None)
 
     def _process(self, rows: list[Row]) -> None:
+        """Parse rows that have arrived; an incomplete batch is submitted where none follow soon."""
         for start in range(0, len(rows), SLICE):
             self._add(rows[start : start + SLICE])
             wait_until_idle()
@@ -198,6 +199,7 @@ class Import:
         self.counts["revision"] = answer["revision"]
 
     def _reject(self, rejection: Rejection) -> None:
+        """Count and report a rejected line; an atomic import fails with the first one."""
         self.counts["rejected"] += 1
         if self._atomic:
             self.failure = self.failure or with_line_number(rejection.error, rejection.number)
@@ -205,6 +207,7 @@ class Import:
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
     def _summary(self, format: str | None) -> bytes:
+        """The last line of the response: the outcome of the import, and its counts."""
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
         if self.failure:
             about |= {"status": self.failure.attempt_status} | self.failure.fields()

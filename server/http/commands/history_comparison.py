@@ -16,7 +16,7 @@ COMPARED: Final = 500
 """Transactions that are read from the store at once."""
 
 Read = Callable[[int, int], list[Transaction]]
-"""As `log.read`."""
+"""As `log_table.read`."""
 
 _OTHER_TRANSACTION: Final = (
     "This store has another transaction at revision {}. A history is taken by an empty store, or "
@@ -56,6 +56,7 @@ class HistoryComparison:
         return False
 
     def _check_order(self, one: Transaction) -> None:
+        """Raises `Invalid` where a transaction of the history is not the next one."""
         revision, at = self._last
         if one.revision != revision + 1:
             raise Invalid(_GAP.format(one.revision, revision or "nothing"))
@@ -64,6 +65,7 @@ class HistoryComparison:
         self._last = (one.revision, one.at)
 
     def _stored_transactions(self) -> Iterator[Transaction]:
+        """The store's transactions that the history may repeat, in order."""
         after = 0
         while after < self._start and (found := self._read(after, COMPARED)):
             yield from found
@@ -105,14 +107,17 @@ def with_created_keys(one: Transaction, exists: Callable[[str], bool]) -> Transa
 
 
 def _as_exported(one: Transaction) -> Transaction:
+    """The transaction, whose checksum in the file fits. Raises `Invalid` for an altered one."""
     if one.checksum not in (None, checksum(one)):
         raise Invalid(_ALTERED.format(one.revision, one.checksum))
     return one._replace(checksum=None)
 
 
 def _header_of(one: Transaction) -> tuple[object, ...]:
+    """What an imported transaction must have in common with a stored one, besides changes."""
     return (one.id, one.actor, one.at, one.type, one.of)
 
 
 def _content_of(one: Transaction) -> list[tuple[str, str | None]]:
+    """The changes that are compared between an imported transaction and a stored one."""
     return [(change.key, change.raw) for change in one.changes]

@@ -143,6 +143,7 @@ class HistoryImport:
         return found, None
 
     def _existing(self, keys: set[str]) -> set[str]:
+        """Those of the keys that the store has: their imported changes create none."""
         ordered, found = sorted(keys), set[str]()
         for start in range(0, len(ordered), COMPARED):
             with self._readmodel.snapshot() as connection:
@@ -157,6 +158,7 @@ class HistoryImport:
         return known.index(True)
 
     def _summary(self) -> bytes:
+        """The last line of the response: the outcome of the imported history, and its counts."""
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": "history"}
         if self.failure:
             about |= {"status": "rejected"} | self.failure.fields()

@@ -177,6 +177,7 @@ def _hexadecimal(text: str) -> bytes:
 
 
 def _checksum(text: str) -> int:
+    """A checksum as lines of a history have it, in hexadecimal digits."""
     return int.from_bytes(_hexadecimal(text.rjust(8, "0")))
 
 

@@ -45,7 +45,7 @@ class Batch:
 
     @property
     def keys(self) -> list[str]:
-        """The keys that the lines name."""
+        """The keys that the lines of the batch name, to be looked up together."""
         return [key for _, command in self._lines if (key := getattr(command, "key", None))]
 
     def decide(self, state: State) -> Changes:

@@ -27,6 +27,7 @@ class RowDigest:
 
     @property
     def fingerprint(self) -> bytes:
+        """The fingerprint of all rows so far, under which their batch is stored."""
         return self.number.to_bytes(NUMBER_BYTES) + self._digest.digest()
 
 
@@ -80,8 +81,10 @@ class KnownBatches:
 
     @property
     def _name(self) -> str:
+        """The command id of the current batch."""
         return f"{self._id}-{self._batch}"
 
     def _next_batch(self) -> None:
+        """Begin the next batch, and look up whether it was applied before."""
         self._batch, self._commands = self._batch + 1, 0
         self._applied = self._find(self._name)

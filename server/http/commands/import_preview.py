@@ -106,6 +106,7 @@ class ImportPreviews:
             job.kill(block=False)
 
     def _preview_when_complete(self, reader: RowReader, preview: "_Preview") -> None:
+        """Preview the file once the whole body has been read."""
         while not reader.is_stopping and reader.next_rows(IDLE_SECONDS) is not None:
             pass
         preview.failure = body_error(reader)
@@ -157,6 +158,7 @@ class _Preview:
         return self.failure is None or (self._atomic and not self._is_history)
 
     def _end_row(self, row: Row, batches: KnownBatches) -> None:
+        """End a row: its text counts towards the batch, and may have been imported before."""
         self._batch.end(row)
         try:
             self._batch.check_text()
@@ -219,6 +221,7 @@ class _Preview:
             self.counts["accepted"] += 1
 
     def _handle_transaction(self, row: Row, draft: "_SnapshotDraft") -> None:
+        """Apply a transaction of a history to the draft."""
         if (one := draft.apply_transaction(transaction_of(row))) is None:
             self.counts["duplicates"] += 1
             return
@@ -245,12 +248,14 @@ class _Preview:
             )
 
     def answer(self) -> Iterator[bytes]:
+        """The lines of the preview's response: the rejected lines, then the summary."""
         with self._rejected, self._buffered.copy:
             self._rejected.seek(0)
             yield from self._rejected
             yield json.dumps(self._summary()).encode() + b"\n"
 
     def _summary(self) -> dict[str, Any]:
+        """The last line of the response: what the import would do."""
         kind = "history" if self._is_history else self._buffered.format
         about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
         if self.failure:
@@ -301,9 +306,11 @@ class _SnapshotDraft:
         self._overlay.execute(_TABLE)
 
     def close(self) -> None:
+        """Remove the changes on top of the snapshot."""
         self._overlay.close()
 
     def get(self, key: str) -> Entry | None:
+        """The key's entry with the changes of the file on top of the snapshot."""
         for (raw,) in self._overlay.execute(_NOW, (key,)):
             return None if raw is None else Entry(raw, self.revision + 1)
         return state_table.entry(self._connection, key)
@@ -312,6 +319,7 @@ class _SnapshotDraft:
         """Nothing: single look-ups are fast enough here."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
+        """Every key that begins with `prefix`, the changes of the file on top of the snapshot."""
         for key, entry in state_table.entries(self._connection, prefix):
             if not list(self._overlay.execute(_NOW, (key,))):
                 yield key, entry
@@ -319,6 +327,7 @@ class _SnapshotDraft:
             yield key, Entry(raw, self.revision + 1)
 
     def count(self, prefix: str) -> int:
+        """How many keys begin with `prefix`; a preview has time to look at each."""
         return sum(1 for _ in self.scan(prefix))
 
     def apply_command(self, command: Command | EncodedSet, batch: _Batch) -> None:
@@ -346,6 +355,7 @@ class _SnapshotDraft:
         return one
 
     def _write(self, key: str, raw: str | None) -> None:
+        """Set or delete a key on top of the snapshot; its value there is kept beside it."""
         before = state_table.entry(self._connection, key)
         self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
 

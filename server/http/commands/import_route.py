@@ -77,6 +77,7 @@ def import_route(
 
 
 def _check_import_id(identity: str) -> None:
+    """Raises `Invalid` where the parameter is no id that an import can have."""
     if not _ID.fullmatch(identity):
         raise Invalid(
             f"The parameter id is {identity[:80]!r}; allowed are 1 to 48 of A-Z a-z 0-9 _ -."

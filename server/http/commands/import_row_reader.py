@@ -67,6 +67,7 @@ class RowReader:
         return len(self._rows) >= READ_AHEAD or self._bytes >= READ_AHEAD_BYTES
 
     def close(self) -> None:
+        """Read no more rows from the body."""
         self._greenlet.kill()
 
     def _read(self) -> None:

@@ -35,6 +35,7 @@ class BackgroundJob:
 
     @property
     def is_busy(self) -> bool:
+        """Whether a job is running."""
         return self._job is not None
 
     def run(self, work: Callable[[], None]) -> bool:

@@ -26,15 +26,18 @@ class DiffRegion:
         self._due = 0.0
 
     def renderers(self) -> dict[str, RegionRenderer]:
+        """How to render the region of differences."""
         return {"diff": self._diff}
 
     def _diff(self, now: int) -> RegionContent:
+        """The region's HTML; a comparison runs in the background meanwhile."""
         since, until = self._compared_revisions()
         if self._job.is_busy or self._is_due(since, until):
             self._job.run(partial(self._compare, since.revision, until.revision))
         return self._html(since, until, now), {}, not self._job.is_busy
 
     def _is_due(self, since: views.Moment, until: views.Moment) -> bool:
+        """Whether to compare now: the revisions have changed, and the last time is long ago."""
         found = self._diff_result
         is_known = found and (found.since, found.until) == (since.revision, until.revision)
         return not is_known and monotonic() >= self._due
@@ -51,12 +54,14 @@ class DiffRegion:
         self._due = monotonic() + REST_FACTOR * (monotonic() - started)
 
     def _match(self) -> str:
+        """The pattern of the keys that are compared: one key, the shown prefix, or all."""
         query = self._query
         if query.scope == "key" and query.key:
             return query.key
         return "**" if query.scope == "all" else f"{query.prefix}**"
 
     def _compared_revisions(self) -> tuple[views.Moment, views.Moment]:
+        """The two revisions that the window compares, with their times."""
         newest = self._readmodel.revision
         since, until = min(self._query.since, newest), min(self._query.until, newest)
         at = self._readmodel.log.time_of

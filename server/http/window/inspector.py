@@ -33,9 +33,11 @@ class Inspector:
         self._job = BackgroundJob()
 
     def renderers(self) -> dict[str, RegionRenderer]:
+        """How to render the history and the chart of the selected key, if one is selected."""
         return {"history": self._history, "chart": self._chart} if self._query.key else {}
 
     def _history(self, now: int) -> RegionContent:
+        """The HTML of the key's history."""
         query, revision = self._query, self._revision()
         read_for = (revision, self._readmodel.log.horizons())
         if read_for != self._history_key:
@@ -61,6 +63,7 @@ class Inspector:
         return item.revision if item else 0
 
     def _read_history(self) -> None:
+        """Read the versions that the history lists, with what changed in each."""
         query = self._query
         bounds = [] if query.at is None else [query.at + 1]
         bounds += [query.before] if query.before else []
@@ -79,6 +82,7 @@ class Inspector:
         self._is_cut = bool(found.compacted) and not self._has_more
 
     def _chart(self, now: int) -> RegionContent:
+        """The HTML of the key's chart, which a background job reads."""
         query, readmodel = self._query, self._readmodel
         is_past = query.at is not None
         revision = readmodel.revision if query.at is None else query.at
@@ -96,6 +100,8 @@ class Inspector:
     def _render_chart(
         self, wanted: ChartQuery, is_past: bool, known: Chart | None, key_revision: int
     ) -> None:
+        """Read the chart as far as it is not cached, and render it."""
+
         def query(connection: apsw.Connection) -> Chart | None:
             is_possible = is_chartable(connection, wanted.key, wanted.revision)
             return read_chart(connection, wanted, known) if is_possible else None
@@ -113,5 +119,6 @@ class Inspector:
 
 
 def _version(version: Version, before: str | None) -> views.Version:
+    """A version of the key as the history shows it, with what has changed."""
     change = delta(before, version.raw)
     return views.Version(version.revision, version.at, version.actor, version.raw, change)

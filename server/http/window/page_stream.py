@@ -158,6 +158,7 @@ class PagePatches:
         return events
 
     def _due_regions(self) -> list[str]:
+        """The regions to render in this frame; one that shows a past moment is rendered once."""
         if self._query.at is not None:
             self._stale -= self._final - ALWAYS_CURRENT
         now = monotonic()
@@ -179,6 +180,7 @@ class PagePatches:
         return html, moment_signals
 
     def _remember_digest(self, name: str, html: str) -> bool:
+        """Whether a region's HTML differs from what the window has, which is noted."""
         mark = blake2b(html.encode(), digest_size=6).hexdigest()
         if self._sent_digests.get(name) == mark:
             return False
@@ -186,6 +188,7 @@ class PagePatches:
         return True
 
     def _changed_signals(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
+        """Those signals that the window does not have yet, which is noted."""
         news = {
             name: value for name, value in signals.items() if self._sent_signals.get(name) != value
         }
@@ -216,6 +219,7 @@ class PagePatches:
         return signals
 
     def _now(self) -> int:
+        """The time in ms, which the ages that the page shows count to."""
         return int(self._clock() * 1000)
 
     def _outcomes(self) -> list[dict[str, Any]]:
@@ -225,4 +229,5 @@ class PagePatches:
 
     @property
     def _is_held(self) -> bool:
+        """Whether the page is paused: it stays as it is, but for what is always current."""
         return self._query.hold and not self._query.is_past

@@ -126,6 +126,7 @@ class Regions:
         return query.start if position is None else max(0, position - query.rows // 2)
 
     def _page(self, start: int, with_total: bool) -> list[Item]:
+        """The rows of the list from a position on, for the region `rows`."""
         query = self._query
         found = self._view.page(self._filter, query.sort, None, start, query.rows, with_total)
         self._match_count = found.total
@@ -133,6 +134,7 @@ class Regions:
         return found.items
 
     def _found(self, _now: int) -> RegionContent:
+        """The region with the number of keys that match the filter."""
         is_filtered = self._query.view == "keys" and bool(self._query.text or self._query.type)
         return views.found(self._match_count, is_filtered), {}, True
 
@@ -188,6 +190,7 @@ class Regions:
         return html, {}, True
 
     def _fact(self, _now: int) -> RegionContent:
+        """The region with the selected key's value as data for the editor."""
         query, item = self._query, self._item()
         return views.key_data(item, key=query.key, own=query.actor), {}, True
 
@@ -199,6 +202,7 @@ class Regions:
             return None
 
     def _tree(self, _now: int) -> RegionContent:
+        """The region with the tree: the branches that are open in this window."""
         branches = list(self._branches("", 1, dict(self._query.open)))
         total = self._view.keys()
         return views.tree(branches, total=total, selected=self._query.prefix), {}, True
@@ -246,6 +250,7 @@ class Regions:
             return None
 
     def _computer(self) -> dict[str, Any]:
+        """The setting of the source *this computer*."""
         return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))
 
     def _node(self) -> str:

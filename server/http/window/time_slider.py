@@ -24,6 +24,7 @@ class TimeSlider:
         self._query, self._readmodel = query, readmodel
 
     def render(self, now: int) -> RegionContent:
+        """The HTML of the slider's ticks: how many changes fall into each interval."""
         start, end = self._time_range(now)
         ticks = self._readmodel.log.transactions_per_interval(start, end, TICKS)
         return views.ticks(ticks, start=start, end=end), {}, True

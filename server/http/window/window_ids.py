@@ -66,6 +66,7 @@ class WindowIds:
             self._save()
 
     def _actor_of(self, page: str) -> str | None:
+        """The actor of the window that shows this page."""
         return next((actor for actor, one in self._page_of.items() if one == page), None)
 
     def _claim(self, actor: str, page: str) -> bool:

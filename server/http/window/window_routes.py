@@ -77,6 +77,7 @@ class WindowRoutes:
         self._files = {file.name for file in STATIC.iterdir()}
 
     def mount(self, app: bottle.Bottle) -> None:
+        """Add the routes of the window to `app`."""
         app.get("/", callback=self.index)
         app.get("/static/<name>", callback=self.static)
         app.get("/hello", callback=self.hello)
@@ -94,6 +95,7 @@ class WindowRoutes:
         return _text_response(login_page(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
+        """Prove to a page that this server knows the window's secret, before it sends that."""
         return bottle_json_response(
             msgspec.convert(
                 self._guard.prove_identity(request_parameters("/hello").get("nonce", "")), Hello
@@ -129,6 +131,7 @@ class WindowRoutes:
         )
 
     def _node(self) -> str:
+        """This node's name in the ids of its windows; empty where the store is not shared."""
         return str((self._engine()["log"] or {}).get("node", ""))
 
     def _initial_regions(self) -> dict[str, str]:
@@ -192,6 +195,7 @@ def _parse_signals(text: str | None) -> dict[str, Any]:
 
 
 def _theme(readmodel: ReadModel) -> str:
+    """The theme that the page begins with, as the setting says."""
     item = readmodel.current.get("_signalbox.theme")
     return str(values.decode(item.raw.encode())) if item else "system"
 
@@ -211,5 +215,6 @@ def _executable() -> list[str]:
 
 
 def _text_response(text: str, media_type: str) -> bottle.HTTPResponse:
+    """A page or file of the window, with the policy that keeps foreign scripts out."""
     headers = {"Content-Type": media_type, "Content-Security-Policy": POLICY, **dict(HEADERS)}
     return bottle.HTTPResponse(text.encode(), headers=headers)
