@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from twine.commands.check import check
 
 import app_metadata
 import hatch_build
@@ -48,11 +49,22 @@ def built(target: str, folder: Path, source: Path = ROOT) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution."""
+    return built("sdist", tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the wheel is unpacked."""
     folder = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(built("wheel", tmp_path_factory.mktemp("wheel"))) as wheel:
-        wheel.extractall(folder)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
     return folder
 
 
@@ -94,8 +106,23 @@ def test_the_wheel_tells_its_version(site: Path) -> None:
     assert (done.stdout, done.stderr) == (f"signalbox, version {app_metadata.version()}\n", "")
 
 
-def test_a_source_distribution_makes_the_same_wheel_offline(site: Path, tmp_path: Path) -> None:
-    with tarfile.open(built("sdist", tmp_path / "sdist")) as archive:
+def test_the_index_would_show_both_with_their_description(wheel: Path, sdist: Path) -> None:
+    assert not check([str(wheel), str(sdist)], strict=True)
+
+
+def test_what_the_index_would_not_show_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "empty"\nversion = "1"\n'
+        "[tool.hatch.build.targets.wheel]\nbypass-selection = true\n"
+    )
+    assert check([str(built("wheel", tmp_path / "dist", tmp_path))], strict=True)
+
+
+def test_a_source_distribution_makes_the_same_wheel_offline(
+    site: Path, sdist: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path / "source", filter="data")
     [source] = (tmp_path / "source").iterdir()
     with zipfile.ZipFile(built("wheel", tmp_path / "wheel", source)) as wheel:
