@@ -1,106 +1,91 @@
-"""JSON as words on the command line and lines of a file: strict parsing, and encoding."""
+"""JSON as words on the command line and lines of a file: read by the server's decoder, and encoded.
+
+That decoder is loaded where something is read: most subcommands only print.
+"""
 
 import json
-import math
-from typing import Any, Final
+from typing import Any
 
 import click
-
-MAX_DEPTH: Final = 100
-"""Levels of a value."""
-ENVELOPE_DEPTH: Final = 3
-"""Levels around a value in what is read: a transaction, its list of changes and one of them."""
-
-
-class TooDeep(ValueError):
-    """It is JSON, but nests deeper than a value can."""
-
-    def __init__(self) -> None:
-        super().__init__(f"it nests deeper than {MAX_DEPTH} levels")
 
 
 def parse_json_or_text(text: str) -> Any:
     """The JSON value that `text` is, else the text itself. Raises `UsageError` if too deep."""
+    from signalbox.server.model.errors import SignalboxError, TooLarge  # noqa: PLC0415 - see above
+
     try:
-        return parse_json(text)
-    except TooDeep as error:
-        raise click.UsageError(f"{text[:80]!r} is not taken: {error}.") from error
-    except ValueError:
+        return _parse_value(text)
+    except TooLarge as error:
+        raise click.UsageError(f"{text[:80]!r} is not taken. {error.message}") from error
+    except SignalboxError:
         return text
 
 
 def parse_json_argument(text: str) -> Any:
     """The JSON value that an argument must be. Raises `UsageError`."""
+    from signalbox.server.model.errors import SignalboxError  # noqa: PLC0415 - see above
+
     try:
-        return parse_json(text)
-    except ValueError as error:
-        raise click.UsageError(_json_error(text)) from error
+        return _parse_value(text)
+    except SignalboxError as error:
+        raise click.UsageError(error.message) from error
 
 
-def parse_json(text: str) -> Any:
-    """The JSON value that `text` is, as the server would read it. Raises `ValueError`."""
+def parse_json(text: bytes, what: str) -> Any:
+    """The JSON value that `text` is. Raises `SignalboxError`, whose message names `what`.
+
+    Unlike the server's decoder it makes an `int` of an integer of any length.
+    """
+    from signalbox.server.model import values  # noqa: PLC0415 - see above
+
+    value = values.decode(text, what)
+    return _with_integers(value, what) if len(text) > values.MAX_INT_DIGITS else value
+
+
+def is_value(value: Any, key: str) -> bool:
+    """Whether what `parse_json` has returned may be a key's value."""
+    from signalbox.server.model import values  # noqa: PLC0415 - see above
+    from signalbox.server.model.errors import SignalboxError  # noqa: PLC0415 - see above
+
     try:
-        value = _DECODER.decode(text)
-    except RecursionError:
-        raise TooDeep from None
-    has_many_brackets = text.count("[") + text.count("{") > MAX_DEPTH  # counting them is cheaper
-    if has_many_brackets and _nests_deeper([value], MAX_DEPTH + ENVELOPE_DEPTH):
-        raise TooDeep
-    return value
+        values.check(value, key)
+    except SignalboxError:
+        return False
+    return True
 
 
 def encode_json(value: Any) -> str:
-    """The value as one line of JSON, with characters as they are."""
+    """`value` as one line of JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def _json_error(text: str) -> str:
-    """One sentence on why `parse_json` refuses a text."""
-    from signalbox.server.model import values  # noqa: PLC0415 - only for what was refused
-    from signalbox.server.model.errors import SignalboxError  # noqa: PLC0415 - as above
+def _parse_value(text: str) -> Any:
+    """The JSON value of a word. Raises `SignalboxError`."""
+    from signalbox.server.model import values  # noqa: PLC0415 - see above
+    from signalbox.server.model.errors import Invalid  # noqa: PLC0415 - see above
 
     subject = repr(text[:80])
+    value = parse_json(text.encode(errors="surrogateescape"), subject)
     try:
-        values.decode(text.encode(errors="surrogateescape"), subject)
-    except SignalboxError as error:
-        return error.message
-    return f"{subject} has a number beyond what a 64-bit float can hold."
+        values.check(value, subject)
+    except Invalid as error:
+        told = f"{subject} has a number beyond what a 64-bit float can hold."
+        raise Invalid(told) from error
+    return value
 
 
-def _nests_deeper(level: list[Any], limit: int) -> bool:
-    """Whether the values of `level` have more than `limit` levels; without recursion."""
-    for _ in range(limit):
-        level = [child for parent in level for child in _containers_in(parent)]
-    return bool(level)
+def _with_integers(value: Any, what: str) -> Any:
+    """The same with long integers as `int`. Raises `TooLarge` where no value can have one."""
+    from msgspec import Raw  # noqa: PLC0415 - see above
 
+    from signalbox.server.model import values  # noqa: PLC0415 - see above
 
-def _containers_in(value: Any) -> list[Any]:
-    """The arrays and objects directly in an array or object."""
-    if isinstance(value, list | dict):
-        members = value.values() if isinstance(value, dict) else value
-        return [member for member in members if isinstance(member, list | dict)]
-    return []
-
-
-def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises `ValueError` where a name is there twice."""
-    parsed = dict(members)
-    if len(parsed) < len(members):
-        raise ValueError("a name is twice in one object")
-    return parsed
-
-
-def _finite_float(text: str) -> float:
-    """A JSON number. Raises `ValueError` where no float is so large."""
-    number = float(text)
-    return number if math.isfinite(number) else _refuse_number(text)
-
-
-def _refuse_number(text: str) -> Any:
-    """Raises `ValueError` for a number that JSON does not have, such as NaN."""
-    raise ValueError(f"{text[:80]} is no number that JSON and 64 bits hold")
-
-
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique_members, parse_float=_finite_float, parse_constant=_refuse_number
-)
+    if isinstance(value, dict):
+        return {name: _with_integers(member, what) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(member, what) for member in value]
+    if not isinstance(value, Raw):
+        return value
+    digits = bytes(value).decode()
+    values.check_size(digits, what)
+    return int(digits)

@@ -275,3 +275,17 @@ def test_a_terminal_shows_a_bar(target: Server, shell: Shell) -> None:
     assert done.status == 0
     assert "Replaying" in done.out
     assert "5 transactions sent" in done.out
+
+
+@pytest.mark.parametrize("value", ["1e999", "[" * 101 + "]" * 101, '"\\ud800"', "9" * 300_000])
+def test_a_line_that_no_store_has_written_is_refused(
+    shell: Shell, target: Server, tmp_path: Path, value: str
+) -> None:
+    line = (
+        '{"id":"i","revision":1,"actor":"a","at":"2026-01-01T00:00:00.000Z",'
+        f'"changes":[{{"key":"k","value":{value}}}]}}'
+    )
+    (tmp_path / "line.ndjson").write_text(line)
+    done = shell("replay", str(tmp_path / "line.ndjson"), "--into", str(target.data_dir))
+    assert (done.status, done.out) == (2, "")
+    assert "Line 1 is no transaction" in done.err

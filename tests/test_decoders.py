@@ -136,6 +136,32 @@ def test_the_command_line_says_that_it_nests_too_deep(
     assert "nests deeper than 100 levels" in done.err
 
 
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ('{"a": tru}', "'{\"a\": tru}' is not JSON: its character 7, 't', is not allowed there."),
+        ('{"a":1,"a":2}', 'is not JSON: the name "a" occurs twice in one object.'),
+        ('["\\ud800"]', "is not JSON: a string holds half of a surrogate pair."),
+        ("[NaN]", "is not JSON: NaN is not a JSON value."),
+        ("[1e999]", "'[1e999]' has a number beyond what a 64-bit float can hold."),
+        ("9" * 100_000, None),
+        ("[" + "9" * 120_000 + "]", None),
+    ],
+    ids=range(7),
+)
+def test_the_command_line_reads_words_as_the_server_does(
+    shell: Shell, client: Client, word: str, why: str | None
+) -> None:
+    done = shell("set", "--json-value", "deep.word", word)
+    if why is None:
+        assert done.status == 0, done.err
+        assert shell.ok("get", "deep.word") == word + "\n"
+    else:
+        assert (done.status, why in done.err) == (2, True), done.err
+        shell.ok("set", "deep.word", word)
+        assert client.value("deep.word") == word  # what is no JSON is text
+
+
 def test_the_command_line_takes_it_as_text_where_that_is_meant(shell: Shell) -> None:
     shell.ok("set", "--text", "deep.text", "[" * 2_000)
     assert shell.ok("get", "deep.text") == "[" * 2_000 + "\n"

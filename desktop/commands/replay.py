@@ -24,7 +24,7 @@ from signalbox.desktop.cli_client import (
     read_whole_answer,
 )
 from signalbox.desktop.click_types import Checked
-from signalbox.desktop.json_text import encode_json, parse_json
+from signalbox.desktop.json_text import encode_json, is_value, parse_json
 from signalbox.desktop.options import (
     MOMENT,
     NOW,
@@ -35,6 +35,7 @@ from signalbox.desktop.options import (
 )
 from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import print_json, print_line, warn_compacted
+from signalbox.server.model.errors import SignalboxError
 from signalbox.server.model.numbers import decimal
 from signalbox.ui.formatting import counted
 
@@ -222,8 +223,8 @@ def _read_transactions(file: IO[bytes], bar: ProgressBar) -> Iterator[RecordedTr
 
 def _parse_transaction(number: int, line: bytes) -> RecordedTransaction:
     found: Any = None
-    with suppress(ValueError):  # what is no JSON has no fields
-        found = parse_json(line.decode())
+    with suppress(SignalboxError):  # what is no JSON has no fields
+        found = parse_json(line, "The line")
     invalid = [name for name, is_valid in FIELDS.items() if not _has_field(found, name, is_valid)]
     if invalid:
         raise click.UsageError(
@@ -253,9 +254,13 @@ def _are_changes(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(change, dict)
         and isinstance(change.get("key"), str)
-        and (change.get("deleted") is True or "value" in change)
+        and (change.get("deleted") is True or _has_value(change))
         for change in value
     )
+
+
+def _has_value(change: dict[str, Any]) -> bool:
+    return "value" in change and is_value(change["value"], change["key"])
 
 
 FIELDS: Final[dict[str, Callable[[Any], bool]]] = {
