@@ -269,13 +269,16 @@ class Breaking(ImportFile):
 def test_a_file_of_which_not_all_was_read_is_never_taken_for_whole(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    handler = SimpleNamespace(server=SimpleNamespace(stopping=False), close_connection=False)
-    reader = RowReader({"wsgi.input": None, "signalbox.handler": handler}, Breaking("ndjson"))
+    closed: list[bool] = []
+    request: Any = SimpleNamespace(
+        body=None, is_server_stopping=False, close_connection=lambda: closed.append(True)
+    )
+    reader = RowReader(request, Breaking("ndjson"))
     assert reader.next_rows(SECONDS) == [Row(1, b"{}")]
     assert reader.next_rows(SECONDS) is None
     error = body_error(reader)
     assert error is not None
-    assert (error.code, handler.close_connection) == ("internal", True)
+    assert (error.code, closed) == ("internal", [True])
     assert "not read to its end" in error.message
     assert "xyz" not in error.message
     assert "xyz" in caplog.text  # for whoever mends it

@@ -19,6 +19,7 @@ from signalbox.server.http.commands.import_route import import_route
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.window.window_routes import WindowRoutes
 from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.request import Request, request_of
 from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
@@ -40,7 +41,7 @@ from signalbox.server.write.writer import Writer
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Write = Callable[[Environ, StartResponse, str], Iterable[bytes]]
+Write = Callable[[Request, StartResponse, str], Iterable[bytes]]
 
 
 def application(
@@ -67,25 +68,25 @@ def application(
     WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids).mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        request = request_of(environ)
         try:
-            role = guard.check(environ)
-            if path in writes:
-                _check_method(method, "POST", path)
+            role = guard.check(request)
+            if (path := request.path) in writes:
+                _check_method(request, "POST")
                 guard.require_write(role)
-                return writes[path](environ, start_response, role or "")
+                return writes[path](request, start_response, role or "")
             if path == "/login":
-                _check_method(method, "POST", path)
+                _check_method(request, "POST")
                 guard.require_write(role)
                 return json_response(start_response, 200, {"url": guard.login_address()})
             if path == "/queries/stream":
-                _check_method(method, "GET", path)
-                return streams.route(environ, start_response)
+                _check_method(request, "GET")
+                return streams.route(request, start_response)
             _check_path(environ)
             result: Iterable[bytes] = reads(environ, start_response)
             return result
         except SignalboxError as error:
-            return _refusal(start_response, path, error)
+            return _refusal(start_response, request.path, error)
 
     return serve
 
@@ -130,10 +131,10 @@ def _check_path(environ: Environ) -> None:
         raise Malformed(f"The path is not UTF-8: byte {error.start} is not.") from error
 
 
-def _check_method(method: str, wanted: str, path: str) -> None:
+def _check_method(request: Request, wanted: str) -> None:
     """Raises `MethodNotAllowed` where the path has no route for this method."""
-    if method not in (allowed := _with_head(wanted)):
-        raise _method_error(method, path, allowed)
+    if request.method not in (allowed := _with_head(wanted)):
+        raise _method_error(request.method, request.path, allowed)
 
 
 def _with_head(wanted: str) -> list[str]:

@@ -147,14 +147,14 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def parse_parameters(environ: dict[str, Any], route: str) -> Parameters:
-    """The query's parameters by name.
+def parse_parameters(query: str, route: str) -> Parameters:
+    """The parameters of a query by name.
 
     Raises `Invalid` for one that is unknown, repeated, not UTF-8 or outside its schema.
     """
     allowed = ROUTES[route]
     found: Parameters = {}
-    for name, value in _pairs(environ.get("QUERY_STRING", "")):
+    for name, value in _pairs(query):
         if name not in allowed:
             names = ", ".join(allowed) or "none"
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")

@@ -143,7 +143,7 @@ class _Queries:
 
 def request_parameters(route: str) -> Parameters:
     """The parameters of the current request of bottle."""
-    return parse_parameters(bottle.request.environ, route)
+    return parse_parameters(bottle.request.query_string, route)
 
 
 def requested_revision(readmodel: ReadModel, params: Parameters) -> int | None:

@@ -16,6 +16,7 @@ from signalbox.server.feed import Feed
 from signalbox.server.http.api import stream_events
 from signalbox.server.http.api.parameters import parse_parameters
 from signalbox.server.http.wire.connection import on_disconnect, send_all, send_now
+from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.responses import (
     HEADERS,
     StartResponse,
@@ -108,12 +109,12 @@ class Streams:
         feed.add_listener(self._on_commit)
         self._greenlets = [gevent.spawn(self._publish), gevent.spawn(self._send_heartbeats)]
 
-    def route(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def route(self, request: Request, start_response: StartResponse) -> Iterable[bytes]:
         """The WSGI route; returns when the stream has ended."""
         try:
-            params = parse_parameters(environ, "/queries/stream")
+            params = parse_parameters(request.query, "/queries/stream")
             pattern = compile_pattern(params.get("match", "**"))
-            last = environ.get("HTTP_LAST_EVENT_ID")
+            last = request.headers.get("last-event-id")
             position, reset = self._position(
                 last or params.get("after"),
                 pattern,
@@ -122,10 +123,10 @@ class Streams:
             last_ack = self._last_ack if params.get("acks") == "1" else None
         except SignalboxError as error:
             return error_response(start_response, error)
-        if environ["REQUEST_METHOD"] == "HEAD":
+        if request.method == "HEAD":
             start_response("200 OK", _HEADERS)
             return []
-        sock = environ["signalbox.handler"].detach_socket()
+        sock = request.take_over()
         stream = Stream(sock, pattern, position, last_ack)
         self.open += 1
         try:

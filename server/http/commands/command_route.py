@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 
+from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
 from signalbox.server.http.wire.responses import (
     StartResponse,
@@ -25,8 +26,6 @@ from signalbox.server.write.writer import Writer
 RANDOM_BYTES: Final = 4096
 DEFAULT_ACTORS: Final = {"write": "script", "window": "window"}
 
-Environ = dict[str, Any]
-
 
 class Commands:
     """The route. Large bodies share `MAX_BODIES` of memory until they are answered."""
@@ -40,37 +39,37 @@ class Commands:
         self._memory = BodyMemory()
 
     def __call__(
-        self, environ: Environ, start_response: StartResponse, role: str
+        self, request: Request, start_response: StartResponse, role: str
     ) -> Iterable[bytes]:
         """`role` is the sender's."""
         reservation = BodyReservation(self._memory)
         try:
-            return self._answer(environ, start_response, role, reservation)
+            return self._answer(request, start_response, role, reservation)
         finally:
             reservation.release()
 
     def _answer(
         self,
-        environ: Environ,
+        request: Request,
         start_response: StartResponse,
         role: str,
         reservation: "BodyReservation",
     ) -> Iterable[bytes]:
         try:
-            body = read_body(environ, reservation)
+            body = read_body(request, reservation)
         except SignalboxError as error:
             return error_response(start_response, error, id=None, status="rejected")
         outcome = _outcome(self._writer, body, DEFAULT_ACTORS[role], next(self._ids))
         if isinstance(outcome, SignalboxError):
             return error_response(start_response, outcome, id=None, status="rejected")
-        return outcome_response(environ, start_response, outcome)
+        return outcome_response(request, start_response, outcome)
 
 
 def outcome_response(
-    environ: Environ, start_response: StartResponse, outcome: Outcome
+    request: Request, start_response: StartResponse, outcome: Outcome
 ) -> Iterable[bytes]:
     """The outcome as a response; without a body for the window's page, whose stream shows it."""
-    if "HTTP_DATASTAR_REQUEST" in environ:
+    if "datastar-request" in request.headers:
         start_response("204 No Content", [])
         return []
     body = outcome.reply()

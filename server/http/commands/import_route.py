@@ -12,6 +12,7 @@ from signalbox.server.http.commands.command_import import Import
 from signalbox.server.http.commands.command_route import DEFAULT_ACTORS
 from signalbox.server.http.commands.history_line import is_history_line
 from signalbox.server.http.commands.import_row_reader import RowReader, body_error
+from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.request_body import check_media_type
 from signalbox.server.http.wire.responses import HEADERS, StartResponse, error_response
 from signalbox.server.model.commands import check_actor
@@ -42,7 +43,7 @@ def import_route(
     history: Callable[[str, bool], History],
     buffered: type[ImportFile],
     preview: Preview,
-) -> Callable[[dict[str, Any], StartResponse, str], Iterable[bytes]]:
+) -> Callable[[Request, StartResponse, str], Iterable[bytes]]:
     """The route of imports; `buffered` is the class of the file for a `preview`."""
 
     def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
@@ -56,10 +57,10 @@ def import_route(
         finally:
             reader.close()
 
-    def route(environ: dict[str, Any], start_response: StartResponse, role: str) -> Iterable[bytes]:
+    def route(request: Request, start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
-            kind = check_media_type(environ, *MEDIA_TYPES)
-            given = parse_parameters(environ, "/commands/import")
+            kind = check_media_type(request, *MEDIA_TYPES)
+            given = parse_parameters(request.query, "/commands/import")
             identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
             actor = given.get("actor", DEFAULT_ACTORS[role])
             check_actor(actor)
@@ -71,7 +72,7 @@ def import_route(
         file = (buffered if given.get("dry_run") == "1" else ImportFile)(
             form, name, given.get("encoding", ENCODINGS[0])
         )
-        return run(RowReader(environ, file), identity, actor, atomic == "1")
+        return run(RowReader(request, file), identity, actor, atomic == "1")
 
     return route
 

@@ -1,13 +1,14 @@
 """Reads the rows of an imported file from the body of a request, ahead of their consumer."""
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 import gevent
 from gevent.event import Event
 
 from signalbox.server.formats.import_file import ImportFile
 from signalbox.server.formats.text_lines import Row
+from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.request_body import IncomingBody
 from signalbox.server.model.errors import IncompleteBody, Internal, SignalboxError, Unavailable
 from signalbox.server.runtime.error_messages import reason
@@ -23,9 +24,9 @@ READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 class RowReader:
     """The rows of the file in a body. `error` is set where the body ended early."""
 
-    def __init__(self, environ: dict[str, Any], file: ImportFile) -> None:
+    def __init__(self, request: Request, file: ImportFile) -> None:
         self.file = file
-        self._body = IncomingBody(environ)
+        self._body = IncomingBody(request)
         self._rows: list[Row] = []
         self._bytes = 0
         self._arrived, self._consumed = Event(), Event()

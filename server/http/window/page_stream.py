@@ -20,6 +20,7 @@ from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_query import WindowQuery, invalid_field_message
 from signalbox.server.http.wire.connection import watch_disconnect
+from signalbox.server.http.wire.request import Request
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
@@ -40,7 +41,7 @@ MAX_OUTCOMES: Final = 40
 
 
 def page(
-    environ: dict[str, Any],
+    request: Request,
     readmodel: ReadModel,
     feed: Feed,
     engine: Callable[[], dict[str, Any]],
@@ -56,12 +57,12 @@ def page(
         query = msgspec.convert(signals, WindowQuery)
     except msgspec.ValidationError as error:
         raise Invalid(invalid_field_message(signals)) from error
-    if environ["REQUEST_METHOD"] == "HEAD":
+    if request.method == "HEAD":
         return iter((b"\n",))  # bottle leaves the body out, and its length with it
     # A request that the browser repeats has the parameters of its first try: they are outdated.
-    have = {} if environ.get("HTTP_LAST_EVENT_ID") else dict(query.have)
+    have = {} if request.headers.get("last-event-id") else dict(query.have)
     subscription = feed.subscribe()
-    watch_disconnect(environ).rawlink(lambda _: subscription.close())
+    watch_disconnect(request).rawlink(lambda _: subscription.close())
 
     def regions(asked: WindowQuery) -> Regions:
         return Regions(asked, readmodel, feed, engine, charts)

@@ -22,6 +22,7 @@ from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.window.window_query import WindowQuery
 from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.request import request_of
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
 from signalbox.server.http.wire.responses import HEADERS, matches_etag
 from signalbox.server.model import values
@@ -155,10 +156,10 @@ class WindowRoutes:
         return response
 
     def page(self) -> Iterator[bytes]:
-        environ = bottle.request.environ
+        request = request_of(bottle.request.environ)
         signals = _parse_signals(bottle.request.query.get("datastar"))
         frames = page(
-            environ,
+            request,
             self._readmodel,
             self._feed,
             self._engine,
@@ -169,14 +170,14 @@ class WindowRoutes:
         self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
-        environ["signalbox.handler"].deadline = None
+        request.clear_deadline()
         return self._streams.count_open(frames)
 
 
 def _parse_body(wanted: type[Body]) -> Body:
     """Raises `Invalid` where the body is something else, `TooLarge` where it is longer."""
     reservation = BodyReservation(BodyMemory(), MAX_PUBLIC_BODY)
-    body = values.decode(read_body(bottle.request.environ, reservation))
+    body = values.decode(read_body(request_of(bottle.request.environ), reservation))
     try:
         return msgspec.convert(body, wanted)
     except msgspec.ValidationError as error:

@@ -8,6 +8,8 @@ import gevent
 from gevent.event import Event
 from gevent.socket import wait_write
 
+from signalbox.server.http.wire.request import Request
+
 SEND_SECONDS: Final = 60.0
 WATCH_SECONDS: Final = 1.0
 
@@ -36,18 +38,17 @@ def on_disconnect(sock: Any, call: Callable[[], object]) -> Iterator[None]:
         watcher.close()
 
 
-def watch_disconnect(environ: dict[str, Any]) -> Event:
+def watch_disconnect(request: Request) -> Event:
     """An event that is set once the client of this request has disconnected."""
     gone = Event()
-    handler = environ["signalbox.handler"]
-    gevent.spawn(_watch, handler, gone)
+    gevent.spawn(_watch, request, gone)
     return gone
 
 
-def _watch(handler: Any, gone: Event) -> None:
+def _watch(request: Request, gone: Event) -> None:
     """Watch the connection until the response has ended."""
-    with on_disconnect(handler.socket, gone.set):
-        while handler.answering and not gone.is_set():
+    with on_disconnect(request.sock, gone.set):
+        while not request.is_answered and not gone.is_set():
             gone.wait(WATCH_SECONDS)
 
 

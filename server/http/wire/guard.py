@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
+from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.server_proof import hmac_hex, identity_proof
 from signalbox.server.model.errors import (
     Forbidden,
@@ -66,15 +67,15 @@ class Guard:
         }
         self._own_host = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
 
-    def check(self, environ: dict[str, Any]) -> Role | None:
+    def check(self, request: Request) -> Role | None:
         """The role of the client, None for what is public (`is_public`).
 
         Raises `Forbidden` for a foreign Host, Origin or site, `Malformed` for two different hosts,
         `Unauthenticated` without a token.
         """
-        self._check_host(environ.get("HTTP_HOST"), environ.get("signalbox.authority"))
-        self._check_origin(environ)
-        return None if is_public(environ["PATH_INFO"]) else self._role(environ)
+        self._check_host(request.headers.get("host"), request.authority)
+        self._check_origin(request)
+        return None if is_public(request.path) else self._role(request)
 
     def prove_identity(self, nonce: str) -> dict[str, Any]:
         """The response of `/hello`: proofs that this server knows its secrets. Raises `Invalid`."""
@@ -137,15 +138,15 @@ class Guard:
                 "must be the same."
             )
 
-    def _check_origin(self, environ: dict[str, Any]) -> None:
-        origin = environ.get("HTTP_ORIGIN")
+    def _check_origin(self, request: Request) -> None:
+        origin = request.headers.get("origin")
         if origin is not None and not self._is_own(origin):
             raise Forbidden(f"The Origin {_quoted(origin)} is not this server's.")
-        site = environ.get("HTTP_SEC_FETCH_SITE")
+        site = request.headers.get("sec-fetch-site")
         if site in (None, "same-origin"):
             return
-        arrives = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["PATH_INFO"] == "/"
-        if not (arrives and environ["REQUEST_METHOD"] == "GET"):
+        mode = request.headers.get("sec-fetch-mode")
+        if (mode, request.path, request.method) != ("navigate", "/", "GET"):
             raise Forbidden(
                 f"The request comes from another site (Sec-Fetch-Site: {_quoted(site)})."
             )
@@ -154,8 +155,8 @@ class Guard:
         scheme, _, host = origin.partition("://")
         return scheme == "http" and self._own_host.fullmatch(host) is not None
 
-    def _role(self, environ: dict[str, Any]) -> Role:
-        authorization = environ.get("HTTP_AUTHORIZATION")
+    def _role(self, request: Request) -> Role:
+        authorization = request.headers.get("authorization")
         if authorization is None:
             raise Unauthenticated(
                 "A token is needed: Authorization: Bearer …, see `signalbox token`; "

@@ -14,6 +14,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from signalbox.server import settings
 from signalbox.server.http.wire.connection import send_all
+from signalbox.server.http.wire.pywsgi_request import PywsgiRequest
 from signalbox.server.http.wire.request_headers import Headers, environ_name, list_members
 from signalbox.server.http.wire.responses import raw_head, status_of
 from signalbox.server.model.errors import (
@@ -48,7 +49,7 @@ class _UnsupportedVersion(Malformed):
 
 
 class Handler(WSGIHandler):
-    """One connection; routes find it as `environ["signalbox.handler"]`.
+    """One connection.
 
     pywsgi sends header and body of a response separately and without TCP_NODELAY, so a keep-alive
     client would wait 40 ms for the body: here they are sent together.
@@ -108,8 +109,7 @@ class Handler(WSGIHandler):
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
-        environ["signalbox.handler"] = self
-        environ["signalbox.authority"] = self.authority
+        environ["signalbox.request"] = PywsgiRequest(self, environ)
         has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
         self.deadline = monotonic() + settings.BODY_SECONDS if has_body else None
         return environ
@@ -122,14 +122,6 @@ class Handler(WSGIHandler):
             self.answering = False
             self.server.last_busy = monotonic()
             self.close_connection = self.close_connection or self.server.stopping
-
-    def extend_deadline(self) -> None:
-        """The client has made progress: it has another `settings.BODY_SECONDS`."""
-        self.deadline = monotonic() + settings.BODY_SECONDS
-
-    def clear_deadline(self) -> None:
-        """The body has arrived: the response has no deadline."""
-        self.deadline = None
 
     def detach_socket(self) -> socket.socket:
         """The socket, for a route that responds by itself; closed when the route ends."""
