@@ -1,16 +1,18 @@
 """The event log in the store's own SQLite file, or in memory: log and state in one commit."""
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final
 
 import apsw
+import gevent
 
 from signalbox.server.engines.base import LogConflict
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason
 from signalbox.server.store import log_table
-from signalbox.server.store.database import Database
+from signalbox.server.store.database import BUSY_TIMEOUT_MS, Database
 from signalbox.server.store.disk_reserve import DiskReserve, only_deletes
 
 IN_A_FILE: Final = "SQLite", "on disk before acknowledged"
@@ -19,6 +21,11 @@ INLINE_CHANGES: Final = 500
 """Up to so many changes rows are written in the calling thread, and only a COMMIT that waits for
 the disk goes through `blocking`: a native thread takes the interpreter lock for each statement,
 which costs more than these few rows."""
+
+LOCKED_SECONDS: Final = 5.0
+"""How long another program may hold the file locked before commands are refused."""
+RETRY_SECONDS: Final = 0.02
+"""Between two attempts to begin then; SQLite tells nobody that a lock was given up."""
 
 _NOTHING_WRITTEN: Final = (
     apsw.FullError,
@@ -65,6 +72,8 @@ class SqliteEngine:
         self._blocking = blocking
         self._in_background = in_background
         self._reserve = DiskReserve(database, blocking)
+        self._locked_since: float | None = None
+        """When another program was first seen to hold the file locked, which it still does."""
         self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
 
     def append(
@@ -78,7 +87,6 @@ class SqliteEngine:
         """See `Engine`. Where `before_commit` raises, nothing is written."""
 
         def write() -> None:
-            self._connection.execute("BEGIN IMMEDIATE")
             if (actual := log_table.last_revision(self._connection)) != expected:
                 raise LogConflict(actual)
             if transactions:
@@ -89,6 +97,7 @@ class SqliteEngine:
             if transactions or not takes_long:  # else it is a job, such as compaction
                 self._reserve.check_space(transactions, expected)
             run_writes, run_commit = self._threads(transactions, takes_long)
+            self._begin()
             run_writes(write)
             self._check_open_files()
             before_commit()
@@ -103,6 +112,29 @@ class SqliteEngine:
             self._rollback()
         self._reserve.committed()
         self._database.checkpoint_when_due(self._in_background)
+
+    def _begin(self) -> None:
+        """Begin to write. Where another program holds the file locked, others go on meanwhile.
+
+        Raises `apsw.BusyError` where it has been locked for `LOCKED_SECONDS`.
+        """
+        self._connection.set_busy_timeout(0)
+        try:
+            while not self._has_begun():
+                gevent.sleep(RETRY_SECONDS)
+        finally:
+            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+
+    def _has_begun(self) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._locked_since = self._locked_since or monotonic()
+            if monotonic() > self._locked_since + LOCKED_SECONDS:
+                raise
+            return False
+        self._locked_since = None
+        return True
 
     def _threads(self, transactions: Sequence[Transaction], takes_long: bool) -> tuple[Run, Run]:
         """What runs the writing of rows, and what runs their commit."""
