@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from signalbox.server import maintenance
-from signalbox.server.model import horizons
 from signalbox.server.model.errors import Compacted, NotFound
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
@@ -62,28 +61,42 @@ class Past:
     def compact(self) -> None:
         """In steps of any size, with answers checked between; exactly what was foretold goes."""
         wanted = self.plans()
-        foretold = self.store.readmodel.in_thread(
-            lambda reader: removal.count_removable(reader, wanted)
-        )
-        before = self.counts()
+        count = removal.RemovableCount(wanted)
+        while self.store.readmodel.in_thread(lambda reader: count.examine(reader, self.size())):
+            pass
+        foretold, before = count.result(), self.counts()
         self.store.writer.run_between_commits(
             lambda writer: retention_plans.advance_horizons(writer, wanted)
         )
         self.check()
-        for prefix in self.store.readmodel.in_thread(removal.unfinished_prefixes):
-            while self.step(prefix):
-                if self.random.random() < 0.1:
-                    self.check()
+        self.sweep()
         self.store.writer.run_between_commits(removal.remove_unused_records)
         gone = [one - other for one, other in zip(before, self.counts(), strict=True)]
-        assert gone == [sum(one.changes for one in foretold.values()), foretold[""].transactions]
+        assert gone == [foretold.changes.total(), foretold.transactions]
+        assert self.store.readmodel.in_thread(removal.Sweep).is_done
 
-    def step(self, prefix: str) -> int:
-        size, done = self.random.randrange(1, 25), list[removal.Step]()
+    def sweep(self) -> None:
+        """One that is interrupted begins again from where its progress was stored."""
+        sweep = self.store.readmodel.in_thread(removal.Sweep)
+        while not sweep.is_done:
+            self.step(sweep)
+            if self.random.random() < 0.1:
+                self.check()
+            if self.random.random() < 0.1:
+                self.store.writer.run_between_commits(sweep.store_progress)
+            if self.random.random() < 0.1:
+                sweep = self.store.readmodel.in_thread(removal.Sweep)
+        self.store.writer.run_between_commits(sweep.store_progress)
+
+    def step(self, sweep: removal.Sweep) -> None:
+        size, steps = self.size(), list[removal.Step]()
         self.store.writer.run_between_commits(
-            lambda writer: done.append(removal.remove_step(writer, prefix, size))
+            lambda writer: steps.append(sweep.remove(writer, size))
         )
-        return done[0].examined
+        sweep.advance(steps[0])
+
+    def size(self) -> int:
+        return self.random.randrange(1, 25)
 
     def counts(self) -> list[int]:
         tables = ("changes", "transactions")
@@ -91,7 +104,7 @@ class Past:
         return [int(writer.execute(f"SELECT count(*) FROM {each}").get) for each in tables]
 
     def horizon(self, key: str) -> int:
-        return horizons.horizon_of(self.store.readmodel.log.horizons(), key).revision
+        return self.store.readmodel.log.horizons().of(key).revision
 
     def check(self) -> None:
         """Every moment holds exactly the keys whose past is kept so long, and names the others."""
@@ -157,8 +170,7 @@ def test_what_needs_more_than_is_kept_is_refused(tmp_path: Path) -> None:
     now = int(past.store.clock() * 1000)
     wanted = past.store.readmodel.in_thread(lambda reader: retention_plans.plans(reader, now))
     past.store.writer.run_between_commits(partial(retention_plans.advance_horizons, planned=wanted))
-    while past.step("a."):
-        pass
+    past.sweep()
     for command in (
         {"type": "restore", "to_revision": 1},
         {"type": "undo", "of": "second"},

@@ -153,8 +153,13 @@ def test_a_flipped_bit_is_refused_or_named_unless_it_is_outside_of_the_content(
     assert harmless < FLIPS
 
 
-def take(connection: apsw.Connection, prefix: str) -> None:
-    assert removal.remove_step(connection, prefix, 1_000).removed.changes == 1
+def remove(connection: apsw.Connection) -> None:
+    sweep = removal.Sweep(connection)
+    step = sweep.remove(connection, 1_000)
+    assert step.removed.changes.total() == 1
+    sweep.advance(step)
+    assert sweep.is_done
+    sweep.store_progress(connection)
 
 
 def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> None:
@@ -166,8 +171,7 @@ def test_what_retention_leaves_of_a_transaction_still_fits(tmp_path: Path) -> No
         store.writer.run_between_commits(
             lambda writer: retention_plans.advance_horizons(writer, wanted)
         )
-        (prefix,) = removal.unfinished_prefixes(store.database.writer)
-        store.writer.run_between_commits(lambda connection: take(connection, prefix))
+        store.writer.run_between_commits(remove)
         (many,) = (one for one in log_table.read(store.database.writer, 0, 99) if one.id == "many")
         assert (many.compacted, len(many.changes)) == (1, 59)
     assert maintenance.verify(tmp_path)["problems"] == []

@@ -4,9 +4,11 @@ A key follows the horizon of the longest prefix that it begins with. At that rev
 state is known exactly; of its changes before, retention has left only the newest.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from signalbox.server.model.errors import Compacted
 from signalbox.server.model.keys import (
@@ -20,6 +22,7 @@ LAST_REVISION: Final = 2**62
 """Beyond every revision."""
 Range = tuple[str, str]
 """The keys in [first, second)."""
+Found = TypeVar("Found")
 
 
 class Horizon(NamedTuple):
@@ -33,37 +36,66 @@ class Horizon(NamedTuple):
     at: int
 
 
-def horizon_of(horizons: Sequence[Horizon], key: str) -> Horizon:
-    """The horizon that a key (or all keys that begin with it) follows."""
-    return max((one for one in horizons if key.startswith(one.prefix)), key=_prefix_length)
+class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has sorted
+    """All horizons of a store, that of the empty prefix among them; prefixes end with a dot.
+
+    A key is looked up by its own prefixes, so a question costs no more where there are thousands.
+    """
+
+    @cached_property
+    def _by_prefix(self) -> dict[str, Horizon]:
+        return {one.prefix: one for one in self}
+
+    @cached_property
+    def _cuts(self) -> list[str]:
+        """Where a horizon begins or ends, in order."""
+        ends = {after_prefix(one.prefix) if one.prefix else AFTER_ALL_KEYS for one in self}
+        return sorted(self._by_prefix.keys() | ends)
+
+    def of(self, key: str) -> Horizon:
+        """The horizon that a key (or all keys that begin with it) follows."""
+        return longest_prefix(self._by_prefix, key)
+
+    def above(self, horizon: Horizon) -> Horizon:
+        """The horizon of the next shorter prefix; not for the one of the empty prefix."""
+        return self.of(horizon.prefix[:-1])
+
+    def complete_since(self, low: str, high: str) -> Horizon:
+        """The latest horizon that any key in [low, high) follows: all changes since are there."""
+        followed = (self.of(start) for start, _ in self.split(low, high))
+        return max(followed, key=lambda one: one.revision, default=Horizon("", 0, 0))
+
+    def complete_ranges(self, revision: int, low: str, high: str) -> list[Range]:
+        """The parts of [low, high), in order, whose state at `revision` is complete."""
+        found: list[Range] = []
+        for start, end in self.split(low, high):
+            if self.of(start).revision > revision:
+                continue
+            begin = found.pop()[0] if found and found[-1][1] == start else start
+            found.append((begin, end))
+        return found
+
+    def incomplete_prefixes(self, revision: int, low: str, high: str) -> list[str]:
+        """The prefixes in [low, high) whose state at `revision` is not complete."""
+        followed = {self.of(start) for start, _ in self.split(low, high)}
+        return sorted(one.prefix for one in followed if one.revision > revision)
+
+    def split(self, low: str, high: str) -> list[Range]:
+        """[low, high) split where another horizon begins or ends."""
+        inside = self._cuts[bisect_right(self._cuts, low) : bisect_left(self._cuts, high)]
+        return list(pairwise((low, *inside, high))) if low < high else []
 
 
-def complete_since(horizons: Sequence[Horizon], low: str, high: str) -> Horizon:
-    """The latest horizon that any key in [low, high) follows: since then all changes are there."""
-    return max(
-        (horizon_of(horizons, start) for start, _ in _split_at_horizons(horizons, low, high)),
-        key=lambda one: one.revision,
-        default=Horizon("", 0, 0),
-    )
+def longest_prefix(by_prefix: Mapping[str, Found], key: str) -> Found:
+    """The entry of the longest prefix that `key` begins with; prefixes are empty or end with a dot.
 
-
-def complete_ranges(horizons: Sequence[Horizon], revision: int, low: str, high: str) -> list[Range]:
-    """The parts of [low, high), in order, whose state at `revision` is complete."""
-    found: list[Range] = []
-    for start, end in _split_at_horizons(horizons, low, high):
-        if horizon_of(horizons, start).revision > revision:
-            continue
-        begin = found.pop()[0] if found and found[-1][1] == start else start
-        found.append((begin, end))
-    return found
-
-
-def incomplete_prefixes(
-    horizons: Sequence[Horizon], revision: int, low: str, high: str
-) -> list[str]:
-    """The prefixes in [low, high) whose state at `revision` is not complete."""
-    followed = {horizon_of(horizons, start) for start, _ in _split_at_horizons(horizons, low, high)}
-    return sorted(one.prefix for one in followed if one.revision > revision)
+    There must be an entry of the empty prefix.
+    """
+    end = len(key)
+    while (end := key.rfind(".", 0, end)) >= 0:
+        if key[: end + 1] in by_prefix:
+            return by_prefix[key[: end + 1]]
+    return by_prefix[""]
 
 
 def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
@@ -81,17 +113,3 @@ def without_reserved(ranges: Sequence[Range]) -> list[Range]:
     for low, high in ranges:
         found += [(low, min(high, RESERVED)), (max(low, RESERVED_END), high)]
     return [(low, high) for low, high in found if low < high]
-
-
-def _split_at_horizons(horizons: Sequence[Horizon], low: str, high: str) -> list[Range]:
-    """[low, high) split where another horizon begins or ends."""
-    cuts = {low, high}
-    for one in horizons:
-        cuts |= {one.prefix, after_prefix(one.prefix) if one.prefix else AFTER_ALL_KEYS}
-    inside = sorted(cut for cut in cuts if low <= cut <= high)
-    return list(pairwise(inside))
-
-
-def _prefix_length(one: Horizon) -> int:
-    """How specific a horizon is: the longest prefix of a key decides."""
-    return len(one.prefix)

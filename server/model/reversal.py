@@ -26,7 +26,7 @@ from signalbox.server.model.errors import (
     NothingToUndo,
 )
 from signalbox.server.model.events import REVERSING
-from signalbox.server.model.horizons import Horizon
+from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.times import iso
 
@@ -98,7 +98,7 @@ class ReversalLog(Protocol):
     @property
     def revision(self) -> int: ...
 
-    def horizons(self) -> list[Horizon]: ...
+    def horizons(self) -> Horizons: ...
 
     def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:
         """The actor's transactions, newest first."""
@@ -172,7 +172,7 @@ def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
             field="to_revision",
         )
     pattern = compile_pattern(command.match)
-    unknown = horizons.incomplete_prefixes(log.horizons(), then, pattern.low, pattern.high)
+    unknown = log.horizons().incomplete_prefixes(then, pattern.low, pattern.high)
     if missing := [prefix for prefix in unknown if not (without and prefix.startswith(without))]:
         raise horizons.compacted_error(missing, then)
     changes: Changes = {}
@@ -280,7 +280,7 @@ def _check_complete(log: ReversalLog, targets: Iterable[TransactionHead]) -> Non
         if one.revision > newest:
             continue
         keys = log.changed_keys(one.revision)
-        followed = {horizons.horizon_of(all_horizons, key) for key in keys}
+        followed = {all_horizons.of(key) for key in keys}
         prefixes = sorted(each.prefix for each in followed if each.revision >= one.revision)
         if prefixes:
             raise horizons.compacted_error(prefixes, one.revision - 1)

@@ -6,7 +6,7 @@ from typing import Final
 
 from signalbox.server.model import reversal
 from signalbox.server.model.events import Transaction
-from signalbox.server.model.horizons import Horizon
+from signalbox.server.model.horizons import Horizons
 from signalbox.server.read import log_sql
 from signalbox.server.read.log_sql import Diff, History
 from signalbox.server.read.reversal_log import SqlReversalLog
@@ -38,7 +38,7 @@ class LogQueries:
         page = self._readers.in_thread(
             lambda connection: log_sql.diff(connection, since, until, match, after, limit)
         )
-        total, unknown = self._differences(since, until, match, tuple(self.horizons()))
+        total, unknown = self._differences(since, until, match, self.horizons())
         return page._replace(total=total, compacted=unknown)
 
     def transactions(self, after: int, limit: int) -> list[Transaction]:
@@ -90,13 +90,13 @@ class LogQueries:
         with self._readers.snapshot() as connection:
             return log_sql.transactions_per_interval(connection, start, end, count)
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Horizons:
         """The retention horizons: the oldest complete revision of each prefix."""
         with self._readers.snapshot() as connection:
             return read_horizons(connection)
 
     def _count_differences(
-        self, since: int, until: int, match: str, _: tuple[Horizon, ...]
+        self, since: int, until: int, match: str, _: Horizons
     ) -> tuple[int, list[str]]:
         """A count stays true until retention changes the horizons, which are part of its key."""
         return self._readers.in_thread(

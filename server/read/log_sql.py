@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from signalbox.server.model import horizons, values
+from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import Pattern, compile_pattern, is_key
 from signalbox.server.model.numbers import is_whole
@@ -67,7 +67,7 @@ def history(connection: apsw.Connection, key: str, before: int | None, limit: in
     items = [Version(*row) for row in connection.execute(_HISTORY, bound)]
     if len(items) > limit:
         return History(items[:limit], items[limit - 1].revision, [])
-    horizon = horizons.horizon_of(read_horizons(connection), key)
+    horizon = read_horizons(connection).of(key)
     edge = items[-1].revision if items else before
     is_cut = edge is not None and edge <= horizon.revision
     return History(items, None, [horizon.prefix] if is_cut else [])
@@ -94,7 +94,7 @@ def count_differences(
     """How many keys differ, and the prefixes whose state at the earlier revision is incomplete."""
     pattern = compile_pattern(match)
     kept = read_horizons(connection)
-    unknown = horizons.incomplete_prefixes(kept, min(since, until), pattern.low, pattern.high)
+    unknown = kept.incomplete_prefixes(min(since, until), pattern.low, pattern.high)
     return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
 
 
@@ -103,7 +103,7 @@ def _differing(
 ) -> Iterator[Difference]:
     """Every matching key that differs between two revisions, where both are complete."""
     low, high = sorted((since, until))
-    known = horizons.complete_ranges(read_horizons(connection), low, pattern.low, pattern.high)
+    known = read_horizons(connection).complete_ranges(low, pattern.low, pattern.high)
     keys = (
         key
         for key in changed_keys(connection, low, high, pattern)

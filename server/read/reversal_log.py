@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from signalbox.server.model.horizons import LAST_REVISION, Horizon
+from signalbox.server.model.horizons import LAST_REVISION, Horizons
 from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
 from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
 from signalbox.server.read import log_sql
@@ -25,7 +25,7 @@ class SqlReversalLog:
         self._connection = connection
         self.revision = log_table.last_revision(connection)
 
-    def horizons(self) -> list[Horizon]:
+    def horizons(self) -> Horizons:
         return read_horizons(self._connection)
 
     def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:

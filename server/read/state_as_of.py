@@ -155,10 +155,10 @@ class AsOfView:
 
         def in_thread(connection: apsw.Connection) -> Result:
             keys, all_horizons = keys_of(connection), read_horizons(connection)
-            ranges = horizons.complete_ranges(all_horizons, self.revision, *within)
+            ranges = all_horizons.complete_ranges(self.revision, *within)
             if not shows_reserved:
                 ranges = horizons.without_reserved(ranges)
-            compacted = horizons.incomplete_prefixes(all_horizons, self.revision, *within)
+            compacted = all_horizons.incomplete_prefixes(self.revision, *within)
             return run(_Snapshot(connection, keys, ranges, compacted))
 
         return self._readers.in_thread(in_thread)

@@ -2,10 +2,10 @@
 
 import apsw
 
-from signalbox.server.model.horizons import Horizon
+from signalbox.server.model.horizons import Horizon, Horizons
 
 
-def read_horizons(connection: apsw.Connection) -> list[Horizon]:
+def read_horizons(connection: apsw.Connection) -> Horizons:
     """All horizons, sorted by prefix; that of the empty prefix, for all keys, is always there."""
     rows = connection.execute("SELECT prefix, revision, at FROM horizons ORDER BY prefix")
-    return [Horizon(*row) for row in rows]
+    return Horizons(Horizon(*row) for row in rows)

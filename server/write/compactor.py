@@ -1,7 +1,8 @@
 """Compaction: removes what retention allows, in the background and on request."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -23,7 +24,7 @@ from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.store import clock_records
 from signalbox.server.store.database import CHECKPOINT_PAGES, checkpoint_every
 from signalbox.server.write import removal, retention_plans
-from signalbox.server.write.removal import Removed, Step
+from signalbox.server.write.removal import RemovableCount, Removed, Step, Sweep
 from signalbox.server.write.retention_plans import Plan
 from signalbox.server.write.writer import Writer
 
@@ -31,7 +32,12 @@ logger: Final = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.01
-"""How long one step may hold up the writer, its commit included."""
+"""How long one step may work within the writer; its commit takes what the disk takes."""
+PROGRESS_SECONDS: Final = 1.0
+"""Between two times that the progress of a pass is stored: what was examined since is examined
+again after a crash."""
+COUNTED_AT_ONCE: Final = 5_000
+"""Changes that a dry run examines in one read transaction."""
 MIN_STEP: Final = 20
 MAX_STEP: Final = 1_000
 """Changes that one step examines."""
@@ -67,8 +73,9 @@ class Compactor:
         self._pass_lock = BoundedSemaphore(1)
         self._settings_changed = Event()
         self._step_size = MIN_STEP
-        self._removed: dict[str, Removed] = {}
-        """By prefix, since the server started."""
+        self._removed: Counter[str] = Counter()
+        """Changes by prefix, since the server started."""
+        self._removed_transactions = 0
         self._waiting_callers = 0
         self._last_step_seconds = 0.0
         self._revision_at_pause = 0
@@ -91,27 +98,28 @@ class Compactor:
             return self._dry_run(self._clock.wall() if confirm else self._clock.for_retention())
         if confirm:
             self._confirm_clock()
-        before = dict(self._removed)
+        changes, transactions = self._removed.copy(), self._removed_transactions
         self._waiting_callers += 1
         try:
             with self._pass_lock:
                 planned = self._run_pass()
         finally:
             self._waiting_callers -= 1
-        return self._report(planned, self._removed_since(before), dry_run=False)
+        # also what was removed in a pass that was under way
+        removed = Removed(self._removed - changes, self._removed_transactions - transactions)
+        return self._report(planned, removed, dry_run=False)
 
     def plans(self) -> list[Plan]:
         """The settings in force, each with its current horizon."""
-        with self._readmodel.snapshot() as connection:
-            return retention_plans.plans(connection)
+        return self._readmodel.in_thread(retention_plans.plans)
 
     def _dry_run(self, now: float) -> Report:
         """Count what compaction would remove now."""
         planned = self._plans_at(now)
-        removable = self._readmodel.in_thread(
-            lambda connection: removal.count_removable(connection, planned)
-        )
-        return self._report(planned, removable, dry_run=True)
+        count = RemovableCount(planned)
+        while self._readmodel.in_thread(partial(count.examine, size=COUNTED_AT_ONCE)):
+            pass
+        return self._report(planned, count.result(), dry_run=True)
 
     def _confirm_clock(self) -> None:
         """Trust this computer's clock, which retention goes by, on a person's word."""
@@ -150,19 +158,23 @@ class Compactor:
             self._writer.run_between_commits(
                 lambda connection: retention_plans.advance_horizons(connection, planned)
             )
-        if unfinished := self._readmodel.in_thread(removal.unfinished_prefixes):
+        sweep = self._readmodel.in_thread(Sweep)
+        if not sweep.is_done:
             gevent.get_hub().threadpool.apply(self._checkpoint)
             self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES_MEANWHILE))
-            for prefix in unfinished:
-                self._compact_prefix(prefix)
+            self._sweep(sweep)
             self._writer.run_between_commits(removal.remove_unused_records)
             self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES))
         return planned
 
-    def _compact_prefix(self, prefix: str) -> None:
-        """Remove all that may be removed below a prefix, step by step with pauses."""
-        while (step := self._step(prefix)).examined:
-            self._removed[prefix] = self._removed.get(prefix, Removed()).plus(step.removed)
+    def _sweep(self, sweep: Sweep) -> None:
+        """Remove all that may be removed, step by step with pauses."""
+        stored_at = monotonic()
+        while not sweep.is_done:
+            self._step(sweep)
+            if sweep.is_done or monotonic() > stored_at + PROGRESS_SECONDS:
+                self._writer.run_between_commits(sweep.store_progress)
+                stored_at = monotonic()
             self._pause()
 
     def _pause(self) -> None:
@@ -173,46 +185,36 @@ class Compactor:
         else:
             gevent.sleep(self._last_step_seconds)
 
-    def _report(
-        self, planned: Sequence[Plan], removed: Mapping[str, Removed], dry_run: bool
-    ) -> Report:
-        nothing = Removed()
+    def _report(self, planned: Sequence[Plan], removed: Removed, dry_run: bool) -> Report:
         prefixes = [
-            plan_fields(plan) | {"changes": removed.get(plan.prefix, nothing).changes}
-            for plan in planned
+            plan_fields(plan) | {"changes": removed.changes[plan.prefix]} for plan in planned
         ]
         return {
             "dry_run": dry_run,
-            "changes": sum(one.changes for one in removed.values()),
-            "transactions": sum(one.transactions for one in removed.values()),
+            "changes": removed.changes.total(),
+            "transactions": removed.transactions,
             "oldest_revision": oldest_revision(planned, self._readmodel.revision),
             "prefixes": prefixes,
             "clock": self._clock_status(),
         }
 
-    def _removed_since(self, before: Mapping[str, Removed]) -> dict[str, Removed]:
-        """What was removed since then, also in a pass that was under way."""
-        nothing = Removed()
-        return {
-            prefix: removed.minus(before.get(prefix, nothing))
-            for prefix, removed in self._removed.items()
-        }
-
-    def _step(self, prefix: str) -> Step:
-        steps: list[Step] = []
-        started = 0.0
+    def _step(self, sweep: Sweep) -> None:
+        steps: list[tuple[Step, float]] = []
 
         def work(connection: apsw.Connection) -> None:
-            nonlocal started
             started = monotonic()
-            steps.append(removal.remove_step(connection, prefix, self._step_size))
+            steps.append((sweep.remove(connection, self._step_size), monotonic() - started))
 
+        started = monotonic()
         self._writer.run_between_commits(work)
-        self._last_step_seconds = max(monotonic() - started, 1e-6)
-        if steps[0].examined == self._step_size:
-            factor = min(2.0, STEP_SECONDS / self._last_step_seconds)
+        self._last_step_seconds = monotonic() - started
+        step, seconds = steps[0]
+        sweep.advance(step)
+        self._removed.update(step.removed.changes)
+        self._removed_transactions += step.removed.transactions
+        if step.examined == self._step_size:
+            factor = min(2.0, STEP_SECONDS / max(seconds, 1e-6))
             self._step_size = max(MIN_STEP, min(MAX_STEP, int(self._step_size * factor)))
-        return steps[0]
 
     def _watch_settings(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         """Begin a pass where a commit has changed a retention setting."""

@@ -3,96 +3,171 @@
 That one is the key's value at the horizon, which later states are computed from.
 """
 
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
 
-from signalbox.server.model import horizons
-from signalbox.server.model.keys import after_prefix
+from signalbox.server.model.horizons import Horizon, Horizons
+from signalbox.server.model.keys import AFTER_ALL_KEYS
 from signalbox.server.store.horizons_table import read_horizons
-from signalbox.server.write.retention_plans import UPDATE_CHECKSUM, Plan, read_settings
+from signalbox.server.write.retention_plans import Plan, read_settings
+
+Position = tuple[int, str]
+"""A change in the log: its revision and key."""
 
 
 class Removed(NamedTuple):
-    """How many changes and transactions were removed, or would be."""
+    """How many changes of which prefixes, and how many transactions, were or would be removed."""
 
-    changes: int = 0
-    transactions: int = 0
+    changes: Counter[str]
+    transactions: int
 
-    def plus(self, other: "Removed") -> "Removed":
-        return Removed(self.changes + other.changes, self.transactions + other.transactions)
 
-    def minus(self, other: "Removed") -> "Removed":
-        return Removed(self.changes - other.changes, self.transactions - other.transactions)
+class Sweep:
+    """One pass over the log up to the horizons, of all prefixes together, in steps of any size.
+
+    It begins where the least has been done. A step is made within a transaction, and counted with
+    `advance` once that is on disk; what was examined and not stored yet is examined again, which
+    removes nothing.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._horizons = read_horizons(connection)
+        self._ranges: dict[str, tuple[Position, Position]] = {
+            prefix: ((revision, key), (end, AFTER_ALL_KEYS))
+            for prefix, revision, key, end in connection.execute(_UNFINISHED)
+        }
+        """After which change, and up to which, those of each prefix are to be examined."""
+        self._starting: dict[Position, list[str]] = {}
+        self._ending: dict[Position, list[str]] = {}
+        for prefix, (start, end) in self._ranges.items():
+            self._starting.setdefault(start, []).append(prefix)
+            self._ending.setdefault(end, []).append(prefix)
+        self._limits = deque(sorted(self._starting.keys() | self._ending.keys()))
+        self._position: Position = (0, "")
+        self._active: set[str] = set()
+        """The prefixes that the next step is for, up to the first of the limits."""
+        self._pass_limits()
+
+    @property
+    def is_done(self) -> bool:
+        return not self._active
+
+    def remove(self, connection: apsw.Connection, size: int) -> "Step":
+        """Examine the next `size` changes, within the open transaction.
+
+        The changes that they replaced are removed, and so are transactions that have none left.
+        """
+        stop = self._limits[0]
+        found = connection.execute(_NEXT_CHANGES, (*self._position, *stop, size))
+        chunk: list[Position] = [(revision, key) for revision, key in found]
+        own = [one for one in chunk if self._horizons.of(one[1]).prefix in self._active]
+        keys, transactions = _remove_replaced(connection, own) if own else ([], 0)
+        changes = Counter(self._horizons.of(key).prefix for key in keys)
+        position = chunk[-1] if len(chunk) == size else stop
+        return Step(len(chunk), position, Removed(changes, transactions))
+
+    def advance(self, step: "Step") -> None:
+        """The transaction of this step is on disk."""
+        self._position = step.position
+        self._pass_limits()
+
+    def store_progress(self, connection: apsw.Connection) -> None:
+        """Store how far each prefix has been examined, within the open transaction."""
+        connection.executemany(
+            _STORE_PROGRESS,
+            [
+                (*min(self._position, end), prefix)
+                for prefix, (start, end) in self._ranges.items()
+                if start < self._position
+            ],
+        )
+
+    def _pass_limits(self) -> None:
+        """Let prefixes begin and end that do so here; where none is left, go to the next start."""
+        while self._limits and (self._limits[0] <= self._position or not self._active):
+            self._position = max(self._position, self._limits[0])
+            limit = self._limits.popleft()
+            self._active.update(self._starting.get(limit, ()))
+            self._active.difference_update(self._ending.get(limit, ()))
 
 
 class Step(NamedTuple):
-    """How many changes were examined, none where all have been, and what was removed."""
+    """How many changes were examined, up to which, and what was removed."""
 
     examined: int
+    position: Position
     removed: Removed
-
-
-def remove_step(connection: apsw.Connection, prefix: str, size: int) -> Step:
-    """Examine the next `size` changes up to the horizon of `prefix`, within the open transaction.
-
-    The changes that they replaced are removed, and so are transactions that have none left.
-    """
-    bound = {"prefix": prefix, "size": size}
-    chunk: list[tuple[int, str]] = [(r, k) for r, k in connection.execute(_NEXT_CHANGES, bound)]
-    if not chunk:
-        return Step(0, Removed())
-    others = (one.prefix for one in read_horizons(connection))
-    longer = tuple(one for one in others if one.startswith(prefix) and one != prefix)
-    own = [(r, k) for r, k in chunk if k.startswith(prefix) and not k.startswith(longer)]
-    removed = _remove_replaced(connection, own) if own else Removed()
-    connection.execute(_STORE_PROGRESS, (*chunk[-1], prefix))
-    connection.execute(UPDATE_CHECKSUM, (prefix,))
-    return Step(len(chunk), removed)
-
-
-def unfinished_prefixes(connection: apsw.Connection) -> list[str]:
-    """The prefixes with changes before their horizon that were not examined yet."""
-    return [prefix for (prefix,) in connection.execute(_UNFINISHED)]
 
 
 def remove_unused_records(connection: apsw.Connection) -> None:
     """Remove horizons that equal those of a shorter prefix, and key counts before all horizons."""
-    settings = read_settings(connection)
-    kept = read_horizons(connection)
-    for one in kept:
-        others = [other for other in kept if other is not one]
-        if not one.prefix or one.prefix in settings:
-            continue
-        if horizons.horizon_of(others, one.prefix).revision == one.revision:
-            connection.execute("DELETE FROM horizons WHERE prefix = ?", (one.prefix,))
-            kept = others
-    earliest = min(one.revision for one in kept)
+    settings, kept = read_settings(connection), read_horizons(connection)
+    unused = [
+        (one.prefix,)
+        for one in kept
+        if one.prefix and one.prefix not in settings and kept.above(one).revision == one.revision
+    ]
+    connection.executemany("DELETE FROM horizons WHERE prefix = ?", unused)
+    earliest = min(one.revision for one in kept)  # also without those, which equal another one
     connection.execute("DELETE FROM key_counts WHERE revision < ?", (earliest,))
 
 
-def count_removable(connection: apsw.Connection, planned: Sequence[Plan]) -> dict[str, Removed]:
-    """What compaction by these plans removes, by prefix; the transactions are those of the root."""
-    removable = {plan.prefix: _is_removable(plan, planned) for plan in planned}
-    counts = {
-        prefix: Removed(int(connection.execute(_COUNT.format(removable=condition)).get))
-        for prefix, condition in removable.items()
-    }
-    any_removable = " OR ".join(removable.values())
-    transactions = connection.execute(_COUNT_EMPTY.format(removable=any_removable)).get
-    counts[""] = counts[""]._replace(transactions=int(transactions))
-    return counts
+class RemovableCount:
+    """Counts what compaction by these plans removes, in pieces of the log."""
+
+    def __init__(self, planned: Sequence[Plan]) -> None:
+        self._horizons = Horizons(Horizon(one.prefix, one.revision, one.at) for one in planned)
+        self._stop = max(one.revision for one in planned)
+        self._done: Position = (0, "")
+        self._changes: Counter[str] = Counter()
+        self._transactions = 0
+        self._left = 0
+        """How many changes of the last transaction stay, as far as they were examined."""
+
+    def examine(self, connection: apsw.Connection, size: int) -> bool:
+        """Examine the next `size` changes; False where there are no more."""
+        rows: list[Any] = connection.execute(
+            _CHANGES_WITH_NEXT, (*self._done, self._stop, size)
+        ).fetchall()
+        for revision, key, replaced_at in rows:
+            if revision != self._done[0]:
+                self._end_transaction()
+            horizon = self._horizons.of(key)
+            if replaced_at is not None and replaced_at <= horizon.revision:
+                self._changes[horizon.prefix] += 1
+            else:
+                self._left += 1
+            self._done = (revision, key)
+        return len(rows) == size
+
+    def result(self) -> Removed:
+        """What was counted, once there are no more changes."""
+        self._end_transaction()
+        return Removed(self._changes, self._transactions)
+
+    def _end_transaction(self) -> None:
+        self._transactions += self._done[0] > 0 and self._left == 0
+        self._left = 0
 
 
-def _remove_replaced(connection: apsw.Connection, changes: list[tuple[int, str]]) -> Removed:
-    """Remove the change that each of `changes` (revision and key) has replaced."""
+def _end(horizon: Horizon) -> Position:
+    """Up to where the changes of a prefix are examined."""
+    return horizon.revision, AFTER_ALL_KEYS
+
+
+def _remove_replaced(connection: apsw.Connection, changes: list[Position]) -> tuple[list[str], int]:
+    """Remove the change that each of `changes` has replaced: their keys, and the number of
+    transactions that were removed with them.
+    """
     replacing = msgspec.json.encode(changes).decode()
-    replaced = connection.execute(_REPLACED, (replacing,)).fetchall()
+    replaced: list[Any] = connection.execute(_REPLACED, (replacing,)).fetchall()
     connection.execute(_DELETE_LIVES, (replacing,))
     if not replaced:
-        return Removed()
+        return [], 0
     old = msgspec.json.encode([(revision, key) for revision, key, _ in replaced]).decode()
     connection.execute(_DELETE_CHANGES, (old,))
     if first_changes := [(revision, key) for revision, key, is_new in replaced if is_new]:
@@ -102,35 +177,24 @@ def _remove_replaced(connection: apsw.Connection, changes: list[tuple[int, str]]
     revisions = msgspec.json.encode(sorted({revision for revision, *_ in replaced})).decode()
     connection.execute(_DELETE_REVERSALS, (revisions,))
     connection.execute(_DELETE_EMPTY, (revisions,))
-    return Removed(len(replaced), connection.changes())
+    return [key for _, key, _ in replaced], connection.changes()
 
 
-def _is_removable(plan: Plan, planned: Sequence[Plan]) -> str:
-    """SQL: change `c` follows this plan's prefix and is replaced at or before its horizon."""
-    longer = [one.prefix for one in planned if one.prefix.startswith(plan.prefix)]
-    longer.remove(plan.prefix)
-    within = [_in_prefix(plan.prefix), *(f"NOT {_in_prefix(prefix)}" for prefix in longer)]
-    return _REMOVABLE.format(within=" AND ".join(within), revision=plan.revision)
-
-
-def _in_prefix(prefix: str) -> str:
-    """SQL: the key of change `c` begins with `prefix`."""
-    low, high = (apsw.format_sql_value(text) for text in (prefix, after_prefix(prefix)))
-    return f"(c.key >= {low} AND c.key < {high})"
-
-
-_NEXT_CHANGES: Final = """
-SELECT c.revision, c.key FROM horizons h CROSS JOIN changes c
-WHERE h.prefix = :prefix AND (c.revision, c.key) > (h.done_revision, h.done_key)
-    AND c.revision <= h.revision
-ORDER BY c.revision, c.key LIMIT :size
-"""
-_STORE_PROGRESS: Final = "UPDATE horizons SET done_revision = ?, done_key = ? WHERE prefix = ?"
 _UNFINISHED: Final = """
-SELECT prefix FROM horizons h WHERE EXISTS (
+SELECT prefix, done_revision, done_key, revision FROM horizons h WHERE EXISTS (
     SELECT 1 FROM changes c
     WHERE (c.revision, c.key) > (h.done_revision, h.done_key) AND c.revision <= h.revision
 )
+"""
+_NEXT_CHANGES: Final = """
+SELECT revision, key FROM changes
+WHERE (revision, key) > (?, ?) AND (revision, key) <= (?, ?)
+ORDER BY revision, key LIMIT ?
+"""
+_STORE_PROGRESS: Final = """
+UPDATE horizons SET done_revision = ?1, done_key = ?2,
+    checksum = row_checksum(prefix, revision, at, ?1, ?2)
+WHERE prefix = ?3
 """
 _REPLACED: Final = """
 SELECT p.revision, p.key, p.is_new FROM json_each(?) asked
@@ -170,14 +234,10 @@ DELETE FROM transactions WHERE revision IN (
     WHERE NOT EXISTS (SELECT 1 FROM changes c WHERE c.revision = asked.value)
 )
 """
-_REMOVABLE: Final = """({within} AND EXISTS (
-    SELECT 1 FROM changes n
-    WHERE n.key = c.key AND n.revision > c.revision AND n.revision <= {revision}
-))"""
-_COUNT: Final = "SELECT count(*) FROM changes c WHERE {removable}"
-_COUNT_EMPTY: Final = """
-SELECT count(*) FROM transactions t
-WHERE t.changes AND NOT EXISTS (
-    SELECT 1 FROM changes c WHERE c.revision = t.revision AND NOT ({removable})
+_CHANGES_WITH_NEXT: Final = """
+SELECT c.revision, c.key, (
+    SELECT min(n.revision) FROM changes n WHERE n.key = c.key AND n.revision > c.revision
 )
+FROM changes c WHERE (c.revision, c.key) > (?, ?) AND c.revision < ?
+ORDER BY c.revision, c.key LIMIT ?
 """

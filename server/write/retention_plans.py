@@ -10,14 +10,12 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from signalbox.server.model import horizons
 from signalbox.server.model.app_settings import RETENTION, RetentionSetting, age_milliseconds
-from signalbox.server.model.horizons import LAST_REVISION, Horizon
+from signalbox.server.model.horizons import LAST_REVISION, Horizon, longest_prefix
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.read import log_sql
 from signalbox.server.store import clock_records
 from signalbox.server.store.horizons_table import read_horizons
-from signalbox.server.store.schema import checksum_sql
 
 EARLIEST_STAMP_MS: Final = 978_307_200_000
 """2001, in ms since 1970: earlier stamps are of clocks that nobody had set, which begin with 1970,
@@ -44,13 +42,10 @@ def plans(
     A horizon never goes back: what was removed stays so, whatever is set afterwards. Nor does it go
     beyond revision `held`, which a query still reads.
     """
-    settings = read_settings(connection)
-    current = {one.prefix: one for one in read_horizons(connection)}
+    settings, current = read_settings(connection), read_horizons(connection)
     revisions = None if now is None else _RevisionsByAge(connection, now, held)
-    return [
-        _plan(prefix, settings, horizons.horizon_of(list(current.values()), prefix), revisions)
-        for prefix in sorted(current.keys() | settings.keys())
-    ]
+    prefixes = {one.prefix for one in current} | settings.keys()
+    return [_plan(prefix, settings, current.of(prefix), revisions) for prefix in sorted(prefixes)]
 
 
 def advance_horizons(connection: apsw.Connection, planned: Sequence[Plan]) -> None:
@@ -58,11 +53,18 @@ def advance_horizons(connection: apsw.Connection, planned: Sequence[Plan]) -> No
 
     The horizon of a new prefix begins where that of its shorter prefix is now.
     """
-    for plan in sorted(planned):
-        connection.execute(_ADD_HORIZON, (plan.prefix,))
-    for plan in planned:
-        connection.execute(_ADVANCE, (plan.revision, plan.at, plan.prefix, plan.revision))
-        connection.execute(UPDATE_CHECKSUM, (plan.prefix,))
+    current = read_horizons(connection)
+    by_prefix = {one.prefix: one for one in current}
+    new = [(one.prefix, current.of(one.prefix).prefix) for one in planned]
+    connection.executemany(_ADD_HORIZON, [one for one in new if one[0] not in by_prefix])
+    connection.executemany(
+        _ADVANCE,
+        [
+            (plan.revision, plan.at, plan.prefix)
+            for plan in planned
+            if plan.revision > current.of(plan.prefix).revision
+        ],
+    )
 
 
 def read_settings(connection: apsw.Connection) -> dict[str, RetentionSetting]:
@@ -83,9 +85,15 @@ class _RevisionsByAge:
         self._connection, self.now, self._held = connection, now, held
         self._observed = clock_records.read_observed(connection)
         self._first_stamp = log_sql.first_time(connection)
+        self._found: dict[int, int] = {}
 
     def revision(self, age: int) -> int:
         """By the stamps that can be right, or by how long the server has seen it in the log."""
+        if age not in self._found:
+            self._found[age] = self._find(age)
+        return self._found[age]
+
+    def _find(self, age: int) -> int:
         at, latest = self.now - age, self.now + clock_records.DAY_MS
         # The search for a stamp that can be right may take long: not where all are later anyway.
         stamped = 0 if at < self._first_stamp else log_sql.revision_at(self._connection, at, latest)
@@ -101,7 +109,7 @@ def _plan(
     horizon: Horizon,
     revisions: _RevisionsByAge | None,
 ) -> Plan:
-    setting = settings[max((one for one in settings if prefix.startswith(one)), key=len)]
+    setting = longest_prefix(settings, prefix)
     current = Plan(prefix, setting.max_age, horizon.revision, horizon.at)
     if setting.max_age is None or revisions is None:
         return current
@@ -113,9 +121,12 @@ def _plan(
 
 _SETTINGS: Final = "SELECT key, value FROM state WHERE key >= ? AND key < ?"
 _ADD_HORIZON: Final = """
-INSERT INTO horizons SELECT ?1, revision, at, done_revision, done_key, NULL FROM horizons
-WHERE substr(?1, 1, length(prefix)) = prefix ORDER BY length(prefix) DESC LIMIT 1
-ON CONFLICT DO NOTHING
+INSERT INTO horizons SELECT ?1, revision, at, done_revision, done_key,
+    row_checksum(?1, revision, at, done_revision, done_key)
+FROM horizons WHERE prefix = ?2
 """
-_ADVANCE: Final = "UPDATE horizons SET revision = ?, at = ? WHERE prefix = ? AND revision < ?"
-UPDATE_CHECKSUM: Final = checksum_sql("horizons", "WHERE prefix = ?")
+_ADVANCE: Final = """
+UPDATE horizons SET revision = ?1, at = ?2,
+    checksum = row_checksum(prefix, ?1, ?2, done_revision, done_key)
+WHERE prefix = ?3
+"""

@@ -21,7 +21,6 @@ from signalbox.server.http.api.queries import (
     revision_parameter,
 )
 from signalbox.server.http.wire.responses import HEADERS
-from signalbox.server.model import horizons
 from signalbox.server.model.errors import Conflict, Invalid
 from signalbox.server.model.keys import compile_pattern, env_name
 from signalbox.server.model.times import iso
@@ -64,9 +63,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
             _refuse_collision(view.env_collision(match))
         revision, pages = view.pages(match)
         needed, body = revision, encode(pages)
-    unknown = horizons.incomplete_prefixes(
-        readmodel.log.horizons(), needed, pattern.low, pattern.high
-    )
+    unknown = readmodel.log.horizons().incomplete_prefixes(needed, pattern.low, pattern.high)
     compacted_prefixes(params, unknown, needed)
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:

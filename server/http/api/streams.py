@@ -23,7 +23,6 @@ from signalbox.server.http.wire.responses import (
     error_response,
     raw_head,
 )
-from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, SignalboxError
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.keys import Pattern, compile_pattern
@@ -175,7 +174,7 @@ class Streams:
     def _complete_since(self, pattern: Pattern) -> int:
         """The revision after which retention has removed no change of a matching key."""
         kept = self._readmodel.log.horizons()
-        return horizons.complete_since(kept, pattern.low, pattern.high).revision
+        return kept.complete_since(pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
         self._catch_up(stream)
