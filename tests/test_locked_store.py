@@ -19,6 +19,7 @@ SET = {"type": "set", "key": "lamp.on", "value": True}
 def locked(server: Server) -> Iterator[None]:
     """As long as this lasts nobody else can write to the store."""
     with closing(apsw.Connection(str(server.data_dir / STORE_FILE))) as other:
+        other.set_busy_timeout(20_000)  # the server may be writing something of its own
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
