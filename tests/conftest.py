@@ -1,5 +1,6 @@
 """What all tests share: the real server, and no silent skipping in CI."""
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -25,6 +26,11 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 def pytest_configure() -> None:
     # Tests and CI run as root, where Chromium's sandbox cannot; machines for tests have no GPU.
     os.environ.setdefault("QTWEBENGINE_CHROMIUM_FLAGS", "--no-sandbox --disable-gpu")
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # thousands of collected tests, which no later collection of garbage looks at again
 
 
 @pytest.hookimpl(wrapper=True)

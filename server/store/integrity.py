@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import cache
 from typing import Any, Final
 
 import apsw
@@ -30,8 +31,7 @@ def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
 
 def schema_problems(connection: apsw.Connection) -> Iterator[str]:
     """How tables and indexes differ from those of a new store; then no other check makes sense."""
-    with closing(Database(None)) as new:
-        wanted = _definitions(new.writer)
+    wanted = _definitions_of_a_new_store()
     found = _definitions(connection)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -61,6 +61,12 @@ def shortened(value: Any) -> str:
     cut = text[: MAX_SHOWN + 1]
     clean = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
     return clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + "…"
+
+
+@cache
+def _definitions_of_a_new_store() -> dict[str, str]:
+    with closing(Database(None)) as new:
+        return _definitions(new.writer)
 
 
 def _definitions(connection: apsw.Connection) -> dict[str, str]:

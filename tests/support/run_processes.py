@@ -51,8 +51,10 @@ def _stop_ignoring_signals() -> None:
 
 def _keep_bytecode(root: Path) -> None:
     """Hundreds of processes are started, of which each would compile the program by itself."""
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(root / ".pytest_cache" / "bytecode"))
+    folder = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(root / ".pytest_cache" / "bytecode"))
     os.environ["PYTHONDONTWRITEBYTECODE"] = ""
+    # and the next run need not compile the tests again, whose assertions pytest rewrites
+    sys.dont_write_bytecode, sys.pycache_prefix = False, folder
 
 
 def start_run_reaper() -> None:

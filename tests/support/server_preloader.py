@@ -69,4 +69,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes between
     gc.freeze()
     control = monkey.get_original("socket", "socket")(fileno=int(sys.argv[1]))
-    sys.exit(main(serve_forks(control)))
+    status = main(serve_forks(control))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # taking the interpreter apart would copy most of the memory that is shared
