@@ -31,7 +31,7 @@ def run(data_dir_option: str | None) -> int:
     """
     _log_to_stderr()
     try:
-        return _run(paths.make_data_dir(data_dir_option))
+        return _run_app(paths.make_data_dir(data_dir_option))
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
         why = str(error)
     except OSError as error:
@@ -54,7 +54,8 @@ def _log_to_stderr() -> None:
     logger.propagate = False
 
 
-def _run(data_dir: Path) -> int:
+def _run_app(data_dir: Path) -> int:
+    """Run the app on its data directory, without a window where none can be shown."""
     engine_options.check_running_server(data_dir)
     server = ServerProcess(data_dir)
     try:

@@ -40,6 +40,7 @@ class SubcommandGroup(click.Group):
         return load_subcommand(cmd_name) if cmd_name in SUBCOMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; the exit status where the server refuses."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
     try:
-        status = _run(arguments)
+        status = _run_command_line(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         stdio.discard_stdout()
@@ -107,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(arguments: list[str]) -> int:
+def _run_command_line(arguments: list[str]) -> int:
+    """Run a command line; its exit status, also after an error."""
     try:
         return int(command().main(arguments, "signalbox", standalone_mode=False) or 0)
     except click.ClickException as error:

@@ -59,6 +59,7 @@ def _has_requirements() -> bool:
 
 
 def _check_status(status: dict[str, Any]) -> None:
+    """Raises `NotRunning` where the running server has another engine, or is not durable."""
     from signalbox.server.settings import read_settings  # noqa: PLC0415 - as above
 
     if error := settings_error():

@@ -53,6 +53,7 @@ def _run_server(
     show_alert: Callable[[str], bool],
     end: Callable[[BaseException | int], None],
 ) -> None:
+    """Serve without a window until the process ends; `end` gets the error or the exit status."""
     try:
         server.start()
         print(why, file=sys.stderr)
@@ -67,6 +68,7 @@ def _run_server(
 
 
 def _print_address(server: ServerProcess, in_browser: bool) -> None:
+    """Print the address that opens the page in a browser."""
     print("Signalbox serves without a window.", file=sys.stderr)
     if in_browser:
         print("The page opens in the browser; the address below opens another.", file=sys.stderr)

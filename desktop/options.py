@@ -112,6 +112,7 @@ def create_data_dir(value: str | None) -> Path:
 
 
 def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
+    """The option `--data-dir`, whose folder `callback` checks."""
     return click.option(
         "--data-dir",
         metavar="D",

@@ -14,6 +14,7 @@ class ProgressBar:
         self.update: Callable[[int, int], None] = lambda done, total: None  # noqa: ARG005
 
     def __enter__(self) -> Self:
+        """Show the bar, if stderr is a terminal."""
         if sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415 - slow to import
             from rich.progress import Progress  # noqa: PLC0415 - slow to import

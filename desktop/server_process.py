@@ -85,6 +85,7 @@ class ServerProcess:
             self._process.stdin.close()
 
     def _restart_whenever_ended(self, on_restart: Callable[[bool], None]) -> None:
+        """Restart the server. Raises `NotRunning` where it ends too often."""
         ends: list[float] = []
         while self._wait_for_end():
             now = monotonic()
@@ -104,6 +105,7 @@ class ServerProcess:
         return not self.closed.is_set()
 
     def _restart(self, on_restart: Callable[[bool], None]) -> None:
+        """Start the server again; `on_restart` learns whether its address is the same."""
         previous, box = self.endpoint, self.box
         try:
             self.start()
@@ -119,6 +121,7 @@ class ServerProcess:
         on_restart(self.endpoint._replace(pid=previous.pid) == previous)
 
     def _launch(self) -> client.Endpoint:
+        """Start the server as a child that ends with this process; its endpoint."""
         if self.closed.is_set():
             raise client.NotRunning("The window is closed.")
         # The server keeps this file small; as its stderr it has what a crash prints, too.

@@ -64,6 +64,7 @@ def _make_inputs() -> None:
 
 
 def _build_bundle() -> Path:
+    """Have PyInstaller make the bundle, and remove what it need not have."""
     options = ["--noconfirm", "--distpath", str(DIST), "--workpath", str(BUILD)]
     command = [sys.executable, "-m", "PyInstaller", "--log-level", "WARN", *options]
     subprocess.run([*command, str(HERE / "signalbox.spec")], cwd=ROOT, check=True)

@@ -108,6 +108,7 @@ def build_package(bundle: Path, shared: Path, dist: Path) -> Path:
 
 
 def _control(tree: Path, bundle: Path) -> str:
+    """The package's `control` file, with its size and the packages that it depends on."""
     sizes = (path.lstat().st_size for path in tree.rglob("*") if not path.is_dir())
     return CONTROL.format(
         version=app_metadata.version(),
@@ -136,6 +137,7 @@ def _depends(bundle: Path) -> Iterator[str]:
 
 
 def _package_of(library: str) -> str:
+    """The Debian package that has a library. Raises `LookupError`."""
     path = _library_paths().get(library)
     if path is None:
         raise LookupError(f"{library}, which the bundle needs, is not installed here.")

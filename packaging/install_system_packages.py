@@ -77,6 +77,7 @@ def _ask(manager: str, missing: Sequence[str]) -> bool:
 
 
 def _install(manager: str, missing: Sequence[str], root: Sequence[str]) -> bool:
+    """Install the missing packages by a package manager; whether it succeeded."""
     print(f"Installing {len(missing)} packages of the system by {manager} ...", flush=True)
     if manager == "apt-get":
         # Where it fails, such as without network, the present lists may be good enough.

@@ -135,6 +135,7 @@ def _normalized(name: str) -> str:
 
 
 def _distribution_licence(dist: Distribution) -> Licence:
+    """The licence of a bundled distribution. Raises `UnknownError` for one that is not listed."""
     name = _normalized(dist.name)
     part, declared = f"{dist.name} {dist.version}", _declared_licence(dist)
     if KNOWN_LICENCES.get(name) != declared:

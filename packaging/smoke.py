@@ -70,6 +70,7 @@ class Bundled(DesktopApp):
         return on_windows if sys.platform == "win32" else self.program
 
     def command(self, *arguments: str) -> str:
+        """Run a subcommand of the bundle; what it prints."""
         return subprocess.run(
             [self.console, "--data-dir", self.data_dir, *arguments],
             env=self.environ,

@@ -183,6 +183,7 @@ class App:
         self.engine.durability = "read-only: nothing can be written"
 
     def _writer(self, clock: Clock) -> Writer:
+        """The writer with the strategy of its log: local, or shared with other nodes."""
         last_at = last_time(self.database.writer)
         if self.node is None:
             plain = Writer(self.engine, self.projection, self.feed, clock, last_at)

@@ -27,6 +27,7 @@ class ClockStatus:
         self._reported: str | None = None
 
     def __call__(self) -> dict[str, Any]:
+        """The clock's fields of `/queries/status`; a new problem is logged, and windows show it."""
         problem = self._clock_problem() or self._future_times_problem()
         if problem != self._reported:
             self._reported = problem
@@ -47,6 +48,7 @@ class ClockStatus:
         return f"{problem} If it is right: {self._confirmation}" if problem else None
 
     def _future_times_problem(self) -> str | None:
+        """Whether stored times lie in the future, as after a clock that was far ahead."""
         try:
             newest = self._readmodel.log.time_of(self._readmodel.revision)
         except Unavailable:

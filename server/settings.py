@@ -174,6 +174,7 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
 
 def _setting_value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
+    """A setting's value by option, environment variable or default. Raises `StoreError`."""
     text = environ.get(setting.variable) if given is None else str(given)
     # An unset variable in a script would choose another store.
     if given == "" or (setting.name == "data_dir" and text == ""):

@@ -33,6 +33,7 @@ def _sentence(error: click.UsageError) -> str | None:
 
 
 def _of_command(error: click.UsageError, ctx: click.Context) -> str | None:
+    """The message of a usage error of a subcommand that is known."""
     if isinstance(error, click.NoSuchOption):
         return unknown_option(ctx.command, ctx, error.option_name).message
     if isinstance(error, click.NoSuchCommand):

@@ -125,6 +125,7 @@ def sparkline(trend: Trend) -> Markup:
 
 @lru_cache(maxsize=4_000)
 def _sparkline(is_steps: bool, points: Points) -> Markup:
+    """The SVG of a sparkline; one of states ends with a line to the right."""
     first, last = points[0][0], points[-1][0]
     heights = [height for _, height in points if height is not None]
     low, high = min(heights), max(heights)
@@ -146,6 +147,7 @@ def _sparkline(is_steps: bool, points: Points) -> Markup:
 
 
 def _joined(places: Sequence[tuple[float, float | None]], is_steps: bool) -> Iterator[str]:
+    """The SVG path through the points, with steps between states and gaps for deletions."""
     now: float | None = None
     for x, y in places:
         if is_steps and now is not None:
@@ -225,6 +227,7 @@ def _line(chart: Chart, low: float, high: float) -> Iterator[str]:
 
 
 def _points(chart: Chart, states: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
+    """What the tooltip of a chart says at each of its columns, from left to right."""
     is_long = chart.end - chart.start > _DAY
     if chart.before is not None:
         begun = _clock(chart.start, is_long)

@@ -140,6 +140,7 @@ def _word_overlap(text: str, at: int) -> int:
 
 
 def _changed_pieces(old: str, new: str) -> Iterator[Piece]:
+    """The pieces of the text between the common beginning and end, word by word."""
     one, other = _tokens(old), _tokens(new)
     if max(len(one), len(other)) > MAX_TOKENS:
         yield from (Piece("del", old), Piece("ins", new))
@@ -186,6 +187,7 @@ def _parse(raw: str) -> Any:
 
 
 def _compare(before: Any, after: Any, path: str) -> Iterator[list[Piece]]:
+    """A line for each path at which two JSON values differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*before, *(name for name in after if name not in before)]:
             below = _child_path(path, name)
@@ -239,6 +241,7 @@ def _child_path(path: str, name: str) -> str:
 
 
 def _line(path: str, removed: Any = _ABSENT, added: Any = _ABSENT) -> list[Piece]:
+    """What has changed at a path of a JSON value."""
     pieces = [Piece("path", path or "all")]
     if isinstance(removed, Number) and isinstance(added, Number):
         return [*pieces, Piece("same", str(added)), step(removed, added)]

@@ -327,6 +327,7 @@ def diff(
 
 
 def _moment(moment: Moment, now: int) -> str:
+    """One side of a comparison as a text."""
     if moment.is_now:
         return "now"
     if not moment.revision:
@@ -355,6 +356,7 @@ def _render(template: str, **data: Any) -> str:
 
 @cache
 def _templates() -> Environment:
+    """Jinja2's environment, which escapes everything."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

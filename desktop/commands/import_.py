@@ -109,6 +109,7 @@ class _Upload:
         self.longest_pause = 0.0
 
     def __iter__(self) -> Iterator[bytes]:
+        """The blocks of the file, with progress; the longest pause between two is noted."""
         size, done, since = os.fstat(self._file.fileno()).st_size, 0, monotonic()
         # `read1` does not wait for a full block: what comes slowly is sent at once.
         read = getattr(self._file, "read1", self._file.read)

@@ -61,6 +61,7 @@ def _require_place(option: str, address: str, data_dir: Path) -> None:
 
 
 def _migrate(data_dir: Path, target: str, source: str | None) -> "MigrationResult":
+    """Copy, compare and switch, with a progress bar for each step."""
     from signalbox.server.migration.moving import Migration  # noqa: PLC0415 - as above
 
     with Migration(data_dir, target, source) as migration:
@@ -74,6 +75,7 @@ def _migrate(data_dir: Path, target: str, source: str | None) -> "MigrationResul
 
 
 def _print_outcome(result: "MigrationResult", data_dir: Path, as_json: bool) -> int:
+    """Print what the migration has done; the exit status."""
     is_complete = not (result.problems or result.new_revisions)
     if as_json:
         print_json(_as_json(result, is_complete))
@@ -91,6 +93,7 @@ def _print_outcome(result: "MigrationResult", data_dir: Path, as_json: bool) -> 
 
 
 def _as_json(result: "MigrationResult", is_complete: bool) -> dict[str, Any]:
+    """The outcome of the migration for `--json`."""
     return {
         "from": result.source,
         "to": result.target,
@@ -104,6 +107,7 @@ def _as_json(result: "MigrationResult", is_complete: bool) -> dict[str, Any]:
 
 
 def _sentences(result: "MigrationResult", data_dir: Path) -> Iterator[str]:
+    """The outcome of the migration in sentences."""
     is_copied = result.source != result.target
     if is_copied:
         yield (

@@ -174,6 +174,7 @@ class _Sender:
         return self._box.command({"type": "batch", "commands": commands} | fields)
 
     def _send_import(self, transaction: RecordedTransaction) -> dict[str, Any]:
+        """Send a recorded transaction that is too large for a command as an atomic import."""
         fields = {"id": transaction.new_id, "actor": transaction.actor, "atomic": 1}
         path = f"/commands/import?{urlencode(fields)}"
         lines = (encode_json(command).encode() + b"\n" for command in transaction.commands)
@@ -222,6 +223,7 @@ def _read_transactions(file: IO[bytes], bar: ProgressBar) -> Iterator[RecordedTr
 
 
 def _parse_transaction(number: int, line: bytes) -> RecordedTransaction:
+    """A recorded transaction in a line. Raises a usage error."""
     found: Any = None
     with suppress(SignalboxError):  # what is no JSON has no fields
         found = parse_json(line, "The line")
@@ -274,6 +276,7 @@ FIELDS: Final[dict[str, Callable[[Any], bool]]] = {
 
 
 def _print_counts(sender: _Sender, as_json: bool) -> None:
+    """Print how much was replayed."""
     counts = {
         "transactions": sender.transactions,
         "duplicates": sender.duplicates,

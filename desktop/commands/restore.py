@@ -82,6 +82,7 @@ def _query_preview(
 
 
 def _print_preview(preview: dict[str, Any], revision: int, as_json: bool) -> None:
+    """Print what a restore would change."""
     differences = [_difference(effect) for effect in preview.pop("effects")]
     if as_json:
         print_json(preview | {"items": differences})

@@ -72,7 +72,7 @@ class _ReportedProgram:
         reporter = threading.Thread(target=self._report_regularly)
         reporter.start()
         try:
-            status = self._run(program)
+            status = self._run_program(program)
         finally:
             self._ended.set()
             self._has_output.set()
@@ -80,7 +80,8 @@ class _ReportedProgram:
         self._report()
         return status
 
-    def _run(self, program: tuple[str, ...]) -> int:
+    def _run_program(self, program: tuple[str, ...]) -> int:
+        """Run the program, pass on its output and signals; its exit status."""
         try:
             process = subprocess.Popen(
                 program,
@@ -168,6 +169,7 @@ class _ReportedProgram:
                 self._try_to_set(fields)
 
     def _try_to_set(self, fields: dict[str, Any]) -> None:
+        """Write the program's keys; an error is printed, and the program goes on."""
         try:
             self._set(**fields)
         except (client.NotRunning, client.Rejected) as error:

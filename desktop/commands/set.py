@@ -38,6 +38,7 @@ def _parse_value(text: str, kind: str | None) -> Any:
 
 
 def _parse_expectation(text: str | None) -> int | str | None:
+    """The word of `--expect`: a revision of the key, absent or present."""
     if text is None or text in ("absent", "present"):
         return text
     if not is_whole(text):

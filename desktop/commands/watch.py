@@ -75,6 +75,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _run_program(program: str, change: client.Change) -> None:
+    """Run the program of `--exec` with a change on its stdin."""
     # The user's own shell line; of the change nothing is spliced into it.
     subprocess.run(  # noqa: S602
         program,

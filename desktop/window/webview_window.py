@@ -211,6 +211,7 @@ class Window:
         return self._window
 
     def _run_on_ui_thread(self, work: Callable[..., object], *args: object) -> None:
+        """Call `work` with the native window on the thread that shows windows."""
         window = self._created_window()
 
         def run_unless_closed() -> None:
@@ -225,6 +226,7 @@ class Window:
         self._run_on_ui_thread(system.run_script, f"document.dispatchEvent({event})")
 
     def _subscribe(self, events: Any) -> None:
+        """Subscribe to pywebview's events of the window."""
         events.before_show += self._set_up
         if sys.platform != "linux":
             events.loaded += self._return_to_page

@@ -99,6 +99,7 @@ class LogApplier:
         self.applied_at = monotonic()
 
     def _write(self, transactions: Sequence[Transaction]) -> None:
+        """Write transactions that other nodes appended to the replica, and publish them."""
         try:
             self._writer.append_decided(transactions, self._engine.receive)
         except apsw.ConstraintError:

@@ -133,6 +133,7 @@ class Node:
     # The first connection.
 
     def _connect_first(self) -> None:
+        """Connect to the shared log at the start. Raises `StoreError` for one not to follow."""
         revision = log_table.last_revision(self._reader)
         if self._stored_address is None and revision:
             raise StoreError(
@@ -234,6 +235,7 @@ class Node:
         return status.durability != before
 
     def _set_disconnected(self, error: Exception) -> None:
+        """The shared log cannot be followed; the status says why and since when."""
         self._problem = sentence(error)
         if self._problem != self._logged_problem:
             what = "is away" if isinstance(error, Unavailable) else "cannot be followed"

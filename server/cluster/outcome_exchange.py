@@ -83,6 +83,7 @@ class OutcomeExchange:
                 self._has_unsent.set()
 
     def _message(self, one: Outcome) -> OutcomeMessage:
+        """This node's outcome as a message to the others."""
         attempt, error = one.attempt, one.error.fields() if one.error else None
         return OutcomeMessage(
             self._node_id,
@@ -109,6 +110,7 @@ class OutcomeExchange:
             self._has_unsent.clear()
 
     def _receive(self) -> None:
+        """Receive other nodes' outcomes for as long as the server runs."""
         while True:
             self._connected.wait()
             try:

@@ -114,9 +114,11 @@ class SharedLogCommit:
         return is_due or self.log_applier.has_received
 
     def timeout(self, attempt: Attempt) -> Timeout:
+        """How long this sender waits for a log that others append to as well."""
         return self._refusal_timeout if attempt.refusal else self._timeout
 
     def prepare(self) -> None:
+        """Bring the replica up to date with the shared log, and find out unknown outcomes."""
         self.log_applier.apply_received()
         if self._indeterminate:
             self._resolve(*self._indeterminate)
@@ -126,6 +128,7 @@ class SharedLogCommit:
                 self._yield_to_others()
 
     def commit(self, group: GroupCommit) -> None:
+        """Append the group to the shared log; one that only reads has the log's end confirmed."""
         if not self._indeterminate:
             self._commit_began, self._unsaved = monotonic(), group
         if not group.transactions and any(one.depends_on_state for one in group.outcomes):
@@ -140,6 +143,7 @@ class SharedLogCommit:
             self._committed_at = monotonic()
 
     def recover(self, group: GroupCommit, attempts: list[PendingAttempt], error: Exception) -> bool:
+        """Whether the outcome is found out from the log, or the group decided again."""
         if isinstance(error, AppendIndeterminate):
             self._indeterminate = (group, attempts)
             self._unknown.record(group, attempts)
@@ -153,6 +157,7 @@ class SharedLogCommit:
     def failed_outcomes(
         self, group: GroupCommit, attempts: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
+        """Also decisions that need no commit fail, unless the replica is current."""
         error = _nothing_written(error)
         outcomes = group.failed_outcomes([one.attempt for one in attempts], error)
         # An outcome that needs no commit is of this replica, which the log may be ahead of by now.
@@ -166,6 +171,7 @@ class SharedLogCommit:
         ]
 
     def to_publish(self, decided: Decided) -> Decided:
+        """All outcomes but refusals of commands whose earlier outcome is unknown."""
         answered: Decided = []
         for pending, outcome in decided:
             is_refused = outcome.error is not None and not outcome.error.remembered

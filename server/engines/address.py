@@ -81,6 +81,7 @@ def read_address(text: str) -> Address:
 
 
 def _address(text: str, scheme: str, authority: str, path: str, query: str) -> Address:
+    """The address that its parts make. Raises `AddressError` for an invalid one."""
     userinfo, _, hosts = authority.rpartition("@")
     user, colon, password = userinfo.partition(":")
     parsed_hosts = tuple(_host(scheme, host) for host in hosts.split(","))
@@ -100,6 +101,7 @@ def _address(text: str, scheme: str, authority: str, path: str, query: str) -> A
 
 
 def _check_options(scheme: str, options: dict[str, str]) -> None:
+    """Raises `AddressError` for an option that addresses of this scheme do not have."""
     for name, value in options.items():
         if name not in OPTIONS[scheme]:
             allowed = ", ".join(OPTIONS[scheme])
@@ -118,6 +120,7 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
 
 
 def _host(scheme: str, text: str) -> tuple[str, int]:
+    """A host of an address with its port. Raises `AddressError` where it is invalid."""
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
     if not found or int(found[2] or 1) not in range(1, 65536):
         raise AddressError("a host of the engine's address is neither HOST nor HOST:PORT")

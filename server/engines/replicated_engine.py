@@ -39,6 +39,7 @@ class ReplicatedEngine:
         within_commit: Callable[[], None],
         takes_long: bool = False,
     ) -> None:
+        """Append to the shared log while the replica's own commit is prepared."""
         if not transactions:
             self._replica.append((), expected, within_commit, takes_long)
             return

@@ -67,6 +67,7 @@ def unescape_formula(cell: str) -> str:
 
 
 def _header(row_lines: RowLines) -> _Header:
+    """The separator and the columns, by the first line of the CSV file. Raises `Malformed`."""
     row_lines.start_row()
     non_blank = (line for line in row_lines if line.text.strip())
     first = next(non_blank, None)
@@ -90,6 +91,7 @@ def _is_separator_line(text: str) -> bool:
 
 
 def _parse_header(text: str) -> _Header | None:
+    """The header in a line that names the columns key and value; None where it does not."""
     for separator in SEPARATORS:
         try:
             cells = next(csv.reader([text], delimiter=separator, strict=True), [])
@@ -102,6 +104,7 @@ def _parse_header(text: str) -> _Header | None:
 
 
 def _command(cells: list[str], header: _Header) -> Command | SignalboxError | None:
+    """The `set` command of a row of cells; None of a blank row."""
     if not any(cells):
         return None  # a blank line, also as a spreadsheet writes it
     if not max(header.key, header.value) < len(cells) <= header.width:

@@ -51,6 +51,7 @@ def shell_word(raw: str) -> str:
 
 
 def _command(line: Line, row_lines: RowLines) -> Command | SignalboxError:
+    """The `set` command of a line NAME=value; a quoted value may go on in the next lines."""
     name, equals, rest = line.text.partition("=")
     if not equals:
         return Malformed(f"The line is {quoted(line.text.strip())}; allowed is NAME=value.")

@@ -91,6 +91,7 @@ class _Scanner:
         )
 
     def _token(self, token: bytes, at: int, is_closed: bool) -> Iterator[Row]:
+        """Handle a bracket, comma, colon or string of the JSON object."""
         if self._depth == 0:
             self._check_object_start(token, at)
             self._depth = 1
@@ -144,6 +145,7 @@ class _Scanner:
         return Row(number, text, self._fault or self._command(text))
 
     def _command(self, text: bytes) -> Command | SignalboxError:
+        """The `set` command of a member of the object."""
         found = _MEMBER.fullmatch(text)
         if found is None:
             given = quoted(text.decode(errors="replace")) if text else "nothing"
@@ -172,6 +174,7 @@ class _Scanner:
         self._start, self._name_at = self._start - gone, self._name_at - gone
 
     def _truncate_member(self) -> None:
+        """Drop the text of a member that is too large; reading goes on behind it."""
         if self._number is None:
             self._number = self._line_of(self._start)
         self._fault = too_long(self._at - self._start, what="member")

@@ -148,6 +148,7 @@ def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
 
 
 def _line(number: int, raw: bytes, size: int) -> Line:
+    """A line of the file as text, with what is wrong with it."""
     fault: SignalboxError | None = None
     try:
         text = raw.decode()

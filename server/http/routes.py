@@ -102,6 +102,7 @@ def _imports(writer: Writer, readmodel: ReadModel) -> Write:
 def _queries(
     readmodel: ReadModel, status: Callable[[], dict[str, Any]], url: Callable[[], str]
 ) -> bottle.Bottle:
+    """The application of all queries, whose paths have parameters."""
     app = bottle.Bottle(catchall=False)
     app.router.add_filter("path", lambda _: (r"(?s:.+)", None, None))  # line ends are no key's, too
     app.default_error_handler = _bottle_error_as_json

@@ -197,6 +197,7 @@ def _integer(text: str) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; the order of an object's members does not count."""
     if isinstance(one, msgspec.Raw) or isinstance(other, msgspec.Raw):
         return type(one) is type(other) and bytes(one) == bytes(other)
     if isinstance(one, bool) or isinstance(other, bool):

@@ -26,13 +26,16 @@ class SqlReversalLog:
         self.revision = log_table.last_revision(connection)
 
     def horizons(self) -> Horizons:
+        """The retention horizons: an undo cannot go behind them."""
         return read_horizons(self._connection)
 
     def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:
+        """The actor's transactions, the newest first."""
         for row in self._connection.execute(_OF_ACTOR, (actor,)):
             yield self._transaction_head(row)
 
     def transactions_of_command(self, identity: str) -> list[TransactionHead]:
+        """Those of a command id; of an import's, those of its batches."""
         found = [
             self._transaction_head(row)
             for row in self._connection.execute(_OF_COMMAND, (identity,))
@@ -83,6 +86,7 @@ class SqlReversalLog:
     def changed_since(
         self, match: str, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
+        """Each matching key that has changed since a revision, with both values."""
         changed = log_sql.changed_keys(
             self._connection, revision, self.revision, compile_pattern(match)
         )

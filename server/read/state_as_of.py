@@ -130,6 +130,7 @@ class AsOfView:
         return []
 
     def _pages(self, match: str, limit: int) -> Iterator[list[Item]]:
+        """All matching items; retention keeps the revision until they have been read."""
         with self._held.holding(self.revision):
             page = self.page(Filter(match), limit=limit, with_total=False)
             compacted = page.compacted

@@ -46,6 +46,7 @@ class NativeThread:
         self._wake.close()
 
     def _serve(self) -> None:
+        """Do jobs until `close`; in the native thread."""
         while (job := self._jobs.get()) is not None:
             try:
                 job()

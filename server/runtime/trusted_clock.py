@@ -86,6 +86,7 @@ class Clock:
             self._continue_leap(unconfirmed_leap)
 
     def __call__(self) -> float:
+        """The trusted time; a leap that is too large is refused, and the steady clock counts on."""
         wall, expected = self.wall(), self._expected()
         if wall > max(expected + self._max_leap, self._returned() + MAX_LEAP_WHILE_RUNNING):
             self._refused_leap = self._refused_leap or (wall, expected)

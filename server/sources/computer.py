@@ -159,6 +159,7 @@ class Measurement:
         return found
 
     def _rates(self) -> dict[str, float]:
+        """What network and disk have transferred since the last measurement, in KB/s."""
         now, before, self._counters = monotonic(), self._counters, _counters()
         seconds, self._at = max(now - self._at, 0.001), now
         return {
@@ -232,6 +233,7 @@ def _temperature() -> dict[str, float]:
 
 
 def _counters() -> dict[str, float]:
+    """What network and disk have transferred since this computer was started, in bytes."""
     network, disk = psutil.net_io_counters(), psutil.disk_io_counters()
     counters: dict[str, float] = {}
     if network:

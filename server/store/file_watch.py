@@ -179,6 +179,7 @@ class OpenFilesWatch:
         self._greenlet.kill()
 
     def _run(self) -> None:
+        """Check the store's files every second, and log what is wrong with them."""
         reported: str | None = None
         while True:
             if (problem := self._open_files.problem()) != reported:

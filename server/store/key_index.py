@@ -34,6 +34,7 @@ class KeyIndex:
             self._counts[-1] += 1
 
     def __len__(self) -> int:
+        """The number of keys, which is that of all buckets."""
         return self._cumulative_counts()[-1]
 
     def rank(self, key: str, count: CountRange, near: tuple[str, int] | None = None) -> int:

@@ -106,6 +106,7 @@ class ReaderPool:
             raise
 
     def _connect(self) -> apsw.Connection:
+        """Open a read-only connection. Raises `Unavailable` where the store cannot be read."""
         try:
             connection = self._database.reader()
         except Exception as error:

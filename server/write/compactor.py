@@ -186,6 +186,7 @@ class Compactor:
             gevent.sleep(self._last_step_seconds)
 
     def _report(self, planned: Sequence[Plan], removed: Removed, dry_run: bool) -> Report:
+        """The report of a compaction: what was removed, and how far each prefix is compacted."""
         prefixes = [
             plan_fields(plan) | {"changes": removed.changes[plan.prefix]} for plan in planned
         ]
@@ -199,6 +200,7 @@ class Compactor:
         }
 
     def _step(self, sweep: Sweep) -> None:
+        """Remove a few old changes between two commits; how many depends on the last step."""
         steps: list[tuple[Step, float]] = []
 
         def work(connection: apsw.Connection) -> None:
@@ -222,6 +224,7 @@ class Compactor:
             self._settings_changed.set()
 
     def _run(self) -> None:
+        """Run a pass now and then, and whenever a retention setting has changed."""
         while True:
             try:
                 with self._pass_lock:

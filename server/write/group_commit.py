@@ -227,6 +227,7 @@ class GroupCommit:
         )
 
     def _add_transaction(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
+        """Add the transaction of a decided command to the group. Raises `TooLarge`."""
         transaction = Transaction(
             self._after.revision + 1,
             attempt.id,

@@ -54,6 +54,7 @@ class Sweep:
 
     @property
     def is_done(self) -> bool:
+        """Whether all changes up to the horizons have been examined."""
         return not self._active
 
     def remove(self, connection: apsw.Connection, size: int) -> "Step":

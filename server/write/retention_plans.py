@@ -109,6 +109,7 @@ def _plan(
     horizon: Horizon,
     revisions: _RevisionsByAge | None,
 ) -> Plan:
+    """The plan of a prefix: its horizon now, or a later one by the nearest setting."""
     setting = longest_prefix(settings, prefix)
     current = Plan(prefix, setting.max_age, horizon.revision, horizon.at)
     if setting.max_age is None or revisions is None:

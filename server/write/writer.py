@@ -182,6 +182,7 @@ class Writer:
     # The loop.
 
     def _run(self) -> None:
+        """The writer's loop, in its greenlet: decide and commit a group, run a job, go on."""
         while self._queue or not self._is_closing:
             self._work.wait()
             if self._last_size > 1:
@@ -203,6 +204,7 @@ class Writer:
         return bool(self._queue) and not self._strategy.is_blocked
 
     def _commit_next_group(self) -> None:
+        """Decide attempts from the queue as one group, and commit it."""
         self.is_deciding = True
         group, attempts = self._new_group(), list[PendingAttempt]()
         while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
@@ -263,6 +265,7 @@ class Writer:
         done.get()
 
     def _finish_job(self, job: Callable[[], None], done: "AsyncResult[None]") -> None:
+        """Run a job, whose error is raised where it was given."""
         try:
             job()
         except Exception as error:  # noqa: BLE001 - raised where the job was given
@@ -272,6 +275,7 @@ class Writer:
             done.set(None)
 
     def _append_next(self, transactions: Sequence[Transaction]) -> None:
+        """Append transactions of a history to the log. Raises `Conflict` where it has gone on."""
         before = self.revision
         if transactions[0].revision != before + 1:
             raise Conflict(

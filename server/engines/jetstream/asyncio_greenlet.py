@@ -28,6 +28,7 @@ class _Selector(GeventSelector):
     """Does not poll where asyncio has more callbacks to run: that would cost a switch each time."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        """Nothing is polled where the loop has more to do at once."""
         if timeout is not None and timeout <= 0:
             return []
         ready: list[tuple[SelectorKey, int]] = super().select(timeout)
@@ -93,6 +94,7 @@ class AsyncioGreenlet:
         self._greenlet.join()
 
     def _serve(self) -> None:
+        """Run the asyncio loop in its greenlet until its last user has closed it."""
         try:
             self._loop.run_forever()
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))

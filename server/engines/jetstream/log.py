@@ -130,6 +130,7 @@ class JetStreamLog:
     def follow(
         self, after: int, applied: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
+        """Read the stream by a consumer; from time to time check that the log is still there."""
         consumer = OrderedConsumer(self._connected(), self._stream, after)
         checked_at = monotonic()
         while True:
@@ -155,6 +156,7 @@ class JetStreamLog:
         self._request(self._connected().publish(f"{self._stream}.told", message))
 
     def subscribe(self) -> Iterator[bytes]:
+        """Receive other nodes' messages by NATS."""
         client = self._connected()
         queue = self._request(client.open_queue(f"{self._stream}.told", MAX_UNREAD_MESSAGES))
         try:
@@ -165,6 +167,7 @@ class JetStreamLog:
                 self._request(queue.unsubscribe())
 
     def close(self) -> None:
+        """Close the connection to NATS, and leave the asyncio loop."""
         client, self._client = self._client, None
         loop, self._loop = self._loop, None
         if loop is None:
@@ -186,6 +189,7 @@ class JetStreamLog:
             raise Unavailable(f"{self._server} cannot be reached: {reason(error)}.") from error
 
     async def _open(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+        """Connect to the NATS server, find or create the stream, and read the log's status."""
         client = await open_connection(one)
         try:
             await find_or_create_stream(client, one, metadata, self.requires_durable)
@@ -204,6 +208,7 @@ class JetStreamLog:
     async def _open_appender(
         self, client: Connection, answer: Answer, metadata: LogMetadata
     ) -> None:
+        """Prepare appending to the stream with what its configuration allows."""
         self._subject = transactions_subject(self._address, metadata.store)
         self.max_bytes = client.max_payload - HEADER_BYTES
         # Replicas of NATS 2.15 fail for good where a message names its predecessor.

@@ -50,6 +50,7 @@ class MessageQueue:
             self._reader.set_result(None)
 
     async def _wait(self, seconds: float | None) -> None:
+        """Wait until there is a message, or the connection is closed."""
         if self._client.is_closed:
             raise nats.errors.ConnectionClosedError
         self._reader = asyncio.get_running_loop().create_future()

@@ -110,6 +110,7 @@ class OrderedConsumer:
         return found
 
     async def _create(self) -> None:
+        """Create the consumer on the NATS server."""
         self._queue = await self._client.open_queue(f"{self._inbox}.*")
         config = {
             "deliver_policy": "by_start_sequence",

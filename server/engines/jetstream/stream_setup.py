@@ -69,6 +69,7 @@ def transactions_subject(address: Address, store: str) -> str:
 async def _create(
     client: Connection, address: Address, metadata: LogMetadata, requires_durable: bool
 ) -> Answer:
+    """Create the stream, unless another node has just done so."""
     config = _config(client, address, metadata)
     status = await log_status(client, Answer(config=config), metadata)
     if requires_durable and not status.is_durable:
@@ -107,6 +108,7 @@ def _check_version(client: Client, address: Address) -> None:
 
 
 def _config(client: Client, address: Address, metadata: LogMetadata) -> dict[str, Any]:
+    """The configuration of a new stream: it keeps every message, and nobody can delete one."""
     config: dict[str, Any] = {
         "name": address.stream,
         "subjects": [transactions_subject(address, metadata.store)],

@@ -41,6 +41,7 @@ def durability(client: Any, wait: tuple[int, int], address: str) -> tuple[str, b
 
 
 def _check_can_wait(client: Any, wait: tuple[int, int], fsync: str, address: str) -> None:
+    """Raises `StoreError` where the server cannot wait for disks as `wait=` asks."""
     local, replicas = wait
     try:
         client.execute_command("WAITAOF", local, 0, 1)

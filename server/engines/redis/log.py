@@ -76,6 +76,7 @@ class RedisLog:
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        """Append by a script, which compares the last revision of the Redis stream."""
         payloads = [encode(one) for one in transactions]
         # A connection that gets no answer is closed, so that no other command gets a late one.
         with self._connection() as connection, appending(self.address):
@@ -93,6 +94,7 @@ class RedisLog:
         return self.confirmed_revision()
 
     def confirmed_revision(self) -> int:
+        """The last revision of the stream, once replicas and disks have it."""
         with self._connection() as connection, requesting(self.address):
             # `WAITAOF` waits for what its own connection has written, and for all before that.
             last = _revision(self._run_script(connection, scripts.CONFIRM_LAST_ID))
@@ -107,6 +109,7 @@ class RedisLog:
     def follow(
         self, after: int, applied: Callable[[], int] = nothing_applied
     ) -> Iterator[list[Transaction]]:
+        """Read the Redis stream as it grows (XREAD); check now and then that it is still ours."""
         client = self._connected()
         with self._connection() as connection:
             checked_at = status_at = monotonic()
@@ -137,6 +140,7 @@ class RedisLog:
             execute(connection, "PUBLISH", self._channel, message)
 
     def subscribe(self) -> Iterator[bytes]:
+        """Receive other nodes' messages by the log's channel; pings detect a dead connection."""
         client = self._connected()
         subscription = client.pubsub()
         try:
@@ -166,6 +170,7 @@ class RedisLog:
     # Connecting.
 
     def _connect_server(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+        """Connect to one of the address's Redis servers, and find or create the stream."""
         client, check = new_client(one)
         try:
             with connecting(one.redacted):

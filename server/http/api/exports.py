@@ -42,6 +42,7 @@ def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
 
 
 def _export(readmodel: ReadModel) -> Iterator[bytes]:
+    """Answer `/queries/export`: the state of one revision, or the history up to it."""
     params = request_parameters("/queries/export")
     match, name = params.get("match", "**"), params.get("format", "ndjson")
     pattern = compile_pattern(match)
@@ -99,6 +100,7 @@ def _json_object(pages: Iterator[list[Item]]) -> Iterator[bytes]:
 
 
 def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+    """The state as CSV, for spreadsheets."""
     yield b"key,value,type,revision,at,actor\r\n"
     for items in pages:
         text = io.StringIO()

@@ -26,6 +26,7 @@ def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None)
 
 
 def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
+    """The lines of the exported transactions, in pieces of many."""
     while found := readmodel.log.transactions(after, TRANSACTIONS):
         after = found[-1].revision
         checksums = readmodel.log.checksums(found[0].revision, after)
@@ -38,6 +39,7 @@ def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None)
 
 
 def _line(one: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:
+    """A transaction as one line of the export; empty where none of its keys matches."""
     if one.type == COMPACTED:
         return b""
     matching = (each for each in one.changes if pattern is None or pattern.matches(each.key))

@@ -139,6 +139,7 @@ def _as_booleans(node: Any) -> Any:
 
 
 def _schemas() -> Schema:
+    """The schemas of all commands and responses, by their names."""
     kinds = [kind for kind in vars(schemas).values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
     _, known = msgspec.json.schema_components([Command, *answers], ref_template=_SCHEMAS + "{name}")
@@ -153,6 +154,7 @@ def _schemas() -> Schema:
 
 
 def _operation(path: str, route: Route) -> Schema:
+    """The description of one route."""
     queries = [_query_parameter(name, path) for name in ROUTES.get(path, ())]
     operation: Schema = {
         "operationId": route.name,
@@ -195,6 +197,7 @@ def _text_parameters(place: str, texts: Schema) -> list[Schema]:
 
 
 def _responses(route: Route) -> Schema:
+    """The responses of a route, with the links from them to other queries."""
     done: Schema = {"description": "Done.", "content": route.content}
     if route.response_headers:
         done["headers"] = {
@@ -259,7 +262,8 @@ def _command_schema() -> Schema:
     return {"oneOf": list(options.values()), "discriminator": discriminator}
 
 
-def _export() -> Schema:
+def _export_content() -> Schema:
+    """The content of an export in each of its formats."""
     return {
         "application/x-ndjson": {
             "schema": _TEXT,
@@ -399,7 +403,7 @@ _ROUTES: Final[dict[str, Route]] = {
     "GET /queries/export": Route(
         "export_state",
         "The state of one revision, streamed.",
-        _export(),
+        _export_content(),
         response_headers={
             "Signalbox-Revision": "The revision that all of it is of.",
             "Signalbox-Compacted": "Prefixes that are left out: their past is not kept so long.",

@@ -160,7 +160,9 @@ def parse_parameters(query: str, route: str) -> Parameters:
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
         if name in found:
             raise Invalid(f"The parameter {name} is given twice.")
-        _check(name, value, (ROUTE_PARAMETERS.get((route, name)) or PARAMETERS[name]).schema)
+        _check_parameter(
+            name, value, (ROUTE_PARAMETERS.get((route, name)) or PARAMETERS[name]).schema
+        )
         found[name] = value
     return found
 
@@ -171,6 +173,7 @@ def limit_of(params: Parameters) -> int:
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values of a URL's query. Raises `Invalid`."""
     if (given := query.count("&") + 1) > MAX_PARAMETERS:
         raise Invalid(f"The query has {given} parameters; allowed are {MAX_PARAMETERS}.")
     try:
@@ -180,7 +183,8 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         raise Invalid(f"The query is not percent-encoded UTF-8: a byte is {byte:#04x}.") from error
 
 
-def _check(name: str, value: str, schema: dict[str, Any]) -> None:
+def _check_parameter(name: str, value: str, schema: dict[str, Any]) -> None:
+    """Raises `Invalid` where a parameter is none of its choices, or out of range."""
     if "enum" in schema and value not in schema["enum"]:
         raise Invalid(
             f"The parameter {name} is {quoted(value)}; allowed are {', '.join(schema['enum'])}."

@@ -44,6 +44,7 @@ class _Queries:
         self._status = status
 
     def get_key(self, key: str) -> bottle.HTTPResponse:
+        """Answer `/queries/state/{key}`: one item, with its revision as ETag."""
         params = request_parameters("/queries/state/{key}")
         check_key(key)
         item = self._view(params).get(key)
@@ -55,6 +56,7 @@ class _Queries:
         return bottle_json_response(item_schema(item), ETag=etag)
 
     def state(self) -> bottle.HTTPResponse:
+        """Answer `/queries/state`: a page of items."""
         params = request_parameters("/queries/state")
         page = self._view(params).page(
             Filter(params.get("match", "**"), params.get("type"), params.get("search")),
@@ -69,6 +71,7 @@ class _Queries:
         )
 
     def tree(self) -> bottle.HTTPResponse:
+        """Answer `/queries/tree`: the next segments below a prefix."""
         params = request_parameters("/queries/tree")
         if prefix := params.get("prefix", ""):
             check_prefix(prefix)
@@ -80,6 +83,7 @@ class _Queries:
         )
 
     def history(self, key: str) -> bottle.HTTPResponse:
+        """Answer `/queries/history/{key}`: the versions of a key."""
         params = request_parameters("/queries/history/{key}")
         check_key(key)
         found = self._readmodel.log.history(
@@ -90,6 +94,7 @@ class _Queries:
         return bottle_json_response(schemas.History(key, items, found.next, compacted))
 
     def diff(self) -> bottle.HTTPResponse:
+        """Answer `/queries/diff`: what differs between two revisions."""
         params = request_parameters("/queries/diff")
         if "from" not in params:
             raise Invalid("The parameter from is missing; it is a revision or an ISO 8601 time.")
@@ -107,6 +112,7 @@ class _Queries:
         )
 
     def attempts(self) -> bottle.HTTPResponse:
+        """Answer `/queries/attempts`: the records of attempts, newest first."""
         params = request_parameters("/queries/attempts")
         records, position = self._readmodel.attempts(
             params.get("actor"),
@@ -242,6 +248,7 @@ def revision_parameter(text: str | None, name: str) -> int | None:
 
 
 def _version(one: Version) -> schemas.Version:
+    """A version of a key, as `/queries/history` answers."""
     version = schemas.Version(
         revision=one.revision, at=iso(one.at), actor=one.actor, id=one.id, type=one.type
     )

@@ -177,6 +177,7 @@ class Streams:
         return kept.complete_since(pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
+        """Send a stream what it lacks whenever it lags behind; others send to it meanwhile."""
         self._catch_up(stream)
         greeting = stream_events.caught_up(self._store, stream.position or 0)
         while not stream.is_closed:
@@ -202,6 +203,7 @@ class Streams:
         return late
 
     def _catch_up(self, stream: Stream) -> None:
+        """Send the changes since the stream's position from the log, or a snapshot first."""
         if stream.position is None:
             stream.position = self._send_snapshot(stream)
         while stream.position < self._readmodel.revision and not stream.is_closed:
@@ -219,6 +221,7 @@ class Streams:
             stream.position = transactions[-1].revision
 
     def _send_snapshot(self, stream: Stream) -> int:
+        """Send the stream all items that match, as they are now; their revision."""
         revision, pages = self._readmodel.current.pages(stream.pattern.text)
         is_empty = True
         for items in pages:
@@ -231,6 +234,7 @@ class Streams:
         return revision
 
     def _on_commit(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
+        """Keep what a commit has brought, for all streams."""
         self._last_ack += len(outcomes)
         batch = Batch(transactions, outcomes, self._last_ack)
         self._recent.append(batch._replace(transactions=()))
@@ -241,6 +245,7 @@ class Streams:
             self._published.set()
 
     def _publish(self) -> None:
+        """Send what commits have brought to all streams; with many of them less often."""
         while True:
             self._published.wait()
             if len(self._live) > FEW_STREAMS:
@@ -265,6 +270,7 @@ class Streams:
                 self._live.discard(stream)
 
     def _encode(self, batches: list[Batch], stream: Stream) -> bytes:
+        """The events of these commits that a stream has not got yet."""
         parts: list[bytes] = []
         for batch in batches:
             parts += [

@@ -90,6 +90,7 @@ class Import:
             self._submit()
 
     def _add(self, rows: list[Row]) -> None:
+        """Add rows to the current batch, which is submitted once it is full."""
         if self._atomic:
             self._parse_rows(rows)
             return
@@ -107,6 +108,7 @@ class Import:
         return max(min(filling, self._batch_end - self._digest.number), 1)
 
     def _parse_rows(self, rows: list[Row]) -> None:
+        """Parse rows of the current batch, and add their text to its fingerprint."""
         if not self._lines:
             self._batch_started = monotonic()
         for row in rows:
@@ -180,6 +182,7 @@ class Import:
         )
 
     def _await_submitted(self) -> None:
+        """Wait for the outcome of the submitted batch, and count what it says."""
         if self._submitted is None:
             return
         (waiting, batch, lines), self._submitted = self._submitted, None
@@ -219,12 +222,13 @@ def command_of(row: Row) -> Command | EncodedSet | SignalboxError:
     if isinstance(row.command, SignalboxError):
         return row.command  # not raised: its traceback would hold the row, and the row holds it
     try:
-        return prepare_command(row.command or _parse_rows(row.text))
+        return prepare_command(row.command or _parse_command(row.text))
     except SignalboxError as error:
         return error
 
 
-def _parse_rows(line: bytes) -> Command:
+def _parse_command(line: bytes) -> Command:
+    """The command in a line of JSON. Raises `Invalid` or `TooLarge`."""
     if len(line) > MAX_LINE:
         raise too_long(len(line))
     command = read_line(line)

@@ -55,6 +55,7 @@ class Commands:
         role: str,
         reservation: "BodyReservation",
     ) -> Iterable[bytes]:
+        """Read the body, and answer with the outcome of the command in it."""
         try:
             body = read_body(request, reservation)
         except SignalboxError as error:

@@ -72,6 +72,7 @@ class HistoryComparison:
             after = found[-1].revision
 
     def _is_in_store(self, one: Transaction) -> bool:
+        """Whether the store has the transaction. Raises `Conflict` where it has another one."""
         if one.revision > self._start:
             return False
         while self._next_stored is not None and self._next_stored.revision < one.revision:

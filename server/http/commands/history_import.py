@@ -73,6 +73,7 @@ class HistoryImport:
         yield self._summary()
 
     def _process(self, row: Row) -> None:
+        """Take in one line of the history, unless the store has that transaction."""
         line = row.text
         self._number += 1
         if self._number % SLICE == 0:
@@ -97,6 +98,7 @@ class HistoryImport:
             self._append()
 
     def _append(self) -> None:
+        """Append the transactions gathered so far to the store's log."""
         if not self._piece:
             return
         piece, self._piece, self._bytes = self._piece, [], 0

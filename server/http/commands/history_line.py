@@ -156,6 +156,7 @@ def _invalid_field(found: Any) -> str:
 
 
 def _is_valid(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+    """Whether a field of the line has the form that an export writes."""
     try:
         msgspec.convert(given, field.type)
         if field.name == "at":
@@ -182,6 +183,7 @@ def _checksum(text: str) -> int:
 
 
 def _reversed_revisions(record: _HistoryLine) -> tuple[int, ...]:
+    """The revisions that an undo or redo has reversed. Raises `Invalid`."""
     of = tuple(record.reverses)
     is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
     if not is_sound or (of and record.type not in REVERSING):
@@ -193,6 +195,7 @@ def _reversed_revisions(record: _HistoryLine) -> tuple[int, ...]:
 
 
 def _changes(changes: list[_Change]) -> list[Change]:
+    """The changes in the line, checked as those of a command are."""
     if len(changes) > MAX_CHANGES:
         raise TooLarge(
             f"The transaction has {len(changes)} changes; allowed are {MAX_CHANGES}.",
@@ -219,6 +222,7 @@ def _changes(changes: list[_Change]) -> list[Change]:
 
 
 def _raw(change: _Change) -> str | None:
+    """The value of a change as JSON text; None for a deletion. Raises `Invalid`."""
     if change.deleted == (change.value is not UNSET):
         raise Invalid(f"The change of {change.key} has either a value or deleted: true.")
     if change.deleted:

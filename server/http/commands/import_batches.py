@@ -106,6 +106,7 @@ def too_many_bytes(size: int, limits: BatchLimits, atomic: bool) -> TooLarge:
 
 
 def with_line_number(error: SignalboxError, number: int) -> SignalboxError:
+    """The error of a line of an import, with the number of the line."""
     return type(error)(
         f"Line {number}: {error.message}",
         key=error.key,

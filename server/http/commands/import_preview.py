@@ -67,6 +67,7 @@ class BufferedFile(ImportFile):
             yield []
 
     def _write_block(self, block: bytes) -> None:
+        """Write a block of the body to the temporary file."""
         try:
             if self.error is None:
                 self.copy.write(block)
@@ -186,6 +187,7 @@ class _Preview:
             self.failure = error.with_traceback(None)
 
     def _handle_row(self, row: Row, draft: "_SnapshotDraft", batches: KnownBatches) -> None:
+        """Do what an import would do with the row, on the draft."""
         if self._is_history is None:
             self._is_history = is_history_line(row.text)
             if self._is_history and self._atomic:
@@ -201,6 +203,7 @@ class _Preview:
             self._reject(row.number, error.with_traceback(None))
 
     def _handle_command(self, row: Row, draft: "_SnapshotDraft", batches: KnownBatches) -> None:
+        """Decide the command of a row, unless an import has applied it before."""
         command = command_of(row)
         if isinstance(command, SignalboxError):
             raise command
@@ -229,6 +232,7 @@ class _Preview:
         self.counts["changes"] += len(one.changes)
 
     def _reject(self, number: int, error: SignalboxError) -> None:
+        """Report a line that the import would reject."""
         if self._atomic or self._is_history:
             self.failure = self.failure or with_line_number(error, number)
         if self._is_history:  # the import ends there, and the summary says why
@@ -238,6 +242,7 @@ class _Preview:
         self._rejected.write(json.dumps(line).encode() + b"\n")
 
     def _count(self, draft: "_SnapshotDraft") -> None:
+        """Count what the import would change, once the whole file was handled."""
         if self._atomic and self.failure is not None:
             self.counts |= {"accepted": 0, "duplicates": 0}
             return

@@ -72,6 +72,7 @@ class RowReader:
         self._greenlet.kill()
 
     def _read(self) -> None:
+        """Read the rows ahead, in a greenlet of its own."""
         try:
             for rows in self.file.read(self._body.blocks()):
                 self._rows += rows

@@ -43,6 +43,7 @@ class DiffRegion:
         return not is_known and monotonic() >= self._due
 
     def _compare(self, since: int, until: int) -> None:
+        """Compare the two revisions; the next comparison waits in proportion to its duration."""
         query, started = self._query, monotonic()
         self._diff_result = self._readmodel.log.diff(
             since, until, self._match(), query.behind or None, query.differences
@@ -70,6 +71,7 @@ class DiffRegion:
         return views.Moment(since, at(since)), views.Moment(until, at(until))
 
     def _html(self, since: views.Moment, until: views.Moment, now: int) -> str:
+        """The region's HTML with the last comparison."""
         found = self._diff_result
         return views.diff(
             self._rows,

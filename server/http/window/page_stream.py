@@ -71,6 +71,7 @@ def page(
 
 
 def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[bytes]:
+    """The frames of a page's stream, and heartbeats where nothing changes."""
     sent = 0.0
     try:
         while not subscription.closed:
@@ -166,6 +167,7 @@ class PagePatches:
         return [name for name in self._renderers if name in self._stale and self._due[name] <= now]
 
     def _render(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Render a region of the page; one that took long is rendered again later."""
         started = monotonic()
         now = self._now()
         html, moment_signals, is_final = self._renderers[name](

@@ -88,6 +88,7 @@ class Regions:
         return values.decode(item.raw.encode()) if item else default
 
     def _rows(self, now: int) -> RegionContent:
+        """The region of the list: its visible rows with sparklines, and the total."""
         query = self._query
         # Rows first: where counting has to visit every key, the total is sent later.
         is_final, self._is_counted = self._is_counted, True
@@ -139,6 +140,7 @@ class Regions:
         return views.found(self._match_count, is_filtered), {}, True
 
     def _activity(self, now: int) -> RegionContent:
+        """The region of the last attempts, those that were undone marked."""
         query = self._query
         actor = query.by if query.by not in ("", "*") else None
         before = (query.at + 1, 0) if query.is_past and query.at is not None else None
@@ -162,6 +164,7 @@ class Regions:
         return html, {}, True
 
     def _sources(self, _now: int) -> RegionContent:
+        """The region with the switch of the source *this computer*."""
         item = self._readmodel.current.get(COMPUTER)
         keys = self._readmodel.current.count(Filter("computer.**"))
         revision = item.revision if item else 0
@@ -175,6 +178,7 @@ class Regions:
         return html, {}, True
 
     def _about(self, now: int) -> RegionContent:
+        """The region about the selected key or prefix."""
         query = self._query
         item = self._item()
         keys = 0 if query.key else self._view.count(Filter(f"{query.prefix}**"))
@@ -208,6 +212,7 @@ class Regions:
         return views.tree(branches, total=total, selected=self._query.prefix), {}, True
 
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
+        """The open branches of the tree below a prefix, with a line for those not listed."""
         most = listed.get(prefix, DEFAULT_CHILDREN)
         found = self._view.tree(prefix, None, most)
         for child in found.children:
@@ -221,6 +226,7 @@ class Regions:
             yield views.Branch(depth, prefix, "", None, 0, more=rest)
 
     def _nav(self, _now: int) -> RegionContent:
+        """Signals of the navigation bar: how many keys, rejections and sources there are."""
         rejected, _ = self._readmodel.attempts(None, "rejected", None, MAX_REJECTIONS)
         signals = {
             "_keys": self._readmodel.current.keys(),
@@ -231,6 +237,7 @@ class Regions:
         return "", signals, True
 
     def _foot(self, _now: int) -> RegionContent:
+        """The region of the status bar."""
         query, keys = self._query, self._key_count()  # which may find the problem that it shows
         engine = self._engine()
         html = views.status_bar(

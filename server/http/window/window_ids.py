@@ -78,6 +78,7 @@ class WindowIds:
         return self._save()
 
     def _save(self) -> bool:
+        """Store the ids of closed windows; whether that was possible."""
         try:
             self._run_in_commit(
                 lambda connection: closed_windows.write(connection, list(self._closed))

@@ -87,6 +87,7 @@ class WindowRoutes:
         app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
+        """Answer `/`: the empty page, which asks for its content with a code."""
         request = bottle.request
         if request.environ["HTTP_HOST"].lower().startswith("localhost:"):
             # That name may resolve to ::1, where another program may listen.
@@ -116,6 +117,7 @@ class WindowRoutes:
         return bottle_json_response({})
 
     def _page_content(self, before: str) -> str:
+        """The content of a new page, with the id that its window gets."""
         page, node = token_hex(16), self._node()
         return shell(
             store=self._readmodel.store,
@@ -141,6 +143,7 @@ class WindowRoutes:
         return regions.initial_html(int(self._clock() * 1000))
 
     def static(self, name: str) -> bottle.HTTPResponse:
+        """Answer `/static/<name>`: a script, style sheet or image of the page."""
         environ = bottle.request.environ
         if name not in self._files:
             raise NotFound(f"There is no file {name[:80]}.")
@@ -156,6 +159,7 @@ class WindowRoutes:
         return response
 
     def page(self) -> Iterator[bytes]:
+        """Answer `/queries/page`: the stream of patches of one page."""
         request = request_of(bottle.request.environ)
         signals = _parse_signals(bottle.request.query.get("datastar"))
         frames = page(
@@ -185,6 +189,7 @@ def _parse_body(wanted: type[Body]) -> Body:
 
 
 def _parse_signals(text: str | None) -> dict[str, Any]:
+    """The page's signals in the parameter `datastar`. Raises `Invalid`."""
     try:
         # Bottle gives the bytes of a parameter as characters.
         signals = values.decode((text or "{}").encode("latin-1"), "The parameter datastar")
