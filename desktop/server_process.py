@@ -1,7 +1,6 @@
 """The server that the window uses: one that runs already, else a child, restarted when it ends."""
 
 import logging
-import os
 import subprocess
 import threading
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from signalbox import client
 from signalbox.desktop import paths
+from signalbox.server.store import plain_file
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class ServerProcess:
 def open_log(path: Path) -> BinaryIO:
     """For appending and reading, by its owner alone. Raises `NotRunning` for what is no file."""
     paths.check_files(path)
-    return open(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
+    return open(path, "a+b", opener=plain_file.open_private)
 
 
 def _connect(endpoint: client.Endpoint) -> client.Box:

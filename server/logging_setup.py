@@ -65,7 +65,7 @@ class LogFile(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper:
         """Open the log file, which only its owner may read."""
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=open_private)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=plain_file.open_private)
 
 
 def rotate_if_large(file: Path) -> None:
@@ -77,11 +77,6 @@ def rotate_if_large(file: Path) -> None:
 def old_log(file: Path) -> Path:
     """Where the log before `file` is."""
     return file.with_suffix(".old.log")
-
-
-def open_private(name: str, flags: int) -> int:
-    """An opener for `open`: a file that is made is for its owner only."""
-    return os.open(name, flags, 0o600)
 
 
 def _copy_and_empty(file: Path) -> bool:

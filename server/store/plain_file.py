@@ -1,4 +1,4 @@
-"""Check that a file of ours is a regular file: opening a pipe or a device may wait forever."""
+"""Files of ours: regular ones, since opening a pipe or a device may wait forever, and private."""
 
 import os
 import stat
@@ -29,6 +29,11 @@ def check_regular(*paths: Path) -> None:
             raise StoreError(
                 f"{path} is {what}, where Signalbox has a file of its own: move it away."
             )
+
+
+def open_private(name: str, flags: int) -> int:
+    """An opener for `open`: a file that is made is for its owner only."""
+    return os.open(name, flags, 0o600)
 
 
 def read(path: Path) -> bytes:
