@@ -1,6 +1,5 @@
 """The app put together: the windows, their server, and what a second start asks of them."""
 
-import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from signalbox.desktop import (
     paths,
     single_instance,
     stdio,
+    window_log,
 )
 from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.exit_status import CANNOT_OPEN, REJECTED
@@ -29,7 +29,7 @@ def run(data_dir_option: str | None) -> int:
 
     Where no window can be shown the server runs in the foreground, for a browser.
     """
-    _log_to_stderr()
+    window_log.log_to_stderr()
     try:
         return _run_app(paths.make_data_dir(data_dir_option))
     except (NotRunning, Rejected, single_instance.NoAnswer) as error:
@@ -45,15 +45,6 @@ def run(data_dir_option: str | None) -> int:
     return CANNOT_OPEN
 
 
-def _log_to_stderr() -> None:
-    """Log as the other lines of this process are written; libraries keep their own handlers."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("signalbox: %(message)s"))
-    logger = logging.getLogger("signalbox.desktop")  # what the client logs has the prefix
-    logger.addHandler(handler)
-    logger.propagate = False
-
-
 def _run_app(data_dir: Path) -> int:
     """Run the app on its data directory, without a window where none can be shown."""
     engine_options.check_running_server(data_dir)
@@ -65,6 +56,7 @@ def _run_app(data_dir: Path) -> int:
             print(f"The window of {data_dir} is open already; it was brought to the front.")
         else:
             with lock:
+                window_log.log_to_file(server.log.with_name("window.log"))
                 App(server).open()
     except display.CannotShow as error:
         return headless.serve(server, str(error), _show_alert_with_advice)

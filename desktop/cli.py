@@ -1,6 +1,7 @@
 """The command line: the group of all subcommands, and the exit status that an error becomes."""
 
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from signalbox.desktop.engine_options import choose_engine, settings_error
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
 from signalbox.desktop.options import require_value
 from signalbox.desktop.refusals import refusal_text
-from signalbox.desktop.terminal_output import print_error
+from signalbox.desktop.terminal_output import LogOnTerminal, print_error
 from signalbox.server.usage_errors import translate_usage_error
 
 MAX_DIGITS: Final = 300_000
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     stdio.reopen_closed_streams()
     sys.set_int_max_str_digits(MAX_DIGITS)
+    logging.getLogger("signalbox.desktop").handlers = [LogOnTerminal()]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
     try:

@@ -3,6 +3,7 @@
 On a terminal nothing that is printed can steer it: control and invisible characters are escaped.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,6 +30,14 @@ def print_error(text: str) -> None:
     """Print an error as one line on stderr."""
     with suppress(OSError):  # stderr may be full, and there is no other place to say so
         click.echo(f"signalbox: {escape_for_terminal(text, sys.stderr)}", err=True)
+
+
+class LogOnTerminal(logging.Handler):
+    """Prints what is logged while a subcommand runs as its errors are printed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record on stderr."""
+        print_error(record.getMessage())
 
 
 def warn_compacted(prefixes: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from gevent.event import Event  # noqa: E402
 
 from signalbox.server import logging_setup  # noqa: E402
 from signalbox.server.app import App  # noqa: E402
+from signalbox.server.log_file import rotate_if_large  # noqa: E402
 from signalbox.server.login_address import address_lines  # noqa: E402
 from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
@@ -51,7 +52,7 @@ def run(as_json: bool, **given: Any) -> int:
     app.start()
     faulthandler.enable()
     if settings.log is not None:
-        logging_setup.rotate_if_large(settings.log)
+        rotate_if_large(settings.log)
     print_address(app, as_json)
     if settings.linger is not None:
         gevent.spawn(stop_when_unused, app, settings.linger, ended)

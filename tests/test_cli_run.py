@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -124,3 +125,13 @@ def test_words_that_are_not_utf8_are_kept_as_far_as_they_can_be(box: Server, she
         assert process.communicate(timeout=SECONDS) == (b"k\xfcche\n", b"")
     state = kept(box, "odd")
     assert (state["status"], state["last_line"]) == ("ok", "k\N{REPLACEMENT CHARACTER}che")
+
+
+def test_a_report_that_fails_is_told_and_the_program_goes_on(tmp_path: Path) -> None:
+    server = Server(tmp_path / "store")
+    store = str(server.data_dir / "signalbox.db")
+    code = f"import os; os.rename({store!r}, {store + '.away'!r}); print('on')"
+    done = Shell(server.data_dir)("run", "job", *python(code))
+    server.kill()
+    assert (done.status, done.out) == (0, "on\n")
+    assert re.fullmatch(r"signalbox: .* was removed or replaced.*\.\n", done.err)

@@ -7,14 +7,18 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from signalbox.client import NotRunning
 from signalbox.desktop.server_process import ServerProcess, open_log
-from signalbox.server import logging_setup
-from signalbox.server.logging_setup import (
+from signalbox.desktop.window_log import log_to_file
+from signalbox.server import log_file, logging_setup
+from signalbox.server.log_file import (
     MAX_BYTES,
     RETRY_SECONDS,
     LogFile,
@@ -22,7 +26,7 @@ from signalbox.server.logging_setup import (
     rotate_if_large,
 )
 from signalbox.server.model.errors import StoreError
-from support.harness import SECONDS, Server
+from support.harness import ROOT, SECONDS, Server
 from support.nodes import until
 
 
@@ -67,7 +71,7 @@ def test_the_old_log_is_kept_until_there_is_a_new_one(
         target.write_text("a part")
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(logging_setup, "monotonic", lambda: now[0])
+    monkeypatch.setattr(log_file, "monotonic", lambda: now[0])
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", full_disk)
         for text in ("x" * MAX_BYTES, "second", "third"):
@@ -134,6 +138,49 @@ def test_a_log_that_is_no_file_is_named_at_once(file: Path, name: str) -> None:
     os.mkfifo(file.with_name(name))
     with pytest.raises(StoreError, match=f"{name} is a pipe, a socket or a device"):
         LogFile(file)
+
+
+WINDOW: Final = """
+import logging, sys, threading
+from pathlib import Path
+from signalbox.desktop import window_log
+
+def fail():
+    raise KeyError("unforeseen")
+
+window_log.log_to_stderr()
+if sys.argv[1:]:
+    window_log.log_to_file(Path(sys.argv[1]))
+logging.getLogger("signalbox.desktop.window").warning("one")
+logging.getLogger("signalbox").warning("signalbox: two")
+threading.Thread(target=fail).start()
+"""
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_the_window_logs_to_stderr_and_to_a_file_of_its_own(file: Path, has_file: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOW, *([file] if has_file else [])],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stderr.splitlines()
+    assert lines[:3] == ["signalbox: one", "signalbox: two", "signalbox: Unexpected error."]
+    assert lines[-1] == "KeyError: 'unforeseen'"
+    assert file.exists() is has_file
+    if has_file:
+        logged = file.read_text().splitlines()
+        assert [line[24:] for line in logged[:2]] == ["WARNING one", "WARNING signalbox: two"]
+        assert logged[-1] == "KeyError: 'unforeseen'"
+        assert mode(file) == 0o600
+
+
+def test_a_log_of_the_window_that_is_no_file_is_named_at_once(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(NotRunning, match=r"server\.log is a folder"):
+        log_to_file(file)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")

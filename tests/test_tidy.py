@@ -28,7 +28,7 @@ MAY_IMPORT: Final = {
     "feed": "model",
     "formats": "model",
     "settings": "model|engines",
-    "logging_setup|maintenance": "model|runtime|store",
+    "log_file|logging_setup|maintenance": "model|runtime|store",
     "migration": "model|runtime|store|engines|settings",
     "sources": "model|runtime|store|read|write|feed",
     "clock_status": "model|runtime|read|feed|settings",

@@ -55,7 +55,12 @@ def test_killed_server_comes_back_to_the_same_page_with_its_draft(desk: DesktopA
     desk.await_streams()
     said = desk.stderr()[said_before:].splitlines()
     change = f"process {before['pid']}) has ended; now it is process {desk.endpoint()['pid']}."
-    assert said == [f"signalbox: The server ({change}", "js: Something else is wrong"]
+    assert said == [
+        f"signalbox: The server ({change}",
+        "signalbox: The page: Something else is wrong",
+    ]
+    logged = [line[24:] for line in desk.window_log().splitlines()]
+    assert logged == [f"WARNING The server ({change}", "ERROR The page: Something else is wrong"]
 
 
 def test_page_follows_a_server_that_lost_its_port(desk: DesktopApp, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`signalbox run`: run a program and keep its status, output and duration in keys."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from signalbox.desktop.arguments import ProgramCommand
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.options import data_dir_option
 from signalbox.desktop.terminal_output import print_error
+
+log: Final = logging.getLogger(__name__)
 
 QUIET_INTERVAL: Final = 1.0
 """Seconds between two reports of a program that prints nothing."""
@@ -132,7 +135,7 @@ class _ReportedProgram:
                     return
                 except OSError:  # full: the program goes on, and its last line is kept
                     os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
-                    print_error(
+                    log.warning(
                         "Not all that the program says can be printed here: no room is left."
                     )
                 *lines, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
@@ -176,7 +179,7 @@ class _ReportedProgram:
             # The program matters more than its report.
             if self._last_error != str(error):
                 self._last_error = str(error)
-                print_error(self._last_error)
+                log.warning("%s", error)
 
     def _set(self, **fields: Any) -> None:
         """Set several of the program's keys at once."""

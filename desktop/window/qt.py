@@ -1,5 +1,6 @@
 """The native window on Linux (Qt): what pywebview lacks, and what makes it no browser."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,15 @@ from signalbox.desktop.window.qt_menus import is_desktop_dark
 
 __all__ = ["is_desktop_dark"]
 
+log: Final = logging.getLogger(__name__)
+
 EditFlag, WebAction = QWebEngineContextMenuRequest.EditFlag, QWebEnginePage.WebAction
 ConsoleLevel = QWebEnginePage.JavaScriptConsoleMessageLevel
+LOG_LEVELS: Final = {
+    ConsoleLevel.InfoMessageLevel: logging.INFO,
+    ConsoleLevel.WarningMessageLevel: logging.WARNING,
+    ConsoleLevel.ErrorMessageLevel: logging.ERROR,
+}
 SERVER_AWAY: Final = ("Datastar failed to reach ", "network error", "Failed to fetch")
 """How messages begin that Datastar and the web engine log while the server is away; the first has
 an address of a thousand characters in it.
@@ -76,7 +84,7 @@ def set_up_window(
     view: QWebEngineView = native.webview
     page: Any = view.page()
     page.setBackgroundColor(QColor(background))
-    page.javaScriptConsoleMessage = partial(log_page_message, page)
+    page.javaScriptConsoleMessage = log_page_message
     # pywebview would give the page an object that calls Python, which nothing here needs.
     page.loadFinished.disconnect(native.on_load_finished)
     page.settings().setAttribute(QWebEngineSettings.WebAttribute.JavascriptCanAccessClipboard, True)
@@ -93,13 +101,13 @@ def set_up_window(
     QTimer.singleShot(0, native, partial(qt_menus.set_up_menu_bar, native, menus))
 
 
-def log_page_message(page: Any, level: ConsoleLevel, message: str, line: int, source: str) -> None:
+def log_page_message(level: ConsoleLevel, message: str, _line: int, _source: str) -> None:
     """Log what the page says on its console, but for what is expected while the server is away.
 
     The app itself says that the server has ended and which one came instead.
     """
     if not message.startswith(SERVER_AWAY):
-        type(page).javaScriptConsoleMessage(page, level, message, line, source)
+        log.log(LOG_LEVELS[level], "The page: %s", message)
 
 
 def restrict_navigation(page_url: Callable[[], str], request: QWebEngineNavigationRequest) -> None:

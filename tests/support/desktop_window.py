@@ -118,6 +118,10 @@ class DesktopApp:
         """What all of them wrote."""
         return self.log.read_text()
 
+    def window_log(self) -> str:
+        """What the process that has the windows has logged."""
+        return (self.data_dir / "log" / "window.log").read_text()
+
     def endpoint(self) -> dict[str, Any]:
         """Of the server that runs now."""
         return until(self._running, "a server runs")
