@@ -168,8 +168,8 @@ def _print_ways_on(type: str, effects: list[dict[str, Any]]) -> None:
     """The options for each key, as a shell takes them."""
     from signalbox.server.settings import shell_command  # noqa: PLC0415 - rarely needed
 
-    keep = shell_command(*(word for one in effects for word in ("--keep", one["key"])))
-    pairs = [f"{one['key']}={one['revision']}" for one in effects]
+    keep = shell_command(*(word for effect in effects for word in ("--keep", effect["key"])))
+    pairs = [f"{effect['key']}={effect['revision']}" for effect in effects]
     replace = shell_command(*(word for pair in pairs for word in ("--replace", pair)))
     which = "it" if len(effects) == 1 else "them"
     print_error(f"To leave {which} as now: {keep}")

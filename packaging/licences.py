@@ -102,8 +102,11 @@ def gather(sources: Iterable[str]) -> list[Licence]:
 def format_licences(licences: Iterable[Licence]) -> str:
     """All of them as one text for people: a list, then each licence."""
     licences = list(licences)
-    listed = "\n".join(f"{one.part}: {one.declared}" for one in licences)
-    whole = [f"{'=' * 80}\n{one.part}\n{'=' * 80}\n\n{one.text.strip()}\n" for one in licences]
+    listed = "\n".join(f"{licence.part}: {licence.declared}" for licence in licences)
+    whole = [
+        f"{'=' * 80}\n{licence.part}\n{'=' * 80}\n\n{licence.text.strip()}\n"
+        for licence in licences
+    ]
     return f"Signalbox is made of these parts.\n\n{listed}\n\n" + "\n".join(whole)
 
 
@@ -153,7 +156,7 @@ def _declared_licence(dist: Distribution) -> str:
     if short and "\n" not in short:
         return short
     classifiers = dist.metadata.get_all("Classifier") or ()
-    known = [one for one in classifiers if one.startswith("License ::")]
+    known = [classifier for classifier in classifiers if classifier.startswith("License ::")]
     return known[-1].rpartition(":: ")[2] if known else ""
 
 

@@ -244,7 +244,7 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
 
 def _oldest_complete(connection: apsw.Connection) -> int:
     """The revision after which the log is complete for all keys."""
-    return max(one.revision for one in read_horizons(connection))
+    return max(horizon.revision for horizon in read_horizons(connection))
 
 
 def _replay(connection: apsw.Connection, progress: Progress | None) -> None:

@@ -43,7 +43,9 @@ def _of_command(error: click.UsageError, ctx: click.Context) -> str | None:
     if isinstance(error, click.MissingParameter) and error.param is not None:
         return f"{_called(error.param)} is missing."
     if found := _EXTRA.fullmatch(error.message):
-        takes = [_called(one) for one in ctx.command.params if isinstance(one, click.Argument)]
+        takes = [
+            _called(param) for param in ctx.command.params if isinstance(param, click.Argument)
+        ]
         return f"{found[1]!r} is too much; allowed are {listed(takes) or 'options alone'}."
     return None
 
@@ -65,7 +67,7 @@ def _called(param: click.Parameter) -> str:
 
 def _options(command: click.Command, ctx: click.Context) -> list[str]:
     """All options that a subcommand has, for the message about an unknown one."""
-    found = [one for one in command.get_params(ctx) if isinstance(one, click.Option)]
+    found = [param for param in command.get_params(ctx) if isinstance(param, click.Option)]
     return [name for one in found for name in (*one.opts, *one.secondary_opts)]
 
 

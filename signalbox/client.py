@@ -1069,7 +1069,11 @@ def _listening_program(address: str) -> str:
         return ""
     port = int(address.rpartition(":")[2])
     try:
-        sockets = [one for one in psutil.net_connections("tcp") if one.laddr[1:] == (port,)]
+        sockets = [
+            connection
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr[1:] == (port,)
+        ]
         pids = {one.pid for one in sockets if one.status == psutil.CONN_LISTEN}
         names = [f"{psutil.Process(pid).name()}, pid {pid}" for pid in pids if pid is not None]
     except (OSError, psutil.Error):

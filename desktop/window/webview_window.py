@@ -58,7 +58,9 @@ def prepare_web_engine() -> object:
 def screens() -> list[Screen]:
     """The screens that are connected now, the main one first. Raises `CannotShow`."""
     with _errors_as_cannot_show():
-        return [Screen(one.x, one.y, one.width, one.height) for one in webview.screens]
+        return [
+            Screen(screen.x, screen.y, screen.width, screen.height) for screen in webview.screens
+        ]
 
 
 def background(theme: str) -> str:

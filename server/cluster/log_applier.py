@@ -84,7 +84,9 @@ class LogApplier:
 
     def _apply(self, transactions: Sequence[Transaction]) -> None:
         """Write the transactions that the replica lacks, and publish them."""
-        missing = [one for one in transactions if one.revision > self.revision]
+        missing = [
+            transaction for transaction in transactions if transaction.revision > self.revision
+        ]
         if not missing:
             return
         if missing[0].revision != self.revision + 1:
@@ -105,9 +107,9 @@ class LogApplier:
         except apsw.ConstraintError:
             # Each replica removes old changes in its own time: an id may be new to other nodes.
             self._projection.rolled_back()
-            for one in transactions:
-                self._engine.release_id(one.id)
-                self._writer.append_decided([one], self._engine.receive)
+            for transaction in transactions:
+                self._engine.release_id(transaction.id)
+                self._writer.append_decided([transaction], self._engine.receive)
 
     def _read_next(self) -> list[Transaction]:
         """The next transactions of the log, which must still be the one that this replica follows.

@@ -77,24 +77,24 @@ class OutcomeExchange:
 
     def _enqueue(self, _: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:
         """Enqueue this node's outcomes that are not in the log, to be published to other nodes."""
-        for one in outcomes:
-            if not (one.is_logged or one.is_from_other_node or one.attempt.dry_run):
-                self._unsent.append(self._message(one))
+        for outcome in outcomes:
+            if not (outcome.is_logged or outcome.is_from_other_node or outcome.attempt.dry_run):
+                self._unsent.append(self._message(outcome))
                 self._has_unsent.set()
 
-    def _message(self, one: Outcome) -> OutcomeMessage:
+    def _message(self, outcome: Outcome) -> OutcomeMessage:
         """This node's outcome as a message to the others."""
-        attempt, error = one.attempt, one.error.fields() if one.error else None
+        attempt, error = outcome.attempt, outcome.error.fields() if outcome.error else None
         return OutcomeMessage(
             self._node_id,
             attempt.id,
             attempt.actor,
             attempt.type,
             attempt.key,
-            one.at,
-            one.revision,
+            outcome.at,
+            outcome.revision,
             error,
-            one.duplicate,
+            outcome.duplicate,
             self._process,
         )
 

@@ -131,7 +131,7 @@ class SharedLogCommit:
         """Append the group to the shared log; one that only reads has the log's end confirmed."""
         if not self._indeterminate:
             self._commit_began, self._unsaved = monotonic(), group
-        if not group.transactions and any(one.depends_on_state for one in group.outcomes):
+        if not group.transactions and any(outcome.depends_on_state for outcome in group.outcomes):
             self._engine.confirm(group.expected)
         self._no_append.clear()
         try:
@@ -159,9 +159,11 @@ class SharedLogCommit:
     ) -> list[Outcome]:
         """Also decisions that need no commit fail, unless the replica is current."""
         error = _nothing_written(error)
-        outcomes = group.failed_outcomes([one.attempt for one in attempts], error)
+        outcomes = group.failed_outcomes([pending.attempt for pending in attempts], error)
         # An outcome that needs no commit is of this replica, which the log may be ahead of by now.
-        are_of_replica = [one.depends_on_state and one.error is not error for one in outcomes]
+        are_of_replica = [
+            outcome.depends_on_state and outcome.error is not error for outcome in outcomes
+        ]
         # Where nothing was to be appended, the log was asked just now.
         if not any(are_of_replica) or (group.transactions and self._is_replica_current()):
             return outcomes
@@ -304,8 +306,8 @@ class SharedLogCommit:
     def _abandon(self, attempts: list[PendingAttempt]) -> None:
         """The server ends: what is unknown stays so until a node reads the log."""
         self._indeterminate = None
-        for one in attempts:
-            one.resolve(self._timeout_outcome(one))
+        for pending in attempts:
+            pending.resolve(self._timeout_outcome(pending))
         self._writer.reject_queued(Unavailable(f"The server is ending. {NOTHING_WRITTEN}"))
         self._save_unknown()
 

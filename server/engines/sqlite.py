@@ -138,7 +138,7 @@ class SqliteEngine:
 
     def _threads(self, transactions: Sequence[Transaction], takes_long: bool) -> tuple[Run, Run]:
         """What runs the writing of rows, and what runs their commit."""
-        changes = sum(len(one.changes) for one in transactions)
+        changes = sum(len(transaction.changes) for transaction in transactions)
         if takes_long or changes > INLINE_CHANGES:
             return self._blocking, self._blocking
         without_sync = self._database.commits_without_sync(changes)

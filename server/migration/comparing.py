@@ -32,7 +32,7 @@ class Side(NamedTuple):
 
 
 def differences(
-    one: MigrationLog, other: MigrationLog, last: int, folder: Path, progress: Progress
+    log: MigrationLog, other: MigrationLog, last: int, folder: Path, progress: Progress
 ) -> list[str]:
     """The differences of two logs up to revision `last`, and of their states, one sentence each.
 
@@ -41,7 +41,7 @@ def differences(
     """
     opened: list[Database] = []
     try:
-        remote = [each for each in (one, other) if not isinstance(each, LocalLog)]
+        remote = [each for each in (log, other) if not isinstance(each, LocalLog)]
         for number, each in enumerate(remote):
             report = partial(_report, progress, number * last, len(remote) * last)
             opened.append(_replica(each, last, folder / f"{number}.db", report))
@@ -52,7 +52,7 @@ def differences(
                 (each.database if isinstance(each, LocalLog) else next(replicas)).writer,
                 _thinned_up_to(each, across),
             )
-            for each, across in ((one, other), (other, one))
+            for each, across in ((log, other), (other, log))
         ]
         return list(islice(_differences(*sides), MAX_DIFFERENCES))
     finally:
@@ -88,26 +88,26 @@ def _append(connection: apsw.Connection, batch: list[Transaction], after: int) -
         state_table.fold(connection, after, batch[-1].revision)
 
 
-def _thinned_up_to(one: MigrationLog, other: MigrationLog) -> int:
-    """The revision up to which retention may have removed rows from `one` alone; 0: none."""
-    own = one.metadata.horizons
+def _thinned_up_to(log: MigrationLog, other: MigrationLog) -> int:
+    """The revision up to which retention may have removed rows from `log` alone; 0: none."""
+    own = log.metadata.horizons
     if set(own) == set(other.metadata.horizons):
         return 0
     return max((revision for _, revision, _ in own), default=0)
 
 
-def _differences(one: Side, other: Side) -> Iterator[str]:
+def _differences(side: Side, other: Side) -> Iterator[str]:
     """The rows that differ, one sentence each."""
     for table in TABLES:
-        for ours, theirs in _joined_rows(table, one.connection, other.connection):
+        for ours, theirs in _joined_rows(table, side.connection, other.connection):
             if ours == theirs:
                 continue
             known = ours or theirs or ()
-            missing = one if ours is None else other if theirs is None else None
+            missing = side if ours is None else other if theirs is None else None
             if missing and table.is_thinned_out and known[0] <= missing.thinned_up_to:
                 continue
             found, there = _row_text(ours), _row_text(theirs)
-            yield f"{table.name}: {one.name} has {found}, {other.name} has {there}"
+            yield f"{table.name}: {side.name} has {found}, {other.name} has {there}"
 
 
 class Table(NamedTuple):

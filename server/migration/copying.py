@@ -135,16 +135,17 @@ def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction
     return batch
 
 
-def _check_size(one: Transaction, target: MigrationLog, so_far: str) -> None:
+def _check_size(transaction: Transaction, target: MigrationLog, so_far: str) -> None:
     """Raises `TooLarge`, with the setting that allows more."""
     if (limit := target.max_bytes) is None:
         return
     try:
-        check_encoded_size(one, limit)
+        check_encoded_size(transaction, limit)
     except TooLarge as error:
         setting = SIZE_SETTINGS[target.name.partition("://")[0]]
         raise TooLarge(
-            f"Revision {one.revision} has {len(encode(one))} bytes; {target.name} takes {limit} "
-            f"in one message. {so_far}: start this again where the server's {setting} is higher.",
+            f"Revision {transaction.revision} has {len(encode(transaction))} bytes; {target.name} "
+            f"takes {limit} in one message. {so_far}: start this again where the server's "
+            f"{setting} is higher.",
             limit=limit,
         ) from error

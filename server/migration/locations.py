@@ -202,19 +202,20 @@ class LocalLog:
                 self._check(one, checksums.get(one.revision))
         return found
 
-    def _check(self, one: Transaction, written: int | None) -> None:
+    def _check(self, transaction: Transaction, written: int | None) -> None:
         """Raises `StoreError` where the content does not fit the checksum that was written."""
-        if written not in (None, checksum(one)):
+        if written not in (None, checksum(transaction)):
             raise StoreError(
-                f"Revision {one.revision} ({one.type} by {one.actor}) of {self.name} is damaged: "
-                "its content does not fit its checksum. Nothing of it was copied. `signalbox "
-                "verify` tells more; a backup of that store may have it as it was."
+                f"Revision {transaction.revision} ({transaction.type} by {transaction.actor}) of "
+                f"{self.name} is damaged: its content does not fit its checksum. Nothing of it was "
+                "copied. `signalbox verify` tells more; a backup of that store may have it as it "
+                "was."
             )
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """Append without placeholders. `expected` is not checked: the lock excludes others."""
         del expected
-        wanted = [one for one in transactions if one.type != COMPACTED]
+        wanted = [transaction for transaction in transactions if transaction.type != COMPACTED]
         if not wanted:
             return
         if self._projection is None:

@@ -57,14 +57,22 @@ class Transaction(NamedTuple):
     checksum: int | None = None
 
 
-def head_checksum(one: Transaction) -> int:
+def head_checksum(transaction: Transaction) -> int:
     """The checksum of all but the changes; how many changes there were at first is part of it.
 
     An id that was released ends with its revision, see `log_table.release_id`.
     """
-    identity, made = one.id.removesuffix(f"@{one.revision}"), len(one.changes) + one.compacted
+    identity = transaction.id.removesuffix(f"@{transaction.revision}")
+    made = len(transaction.changes) + transaction.compacted
     return checksums.of_row(
-        one.revision, identity, one.actor, one.at, one.type, one.fingerprint, made, one.of
+        transaction.revision,
+        identity,
+        transaction.actor,
+        transaction.at,
+        transaction.type,
+        transaction.fingerprint,
+        made,
+        transaction.of,
     )
 
 
@@ -73,9 +81,11 @@ def change_checksum(change: tuple[str, str | None, bool]) -> int:
     return checksums.of_values(change)
 
 
-def checksum(one: Transaction) -> int:
+def checksum(transaction: Transaction) -> int:
     """The checksum of a transaction, made of those of its head and its changes."""
-    return combine_checksums(head_checksum(one), map(checksums.of_values, one.changes))
+    return combine_checksums(
+        head_checksum(transaction), map(checksums.of_values, transaction.changes)
+    )
 
 
 def combine_checksums(head: int, changes: Iterable[int]) -> int:

@@ -90,12 +90,20 @@ class Outcome(NamedTuple):
         return {"key": self.attempt.key, **record} if self.attempt.key else record
 
 
-def outcome_from_log(one: Transaction) -> Outcome:
+def outcome_from_log(transaction: Transaction) -> Outcome:
     """The outcome of a transaction that another node has appended."""
-    key = common_prefix(one.changes[0].key, one.changes[-1].key) if one.changes else None
-    attempt = Attempt(one.id, one.actor, one.type, one.fingerprint, None, key=key)
+    changes = transaction.changes
+    key = common_prefix(changes[0].key, changes[-1].key) if changes else None
+    attempt = Attempt(
+        transaction.id, transaction.actor, transaction.type, transaction.fingerprint, None, key=key
+    )
     return Outcome(
-        attempt, one.at, one.revision, len(one.changes), is_logged=True, is_from_other_node=True
+        attempt,
+        transaction.at,
+        transaction.revision,
+        len(changes),
+        is_logged=True,
+        is_from_other_node=True,
     )
 
 

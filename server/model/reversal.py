@@ -244,7 +244,7 @@ def _reversal_of(
     log: ReversalLog, targets: list[TransactionHead], command: Undo | Redo
 ) -> Reversal:
     """The reversal of the targets: net changes, or a conflict with later changes."""
-    revisions = {one.revision for one in targets}
+    revisions = {target.revision for target in targets}
     _check_complete(log, targets)
     changes: Changes = {}
     blocked: dict[str, int] = {}
@@ -261,9 +261,9 @@ def _reversal_of(
             blocked[changed.key] = blocking
     if unknown := (keep | command.replace.keys()) - found_keys:
         raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
-    of = tuple(one.revision for one in targets)
+    of = tuple(target.revision for target in targets)
     if blocked:
-        conflict = _conflict(log, blocked, command.replace, [one.id for one in targets])
+        conflict = _conflict(log, blocked, command.replace, [target.id for target in targets])
         return Reversal({key: changes[key] for key in blocked}, of, conflict)
     check_size(changes)
     now = log.current_values(changes)
@@ -275,17 +275,17 @@ def _reversal_of(
 def _check_complete(log: ReversalLog, targets: Iterable[TransactionHead]) -> None:
     """Raises `Compacted` where retention has removed what the targets' keys were before them."""
     all_horizons = log.horizons()
-    newest = max(each.revision for each in all_horizons)
-    for one in targets:
-        if one.revision > newest:
+    newest = max(horizon.revision for horizon in all_horizons)
+    for target in targets:
+        if target.revision > newest:
             continue
-        keys = log.changed_keys(one.revision)
+        keys = log.changed_keys(target.revision)
         followed = {all_horizons.of(key) for key in keys}
-        prefixes = sorted(each.prefix for each in followed if each.revision >= one.revision)
+        prefixes = sorted(each.prefix for each in followed if each.revision >= target.revision)
         if prefixes:
-            raise horizons.compacted_error(prefixes, one.revision - 1)
-        if len(keys) < one.changes:
-            raise Compacted(f"Retention has removed changes of revision {one.revision}.")
+            raise horizons.compacted_error(prefixes, target.revision - 1)
+        if len(keys) < target.changes:
+            raise Compacted(f"Retention has removed changes of revision {target.revision}.")
 
 
 def _blocking_revision(
@@ -359,12 +359,14 @@ def _blocked_message(log: ReversalLog, blocked: dict[str, int], keys: list[str])
 def _effects(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffect]:
     """The effects on the first `max_effects` keys, as far as one answer can hold their values."""
     found, size = list[KeyEffect](), 0
-    for one in log.latest_changes(sorted(back)[:max_effects]):
-        size += len(one.raw or "") + len(back[one.key] or "")
+    for change in log.latest_changes(sorted(back)[:max_effects]):
+        size += len(change.raw or "") + len(back[change.key] or "")
         if size > MAX_TRANSACTION_BYTES:
             break
-        now, then = _json_or_unset(one.raw), _json_or_unset(back[one.key])
-        found.append(KeyEffect(one.key, one.actor, one.revision, iso(one.at), now, then))
+        now, then = _json_or_unset(change.raw), _json_or_unset(back[change.key])
+        found.append(
+            KeyEffect(change.key, change.actor, change.revision, iso(change.at), now, then)
+        )
     return found
 
 

@@ -188,15 +188,15 @@ def _merged(columns: Sequence[Column]) -> list[Column]:
     return found
 
 
-def _combined(one: Column, other: Column) -> Column:
+def _combined(column: Column, other: Column) -> Column:
     """The one column of two that have the same `n`, `other` being the later."""
-    lows = [low for low in (one.low, other.low) if low is not None]
-    highs = [high for high in (one.high, other.high) if high is not None]
+    lows = [low for low in (column.low, other.low) if low is not None]
+    highs = [high for high in (column.high, other.high) if high is not None]
     return other._replace(
-        changes=one.changes + other.changes,
+        changes=column.changes + other.changes,
         low=min(lows, default=None),
         high=max(highs, default=None),
-        first=one.first,
+        first=column.first,
     )
 
 

@@ -55,7 +55,9 @@ class LogQueries:
         """The transactions among `revisions` that are undone now."""
         with self._readers.snapshot() as connection:
             reversal_log = SqlReversalLog(connection)
-            return {one for one in revisions if reversal.is_reversed(reversal_log, one)}
+            return {
+                revision for revision in revisions if reversal.is_reversed(reversal_log, revision)
+            }
 
     def parse_revision(self, text: str, name: str = "at") -> int:
         """The revision that a text names: a number, or an ISO 8601 time. Raises `Invalid`.

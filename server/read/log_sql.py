@@ -203,7 +203,9 @@ def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> in
         revision, made = connection.execute(_NEXT_BY_TIME, (middle, latest)).get
         low, high = (revision, high) if made <= at else (low, middle - 1)
     # Retention may have removed the transaction of a horizon.
-    return max([low, *(one.revision for one in read_horizons(connection) if one.at <= at)])
+    return max(
+        [low, *(horizon.revision for horizon in read_horizons(connection) if horizon.at <= at)]
+    )
 
 
 def time_of(connection: apsw.Connection, revision: int) -> int:

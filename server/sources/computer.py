@@ -57,7 +57,9 @@ class ComputerSource:
 
     def _on_commit(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         """Measure as the setting says from now on, where somebody has changed that."""
-        if any(change.key == COMPUTER for one in transactions for change in one.changes):
+        if any(
+            change.key == COMPUTER for transaction in transactions for change in transaction.changes
+        ):
             self._setting_changed.set()
 
     def _setting(self) -> ComputerSetting:

@@ -111,13 +111,13 @@ class DiskReserve:
 def only_deletes(transactions: Sequence[Transaction]) -> bool:
     """Whether there are transactions, and they only delete keys."""
     return bool(transactions) and all(
-        raw is None for one in transactions for _, raw, _ in one.changes
+        raw is None for transaction in transactions for _, raw, _ in transaction.changes
     )
 
 
 def bytes_for_deleting(transactions: Sequence[Transaction]) -> int:
     """About the most bytes that deleting the keys they change takes, see `_DELETE_ALL_BYTES`."""
-    changes = (change for one in transactions for change in one.changes)
+    changes = (change for transaction in transactions for change in transaction.changes)
     return sum(400 + 16 * len(key) + min(len(raw or ""), 1000) for key, raw, _ in changes)
 
 
@@ -125,6 +125,6 @@ def bytes_for_writing(transactions: Sequence[Transaction]) -> int:
     """About the most bytes that these take: in the log, in the table of the state, and all of it in
     the write-ahead log first.
     """
-    changes = (change for one in transactions for change in one.changes)
+    changes = (change for transaction in transactions for change in transaction.changes)
     content = sum(len(key) + len(raw or "") + CHANGE_BYTES for key, raw, _ in changes)
     return 4 * content + COMMIT_PAGES_BYTES

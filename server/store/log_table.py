@@ -74,9 +74,9 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
     """Append the rows of `transactions` within the connection's open transaction."""
     connection.executemany(_INSERT_TRANSACTIONS, map(_transaction_row, transactions))
     # One statement takes the interpreter lock once, many rows would take it once each.
-    for one in transactions:
-        if len(one.changes) > MANY_CHANGES:
-            _insert_many(connection, one)
+    for transaction in transactions:
+        if len(transaction.changes) > MANY_CHANGES:
+            _insert_many(connection, transaction)
     small = (t for t in transactions if len(t.changes) <= MANY_CHANGES)
     if rows := [
         (t.revision, *change, change_checksum(change)) for t in small for change in t.changes
@@ -86,23 +86,30 @@ def insert(connection: apsw.Connection, transactions: Sequence[Transaction]) -> 
         connection.executemany(_INSERT_REVERSALS, reversals)
 
 
-def _transaction_row(one: Transaction) -> tuple[Any, ...]:
+def _transaction_row(transaction: Transaction) -> tuple[Any, ...]:
     """The row of a transaction in the log, without its changes."""
     return (
-        *(one.revision, VERSION, one.id, one.fingerprint, one.type, one.actor, one.at),
-        *(len(one.changes) + one.compacted, head_checksum(one)),
+        transaction.revision,
+        VERSION,
+        transaction.id,
+        transaction.fingerprint,
+        transaction.type,
+        transaction.actor,
+        transaction.at,
+        len(transaction.changes) + transaction.compacted,
+        head_checksum(transaction),
     )
 
 
-def _insert_many(connection: apsw.Connection, one: Transaction) -> None:
+def _insert_many(connection: apsw.Connection, transaction: Transaction) -> None:
     """Insert the changes of one large transaction with at most two statements."""
     for is_new in (False, True):
         if rows := {
             change[0]: f"{CHECKSUM_DIGITS + change_checksum(change)}{change[1] or ''}"
-            for change in one.changes
+            for change in transaction.changes
             if change[2] is is_new
         }:
-            connection.execute(_INSERT_MANY, (one.revision, int(is_new), _json_text(rows)))
+            connection.execute(_INSERT_MANY, (transaction.revision, int(is_new), _json_text(rows)))
 
 
 def _json_text(rows: Any) -> str:
@@ -171,11 +178,11 @@ def _grouped(rows: Iterator[tuple[Any, ...]]) -> Iterator[Transaction]:
         )
 
 
-def _with_reversals(connection: apsw.Connection, one: Transaction) -> Transaction:
+def _with_reversals(connection: apsw.Connection, transaction: Transaction) -> Transaction:
     """The transaction with the revisions that it has reversed, from the table of reversals."""
-    if one.type not in REVERSING:
-        return one
-    return one._replace(of=reversed_revisions(connection, one.revision))
+    if transaction.type not in REVERSING:
+        return transaction
+    return transaction._replace(of=reversed_revisions(connection, transaction.revision))
 
 
 def reversed_revisions(connection: apsw.Connection, revision: int) -> tuple[int, ...]:

@@ -129,7 +129,7 @@ class LocalCommit:
         self, group: GroupCommit, attempts: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
         """Each attempt of the group fails with the error of the local log."""
-        return group.failed_outcomes([one.attempt for one in attempts], error)
+        return group.failed_outcomes([pending.attempt for pending in attempts], error)
 
     def to_publish(self, decided: Decided) -> Decided:
         """All that was decided is published once the local log has it."""

@@ -149,8 +149,8 @@ class Writer:
 
     def requeue(self, attempts: Sequence[PendingAttempt]) -> None:
         """Put the attempts at the front of the queue, also those whose sender waits no longer."""
-        for one in attempts:
-            one.is_in_group = False
+        for pending in attempts:
+            pending.is_in_group = False
         self._queue.extendleft(reversed(attempts))
 
     def reject_queued(self, error: SignalboxError) -> None:
@@ -177,7 +177,9 @@ class Writer:
         append(transactions, self.revision, lambda: self._projection.apply_decided(transactions))
         self._projection.committed()
         self._last_at = max(self._last_at, transactions[-1].at)
-        self._feed.publish(transactions, [outcome_from_log(one) for one in transactions])
+        self._feed.publish(
+            transactions, [outcome_from_log(transaction) for transaction in transactions]
+        )
 
     # The loop.
 
@@ -247,13 +249,13 @@ class Writer:
 
     def _commit_separately(self, attempts: list[PendingAttempt]) -> None:
         """Commit each attempt alone: the one that cannot be written fails no others."""
-        for index, one in enumerate(attempts):
+        for index, pending in enumerate(attempts):
             if self._strategy.is_blocked:
                 self.requeue(attempts[index:])
                 return
             group = self._new_group()
-            group.add(one.attempt)
-            self._commit(group, [one])
+            group.add(pending.attempt)
+            self._commit(group, [pending])
 
     # Jobs between commits.
 

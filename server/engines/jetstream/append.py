@@ -65,11 +65,11 @@ class Appender:
     async def _batch(self, transactions: Sequence[Transaction], expected: int) -> PublishResult:
         """Append an atomic batch; one result. Raises `Unavailable` before the last one is sent."""
         batch, last = token_hex(8), len(transactions)
-        payloads = [encode(one) for one in transactions]
+        payloads = [encode(transaction) for transaction in transactions]
         headers: dict[str, str] = {}
-        for number, one in enumerate(transactions, start=1):
+        for number, transaction in enumerate(transactions, start=1):
             headers = {
-                "Nats-Msg-Id": f"{one.id}:{one.revision}",
+                "Nats-Msg-Id": f"{transaction.id}:{transaction.revision}",
                 "Nats-Batch-Id": batch,
                 "Nats-Batch-Sequence": str(number),
             }
@@ -90,11 +90,11 @@ class Appender:
     ) -> Sequence[PublishResult]:
         """Send all messages at once; none is stored after one that was not."""
         before = ""
-        payloads = [encode(one) for one in transactions]
+        payloads = [encode(transaction) for transaction in transactions]
         self._chain_number += 1
         try:
-            for index, one in enumerate(transactions):
-                headers = {"Nats-Msg-Id": f"{one.id}:{one.revision}"}
+            for index, transaction in enumerate(transactions):
+                headers = {"Nats-Msg-Id": f"{transaction.id}:{transaction.revision}"}
                 headers["Nats-Expected-Last-Sequence"] = str(expected + index)
                 if before:
                     headers["Nats-Expected-Last-Msg-Id"] = before
@@ -111,8 +111,8 @@ class Appender:
     ) -> Sequence[PublishResult]:
         """Send each message once the one before is stored; the results up to the first failure."""
         answers: list[PublishResult] = []
-        for index, one in enumerate(transactions):
-            answers += await self._chain([one], expected + index)
+        for index, transaction in enumerate(transactions):
+            answers += await self._chain([transaction], expected + index)
             if not isinstance(answers[-1], Answer) or answers[-1].error:
                 break
         return answers

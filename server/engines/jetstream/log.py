@@ -143,10 +143,11 @@ class JetStreamLog:
                 yield []
                 continue
             transactions = decode_all(found)
-            for number, one in enumerate(transactions, start=after + 1):
-                if one.revision != number:
+            for number, transaction in enumerate(transactions, start=after + 1):
+                if transaction.revision != number:
                     raise Unavailable(
-                        f"{self.address} gave revision {one.revision} where {number} was next."
+                        f"{self.address} gave revision {transaction.revision} "
+                        f"where {number} was next."
                     )
             after = self._seen(after + len(transactions))
             yield transactions
@@ -180,19 +181,19 @@ class JetStreamLog:
 
     # Connecting.
 
-    def _connect_server(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+    def _connect_server(self, address: Address, metadata: LogMetadata | None) -> LogStatus:
         """Connect to one of the address's servers. Raises `Unavailable` or `StoreError`."""
-        self._server = one.redacted
+        self._server = address.redacted
         try:
-            return self._run(self._open(one, metadata))
+            return self._run(self._open(address, metadata))
         except CONNECTION_ERRORS as error:
             raise Unavailable(f"{self._server} cannot be reached: {reason(error)}.") from error
 
-    async def _open(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+    async def _open(self, address: Address, metadata: LogMetadata | None) -> LogStatus:
         """Connect to the NATS server, find or create the stream, and read the log's status."""
-        client = await open_connection(one)
+        client = await open_connection(address)
         try:
-            await find_or_create_stream(client, one, metadata, self.requires_durable)
+            await find_or_create_stream(client, address, metadata, self.requires_durable)
             answer = await self._info(client)
             # A partitioned server may know an earlier end of the log: that is no loss.
             check_majority(answer, self._server)
@@ -278,19 +279,19 @@ class JetStreamLog:
     ) -> None:
         """Raises unless all are stored directly after `expected`: as `SharedLog.append`."""
         last = expected + len(transactions)
-        if all(isinstance(one, Answer) and not one.error for one in results) and (
+        if all(isinstance(result, Answer) and not result.error for result in results) and (
             isinstance(results[-1], Answer) and results[-1].seq == last
         ):
             self._seen(last)
             return
-        if any(isinstance(one, Answer) and not one.error for one in results):
+        if any(isinstance(result, Answer) and not result.error for result in results):
             raise AppendIndeterminate(f"{self.address} has stored a part.")
-        if all(isinstance(one, nats.errors.NoRespondersError) for one in results):
+        if all(isinstance(result, nats.errors.NoRespondersError) for result in results):
             raise Unavailable(f"{self.address} has no JetStream that takes it now.")
-        for one in results:
-            if isinstance(one, Exception):
+        for result in results:
+            if isinstance(result, Exception):
                 self._check_permitted()
-                raise AppendIndeterminate(f"{self.address} has not answered: {reason(one)}.")
+                raise AppendIndeterminate(f"{self.address} has not answered: {reason(result)}.")
         first = results[0]
         assert isinstance(first, Answer)
         if first.is_conflict:

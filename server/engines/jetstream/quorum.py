@@ -45,8 +45,8 @@ def seconds_silent(answer: Answer) -> dict[str, float]:
     """For how many seconds the leader has not heard from each other copy."""
     copies = (answer.cluster or {}).get("replicas") or []
     return {
-        str(one.get("peer") or one.get("name")): (one.get("active") or inf) / NANOSECONDS
-        for one in copies
+        str(copy.get("peer") or copy.get("name")): (copy.get("active") or inf) / NANOSECONDS
+        for copy in copies
     }
 
 

@@ -77,7 +77,7 @@ class RedisLog:
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """Append by a script, which compares the last revision of the Redis stream."""
-        payloads = [encode(one) for one in transactions]
+        payloads = [encode(transaction) for transaction in transactions]
         # A connection that gets no answer is closed, so that no other command gets a late one.
         with self._connection() as connection, appending(self.address):
             if last := self._run_script(connection, scripts.APPEND, expected, *payloads):
@@ -169,16 +169,16 @@ class RedisLog:
 
     # Connecting.
 
-    def _connect_server(self, one: Address, metadata: LogMetadata | None) -> LogStatus:
+    def _connect_server(self, address: Address, metadata: LogMetadata | None) -> LogStatus:
         """Connect to one of the address's Redis servers, and find or create the stream."""
-        client, check = new_client(one)
+        client, check = new_client(address)
         try:
-            with connecting(one.redacted):
-                check.run_id, status = self._find_or_create(client, metadata, one.redacted)
+            with connecting(address.redacted):
+                check.run_id, status = self._find_or_create(client, metadata, address.redacted)
         except BaseException:
             client.close()
             raise
-        self._client, self._server = client, one.redacted
+        self._client, self._server = client, address.redacted
         return status
 
     def _find_or_create(
@@ -313,9 +313,11 @@ def _revision(identity: bytes, error: type[Exception] = Unavailable) -> int:
 
 def _check_gapless(transactions: list[Transaction], after: int) -> None:
     """Raises `Unavailable` where the entries of the stream are not the next revisions."""
-    for number, one in enumerate(transactions, start=after + 1):
-        if one.revision != number:
-            raise Unavailable(f"The log has revision {one.revision} where {number} was next.")
+    for number, transaction in enumerate(transactions, start=after + 1):
+        if transaction.revision != number:
+            raise Unavailable(
+                f"The log has revision {transaction.revision} where {number} was next."
+            )
 
 
 def _check_silence(received_at: float) -> None:

@@ -38,22 +38,29 @@ def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None)
         yield_to_hub()
 
 
-def _line(one: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:
+def _line(transaction: Transaction, pattern: Pattern | None, checksum: int | None) -> bytes:
     """A transaction as one line of the export; empty where none of its keys matches."""
-    if one.type == COMPACTED:
+    if transaction.type == COMPACTED:
         return b""
-    matching = (each for each in one.changes if pattern is None or pattern.matches(each.key))
+    matching = (
+        each for each in transaction.changes if pattern is None or pattern.matches(each.key)
+    )
     changes = [change_of(change) for change in matching]
-    if one.changes and not changes:
+    if transaction.changes and not changes:
         return b""
     recorded = schemas.Recorded(
-        one.revision, one.id, one.actor, iso(one.at), changes, type=one.type
+        transaction.revision,
+        transaction.id,
+        transaction.actor,
+        iso(transaction.at),
+        changes,
+        type=transaction.type,
     )
-    recorded.fingerprint = one.fingerprint.hex()
-    if one.of:
-        recorded.reverses = list(one.of)
-    if one.compacted:
-        recorded.compacted = one.compacted
-    if checksum is not None and len(changes) == len(one.changes):
+    recorded.fingerprint = transaction.fingerprint.hex()
+    if transaction.of:
+        recorded.reverses = list(transaction.of)
+    if transaction.compacted:
+        recorded.compacted = transaction.compacted
+    if checksum is not None and len(changes) == len(transaction.changes):
         recorded.checksum = f"{checksum:08x}"
     return msgspec.json.encode(recorded) + b"\n"

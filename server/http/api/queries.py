@@ -106,7 +106,7 @@ class _Queries:
             since, until, params.get("match", "**"), params.get("after"), limit_of(params)
         )
         compacted = compacted_prefixes(params, found.compacted, min(since, until))
-        items = [_difference(one) for one in found.items]
+        items = [_difference(item) for item in found.items]
         return bottle_json_response(
             schemas.Diff(since, until, found.total, items, found.next, compacted)
         )
@@ -259,9 +259,9 @@ def _version(one: Version) -> schemas.Version:
     return version
 
 
-def _difference(one: Difference) -> schemas.Difference:
+def _difference(difference: Difference) -> schemas.Difference:
     """A key's values at two revisions, as `/queries/diff` answers."""
-    return schemas.Difference(one.key, _side(one.before), _side(one.after))
+    return schemas.Difference(difference.key, _side(difference.before), _side(difference.after))
 
 
 def _side(raw: str | None) -> Any:

@@ -214,7 +214,8 @@ class Streams:
                 stream.position = self._send_snapshot(stream)
                 continue
             data = b"".join(
-                stream_events.change(one, stream.pattern, self._store) for one in transactions
+                stream_events.change(transaction, stream.pattern, self._store)
+                for transaction in transactions
             )
             if data:
                 send_all(stream.sock, data)
@@ -258,7 +259,10 @@ class Streams:
     def _send_to_live_streams(self, batches: list[Batch]) -> None:
         """Send each live stream the batches; streams at the same position share the bytes."""
         encoded: dict[tuple[str, int | None, int | None], bytes] = {}
-        last = max((one.revision for batch in batches for one in batch.transactions), default=0)
+        last = max(
+            (transaction.revision for batch in batches for transaction in batch.transactions),
+            default=0,
+        )
         for stream in list(self._live):
             step = (stream.pattern.text, stream.position, stream.last_ack)
             if step not in encoded:
@@ -274,9 +278,9 @@ class Streams:
         parts: list[bytes] = []
         for batch in batches:
             parts += [
-                stream_events.change(one, stream.pattern, self._store)
-                for one in batch.transactions
-                if one.revision > (stream.position or 0)
+                stream_events.change(transaction, stream.pattern, self._store)
+                for transaction in batch.transactions
+                if transaction.revision > (stream.position or 0)
             ]
             if stream.last_ack is not None:
                 parts.append(_acks(batch, stream.last_ack))
@@ -295,5 +299,5 @@ def _acks(batch: Batch, after: int) -> bytes:
     """The acknowledgements in `batch` whose number is above `after`."""
     first = batch.last_ack - len(batch.outcomes)
     return b"".join(
-        stream_events.ack(one.event()) for one in batch.outcomes[max(after - first, 0) :]
+        stream_events.ack(outcome.event()) for outcome in batch.outcomes[max(after - first, 0) :]
     )

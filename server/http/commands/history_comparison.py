@@ -42,27 +42,27 @@ class HistoryComparison:
         self._stored = self._stored_transactions()
         self._next_stored = next(self._stored, None)
 
-    def is_stored(self, one: Transaction) -> bool:
+    def is_stored(self, transaction: Transaction) -> bool:
         """Whether the store has this transaction already.
 
         Raises `Invalid` where it does not follow the previous one, `Conflict` where the store has
         another at its revision, and `TooLarge` where it exceeds what the engine stores.
         """
-        self._check_order(one)
-        if self._is_in_store(one):
+        self._check_order(transaction)
+        if self._is_in_store(transaction):
             return True
         if self._max_bytes is not None:
-            check_encoded_size(one, self._max_bytes)
+            check_encoded_size(transaction, self._max_bytes)
         return False
 
-    def _check_order(self, one: Transaction) -> None:
+    def _check_order(self, transaction: Transaction) -> None:
         """Raises `Invalid` where a transaction of the history is not the next one."""
         revision, at = self._last
-        if one.revision != revision + 1:
-            raise Invalid(_GAP.format(one.revision, revision or "nothing"))
-        if one.at < at:
-            raise Invalid(f"Revision {one.revision} is older than the one before it.")
-        self._last = (one.revision, one.at)
+        if transaction.revision != revision + 1:
+            raise Invalid(_GAP.format(transaction.revision, revision or "nothing"))
+        if transaction.at < at:
+            raise Invalid(f"Revision {transaction.revision} is older than the one before it.")
+        self._last = (transaction.revision, transaction.at)
 
     def _stored_transactions(self) -> Iterator[Transaction]:
         """The store's transactions that the history may repeat, in order."""
@@ -71,19 +71,19 @@ class HistoryComparison:
             yield from found
             after = found[-1].revision
 
-    def _is_in_store(self, one: Transaction) -> bool:
+    def _is_in_store(self, transaction: Transaction) -> bool:
         """Whether the store has the transaction. Raises `Conflict` where it has another one."""
-        if one.revision > self._start:
+        if transaction.revision > self._start:
             return False
-        while self._next_stored is not None and self._next_stored.revision < one.revision:
+        while self._next_stored is not None and self._next_stored.revision < transaction.revision:
             self._next_stored = next(self._stored, None)
         ours = self._next_stored
-        if ours is None or ours.revision > one.revision or ours.type == COMPACTED:
+        if ours is None or ours.revision > transaction.revision or ours.type == COMPACTED:
             return True  # retention has removed it since
-        if _header_of(ours) != _header_of(one) or (
-            not ours.compacted and _content_of(ours) != _content_of(one)
+        if _header_of(ours) != _header_of(transaction) or (
+            not ours.compacted and _content_of(ours) != _content_of(transaction)
         ):
-            raise Conflict(_OTHER_TRANSACTION.format(one.revision), revision=self._start)
+            raise Conflict(_OTHER_TRANSACTION.format(transaction.revision), revision=self._start)
         return True
 
 
@@ -97,28 +97,30 @@ def repeated_id_error(identity: str) -> Invalid:
     return Invalid(f"The id {identity} is used twice.")
 
 
-def with_created_keys(one: Transaction, exists: Callable[[str], bool]) -> Transaction:
-    """`one`, each of its changes with whether it creates its key.
+def with_created_keys(transaction: Transaction, exists: Callable[[str], bool]) -> Transaction:
+    """`transaction`, each of its changes with whether it creates its key.
 
     A deletion of an absent key, which a log may contain, is kept: it has no effect. Raises
     `Invalid` where the content does not match the checksum.
     """
-    changes = [Change(key, raw, raw is not None and not exists(key)) for key, raw, _ in one.changes]
-    return _as_exported(one._replace(changes=changes))
+    changes = [
+        Change(key, raw, raw is not None and not exists(key)) for key, raw, _ in transaction.changes
+    ]
+    return _as_exported(transaction._replace(changes=changes))
 
 
-def _as_exported(one: Transaction) -> Transaction:
+def _as_exported(transaction: Transaction) -> Transaction:
     """The transaction, whose checksum in the file fits. Raises `Invalid` for an altered one."""
-    if one.checksum not in (None, checksum(one)):
-        raise Invalid(_ALTERED.format(one.revision, one.checksum))
-    return one._replace(checksum=None)
+    if transaction.checksum not in (None, checksum(transaction)):
+        raise Invalid(_ALTERED.format(transaction.revision, transaction.checksum))
+    return transaction._replace(checksum=None)
 
 
-def _header_of(one: Transaction) -> tuple[object, ...]:
+def _header_of(transaction: Transaction) -> tuple[object, ...]:
     """What an imported transaction must have in common with a stored one, besides changes."""
-    return (one.id, one.actor, one.at, one.type, one.of)
+    return (transaction.id, transaction.actor, transaction.at, transaction.type, transaction.of)
 
 
-def _content_of(one: Transaction) -> list[tuple[str, str | None]]:
+def _content_of(transaction: Transaction) -> list[tuple[str, str | None]]:
     """The changes that are compared between an imported transaction and a stored one."""
-    return [(change.key, change.raw) for change in one.changes]
+    return [(change.key, change.raw) for change in transaction.changes]

@@ -122,7 +122,7 @@ class HistoryImport:
         except AppendIndeterminate as error:
             raise Unavailable("Whether all was written is not known. Send it again.") from error
         self.counts["accepted"] += len(transactions)
-        self.counts["changes"] += sum(len(one.changes) for one in transactions)
+        self.counts["changes"] += sum(len(transaction.changes) for transaction in transactions)
         self.counts["batches"] += 1
         self.counts["revision"] = transactions[-1].revision
 
@@ -156,7 +156,7 @@ class HistoryImport:
     def _repeated(self, transactions: list[Transaction]) -> int:
         """The index of the first transaction whose id is used already."""
         with self._readmodel.snapshot() as connection:
-            known = [log_table.has_id(connection, one.id) for one in transactions]
+            known = [log_table.has_id(connection, transaction.id) for transaction in transactions]
         return known.index(True)
 
     def _summary(self) -> bytes:

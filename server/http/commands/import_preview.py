@@ -345,19 +345,19 @@ class _SnapshotDraft:
         if not made and named and (entry := self.get(named)) is not None:
             self._write(named, entry.raw)
 
-    def apply_transaction(self, one: Transaction) -> Transaction | None:
+    def apply_transaction(self, transaction: Transaction) -> Transaction | None:
         """Add a transaction of a history; None where the store has it. Raises as an import."""
-        if self._comparison.is_stored(one):
+        if self._comparison.is_stored(transaction):
             return None
-        if log_table.has_id(self._connection, one.id):
-            raise repeated_id_error(one.id)
+        if log_table.has_id(self._connection, transaction.id):
+            raise repeated_id_error(transaction.id)
         try:
-            self._overlay.execute("INSERT INTO taken VALUES (?)", (one.id,))
+            self._overlay.execute("INSERT INTO taken VALUES (?)", (transaction.id,))
         except apsw.ConstraintError:
-            raise repeated_id_error(one.id) from None
-        for change in with_created_keys(one, lambda key: self.get(key) is not None).changes:
+            raise repeated_id_error(transaction.id) from None
+        for change in with_created_keys(transaction, lambda key: self.get(key) is not None).changes:
             self._write(change.key, change.raw)
-        return one
+        return transaction
 
     def _write(self, key: str, raw: str | None) -> None:
         """Set or delete a key on top of the snapshot; its value there is kept beside it."""
