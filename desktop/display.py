@@ -94,8 +94,8 @@ def _missing_library(error: ImportError | OSError) -> str:
     """Which library is missing: the loader names it within a text of its own."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the Python package {error.name.partition('.')[0]} is missing"
-    found = re.search(r"[\w.+-]+\.so[\w.]*", str(error))
-    return f"the library {found[0]} is missing" if found else "a library of it does not load"
+    library = re.search(r"[\w.+-]+\.so[\w.]*", str(error))
+    return f"the library {library[0]} is missing" if library else "a library of it does not load"
 
 
 def needs_x11(environ: Mapping[str, str]) -> bool:

@@ -38,9 +38,9 @@ def find_manager() -> str | None:
 
 def install_advice() -> str:
     """A sentence with the command for this system, or that of Debian where it is unknown."""
-    found = find_manager()
-    name = found or "apt-get"
-    where = "Install what is missing" if found else "On Debian and Ubuntu"
+    manager = find_manager()
+    name = manager or "apt-get"
+    where = "Install what is missing" if manager else "On Debian and Ubuntu"
     return f"{where}: sudo {install_command(name, WINDOW_PACKAGES[name].split())}"
 
 

@@ -94,9 +94,9 @@ def gather(sources: Iterable[str]) -> list[Licence]:
         else:
             packages.add(_debian_package(source))
     named.discard("signalbox-app")
-    found = [_distribution_licence(distribution(name)) for name in sorted(named)]
-    found += [_package_licence(name) for name in sorted(packages)]
-    return [_own_licence(), _python_licence(), _datastar_licence(), *found]
+    others = [_distribution_licence(distribution(name)) for name in sorted(named)]
+    others += [_package_licence(name) for name in sorted(packages)]
+    return [_own_licence(), _python_licence(), _datastar_licence(), *others]
 
 
 def format_licences(licences: Iterable[Licence]) -> str:

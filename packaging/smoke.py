@@ -278,11 +278,11 @@ def loaded_by(process: psutil.Process) -> set[Path]:
 
 def everything(folder: Path) -> dict[str, Any]:
     """Names with sizes and times of change, to see that nobody has written."""
-    found = {}
+    files = {}
     for path in folder.rglob("*"):
         about = path.lstat()
-        found[str(path)] = about.st_size, about.st_mtime_ns
-    return found
+        files[str(path)] = about.st_size, about.st_mtime_ns
+    return files
 
 
 def names(folder: Path) -> list[str]:

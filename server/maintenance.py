@@ -66,19 +66,19 @@ def verify(data_dir: Path) -> dict[str, Any]:
     is no store or where it cannot be read.
     """
     names = ("ok", "store", "revision", "keys", "problems", "advice", "notes")
-    found: dict[str, Any] = dict.fromkeys(names)
+    report: dict[str, Any] = dict.fromkeys(names)
     try:
         with _reading(data_dir) as given, _with_current_schema(given) as connection:
             lost = checks_before_opening.count_lost_commits(given)
             connection.execute("BEGIN")
-            found |= _checked(connection, lost)
+            report |= _checked(connection, lost)
     except DamagedStore:
-        found |= {
+        report |= {
             "problems": [_UNREADABLE.format(_path(data_dir))],
             "advice": RESTORE_ADVICE,
             "notes": [],
         }
-    return found | {"ok": not found["problems"]}
+    return report | {"ok": not report["problems"]}
 
 
 def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -138,8 +138,8 @@ def _copy(source: apsw.Connection, target: Path) -> None:
 def tokens(data_dir: Path) -> dict[str, str]:
     """The store's tokens: `{"read_token", "write_token"}`. Raises `StoreError`."""
     with _reading(data_dir) as connection:
-        found = dict(connection.execute("SELECT name, value FROM meta WHERE name GLOB 'token.*'"))
-    return {f"{name}_token": found[f"token.{name}"] for name in ("read", "write")}
+        rows = dict(connection.execute("SELECT name, value FROM meta WHERE name GLOB 'token.*'"))
+    return {f"{name}_token": rows[f"token.{name}"] for name in ("read", "write")}
 
 
 def rotate_tokens(data_dir: Path) -> None:
@@ -155,21 +155,21 @@ def rotate_tokens(data_dir: Path) -> None:
 
 def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
     """`lost` counts the commits after damage in the write-ahead log."""
-    found: dict[str, Any]
+    report: dict[str, Any]
     damage = list(_at_most(_damage(connection)))
     if lost:
         damage.append(
             f"The write-ahead log is damaged; {lost} commits after the damage are not read."
         )
     if damage:
-        found = {"problems": damage, "advice": RESTORE_ADVICE, "notes": []}
+        report = {"problems": damage, "advice": RESTORE_ADVICE, "notes": []}
     else:
         wrong = list(_at_most(_read_model_problems(connection)))
         advice = REBUILD_ADVICE if wrong else None
-        found = {"problems": wrong, "advice": advice, "notes": list(_notes(connection))}
+        report = {"problems": wrong, "advice": advice, "notes": list(_notes(connection))}
     with suppress(*DAMAGED):
-        found |= _summary(connection)
-    return found
+        report |= _summary(connection)
+    return report
 
 
 def _summary(connection: apsw.Connection) -> dict[str, Any]:
@@ -219,8 +219,8 @@ def _differences(connection: apsw.Connection) -> Iterator[str]:
     """How the tables of the state differ from what a replay of the log gives."""
     for (key,) in connection.execute(_BASELESS):
         yield f"{key} should begin with what retention has left of it, and does not."
-    for replayed, found in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
-        rows = zip_longest(connection.execute(replayed), connection.execute(found))
+    for replayed, stored in ((_REPLAYED, _STATE), (_LIVED, _LIVES)):
+        rows = zip_longest(connection.execute(replayed), connection.execute(stored))
         for expected, actual in rows:
             if expected != actual:
                 yield (
@@ -233,11 +233,15 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
     """Gaps and contradictions in the log; up to its horizon retention may have removed parts."""
     oldest = _oldest_complete(connection)
     for row in connection.execute(_UNSOUND, {"oldest": oldest}):
-        revision, before, expected, found, is_older = row
+        revision, before, expected, changes, is_older = row
         if revision != before + 1 and revision > oldest + 1:
             yield f"The log has nothing between revision {before} and {revision}."
-        if found > expected or (found < expected and revision > oldest) or (expected and not found):
-            yield f"Transaction {revision} should have {expected} changes and has {found}."
+        if (
+            changes > expected
+            or (changes < expected and revision > oldest)
+            or (expected and not changes)
+        ):
+            yield f"Transaction {revision} should have {expected} changes and has {changes}."
         if is_older:
             yield f"Transaction {revision} is older than the one before it."
 

@@ -166,11 +166,11 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
     Raises `StoreError` naming the setting, the value and what is allowed.
     """
-    found = {
+    values = {
         setting.name: _setting_value(setting, given.get(setting.name), environ) for setting in TABLE
     }
-    found["data_dir"] = found["data_dir"] or default_data_dir()
-    return Settings(**found)
+    values["data_dir"] = values["data_dir"] or default_data_dir()
+    return Settings(**values)
 
 
 def _setting_value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:

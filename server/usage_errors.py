@@ -67,8 +67,8 @@ def _called(param: click.Parameter) -> str:
 
 def _options(command: click.Command, ctx: click.Context) -> list[str]:
     """All options that a subcommand has, for the message about an unknown one."""
-    found = [param for param in command.get_params(ctx) if isinstance(param, click.Option)]
-    return [name for one in found for name in (*one.opts, *one.secondary_opts)]
+    options = [param for param in command.get_params(ctx) if isinstance(param, click.Option)]
+    return [name for one in options for name in (*one.opts, *one.secondary_opts)]
 
 
 def listed(names: Iterable[str]) -> str:

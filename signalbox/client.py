@@ -360,16 +360,16 @@ class Box(_CommandMethods):
     def item(self, key: str, *, at: Moment | None = None) -> dict[str, Any] | None:
         """Key, value, revision, at and actor; None where there is no such key."""
         try:
-            found: dict[str, Any] = self.query("state/" + quote(key, safe=""), at=_moment_text(at))
+            item: dict[str, Any] = self.query("state/" + quote(key, safe=""), at=_moment_text(at))
         except Rejected as error:
             if error.code == "not_found":
                 return None
             raise
-        return found
+        return item
 
     def get(self, key: str, default: Any = None, *, at: Moment | None = None) -> Any:
-        found = self.item(key, at=at)
-        return default if found is None else found["value"]
+        item = self.item(key, at=at)
+        return default if item is None else item["value"]
 
     def items(self, match: str = "**", *, at: Moment | None = None) -> Iterator[tuple[str, Any]]:
         """Keys that match, with their values, in key order.
@@ -427,10 +427,10 @@ class Box(_CommandMethods):
         return Watch(self, match, None if after is None else str(after))
 
     def __getitem__(self, key: str) -> Any:
-        found = self.item(key)
-        if found is None:
+        item = self.item(key)
+        if item is None:
             raise KeyError(key)
-        return found["value"]
+        return item["value"]
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.set(key, value)
@@ -1030,8 +1030,8 @@ def _parse_endpoint(text: bytes) -> Endpoint:
 
 def _directory_id(path: Path) -> str:
     """Device and inode, as in `Endpoint.directory`."""
-    found = path.stat()
-    return f"{found.st_dev}:{found.st_ino}"
+    status = path.stat()
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _probe(endpoint: Endpoint) -> None:
@@ -1097,15 +1097,15 @@ class _ServerFinder:
 
     def find_or_start(self) -> Endpoint:
         with self._lock:
-            if (found := find(self.data_dir)) is not None:
-                return found
+            if (endpoint := find(self.data_dir)) is not None:
+                return endpoint
             if not self._start:
                 raise _hanging_error(self.data_dir) or NotRunning(
                     f"No Signalbox runs for {self.data_dir}."
                 )
             self.close()
-            found, self._process = start_server(self.data_dir)
-            return found
+            endpoint, self._process = start_server(self.data_dir)
+            return endpoint
 
     def close(self) -> None:
         """Release the server that was started: it ends as soon as nobody else uses it."""

@@ -196,8 +196,8 @@ def highlight(text: str, search: str, start: int = 0, end: int | None = None) ->
     """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`."""
     end = len(text) if end is None else end
     pieces, done = Markup(""), start
-    for found in re.finditer(re.escape(search), text, re.IGNORECASE) if search else ():
-        low, high = max(done, found.start()), min(end, found.end())
+    for match in re.finditer(re.escape(search), text, re.IGNORECASE) if search else ():
+        low, high = max(done, match.start()), min(end, match.end())
         if low < high:
             pieces += Markup("{}<mark>{}</mark>").format(text[done:low], text[low:high])
             done = high

@@ -135,8 +135,8 @@ def _common_prefix(one: str, other: str) -> int:
 def _word_overlap(text: str, at: int) -> int:
     """How many characters of a word or number are before a position within it."""
     first = max(0, at - MAX_WORD)
-    found = _WORD_END.search(text[first : at + 1]) if 0 < at < len(text) else None
-    return max(0, at - first - found.start()) if found else 0
+    word_end = _WORD_END.search(text[first : at + 1]) if 0 < at < len(text) else None
+    return max(0, at - first - word_end.start()) if word_end else 0
 
 
 def _changed_pieces(old: str, new: str) -> Iterator[Piece]:

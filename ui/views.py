@@ -278,10 +278,10 @@ def history(
     )
 
 
-def chart(found: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
+def chart(chart: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
     """The key over time; `is_drawn` where it has a chart at all, even if none can be made now."""
-    drawn = drawing(found) if found else None
-    places = len(found.columns) + (found.before is not None) if found else 0
+    drawn = drawing(chart) if chart else None
+    places = len(chart.columns) + (chart.before is not None) if chart else 0
     return _render(
         "chart.html",
         drawing=drawn,

@@ -224,23 +224,23 @@ def _read_transactions(file: IO[bytes], bar: ProgressBar) -> Iterator[RecordedTr
 
 def _parse_transaction(number: int, line: bytes) -> RecordedTransaction:
     """A recorded transaction in a line. Raises a usage error."""
-    found: Any = None
+    record: Any = None
     with suppress(SignalboxError):  # what is no JSON has no fields
-        found = parse_json(line, "The line")
-    invalid = [name for name, is_valid in FIELDS.items() if not _has_field(found, name, is_valid)]
+        record = parse_json(line, "The line")
+    invalid = [name for name, is_valid in FIELDS.items() if not _has_field(record, name, is_valid)]
     if invalid:
         raise click.UsageError(
             f"Line {number} is no transaction of an export --history: it needs to be a JSON object "
             f"with {', '.join(FIELDS)}, and {' and '.join(invalid)} cannot be read."
         )
-    changes = [change for change in found["changes"] if not change["key"].startswith(APP_PREFIX)]
-    fields = {name: found[name] for name in FIELDS}
+    changes = [change for change in record["changes"] if not change["key"].startswith(APP_PREFIX)]
+    fields = {name: record[name] for name in FIELDS}
     return RecordedTransaction(**(fields | {"changes": changes}), size=len(line))
 
 
-def _has_field(found: Any, name: str, is_valid: Callable[[Any], bool]) -> bool:
+def _has_field(record: Any, name: str, is_valid: Callable[[Any], bool]) -> bool:
     """Whether a recorded transaction or change has a valid field of this name."""
-    return isinstance(found, dict) and name in found and is_valid(found[name])
+    return isinstance(record, dict) and name in record and is_valid(record[name])
 
 
 def _is_time(value: Any) -> bool:

@@ -117,9 +117,9 @@ class LogApplier:
         Read together with the replica's last transaction, which must be the same there.
         """
         own = self._projection.transactions(self.revision - 1, 1)
-        found = self._engine.read(self.revision - len(own), READ_LIMIT)
-        if own and (not found or (found[0].id, found[0].at) != (own[0].id, own[0].at)):
+        following = self._engine.read(self.revision - len(own), READ_LIMIT)
+        if own and (not following or (following[0].id, following[0].at) != (own[0].id, own[0].at)):
             raise Unavailable(f"The log has lost or replaced revision {self.revision}.")
-        if len(found) <= len(own):
+        if len(following) <= len(own):
             raise Unavailable(f"The log did not return the revision after {self.revision}.")
-        return found
+        return following

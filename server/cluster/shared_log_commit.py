@@ -263,8 +263,8 @@ class SharedLogCommit:
 
     def _answer_logged(self, group: GroupCommit, attempts: list[PendingAttempt]) -> None:
         """Answer the attempts whose transaction is in the log; decide the others again."""
-        found = self._projection.transactions(group.expected, len(group.transactions))
-        in_log = {(one.revision, one.id) for one in found}
+        logged = self._projection.transactions(group.expected, len(group.transactions))
+        in_log = {(one.revision, one.id) for one in logged}
         others = []
         for pending, outcome in zip(attempts, group.outcomes, strict=True):
             if outcome.is_logged and (outcome.revision, outcome.attempt.id) in in_log:

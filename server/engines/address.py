@@ -121,16 +121,16 @@ def _check_options(scheme: str, options: dict[str, str]) -> None:
 
 def _host(scheme: str, text: str) -> tuple[str, int]:
     """A host of an address with its port. Raises `AddressError` where it is invalid."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
-    if not found or int(found[2] or 1) not in range(1, 65536):
+    parts = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(?::([0-9]{1,5}))?", text)
+    if not parts or int(parts[2] or 1) not in range(1, 65536):
         raise AddressError("a host of the engine's address is neither HOST nor HOST:PORT")
     try:
-        found[1].encode("idna")
+        parts[1].encode("idna")
     except UnicodeError:
         raise AddressError(
             "a host of the engine's address is no name: allowed are 1 to 63 characters between dots"
         ) from None
-    return found[1], int(found[2] or PORTS[scheme])
+    return parts[1], int(parts[2] or PORTS[scheme])
 
 
 def _stream(name: str) -> str:
@@ -151,5 +151,5 @@ def _number(what: str, text: str, lowest: int) -> int:
 
 def _first_word(text: str) -> str:
     """The scheme or name of an engine that `text` begins with, for a message."""
-    found = re.match(r"[A-Za-z0-9+.-]{1,20}(?=:|$)", text)
-    return repr(found[0]) if found else "none that is known"
+    word = re.match(r"[A-Za-z0-9+.-]{1,20}(?=:|$)", text)
+    return repr(word[0]) if word else "none that is known"

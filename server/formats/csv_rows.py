@@ -77,8 +77,8 @@ def _header(row_lines: RowLines) -> _Header:
         raise Malformed(f"The file is empty; {EXPECTED}.")
     if first.fault is not None:
         raise Malformed(f"Line {first.number}: {first.fault.message}")
-    if found := _parse_header(first.text):
-        return found
+    if header := _parse_header(first.text):
+        return header
     raise Malformed(
         f"Line {first.number} is {quoted(first.text.strip())}; the first line of a CSV file names "
         "the columns key and value, with a comma, a semicolon or a tab between them."

@@ -107,21 +107,21 @@ class _QuotedValue:
 
     def _read_quoted(self, text: str, at: int) -> int:
         """Read on within the quote, up to its end or that of the line; where that was."""
-        found = _UNTIL[self._quote].match(text, at)
-        assert found is not None
-        self._parts.append(found[1] if self._quote == "'" else _ESCAPED.sub(r"\1", found[1]))
-        if found[2]:
+        match = _UNTIL[self._quote].match(text, at)
+        assert match is not None
+        self._parts.append(match[1] if self._quote == "'" else _ESCAPED.sub(r"\1", match[1]))
+        if match[2]:
             self._quote = ""
-        return found.end()
+        return match.end()
 
     def _read_bare(self, text: str, at: int) -> int:
         """Read the part of a value between two quotes; where it ends."""
-        found = _BARE.match(text, at)
-        if found is None or (self._lines > 1 and text[at] != "\\"):
+        match = _BARE.match(text, at)
+        if match is None or (self._lines > 1 and text[at] != "\\"):
             # After several lines, a forgotten quote is more likely than another part of the value.
             raise _not_closed()
-        self._parts.append(re.sub(r"\\(.)", r"\1", found[0], flags=re.DOTALL))
-        return found.end()
+        self._parts.append(re.sub(r"\\(.)", r"\1", match[0], flags=re.DOTALL))
+        return match.end()
 
     def _check_rest(self, before: str, rest: str) -> None:
         """Check the rest of the last line; a comment with a quote shows that one was forgotten."""

@@ -64,13 +64,13 @@ class _Scanner:
     def feed(self, block: bytes) -> Iterator[Row]:
         """Rows of the members that end in this block."""
         self._text += block
-        while found := (_INNER if self._depth > 1 else _OUTER).search(self._text, self._at):
-            self._check_blank(found.start())
-            if found[0] == b'"' and self._text[found.end() : found.end() + 1] not in (b"\r", b"\n"):
-                self._at = found.start()
+        while token := (_INNER if self._depth > 1 else _OUTER).search(self._text, self._at):
+            self._check_blank(token.start())
+            if token[0] == b'"' and self._text[token.end() : token.end() + 1] not in (b"\r", b"\n"):
+                self._at = token.start()
                 break
-            self._at = found.end()
-            yield from self._token(found[0], found.start(), found[1] is not None)
+            self._at = token.end()
+            yield from self._token(token[0], token.start(), token[1] is not None)
         else:
             self._check_blank(len(self._text))
             self._at = len(self._text)
@@ -146,13 +146,13 @@ class _Scanner:
 
     def _command(self, text: bytes) -> Command | SignalboxError:
         """The `set` command of a member of the object."""
-        found = _MEMBER.fullmatch(text)
-        if found is None:
+        member = _MEMBER.fullmatch(text)
+        if member is None:
             given = quoted(text.decode(errors="replace")) if text else "nothing"
             return Malformed(f'There is {given} instead of "key": value.')
         try:
-            key = values.decode(found[1], "The key")
-            if not (raw := found[2].strip(WHITESPACE)):
+            key = values.decode(member[1], "The key")
+            if not (raw := member[2].strip(WHITESPACE)):
                 return Malformed(f"The key {quoted(key)} has no value.")
             value = values.decode(raw, f"The value of {quoted(key)}")
             command = checked_set(key, value)

@@ -49,10 +49,10 @@ def is_command(line: bytes) -> bool:
     if line.startswith(HISTORY_LINE_START):
         return True
     try:
-        found = values.decode(line)
+        value = values.decode(line)
     except SignalboxError:
         return line.startswith(b'{"type"')
-    return isinstance(found, dict) and found.get("type") in TYPES
+    return isinstance(value, dict) and value.get("type") in TYPES
 
 
 def _kind_of_line(line: bytearray) -> str:

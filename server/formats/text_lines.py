@@ -128,10 +128,10 @@ def _raw_lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
     """Each line, of a long one its beginning, with its length in bytes."""
     rest, cut = b"", 0
     for block in blocks:
-        found = (rest + block).splitlines(keepends=True)
+        complete = (rest + block).splitlines(keepends=True)
         # The last line may continue, also after a CR.
-        rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
-        for line in found:
+        rest = complete.pop() if complete and not complete[-1].endswith(b"\n") else b""
+        for line in complete:
             yield line, len(line) + cut
             cut = 0
         if len(rest) > MAX_LINE:

@@ -106,8 +106,8 @@ def _differences(side: Side, other: Side) -> Iterator[str]:
             missing = side if ours is None else other if theirs is None else None
             if missing and table.is_thinned_out and known[0] <= missing.thinned_up_to:
                 continue
-            found, there = _row_text(ours), _row_text(theirs)
-            yield f"{table.name}: {side.name} has {found}, {other.name} has {there}"
+            here, there = _row_text(ours), _row_text(theirs)
+            yield f"{table.name}: {side.name} has {here}, {other.name} has {there}"
 
 
 class Table(NamedTuple):

@@ -106,16 +106,16 @@ def _alternative(target: MigrationLog) -> str:
 
 def batches(source: MigrationLog, after: int) -> Iterator[list[Transaction]]:
     """The transactions after a revision, in batches, with placeholders for removed ones."""
-    while found := source.read(after, BATCH):
-        left = chain.from_iterable(_without_gaps(found, after))
+    while transactions := source.read(after, BATCH):
+        left = chain.from_iterable(_without_gaps(transactions, after))
         while batch := list(islice(left, BATCH)):
             yield batch
-        after = found[-1].revision
+        after = transactions[-1].revision
 
 
-def _without_gaps(found: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
+def _without_gaps(transactions: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
     """The transactions, with a placeholder for each revision that retention has removed."""
-    for one in found:
+    for one in transactions:
         yield (_placeholder(revision, one.at) for revision in range(after + 1, one.revision))
         yield iter((one,))
         after = one.revision

@@ -116,9 +116,9 @@ class RemoteLog:
     def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
         """All transactions: a server does not give their sizes."""
         del limit
-        while found := self.read(after, BATCH):
-            yield from found
-            after = found[-1].revision
+        while rows := self.read(after, BATCH):
+            yield from rows
+            after = rows[-1].revision
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
         """Append transactions on the server, again where it did not answer."""
@@ -143,11 +143,11 @@ class RemoteLog:
 
     def _reconnect(self) -> None:
         """Raises `StoreError` where the log there is another store's now."""
-        found, wanted = self._log.connect(None).metadata.store, self.metadata.store
-        if found != wanted:
+        store, wanted = self._log.connect(None).metadata.store, self.metadata.store
+        if store != wanted:
             self._log.close()
             raise StoreError(
-                f"{self.name} was replaced meanwhile: it has the store {found} now, and had the "
+                f"{self.name} was replaced meanwhile: it has the store {store} now, and had the "
                 f"store {wanted}. Nothing more was copied."
             )
 
@@ -189,18 +189,18 @@ class LocalLog:
 
     def newest_up_to(self, upto: int) -> Transaction | None:
         """The newest transaction up to a revision that retention has not removed."""
-        found = self.database.writer.execute(_NEWEST, (upto,)).get
-        return None if found is None else self.read(found - 1, 1)[0]
+        revision = self.database.writer.execute(_NEWEST, (upto,)).get
+        return None if revision is None else self.read(revision - 1, 1)[0]
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         """Raises `StoreError` for a transaction that is not as it was written."""
-        found = log_table.read(self.database.writer, after, limit)
-        if found:
-            ends = found[0].revision, found[-1].revision
+        transactions = log_table.read(self.database.writer, after, limit)
+        if transactions:
+            ends = transactions[0].revision, transactions[-1].revision
             checksums = log_table.checksums(self.database.writer, *ends)
-            for one in found:
+            for one in transactions:
                 self._check(one, checksums.get(one.revision))
-        return found
+        return transactions
 
     def _check(self, transaction: Transaction, written: int | None) -> None:
         """Raises `StoreError` where the content does not fit the checksum that was written."""
@@ -226,8 +226,8 @@ class LocalLog:
 
     def maybe_larger(self, limit: int, after: int) -> Iterator[Transaction]:
         """The transactions that may be larger, by the sizes of their keys and values."""
-        found: list[Any] = self.database.writer.execute(_LARGER, (after, limit)).fetchall()
-        for (revision,) in found:
+        rows: list[Any] = self.database.writer.execute(_LARGER, (after, limit)).fetchall()
+        for (revision,) in rows:
             yield from self.read(revision - 1, 1)
 
     def close(self) -> None:

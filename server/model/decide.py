@@ -321,10 +321,10 @@ def _check_setting(key: str, raw: str) -> None:
 
 def _scan_limited(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
     """Every key below `prefix`. Raises `TooLarge` for too many, which would make `changes` each."""
-    for count, found in enumerate(state.scan(prefix), start=1):
+    for count, key_and_entry in enumerate(state.scan(prefix), start=1):
         if count > MAX_CHANGES:
             raise too_many(state.count(prefix) * changes)
-        yield found
+        yield key_and_entry
 
 
 def too_many(changes: int, least: str = "") -> TooLarge:

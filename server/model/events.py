@@ -118,9 +118,9 @@ def decode(data: bytes, revision: int) -> Transaction:
     Raises `UnknownVersion` for the event of a newer program, `StoreError` for bytes that are no
     event or do not fit their checksum.
     """
-    *content, of, compacted, found = _decode_fields(data, revision)
+    *content, of, compacted, written = _decode_fields(data, revision)
     one = Transaction._make((revision, *content, of, compacted, None))
-    if found not in (None, checksum(one)):
+    if written not in (None, checksum(one)):
         raise StoreError(
             f"The log's transaction at revision {revision} is damaged: its content does not fit "
             "its checksum."
@@ -142,13 +142,13 @@ def _decode_fields(data: bytes, revision: int) -> tuple[Any, ...]:
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error
 
 
-def decode_all(found: Iterable[tuple[int, bytes]]) -> list[Transaction]:
+def decode_all(messages: Iterable[tuple[int, bytes]]) -> list[Transaction]:
     """The transactions at these revisions, up to the first that cannot be decoded.
 
     Raises as `decode` where that is the first of all.
     """
     transactions: list[Transaction] = []
-    for revision, data in found:
+    for revision, data in messages:
         try:
             transactions.append(decode(data, revision))
         except StoreError:

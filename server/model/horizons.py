@@ -67,13 +67,13 @@ class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has
 
     def complete_ranges(self, revision: int, low: str, high: str) -> list[Range]:
         """The parts of [low, high), in order, whose state at `revision` is complete."""
-        found: list[Range] = []
+        complete: list[Range] = []
         for start, end in self.split(low, high):
             if self.of(start).revision > revision:
                 continue
-            begin = found.pop()[0] if found and found[-1][1] == start else start
-            found.append((begin, end))
-        return found
+            begin = complete.pop()[0] if complete and complete[-1][1] == start else start
+            complete.append((begin, end))
+        return complete
 
     def incomplete_prefixes(self, revision: int, low: str, high: str) -> list[str]:
         """The prefixes in [low, high) whose state at `revision` is not complete."""
@@ -109,7 +109,7 @@ def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
 
 def without_reserved(ranges: Sequence[Range]) -> list[Range]:
     """The same ranges without the app's own keys."""
-    found = []
+    parts = []
     for low, high in ranges:
-        found += [(low, min(high, RESERVED)), (max(low, RESERVED_END), high)]
-    return [(low, high) for low, high in found if low < high]
+        parts += [(low, min(high, RESERVED)), (max(low, RESERVED_END), high)]
+    return [(low, high) for low, high in parts if low < high]

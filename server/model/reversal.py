@@ -151,15 +151,15 @@ def decide(
     """
     check_store_revision(command.expect, log.revision)
     if isinstance(command, Restore):
-        found = Reversal(_restore_changes(log, command))
+        reversal = Reversal(_restore_changes(log, command))
     else:
         targets = _undo_targets(log, command, actor)
         if isinstance(command, Redo):
             targets = _redo_targets(log, command, actor)
-        found = _reversal_of(log, targets, command)
-    if not (found.conflict or dry_run):
-        return found
-    return found._replace(effects=_effects(log, found.changes, max_effects))
+        reversal = _reversal_of(log, targets, command)
+    if not (reversal.conflict or dry_run):
+        return reversal
+    return reversal._replace(effects=_effects(log, reversal.changes, max_effects))
 
 
 def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
@@ -216,17 +216,17 @@ def _redo_targets(log: ReversalLog, command: Redo, actor: str) -> list[Transacti
 
 def _require_command(log: ReversalLog, identity: str) -> list[TransactionHead]:
     """The transactions of the command to be undone or redone. Raises `NotFound`."""
-    found = log.transactions_of_command(identity)
-    if not found:
+    transactions = log.transactions_of_command(identity)
+    if not transactions:
         raise NotFound(f"No transaction with the command id {identity} is kept.")
-    return found
+    return transactions
 
 
 def _not_reversed(
-    log: ReversalLog, found: list[TransactionHead], identity: str
+    log: ReversalLog, transactions: list[TransactionHead], identity: str
 ) -> list[TransactionHead]:
     """The transactions that are not undone already. Raises `NothingToUndo`."""
-    left = [one for one in found if not is_reversed(log, one.revision)]
+    left = [one for one in transactions if not is_reversed(log, one.revision)]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")
     return left
@@ -358,16 +358,16 @@ def _blocked_message(log: ReversalLog, blocked: dict[str, int], keys: list[str])
 
 def _effects(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffect]:
     """The effects on the first `max_effects` keys, as far as one answer can hold their values."""
-    found, size = list[KeyEffect](), 0
+    effects, size = list[KeyEffect](), 0
     for change in log.latest_changes(sorted(back)[:max_effects]):
         size += len(change.raw or "") + len(back[change.key] or "")
         if size > MAX_TRANSACTION_BYTES:
             break
         now, then = _json_or_unset(change.raw), _json_or_unset(back[change.key])
-        found.append(
+        effects.append(
             KeyEffect(change.key, change.actor, change.revision, iso(change.at), now, then)
         )
-    return found
+    return effects
 
 
 def _json_or_unset(text: str | None) -> Raw | UnsetType:

@@ -19,7 +19,7 @@ def milliseconds(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text[:80]!r} names no time zone")
-    found = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
-    if found > LAST_TIME:
+    time = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+    if time > LAST_TIME:
         raise ValueError(f"{text[:80]!r} is beyond the year 9999")
-    return found
+    return time

@@ -109,8 +109,8 @@ def is_chartable(connection: apsw.Connection, key: str, revision: int) -> bool:
     if begins != '"':
         return begins is not None and begins not in "n[{"
     bound = {"key": key, "high": revision, "limit": EXAMINED_CHANGES, "short": MAX_STATE_BYTES}
-    found = [text for (text,) in connection.execute(_STATES_OF_LAST, bound)]
-    return None not in found and 2 <= len(found) <= MAX_STATES
+    states = [text for (text,) in connection.execute(_STATES_OF_LAST, bound)]
+    return None not in states and 2 <= len(states) <= MAX_STATES
 
 
 def read_chart(connection: apsw.Connection, query: ChartQuery, cached: Chart | None) -> Chart:
@@ -163,8 +163,8 @@ def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
 
 def _first_time(connection: apsw.Connection, query: ChartQuery) -> int:
     """The time of the key's first change, at which a chart of its whole history begins."""
-    found = connection.execute(_FIRST, (query.key, query.revision)).get
-    return int(found or query.until)
+    time = connection.execute(_FIRST, (query.key, query.revision)).get
+    return int(time or query.until)
 
 
 def _width(connection: apsw.Connection, query: ChartQuery) -> int:
@@ -179,13 +179,13 @@ def _width(connection: apsw.Connection, query: ChartQuery) -> int:
 
 def _merged(columns: Sequence[Column]) -> list[Column]:
     """One column for each `n`; `columns` are sorted."""
-    found: list[Column] = []
+    merged: list[Column] = []
     for column in columns:
-        if found and found[-1].n == column.n:
-            found.append(_combined(found.pop(), column))
+        if merged and merged[-1].n == column.n:
+            merged.append(_combined(merged.pop(), column))
         else:
-            found.append(column)
-    return found
+            merged.append(column)
+    return merged
 
 
 def _combined(column: Column, other: Column) -> Column:
@@ -244,10 +244,10 @@ def _height(
 ) -> float | None:
     """The height of the key's value at a revision."""
     sql = _HEIGHT.format(height=_height_sql(states))
-    found: float | None = connection.execute(
+    height: float | None = connection.execute(
         sql, {"key": key, "at": revision} | _state_parameters(states)
     ).get
-    return found
+    return height
 
 
 def _height_sql(states: list[str] | None) -> str:

@@ -125,8 +125,8 @@ class _TreeKeys:
 
     def first(self, low: str, high: str) -> str | None:
         """The first key in [low, high) of the current state."""
-        found: str | None = self._connection.execute(_FIRST, (low, high)).get
-        return found
+        key: str | None = self._connection.execute(_FIRST, (low, high)).get
+        return key
 
     def exists(self, key: str) -> bool:
         """Whether the current state has the key."""

@@ -210,14 +210,14 @@ def revision_at(connection: apsw.Connection, at: int, latest: int = 2**62) -> in
 
 def time_of(connection: apsw.Connection, revision: int) -> int:
     """The time of the last transaction up to `revision` that is kept, in ms; 0 before all."""
-    found = connection.execute(_TIME_OF, (revision,)).get
-    return int(found or 0)
+    time = connection.execute(_TIME_OF, (revision,)).get
+    return int(time or 0)
 
 
 def first_time(connection: apsw.Connection) -> int:
     """The time of the oldest transaction that is kept, in ms; 0 where there is none."""
-    found = connection.execute("SELECT at FROM transactions ORDER BY revision LIMIT 1").get
-    return int(found or 0)
+    time = connection.execute("SELECT at FROM transactions ORDER BY revision LIMIT 1").get
+    return int(time or 0)
 
 
 def actors(connection: apsw.Connection, prefix: str) -> list[str]:

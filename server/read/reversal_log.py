@@ -36,12 +36,12 @@ class SqlReversalLog:
 
     def transactions_of_command(self, identity: str) -> list[TransactionHead]:
         """Those of a command id; of an import's, those of its batches."""
-        found = [
+        transactions = [
             self._transaction_head(row)
             for row in self._connection.execute(_OF_COMMAND, (identity,))
         ]
-        if found:
-            return found
+        if transactions:
+            return transactions
         batch = re.compile(re.escape(identity) + "-[0-9]+")
         rows = self._connection.execute(_BATCHES, (identity + "-", identity + "."))
         return [self._transaction_head(row) for row in rows if batch.fullmatch(row[1])]
@@ -53,8 +53,8 @@ class SqlReversalLog:
 
     def reversed_by(self, revision: int) -> int | None:
         """The undo or redo that has reversed this revision last; None where none has."""
-        found: int | None = self._connection.execute(_REVERSED_BY, (revision,)).get
-        return found
+        reversing: int | None = self._connection.execute(_REVERSED_BY, (revision,)).get
+        return reversing
 
     def changes_visible_keys(self, revision: int) -> bool:
         """Whether a reversal of this revision would show: it has changed keys of people."""

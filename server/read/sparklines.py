@@ -55,10 +55,10 @@ class SparklineCache:
         uncached = [item for item in items if self._revision(item.key) != item.revision]
         if uncached:
             self._read(connection, uncached)
-        found = {item.key: self._cached[item.key][2] for item in items}
+        lines = {item.key: self._cached[item.key][2] for item in items}
         while len(self._cached) > CACHED_KEYS:
             self._cached.popitem(last=False)
-        return {key: line for key, line in found.items() if line}
+        return {key: line for key, line in lines.items() if line}
 
     def __len__(self) -> int:
         """The number of keys whose sparklines are cached."""

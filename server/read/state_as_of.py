@@ -184,16 +184,16 @@ class _Snapshot:
 
     def listed(self, low: str, high: str, limit: int, offset: int = 0) -> list[str]:
         """At most `limit` of those in [low, high) behind the first `offset`, in order."""
-        found: list[str] = []
+        keys: list[str] = []
         for part in self._parts(low, high):
             if offset and offset >= (here := self.keys.count(self.connection, *part)):
                 offset -= here
                 continue
-            found += self.keys.listed(self.connection, *part, limit - len(found), offset)
+            keys += self.keys.listed(self.connection, *part, limit - len(keys), offset)
             offset = 0
-            if len(found) >= limit:
+            if len(keys) >= limit:
                 break
-        return found
+        return keys
 
     def items(self, keys: list[str], query: StateQuery | None = None) -> Iterator[Item]:
         """The items of those of `keys` that match, in the same order."""

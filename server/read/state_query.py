@@ -142,14 +142,14 @@ def items(
     return taken(starmap(Item, rows), query.limit)
 
 
-def taken(found: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
+def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
     """As many items as one page holds, and whether there are more.
 
     At most `limit`, and none after the one that reaches `PAGE_BYTES`.
     """
     page: list[Item] = []
     size = 0
-    for one in found:
+    for one in matching:
         if len(page) == limit or size >= PAGE_BYTES:
             return page, True
         page.append(one)

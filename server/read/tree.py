@@ -70,11 +70,11 @@ def children(
     and `a.c`. So the keys of segment `a` may be in two places; it is listed at the first that fits
     the order of segments.
     """
-    found: list[Child] = []
+    listed: list[Child] = []
     ranks = _Ranks(keys)
     position = prefix + after if after is not None else prefix
     last, end = after, after_prefix(prefix)
-    while len(found) <= limit and (key := keys.first(position, end)):
+    while len(listed) <= limit and (key := keys.first(position, end)):
         segment = key[len(prefix) :].split(".", 1)[0]
         whole = prefix + segment
         ranks.move(position, whole + "." if key.startswith(whole + ".") else key)
@@ -82,11 +82,11 @@ def children(
             if (last is None or candidate > last) and (
                 child := _child(keys, ranks, prefix, candidate, key)
             ):
-                found.append(child)
+                listed.append(child)
                 last = candidate
         position = whole + "\0" if key == whole else after_prefix(whole + ".")
-    more = len(found) > limit
-    return found[:limit], found[limit - 1].segment if more else None
+    more = len(listed) > limit
+    return listed[:limit], listed[limit - 1].segment if more else None
 
 
 def _due_segments(segment: str) -> list[str]:

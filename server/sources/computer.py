@@ -152,13 +152,13 @@ class Measurement:
 
     def read(self) -> dict[str, Any]:
         """Measure all: by key (without `computer.`). Percent, GB (1e9 bytes), kB/s, seconds."""
-        found: dict[str, Any] = {}
+        measured: dict[str, Any] = {}
         for part in (*_LEVELS, self._rates):
             try:
-                found |= part()
+                measured |= part()
             except Exception as error:  # noqa: BLE001 - told; psutil raises of many kinds
                 self._failures.report(f"This computer's {part.__name__.strip('_')}", error)
-        return found
+        return measured
 
     def _rates(self) -> dict[str, float]:
         """What network and disk have transferred since the last measurement, in KB/s."""
@@ -230,8 +230,8 @@ def _battery() -> dict[str, Any]:
 def _temperature() -> dict[str, float]:
     """Temperature of the hottest sensor, if there is one."""
     sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
-    found = [entry.current for entries in sensors.values() for entry in entries if entry.current]
-    return {"cpu.temperature": max(found)} if found else {}
+    degrees = [entry.current for entries in sensors.values() for entry in entries if entry.current]
+    return {"cpu.temperature": max(degrees)} if degrees else {}
 
 
 def _counters() -> dict[str, float]:

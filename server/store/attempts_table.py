@@ -61,7 +61,7 @@ def first_answer(connection: apsw.Connection, identity: str) -> tuple[bytes, dic
 
 def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
     """The stored outcomes of attempts of which it is unknown whether they were appended."""
-    found = []
+    outcomes = []
     for identity, fingerprint, revision, details in connection.execute(_UNKNOWN):
         known = json.loads(details)
         record = known["record"]
@@ -69,8 +69,8 @@ def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
             identity, record["actor"], record["type"], fingerprint, None, key=record.get("key")
         )
         sent = _sent(**known["sent"]) if "sent" in known else None
-        found.append(Outcome(attempt, record["at"], revision, sent=sent))
-    return found
+        outcomes.append(Outcome(attempt, record["at"], revision, sent=sent))
+    return outcomes
 
 
 def _sent(revision: int, event: str) -> Transaction | None:

@@ -128,8 +128,8 @@ def check_not_open_elsewhere(path: Path) -> None:
     linked = set()
     for file in (path, wal_path(path)):
         with suppress(OSError):  # there may be no log
-            found = file.stat()
-            linked |= {(found.st_dev, found.st_ino)} if found.st_nlink > 1 else set()
+            status = file.stat()
+            linked |= {(status.st_dev, status.st_ino)} if status.st_nlink > 1 else set()
     if linked and (pid := _writer_of(linked)) is not None:
         raise StoreError(
             f"{path} is a hard link of a file that the process {pid} has open, by another name, to "

@@ -146,8 +146,8 @@ def _is_plausible(now: int) -> bool:
 
 def _meta(connection: apsw.Connection, name: str) -> str | None:
     """One of the clock's records in the table of metadata."""
-    found: str | None = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
-    return found
+    value: str | None = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
+    return value
 
 
 def _delete(connection: apsw.Connection, name: str) -> None:

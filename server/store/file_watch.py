@@ -102,9 +102,9 @@ class OpenFiles:
 
     def file_problem(self) -> str | None:
         """What is wrong with the files, in one sentence; None while they are in place and whole."""
-        if (found := self._find_problem()) is None:
+        if (problem := self._find_problem()) is None:
             return None
-        file, what = found
+        file, what = problem
         if file == self._lock:
             return f"The server's lock {file} {what}: {_LOCK_LOST}"
         if what == OVERWRITTEN:
@@ -122,15 +122,15 @@ class OpenFiles:
 
     def must_not_checkpoint(self) -> bool:
         """Whether a file is too short or overwritten: a checkpoint would mix two states."""
-        found = self._find_problem()
-        return found is not None and found[1] in (SHORTER, OVERWRITTEN)
+        problem = self._find_problem()
+        return problem is not None and problem[1] in (SHORTER, OVERWRITTEN)
 
     def _find_problem(self) -> tuple[Path, str] | None:
         """The store's file that was replaced or truncated, and how; a change may be under way."""
         for _ in range(MAX_LOOKS):
-            if (found := self._check_once()) is None:
+            if (problem := self._check_once()) is None:
                 return None
-        return found
+        return problem
 
     def _check_once(self) -> tuple[Path, str] | None:
         """The first file with a problem, and the problem.
@@ -140,13 +140,13 @@ class OpenFiles:
         """
         log = wal_file.indexed_length(self._wal_reader) if self._wal_reader else 0
         for file, seen in self._seen.items():
-            if (found := _stat(file)) is None:
+            if (status := _stat(file)) is None:
                 return file, "is gone"
-            if not os.path.samestat(found, seen):
+            if not os.path.samestat(status, seen):
                 return file, "is another one now"
-            if found.st_size < (log if file.name.endswith("-wal") else seen.st_size):
+            if status.st_size < (log if file.name.endswith("-wal") else seen.st_size):
                 return file, SHORTER
-            self._seen[file] = found
+            self._seen[file] = status
         counters = self._read_counters()
         if any(now < before for now, before in zip(counters, self._counters, strict=True)):
             return next(iter(self._seen)), OVERWRITTEN

@@ -32,9 +32,9 @@ def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
 def schema_problems(connection: apsw.Connection) -> Iterator[str]:
     """How tables and indexes differ from those of a new store; then no other check makes sense."""
     wanted = _definitions_of_a_new_store()
-    found = _definitions(connection)
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+    actual = _definitions(connection)
+    for name in sorted(wanted.keys() | actual.keys()):
+        if wanted.get(name) != actual.get(name):
             yield f"The definition of {name} in the file is not the one that Signalbox has made."
 
 

@@ -103,9 +103,9 @@ class KeyIndex:
     @classmethod
     def decode(cls, encoded: bytes) -> "KeyIndex":
         """The index that `encode` has made these bytes of."""
-        found = cls(())
-        found._firsts, found._counts = _BUCKETS.decode(zlib.decompress(encoded))
-        return found
+        index = cls(())
+        index._firsts, index._counts = _BUCKETS.decode(zlib.decompress(encoded))
+        return index
 
     def change(self, added: list[str], removed: list[str]) -> None:
         """Count added and removed keys; both lists are sorted."""

@@ -128,14 +128,14 @@ def read(connection: apsw.Connection, after: int, limit: int) -> list[Transactio
     Fewer where they are large: none after the one that reaches `READ_BYTES`, so that memory stays
     bounded.
     """
-    found: list[Transaction] = []
+    transactions: list[Transaction] = []
     size = 0
     for transaction in _grouped(connection.execute(_READ, (after, limit))):
-        found.append(_with_reversals(connection, transaction))
+        transactions.append(_with_reversals(connection, transaction))
         size += sum(len(key) + len(raw or "") + CHANGE_BYTES for key, raw, _ in transaction.changes)
         if size >= READ_BYTES:
             break
-    return found
+    return transactions
 
 
 def checksums(connection: apsw.Connection, first: int, last: int) -> dict[int, int]:
@@ -187,10 +187,10 @@ def _with_reversals(connection: apsw.Connection, transaction: Transaction) -> Tr
 
 def reversed_revisions(connection: apsw.Connection, revision: int) -> tuple[int, ...]:
     """The revisions that an undo or redo has reversed, in order."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT target FROM reversals WHERE revision = ? ORDER BY target", (revision,)
     )
-    return tuple(target for (target,) in found)
+    return tuple(target for (target,) in rows)
 
 
 def last_time(connection: apsw.Connection) -> int:

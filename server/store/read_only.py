@@ -140,8 +140,8 @@ def _copy(store: Path, folder: Path) -> bool:
 def _state_of_files(store: Path) -> tuple[object, ...]:
     """A value that changes when the log is restarted, or the file is written to without one."""
     file, log = _files(store)
-    found = file.stat()
-    return found.st_ino, _wal_header(log) or (found.st_size, found.st_mtime_ns)
+    status = file.stat()
+    return status.st_ino, _wal_header(log) or (status.st_size, status.st_mtime_ns)
 
 
 def _wal_header(log: Path) -> bytes:

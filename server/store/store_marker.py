@@ -141,7 +141,7 @@ def _header(path: Path) -> bytes:
         return b""
 
 
-def _lost_message(path: Path, *found: str) -> str:
+def _lost_message(path: Path, *problems: str) -> str:
     """The message of a lost store, with the files that are there."""
     there = [
         f"{file.name} ({size:,} bytes)"
@@ -149,7 +149,7 @@ def _lost_message(path: Path, *found: str) -> str:
         if (size := _size(file)) is not None
     ]
     return (
-        f"The store {path} {', and '.join(found)}: what was written to it is lost or elsewhere. "
+        f"The store {path} {', and '.join(problems)}: what was written to it is lost or elsewhere. "
         f"There is {' and '.join(there)}. Nothing was changed. Put back what is missing, or a "
         "backup; to begin anew, move these away."
     )

@@ -16,11 +16,11 @@ class Tokens(NamedTuple):
     @classmethod
     def of(cls, database: Database, rotate: bool = False) -> "Tokens":
         """The store's tokens, created where they are missing; with `rotate` all of them anew."""
-        found = []
+        tokens = []
         for name in cls._fields:
             token = None if rotate else database.meta(f"token.{name}")
             if token is None:
                 token = secrets.token_urlsafe(32)
                 database.set_meta(f"token.{name}", token)
-            found.append(token)
-        return cls(*found)
+            tokens.append(token)
+        return cls(*tokens)

@@ -36,9 +36,9 @@ def hidden_commits(connection: apsw.Connection) -> int:
     try:
         with Path(f"{connection.filename}-wal").open("rb", buffering=0) as file:
             header = file.read(HEADER)
-            found = list(_commits(file, header[_SALTS], size, _valid_frames(connection)))
+            commits = list(_commits(file, header[_SALTS], size, _valid_frames(connection)))
             read = _valid_frames(connection)
-            hidden = sum(number > read for number in found)
+            hidden = sum(number > read for number in commits)
             if hidden < 2 or not _has_damaged_frame(file, header, size, read):
                 return 0
             file.seek(0)

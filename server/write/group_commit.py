@@ -177,10 +177,10 @@ class GroupCommit:
         """The first answer to the same command. Raises `IdReused` if its id was another's."""
         if not attempt.has_sender_id:
             return None
-        found = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)
-        if found is None:
+        earlier = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)
+        if earlier is None:
             return None
-        fingerprint, answer = found
+        fingerprint, answer = earlier
         if fingerprint != attempt.fingerprint:
             raise IdReused(attempt.id)
         return answer
@@ -199,11 +199,11 @@ class GroupCommit:
             self._before.look_up(attempt.preload_keys)
             changes = attempt.decide(self._after)
         elif isinstance(attempt.command, HistoryCommand):
-            found = self._reverse(attempt, attempt.command)
-            self._effects = found.effects
-            if found.conflict:
-                raise found.conflict
-            changes, of = found.changes, found.of
+            result = self._reverse(attempt, attempt.command)
+            self._effects = result.effects
+            if result.conflict:
+                raise result.conflict
+            changes, of = result.changes, result.of
             self._before.look_up(changes)
         elif attempt.command is not None:
             changes = decide(self._after, attempt.command)

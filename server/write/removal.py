@@ -63,8 +63,8 @@ class Sweep:
         The changes that they replaced are removed, and so are transactions that have none left.
         """
         stop = self._limits[0]
-        found = connection.execute(_NEXT_CHANGES, (*self._position, *stop, size))
-        chunk: list[Position] = [(revision, key) for revision, key in found]
+        rows = connection.execute(_NEXT_CHANGES, (*self._position, *stop, size))
+        chunk: list[Position] = [(revision, key) for revision, key in rows]
         own = [one for one in chunk if self._horizons.of(one[1]).prefix in self._active]
         keys, transactions = _remove_replaced(connection, own) if own else ([], 0)
         changes = Counter(self._horizons.of(key).prefix for key in keys)

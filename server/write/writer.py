@@ -99,8 +99,8 @@ class Writer:
 
     def fingerprint(self, identity: str) -> bytes | None:
         """The fingerprint of the command with this id, where its outcome is stored."""
-        found = self._projection.committed_outcome(identity)
-        return found[0] if found else None
+        stored = self._projection.committed_outcome(identity)
+        return stored[0] if stored else None
 
     def reject(self, pending: PendingAttempt, error: SignalboxError) -> None:
         """Answer an attempt that is never decided; streams get its outcome all the same."""

@@ -105,15 +105,15 @@ class JetStreamLog:
 
     def read(self, after: int, limit: int) -> list[Transaction]:
         client = self._connected()
-        found, is_end = self._request(read_direct(client, self._stream, after, limit))
-        last = found[-1][0] if found else after
-        if is_end or not found:
+        messages, is_end = self._request(read_direct(client, self._stream, after, limit))
+        last = messages[-1][0] if messages else after
+        if is_end or not messages:
             # A follower of the cluster has answered that does not have the end yet; or the next one
             # is too large to come with others.
             end = min(self._highest_seen, after + limit) if is_end else last + 1
             rest = range(last + 1, end + 1)
-            found += self._request(read_one_by_one(client, self._stream, rest))
-        return decode_all(found)
+            messages += self._request(read_one_by_one(client, self._stream, rest))
+        return decode_all(messages)
 
     def last_revision(self) -> int:
         """The stream's last sequence, by a leader that a majority follows."""
@@ -134,15 +134,15 @@ class JetStreamLog:
         consumer = OrderedConsumer(self._connected(), self._stream, after)
         checked_at = monotonic()
         while True:
-            found = self._request(consumer.next())
+            messages = self._request(consumer.next())
             if monotonic() > checked_at + CHECK_SECONDS:
                 self._check_still_there(after)
                 checked_at = monotonic()
-            if found and applied() >= found[-1][0]:
-                after = found[-1][0]
+            if messages and applied() >= messages[-1][0]:
+                after = messages[-1][0]
                 yield []
                 continue
-            transactions = decode_all(found)
+            transactions = decode_all(messages)
             for number, transaction in enumerate(transactions, start=after + 1):
                 if transaction.revision != number:
                     raise Unavailable(

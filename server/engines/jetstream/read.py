@@ -34,7 +34,7 @@ async def read_direct(
     inbox = client.new_inbox()
     answers = await client.open_queue(inbox)
     options = {"seq": after + 1, "batch": min(limit, MAX_MESSAGES), "max_bytes": MAX_BYTES}
-    found: Messages = []
+    messages: Messages = []
     try:
         await client.publish(
             f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(options), reply=inbox
@@ -44,16 +44,16 @@ async def read_direct(
             if status := _status(message):
                 if status in ("204", "404"):
                     pending = (message.headers or {}).get("Nats-Num-Pending", "0")
-                    return found, pending == "0"
+                    return messages, pending == "0"
                 raise _read_ended(status)
-            found.append((int((message.headers or {})["Nats-Sequence"]), message.data))
+            messages.append((int((message.headers or {})["Nats-Sequence"]), message.data))
     finally:
         await answers.unsubscribe()
 
 
 async def read_one_by_one(client: Client, stream: str, sequences: Iterable[int]) -> Messages:
     """As `read_direct`, by the server that decides on appends; at least one message."""
-    found: Messages = []
+    messages: Messages = []
     size = 0
     for sequence in sequences:
         if size >= MAX_BYTES:
@@ -63,9 +63,9 @@ async def read_one_by_one(client: Client, stream: str, sequences: Iterable[int])
         answer = decode_answer(message.data, _StoredAnswer)
         if answer.message is None:
             raise RequestFailed(f"its message {sequence} is not there")
-        found.append((answer.message.seq, answer.message.data))
+        messages.append((answer.message.seq, answer.message.data))
         size += len(answer.message.data)
-    return found
+    return messages
 
 
 class _Stored(msgspec.Struct):
@@ -94,10 +94,10 @@ class OrderedConsumer:
             await self._create()
         if self._outstanding <= 0:
             await self._pull()
-        found: Messages = []
+        messages: Messages = []
         size = 0
-        while len(found) < MAX_MESSAGES and size < MAX_BYTES:
-            message = await self._message(wait=not found)
+        while len(messages) < MAX_MESSAGES and size < MAX_BYTES:
+            message = await self._message(wait=not messages)
             if message is None:
                 break
             if status := _status(message):
@@ -105,9 +105,9 @@ class OrderedConsumer:
                     break
                 continue
             self._outstanding -= 1
-            found.append((message.metadata.sequence.stream, message.data))
+            messages.append((message.metadata.sequence.stream, message.data))
             size += len(message.data)
-        return found
+        return messages
 
     async def _create(self) -> None:
         """Create the consumer on the NATS server."""

@@ -99,10 +99,10 @@ def _version(client: Client) -> tuple[int, int]:
 
 def _check_version(client: Client, address: Address) -> None:
     """Raises `StoreError` where the nats-server is too old for the stream."""
-    if (found := _version(client)) < OLDEST_VERSION:
+    if (version := _version(client)) < OLDEST_VERSION:
         raise StoreError(
             "{} is nats-server {}.{}: Signalbox needs {}.{} or newer.".format(
-                address.redacted, *found, *OLDEST_VERSION
+                address.redacted, *version, *OLDEST_VERSION
             )
         )
 

@@ -115,10 +115,10 @@ def _parts(packed: list[bytes]) -> Iterator[memoryview]:
 def server_setting(client: Any, name: str) -> str:
     """A setting of the server; empty where it may not be read, as with many hosted ones."""
     try:
-        found: dict[Any, Any] = client.config_get(name)
+        settings: dict[Any, Any] = client.config_get(name)
     except ResponseError:
         return ""
-    value = found.get(name, found.get(name.encode(), b""))
+    value = settings.get(name, settings.get(name.encode(), b""))
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

@@ -197,10 +197,10 @@ class RedisLog:
         if metadata:
             self._check_may_create(client, metadata)
         text = msgspec.json.encode(metadata) if metadata else b""
-        found = client.eval(scripts.FIND_OR_CREATE, 2, self._stream, self._meta, text)
-        if not found:
+        answer = client.eval(scripts.FIND_OR_CREATE, 2, self._stream, self._meta, text)
+        if not answer:
             raise StoreError(f"There is no log at {self.address}.")
-        self._metadata, last = found
+        self._metadata, last = answer
         self.max_bytes = max_transaction_bytes(client)
         self._on_disk = 0
         return server["run_id"], self._read_status(client, _revision(last, StoreError))
@@ -273,8 +273,8 @@ class RedisLog:
         Two at once, since there are hardly ever more.
         """
         options = "COUNT", 2, "BLOCK", BLOCK_MS, "STREAMS", self._stream, f"{after}-0"
-        found = execute(connection, "XREAD", *options)
-        return [_entry(*entry) for entry in found[0][1]] if found else []
+        streams = execute(connection, "XREAD", *options)
+        return [_entry(*entry) for entry in streams[0][1]] if streams else []
 
     def _more(self, connection: Any, first: list[Entry]) -> list[Entry]:
         """The entries after `first`, where there may be any. The log must still be ours."""
@@ -286,8 +286,8 @@ class RedisLog:
 
     def _entries(self, connection: Any, after: int, limit: int) -> list[Entry]:
         """No more than `READ_BYTES` and the one that goes beyond them."""
-        found = self._run_script(connection, scripts.READ, after, limit, READ_BYTES)
-        return [_entry(*entry) for entry in found]
+        entries = self._run_script(connection, scripts.READ, after, limit, READ_BYTES)
+        return [_entry(*entry) for entry in entries]
 
     def _check_still_there(self, connection: Any, after: int) -> None:
         """Raises `Unavailable` if the log is shorter, or its server decides no longer."""

@@ -27,10 +27,10 @@ def lines(readmodel: ReadModel, behind: int, last: int, pattern: Pattern | None)
 
 def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None) -> Iterator[bytes]:
     """The lines of the exported transactions, in pieces of many."""
-    while found := readmodel.log.transactions(after, TRANSACTIONS):
-        after = found[-1].revision
-        checksums = readmodel.log.checksums(found[0].revision, after)
-        wanted = (one for one in found if one.revision <= last)
+    while transactions := readmodel.log.transactions(after, TRANSACTIONS):
+        after = transactions[-1].revision
+        checksums = readmodel.log.checksums(transactions[0].revision, after)
+        wanted = (one for one in transactions if one.revision <= last)
         if piece := b"".join(_line(one, pattern, checksums.get(one.revision)) for one in wanted):
             yield piece
         if after >= last:

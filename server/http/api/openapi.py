@@ -184,8 +184,8 @@ def _path_parameters(path: str) -> list[Schema]:
 
 def _query_parameter(name: str, path: str) -> Schema:
     """A query parameter of a path, from the table of parameters."""
-    found = ROUTE_PARAMETERS.get((path, name)) or PARAMETERS[name]
-    return {"name": name, "in": "query", "description": found.help, "schema": found.schema}
+    parameter = ROUTE_PARAMETERS.get((path, name)) or PARAMETERS[name]
+    return {"name": name, "in": "query", "description": parameter.help, "schema": parameter.schema}
 
 
 def _text_parameters(place: str, texts: Schema) -> list[Schema]:
@@ -221,8 +221,8 @@ def _ref(name: str) -> Schema:
 
 def _any_of(kinds: tuple[Any, ...]) -> Schema:
     """The schema of a body that has one of several forms."""
-    found = [_ref(kind.__name__) for kind in kinds]
-    return found[0] if len(found) == 1 else {"anyOf": found}
+    references = [_ref(kind.__name__) for kind in kinds]
+    return references[0] if len(references) == 1 else {"anyOf": references}
 
 
 def _json_content(*kinds: Any) -> Schema:

@@ -153,18 +153,18 @@ def parse_parameters(query: str, route: str) -> Parameters:
     Raises `Invalid` for one that is unknown, repeated, not UTF-8 or outside its schema.
     """
     allowed = ROUTES[route]
-    found: Parameters = {}
+    parameters: Parameters = {}
     for name, value in _pairs(query):
         if name not in allowed:
             names = ", ".join(allowed) or "none"
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")
-        if name in found:
+        if name in parameters:
             raise Invalid(f"The parameter {name} is given twice.")
         _check_parameter(
             name, value, (ROUTE_PARAMETERS.get((route, name)) or PARAMETERS[name]).schema
         )
-        found[name] = value
-    return found
+        parameters[name] = value
+    return parameters
 
 
 def limit_of(params: Parameters) -> int:

@@ -75,23 +75,23 @@ class _Queries:
         params = request_parameters("/queries/tree")
         if prefix := params.get("prefix", ""):
             check_prefix(prefix)
-        found = self._view(params).tree(prefix, params.get("after"), limit_of(params))
-        children = [_child(child) for child in found.children]
-        compacted = compacted_prefixes(params, found.compacted, found.revision)
+        tree = self._view(params).tree(prefix, params.get("after"), limit_of(params))
+        children = [_child(child) for child in tree.children]
+        compacted = compacted_prefixes(params, tree.compacted, tree.revision)
         return bottle_json_response(
-            schemas.Tree(found.revision, found.total, children, found.next, compacted)
+            schemas.Tree(tree.revision, tree.total, children, tree.next, compacted)
         )
 
     def history(self, key: str) -> bottle.HTTPResponse:
         """Answer `/queries/history/{key}`: the versions of a key."""
         params = request_parameters("/queries/history/{key}")
         check_key(key)
-        found = self._readmodel.log.history(
+        history = self._readmodel.log.history(
             key, revision_parameter(params.get("before"), "before"), limit_of(params)
         )
-        compacted = compacted_prefixes(params, found.compacted, 0)
-        items = [_version(version) for version in found.items]
-        return bottle_json_response(schemas.History(key, items, found.next, compacted))
+        compacted = compacted_prefixes(params, history.compacted, 0)
+        items = [_version(version) for version in history.items]
+        return bottle_json_response(schemas.History(key, items, history.next, compacted))
 
     def diff(self) -> bottle.HTTPResponse:
         """Answer `/queries/diff`: what differs between two revisions."""
@@ -102,13 +102,13 @@ class _Queries:
         until = self._readmodel.revision
         if "to" in params:
             until = self._readmodel.log.parse_revision(params["to"], "to")
-        found = self._readmodel.log.diff(
+        diff = self._readmodel.log.diff(
             since, until, params.get("match", "**"), params.get("after"), limit_of(params)
         )
-        compacted = compacted_prefixes(params, found.compacted, min(since, until))
-        items = [_difference(item) for item in found.items]
+        compacted = compacted_prefixes(params, diff.compacted, min(since, until))
+        items = [_difference(item) for item in diff.items]
         return bottle_json_response(
-            schemas.Diff(since, until, found.total, items, found.next, compacted)
+            schemas.Diff(since, until, diff.total, items, diff.next, compacted)
         )
 
     def attempts(self) -> bottle.HTTPResponse:
@@ -230,9 +230,9 @@ def _position(text: str | None) -> tuple[int, int] | None:
     """The parameter `before` of a list of attempts: a place in it. Raises `Invalid`."""
     if text is None:
         return None
-    if (found := _POSITION.fullmatch(text)) is None:
+    if (position := _POSITION.fullmatch(text)) is None:
         raise Invalid(f"The parameter before is {quoted(text)}; it is the next of an earlier page.")
-    return int(found[1]), int(found[2])
+    return int(position[1]), int(position[2])
 
 
 def revision_parameter(text: str | None, name: str) -> int | None:

@@ -67,9 +67,9 @@ class HistoryComparison:
     def _stored_transactions(self) -> Iterator[Transaction]:
         """The store's transactions that the history may repeat, in order."""
         after = 0
-        while after < self._start and (found := self._read(after, COMPARED)):
-            yield from found
-            after = found[-1].revision
+        while after < self._start and (transactions := self._read(after, COMPARED)):
+            yield from transactions
+            after = transactions[-1].revision
 
     def _is_in_store(self, transaction: Transaction) -> bool:
         """Whether the store has the transaction. Raises `Conflict` where it has another one."""

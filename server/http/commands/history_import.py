@@ -134,24 +134,24 @@ class HistoryImport:
         Up to the first transaction that is refused, and why it is.
         """
         exist = self._existing({change.key for _, one in piece for change in one.changes})
-        found: list[Transaction] = []
+        transactions: list[Transaction] = []
         for number, one in piece:
             try:
-                found.append(with_created_keys(one, exist.__contains__))
+                transactions.append(with_created_keys(one, exist.__contains__))
             except SignalboxError as error:
-                return found, with_line_number(error, number)
+                return transactions, with_line_number(error, number)
             exist |= {change.key for change in one.changes if change.raw is not None}
             exist -= {change.key for change in one.changes if change.raw is None}
-        return found, None
+        return transactions, None
 
     def _existing(self, keys: set[str]) -> set[str]:
         """Those of the keys that the store has: their imported changes create none."""
-        ordered, found = sorted(keys), set[str]()
+        ordered, existing = sorted(keys), set[str]()
         for start in range(0, len(ordered), COMPARED):
             with self._readmodel.snapshot() as connection:
-                found |= state_table.existing(connection, ordered[start : start + COMPARED])
+                existing |= state_table.existing(connection, ordered[start : start + COMPARED])
             yield_to_hub()
-        return found
+        return existing
 
     def _repeated(self, transactions: list[Transaction]) -> int:
         """The index of the first transaction whose id is used already."""

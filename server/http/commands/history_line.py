@@ -139,18 +139,18 @@ def _check_not_compacted(record: _HistoryLine) -> None:
         )
 
 
-def _invalid_field(found: Any) -> str:
+def _invalid_field(record: Any) -> str:
     """The first field that is invalid, in one sentence."""
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return "the line is JSON, but no object."
-    for name in found:
+    for name in record:
         if name not in _FIELDS:
             return f"the field {quoted(name)} is unknown; it has {', '.join(_FIELDS)}."
     for field in msgspec.structs.fields(_HistoryLine):
-        if field.name in found and not _is_valid(field, found[field.name]):
-            given, allowed = quoted(found[field.name]), _FIELDS[field.name]
+        if field.name in record and not _is_valid(field, record[field.name]):
+            given, allowed = quoted(record[field.name]), _FIELDS[field.name]
             return f"the field {field.name} is {given}; allowed is {allowed}."
-        if field.required and field.name not in found:
+        if field.required and field.name not in record:
             return f"the field {field.name} is missing; it has {', '.join(_FIELDS)}."
     return "a field is not as it must be."
 
@@ -201,13 +201,13 @@ def _changes(changes: list[_Change]) -> list[Change]:
             f"The transaction has {len(changes)} changes; allowed are {MAX_CHANGES}.",
             limit=MAX_CHANGES,
         )
-    found: list[Change] = []
+    parsed: list[Change] = []
     size = 0
     for count, change in enumerate(changes, start=1):
         check_key(change.key)
         raw = _raw(change)
         size += values.size(change.key) + values.size(raw or "")
-        found.append(Change(change.key, raw))
+        parsed.append(Change(change.key, raw))
         if count % SLICE == 0:
             yield_to_hub()
     if size > MAX_TRANSACTION_BYTES:
@@ -216,9 +216,9 @@ def _changes(changes: list[_Change]) -> list[Change]:
             f"{MAX_TRANSACTION_BYTES}.",
             limit=MAX_TRANSACTION_BYTES,
         )
-    if any(one.key >= other.key for one, other in pairwise(found)):
+    if any(one.key >= other.key for one, other in pairwise(parsed)):
         raise Invalid("The keys of a transaction are in order, each of them once.")
-    return found
+    return parsed
 
 
 def _raw(change: _Change) -> str | None:

@@ -38,8 +38,8 @@ class DiffRegion:
 
     def _is_due(self, since: views.Moment, until: views.Moment) -> bool:
         """Whether to compare now: the revisions have changed, and the last time is long ago."""
-        found = self._diff_result
-        is_known = found and (found.since, found.until) == (since.revision, until.revision)
+        result = self._diff_result
+        is_known = result and (result.since, result.until) == (since.revision, until.revision)
         return not is_known and monotonic() >= self._due
 
     def _compare(self, since: int, until: int) -> None:
@@ -72,14 +72,14 @@ class DiffRegion:
 
     def _html(self, since: views.Moment, until: views.Moment, now: int) -> str:
         """The region's HTML with the last comparison."""
-        found = self._diff_result
+        result = self._diff_result
         return views.diff(
             self._rows,
             since=since,
             until=until,
-            total=found.total if found else -1,
-            compacted=found.compacted if found else [],
+            total=result.total if result else -1,
+            compacted=result.compacted if result else [],
             behind=self._query.behind,
-            following=found.next if found else None,
+            following=result.next if result else None,
             now=now,
         )

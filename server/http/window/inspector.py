@@ -68,18 +68,18 @@ class Inspector:
         bounds = [] if query.at is None else [query.at + 1]
         bounds += [query.before] if query.before else []
         # One more than is listed: the oldest listed version needs the one before it for its delta.
-        found = self._readmodel.log.history(
+        history = self._readmodel.log.history(
             query.key, min(bounds, default=None), query.versions + 1
         )
         known = {version.revision: version for version in self._versions}
         self._versions = [
             known.get(later.revision) or _version(later, earlier.raw)
-            for later, earlier in with_pauses(pairwise(found.items))
+            for later, earlier in with_pauses(pairwise(history.items))
         ]
-        self._has_more = len(found.items) > query.versions
+        self._has_more = len(history.items) > query.versions
         if not self._has_more:
-            self._versions += [_version(oldest, None) for oldest in found.items[-1:]]
-        self._is_cut = bool(found.compacted) and not self._has_more
+            self._versions += [_version(oldest, None) for oldest in history.items[-1:]]
+        self._is_cut = bool(history.compacted) and not self._has_more
 
     def _chart(self, now: int) -> RegionContent:
         """The HTML of the key's chart, which a background job reads."""
@@ -106,15 +106,15 @@ class Inspector:
             is_possible = is_chartable(connection, wanted.key, wanted.revision)
             return read_chart(connection, wanted, known) if is_possible else None
 
-        found = self._readmodel.in_thread(query)
-        if found:
-            self._charts.put(wanted, is_past, found)
-        self._chart_key = (key_revision, found and wanted.until // found.width)
+        chart = self._readmodel.in_thread(query)
+        if chart:
+            self._charts.put(wanted, is_past, chart)
+        self._chart_key = (key_revision, chart and wanted.until // chart.width)
         self._chart_html = views.chart(
-            None if found is None or found.is_crowded else found,
+            None if chart is None or chart.is_crowded else chart,
             key=wanted.key,
             span=wanted.span,
-            is_drawn=found is not None,
+            is_drawn=chart is not None,
         )
 
 

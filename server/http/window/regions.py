@@ -129,10 +129,10 @@ class Regions:
     def _page(self, start: int, with_total: bool) -> list[Item]:
         """The rows of the list from a position on, for the region `rows`."""
         query = self._query
-        found = self._view.page(self._filter, query.sort, None, start, query.rows, with_total)
-        self._match_count = found.total
-        self._compacted_text = views.compacted_text(found.compacted)
-        return found.items
+        page = self._view.page(self._filter, query.sort, None, start, query.rows, with_total)
+        self._match_count = page.total
+        self._compacted_text = views.compacted_text(page.compacted)
+        return page.items
 
     def _found(self, _now: int) -> RegionContent:
         """The region with the number of keys that match the filter."""
@@ -214,15 +214,15 @@ class Regions:
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
         """The open branches of the tree below a prefix, with a line for those not listed."""
         most = listed.get(prefix, DEFAULT_CHILDREN)
-        found = self._view.tree(prefix, None, most)
-        for child in found.children:
+        tree = self._view.tree(prefix, None, most)
+        for child in tree.children:
             below = child.prefix or ""
             is_open = below in listed and bool(below)
             yield views.Branch(depth, below, child.segment, child.key, child.keys, is_open)
             if is_open:
                 yield from self._branches(below, depth + 1, listed)
-        if found.next is not None:
-            rest = found.total - sum(child.keys for child in found.children)
+        if tree.next is not None:
+            rest = tree.total - sum(child.keys for child in tree.children)
             yield views.Branch(depth, prefix, "", None, 0, more=rest)
 
     def _nav(self, _now: int) -> RegionContent:

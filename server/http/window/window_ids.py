@@ -90,5 +90,5 @@ class WindowIds:
 
 def _suffix(actor: str) -> str | None:
     """The part of a browser window's actor after its id; None for other actors."""
-    found = ACTOR.fullmatch(actor)
-    return (found[2] or "") if found else None
+    parts = ACTOR.fullmatch(actor)
+    return (parts[2] or "") if parts else None
