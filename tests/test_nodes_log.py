@@ -27,7 +27,7 @@ from support.nodes import (
     until,
 )
 from support.raw_http import JSON, assert_sound
-from support.redis_server import RedisServer
+from support.redis_server import DURABLE, RedisServer
 
 pytestmark = pytest.mark.long
 
@@ -171,9 +171,6 @@ def test_a_frozen_node_does_not_write_into_a_log_that_has_taken_its_logs_place(
     assert_stands_apart(node, own_site, "0" * 32)
 
 
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-
-
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -227,20 +224,3 @@ def test_a_single_nats_server_is_not_durable_and_refused_if_required(
         assert "--require-durable" in line
         refused_start(tmp_path / "first", "--engine", f"{address}-2", "--require-durable")
         assert nats.told("STREAM.INFO.store-2")["error"]["code"] == 404
-
-
-def test_a_log_that_stopped_being_durable_takes_no_more_where_that_is_wanted(
-    tmp_path: Path,
-) -> None:
-    with (
-        RedisServer(tmp_path / "redis", *DURABLE) as redis,
-        Site(tmp_path, address=address_at(redis.url)) as site,
-    ):
-        node = site.node("--require-durable")
-        node.set("k", 1)
-        redis.kill()
-        looser = ("--appendonly", "yes", "--appendfsync", "no")
-        with RedisServer(redis.folder, *looser, port=redis.port):
-            until(lambda: "is not durable" in (log_status(node)["problem"] or ""))
-            assert post(node, "set", key="k", value=2)["code"] == "unavailable"
-            assert node.value("k") == 1

@@ -23,17 +23,16 @@ from support.redis_logs import (
     transaction,
     transactions,
 )
-from support.redis_server import RedisServer
+from support.redis_server import DURABLE, RedisServer
 from support.tcp_proxy import Proxy
 
-ALWAYS: Final = ("--appendonly", "yes", "--appendfsync", "always")
 NOTICED: Final = 2 * SECONDS + 1
 """Seconds within which silence is noticed."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "redis", *ALWAYS) as made:
+    with RedisServer(tmp_path / "redis", *DURABLE) as made:
         yield made
 
 
@@ -264,7 +263,7 @@ def test_a_server_without_a_file_comes_back_without_the_log(tmp_path: Path) -> N
 
 def test_a_server_that_still_loads_is_unavailable(tmp_path: Path) -> None:
     loading = (
-        *ALWAYS,
+        *DURABLE,
         "--key-load-delay",
         "5000",
         "--loading-process-events-interval-bytes",

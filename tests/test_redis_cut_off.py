@@ -1,6 +1,6 @@
 """A Redis that does not decide any more is not believed, and one that is no store is not joined."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +26,9 @@ from support.nodes import (
 )
 from support.ports import free_port
 from support.redis_logs import OURS, admin, joined, log_at, transaction
-from support.redis_server import AT_ONCE, RedisServer
+from support.redis_server import AT_ONCE, DURABLE, RedisServer
 
-FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
+FILE: Final = (*DURABLE, *AT_ONCE)
 
 
 @pytest.fixture
@@ -160,8 +160,16 @@ def test_a_log_that_is_durable_no_longer_is_reported_and_refused_if_required(
         assert log_status(strict)["problem"] is None
 
 
+@pytest.mark.parametrize(
+    ("end", "settings"),
+    [
+        (RedisServer.stop, ("--appendonly", "yes")),
+        (RedisServer.kill, ("--appendonly", "yes", "--appendfsync", "no")),
+    ],
+    ids=["stopped", "killed"],
+)
 def test_a_server_that_returns_less_durable_is_followed_but_not_written(
-    tmp_path: Path,
+    tmp_path: Path, end: Callable[[RedisServer], None], settings: tuple[str, ...]
 ) -> None:
     with (
         RedisServer(tmp_path / "redis", *FILE) as server,
@@ -169,12 +177,14 @@ def test_a_server_that_returns_less_durable_is_followed_but_not_written(
     ):
         node = site.node("--require-durable")
         node.set("k", 1)
-        server.stop()
+        end(server)
         lost(node)
-        with RedisServer(server.folder, "--appendonly", "yes", port=server.port):
+        with RedisServer(server.folder, *settings, port=server.port):
             regained(node)
+            until(lambda: "is not durable" in str(log_status(node)["problem"]))
             assert log_status(node)["durable"] is False
             assert post(node, "set", key="k", value=2)["code"] == "unavailable"
+            assert node.value("k") == 1
             assert node.stop() == 0
             assert "--require-durable" in refused_start(node.data_dir, "--require-durable")
 

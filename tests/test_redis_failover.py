@@ -20,9 +20,9 @@ from support.nodes import (
     regained,
     until,
 )
-from support.redis_server import AT_ONCE, RedisServer
+from support.redis_server import AT_ONCE, DURABLE, RedisServer
 
-FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
+FILE: Final = (*DURABLE, *AT_ONCE)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.file_names import STORE_FILE
 from signalbox.server.write.pending_attempt import PendingAttempt
-from support.brokers import new_log
 from support.engine_stores import NodeStore
 from support.harness import Server
 from support.nodes import KINDS, LOST, Site, post, until
@@ -33,22 +32,6 @@ from support.silent_log import (
 )
 
 NEW = count(1)
-
-
-@pytest.fixture(params=["nats", "redis"])
-def address(request: pytest.FixtureRequest) -> str:
-    return new_log(request.param)
-
-
-@pytest.fixture
-def store(tmp_path: Path, address: str) -> Iterator[NodeStore]:
-    with NodeStore(tmp_path / "signalbox.db", address, TIMEOUT) as made:
-        yield made
-
-
-@pytest.fixture
-def silence(store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> SilentLog:
-    return SilentLog(store, monkeypatch)
 
 
 def copy_as_after_crash(store: NodeStore) -> Path:
@@ -69,6 +52,17 @@ def after_a_crash(store: NodeStore, address: str) -> Iterator[NodeStore]:
         yield again
 
 
+@contextmanager
+def after_a_crash_without_the_log(
+    store: NodeStore, address: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[NodeStore, SilentLog, PublishedOutcomes]]:
+    """The same, with an attempt `doubt` that is unknown and a log that does not answer."""
+    monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
+    send_until_unknown(store, "doubt")
+    with after_a_crash(store, address) as again:
+        yield again, SilentLog(again, monkeypatch), PublishedOutcomes(again)
+
+
 def in_the_log(store: NodeStore) -> list[str]:
     return [one.id for one in store.log.read(0, 100)]
 
@@ -79,10 +73,10 @@ def assert_nothing_unknown(store: NodeStore) -> None:
 
 
 def test_transactions_that_never_arrived_are_sent_again(
-    store: NodeStore, silence: SilentLog, address: str
+    node_store: NodeStore, silence: SilentLog, log_address: str
 ) -> None:
-    send_until_unknown(store, "doubt")
-    with after_a_crash(store, address) as again:
+    send_until_unknown(node_store, "doubt")
+    with after_a_crash(node_store, log_address) as again:
         published = PublishedOutcomes(again)
         record = published.outcome("doubt")
         assert (record["status"], record["revision"]) == ("accepted", 1)
@@ -94,23 +88,23 @@ def test_transactions_that_never_arrived_are_sent_again(
 
 
 def test_transactions_that_had_arrived_are_found(
-    store: NodeStore, silence: SilentLog, address: str
+    node_store: NodeStore, silence: SilentLog, log_address: str
 ) -> None:
-    send_until_unknown(store, "doubt")
+    send_until_unknown(node_store, "doubt")
     silence.deliver()
-    with after_a_crash(store, address) as again:
+    with after_a_crash(node_store, log_address) as again:
         assert PublishedOutcomes(again).outcome("doubt")["status"] == "accepted"
         assert in_the_log(again) == ["doubt"]
         assert_nothing_unknown(again)
 
 
 def test_after_another_nodes_append_the_attempt_is_rejected(
-    store: NodeStore, silence: SilentLog, address: str
+    node_store: NodeStore, silence: SilentLog, log_address: str
 ) -> None:
     del silence
-    send_until_unknown(store, "doubt")
-    other_node_appends(address)
-    with after_a_crash(store, address) as again:
+    send_until_unknown(node_store, "doubt")
+    other_node_appends(log_address)
+    with after_a_crash(node_store, log_address) as again:
         published = PublishedOutcomes(again)
         assert published.outcome("doubt")["code"] == "unavailable"
         assert published.codes("doubt") == ["unavailable"]
@@ -120,19 +114,19 @@ def test_after_another_nodes_append_the_attempt_is_rejected(
 
 @pytest.mark.parametrize("arrived", [0, 1, 2])
 def test_all_attempts_of_a_group_get_an_outcome(
-    store: NodeStore, silence: SilentLog, address: str, arrived: int
+    node_store: NodeStore, silence: SilentLog, log_address: str, arrived: int
 ) -> None:
     waiting = [
-        enqueue(store, "first"),
-        enqueue(store, "unchanged"),
-        enqueue(store, "conflict", expect="absent"),
-        enqueue(store, "second", value=2),
+        enqueue(node_store, "first"),
+        enqueue(node_store, "unchanged"),
+        enqueue(node_store, "conflict", expect="absent"),
+        enqueue(node_store, "second", value=2),
     ]
     for one in waiting:
         assert one.wait().answer()["status"] == "unknown"
     if arrived:
         silence.deliver(arrived)
-    with after_a_crash(store, address) as again:
+    with after_a_crash(node_store, log_address) as again:
         published = PublishedOutcomes(again)
         assert published.outcome("first")["revision"] == 1
         assert published.outcome("second")["revision"] == 2
@@ -143,14 +137,11 @@ def test_all_attempts_of_a_group_get_an_outcome(
 
 
 def test_without_the_log_the_outcome_stays_unknown(
-    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
+    node_store: NodeStore, silence: SilentLog, log_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
-    send_until_unknown(store, "doubt")
-    with after_a_crash(store, address) as again:
-        away = SilentLog(again, monkeypatch)
-        published = PublishedOutcomes(again)
+    with after_a_crash_without_the_log(node_store, log_address, monkeypatch) as crashed:
+        again, away, published = crashed
         assert away.asked.wait(10)
         assert again.readmodel.attempt("doubt") is None
         away.end()
@@ -158,14 +149,11 @@ def test_without_the_log_the_outcome_stays_unknown(
 
 
 def test_the_same_command_gets_the_outcome_of_the_first_one(
-    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
+    node_store: NodeStore, silence: SilentLog, log_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    monkeypatch.setattr(shared_log_commit, "RETRY_SECONDS", 0.01)
-    send_until_unknown(store, "doubt")
-    with after_a_crash(store, address) as again:
-        away = SilentLog(again, monkeypatch)
-        published = PublishedOutcomes(again)
+    with after_a_crash_without_the_log(node_store, log_address, monkeypatch) as crashed:
+        again, away, published = crashed
 
         def refusing(_transactions: Sequence[Transaction], _expected: int) -> None:
             raise Unavailable("nobody is there.")
@@ -180,14 +168,14 @@ def test_the_same_command_gets_the_outcome_of_the_first_one(
 
 
 def test_after_two_crashes_only_the_last_transactions_are_sent_again(
-    store: NodeStore, silence: SilentLog, address: str, monkeypatch: pytest.MonkeyPatch
+    node_store: NodeStore, silence: SilentLog, log_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del silence
-    send_until_unknown(store, "doubt")
-    with after_a_crash(store, address) as second:
+    send_until_unknown(node_store, "doubt")
+    with after_a_crash(node_store, log_address) as second:
         SilentLog(second, monkeypatch)
         send_until_unknown(second, "later", value=2)
-        with after_a_crash(second, address) as third:
+        with after_a_crash(second, log_address) as third:
             published = PublishedOutcomes(third)
             assert published.outcome("later")["status"] == "accepted"
             assert published.outcome("doubt")["code"] == "unavailable"
@@ -196,7 +184,7 @@ def test_after_two_crashes_only_the_last_transactions_are_sent_again(
 
 
 def test_no_sender_gets_unknown_before_that_is_stored(
-    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, log_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
     waits_on, left = Event(), SharedLogCommit._seconds_left  # noqa: SLF001 - 0 where one is told
@@ -211,21 +199,21 @@ def test_no_sender_gets_unknown_before_that_is_stored(
         raise AppendIndeterminate("nobody answers")
 
     monkeypatch.setattr(SharedLogCommit, "_seconds_left", look)
-    with NodeStore(tmp_path / STORE_FILE, address, TIMEOUT) as store:
-        SilentLog(store, monkeypatch)
-        monkeypatch.setattr(store.log, "append", slowly)
-        send_until_unknown(store, "doubt")
-        with after_a_crash(store, address) as again:
+    with NodeStore(tmp_path / STORE_FILE, log_address, TIMEOUT) as node_store:
+        SilentLog(node_store, monkeypatch)
+        monkeypatch.setattr(node_store.log, "append", slowly)
+        send_until_unknown(node_store, "doubt")
+        with after_a_crash(node_store, log_address) as again:
             assert PublishedOutcomes(again).outcome("doubt")["status"] == "accepted"
 
 
 def test_a_store_with_a_local_log_since_then_rejects_the_attempt(
-    store: NodeStore, silence: SilentLog
+    node_store: NodeStore, silence: SilentLog
 ) -> None:
     del silence
-    store.database.node_id()  # as a node has one
-    send_until_unknown(store, "doubt")
-    server = Server(copy_as_after_crash(store))
+    node_store.database.node_id()  # as a node has one
+    send_until_unknown(node_store, "doubt")
+    server = Server(copy_as_after_crash(node_store))
     try:
         assert server.get("/queries/attempts/doubt").json()["code"] == "unavailable"
     finally:

@@ -8,9 +8,9 @@ from typing import Final
 
 from episodes import Episodes
 from support.nodes import Site, address_at
-from support.redis_server import AT_ONCE, RedisServer
+from support.redis_server import AT_ONCE, DURABLE, RedisServer
 
-FILE: Final = ("--appendonly", "yes", "--appendfsync", "always", *AT_ONCE)
+FILE: Final = (*DURABLE, *AT_ONCE)
 CALM: Final = 2.0
 """Seconds before and behind a death, at most."""
 

@@ -36,9 +36,9 @@ def nats() -> "NatsServer":
 
 @cache
 def redis() -> "RedisServer":
-    from support.redis_server import RedisServer
+    from support.redis_server import DURABLE, RedisServer
 
-    server = RedisServer(_folder(), "--appendonly", "yes", "--appendfsync", "always")
+    server = RedisServer(_folder(), *DURABLE)
     atexit.register(server.stop)
     return server
 

@@ -22,7 +22,7 @@ from support.brokers import new_log
 from support.harness import ROOT, SECONDS, Event, Server
 from support.nats_server import NatsServer
 from support.raw_http import Client
-from support.redis_server import RedisServer
+from support.redis_server import DURABLE, RedisServer
 from support.tcp_proxy import Proxy
 
 KINDS: Final = ["nats", "redis"]
@@ -56,7 +56,7 @@ def broker(kind: str, folder: Path) -> Broker:
     """A server of the engine for one test alone, which writes to disk first where it can."""
     if kind == "nats":
         return NatsServer(folder)
-    return RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always")
+    return RedisServer(folder, *DURABLE)
 
 
 def address_at(url: str, name: str = "store") -> str:

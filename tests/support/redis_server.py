@@ -16,6 +16,8 @@ from support.ports import free_port
 SECONDS: Final = 20.0
 OURS: Final = ("--save", "", "--set-proc-title", "no")
 """Its title would be written over its environment, by which `support.run_reaper` knows it."""
+DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+"""Settings: what is acknowledged is on disk."""
 AT_ONCE: Final = ("--repl-diskless-sync-delay", "0")
 """Of a master whose replicas need not wait for others that may join as well."""
 
