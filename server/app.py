@@ -19,7 +19,7 @@ from signalbox.server.clock_status import ClockStatus
 from signalbox.server.cluster.node import Node, open_node
 from signalbox.server.cluster.shared_log_commit import TIMEOUT_SECONDS, SharedLogCommit
 from signalbox.server.cluster.unknown_outcomes import reject_left_outcomes
-from signalbox.server.engines.base import Engine
+from signalbox.server.engines.engine_interface import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text_lines import MAX_LINE

@@ -1,4 +1,4 @@
-"""One suite for every engine: what `signalbox.server.engines.base` promises about the event log."""
+"""One suite for every engine: the promises of `engine_interface.py` about the event log."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from signalbox.server.cluster.node import Node
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import Engine, LogConflict
+from signalbox.server.engines.engine_interface import Engine, LogConflict
 from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Change, Transaction

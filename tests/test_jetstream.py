@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.jetstream.asyncio_greenlet import AsyncioGreenlet
 from signalbox.server.engines.jetstream.connection import open_connection
 from signalbox.server.engines.jetstream.log import JetStreamLog

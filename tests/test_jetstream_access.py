@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from conftest import StartServer
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.engines.jetstream import durability
 from signalbox.server.engines.shared_log import LogMetadata
 from signalbox.server.model.errors import StoreError, Unavailable

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.model.errors import StoreError, Unavailable
 from support import brokers

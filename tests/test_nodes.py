@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from signalbox.server.engines.base import LogConflict
+from signalbox.server.engines.engine_interface import LogConflict
 from signalbox.server.model import events
 from signalbox.server.model.events import Change
 from support.frozen_processes import freeze, thaw

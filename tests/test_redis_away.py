@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.redis.connection import SECONDS
 from signalbox.server.engines.redis.log import RedisLog
 from signalbox.server.model.errors import StoreError, Unavailable

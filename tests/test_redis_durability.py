@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import trustme
 
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.model.errors import StoreError, Unavailable
 from support.redis_logs import (
     OURS,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from signalbox.server.engines.base import LogConflict
+from signalbox.server.engines.engine_interface import LogConflict
 from signalbox.server.engines.redis.log import READ_BYTES, RedisLog
 from signalbox.server.engines.shared_log import LogMetadata, nothing_applied
 from signalbox.server.model.errors import StoreError, Unavailable

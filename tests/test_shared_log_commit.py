@@ -12,7 +12,7 @@ import pytest
 
 from signalbox.server.cluster.shared_log_commit import SharedLogCommit
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.engines.jetstream.log import JetStreamLog
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.engines.shared_log import LogMetadata

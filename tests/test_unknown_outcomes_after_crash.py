@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from signalbox.server.cluster import shared_log_commit
 from signalbox.server.cluster.shared_log_commit import SharedLogCommit
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.store.file_names import STORE_FILE

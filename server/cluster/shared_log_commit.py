@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from signalbox.server.cluster.log_applier import LogApplier
 from signalbox.server.cluster.unknown_outcomes import NOTHING_WRITTEN, UNKNOWN, UnknownOutcomes
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import Attempt

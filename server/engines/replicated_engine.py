@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.shared_log import SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.events import Transaction

@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 import gevent
 
-from signalbox.server.engines.base import LogConflict
+from signalbox.server.engines.engine_interface import LogConflict
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.model.events import Transaction
 from signalbox.server.runtime.error_messages import CERTAIN_DAMAGE, reason

@@ -5,7 +5,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from signalbox.server.engines.base import LogConflict
+from signalbox.server.engines.engine_interface import LogConflict
 from signalbox.server.migration.locations import BATCH, MigrationLog
 from signalbox.server.model.errors import Conflict, TooLarge
 from signalbox.server.model.events import (

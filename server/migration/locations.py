@@ -7,7 +7,7 @@ from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from signalbox.server.engines.address import Address, AddressError, read_address
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.engines.shared_log import LogMetadata, SharedLog
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.model.errors import StoreError, Unavailable

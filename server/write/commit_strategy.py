@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from signalbox.server.engines.base import Engine
+from signalbox.server.engines.engine_interface import Engine
 from signalbox.server.model.commands import Attempt
 from signalbox.server.model.errors import SignalboxError
 from signalbox.server.model.events import Transaction

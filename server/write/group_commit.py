@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from signalbox.server.engines.base import Engine
+from signalbox.server.engines.engine_interface import Engine
 from signalbox.server.model import reversal
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.decide import (

@@ -13,7 +13,7 @@ import apsw
 import gevent
 from gevent.event import AsyncResult, Event
 
-from signalbox.server.engines.base import Engine, LogConflict
+from signalbox.server.engines.engine_interface import Engine, LogConflict
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.errors import (

@@ -5,7 +5,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Self
 
-from signalbox.server.engines.base import Engine
+from signalbox.server.engines.engine_interface import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt

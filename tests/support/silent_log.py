@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 from signalbox.server.engines.address import read_address
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.shared_log import shared_log
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.decide import prepare_attempt

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import nats.errors
 
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.jetstream import durability
 from signalbox.server.engines.jetstream.api import Answer, request

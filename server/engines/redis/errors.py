@@ -23,7 +23,7 @@ from redis.exceptions import (
     TimeoutError as TimedOut,
 )
 
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.model.errors import StoreError, Unavailable
 from signalbox.server.runtime.error_messages import reason
 

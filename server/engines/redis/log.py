@@ -14,7 +14,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from signalbox.server.engines.address import Address
-from signalbox.server.engines.base import AppendIndeterminate, LogConflict
+from signalbox.server.engines.engine_interface import AppendIndeterminate, LogConflict
 from signalbox.server.engines.failover import ServerFailover
 from signalbox.server.engines.redis import durability, replication, scripts
 from signalbox.server.engines.redis.connection import (

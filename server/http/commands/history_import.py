@@ -6,7 +6,7 @@ from typing import Final
 
 import apsw
 
-from signalbox.server.engines.base import AppendIndeterminate
+from signalbox.server.engines.engine_interface import AppendIndeterminate
 from signalbox.server.formats.text_lines import Row
 from signalbox.server.http.commands.history_comparison import (
     COMPARED,
