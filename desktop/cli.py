@@ -55,7 +55,9 @@ class SubcommandGroup(click.Group):
 def load_subcommand(name: str) -> click.Command:
     """The subcommand of this name. What is not of another type, as a path is, is text in UTF-8."""
     module = import_module(f"signalbox.desktop.commands.{'import_' if name == 'import' else name}")
-    subcommand = next(one for one in vars(module).values() if isinstance(one, click.Command))
+    subcommand = next(
+        member for member in vars(module).values() if isinstance(member, click.Command)
+    )
     for parameter in subcommand.params:
         if parameter.type is click.STRING:
             parameter.type = TEXT

@@ -130,8 +130,8 @@ MISSING: Final[dict[str, Callable[[Sequence[str]], list[str]]]] = {
 
 def _release_names(names: Sequence[str]) -> list[str]:
     """Their names in this release of Debian or Ubuntu."""
-    known = _output("apt-cache", "--no-all-versions", "show", *_with_suffix(names))
-    suffixed = set(re.findall(r"^Package: (\S+t64)$", known, re.MULTILINE))
+    listed = _output("apt-cache", "--no-all-versions", "show", *_with_suffix(names))
+    suffixed = set(re.findall(r"^Package: (\S+t64)$", listed, re.MULTILINE))
     return [f"{name}t64" if f"{name}t64" in suffixed else name for name in names]
 
 

@@ -114,10 +114,10 @@ def format_licences(licences: Iterable[Licence]) -> str:
 def _owners() -> dict[str, str]:
     """From each file that is no link to the distribution that has installed it."""
     return {
-        os.path.normpath(f"{folder}/{file}"): _normalized(one.name)
-        for one in distributions()
-        for folder in [Path(str(one.locate_file(""))).resolve()]
-        for file in one.files or ()
+        os.path.normpath(f"{folder}/{file}"): _normalized(dist.name)
+        for dist in distributions()
+        for folder in [Path(str(dist.locate_file(""))).resolve()]
+        for file in dist.files or ()
     }
 
 
@@ -156,8 +156,8 @@ def _declared_licence(dist: Distribution) -> str:
     if short and "\n" not in short:
         return short
     classifiers = dist.metadata.get_all("Classifier") or ()
-    known = [classifier for classifier in classifiers if classifier.startswith("License ::")]
-    return known[-1].rpartition(":: ")[2] if known else ""
+    licences = [classifier for classifier in classifiers if classifier.startswith("License ::")]
+    return licences[-1].rpartition(":: ")[2] if licences else ""
 
 
 def _metadata_field(dist: Distribution, field: str) -> str:

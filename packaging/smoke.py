@@ -134,9 +134,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundled(program: Path, display: str, tmp_path: Path) -> Iterator[Bundled]:
     """The bundle with a home directory of its own."""
-    one = Bundled(program, tmp_path / "home", display)
-    yield one
-    one.end()
+    bundle = Bundled(program, tmp_path / "home", display)
+    yield bundle
+    bundle.end()
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux can take the network away from a process")
@@ -273,7 +273,7 @@ def test_a_picture_is_taken(bundled: Bundled) -> None:
 
 def loaded_by(process: psutil.Process) -> set[Path]:
     """The files that it has in its memory."""
-    return {Path(one.path) for one in process.memory_maps()}
+    return {Path(mapped.path) for mapped in process.memory_maps()}
 
 
 def everything(folder: Path) -> dict[str, Any]:

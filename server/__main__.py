@@ -32,11 +32,11 @@ CANNOT_OPEN = 4
 POLL_SECONDS = 0.2
 
 
-def run(as_json: bool, **given: Any) -> int:
+def run(as_json: bool, **options: Any) -> int:
     """Serve until stopped; the exit status."""
     status = USAGE
     try:
-        settings = read_settings(given)
+        settings = read_settings(options)
         status = CANNOT_OPEN
         logging_setup.configure(settings.log)
         app = App(settings)

@@ -296,17 +296,17 @@ class App:
         """What `/queries/status` answers."""
         revision = self.readmodel.revision
         nothing: list[Plan] = []
-        kept = self._answer_or_last("retention", self._compactor.plans, nothing)
+        plans = self._answer_or_last("retention", self._compactor.plans, nothing)
         return {
             "version": __version__,
             "store": self.readmodel.store,
             **self.engine_status(),
             "revision": revision,
-            "oldest_revision": oldest_revision(kept, revision),
+            "oldest_revision": oldest_revision(plans, revision),
             "keys": self._answer_or_last("keys", self.readmodel.current.keys, 0),
             "bytes": self.database.bytes_used(),
             "free_bytes": self._answer_or_last("free_bytes", self.readmodel.free_bytes, 0),
-            "retention": [plan_fields(plan) for plan in kept],
+            "retention": [plan_fields(plan) for plan in plans],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},
@@ -319,8 +319,8 @@ class App:
         """
         with suppress(Unavailable):
             self._last_answers[name] = ask()
-        known: Result = self._last_answers.get(name, unknown)
-        return known
+        answer: Result = self._last_answers.get(name, unknown)
+        return answer
 
     def _limits(self) -> dict[str, int]:
         """The limits that `status` reports, as this server and its engine have them."""
@@ -331,9 +331,9 @@ class App:
 
     def _bind(self, serve: Any) -> Server:
         """The wanted port, else the last one, else any."""
-        wanted, last = self._settings.port, int(self.database.meta("port") or 0)
+        chosen, last = self._settings.port, int(self.database.meta("port") or 0)
         why = ""
-        for port in [wanted] if wanted else [last, *[0] * PORTS]:
+        for port in [chosen] if chosen else [last, *[0] * PORTS]:
             server = Server(port, serve, self._settings.max_connections)
             try:
                 server.init_socket()
@@ -342,8 +342,8 @@ class App:
                 continue
             return server
         raise StoreError(
-            f"The port {wanted} {why} on 127.0.0.1 or ::1; choose another or 0."
-            if wanted
+            f"The port {chosen} {why} on 127.0.0.1 or ::1; choose another or 0."
+            if chosen
             else f"No port can be had on both 127.0.0.1 and ::1: the last that was tried {why}."
         )
 

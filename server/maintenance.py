@@ -68,8 +68,11 @@ def verify(data_dir: Path) -> dict[str, Any]:
     names = ("ok", "store", "revision", "keys", "problems", "advice", "notes")
     report: dict[str, Any] = dict.fromkeys(names)
     try:
-        with _reading(data_dir) as given, _with_current_schema(given) as connection:
-            lost = checks_before_opening.count_lost_commits(given)
+        with (
+            _reading(data_dir) as connection_as_is,
+            _with_current_schema(connection_as_is) as connection,
+        ):
+            lost = checks_before_opening.count_lost_commits(connection_as_is)
             connection.execute("BEGIN")
             report |= _checked(connection, lost)
     except DamagedStore:

@@ -173,11 +173,11 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     return Settings(**values)
 
 
-def _setting_value(setting: Setting, given: Any, environ: Mapping[str, str]) -> Any:
+def _setting_value(setting: Setting, option: Any, environ: Mapping[str, str]) -> Any:
     """A setting's value by option, environment variable or default. Raises `StoreError`."""
-    text = environ.get(setting.variable) if given is None else str(given)
+    text = environ.get(setting.variable) if option is None else str(option)
     # An unset variable in a script would choose another store.
-    if given == "" or (setting.name == "data_dir" and text == ""):
+    if option == "" or (setting.name == "data_dir" and text == ""):
         raise StoreError(f"The setting {setting.name} is empty: {setting.help}")
     if not text:
         return setting.default

@@ -38,8 +38,8 @@ def _of_command(error: click.UsageError, ctx: click.Context) -> str | None:
         return unknown_option(ctx.command, ctx, error.option_name).message
     if isinstance(error, click.NoSuchCommand):
         assert isinstance(ctx.command, click.Group)
-        there = listed(ctx.command.list_commands(ctx))
-        return f"There is no subcommand {error.command_name}; there are {there}."
+        subcommands = listed(ctx.command.list_commands(ctx))
+        return f"There is no subcommand {error.command_name}; there are {subcommands}."
     if isinstance(error, click.MissingParameter) and error.param is not None:
         return f"{_called(error.param)} is missing."
     if found := _EXTRA.fullmatch(error.message):
@@ -68,7 +68,7 @@ def _called(param: click.Parameter) -> str:
 def _options(command: click.Command, ctx: click.Context) -> list[str]:
     """All options that a subcommand has, for the message about an unknown one."""
     options = [param for param in command.get_params(ctx) if isinstance(param, click.Option)]
-    return [name for one in options for name in (*one.opts, *one.secondary_opts)]
+    return [name for option in options for name in (*option.opts, *option.secondary_opts)]
 
 
 def listed(names: Iterable[str]) -> str:

@@ -177,15 +177,15 @@ def drawing(chart: Chart) -> Drawing:
         chart.before,
         *(each for column in chart.columns for each in (column.low, column.high)),
     ]
-    known = [height for height in heights if height is not None]
+    drawn = [height for height in heights if height is not None]
     states = [formatting.level_name(raw) for raw in chart.states or ()]
-    low, high = min(known, default=0.0), max(known, default=0.0)
+    low, high = min(drawn, default=0.0), max(drawn, default=0.0)
     if chart.states is not None:
         low, high = 0.0, float(len(states) - 1)
     return Drawing(
         "".join(_line(chart, low, high)),
         (chart.end - chart.start) // chart.width,
-        _extent(low, high) if known and chart.states is None else "",
+        _extent(low, high) if drawn and chart.states is None else "",
         states[::-1],
         list(
             _ticks(

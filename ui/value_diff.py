@@ -257,7 +257,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
-        inner = (f"{_as_text(name)}: {_as_text(each)}" for name, each in value.items())
+        inner = (f"{_as_text(name)}: {_as_text(member)}" for name, member in value.items())
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_as_text, value)) + "]"

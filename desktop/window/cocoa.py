@@ -47,7 +47,7 @@ def set_up_window(
     browser.webview.addObserver_forKeyPath_options_context_(observer, "title", 0, None)
     # pywebview creates the menu bar again whenever another window gets the focus.
     recreate = browser._recreate_menus  # noqa: SLF001 - its own way to the native menu, it has no other
-    browser._recreate_menus = lambda given: _completed(recreate(given), menus)  # noqa: SLF001
+    browser._recreate_menus = lambda bar: _completed(recreate(bar), menus)  # noqa: SLF001
 
 
 def set_theme(_window: Any, theme: str) -> None:

@@ -38,23 +38,23 @@ class OpenWindows:
         """Show the first window, and return when the last one is closed. Raises `CannotShow`."""
         self._open(lambda saved: saved or geometry.initial_geometry(webview_window.screens()[0]))
         webview_window.run()
-        for one in self._all():
-            one.saved_geometry.close(one.window.geometry())
+        for opened in self._all():
+            opened.saved_geometry.close(opened.window.geometry())
 
     def bring_to_front(self) -> None:
         """Bring all of them to the front, the one that was opened last before the others."""
-        for one in self._all():
-            one.window.bring_to_front()
+        for opened in self._all():
+            opened.window.bring_to_front()
 
     def set_theme(self, theme: str) -> None:
         """Of frames and menus: system, light or dark."""
-        for one in self._all():
-            one.window.set_theme(theme)
+        for opened in self._all():
+            opened.window.set_theme(theme)
 
     def show_in_titles(self, text: str) -> None:
         """Show a text in every title, for good."""
-        for one in self._all():
-            one.window.show_in_title(text)
+        for opened in self._all():
+            opened.window.show_in_title(text)
 
     def log_in_again(self) -> None:
         """Log every page in again: their server has another address."""
@@ -100,7 +100,7 @@ class OpenWindows:
 
     def _cascaded(self, beside: Geometry) -> Geometry:
         """The geometry of a further window: a little below `beside`, not on another window."""
-        others = [one.window.geometry() for one in self._all()]
+        others = [opened.window.geometry() for opened in self._all()]
         return geometry.cascaded(beside, others, webview_window.screens())
 
     def _forget(self, slot: WindowSlot) -> None:

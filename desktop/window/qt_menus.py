@@ -126,4 +126,4 @@ def _set_shortcuts(action: QAction, item: Entry | Menu | None) -> None:
         action.setText(f"{item.label}\t{text}")
     elif item is not None and item.shortcut:
         aliases = [ZOOM_IN_ALIAS] if item.shortcut == "Ctrl++" else []
-        action.setShortcuts([QKeySequence(one) for one in (item.shortcut, *aliases)])
+        action.setShortcuts([QKeySequence(keys) for keys in (item.shortcut, *aliases)])

@@ -103,7 +103,9 @@ def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
 
 def _menu_strip(window: Any) -> Any:
     """The window's menu bar (MenuStrip), which pywebview has created."""
-    return next(one for one in window.native.Controls if one.GetType().Name == "MenuStrip")
+    return next(
+        control for control in window.native.Controls if control.GetType().Name == "MenuStrip"
+    )
 
 
 def _set_shortcuts(native: Any, item: Entry | Menu | None) -> None:

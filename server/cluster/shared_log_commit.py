@@ -182,7 +182,7 @@ class SharedLogCommit:
             else:
                 answered.append((pending, outcome))
         self._unknown.resolve(answered)
-        return [one for one in answered if not self._unknown.is_late(*one)]
+        return [pair for pair in answered if not self._unknown.is_late(*pair)]
 
     def complete(self, is_closing: bool) -> None:
         """Store unknown outcomes at the end of a round; a server that ends gives them up."""
@@ -258,13 +258,13 @@ class SharedLogCommit:
         if not 0 <= arrived < len(sent):
             return
         last = self._projection.transactions(self._writer.revision - 1, 1) if arrived else ()
-        if all(one.id == sent[arrived - 1].id for one in last):
+        if all(transaction.id == sent[arrived - 1].id for transaction in last):
             self._writer.append_decided(sent[arrived:], self._engine.append)
 
     def _answer_logged(self, group: GroupCommit, attempts: list[PendingAttempt]) -> None:
         """Answer the attempts whose transaction is in the log; decide the others again."""
         logged = self._projection.transactions(group.expected, len(group.transactions))
-        in_log = {(one.revision, one.id) for one in logged}
+        in_log = {(transaction.revision, transaction.id) for transaction in logged}
         others = []
         for pending, outcome in zip(attempts, group.outcomes, strict=True):
             if outcome.is_logged and (outcome.revision, outcome.attempt.id) in in_log:

@@ -38,20 +38,21 @@ class UnknownOutcomes:
         self._unresolved: dict[str, PendingAttempt] = {}
         """The attempts of this process whose outcomes are unknown, by id."""
         self.left = projection.unknown_outcomes()
-        self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
+        self._left_attempts = {outcome.attempt.id: outcome.attempt for outcome in self.left}
 
     def record(self, group: GroupCommit, attempts: Sequence[PendingAttempt]) -> None:
         """Remember a group whose outcome is unknown, to be stored: this process may end before."""
-        sent = {one.revision: one for one in group.transactions}
-        for pending, one in zip(attempts, group.outcomes, strict=True):
-            if one.needs_commit:
-                error = OutcomeUnknown(UNKNOWN.format(one.attempt.id))
+        sent = {transaction.revision: transaction for transaction in group.transactions}
+        for pending, decided in zip(attempts, group.outcomes, strict=True):
+            if decided.needs_commit:
+                attempt = decided.attempt
+                error = OutcomeUnknown(UNKNOWN.format(attempt.id))
                 unknown = Outcome(
-                    one.attempt, one.at, group.expected, error=error, must_be_stored=True
+                    attempt, decided.at, group.expected, error=error, must_be_stored=True
                 )
-                transaction = sent[one.revision] if one.is_logged else None
+                transaction = sent[decided.revision] if decided.is_logged else None
                 self._unsaved.append((unknown._replace(sent=transaction), False))
-                self._unresolved[one.attempt.id] = pending
+                self._unresolved[attempt.id] = pending
 
     def resolve(self, decided: Iterable[tuple[PendingAttempt, Outcome]]) -> None:
         """Note the final outcomes; those that are not part of a commit are to be stored."""
@@ -80,27 +81,28 @@ class UnknownOutcomes:
 
     def none_can_arrive(self, revision: int) -> bool:
         """Whether nothing of `left` can reach the log any more, which is at `revision`."""
-        return all(one.revision < revision for one in self.left)
+        return all(outcome.revision < revision for outcome in self.left)
 
     def left_transactions(self) -> list[Transaction]:
         """The last transactions that an earlier process sent, directly after `left`'s revision."""
-        sent = [one.sent for one in self.left if one.sent]
-        first = 1 + max((one.revision for one in self.left), default=0)
-        begins = [index for index, one in enumerate(sent) if one.revision == first]
+        sent = [outcome.sent for outcome in self.left if outcome.sent]
+        first = 1 + max((outcome.revision for outcome in self.left), default=0)
+        begins = [index for index, transaction in enumerate(sent) if transaction.revision == first]
         last = sent[begins[-1] :] if begins else []
-        return [one for index, one in enumerate(last) if one.revision == first + index]
+        numbered = enumerate(last, start=first)
+        return [transaction for number, transaction in numbered if transaction.revision == number]
 
     def resolve_left(self, revision: int) -> None:
         """The log has reached `revision`: whatever of `left` is not there by now never will be."""
-        resolved = [one for one in self.left if one.revision < revision]
-        self.left = [one for one in self.left if one.revision >= revision]
-        self._left_attempts = {one.attempt.id: one.attempt for one in self.left}
-        for one in resolved:
-            if self._projection.first_outcome(one.attempt.id) is None:
-                rejected = one._replace(error=Unavailable(NEVER_WRITTEN), must_be_stored=True)
+        resolved = [outcome for outcome in self.left if outcome.revision < revision]
+        self.left = [outcome for outcome in self.left if outcome.revision >= revision]
+        self._left_attempts = {outcome.attempt.id: outcome.attempt for outcome in self.left}
+        for outcome in resolved:
+            if self._projection.first_outcome(outcome.attempt.id) is None:
+                rejected = outcome._replace(error=Unavailable(NEVER_WRITTEN), must_be_stored=True)
                 self._unsaved.append((rejected, True))
             else:
-                self._unsaved.append((one._replace(is_logged=True), False))
+                self._unsaved.append((outcome._replace(is_logged=True), False))
 
     def save(self, commit: Callable[[Callable[[], None]], None]) -> None:
         """Store what is to be stored; `commit` runs a function within a commit.

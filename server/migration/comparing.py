@@ -41,18 +41,18 @@ def differences(
     """
     opened: list[Database] = []
     try:
-        remote = [each for each in (log, other) if not isinstance(each, LocalLog)]
-        for number, each in enumerate(remote):
+        remote = [own for own in (log, other) if not isinstance(own, LocalLog)]
+        for number, own in enumerate(remote):
             report = partial(_report, progress, number * last, len(remote) * last)
-            opened.append(_replica(each, last, folder / f"{number}.db", report))
+            opened.append(_replica(own, last, folder / f"{number}.db", report))
         replicas = iter(opened)
         sides = [
             Side(
-                each.name,
-                (each.database if isinstance(each, LocalLog) else next(replicas)).writer,
-                _thinned_up_to(each, across),
+                own.name,
+                (own.database if isinstance(own, LocalLog) else next(replicas)).writer,
+                _thinned_up_to(own, across),
             )
-            for each, across in ((log, other), (other, log))
+            for own, across in ((log, other), (other, log))
         ]
         return list(islice(_differences(*sides), MAX_DIFFERENCES))
     finally:
@@ -102,9 +102,9 @@ def _differences(side: Side, other: Side) -> Iterator[str]:
         for ours, theirs in _joined_rows(table, side.connection, other.connection):
             if ours == theirs:
                 continue
-            known = ours or theirs or ()
+            row = ours or theirs or ()
             missing = side if ours is None else other if theirs is None else None
-            if missing and table.is_thinned_out and known[0] <= missing.thinned_up_to:
+            if missing and table.is_thinned_out and row[0] <= missing.thinned_up_to:
                 continue
             here, there = _row_text(ours), _row_text(theirs)
             yield f"{table.name}: {side.name} has {here}, {other.name} has {there}"

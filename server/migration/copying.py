@@ -39,9 +39,9 @@ def check_sizes(source: MigrationLog, target: MigrationLog, progress: Progress) 
     if target.max_bytes is None:
         return
     so_far = "Nothing was copied" if done else "Nothing was copied, and the log there stays empty"
-    for one in source.maybe_larger(target.max_bytes, done):
-        _check_size(one, target, so_far)
-        progress(one.revision, max(one.revision, end))
+    for transaction in source.maybe_larger(target.max_bytes, done):
+        _check_size(transaction, target, so_far)
+        progress(transaction.revision, max(transaction.revision, end))
 
 
 def copy(source: MigrationLog, target: MigrationLog, progress: Progress) -> int:
@@ -115,10 +115,13 @@ def batches(source: MigrationLog, after: int) -> Iterator[list[Transaction]]:
 
 def _without_gaps(transactions: list[Transaction], after: int) -> Iterator[Iterator[Transaction]]:
     """The transactions, with a placeholder for each revision that retention has removed."""
-    for one in transactions:
-        yield (_placeholder(revision, one.at) for revision in range(after + 1, one.revision))
-        yield iter((one,))
-        after = one.revision
+    for transaction in transactions:
+        yield (
+            _placeholder(revision, transaction.at)
+            for revision in range(after + 1, transaction.revision)
+        )
+        yield iter((transaction,))
+        after = transaction.revision
 
 
 def _placeholder(revision: int, at: int) -> Transaction:
@@ -130,8 +133,8 @@ def _placeholder(revision: int, at: int) -> Transaction:
 
 def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction]:
     """The same batch. Raises `TooLarge` for a transaction that the target does not take."""
-    for one in batch:
-        _check_size(one, target, "What is before it was copied")
+    for transaction in batch:
+        _check_size(transaction, target, "What is before it was copied")
     return batch
 
 

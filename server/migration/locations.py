@@ -44,11 +44,11 @@ def parse_location(text: str, data_dir: Path) -> Location:
     if text == "memory":
         raise AddressError("the engine memory is gone with its server and cannot be moved")
     if text == "sqlite" or text.startswith("sqlite:"):
-        given = text.removeprefix("sqlite").removeprefix(":")
+        path = text.removeprefix("sqlite").removeprefix(":")
         try:
-            folder = Path(given).expanduser().absolute() if given else data_dir
+            folder = Path(path).expanduser().absolute() if path else data_dir
         except RuntimeError:
-            raise AddressError(f"the folder {given} is in the home of nobody here") from None
+            raise AddressError(f"the folder {path} is in the home of nobody here") from None
         return Location(text, "sqlite" if folder == data_dir else f"sqlite:{folder}", folder, None)
     address = read_address(text)
     return Location(text, address.redacted, None, address)
@@ -177,10 +177,12 @@ class LocalLog:
     @property
     def metadata(self) -> LogMetadata:
         """What a copy of the log must know of it: the store's id and its retention horizons."""
-        kept = read_horizons(self.database.writer)
+        horizons = read_horizons(self.database.writer)
         return LogMetadata(
             self.database.meta("store") or "",
-            tuple((one.prefix, one.revision, one.at) for one in kept if one.revision or one.prefix),
+            tuple(
+                (one.prefix, one.revision, one.at) for one in horizons if one.revision or one.prefix
+            ),
         )
 
     def last_revision(self) -> int:
@@ -198,8 +200,8 @@ class LocalLog:
         if transactions:
             ends = transactions[0].revision, transactions[-1].revision
             checksums = log_table.checksums(self.database.writer, *ends)
-            for one in transactions:
-                self._check(one, checksums.get(one.revision))
+            for transaction in transactions:
+                self._check(transaction, checksums.get(transaction.revision))
         return transactions
 
     def _check(self, transaction: Transaction, written: int | None) -> None:

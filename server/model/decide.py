@@ -282,13 +282,13 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
     taken = {key: entry for key in targets if (entry := state.get(key))}
     if taken:
         first = min(taken)
-        known = _committed_revision(state, taken[first].revision)
+        revision = _committed_revision(state, taken[first].revision)
         raise Conflict(
             f"{len(taken)} of the target keys exist already, the first is {first} "
-            f"{_revision_words(known)}; replace: true overwrites them.",
+            f"{_revision_words(revision)}; replace: true overwrites them.",
             key=first,
             keys=sorted(taken)[:MAX_NAMED],
-            revision=known,
+            revision=revision,
         )
 
 
@@ -365,8 +365,8 @@ def _check_expectation(state: State, command: Member | EncodedSet) -> None:
     key = command.prefix if isinstance(command, DeletePrefix) else command.key
     actual = entry.revision if (entry := state.get(key)) else 0
     if not _is_expected(expect, actual):
-        known = _committed_revision(state, actual)
-        raise Conflict(_expectation_message(key, expect, known), key=key, revision=known)
+        revision = _committed_revision(state, actual)
+        raise Conflict(_expectation_message(key, expect, revision), key=key, revision=revision)
 
 
 def check_store_revision(expect: Expect, actual: int) -> None:

@@ -38,11 +38,11 @@ def _json_pieces(value: Any) -> Iterator[str]:
         yield bytes(value)[: MAX_QUOTED + 1].decode(errors="replace")
     elif isinstance(value, dict):
         members = (
-            (f"{_JSON.encode(name[: MAX_QUOTED + 1])}: ", one) for name, one in value.items()
+            (f"{_JSON.encode(name[: MAX_QUOTED + 1])}: ", member) for name, member in value.items()
         )
         yield from _joined_pieces("{", members, "}")
     elif isinstance(value, list | tuple):
-        yield from _joined_pieces("[", (("", one) for one in value), "]")
+        yield from _joined_pieces("[", (("", member) for member in value), "]")
     else:
         yield _JSON.encode(value[: MAX_QUOTED + 1] if isinstance(value, str) else value)
 
@@ -253,7 +253,7 @@ def error_from_fields(fields: dict[str, Any]) -> SignalboxError:
 
 def is_remembered(code: str) -> bool:
     """Whether a refusal with this code is a command's first outcome, which it gets again."""
-    return any(one.remembered for one in SignalboxError.__subclasses__() if one.code == code)
+    return any(error.remembered for error in SignalboxError.__subclasses__() if error.code == code)
 
 
 def every_code() -> set[str]:

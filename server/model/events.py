@@ -119,13 +119,13 @@ def decode(data: bytes, revision: int) -> Transaction:
     event or do not fit their checksum.
     """
     *content, of, compacted, written = _decode_fields(data, revision)
-    one = Transaction._make((revision, *content, of, compacted, None))
-    if written not in (None, checksum(one)):
+    transaction = Transaction._make((revision, *content, of, compacted, None))
+    if written not in (None, checksum(transaction)):
         raise StoreError(
             f"The log's transaction at revision {revision} is damaged: its content does not fit "
             "its checksum."
         )
-    return one
+    return transaction
 
 
 def _decode_fields(data: bytes, revision: int) -> tuple[Any, ...]:

@@ -44,12 +44,14 @@ class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has
 
     @cached_property
     def _by_prefix(self) -> dict[str, Horizon]:
-        return {one.prefix: one for one in self}
+        return {horizon.prefix: horizon for horizon in self}
 
     @cached_property
     def _cuts(self) -> list[str]:
         """Where a horizon begins or ends, in order."""
-        ends = {after_prefix(one.prefix) if one.prefix else AFTER_ALL_KEYS for one in self}
+        ends = {
+            after_prefix(horizon.prefix) if horizon.prefix else AFTER_ALL_KEYS for horizon in self
+        }
         return sorted(self._by_prefix.keys() | ends)
 
     def of(self, key: str) -> Horizon:
@@ -63,7 +65,7 @@ class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has
     def complete_since(self, low: str, high: str) -> Horizon:
         """The latest horizon that any key in [low, high) follows: all changes since are there."""
         followed = (self.of(start) for start, _ in self.split(low, high))
-        return max(followed, key=lambda one: one.revision, default=Horizon("", 0, 0))
+        return max(followed, key=lambda horizon: horizon.revision, default=Horizon("", 0, 0))
 
     def complete_ranges(self, revision: int, low: str, high: str) -> list[Range]:
         """The parts of [low, high), in order, whose state at `revision` is complete."""
@@ -78,7 +80,7 @@ class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has
     def incomplete_prefixes(self, revision: int, low: str, high: str) -> list[str]:
         """The prefixes in [low, high) whose state at `revision` is not complete."""
         followed = {self.of(start) for start, _ in self.split(low, high)}
-        return sorted(one.prefix for one in followed if one.revision > revision)
+        return sorted(horizon.prefix for horizon in followed if horizon.revision > revision)
 
     def split(self, low: str, high: str) -> list[Range]:
         """[low, high) split where another horizon begins or ends."""

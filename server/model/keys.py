@@ -125,17 +125,17 @@ def _invalid(kind: str, text: str, where: str, limit: int) -> Invalid:
     is_decomposed = composed != text and len(text) <= limit and _forbidden_character(text) is None
     if is_decomposed:
         # Both look alike, so the given one is escaped.
-        given = json.dumps(text)
-        given = given if len(given) <= MAX_QUOTED else given[: MAX_QUOTED - 3] + "..."
+        shown = json.dumps(text)
+        shown = shown if len(shown) <= MAX_QUOTED else shown[: MAX_QUOTED - 3] + "..."
         rule = f"is not in NFC; its NFC form is {quoted(composed)}"
     else:
-        given, rule = quoted(text), _broken_rule(kind, text, limit)
-    return Invalid(f"{_subject(kind, given, where)} {rule}.")
+        shown, rule = quoted(text), _broken_rule(kind, text, limit)
+    return Invalid(f"{_subject(kind, shown, where)} {rule}.")
 
 
-def _subject(kind: str, given: str, where: str) -> str:
+def _subject(kind: str, shown: str, where: str) -> str:
     """What is invalid, as the beginning of a message: a key, prefix or pattern of a field."""
-    return f"The {kind} {given}" + (f" of {where.rstrip('.')}" if where else "")
+    return f"The {kind} {shown}" + (f" of {where.rstrip('.')}" if where else "")
 
 
 def _broken_rule(kind: str, text: str, limit: int) -> str:

@@ -190,10 +190,12 @@ def _undo_targets(log: ReversalLog, command: Undo | Redo, actor: str) -> list[Tr
     if isinstance(command, Redo):
         return []
     if command.of is None:
-        for one in log.transactions_of_actor(actor):
-            is_own = one.type not in REVERSING and log.changes_visible_keys(one.revision)
-            if is_own and not is_reversed(log, one.revision):
-                return [one]
+        for transaction in log.transactions_of_actor(actor):
+            is_own = transaction.type not in REVERSING and log.changes_visible_keys(
+                transaction.revision
+            )
+            if is_own and not is_reversed(log, transaction.revision):
+                return [transaction]
         raise NothingToUndo(f"{actor} has done nothing that is not undone already.")
     return _not_reversed(log, _require_command(log, command.of), command.of)
 
@@ -204,12 +206,16 @@ def _redo_targets(log: ReversalLog, command: Redo, actor: str) -> list[Transacti
         transactions_of_command = _require_command(log, command.of)
         if transactions_of_command[0].type in REVERSING:
             return _not_reversed(log, transactions_of_command, command.of)
-        undone = {by for one in transactions_of_command if (by := log.reversed_by(one.revision))}
+        undone = {
+            by
+            for transaction in transactions_of_command
+            if (by := log.reversed_by(transaction.revision))
+        }
         return _not_reversed(log, [log.transaction(by) for by in sorted(undone)], command.of)
-    for one in log.transactions_of_actor(actor):
-        if one.type == "undo" and not is_reversed(log, one.revision):
-            return [one]
-        if one.type not in REVERSING and log.changes_visible_keys(one.revision):
+    for transaction in log.transactions_of_actor(actor):
+        if transaction.type == "undo" and not is_reversed(log, transaction.revision):
+            return [transaction]
+        if transaction.type not in REVERSING and log.changes_visible_keys(transaction.revision):
             break
     raise NothingToUndo(f"{actor} has undone nothing since its last command.")
 
@@ -226,7 +232,9 @@ def _not_reversed(
     log: ReversalLog, transactions: list[TransactionHead], identity: str
 ) -> list[TransactionHead]:
     """The transactions that are not undone already. Raises `NothingToUndo`."""
-    left = [one for one in transactions if not is_reversed(log, one.revision)]
+    left = [
+        transaction for transaction in transactions if not is_reversed(log, transaction.revision)
+    ]
     if not left:
         raise NothingToUndo(f"{identity} is reversed already.")
     return left

@@ -40,12 +40,12 @@ def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[s
         found = f"is {quoted(tag)}" if "type" in command else "is missing"
         yield f"The field {where}type {found}; allowed are {', '.join(kinds)}."
         return
-    known = msgspec.structs.fields(kinds[tag])
-    names = ["type", *(field.name for field in known)]
+    fields = msgspec.structs.fields(kinds[tag])
+    names = ["type", *(field.name for field in fields)]
     for name in command:
         if name not in names:
             yield f"The field {where}{_quoted_name(name)} is unknown; {tag} has {', '.join(names)}."
-    for field in known:
+    for field in fields:
         if field.name in command:
             yield from _field_errors(field, command[field.name], kinds, where)
         elif field.required:
@@ -53,21 +53,21 @@ def validation_errors(command: Any, kinds: Kinds, where: str = "") -> Iterator[s
 
 
 def _field_errors(
-    field: msgspec.structs.FieldInfo, given: Any, kinds: Kinds, where: str
+    field: msgspec.structs.FieldInfo, value: Any, kinds: Kinds, where: str
 ) -> Iterator[str]:
     """The errors of one field of a command."""
-    if field.name == "commands" and isinstance(given, list):
+    if field.name == "commands" and isinstance(value, list):
         members = {tag: kind for tag, kind in kinds.items() if tag not in _NOT_IN_BATCH}
-        for number, member in enumerate(given):
+        for number, member in enumerate(value):
             yield from validation_errors(member, members, f"{where}commands[{number}].")
         return
     try:
-        msgspec.convert(given, field.type)
+        msgspec.convert(value, field.type)
     except msgspec.ValidationError:
         allowed = _ALLOWED[field.name]
         if field.name == "replace" and field.type is not bool:
             allowed = "allowed is an object from key to the revision that it is at"
-        yield f"The field {where}{field.name} is {quoted(given)}; {allowed}."
+        yield f"The field {where}{field.name} is {quoted(value)}; {allowed}."
 
 
 def _quoted_name(name: str) -> str:

@@ -224,12 +224,12 @@ def _columns(
     bound |= {"high": query.revision, **texts}
     grouped = list(connection.execute(_GROUPED.format(height=height), bound))
     edges = sorted({revision for row in grouped for revision in row[4:6]})
-    asked = {
+    bounds = {
         "key": query.key,
         "edges": msgspec.json.encode(edges).decode(),
         "short": MAX_STATE_BYTES,
     }
-    rows = connection.execute(_EDGES.format(height=height), asked | texts)
+    rows = connection.execute(_EDGES.format(height=height), bounds | texts)
     edge_of = {revision: (at, height, raw) for revision, at, height, raw in rows}
     return [
         Column(

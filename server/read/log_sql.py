@@ -93,8 +93,8 @@ def count_differences(
 ) -> tuple[int, list[str]]:
     """How many keys differ, and the prefixes whose state at the earlier revision is incomplete."""
     pattern = compile_pattern(match)
-    kept = read_horizons(connection)
-    unknown = kept.incomplete_prefixes(min(since, until), pattern.low, pattern.high)
+    horizons = read_horizons(connection)
+    unknown = horizons.incomplete_prefixes(min(since, until), pattern.low, pattern.high)
     return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
 
 
@@ -103,11 +103,11 @@ def _differing(
 ) -> Iterator[Difference]:
     """Every matching key that differs between two revisions, where both are complete."""
     low, high = sorted((since, until))
-    known = read_horizons(connection).complete_ranges(low, pattern.low, pattern.high)
+    complete = read_horizons(connection).complete_ranges(low, pattern.low, pattern.high)
     keys = (
         key
         for key in changed_keys(connection, low, high, pattern)
-        if any(start <= key < end for start, end in known)
+        if any(start <= key < end for start, end in complete)
     )
     return _differences(connection, keys, since, until)
 
@@ -145,8 +145,8 @@ def values_at(
 ) -> Iterator[tuple[str, str | None]]:
     """Each key with its value at a revision, None where it did not exist."""
     for start in range(0, len(keys), CHUNK):
-        asked = msgspec.json.encode(keys[start : start + CHUNK]).decode()
-        yield from connection.execute(_VALUES_AT, {"keys": asked, "at": revision})
+        as_json = msgspec.json.encode(keys[start : start + CHUNK]).decode()
+        yield from connection.execute(_VALUES_AT, {"keys": as_json, "at": revision})
 
 
 def adjacent_revision(

@@ -67,8 +67,8 @@ class SqlReversalLog:
 
     def changed_by(self, revisions: Collection[int]) -> Iterator[ChangedKey]:
         """What the transactions together have changed, by key."""
-        asked = msgspec.json.encode(sorted(revisions)).decode()
-        for row in self._connection.execute(_EFFECTS, (asked,)):
+        as_json = msgspec.json.encode(sorted(revisions)).decode()
+        for row in self._connection.execute(_EFFECTS, (as_json,)):
             yield ChangedKey(*row)
 
     def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
@@ -97,14 +97,14 @@ class SqlReversalLog:
 
     def current_values(self, keys: Collection[str]) -> dict[str, str]:
         """The current values of those keys that exist."""
-        asked = msgspec.json.encode(list(keys)).decode()
-        rows = self._connection.execute(_CURRENT_VALUES, (asked,))
+        as_json = msgspec.json.encode(list(keys)).decode()
+        rows = self._connection.execute(_CURRENT_VALUES, (as_json,))
         return {key: raw for key, raw in rows}  # noqa: C416 - a row is a tuple of any length
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         """The last change of each key, which may block a reversal."""
-        asked = msgspec.json.encode(list(keys)).decode()
-        for row in self._connection.execute(_LATEST_OF, (asked,)):
+        as_json = msgspec.json.encode(list(keys)).decode()
+        for row in self._connection.execute(_LATEST_OF, (as_json,)):
             yield LatestChange(*row)
 
     def _transaction_head(self, row: tuple[Any, ...]) -> TransactionHead:

@@ -70,16 +70,16 @@ class SparklineCache:
 
     def _read(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
         """Read what is not cached of these items."""
-        asked = []
+        missing = []
         for item in items:
             revision = self._revision(item.key)
             if revision > item.revision:  # an earlier revision than the cached one
                 del self._cached[item.key]
                 revision = 0
-            asked.append((item.key, revision, item.revision))
+            missing.append((item.key, revision, item.revision))
         new_points = defaultdict[str, list[Point]](list)
         bound = {
-            "asked": msgspec.json.encode(asked).decode(),
+            "asked": msgspec.json.encode(missing).decode(),
             "short": MAX_STATE_BYTES,
             "rest": MAX_POINTS - 1,
         }
@@ -96,14 +96,16 @@ def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:
     if len(points) < 2:
         return None
     if is_number(raw):
-        heights = tuple((at, height(each)) for at, each in points)
+        heights = tuple((at, height(value)) for at, value in points)
         return Sparkline(False, heights) if sum(y is not None for _, y in heights) > 1 else None
     if raw[0] not in 'tf"' or len(raw) > MAX_STATE_BYTES:
         return None
-    states = levels(each for _, each in points)
+    states = levels(value for _, value in points)
     if not 2 <= len(states) <= MAX_STATES:
         return None
-    return Sparkline(True, tuple((at, states.get(each) if each else None) for at, each in points))
+    return Sparkline(
+        True, tuple((at, states.get(value) if value else None) for at, value in points)
+    )
 
 
 def levels(raws: Iterable[str | None]) -> dict[str, float]:

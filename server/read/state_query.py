@@ -149,11 +149,11 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
     """
     page: list[Item] = []
     size = 0
-    for one in matching:
+    for item in matching:
         if len(page) == limit or size >= PAGE_BYTES:
             return page, True
-        page.append(one)
-        size += len(one.raw)
+        page.append(item)
+        size += len(item.raw)
     return page, False
 
 

@@ -63,12 +63,12 @@ def unknown_outcomes(connection: apsw.Connection) -> list[Outcome]:
     """The stored outcomes of attempts of which it is unknown whether they were appended."""
     outcomes = []
     for identity, fingerprint, revision, details in connection.execute(_UNKNOWN):
-        known = json.loads(details)
-        record = known["record"]
+        fields = json.loads(details)
+        record = fields["record"]
         attempt = Attempt(
             identity, record["actor"], record["type"], fingerprint, None, key=record.get("key")
         )
-        sent = _sent(**known["sent"]) if "sent" in known else None
+        sent = _sent(**fields["sent"]) if "sent" in fields else None
         outcomes.append(Outcome(attempt, record["at"], revision, sent=sent))
     return outcomes
 
@@ -99,12 +99,12 @@ def list_records(
         "n": n,
         "limit": limit,
     }
-    wanted = _OF_ACTOR if actor else _WITHOUT_ACTOR if without else "TRUE"
-    for at_revision, number, details, *known in connection.execute(_LIST.format(wanted), bound):
+    condition = _OF_ACTOR if actor else _WITHOUT_ACTOR if without else "TRUE"
+    for at_revision, number, details, *fields in connection.execute(_LIST.format(condition), bound):
         if details:
             record = json.loads(details)["record"]
         else:
-            record = _logged(connection, at_revision, *known)
+            record = _logged(connection, at_revision, *fields)
         yield (at_revision, number), record
 
 

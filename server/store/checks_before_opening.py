@@ -96,10 +96,10 @@ def check_wal(path: Path, connection: apsw.Connection) -> None:
 
 def check_wal_belongs_to(path: Path, connection: apsw.Connection) -> None:
     """Raises `StoreError` where with its log the file is another store than its marker names."""
-    if store_marker.wal_size(path) and (known := store_marker.marked_store_id(path)):
+    if store_marker.wal_size(path) and (marked := store_marker.marked_store_id(path)):
         store = connection.execute("SELECT value FROM meta WHERE name = 'store'").get
-        if store != known:
-            why = f"it is of the store {store}, and {marker_path(path).name} names {known}"
+        if store != marked:
+            why = f"it is of the store {store}, and {marker_path(path).name} names {marked}"
             raise _foreign_wal(path, connection, why)
 
 
@@ -151,8 +151,8 @@ def _writer_of(files: set[tuple[int, int]]) -> int | None:
 def _is_one_of(files: set[tuple[int, int]], opened: Path) -> bool:
     """Whether another process has opened one of the store's `files` to write to it."""
     with suppress(OSError):  # it was closed
-        one = opened.stat()
-        return (one.st_dev, one.st_ino) in files and _is_writable(opened)
+        status = opened.stat()
+        return (status.st_dev, status.st_ino) in files and _is_writable(opened)
     return False
 
 

@@ -46,8 +46,8 @@ def last_use_seconds(connection: apsw.Connection, wall: float) -> float:
     Without a record the time of the newest transaction counts, unless it is later than the
     computer's clock `wall`: then one of the two is wrong.
     """
-    if (known := _meta(connection, LAST_RUN)) is not None:
-        return int(known) / 1000
+    if (milliseconds := _meta(connection, LAST_RUN)) is not None:
+        return int(milliseconds) / 1000
     newest = log_table.last_time(connection) / 1000
     return newest if newest <= wall else 0.0
 
@@ -59,8 +59,8 @@ def has_future_times(connection: apsw.Connection, now: int) -> bool:
 
 def recorded_leap(connection: apsw.Connection) -> UnconfirmedLeap | None:
     """The leap of the clock that was unconfirmed when it was recorded last."""
-    known = _meta(connection, LEAP)
-    return msgspec.json.decode(known, type=UnconfirmedLeap) if known else None
+    leap = _meta(connection, LEAP)
+    return msgspec.json.decode(leap, type=UnconfirmedLeap) if leap else None
 
 
 def highest_use_seconds(connection: apsw.Connection) -> float:
@@ -96,8 +96,8 @@ def record_use(
         ):
             _store(connection, HIGHEST, str(now))
     elif _is_plausible(now):
-        known = int(_meta(connection, LAST_RUN) or 0)
-        most = max(now, known, int(highest_use_seconds(connection) * 1000))
+        last_run = int(_meta(connection, LAST_RUN) or 0)
+        most = max(now, last_run, int(highest_use_seconds(connection) * 1000))
         confirm_clock(connection, now)
         _store(connection, HIGHEST, str(most))
     else:

@@ -14,8 +14,8 @@ CLOSED_WINDOWS: Final = "closed_windows"
 def read(connection: apsw.Connection) -> list[str]:
     """The actors of closed windows; the one that was closed last comes last."""
     query = "SELECT value FROM meta WHERE name = ?"
-    known = connection.execute(query, (CLOSED_WINDOWS,)).get
-    return msgspec.json.decode(known or "[]", type=list[str])
+    ids = connection.execute(query, (CLOSED_WINDOWS,)).get
+    return msgspec.json.decode(ids or "[]", type=list[str])
 
 
 def write(connection: apsw.Connection, actors: Sequence[str]) -> None:

@@ -128,23 +128,23 @@ class Database:
             return
         with suppress(OSError, apsw.Error):  # as on a full disk: the next start tries again
             home = f"{_machine_id()}:{data_dir.stat().st_ino}:{self.path.stat().st_ino}"
-            known = self.meta("home")
-            if known != home:
-                for name in () if known is None else ("port", "node", "closed_windows"):
+            previous = self.meta("home")
+            if previous != home:
+                for name in () if previous is None else ("port", "node", "closed_windows"):
                     self.delete_meta(name)
                 self.set_meta("home", home)
 
     def node_id(self) -> str:
         """This replica's id, created at the first call: the computer's name and random digits."""
-        known = self.meta("node")
-        if known is None:
+        node = self.meta("node")
+        if node is None:
             host = (
                 re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:MAX_HOST_LENGTH]
                 or "node"
             )
-            known = f"{host}-{secrets.token_hex(4)}"
-            self.set_meta("node", known)
-        return known
+            node = f"{host}-{secrets.token_hex(4)}"
+            self.set_meta("node", node)
+        return node
 
     def make_replica(
         self, store: str, engine: str | None, kept: Sequence[tuple[str, int, int]]
@@ -186,8 +186,8 @@ class Database:
         if self._is_in_checkpoint:
             return
         with suppress(apsw.Error):  # the commit before it has succeeded anyway
-            pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if pages - there > CHECKPOINT_DUE_PAGES:
+            pages, checkpointed = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if pages - checkpointed > CHECKPOINT_DUE_PAGES:
                 self._is_in_checkpoint = True
                 in_background(self.checkpoint)
 

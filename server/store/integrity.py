@@ -31,10 +31,10 @@ def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
 
 def schema_problems(connection: apsw.Connection) -> Iterator[str]:
     """How tables and indexes differ from those of a new store; then no other check makes sense."""
-    wanted = _definitions_of_a_new_store()
+    expected = _definitions_of_a_new_store()
     actual = _definitions(connection)
-    for name in sorted(wanted.keys() | actual.keys()):
-        if wanted.get(name) != actual.get(name):
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
             yield f"The definition of {name} in the file is not the one that Signalbox has made."
 
 
@@ -59,7 +59,7 @@ def shortened(value: Any) -> str:
     """A value as a problem quotes it: shortened, without invisible characters."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     cut = text[: MAX_SHOWN + 1]
-    clean = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
+    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
     return clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + "…"
 
 
@@ -98,9 +98,9 @@ def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
 def _transaction_checksum(revision: int, texts: list[Any], rest: list[Any], of: str) -> int:
     """As `events.head_checksum`, of the values in a row."""
     (identity, actor, kind), (at, fingerprint, made) = texts, rest
-    known = str(identity).removesuffix(f"@{revision}")
+    command_id = str(identity).removesuffix(f"@{revision}")
     return checksums.of_row(
-        revision, known, actor, at, kind, fingerprint, made, msgspec.json.decode(of)
+        revision, command_id, actor, at, kind, fingerprint, made, msgspec.json.decode(of)
     )
 
 

@@ -143,14 +143,14 @@ def _header(path: Path) -> bytes:
 
 def _lost_message(path: Path, *problems: str) -> str:
     """The message of a lost store, with the files that are there."""
-    there = [
+    files = [
         f"{file.name} ({size:,} bytes)"
         for file in (path, wal_path(path), marker_path(path))
         if (size := _size(file)) is not None
     ]
     return (
         f"The store {path} {', and '.join(problems)}: what was written to it is lost or elsewhere. "
-        f"There is {' and '.join(there)}. Nothing was changed. Put back what is missing, or a "
+        f"There is {' and '.join(files)}. Nothing was changed. Put back what is missing, or a "
         "backup; to begin anew, move these away."
     )
 

@@ -125,8 +125,8 @@ class GroupCommit:
 
     def contains(self, attempt: Attempt) -> bool:
         """Whether the group has the same command with the same id."""
-        one = self._ids.get(attempt.id)
-        return one is not None and one.attempt.fingerprint == attempt.fingerprint
+        outcome = self._ids.get(attempt.id)
+        return outcome is not None and outcome.attempt.fingerprint == attempt.fingerprint
 
     def commit(self, engine: Engine) -> None:
         """Append the transactions, and write what they make of the state, in one commit."""

@@ -65,7 +65,7 @@ class Sweep:
         stop = self._limits[0]
         rows = connection.execute(_NEXT_CHANGES, (*self._position, *stop, size))
         chunk: list[Position] = [(revision, key) for revision, key in rows]
-        own = [one for one in chunk if self._horizons.of(one[1]).prefix in self._active]
+        own = [change for change in chunk if self._horizons.of(change[1]).prefix in self._active]
         keys, transactions = _remove_replaced(connection, own) if own else ([], 0)
         changes = Counter(self._horizons.of(key).prefix for key in keys)
         position = chunk[-1] if len(chunk) == size else stop
@@ -106,14 +106,18 @@ class Step(NamedTuple):
 
 def remove_unused_records(connection: apsw.Connection) -> None:
     """Remove horizons that equal those of a shorter prefix, and key counts before all horizons."""
-    settings, kept = read_settings(connection), read_horizons(connection)
+    settings, horizons = read_settings(connection), read_horizons(connection)
     unused = [
-        (one.prefix,)
-        for one in kept
-        if one.prefix and one.prefix not in settings and kept.above(one).revision == one.revision
+        (horizon.prefix,)
+        for horizon in horizons
+        if horizon.prefix
+        and horizon.prefix not in settings
+        and horizons.above(horizon).revision == horizon.revision
     ]
     connection.executemany("DELETE FROM horizons WHERE prefix = ?", unused)
-    earliest = min(one.revision for one in kept)  # also without those, which equal another one
+    earliest = min(
+        horizon.revision for horizon in horizons
+    )  # also without those, which equal another one
     connection.execute("DELETE FROM key_counts WHERE revision < ?", (earliest,))
 
 

@@ -44,7 +44,7 @@ def plans(
     """
     settings, current = read_settings(connection), read_horizons(connection)
     revisions = None if now is None else _RevisionsByAge(connection, now, held)
-    prefixes = {one.prefix for one in current} | settings.keys()
+    prefixes = {horizon.prefix for horizon in current} | settings.keys()
     return [_plan(prefix, settings, current.of(prefix), revisions) for prefix in sorted(prefixes)]
 
 
@@ -54,9 +54,9 @@ def advance_horizons(connection: apsw.Connection, planned: Sequence[Plan]) -> No
     The horizon of a new prefix begins where that of its shorter prefix is now.
     """
     current = read_horizons(connection)
-    by_prefix = {one.prefix: one for one in current}
-    new = [(one.prefix, current.of(one.prefix).prefix) for one in planned]
-    connection.executemany(_ADD_HORIZON, [one for one in new if one[0] not in by_prefix])
+    known = {horizon.prefix for horizon in current}
+    new = [(plan.prefix, current.of(plan.prefix).prefix) for plan in planned]
+    connection.executemany(_ADD_HORIZON, [pair for pair in new if pair[0] not in known])
     connection.executemany(
         _ADVANCE,
         [

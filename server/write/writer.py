@@ -156,9 +156,9 @@ class Writer:
     def reject_queued(self, error: SignalboxError) -> None:
         """Reject every attempt in the queue that has no final outcome yet."""
         while self._queue:
-            one = self._queue.popleft()
-            if one.must_be_answered or not one.has_timed_out:
-                self.reject(one, error)
+            pending = self._queue.popleft()
+            if pending.must_be_answered or not pending.has_timed_out:
+                self.reject(pending, error)
 
     def acknowledge(
         self,

@@ -100,8 +100,8 @@ class AsyncioGreenlet:
             self._loop.run_until_complete(_cancel(asyncio.all_tasks(self._loop)))
         finally:
             self._loop.close()
-            for one in self._pending:
-                one.set(None)
+            for waiting in self._pending:
+                waiting.set(None)
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

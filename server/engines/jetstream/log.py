@@ -85,7 +85,9 @@ class JetStreamLog:
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
         self._loop = AsyncioGreenlet.of_hub()
-        self.status = self._failover.connect(lambda one: self._connect_server(one, metadata))
+        self.status = self._failover.connect(
+            lambda address: self._connect_server(address, metadata)
+        )
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:

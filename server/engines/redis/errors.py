@@ -136,5 +136,5 @@ def _unavailable(where: str, error: Exception) -> Unavailable:
 
 def _code(error: Exception) -> str:
     """The code that the server's error begins with; the client removes those that it knows."""
-    known = (code for kind, code in _CODES.items() if isinstance(error, kind))
-    return next(known, None) or str(error).partition(" ")[0]
+    codes = (code for kind, code in _CODES.items() if isinstance(error, kind))
+    return next(codes, None) or str(error).partition(" ")[0]

@@ -72,7 +72,9 @@ class RedisLog:
 
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
         self.close()
-        self.status = self._failover.connect(lambda one: self._connect_server(one, metadata))
+        self.status = self._failover.connect(
+            lambda address: self._connect_server(address, metadata)
+        )
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:

@@ -45,11 +45,11 @@ def _replica_problem(client: Any, wanted: int, where: str) -> str:
         raise Unavailable(f"{where} is a replica, which takes no writes.")
     if "min_slaves_good_slaves" in info:
         wanted = max(wanted, int(server_setting(client, "min-replicas-to-write") or 0))
-    heard = sum(_is_connected(one) for name, one in info.items() if _is_replica(name))
-    if heard >= wanted:
+    connected = sum(_is_connected(replica) for name, replica in info.items() if _is_replica(name))
+    if connected >= wanted:
         return ""
     return (
-        f"{where} may be cut off: {heard} replicas have answered it within {HEARD_SECONDS} "
+        f"{where} may be cut off: {connected} replicas have answered it within {HEARD_SECONDS} "
         f"seconds, and {wanted} must have what is accepted."
     )
 

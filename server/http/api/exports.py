@@ -69,7 +69,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
     if unknown:
         headers["Signalbox-Compacted"] = ", ".join(
-            quote(one or "**", _IN_HEADER) for one in unknown
+            quote(prefix or "**", _IN_HEADER) for prefix in unknown
         )
     bottle.response.headers.update(dict(HEADERS) | headers)
     return _with_first_chunk(body)

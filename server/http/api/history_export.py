@@ -30,8 +30,11 @@ def _lines(readmodel: ReadModel, after: int, last: int, pattern: Pattern | None)
     while transactions := readmodel.log.transactions(after, TRANSACTIONS):
         after = transactions[-1].revision
         checksums = readmodel.log.checksums(transactions[0].revision, after)
-        wanted = (one for one in transactions if one.revision <= last)
-        if piece := b"".join(_line(one, pattern, checksums.get(one.revision)) for one in wanted):
+        wanted = (transaction for transaction in transactions if transaction.revision <= last)
+        if piece := b"".join(
+            _line(transaction, pattern, checksums.get(transaction.revision))
+            for transaction in wanted
+        ):
             yield piece
         if after >= last:
             return

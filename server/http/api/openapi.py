@@ -132,7 +132,7 @@ def describe(url: str = "http://127.0.0.1") -> dict[str, Any]:
 def _as_booleans(node: Any) -> Any:
     """`Literal[True]` as generators of clients support it: no `enum` of booleans."""
     if isinstance(node, list):
-        return [_as_booleans(one) for one in node]
+        return [_as_booleans(member) for member in node]
     if node == {"enum": [True]}:
         return {"type": "boolean", "const": True}
     return {k: _as_booleans(v) for k, v in node.items()} if isinstance(node, dict) else node
@@ -142,14 +142,16 @@ def _schemas() -> Schema:
     """The schemas of all commands and responses, by their names."""
     kinds = [kind for kind in vars(schemas).values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
-    _, known = msgspec.json.schema_components([Command, *answers], ref_template=_SCHEMAS + "{name}")
-    known["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}
+    _, components = msgspec.json.schema_components(
+        [Command, *answers], ref_template=_SCHEMAS + "{name}"
+    )
+    components["ExpectRevision"] |= {"minProperties": 1, "maxProperties": 1}
     for kind in TYPES.values():
-        properties = known[kind.__name__]["properties"] | _ENVELOPE
+        properties = components[kind.__name__]["properties"] | _ENVELOPE
         name = f"{kind.__name__}Command"
-        known[name] = known[kind.__name__] | {"title": name, "properties": properties}
-    del known[schemas.Counts.__name__]  # only what others have in common
-    described: Schema = _as_booleans(known)
+        components[name] = components[kind.__name__] | {"title": name, "properties": properties}
+    del components[schemas.Counts.__name__]  # only what others have in common
+    described: Schema = _as_booleans(components)
     return described
 
 

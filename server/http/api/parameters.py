@@ -174,8 +174,8 @@ def limit_of(params: Parameters) -> int:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     """Names and values of a URL's query. Raises `Invalid`."""
-    if (given := query.count("&") + 1) > MAX_PARAMETERS:
-        raise Invalid(f"The query has {given} parameters; allowed are {MAX_PARAMETERS}.")
+    if (count := query.count("&") + 1) > MAX_PARAMETERS:
+        raise Invalid(f"The query has {count} parameters; allowed are {MAX_PARAMETERS}.")
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:

@@ -183,11 +183,11 @@ def metrics(status: dict[str, Any]) -> str:
     bottle.response.content_type = "text/plain; version=0.0.4; charset=utf-8"
     numbers = status | status["rates"]
     lines = []
-    known = list(_METRICS)
+    listed = list(_METRICS)
     if log := status["log"]:
-        known += _METRICS_OF_LOG
+        listed += _METRICS_OF_LOG
         numbers |= {f"log_{name}": int(log[name]) for name in ("connected", "durable", "conflicts")}
-    for name, kind, text in known:
+    for name, kind, text in listed:
         lines += [f"# HELP signalbox_{name} {text}", f"# TYPE signalbox_{name} {kind}"]
         lines.append(f"signalbox_{name} {numbers[name]}")
     return "\n".join(lines) + "\n"

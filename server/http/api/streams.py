@@ -173,8 +173,8 @@ class Streams:
 
     def _complete_since(self, pattern: Pattern) -> int:
         """The revision after which retention has removed no change of a matching key."""
-        kept = self._readmodel.log.horizons()
-        return kept.complete_since(pattern.low, pattern.high).revision
+        horizons = self._readmodel.log.horizons()
+        return horizons.complete_since(pattern.low, pattern.high).revision
 
     def _serve(self, stream: Stream) -> None:
         """Send a stream what it lacks whenever it lags behind; others send to it meanwhile."""

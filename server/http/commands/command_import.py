@@ -174,8 +174,8 @@ class Import:
         Batches of an import that is sent again end where they ended before, wherever the sender
         paused, so that each is recognised and none is applied twice.
         """
-        known = self._writer.fingerprint(f"{self._id}-{self._batch}")
-        end = 0 if known is None else row_count(known)
+        fingerprint = self._writer.fingerprint(f"{self._id}-{self._batch}")
+        end = 0 if fingerprint is None else row_count(fingerprint)
         self._may_end_early = not self._atomic and end <= self._digest.number
         return (
             self._digest.number + self._limits.lines if self._may_end_early or self._atomic else end

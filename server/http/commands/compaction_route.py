@@ -14,8 +14,8 @@ def compaction(compactor: Compactor) -> Route:
     """The route; it takes no body."""
 
     def compact(request: Request, start_response: StartResponse, _: str) -> Iterable[bytes]:
-        given = parse_parameters(request.query, "/commands/compact")
-        is_dry, is_confirmed = (given.get(name) == "1" for name in ("dry_run", "confirm"))
+        parameters = parse_parameters(request.query, "/commands/compact")
+        is_dry, is_confirmed = (parameters.get(name) == "1" for name in ("dry_run", "confirm"))
         return json_response(start_response, 200, compactor.compact(is_dry, is_confirmed))
 
     return compact

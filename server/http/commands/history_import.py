@@ -82,17 +82,17 @@ class HistoryImport:
             return
         self.counts["lines"] += 1
         try:
-            one = transaction_of(row)
-            if self._comparison.is_stored(one):
+            transaction = transaction_of(row)
+            if self._comparison.is_stored(transaction):
                 self.counts["duplicates"] += 1
                 return
-            if one.id in self._ids:
-                raise repeated_id_error(one.id)
+            if transaction.id in self._ids:
+                raise repeated_id_error(transaction.id)
         except SignalboxError as error:
             self._append()
             raise with_line_number(error, self._number) from error
-        self._piece.append((self._number, one))
-        self._ids.add(one.id)
+        self._piece.append((self._number, transaction))
+        self._ids.add(transaction.id)
         self._bytes += len(line)
         if len(self._piece) == MAX_GROUP or self._bytes >= PIECE_BYTES:
             self._append()
@@ -133,15 +133,17 @@ class HistoryImport:
 
         Up to the first transaction that is refused, and why it is.
         """
-        exist = self._existing({change.key for _, one in piece for change in one.changes})
+        exist = self._existing(
+            {change.key for _, transaction in piece for change in transaction.changes}
+        )
         transactions: list[Transaction] = []
-        for number, one in piece:
+        for number, transaction in piece:
             try:
-                transactions.append(with_created_keys(one, exist.__contains__))
+                transactions.append(with_created_keys(transaction, exist.__contains__))
             except SignalboxError as error:
                 return transactions, with_line_number(error, number)
-            exist |= {change.key for change in one.changes if change.raw is not None}
-            exist -= {change.key for change in one.changes if change.raw is None}
+            exist |= {change.key for change in transaction.changes if change.raw is not None}
+            exist -= {change.key for change in transaction.changes if change.raw is None}
         return transactions, None
 
     def _existing(self, keys: set[str]) -> set[str]:
@@ -156,8 +158,10 @@ class HistoryImport:
     def _repeated(self, transactions: list[Transaction]) -> int:
         """The index of the first transaction whose id is used already."""
         with self._readmodel.snapshot() as connection:
-            known = [log_table.has_id(connection, transaction.id) for transaction in transactions]
-        return known.index(True)
+            are_known = [
+                log_table.has_id(connection, transaction.id) for transaction in transactions
+            ]
+        return are_known.index(True)
 
     def _summary(self) -> bytes:
         """The last line of the response: the outcome of the imported history, and its counts."""

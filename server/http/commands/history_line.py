@@ -155,16 +155,16 @@ def _invalid_field(record: Any) -> str:
     return "a field is not as it must be."
 
 
-def _is_valid(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+def _is_valid(field: msgspec.structs.FieldInfo, value: Any) -> bool:
     """Whether a field of the line has the form that an export writes."""
     try:
-        msgspec.convert(given, field.type)
+        msgspec.convert(value, field.type)
         if field.name == "at":
-            milliseconds(given)
+            milliseconds(value)
         elif field.name == "fingerprint":
-            _hexadecimal(given)
-        elif field.name == "checksum" and given is not None:
-            _checksum(given)
+            _hexadecimal(value)
+        elif field.name == "checksum" and value is not None:
+            _checksum(value)
     except (msgspec.ValidationError, Malformed, ValueError):
         return False
     return True
@@ -185,7 +185,9 @@ def _checksum(text: str) -> int:
 def _reversed_revisions(record: _HistoryLine) -> tuple[int, ...]:
     """The revisions that an undo or redo has reversed. Raises `Invalid`."""
     of = tuple(record.reverses)
-    is_sound = all(0 < one < record.revision for one in of) and list(of) == sorted(set(of))
+    is_sound = all(0 < revision < record.revision for revision in of) and list(of) == sorted(
+        set(of)
+    )
     if not is_sound or (of and record.type not in REVERSING):
         raise Invalid(
             f"The field reverses is {quoted(record.reverses)}; an undo or redo has the earlier "

@@ -225,11 +225,11 @@ class _Preview:
 
     def _handle_transaction(self, row: Row, draft: "_SnapshotDraft") -> None:
         """Apply a transaction of a history to the draft."""
-        if (one := draft.apply_transaction(transaction_of(row))) is None:
+        if (transaction := draft.apply_transaction(transaction_of(row))) is None:
             self.counts["duplicates"] += 1
             return
         self.counts["accepted"] += 1
-        self.counts["changes"] += len(one.changes)
+        self.counts["changes"] += len(transaction.changes)
 
     def _reject(self, number: int, error: SignalboxError) -> None:
         """Report a line that the import would reject."""

@@ -60,17 +60,17 @@ def import_route(
     def route(request: Request, start_response: StartResponse, role: str) -> Iterable[bytes]:
         try:
             kind = check_media_type(request, *MEDIA_TYPES)
-            given = parse_parameters(request.query, "/commands/import")
-            identity, atomic = given.get("id") or token_hex(8), given.get("atomic", "0")
-            actor = given.get("actor", DEFAULT_ACTORS[role])
+            parameters = parse_parameters(request.query, "/commands/import")
+            identity, atomic = parameters.get("id") or token_hex(8), parameters.get("atomic", "0")
+            actor = parameters.get("actor", DEFAULT_ACTORS[role])
             check_actor(actor)
             _check_import_id(identity)
         except SignalboxError as error:
             return error_response(start_response, error, id=None, status="rejected")
         start_response("200 OK", [("Content-Type", "application/x-ndjson"), *HEADERS])
-        form, name = given.get("format") or MEDIA_TYPES[kind], given.get("name", "")
-        file = (buffered if given.get("dry_run") == "1" else ImportFile)(
-            form, name, given.get("encoding", ENCODINGS[0])
+        form, name = parameters.get("format") or MEDIA_TYPES[kind], parameters.get("name", "")
+        file = (buffered if parameters.get("dry_run") == "1" else ImportFile)(
+            form, name, parameters.get("encoding", ENCODINGS[0])
         )
         return run(RowReader(request, file), identity, actor, atomic == "1")
 

@@ -88,32 +88,32 @@ class Inspector:
         revision = readmodel.revision if query.at is None else query.at
         made = readmodel.log.time_of(revision)
         until = made if is_past else max(now, made)
-        wanted = ChartQuery(query.key, query.span, until, revision)
-        known = self._charts.get(wanted, is_past)
+        chart_query = ChartQuery(query.key, query.span, until, revision)
+        cached = self._charts.get(chart_query, is_past)
         key_revision = self._revision()
-        drawn_for = (key_revision, known and until // known.width)
+        drawn_for = (key_revision, cached and until // cached.width)
         if self._job.is_busy or drawn_for != self._chart_key:
-            self._job.run(partial(self._render_chart, wanted, is_past, known, key_revision))
+            self._job.run(partial(self._render_chart, chart_query, is_past, cached, key_revision))
         html = self._chart_html or views.chart_to_come(key=query.key)
         return html, {}, not self._job.is_busy
 
     def _render_chart(
-        self, wanted: ChartQuery, is_past: bool, known: Chart | None, key_revision: int
+        self, chart_query: ChartQuery, is_past: bool, cached: Chart | None, key_revision: int
     ) -> None:
         """Read the chart as far as it is not cached, and render it."""
 
         def query(connection: apsw.Connection) -> Chart | None:
-            is_possible = is_chartable(connection, wanted.key, wanted.revision)
-            return read_chart(connection, wanted, known) if is_possible else None
+            is_possible = is_chartable(connection, chart_query.key, chart_query.revision)
+            return read_chart(connection, chart_query, cached) if is_possible else None
 
         chart = self._readmodel.in_thread(query)
         if chart:
-            self._charts.put(wanted, is_past, chart)
-        self._chart_key = (key_revision, chart and wanted.until // chart.width)
+            self._charts.put(chart_query, is_past, chart)
+        self._chart_key = (key_revision, chart and chart_query.until // chart.width)
         self._chart_html = views.chart(
             None if chart is None or chart.is_crowded else chart,
-            key=wanted.key,
-            span=wanted.span,
+            key=chart_query.key,
+            span=chart_query.span,
             is_drawn=chart is not None,
         )
 

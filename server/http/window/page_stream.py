@@ -64,8 +64,8 @@ def page(
     subscription = feed.subscribe()
     watch_disconnect(request).rawlink(lambda _: subscription.close())
 
-    def regions(asked: WindowQuery) -> Regions:
-        return Regions(asked, readmodel, feed, engine, charts)
+    def regions(query: WindowQuery) -> Regions:
+        return Regions(query, readmodel, feed, engine, charts)
 
     return _frames(PagePatches(query, regions, readmodel, feed, clock, have), subscription)
 
@@ -228,7 +228,7 @@ class PagePatches:
     def _outcomes(self) -> list[dict[str, Any]]:
         """The last outcomes of the window; `kept` is whether Activity lists a rejection."""
         recent = self._feed.recent(self._query.actor)[-MAX_OUTCOMES:]
-        return [one | {"kept": is_remembered(one.get("code", ""))} for one in recent]
+        return [outcome | {"kept": is_remembered(outcome.get("code", ""))} for outcome in recent]
 
     @property
     def _is_held(self) -> bool:

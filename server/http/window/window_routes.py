@@ -106,9 +106,9 @@ class WindowRoutes:
 
     def redeem(self) -> bottle.HTTPResponse:
         """Exchange a code for the window's secret, and the content of the page with it."""
-        asked = _parse_body(Redemption)
-        secret, again = self._guard.redeem(asked.code)
-        page = self._page_content(asked.page)
+        redemption = _parse_body(Redemption)
+        secret, again = self._guard.redeem(redemption.code)
+        page = self._page_content(redemption.page)
         return bottle_json_response(Admission(secret=secret, again=again, page=page))
 
     def goodbye(self) -> bottle.HTTPResponse:
