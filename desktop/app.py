@@ -1,9 +1,10 @@
 """The app put together: the windows, their server, and what a second start asks of them."""
 
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from signalbox.client import NotRunning, Rejected
 from signalbox.desktop import (
@@ -22,6 +23,8 @@ from signalbox.desktop.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from signalbox.desktop.window.open_windows import OpenWindows
+
+log: Final = logging.getLogger(__name__)
 
 
 def run(data_dir_option: str | None) -> int:
@@ -96,7 +99,7 @@ class App:
             engine, _ = webview_window.prepare_web_engine(), webview_window.screens()
             started.result()
         if warning:
-            print(f"signalbox: {warning}", file=sys.stderr)
+            log.warning("%s", warning)
         self._windows = open_windows.OpenWindows(self._server)
         self._windows.run()
         del engine
