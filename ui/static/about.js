@@ -16,6 +16,6 @@ async function licences() {
     const answer = await fetch("/static/licences.txt");
     return answer.ok ? await answer.text() : FROM_SOURCE;
   } catch {
-    return ""; // the next time that it is opened asks again
+    return ""; // they are fetched again when the dialog is opened again
   }
 }

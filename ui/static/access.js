@@ -3,56 +3,56 @@
 // port after a crash, so that is a code which is invalid in another run of the server. A cookie would
 // be sent to every port of this computer.
 
-const KEPT = "again";
-const PAGE = "page"; // what the server calls the page that this tab shows
-const RELOAD_MS = 1_000; // until the page that was here before has let go of its locks
+const STORED_CODE = "again";
+const STORED_PAGE = "page"; // what the server calls the page that this tab shows
+const RELOAD_MS = 1_000; // how long the previous page of this tab may take to release its locks
 const RETRY_MS = 500;
-const PROOF_MS = 10_000; // a stranger may say nothing at all
+const PROOF_MS = 10_000; // another program may not answer at all
 const BUSY = 429;
 
-const HERE = `127.0.0.1:${location.port}`;
-const STRANGE = `Something else listens on ${HERE}, or the tokens are new. Open a new address: signalbox token --login`;
+const ADDRESS = `127.0.0.1:${location.port}`;
+const STRANGER_MESSAGE = `Something else listens on ${ADDRESS}, or the tokens are new. Open a new address: signalbox token --login`;
 
-const plain = window.fetch.bind(window);
+const fetchDirectly = window.fetch.bind(window);
 const encoded = (text) => new TextEncoder().encode(text);
 let secret = "";
-let proving = null;
+let verifying = null;
 let stranger = "";
 let isPreloading = false;
 
-/** Why nothing is sent: another program answers at the address; else empty. */
-export const strange = () => stranger;
+/** Why nothing is sent, where another program answers at the address; else empty. */
+export const strangerMessage = () => stranger;
 
 /**
- * All scripts ask through this, Datastar's as well, so that none can forget it: the server proves
- * first that it is ours, since after a crash anybody may listen on its port.
+ * All scripts send their requests by this, Datastar's as well, so that none can forget it: the server
+ * proves first that it is ours, since after a crash any program may listen on its port.
  */
 window.fetch = async (address, options = {}) => {
-  proving ??= prove().finally(() => (proving = null));
-  const key = await proving;
+  verifying ??= verifyServer().finally(() => (verifying = null));
+  const key = await verifying;
   const headers = new Headers(options.headers);
   headers.set("Authorization", `Bearer ${key}`);
-  refuseReader();
-  return plain(address, { ...options, headers });
+  refuseServiceWorker();
+  return fetchDirectly(address, { ...options, headers });
 };
 
-/** We have no service worker: a stranger's, from when the port was his, would read what is sent. */
-function refuseReader() {
+/** We have no service worker: one of a program that had the port before would read what is sent. */
+function refuseServiceWorker() {
   if (!navigator.serviceWorker?.controller) return;
-  stranger = STRANGE;
+  stranger = STRANGER_MESSAGE;
   throw new Error(stranger);
 }
 
-/** The key that opens this run of the server; what follows a crash cannot use it. */
-async function prove() {
-  refuseReader();
+/** Have the server prove that it is ours; the key that requests to this run of it are sent with. */
+async function verifyServer() {
+  refuseServiceWorker();
   const nonce = hexadecimal(crypto.getRandomValues(new Uint8Array(16)));
   stranger = "";
-  const answer = await plain(`/hello?nonce=${nonce}`, { cache: "no-store", signal: AbortSignal.timeout(PROOF_MS) });
+  const answer = await fetchDirectly(`/hello?nonce=${nonce}`, { cache: "no-store", signal: AbortSignal.timeout(PROOF_MS) });
   if (answer.status === BUSY) throw new Error("The server is busy.");
   const { store, directory, run, proofs } = await answer.json().catch(() => ({}));
-  const wanted = await mac(`signalbox hello\n${nonce}\n${HERE}\n${store}\n${directory}`);
-  stranger = proofs?.window === wanted ? "" : STRANGE;
+  const expected = await mac(`signalbox hello\n${nonce}\n${ADDRESS}\n${store}\n${directory}`);
+  stranger = proofs?.window === expected ? "" : STRANGER_MESSAGE;
   if (stranger) throw new Error(stranger);
   return mac(`signalbox run\n${run}`);
 }
@@ -67,55 +67,55 @@ async function mac(text) {
 const hexadecimal = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** The content of the page as HTML; null without access. */
-export async function inside() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  // Used up in a moment, and nothing for the history; a window's name stays in its address.
-  if (given.has("code")) history.replaceState(null, "", given.has("window") ? `#${given.get("window")}` : location.pathname);
-  const before = await pageBefore();
-  for (const code of [given.get("code"), sessionStorage.getItem(KEPT)]) {
-    const admitted = code && (await redeemed(code, before));
-    if (admitted) return admitted;
+export async function fetchPage() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  // The code is used up in a moment, and must not stay in the history; a window's name stays.
+  if (parameters.has("code")) history.replaceState(null, "", parameters.has("window") ? `#${parameters.get("window")}` : location.pathname);
+  const before = await previousPage();
+  for (const code of [parameters.get("code"), sessionStorage.getItem(STORED_CODE)]) {
+    const content = code && (await logIn(code, before));
+    if (content) return content;
   }
   return null;
 }
 
-/** Which page was in this tab before, whose window this one is; "" where a copy of the tab has it. */
-async function pageBefore() {
-  const page = sessionStorage.getItem(PAGE);
-  return page && navigator.locks && (await hold(`page ${page}`)) ? page : "";
+/** The id of the page that this tab showed before; "" where a copy of the tab still shows it. */
+async function previousPage() {
+  const page = sessionStorage.getItem(STORED_PAGE);
+  return page && navigator.locks && (await holdLock(`page ${page}`)) ? page : "";
 }
 
-/** The lock that is held for as long as the page lives; whether it could be had. */
-export function hold(name) {
+/** Hold a lock for as long as the page is open; whether it was free. */
+export function holdLock(name) {
   return new Promise((answer) => {
     const until = () => (answer(true), new Promise(() => {}));
     navigator.locks.request(name, { signal: AbortSignal.timeout(RELOAD_MS) }, until).catch(() => answer(false));
   });
 }
 
-async function redeemed(code, before) {
-  const asked = redeem({ code, page: before });
+async function logIn(code, before) {
+  const answering = redeem({ code, page: before });
   preload();
-  const answer = await asked;
+  const answer = await answering;
   if (!answer.ok) return null;
   const admission = await answer.json();
   secret = admission.secret;
-  sessionStorage.setItem(KEPT, admission.again);
+  sessionStorage.setItem(STORED_CODE, admission.again);
   return admission.page;
 }
 
 /** The answer to a code, once there is one: the server may be starting or busy just now. */
-async function redeem(given) {
+async function redeem(redemption) {
   for (;;) {
-    const answer = await plain("/redeem", posted(given)).catch(() => ({ status: BUSY }));
+    const answer = await fetchDirectly("/redeem", jsonRequest(redemption)).catch(() => ({ status: BUSY }));
     if (answer.status !== BUSY) return answer;
     await new Promise((go) => setTimeout(go, RETRY_MS));
   }
 }
 
-const posted = (given) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(given) });
+const jsonRequest = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-// They come while the answer does, but not before it was asked for.
+// The scripts are fetched while the code is redeemed, but not before.
 function preload() {
   if (isPreloading) return;
   isPreloading = true;
@@ -125,12 +125,12 @@ function preload() {
   }
 }
 
-/** What tells the server, when this page is loaded again or closed, which one it was; no secret. */
-export function keep(page) {
-  sessionStorage.setItem(PAGE, page);
-  if (navigator.locks) hold(`page ${page}`);
+/** Remember the page's id, by which the server knows it when it is loaded again or closed; no secret. */
+export function rememberPage(page) {
+  sessionStorage.setItem(STORED_PAGE, page);
+  if (navigator.locks) holdLock(`page ${page}`);
   // Only then another window may have this one's id; a page that may come back says nothing.
   addEventListener("pagehide", ({ persisted }) => {
-    if (!persisted) plain("/goodbye", { ...posted({ page }), keepalive: true }).catch(() => {});
+    if (!persisted) fetchDirectly("/goodbye", { ...jsonRequest({ page }), keepalive: true }).catch(() => {});
   });
 }

@@ -1,10 +1,10 @@
-// Activity: whose attempts are listed, and how many rejections nobody has looked at yet.
+// Activity: whose attempts are listed, and how many rejections nobody has seen yet.
 
 import { $, setSignals, byId, onChange } from "./signals.js";
 
-const STORED = `seen of ${document.body.dataset.store}`;
+const SEEN_KEY = `seen of ${document.body.dataset.store}`;
 const OPENED = Date.now(); // a new run of the server is a new origin, where nothing is stored
-const MOST = 100; // as many rejections as the server tells of
+const MAX_REJECTIONS = 100; // more are not sent
 
 /** List only the attempts of `actor`; of everybody but the sources for "". */
 export function by(actor) {
@@ -14,9 +14,9 @@ export function by(actor) {
 byId("with-sources").addEventListener("change", ({ target }) => by(target.checked ? "*" : ""));
 
 onChange(() => [$.view, $._rejected], ([view, rejected]) => {
-  if (view === "activity" && rejected.length) localStorage.setItem(STORED, Math.max(...rejected));
-  if (rejected.length && localStorage.getItem(STORED) === null) localStorage.setItem(STORED, OPENED - $._skew);
-  const seen = Number(localStorage.getItem(STORED) ?? 0);
-  const fresh = rejected.filter((at) => at > seen).length;
-  $._news = fresh ? `${fresh < MOST ? fresh : "99+"} rejected` : "";
+  if (view === "activity" && rejected.length) localStorage.setItem(SEEN_KEY, Math.max(...rejected));
+  if (rejected.length && localStorage.getItem(SEEN_KEY) === null) localStorage.setItem(SEEN_KEY, OPENED - $._skew);
+  const seen = Number(localStorage.getItem(SEEN_KEY) ?? 0);
+  const unseen = rejected.filter((at) => at > seen).length;
+  $._news = unseen ? `${unseen < MAX_REJECTIONS ? unseen : "99+"} rejected` : "";
 });

@@ -1,4 +1,4 @@
-// The page's beginning: which click and which key does what.
+// The first module of the page: which click and which key does what.
 
 import { by } from "./activity.js";
 import "./chart.js";
@@ -20,7 +20,7 @@ import { flipSource, paceSource } from "./sources.js";
 import "./title.js";
 import { importFile } from "./transfer.js";
 import { enter, more, scope, unfold } from "./tree.js";
-import { heed, redo, undo } from "./undo.js";
+import { handleUndoKey, redo, undo } from "./undo.js";
 
 // An element names what a click on it does; keys stay in data, never in an expression.
 const CLICKS = {
@@ -86,11 +86,11 @@ const CLICKS = {
 
 // What changes something is off while the past is shown.
 const CHANGES = new Set(["create", "delete", "flip", "merge", "mine", "rename", "restore-version", "step", "theirs", "turn", "undo-attempt", "watch"]);
-const refuse = () => announce("This is the past. Escape returns to live.");
+const refuseInPast = () => announce("This is the past. Escape returns to live.");
 
 document.addEventListener("click", (event) => {
   const element = event.target.closest("[data-do]");
-  if (element && isPast() && CHANGES.has(element.dataset.do)) return refuse();
+  if (element && isPast() && CHANGES.has(element.dataset.do)) return refuseInPast();
   if (element && CLICKS[element.dataset.do]) return CLICKS[element.dataset.do](element, event);
   const node = event.target.closest("#tree .node");
   if (node) enter(node);
@@ -115,7 +115,7 @@ function escape(event) {
     return byId("grid").focus();
   }
   if (close()) return;
-  if (live()) return $.view === "diff" && show("keys"); // of that moment with now
+  if (live()) return $.view === "diff" && show("keys"); // it compared that moment with now
   if (target === byId("draft") || byId("editor").contains(target)) {
     restore();
     return byId("grid").focus();
@@ -125,13 +125,13 @@ function escape(event) {
   choose("");
 }
 
-// Of now alone; a second word for what the past has in its place.
-const now = (act, past = refuse) => (event) => (isPast() ? past(event) : act(event));
+// Acts on the current state alone; while the past is shown, `past` runs instead.
+const onlyLive = (act, past = refuseInPast) => (event) => (isPast() ? past(event) : act(event));
 
 const KEYS = {
   "/": openSearch,
   "?": () => byId("sheet").showModal(),
-  n: now(() => create()),
+  n: onlyLive(() => create()),
   p: pause,
   t: () => byId("tree").focus(),
   l: () => byId("grid").focus(),
@@ -140,10 +140,10 @@ const KEYS = {
   "[": () => step(false, true),
   "]": () => step(true, true),
   " ": (event) => (isPast() && !event.target.closest("button, [role=switch]") ? void playOrStop() : false),
-  F2: now(() => rename()),
-  Delete: now(() => remove()),
-  Backspace: (event) => (event.metaKey ? now(() => remove())(event) : undefined),
-  Enter: (event) => (event.target.closest("#grid") || event.target === document.body ? now(edit)(event) : false),
+  F2: onlyLive(() => rename()),
+  Delete: onlyLive(() => remove()),
+  Backspace: (event) => (event.metaKey ? onlyLive(() => remove())(event) : undefined),
+  Enter: (event) => (event.target.closest("#grid") || event.target === document.body ? onlyLive(edit)(event) : false),
 };
 
 // A key that is held down acts once; only moving repeats.
@@ -154,10 +154,10 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat && ONCE.has(event.key) && !isField(event.target)) return event.preventDefault();
   const isCommand = event.ctrlKey || event.metaKey;
   if (isCommand && event.key.toLowerCase() === "k") openPalette();
-  else if (isCommand && event.key.toLowerCase() === "o") now(importFile)(event);
+  else if (isCommand && event.key.toLowerCase() === "o") onlyLive(importFile)(event);
   else if (isCommand && event.key === "c" && !isField(event.target) && getSelection().isCollapsed) copyValue();
   else if (event.key === "Escape") escape(event);
-  else if (heed(event)) return event.preventDefault();
+  else if (handleUndoKey(event)) return event.preventDefault();
   else if (isField(event.target) || openDialog()) return;
   else if ((isCommand && event.key !== "Backspace") || event.altKey || !KEYS[event.key]) return;
   else if (KEYS[event.key](event) === false) return;

@@ -1,5 +1,5 @@
-// The inspector's chart: what it shows at a place, by pointer and by the arrow keys; and the way to
-// that moment.
+// The inspector's chart: the value at a point, by pointer and by the arrow keys; a click or Enter
+// shows that moment.
 
 import { goTo } from "./past.js";
 import { byId, onPatch } from "./signals.js";
@@ -8,24 +8,24 @@ const reading = byId("reading");
 const cross = byId("cross");
 const plot = () => byId("plot");
 const field = () => plot().querySelector(".field");
-let place = -1; // the point that is read; -1 none
-let at = -1; // the pointer's place in thousandths; -1 where the keyboard reads
+let readIndex = -1; // of the point that is read; -1 where none is
+let pointerAt = -1; // in thousandths of the width; -1 where the keyboard moves
 let source = "";
 let points = [];
 
-/** What can be read: [thousandth of the width, revision, time, value]. */
-function known() {
+/** The points that can be read: [thousandth of the width, revision, time, value]. */
+function readablePoints() {
   const text = plot()?.dataset.points ?? "[]";
   if (text !== source) [source, points] = [text, JSON.parse(text)];
   return points;
 }
 
-// The last change before a place is what was so there.
-const nearest = (x) => known().findLastIndex((point) => point[0] <= x);
+// The value at a place is that of the last change before it.
+const nearest = (x) => readablePoints().findLastIndex((point) => point[0] <= x);
 
 function read(i, x) {
-  const point = known()[i];
-  place = point ? i : -1;
+  const point = readablePoints()[i];
+  readIndex = point ? i : -1;
   reading.hidden = cross.hidden = !point;
   if (!point) return;
   const [, , when, what] = point;
@@ -44,43 +44,43 @@ function read(i, x) {
 }
 
 function leave() {
-  at = -1;
+  pointerAt = -1;
   read(-1);
 }
 
 const charts = byId("charts");
 charts.addEventListener("pointermove", (event) => {
-  if (!event.target.closest("#plot")) return at >= 0 && leave();
+  if (!event.target.closest("#plot")) return pointerAt >= 0 && leave();
   const box = field().getBoundingClientRect();
-  at = Math.max(0, Math.min(1000, ((event.clientX - box.left) / box.width) * 1000));
-  read(nearest(at), at);
+  pointerAt = Math.max(0, Math.min(1000, ((event.clientX - box.left) / box.width) * 1000));
+  read(nearest(pointerAt), pointerAt);
 });
 charts.addEventListener("click", ({ target }) => target.closest("#plot") && enter());
-charts.addEventListener("pointerleave", () => at >= 0 && leave());
+charts.addEventListener("pointerleave", () => pointerAt >= 0 && leave());
 charts.addEventListener("focusout", leave);
-charts.addEventListener("focusin", ({ target }) => target === plot() && at < 0 && walk(known().length - 1));
+charts.addEventListener("focusin", ({ target }) => target === plot() && pointerAt < 0 && walk(readablePoints().length - 1));
 
 function walk(i) {
-  const to = Math.max(0, Math.min(i, known().length - 1));
-  at = -1;
-  read(to, known()[to]?.[0]);
+  const to = Math.max(0, Math.min(i, readablePoints().length - 1));
+  pointerAt = -1;
+  read(to, readablePoints()[to]?.[0]);
 }
 
 /** Show everything as it was at the point that is read. */
 function enter() {
-  const revision = known()[place]?.[1];
+  const revision = readablePoints()[readIndex]?.[1];
   if (revision) goTo(revision);
 }
 
 const MOVES = {
-  ArrowRight: () => place + 1,
-  ArrowUp: () => place + 1,
-  ArrowLeft: () => place - 1,
-  ArrowDown: () => place - 1,
-  PageUp: () => place + 10,
-  PageDown: () => place - 10,
+  ArrowRight: () => readIndex + 1,
+  ArrowUp: () => readIndex + 1,
+  ArrowLeft: () => readIndex - 1,
+  ArrowDown: () => readIndex - 1,
+  PageUp: () => readIndex + 10,
+  PageDown: () => readIndex - 10,
   Home: () => 0,
-  End: () => known().length - 1,
+  End: () => readablePoints().length - 1,
 };
 
 charts.addEventListener("keydown", (event) => {
@@ -91,12 +91,12 @@ charts.addEventListener("keydown", (event) => {
   else walk(MOVES[event.key]());
 });
 
-// A new picture below the pointer, or below the place that the keyboard is on.
+// A new chart below the pointer, or below the point that the keyboard is on.
 onPatch(() => {
-  if (place < 0 || source === plot()?.dataset.points) return;
-  const [x, revision] = points[place];
-  if (at >= 0) return read(nearest(at), at);
-  const same = known().findIndex((point) => point[1] === revision);
+  if (readIndex < 0 || source === plot()?.dataset.points) return;
+  const [x, revision] = points[readIndex];
+  if (pointerAt >= 0) return read(nearest(pointerAt), pointerAt);
+  const same = readablePoints().findIndex((point) => point[1] === revision);
   if (same < 0) read(nearest(x), x);
-  else read(same, known()[same][0]);
+  else read(same, readablePoints()[same][0]);
 });

@@ -1,9 +1,9 @@
 // Copies keys and values to the clipboard.
 
-import { fact } from "./editor.js";
+import { inspectedItem } from "./editor.js";
 import { $, announce } from "./signals.js";
 
-const SAID_MS = 1_200;
+const SHOWN_MS = 1_200;
 
 /** Copy `text`; the button that was pressed says so. */
 export async function copy(text, button) {
@@ -16,7 +16,7 @@ export async function copy(text, button) {
   if (!button || button.textContent === "Copied") return;
   const label = button.textContent;
   button.textContent = "Copied";
-  setTimeout(() => (button.textContent = label), SAID_MS);
+  setTimeout(() => (button.textContent = label), SHOWN_MS);
 }
 
 // Where the embedding window grants no clipboard.
@@ -32,7 +32,7 @@ function copyBySelection(text) {
 
 /** Copy the inspected key's value: a text as it is, anything else as JSON. */
 export function copyValue(button) {
-  const { key, raw } = fact();
+  const { key, raw } = inspectedItem();
   if (!raw || key !== $.key) return;
   copy(raw[0] === '"' ? JSON.parse(raw) : raw, button);
 }

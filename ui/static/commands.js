@@ -4,12 +4,12 @@ import { $, byId, onChange, announce } from "./signals.js";
 import { exactly } from "./values.js";
 
 const RETRY_MS = 700;
-const ASK_AGAIN_MS = 2_500;
+const INQUIRE_AFTER_MS = 2_500;
 const GIVE_UP_MS = 60_000;
 export const BATCH = 1_000; // the server's limit
 
-const waiting = new Map(); // command id -> { body, settle, since, timer }
-let refused = null; // this window's last outcome, where that was no acceptance
+const pending = new Map(); // command id -> { body, settle, since, timer }
+let rejection = null; // this window's last outcome, where that was no acceptance
 const listeners = [];
 
 /**
@@ -19,11 +19,11 @@ const listeners = [];
  */
 export function send(command, raw) {
   const id = crypto.randomUUID();
-  const body = written({ id, actor: $.actor, ...command }, raw);
+  const body = encoded({ id, actor: $.actor, ...command }, raw);
   const promise = new Promise((settle) => {
-    waiting.set(id, { command, body, settle, since: performance.now(), timer: 0 });
+    pending.set(id, { command, body, settle, since: performance.now(), timer: 0 });
   });
-  waiting.get(id).promise = promise;
+  pending.get(id).promise = promise;
   showStatus();
   post(id);
   return promise;
@@ -31,7 +31,7 @@ export function send(command, raw) {
 
 /** What `command` would do: `{status, changes?, code?, message?, effects?}`. Changes nothing. */
 export async function preview(command) {
-  const body = written({ actor: $.actor, dry_run: true, ...command });
+  const body = encoded({ actor: $.actor, dry_run: true, ...command });
   try {
     return exactly(await (await request(body, {})).text());
   } catch {
@@ -40,7 +40,7 @@ export async function preview(command) {
 }
 
 /** Send it only if a dry run is accepted, so that no rejection is recorded. */
-export async function tried(command) {
+export async function sendIfAccepted(command) {
   const outcome = await preview(command);
   if (outcome.status !== "accepted") return outcome;
   const sent = await send(command);
@@ -55,7 +55,7 @@ export function onSettled(listener) {
 
 /** Resolves once all commands that were sent so far have their outcomes. */
 export function idle() {
-  return Promise.all([...waiting.values()].map((entry) => entry.promise));
+  return Promise.all([...pending.values()].map((entry) => entry.promise));
 }
 
 /** The outcome as one line: empty where it was accepted. */
@@ -71,7 +71,7 @@ export function brief(outcome) {
 }
 
 async function post(id) {
-  const entry = waiting.get(id);
+  const entry = pending.get(id);
   if (!entry) return;
   if (performance.now() - entry.since > GIVE_UP_MS) {
     const message = "No answer within a minute; Activity will tell whether it was done.";
@@ -80,13 +80,13 @@ async function post(id) {
   try {
     const answer = await request(entry.body, { "Datastar-Request": "true" });
     if (answer.status !== 204) return settle(id, await refusal(answer));
-    entry.timer = setTimeout(inquire, ASK_AGAIN_MS, id);
+    entry.timer = setTimeout(inquire, INQUIRE_AFTER_MS, id);
   } catch {
     entry.timer = setTimeout(post, RETRY_MS, id);
   }
 }
 
-// The outcome has not arrived: the stream is closed while the window is hidden.
+// The outcome has not arrived, as where the stream is closed while the window is hidden.
 async function inquire(id) {
   try {
     const answer = await fetch(`/queries/attempts/${id}`);
@@ -108,23 +108,23 @@ async function refusal(answer) {
   return { status: "rejected", code, message };
 }
 
-function written(command, raw) {
+function encoded(command, raw) {
   const text = JSON.stringify(command);
   return raw === undefined ? text : `${text.slice(0, -1)},"value":${raw}}`;
 }
 
 function settle(id, outcome) {
-  const entry = waiting.get(id);
+  const entry = pending.get(id);
   if (!entry) return;
   if (outcome.status === "unknown") {
-    // It comes later, under the same id: the engine has not answered the server.
+    // The final outcome comes later, under the same id: the engine has not answered the server.
     clearTimeout(entry.timer);
-    entry.timer = setTimeout(inquire, ASK_AGAIN_MS, id);
+    entry.timer = setTimeout(inquire, INQUIRE_AFTER_MS, id);
     return;
   }
-  waiting.delete(id);
+  pending.delete(id);
   clearTimeout(entry.timer);
-  refused = outcome.status === "accepted" ? null : outcome;
+  rejection = outcome.status === "accepted" ? null : outcome;
   showStatus();
   if (outcome.status !== "accepted") announce(`Rejected. ${reason(outcome)}`);
   entry.settle(outcome);
@@ -133,19 +133,19 @@ function settle(id, outcome) {
 
 // The status line's right end.
 function showStatus() {
-  const count = waiting.size;
+  const count = pending.size;
   const what = count === 1 ? "1 change" : `${count} changes`;
   byId("saved").parentElement.classList.toggle("waits", count > 0 || !$._online);
-  $._isRefused = Boolean(refused) && $._online && count === 0;
+  $._isRefused = Boolean(rejection) && $._online && count === 0;
   if ($._stranger) $._saved = $._stranger;
   else if ($._isOut) $._saved = "Open a new address: signalbox token --login";
   else if (!$._online) $._saved = count ? `${what} waiting for the server` : "Reconnecting…";
   else if (count) $._saved = `Saving ${what}…`;
-  else if (refused) $._saved = whyNot(refused);
+  else if (rejection) $._saved = whyNot(rejection);
   else $._saved = $._stale ? "Changes cannot be saved now" : "All changes saved";
 }
 
-// What is forgotten at once, as while the log is away, says its reason itself.
+// A rejection that Activity does not list, as while the log is away, is shown with its reason.
 function whyNot({ status, kept, message }) {
   if (kept) return "Rejected, see Activity";
   return status === "rejected" ? `Not saved: ${message}` : message;
@@ -157,10 +157,10 @@ onChange(() => $._outcomes, (text) => {
 onChange(() => [$._isOut, $._stranger, $._stale].join(), showStatus);
 onChange(() => $._online, (online) => {
   showStatus();
-  if (online) for (const id of [...waiting.keys()]) restart(id);
+  if (online) for (const id of [...pending.keys()]) restart(id);
 });
 
 function restart(id) {
-  clearTimeout(waiting.get(id).timer);
+  clearTimeout(pending.get(id).timer);
   post(id);
 }

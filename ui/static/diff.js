@@ -4,7 +4,7 @@
 import { $, setSignals, now, onChange, announce } from "./signals.js";
 
 const PAGE = 200;
-const MOST = 1_000; // as the server allows; then another list begins
+const MAX_LISTED = 1_000; // as the server allows; then another list begins
 
 /** Show what differs between two revisions; of the inspected key, its prefix, or everything. */
 export function compare(since, until = -1, scope = $.key ? "key" : $.prefix ? "prefix" : "all") {
@@ -27,7 +27,7 @@ export function compareVersion(revision) {
 
 /** List more differences; where there are many already, those behind the key `last`. */
 export function moreDifferences(last) {
-  if ($.differences < MOST) setSignals({ differences: Math.min(MOST, 4 * $.differences) });
+  if ($.differences < MAX_LISTED) setSignals({ differences: Math.min(MAX_LISTED, 4 * $.differences) });
   else setSignals({ behind: last, differences: PAGE });
 }
 

@@ -5,22 +5,22 @@ import { isPast } from "./past.js";
 import { $, CTRL, byId, onChange, onPatch, announce } from "./signals.js";
 import { converted, escaped, kindOf, merged, rawOf, stepped, textOf } from "./values.js";
 
-const TALLEST = 22; // lines
-const STORED = `drafts of ${document.body.dataset.store}`;
+const MAX_LINES = 22; // lines
+const DRAFTS_KEY = `drafts of ${document.body.dataset.store}`;
 
 const form = byId("editor");
 const field = byId("draft");
 const kinds = byId("kind");
 // key -> { kind, text, raw, revision, sent?, isKept? }: what is typed, on top of which value and
 // revision; it is kept whatever others set, where somebody has chosen so.
-const drafts = new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
+const drafts = new Map(JSON.parse(sessionStorage.getItem(DRAFTS_KEY) ?? "[]"));
 let shown = { key: null, kind: "", text: "" }; // what the field holds
-let known = {}; // the key and revision that were looked at last
-let said = ""; // why the last command was rejected
-let isWanted = false; // somebody pressed Enter before the key was here
+let lastSeen = {}; // the key and revision that were looked at last
+let rejection = ""; // why the last command was rejected
+let isWanted = false; // somebody pressed Enter before the key was shown
 
-/** The inspected key as the stream last told it; revision 0 where it does not exist. */
-export function fact() {
+/** The inspected key as the stream has sent it last; revision 0 where it does not exist. */
+export function inspectedItem() {
   const { key, revision, actor, who } = byId("fact").dataset;
   return { key, revision: Number(revision), actor, who, raw: byId("fact").textContent };
 }
@@ -47,20 +47,20 @@ function enterField() {
 // Most patches are about something else, and a large value takes long to read.
 onPatch(() => {
   const { key, revision } = byId("fact").dataset;
-  if (key !== known.key || revision !== known.revision || isWanted) refresh();
+  if (key !== lastSeen.key || revision !== lastSeen.revision || isWanted) refresh();
 });
 
 onChange(() => $._past === "", refresh);
 
 function refresh() {
-  const now = fact();
-  known = { ...byId("fact").dataset };
+  const now = inspectedItem();
+  lastSeen = { ...byId("fact").dataset };
   if (now.key !== $.key || !now.key) return;
-  if (now.key !== shown.key) said = "";
+  if (now.key !== shown.key) rejection = "";
   const draft = isPast() ? undefined : drafts.get(now.key);
   if (draft) fill(now.key, draft.kind, draft.text);
   else load(now);
-  dress(now, draft);
+  showState(now, draft);
   if (isWanted) enterField();
 }
 
@@ -78,7 +78,7 @@ function fill(key, kind, text) {
   shown = { key, kind, text };
 }
 
-function dress(now, draft) {
+function showState(now, draft) {
   const { kind, text } = shown;
   const isTyped = kind === "text" || kind === "number" || kind === "JSON";
   const isAbsent = now.revision === 0 && !draft;
@@ -92,7 +92,7 @@ function dress(now, draft) {
   byId("steps").hidden = kind !== "number" || isAbsent;
   kinds.parentElement.hidden = isAbsent;
   const lines = text.split("\n").length;
-  field.rows = Math.min(TALLEST, lines); // where the field does not fit its text by itself
+  field.rows = Math.min(MAX_LINES, lines); // where the field does not fit its text by itself
   form.querySelector(".field").classList.toggle("lines", lines > 1);
   const { wrong } = isTyped && draft ? rawOf(text, kind) : {};
   byId("wrong").textContent = wrong ?? "";
@@ -102,8 +102,8 @@ function dress(now, draft) {
   byId("set").hidden = isAbsent || (isSimple && !draft);
   byId("set").textContent = draft?.sent === undefined ? "Set" : "Setting…";
   byId("hint").textContent = draft ? hint(draft, lines) : "";
-  byId("editor-said").textContent = said;
-  dressConflict(now, draft);
+  byId("editor-said").textContent = rejection;
+  showConflict(now, draft);
 }
 
 function hint(draft, lines) {
@@ -113,11 +113,11 @@ function hint(draft, lines) {
 
 const expectation = ({ revision }) => (revision ? `expects revision ${revision.toLocaleString("en")}` : "expects a new key");
 
-function dressConflict(now, draft) {
+function showConflict(now, draft) {
   const isConflict = draft && !draft.isKept && draft.sent === undefined && now.revision !== draft.revision;
   const line = isConflict ? changed(now) : "";
   const note = byId("conflict");
-  // Only a new text is written, or a screen reader would say it with every frame.
+  // Only another text is written, or a screen reader would read it out with every frame.
   if (note.querySelector("p").textContent !== line) note.querySelector("p").textContent = line;
   note.hidden = !isConflict;
   byId("merge").hidden = !isConflict || draft.kind !== "JSON" || now.revision === 0;
@@ -131,44 +131,44 @@ function changed({ revision, who, raw }) {
 
 // Drafts
 
-function typed(text, kind = shown.kind) {
-  const now = fact();
+function updateDraft(text, kind = shown.kind) {
+  const now = inspectedItem();
   const draft = drafts.get(now.key) ?? { raw: now.raw, revision: now.revision };
-  said = "";
+  rejection = "";
   shown = { key: now.key, kind, text };
   const base = kindOf(draft.raw);
   if (kind === base && text === textOf(draft.raw, base) && draft.revision === now.revision) drafts.delete(now.key);
   else drafts.set(now.key, { ...draft, kind, text, sent: undefined });
-  keep();
-  dress(now, drafts.get(now.key));
+  storeDrafts();
+  showState(now, drafts.get(now.key));
 }
 
-function put(text, kind = shown.kind) {
+function setText(text, kind = shown.kind) {
   field.value = text;
   kinds.value = kind;
-  typed(text, kind);
+  updateDraft(text, kind);
 }
 
 /** Discard the draft of the inspected key; whether there was one. */
 export function restore() {
   const had = drafts.delete($.key);
-  said = "";
-  keep();
+  rejection = "";
+  storeDrafts();
   refresh();
   return had;
 }
 
-function keep() {
+function storeDrafts() {
   try {
-    sessionStorage.setItem(STORED, JSON.stringify([...drafts]));
+    sessionStorage.setItem(DRAFTS_KEY, JSON.stringify([...drafts]));
   } catch {
-    // Larger than the browser stores: it lives as long as the page, which is what was promised.
+    // Larger than the browser stores: the draft is kept as long as the page is open.
   }
 }
 
 /** Set what is typed: where the key is still as it was loaded, or whatever it is, as was chosen. */
 export async function set() {
-  const { key } = fact();
+  const { key } = inspectedItem();
   const draft = drafts.get(key);
   if (!draft || draft.sent !== undefined) return;
   const { raw, wrong } = rawOf(draft.text, draft.kind);
@@ -190,22 +190,22 @@ function settled(key, draft, outcome) {
     else if (current) Object.assign(current, { raw: rawOf(draft.text, draft.kind).raw, revision: outcome.revision });
     announce(`${key} is set`);
   } else if (key === $.key) {
-    said = reason(outcome);
+    rejection = reason(outcome);
   }
-  keep();
+  storeDrafts();
   refresh();
 }
 
 /** Flip the inspected boolean: at once where nothing is drafted, else in the draft. */
 export async function turn() {
-  const now = fact();
+  const now = inspectedItem();
   const flipped = shown.text === "true" ? "false" : "true";
-  if (drafts.has(now.key)) return put(flipped);
-  said = "";
+  if (drafts.has(now.key)) return setText(flipped);
+  rejection = "";
   byId("toggle").ariaBusy = "true";
   const outcome = await send({ type: "set", key: now.key, expect: expected(now.revision) }, flipped);
   byId("toggle").ariaBusy = "false";
-  said = reason(outcome);
+  rejection = reason(outcome);
   refresh();
 }
 
@@ -217,58 +217,58 @@ export function power(event) {
 
 export function step(direction, powerOfTen) {
   if (rawOf(field.value, "number").wrong) return;
-  put(stepped(field.value, direction, powerOfTen));
+  setText(stepped(field.value, direction, powerOfTen));
   field.select();
 }
 
-// The bar that names what somebody else did
+// The bar that names the change of somebody else
 
 export function theirs() {
   restore();
   field.focus();
 }
 
-/** Mine is to be set, however often others change the key until then. */
+/** My draft is to be set, however often others change the key until then. */
 export function mine() {
   rebase(shown.text, true);
 }
 
-/** Put both changes together where that is possible; where it is not, mine stays and is named. */
+/** Merge both changes; where both have changed the same, mine is kept and its path is named. */
 export function merge() {
   const draft = drafts.get($.key);
   const { raw, wrong } = rawOf(draft.text, "JSON");
   if (wrong) return;
-  const { text, clashes } = merged(draft.raw, raw, fact().raw);
+  const { text, clashes } = merged(draft.raw, raw, inspectedItem().raw);
   rebase(text);
-  said = clashes.length ? `Both changed ${clashes.join(", ")}: yours is kept.` : "";
+  rejection = clashes.length ? `Both changed ${clashes.join(", ")}: yours is kept.` : "";
   refresh();
 }
 
 function rebase(text, isKept = false) {
-  const { key, raw, revision } = fact();
+  const { key, raw, revision } = inspectedItem();
   Object.assign(drafts.get(key), { raw, revision, isKept });
-  put(text);
+  setText(text);
   field.focus();
 }
 
 // Typing
 
-field.addEventListener("input", () => typed(field.value));
-kinds.addEventListener("change", () => put(converted(shown.text, shown.kind, kinds.value), kinds.value));
+field.addEventListener("input", () => updateDraft(field.value));
+kinds.addEventListener("change", () => setText(converted(shown.text, shown.kind, kinds.value), kinds.value));
 form.addEventListener("submit", set);
 field.addEventListener("keydown", (event) => {
   const isNumber = shown.kind === "number";
   if (isNumber && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
     event.preventDefault();
     step(event.key === "ArrowUp" ? 1 : -1, power(event));
-  } else if (event.key === "Enter" && !event.isComposing && sets(event)) {
+  } else if (event.key === "Enter" && !event.isComposing && isSubmitKey(event)) {
     event.preventDefault();
     set();
   }
 });
 
 // Enter sets; among several lines, and in JSON, it is Ctrl Enter. Shift Enter begins a second line.
-function sets(event) {
+function isSubmitKey(event) {
   if (event.ctrlKey || event.metaKey) return true;
   const isOneLine = !field.value.includes("\n") && (shown.kind !== "JSON" || !/^\s*[[{]/.test(field.value));
   return shown.kind === "number" || (isOneLine && !event.shiftKey && !event.altKey);

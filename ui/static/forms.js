@@ -1,20 +1,20 @@
-// Creating, renaming and deleting. Whatever touches several keys shows their exact number first.
+// Creating, renaming and deleting. What changes several keys shows their exact number first.
 
 import { BATCH, preview, send } from "./commands.js";
-import { fact } from "./editor.js";
+import { inspectedItem } from "./editor.js";
 import { choose, find, forget, marked, neighbour, shownRevision } from "./list.js";
 import { $, setSignals, byId, onChange, onPatch, announce } from "./signals.js";
 import { scope } from "./tree.js";
 import { guessed, named } from "./values.js";
 
-const NAMED = 8; // keys that are named before many are deleted
+const MAX_NAMED = 8; // keys that are named before many are deleted
 const COUNT_MS = 300; // at least between two counts while things change below an open form
 
 const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
 let target = { key: "" }; // of rename and delete: a key, a prefix with its dot, or several keys
-let back = null; // what had the focus
-let asking = 0;
-let newest = null; // the count that was begun last
+let back = null; // the element that had the focus
+let countNumber = 0;
+let newest = null; // the promise of the count that was begun last
 let shown = -1; // keys that the open form says it will change
 let recount = 0;
 
@@ -26,19 +26,19 @@ onPatch(() => {
 
 /** What the keys were when the form was opened: nobody's later change is overwritten unseen. */
 function expected(key) {
-  const { key: inspected, revision } = fact();
+  const { key: inspected, revision } = inspectedItem();
   const known = key === inspected ? revision : shownRevision(key);
   return known ? { revision: known } : "present";
 }
 
-// Without a server the stream tells nothing of a key that is chosen now: what it told of another
-// one is not shown below this one's name.
-function dressAway() {
+// While the server is away nothing is known of a key that is chosen now: the value of the previous
+// one is not shown below its name.
+function showWhetherAway() {
   byId("away-key").textContent = $.key;
-  byId("inspector").classList.toggle("away", !$._online && fact().key !== $.key);
+  byId("inspector").classList.toggle("away", !$._online && inspectedItem().key !== $.key);
 }
-onPatch(dressAway);
-onChange(() => [$.key, $._online].join(" "), dressAway);
+onPatch(showWhetherAway);
+onChange(() => [$.key, $._online].join(" "), showWhetherAway);
 
 /** Why a form's command was or would be rejected; Activity has the server's own words. */
 function explain(outcome) {
@@ -55,7 +55,7 @@ function isTaken({ code, key }) {
   return code === "conflict" && (key === to || (to.endsWith(".") && Boolean(key?.startsWith(to))));
 }
 
-/** Show a form in the inspector's place; what had the focus gets it back when it closes. */
+/** Show a form in place of the inspector; the focus returns to where it was when it closes. */
 export function open(name, focus) {
   back = document.activeElement;
   showMessage(name, "");
@@ -76,7 +76,7 @@ function showMessage(name, text) {
   byId(name).querySelector(".said").textContent = text;
 }
 
-/** Lead from a form to the key that stands in its way. */
+/** Offer to open the key because of which a form was refused. */
 function offerToOpen(name, key) {
   const link = document.createElement("button");
   Object.assign(link, { type: "button", className: "link", textContent: "Open it" });
@@ -139,7 +139,7 @@ export function rename(from = $.key || $.prefix, to = from) {
   byId("rename-to").value = to;
   byId("rename-count").textContent = "";
   byId("rename-replace").checked = false;
-  dressReplace(false);
+  showReplace(false);
   open("rename", "rename-to");
   if (to !== from) countRename();
 }
@@ -154,31 +154,31 @@ function renaming() {
 const countRename = () => (newest = countOfRename());
 
 async function countOfRename() {
-  const mine = ++asking;
+  const mine = ++countNumber;
   const command = renaming();
   if (command.to === target.key) {
     byId("rename-count").textContent = "";
-    return dressReplace(false);
+    return showReplace(false);
   }
   const outcome = await preview(command);
   const count = await moved(command, outcome);
-  if (mine !== asking) return newest; // whoever waits for a count waits for what is shown
+  if (mine !== countNumber) return newest; // whoever waits for a count waits for what is shown
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? count : -1;
   const text = isPossible ? `${keys(count)} will be renamed.` : explain(outcome);
   byId("rename-count").textContent = text;
-  dressReplace(isTaken(outcome));
+  showReplace(isTaken(outcome));
   if (byId("rename").querySelector(".said").textContent === text) showMessage("rename", "");
 }
 
 /** Offer to replace only where something is there, or has been said to be replaced. */
-function dressReplace(isThere) {
+function showReplace(isThere) {
   const box = byId("rename-replace");
   box.closest("label").hidden = !isThere && !box.checked;
 }
 
-// Every key that moves is two changes: it goes there and leaves here. It is only one where the same
-// value is there already.
+// Every key that is renamed makes two changes: one at its new name, one at its old name. It is only
+// one where the new name has the same value already.
 async function moved({ key, replace }, { changes = 0 }) {
   if (!key.endsWith(".")) return 1;
   if (!replace) return changes / 2;
@@ -222,7 +222,7 @@ async function differs(count) {
 }
 
 function listed(several) {
-  return several.slice(0, NAMED).join(", ") + (several.length > NAMED ? " …" : "");
+  return several.slice(0, MAX_NAMED).join(", ") + (several.length > MAX_NAMED ? " …" : "");
 }
 
 function chosen() {
@@ -239,9 +239,9 @@ function deleting() {
 const countDelete = () => (newest = countOfDelete());
 
 async function countOfDelete() {
-  const mine = ++asking;
+  const mine = ++countNumber;
   const outcome = await preview(deleting());
-  if (mine !== asking) return newest; // whoever waits for a count waits for what is shown
+  if (mine !== countNumber) return newest; // whoever waits for a count waits for what is shown
   const isPossible = outcome.status === "accepted";
   shown = isPossible ? outcome.changes : -1;
   byId("delete-count").textContent = isPossible ? `${keys(shown)} will be deleted.` : explain(outcome);

@@ -6,26 +6,26 @@ import { isPast } from "./past.js";
 import { $, setSignals, byId, onChange, onPatch, announce } from "./signals.js";
 
 const ROW = 30; // px, as in window.css
-const TALLEST = 30_000_000; // px; Chromium clamps an element at 33.5 million
-const MOST = 500; // rows that the server renders at once
+const MAX_HEIGHT = 30_000_000; // px; Chromium clamps an element at 33.5 million
+const MAX_LISTED = 500; // rows that the server renders at once
 const SPARE = 30; // rows rendered above and below those in sight
 const NEAR = 12; // rows from the rendered edge at which more are asked for
 const ASK_MS = 40;
-const SAID_MS = 20_000; // how long a row tells why its switch was rejected
+const MESSAGE_MS = 20_000; // how long a row shows why the command of its switch was rejected
 
 const grid = byId("grid");
 const sizer = byId("sizer");
 const block = byId("block");
 const marks = new Set();
-const said = new Map(); // key -> why its switch was rejected
+const messages = new Map(); // key -> why the command of its switch was rejected
 let total = 0;
 let virtual = 0; // px from the top of the whole list, whatever its element's height
 let cursor = 0; // the inspected row's position
-let placed = ""; // the key of which that is known
-let held = null; // px from the top of the view at which the row that is looked for is to be
+let placedKey = ""; // the key of which that is known
+let heldTop = null; // px from the top of the view at which the row that is looked for is to be
 let anchor = { key: "", i: 0, r: 0 }; // where a selection of several began
-let wanted = null; // a position to go to once it is rendered
-let asked = 0;
+let pendingMove = null; // a position to go to once it is rendered
+let requestTimer = 0;
 
 const rows = () => byId("rows");
 const first = () => Number(rows().dataset.from);
@@ -40,7 +40,7 @@ export const shownRevision = (key) => (rowOf(key) ? Number(rowOf(key).dataset.r)
 function stretch() {
   const all = total * ROW;
   const seen = grid.clientHeight;
-  return all <= TALLEST ? 1 : (all - seen) / (TALLEST - seen);
+  return all <= MAX_HEIGHT ? 1 : (all - seen) / (MAX_HEIGHT - seen);
 }
 
 function place() {
@@ -60,48 +60,48 @@ function scrolled() {
   // Of a tall list the element's own position is too coarse: keep what was set last.
   if (factor === 1 || Math.abs(grid.scrollTop - virtual / factor) > 1) virtual = grid.scrollTop * factor;
   place();
-  want();
+  requestRows();
 }
 
 function scrollTo(top) {
   virtual = Math.max(0, Math.min(top, total * ROW - grid.clientHeight));
   grid.scrollTop = virtual / stretch();
   place();
-  want();
+  requestRows();
 }
 
-function want() {
+function requestRows() {
   const start = Math.floor(virtual / ROW);
   const seen = Math.ceil(grid.clientHeight / ROW) + 1;
   const rendered = { start: first(), end: first() + rows().children.length };
   const isNear = start - NEAR < rendered.start && rendered.start > 0;
   const isNearEnd = start + seen + NEAR > rendered.end && rendered.end < total;
-  const request = { from: Math.max(0, start - SPARE), rows: Math.min(seen + 2 * SPARE, MOST) };
+  const request = { from: Math.max(0, start - SPARE), rows: Math.min(seen + 2 * SPARE, MAX_LISTED) };
   const isAsked = request.from === $.from && request.rows === $.rows;
-  if (asked || isAsked || (!isNear && !isNearEnd && $.rows >= seen)) return;
-  asked = setTimeout(() => {
-    asked = 0;
-    want(); // as far as the list was scrolled meanwhile
+  if (requestTimer || isAsked || (!isNear && !isNearEnd && $.rows >= seen)) return;
+  requestTimer = setTimeout(() => {
+    requestTimer = 0;
+    requestRows(); // as far as the list was scrolled meanwhile
   }, ASK_MS);
   setSignals({ ...request, find: "" });
 }
 
-/** Show the row of a key that is chosen elsewhere, wherever in the list it stands. */
+/** Inspect a key and show its row, wherever in the list it is. */
 export function find(key) {
   choose(key);
   const row = rowOf(key);
-  held = null;
+  heldTop = null;
   if (row) reveal(Number(row.dataset.i));
   else setSignals({ find: key });
 }
 
-function found() {
+function showFound() {
   const row = rowOf($.find);
   if (!row) return;
   const i = Number(row.dataset.i);
   const start = first();
-  scrollTo(held === null ? (i + 0.5) * ROW - grid.clientHeight / 2 : i * ROW - held);
-  held = null;
+  scrollTo(heldTop === null ? (i + 0.5) * ROW - grid.clientHeight / 2 : i * ROW - heldTop);
+  heldTop = null;
   cursor = i;
   setSignals({ find: "", from: start });
 }
@@ -109,7 +109,7 @@ function found() {
 /** Show the list from its beginning; with `holds` the inspected row where it is on screen. */
 export function toTop(holds = false) {
   const top = holds ? inSight() : null;
-  placed = "";
+  placedKey = "";
   scrollTo(0);
   cursor = 0;
   if (top !== null) hold(top);
@@ -118,18 +118,18 @@ export function toTop(holds = false) {
 /** How far below the top of the view the inspected row is, in px; null where it is out of sight. */
 function inSight() {
   const top = cursor * ROW - virtual;
-  return $.key && placed === $.key && top > -ROW && top < grid.clientHeight ? top : null;
+  return $.key && placedKey === $.key && top > -ROW && top < grid.clientHeight ? top : null;
 }
 
-/** Have the list at the inspected key, with its row at `top` again. */
+/** Request the rows around the inspected key, with its row at `top` again. */
 function hold(top) {
   if ($.sort !== "key") return; // the server looks for none in another order
-  held = top;
-  placed = "";
+  heldTop = top;
+  placedKey = "";
   setSignals({ find: $.key });
 }
 
-/** Keep the inspected row at `top` where others came or went before it. */
+/** Keep the inspected row at `top` where rows before it were added or removed. */
 function keep(top) {
   const row = rowOf($.key);
   if (row && Number(row.dataset.i) !== cursor) scrollTo(Number(row.dataset.i) * ROW - top);
@@ -144,34 +144,34 @@ function reveal(i) {
   else if (top + ROW > virtual + grid.clientHeight) scrollTo(top + ROW - grid.clientHeight);
 }
 
-// What the stream brought, and at first the page
+// New rows: from the stream, and at first with the page
 
-onPatch(brought);
-function brought() {
+onPatch(onRows);
+function onRows() {
   const count = rows().children.length;
-  const top = wanted ? null : inSight();
+  const top = pendingMove ? null : inSight();
   total = Number(rows().dataset.total);
   if (total < 0) total = first() + count + (count < $.rows ? 0 : SPARE); // still counting
-  sizer.style.height = `${Math.min(total * ROW, TALLEST)}px`;
+  sizer.style.height = `${Math.min(total * ROW, MAX_HEIGHT)}px`;
   if (virtual > Math.max(0, total * ROW - grid.clientHeight)) scrolled();
   place();
-  if ($.find) found();
+  if ($.find) showFound();
   else if (top !== null) keep(top);
-  if (wanted && rowAt(wanted.i)) go(wanted.i, wanted.extend);
-  dress();
-  want();
+  if (pendingMove && rowAt(pendingMove.i)) go(pendingMove.i, pendingMove.extend);
+  showSelection();
+  requestRows();
 }
 
-function dress() {
+function showSelection() {
   for (const row of rows().querySelectorAll(":scope > .row")) {
     const { key } = row.dataset;
     set(row, "aria-selected", marks.has(key));
     if (marks.has(key)) for (const flashing of row.getAnimations()) flashing.cancel();
     row.classList.toggle("cursor", key === $.key);
     row.classList.toggle("drafted", hasDraft(key));
-    if (key === $.key) [cursor, placed] = [Number(row.dataset.i), key];
+    if (key === $.key) [cursor, placedKey] = [Number(row.dataset.i), key];
     const line = row.querySelector(".said");
-    if (line.textContent !== (said.get(key) ?? "")) line.textContent = line.title = said.get(key) ?? "";
+    if (line.textContent !== (messages.get(key) ?? "")) line.textContent = line.title = messages.get(key) ?? "";
   }
   showStart();
   set(grid, "aria-rowcount", total + 1);
@@ -193,7 +193,7 @@ function flash(row) {
   part.animate([lit, { ...lit, offset: 0.25 }, {}], { duration: 1100, easing: "ease-out" });
 }
 
-// What the page came with is no news.
+// The rows that the page came with do not flash.
 new MutationObserver((records) => {
   for (const { target, type, addedNodes } of records) {
     if (type === "attributes") flash(target);
@@ -214,7 +214,7 @@ export function choose(key, i = cursor) {
 
 function inspect(key) {
   setSignals({ key, _marked: marks.size, _form: "", _note: "" });
-  dress();
+  showSelection();
 }
 
 /** The key to go on with once `keys` are deleted: the next in sight, or else the one before. */
@@ -226,14 +226,14 @@ export function neighbour(keys) {
   return shown[last + 1] ?? shown.findLast((key) => !gone.has(key)) ?? "";
 }
 
-// The rows of a search come a little later than its words are sent.
-let awaited = null;
-onChange(() => `${$._match} ${$._search}`, () => awaited !== null && queueMicrotask(chooseFirst));
+// The rows of a search arrive a little later than its text is sent.
+let awaitedText = null;
+onChange(() => `${$._match} ${$._search}`, () => awaitedText !== null && queueMicrotask(chooseFirst));
 
 /** Choose the first row of what is found for `text`, as soon as that is here. */
-export function chooseFirst(text = awaited) {
+export function chooseFirst(text = awaitedText) {
   const isHere = [$._match, $._search].includes(text);
-  awaited = isHere ? null : text;
+  awaitedText = isHere ? null : text;
   if (isHere && rows().dataset.from === "0" && rowAt(0)?.dataset.key) choose(rowAt(0).dataset.key, 0);
 }
 
@@ -265,8 +265,8 @@ async function between(low, high) {
 }
 
 async function keysFrom(more) {
-  const given = { match: $._match, type: $.type, search: $._search, sort: $.sort, ...more };
-  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== ""));
+  const filter = { match: $._match, type: $.type, search: $._search, sort: $.sort, ...more };
+  const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== ""));
   const answer = await fetch(`/queries/state?${query}`);
   return answer.ok ? (await answer.json()).items.map((item) => item.key) : [];
 }
@@ -287,11 +287,11 @@ function toggleMark(row) {
 
 function go(i, isExtending) {
   const target = Math.max(0, Math.min(i, total - 1));
-  wanted = null;
+  pendingMove = null;
   reveal(target);
   const row = rowAt(target);
   cursor = target; // at once, for the next key that is pressed
-  if (!row) wanted = { i: target, extend: isExtending };
+  if (!row) pendingMove = { i: target, extend: isExtending };
   else if (isExtending) extend(row);
   else choose(row.dataset.key, target);
 }
@@ -302,7 +302,7 @@ export function clearMarks() {
   return true;
 }
 
-/** After a delete or rename: what is no longer there is not selected either. */
+/** Deselect keys that were deleted or renamed. */
 export function forget(keys) {
   for (const key of keys) marks.delete(key);
   setSignals({ _marked: marks.size });
@@ -319,21 +319,21 @@ export async function flip(element) {
   const value = control.getAttribute("aria-checked") !== "true";
   control.setAttribute("aria-busy", "true");
   grid.focus({ preventScroll: true }); // the arrow keys go on working
-  said.delete(key);
-  dress();
+  messages.delete(key);
+  showSelection();
   const outcome = await send({ type: "set", key, value, expect: { revision: Number(r) } });
   rowOf(key)?.querySelector(".switch")?.removeAttribute("aria-busy");
   if (outcome.status === "accepted") announce(`${key} is ${value ? "on" : "off"}`);
-  else complain(key, brief(outcome));
-  dress();
+  else showMessage(key, brief(outcome));
+  showSelection();
 }
 
-function complain(key, text) {
-  said.set(key, text);
+function showMessage(key, text) {
+  messages.set(key, text);
   setTimeout(() => {
-    if (said.get(key) === text) said.delete(key);
-    dress();
-  }, SAID_MS);
+    if (messages.get(key) === text) messages.delete(key);
+    showSelection();
+  }, MESSAGE_MS);
 }
 
 // Pointer and keyboard
@@ -352,8 +352,8 @@ grid.addEventListener("click", (event) => {
   else choose(row.dataset.key, Number(row.dataset.i));
 });
 new ResizeObserver(() => scrolled()).observe(grid);
-brought();
-// The columns of the head stand above those of the list, which a scrollbar makes narrower.
+onRows();
+// The columns of the head are aligned with those of the list, which a scrollbar makes narrower.
 new ResizeObserver(() => {
   const head = document.querySelector(".row.head");
   head.style.paddingRight = `${14 + grid.offsetWidth - grid.clientWidth}px`;

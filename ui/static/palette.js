@@ -13,15 +13,15 @@ import { scope } from "./tree.js";
 import { redo, undo } from "./undo.js";
 import { guessed, named } from "./values.js";
 
-const TYPED_MS = 90;
-const MOST = 9;
+const TYPING_MS = 90;
+const MAX_LISTED = 9;
 
 const input = byId("query");
 const list = byId("palette");
 let options = [];
 let current = 0;
 let typing = 0;
-let before = ""; // what was searched for when the field got the focus
+let searchBefore = ""; // what was searched for when the field got the focus
 let typed = "";
 let runsFirst = false; // whether Enter means a command rather than a search
 
@@ -29,7 +29,7 @@ let runsFirst = false; // whether Enter means a command rather than a search
 
 export const theme = (value) => run({ type: "set", key: "_signalbox.theme" }, JSON.stringify(value));
 export const show = (view) => setSignals({ view });
-// What an earlier pause had counted ends with it, even before the server has answered.
+// What an earlier pause has counted is reset at once, not only once the server has answered.
 export const pause = () => live() || setSignals({ hold: !$.hold, _held: -1, _pinned: -1, _waiting: 0 });
 export const sort = (by) => {
   setSignals({ sort: by, from: 0, view: "keys" });
@@ -108,25 +108,25 @@ export function runNamed(name) {
   return can;
 }
 
-// A line that is a command of its own: what it would do, and that. A key with spaces is in quotes.
+// Commands that can be typed as a sentence, with what they would do. A key with spaces is in quotes.
 const KEY = String.raw`("[^"]+"|\S+)`;
-const bare = (word) => named(word.replace(/^"([^"]+)"$/, "$1"));
-const spoken = (form) => new RegExp(`^${form.replaceAll("KEY", KEY)}$`, "is");
-const SPOKEN = [
-  [spoken(String.raw`set\s+KEY\s*(?:=|\s)\s*(.+)`), setTo],
-  [spoken(String.raw`(?:create|new)\s+KEY(?:\s*(?:=|\s)\s*(.+))?`), (key, value) => [`Create ${bare(key)}…`, "", () => create(bare(key), value)]],
-  [spoken(String.raw`(?:delete|rm|remove)\s+KEY`), (key) => [ellipsis(`Delete ${bare(key)}`), "", () => remove({ key: bare(key) })]],
-  [spoken(String.raw`(?:rename|mv|move)\s+KEY\s+(?:to\s+)?KEY`), (key, to) => [ellipsis(`Rename ${bare(key)} to ${bare(to)}`), "", () => rename(bare(key), bare(to))]],
-  [spoken(String.raw`toggle\s+KEY`), (key) => [`Toggle ${bare(key)}`, "", () => run({ type: "toggle", key: bare(key) })]],
-  [spoken(String.raw`add\s+(-?[\d.]+)\s+to\s+KEY`), (by, key) => [`Add ${by} to ${bare(key)}`, "", () => run({ type: "add", key: bare(key), by: Number(by) })]],
-  [spoken(String.raw`(?:go to|open)\s+KEY`), (key) => [`Open ${bare(key)}`, "", () => open(bare(key))]],
+const keyOf = (word) => named(word.replace(/^"([^"]+)"$/, "$1"));
+const sentence = (form) => new RegExp(`^${form.replaceAll("KEY", KEY)}$`, "is");
+const SENTENCES = [
+  [sentence(String.raw`set\s+KEY\s*(?:=|\s)\s*(.+)`), setTo],
+  [sentence(String.raw`(?:create|new)\s+KEY(?:\s*(?:=|\s)\s*(.+))?`), (key, value) => [`Create ${keyOf(key)}…`, "", () => create(keyOf(key), value)]],
+  [sentence(String.raw`(?:delete|rm|remove)\s+KEY`), (key) => [ellipsis(`Delete ${keyOf(key)}`), "", () => remove({ key: keyOf(key) })]],
+  [sentence(String.raw`(?:rename|mv|move)\s+KEY\s+(?:to\s+)?KEY`), (key, to) => [ellipsis(`Rename ${keyOf(key)} to ${keyOf(to)}`), "", () => rename(keyOf(key), keyOf(to))]],
+  [sentence(String.raw`toggle\s+KEY`), (key) => [`Toggle ${keyOf(key)}`, "", () => run({ type: "toggle", key: keyOf(key) })]],
+  [sentence(String.raw`add\s+(-?[\d.]+)\s+to\s+KEY`), (by, key) => [`Add ${by} to ${keyOf(key)}`, "", () => run({ type: "add", key: keyOf(key), by: Number(by) })]],
+  [sentence(String.raw`(?:go to|open)\s+KEY`), (key) => [`Open ${keyOf(key)}`, "", () => open(keyOf(key))]],
 ];
 
-// Something will be asked; after a prefix's dot three more would read as part of it.
+// A form follows, which three dots announce; after a prefix's dot they would read as part of it.
 const ellipsis = (label) => (label.endsWith(".") ? label : `${label}…`);
 
 function setTo(word, value) {
-  const key = bare(word);
+  const key = keyOf(word);
   const { raw, kind } = guessed(value);
   return [`Set ${key} to ${value}`, kind, () => run({ type: "set", key }, raw)];
 }
@@ -139,10 +139,10 @@ function open(key) {
 
 // What the field offers
 
-function offered(text) {
-  const search = { label: `Search for “${text}”`, note: "in keys and values", run: () => settle(text) };
+function optionsFor(text) {
+  const search = { label: `Search for “${text}”`, note: "in keys and values", run: () => runSearch(text) };
   if (!text) return COMMANDS.filter(isPossible).map(asOption);
-  for (const [form, meaning] of SPOKEN) {
+  for (const [form, meaning] of SENTENCES) {
     const parts = form.exec(text);
     if (!parts) continue;
     const [label, note, act] = meaning(...parts.slice(1));
@@ -166,12 +166,12 @@ function matching(text) {
 
 const wordsOf = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-const isCommand = (text) => text[0] === ">" || SPOKEN.some(([form]) => form.test(text));
+const isCommand = (text) => text[0] === ">" || SENTENCES.some(([form]) => form.test(text));
 const isPossible = ([, , possible]) => !possible || possible();
 const asOption = ([label, act, , shortcut = ""]) => ({ label, note: shortcut, run: act });
 
 function render() {
-  options = offered(input.value.trim()).slice(0, input.value ? MOST : 99);
+  options = optionsFor(input.value.trim()).slice(0, input.value ? MAX_LISTED : 99);
   current = Math.min(current, options.length - 1);
   list.replaceChildren(...options.map(({ label, note }, i) => {
     const option = element("div", "option");
@@ -218,7 +218,7 @@ function openField(forCommands) {
   render();
 }
 
-function shut() {
+function closeList() {
   list.hidden = true;
   input.setAttribute("aria-expanded", "false");
 }
@@ -227,18 +227,18 @@ function shut() {
 
 function filter(text) {
   clearTimeout(typing);
-  const wanted = isCommand(text) ? before : text;
+  const wanted = isCommand(text) ? searchBefore : text;
   if (wanted === $.text) return;
   // A glob names keys from their beginning, so it looks beyond the chosen prefix.
   setSignals({ text: wanted, from: 0, view: "keys", ...(wanted.includes("*") ? { prefix: "" } : {}) });
   toTop(wanted === "");
 }
 
-function settle(text) {
+function runSearch(text) {
   clearTimeout(typing);
   setSignals({ text, from: 0, view: "keys", ...(text.includes("*") ? { prefix: "" } : {}) });
   toTop(text === "");
-  shut();
+  closeList();
   byId("grid").focus();
   if (text) chooseFirst(text);
 }
@@ -251,7 +251,7 @@ export function clear() {
   byId("type").value = "";
   setSignals({ text: "", type: "", from: 0 });
   if (was) toTop(true);
-  shut();
+  closeList();
   return was;
 }
 
@@ -259,24 +259,24 @@ function choice(i) {
   const option = options[i];
   if (!option) return;
   typed = input.value;
-  shut();
+  closeList();
   if (!option.label.startsWith("Search for")) {
-    filter(before); // the words of a command are none to search for
-    input.value = before;
+    filter(searchBefore); // the words of a command are not searched for
+    input.value = searchBefore;
     byId("grid").focus();
   }
   option.run();
 }
 
-input.addEventListener("focus", () => (before = $.text));
+input.addEventListener("focus", () => (searchBefore = $.text));
 input.addEventListener("input", () => {
   current = 0;
   render();
   clearTimeout(typing);
-  typing = setTimeout(filter, TYPED_MS, input.value.trim());
+  typing = setTimeout(filter, TYPING_MS, input.value.trim());
 });
 input.addEventListener("click", () => list.hidden && openSearch());
-input.addEventListener("blur", shut);
+input.addEventListener("blur", closeList);
 list.addEventListener("pointerdown", (event) => {
   event.preventDefault();
   const option = event.target.closest(".option");
@@ -285,12 +285,12 @@ list.addEventListener("pointerdown", (event) => {
 input.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
-    if (list.hidden && event.key === "ArrowDown") return settle(input.value.trim());
+    if (list.hidden && event.key === "ArrowDown") return runSearch(input.value.trim());
     current = (current + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length;
     mark();
   } else if (event.key === "Enter" && !event.isComposing) {
     event.preventDefault();
-    if (list.hidden) settle(input.value.trim());
+    if (list.hidden) runSearch(input.value.trim());
     else choice(current);
   }
 });

@@ -3,46 +3,46 @@
 import { $, setSignals, byId, now, onChange, onPatch, announce } from "./signals.js";
 import { save } from "./save.js";
 
-const ASK_MS = 60; // between two moments that are asked for while dragging
+const REQUEST_MS = 60; // between two requests while dragging
 const PLAY_MS = 200; // between two moments while playing
 const STEPS = 10_000; // of the slider, from its oldest moment to its end, a moment behind now
 const STRIDE = STEPS / 100; // of an arrow key
-const NOW_MS = 300; // what is not longer ago is now
+const NOW_MS = 300; // a moment that is not longer ago counts as now
 
 const slider = byId("time");
 let range = { start: 0, end: 1 }; // what the slider covers, in ms
 let isDragging = false;
 let waiting = 0;
-let wanted = 0; // the moment that is asked for next, 0 for none
+let requested = 0; // the moment to show next, 0 for none
 let playing = 0;
-let steppedTo = -1; // the revision that the last step asked for
-let following = null; // the step that was asked for before that one arrived
+let steppedTo = -1; // the revision that the last step has requested
+let following = null; // a further step, until that revision has arrived
 
 export const isPast = () => $.moment > 0 || $.at >= 0;
 
-/** Show the picture as it was at a time in ms. */
+/** Show everything as it was at a time in ms. */
 export function go(moment) {
-  wanted = 0;
+  requested = 0;
   following = null;
-  setSignals({ moment: Math.round(moment), at: -1, hold: false, ...kept() });
+  setSignals({ moment: Math.round(moment), at: -1, hold: false, ...closedForms() });
 }
 
-/** Show the picture of a revision. */
+/** Show everything as of a revision. */
 export function goTo(revision) {
   stop();
-  wanted = 0;
+  requested = 0;
   steppedTo = revision;
-  setSignals({ at: revision, moment: 0, hold: false, ...kept() });
+  setSignals({ at: revision, moment: 0, hold: false, ...closedForms() });
 }
 
-// What is open for editing is of now.
-const kept = () => (["create", "rename", "delete", "undo"].includes($._form) ? { _form: "" } : {});
+// A form that changes the current state is closed.
+const closedForms = () => (["create", "rename", "delete", "undo"].includes($._form) ? { _form: "" } : {});
 
 /** Return to now; whether the past was shown, or was about to be. */
 export function live() {
   stop();
-  const was = isPast() || wanted;
-  wanted = 0;
+  const was = isPast() || requested;
+  requested = 0;
   following = null;
   if (!was) return false;
   setSignals({ at: -1, moment: 0, ...($._form === "restore" ? { _form: "" } : {}) });
@@ -67,29 +67,29 @@ function place() {
   const moment = $.moment || $._pastAt;
   const share = isPast() && moment ? (moment - range.start) / (range.end - range.start) : 1;
   slider.value = Math.round(Math.min(1, Math.max(0, share)) * STEPS);
-  dress();
+  showShare();
 }
 
-function dress() {
+function showShare() {
   slider.style.setProperty("--share", slider.value / STEPS);
 }
 
-// At most one stream is opened every so often, and the last moment is never left out.
-function askSoon(moment) {
-  wanted = moment;
+// Streams are not opened more often than that, and the last moment is never left out.
+function requestSoon(moment) {
+  requested = moment;
   waiting ||= setTimeout(() => {
     waiting = 0;
-    if (wanted) go(wanted);
-  }, ASK_MS);
+    if (requested) go(requested);
+  }, REQUEST_MS);
 }
 
 function slide(value) {
   stop();
   slider.value = value;
-  dress();
-  // Its end is now, also where what it covers is shown anew only in a moment.
+  showShare();
+  // The end of the slider is now, also while its range is being updated.
   if (value === STEPS || at(value) > now() - NOW_MS) return live();
-  askSoon(at(value));
+  requestSoon(at(value));
 }
 
 slider.addEventListener("pointerdown", () => (isDragging = true));
@@ -111,7 +111,7 @@ byId("stretch").addEventListener("change", ({ target }) => setSignals({ stretch:
 export function step(forwards, ofKey = false) {
   stop();
   if (forwards && !isPast()) return;
-  // What comes before and after is known of the picture that has arrived.
+  // The changes before and after are known only once the requested revision has arrived.
   if ($.at === steppedTo && $._pastRevision !== steppedTo) return (following = [forwards, ofKey]);
   following = null;
   const [before, after, earlier, later] = $._steps;
@@ -128,7 +128,7 @@ onChange(() => $._steps.join(), () => following && step(...following));
 export function play(speed = Number(byId("speed").value)) {
   if (!isPast()) return;
   stop();
-  let moment = wanted || $.moment || $._pastAt;
+  let moment = requested || $.moment || $._pastAt;
   let last = performance.now();
   playing = setInterval(() => {
     const passed = performance.now() - last;

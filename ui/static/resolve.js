@@ -1,24 +1,24 @@
 // Where others have changed the keys that an undo is about: for each key, keep theirs or take mine.
 
-import { preview, reason, tried } from "./commands.js";
+import { preview, reason, sendIfAccepted } from "./commands.js";
 import { close, open } from "./forms.js";
 import { $, byId, now, announce } from "./signals.js";
 import { compact, escaped } from "./values.js";
 
-const LONGEST = 120; // characters of a value
+const MAX_SHOWN = 120; // characters of a value
 
 const form = byId("undo");
 let command = {}; // the undo or redo that was refused
 let effects = new Map(); // key -> { actor, revision, at, now?, back? }, as the refusal has them
 let choices = new Map(); // key -> "theirs" | "mine"
-let asking = 0;
+let countNumber = 0;
 
-/** Ask what to do about the keys of a refused undo or redo of `name`, and do that. */
+/** Show the form for the keys of a refused undo or redo of `name`. */
 export function resolve(refused, conflict, name) {
   [effects, choices] = [new Map(), new Map()];
   command = { ...refused, of: refused.of ?? conflict.of[0] };
   form.querySelector("h1").textContent = `${word()} ${name}`;
-  look(conflict);
+  addEffects(conflict);
   showMessage("");
   open("undo", "undo-go");
   byId("undo-keys").querySelector("input").focus();
@@ -29,8 +29,8 @@ const word = () => (command.type === "undo" ? "Undo" : "Redo");
 
 // The form
 
-/** Show also what a refusal says of keys: of those, theirs is chosen. */
-function look(conflict) {
+/** Add the keys of a refusal to the form, with theirs chosen. */
+function addEffects(conflict) {
   for (const effect of conflict.effects) {
     effects.set(effect.key, effect);
     choices.set(effect.key, "theirs");
@@ -50,9 +50,9 @@ function show() {
 
 /** The button says what it does: nothing, where every value stays as it is. */
 async function count() {
-  const mine = ++asking;
+  const mine = ++countNumber;
   const outcome = await preview(chosen());
-  if (mine !== asking) return;
+  if (mine !== countNumber) return;
   const { status, changes } = outcome;
   const many = changes === 1 ? "1 key" : `${changes?.toLocaleString("en")} keys`;
   byId("undo-go").textContent = status !== "accepted" ? word() : changes ? `${word()} ${many}` : "Keep all as it is";
@@ -89,7 +89,7 @@ function option(i, key, side, label, value, note) {
 function shown(value) {
   if (value === undefined) return "not there";
   const raw = compact(value);
-  return escaped(raw.length > LONGEST ? `${raw.slice(0, LONGEST - 1)}…` : raw);
+  return escaped(raw.length > MAX_SHOWN ? `${raw.slice(0, MAX_SHOWN - 1)}…` : raw);
 }
 
 function who(actor) {
@@ -128,7 +128,7 @@ form.addEventListener("change", ({ target }) => {
 form.addEventListener("submit", async () => {
   showMessage("");
   byId("undo-go").disabled = true;
-  const outcome = await tried(chosen());
+  const outcome = await sendIfAccepted(chosen());
   if (outcome.effects) again(outcome);
   else if (outcome.status !== "accepted") showMessage(reason(outcome));
   else end(outcome);
@@ -136,7 +136,7 @@ form.addEventListener("submit", async () => {
 });
 
 function again(conflict) {
-  look(conflict);
+  addEffects(conflict);
   showMessage(`Changed just now: ${conflict.effects.map(({ key }) => key).join(", ")}. Look again.`);
 }
 

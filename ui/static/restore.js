@@ -5,13 +5,13 @@ import { $, setSignals, byId, onChange, announce } from "./signals.js";
 import { isPast, live, stop } from "./past.js";
 import { compact, escaped } from "./values.js";
 
-const LISTED = 50;
-const LONGEST = 60; // characters of a value
+const MAX_LISTED = 50;
+const MAX_SHOWN = 60; // characters of a value
 
 const form = byId("restore");
 const keys = (count) => (count === 1 ? "1 key" : `${count.toLocaleString("en")} keys`);
-let without = []; // prefixes whose past is not kept so long
-let asking = 0;
+let without = []; // prefixes whose state at that moment is not complete
+let countNumber = 0;
 
 export function restoreMoment() {
   if (!isPast()) return;
@@ -23,25 +23,25 @@ export function restoreMoment() {
   form.querySelector(":checked").focus();
 }
 
-function wanted() {
+function restoreCommand() {
   const scope = form.querySelector(":checked").value;
   const match = { key: $.key, match: $._match, all: "**" }[scope];
   return { type: "restore", to_revision: $._pastRevision, match, without };
 }
 
-// Another choice or moment begins with everything in it again.
+// After another choice or moment no prefix is left out.
 function show() {
   without = [];
   return count();
 }
 
 async function count() {
-  const mine = ++asking;
-  const command = wanted();
+  const mine = ++countNumber;
+  const command = restoreCommand();
   showMessage("", "counting…");
   byId("restore-go").disabled = true; // nothing is restored that has not been counted
-  const outcome = await preview({ ...command, effects: LISTED });
-  if (mine !== asking) return;
+  const outcome = await preview({ ...command, effects: MAX_LISTED });
+  if (mine !== countNumber) return;
   byId("restore-rest").hidden = outcome.code !== "compacted";
   byId("restore-go").disabled = outcome.status !== "accepted" || outcome.changes === 0;
   byId("restore-go").textContent = outcome.changes ? `Restore ${keys(outcome.changes)}` : "Restore";
@@ -65,7 +65,7 @@ function showMessage(problem, text) {
 function fill(effects, changes) {
   const lines = effects.map(({ key, now, back }) => {
     const line = document.createElement("li");
-    line.append(part("b", key), part("del", written(now)), " ", part("ins", written(back)));
+    line.append(part("b", key), part("del", shownValue(now)), " ", part("ins", shownValue(back)));
     return line;
   });
   if (changes > effects.length) lines.push(part("li", `and ${keys(changes - effects.length)} more`));
@@ -78,10 +78,10 @@ function part(name, text) {
   return made;
 }
 
-function written(value) {
+function shownValue(value) {
   if (value === undefined) return "not there";
   const text = escaped(typeof value === "string" ? value : compact(value));
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 byId("restore-scope").addEventListener("change", show);
@@ -91,7 +91,7 @@ form.addEventListener("submit", async () => {
   const when = $._past;
   const button = byId("restore-go");
   button.disabled = true;
-  const outcome = await send(wanted());
+  const outcome = await send(restoreCommand());
   button.disabled = false;
   if (outcome.status !== "accepted") return showMessage(outcome.message, "");
   live();

@@ -1,8 +1,8 @@
-// Saves keys as a file: fetched, since a link cannot contain the secret, and passed to the browser.
+// Saves an export as a file: fetched, since a link cannot have the secret, and given to the browser.
 
 import { reason } from "./commands.js";
 
-const KEPT_MS = 60_000; // by then every browser has taken it
+const REVOKE_AFTER_MS = 60_000; // by then every browser has taken it
 
 /** Save what `/queries/export` answers; why it was not saved, or empty. */
 export async function save(parameters, name) {
@@ -11,7 +11,7 @@ export async function save(parameters, name) {
     if (!answer.ok) return reason({ status: "rejected", ...(await answer.json()) });
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(await answer.blob()), download: name });
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
+    setTimeout(() => URL.revokeObjectURL(link.href), REVOKE_AFTER_MS);
     return "";
   } catch {
     return "The server does not answer.";

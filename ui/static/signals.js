@@ -1,6 +1,6 @@
 // The signals of the page, and the state of the stream that keeps the page current.
 
-import { strange } from "./access.js";
+import { strangerMessage } from "./access.js";
 import { effect, mergePatch, root, startPeeking, stopPeeking } from "./datastar.js";
 
 const QUIET_MS = 20_000; // the server sends a heartbeat at least every 15 s
@@ -13,7 +13,7 @@ export const now = () => Date.now() - $._skew;
 export const openDialog = () => document.querySelector("dialog[open]");
 const stream = byId("stream");
 const listeners = [];
-let heard = performance.now();
+let lastMessageAt = performance.now();
 
 mergePatch({
   // Parameters of the stream: a new value opens it anew (see #stream in the shell).
@@ -87,7 +87,7 @@ export function onPatch(listener) {
   listeners.push(listener);
 }
 
-/** Call `act` with the value of `read` whenever that changes; `act` itself is not tracked. */
+/** Call `act` with the value of `read` whenever that changes; signals that `act` reads do not count. */
 export function onChange(read, act) {
   effect(() => {
     const value = read();
@@ -113,9 +113,9 @@ export function announce(text) {
 document.addEventListener("datastar-fetch", ({ detail }) => {
   if (detail.el !== stream) return;
   if (detail.type === "retrying" || detail.type === "error") {
-    setSignals({ _online: false, _isOut: detail.argsRaw.status === "401", _stranger: strange() });
+    setSignals({ _online: false, _isOut: detail.argsRaw.status === "401", _stranger: strangerMessage() });
   } else if (detail.type.startsWith("datastar-patch")) {
-    heard = performance.now();
+    lastMessageAt = performance.now();
     if (detail.type === "datastar-patch-elements") for (const listener of listeners) listener();
     else setSignals({ _online: true, _isOut: false, _stranger: "" });
   }
@@ -123,8 +123,8 @@ document.addEventListener("datastar-fetch", ({ detail }) => {
 
 // A connection can break without an event, for example while the computer sleeps.
 setInterval(() => {
-  if (document.hidden) heard = performance.now();
-  if (performance.now() - heard < QUIET_MS) return;
-  heard = performance.now();
+  if (document.hidden) lastMessageAt = performance.now();
+  if (performance.now() - lastMessageAt < QUIET_MS) return;
+  lastMessageAt = performance.now();
   setSignals({ _online: false, again: $.again + 1 });
 }, 1000);

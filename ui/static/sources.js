@@ -1,4 +1,4 @@
-// Sources: switching a built-in producer of keys, and how often it looks.
+// Sources: switching a built-in producer of keys, and how often it measures.
 
 import { reason } from "./commands.js";
 import { watch } from "./palette.js";
@@ -6,12 +6,12 @@ import { byId, onPatch } from "./signals.js";
 
 const list = () => byId("source-list");
 
-/** Flip the source whose switch `element` is, or begin with it where `element` only offers it. */
+/** Switch the source of the switch `element`, or switch it on where `element` is the first offer of it. */
 export function flipSource(element) {
   setSource(element, element.ariaChecked !== "true", Number(element.dataset.every));
 }
 
-/** Let the source look every `seconds` from now on, whether or not it is on. */
+/** Let the source measure every so many `seconds` from now on, whether or not it is on. */
 export function paceSource(seconds) {
   const control = list().querySelector(".switch");
   setSource(control, control.ariaChecked === "true", seconds, control.dataset.node);
@@ -27,7 +27,7 @@ async function setSource(element, enabled, every, node) {
   showPace();
 }
 
-// A patch moves the mark between the options, which a selector that was used does not follow.
+// A patch moves the attribute `selected`, which a select element that was used ignores.
 function showPace() {
   const pace = list().querySelector("select");
   if (pace) pace.value = pace.dataset.every;

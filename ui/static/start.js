@@ -1,33 +1,33 @@
 // The first script of every tab: fetches the content of the page, inserts it, and loads its scripts.
 
 import "./early.js";
-import { inside, keep, strange } from "./access.js";
+import { fetchPage, rememberPage, strangerMessage } from "./access.js";
 
-const THEME = "theme"; // as the window had it last, so that nothing flashes before it is there
-const OUT = "This window is signed out. The command  signalbox token --login  prints an address that opens it.";
+const THEME = "theme"; // the window's last theme, so that the page does not flash in another one
+const SIGNED_OUT = "This window is signed out. The command  signalbox token --login  prints an address that opens it.";
 
 const root = document.documentElement;
 
 async function open() {
-  const html = await inside();
+  const html = await fetchPage();
   if (!html) return refuse();
   const { body } = new DOMParser().parseFromString(html, "text/html");
   root.dataset.theme = body.dataset.theme;
   localStorage.setItem(THEME, body.dataset.theme);
   document.body = body;
-  keep(body.dataset.page);
-  await styles();
+  rememberPage(body.dataset.page);
+  await stylesLoaded();
   await import("./app.js");
 }
 
-/** The scripts measure the page, which has its size once each style is here or cannot be had. */
-const styles = () => Promise.all([...document.querySelectorAll("link[rel=stylesheet]")].map(arrived));
+/** Once every style sheet is loaded or has failed: the scripts measure the page. */
+const stylesLoaded = () => Promise.all([...document.querySelectorAll("link[rel=stylesheet]")].map(styleLoaded));
 
-const arrived = (link) => link.sheet ?? new Promise((go) => ["load", "error"].forEach((kind) => link.addEventListener(kind, go)));
+const styleLoaded = (link) => link.sheet ?? new Promise((go) => ["load", "error"].forEach((kind) => link.addEventListener(kind, go)));
 
 function refuse() {
   const line = document.getElementById("door");
-  line.textContent = strange() || OUT;
+  line.textContent = strangerMessage() || SIGNED_OUT;
   line.hidden = false;
 }
 

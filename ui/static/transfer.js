@@ -1,6 +1,6 @@
-// Files: keys to a file that the system asks a place for, and what the server reads from one.
+// Export to a file, and import of one, with a preview by the server.
 
-import { strange } from "./access.js";
+import { strangerMessage } from "./access.js";
 import { $, byId } from "./signals.js";
 import { isPast } from "./past.js";
 import { save } from "./save.js";
@@ -8,14 +8,14 @@ import { showNote, undo } from "./undo.js";
 import { escaped } from "./values.js";
 
 const BROKEN = "The server did not answer to the end: it is away, or the file cannot be read any more.";
-const NAMED = 8; // rejected lines that the preview names
+const MAX_NAMED = 8; // rejected lines that the preview names
 
 const input = byId("import");
 const dialog = byId("import-preview");
 const confirm = byId("import-confirm");
 const encoding = byId("import-encoding");
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
-let asking = 0;
+let previewNumber = 0;
 
 /** All keys, as they are at the moment that is shown. */
 export async function exportAs(format) {
@@ -39,27 +39,27 @@ input.addEventListener("change", () => {
 });
 encoding.addEventListener("change", preview);
 byId("import-cancel").addEventListener("click", () => dialog.close());
-dialog.addEventListener("close", () => (asking += 1)); // what is still read is for nobody
+dialog.addEventListener("close", () => (previewNumber += 1)); // an answer that still comes is ignored
 
 /** What the import would do. The server reads the file, so that both read the same. */
 async function preview() {
-  const mine = ++asking;
+  const mine = ++previewNumber;
   confirm.disabled = true;
   show("Reading…", []);
   let lines;
   try {
-    lines = await sent({ dry_run: "1" });
+    lines = await importRequest({ dry_run: "1" });
   } catch {
-    lines = [{ status: "rejected", message: strange() || BROKEN }];
+    lines = [{ status: "rejected", message: strangerMessage() || BROKEN }];
   }
-  if (mine !== asking) return;
+  if (mine !== previewNumber) return;
   const { status, message, changes = 0 } = lines.at(-1);
   confirm.disabled = status !== "accepted" || changes === 0;
-  show(status === "accepted" ? foretold(lines.at(-1)) : message, rejected(lines));
+  show(status === "accepted" ? previewText(lines.at(-1)) : message, rejected(lines));
   if (!confirm.disabled) confirm.focus();
 }
 
-function foretold(summary) {
+function previewText(summary) {
   const { format, accepted, duplicates, revision, new: added, changed, equal, deleted } = summary;
   if (format === "history") return `A history: ${count(accepted, "transaction")} would be taken, ${duplicates.toLocaleString("en")} are there.`;
   const parts = [`${added.toLocaleString("en")} new`, `${changed.toLocaleString("en")} changed`];
@@ -71,8 +71,8 @@ function foretold(summary) {
 function show(text, bad) {
   byId("import-count").textContent = text;
   byId("import-bad").textContent = bad.length ? `${count(bad.length, "line")} cannot be read:` : "";
-  const named = bad.slice(0, NAMED).map(({ line, message }) => `Line ${line.toLocaleString("en")}: ${message}`);
-  if (bad.length > NAMED) named.push(`and ${count(bad.length - NAMED, "more line")}`);
+  const named = bad.slice(0, MAX_NAMED).map(({ line, message }) => `Line ${line.toLocaleString("en")}: ${message}`);
+  if (bad.length > MAX_NAMED) named.push(`and ${count(bad.length - MAX_NAMED, "more line")}`);
   byId("import-lines").replaceChildren(...named.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
 }
 
@@ -82,14 +82,14 @@ confirm.addEventListener("click", async () => {
   showNote(`Importing ${name}…`);
   const id = crypto.randomUUID();
   try {
-    report(name, id, await sent({ id }));
+    report(name, id, await importRequest({ id }));
   } catch {
-    showNote(`${name}: ${strange() || BROKEN} Activity lists what was imported.`);
+    showNote(`${name}: ${strangerMessage() || BROKEN} Activity lists what was imported.`);
   }
 });
 
 /** The lines of the answer; the last one is the summary. */
-async function sent(more) {
+async function importRequest(more) {
   const [file] = input.files;
   const query = new URLSearchParams({ actor: $.actor, name: file.name, encoding: encoding.value, ...more });
   const headers = { "Content-Type": "application/octet-stream" };

@@ -4,18 +4,18 @@ import { choose, find, toTop } from "./list.js";
 import { $, setSignals, byId, onPatch } from "./signals.js";
 
 const PAGE = 100; // children of a prefix listed at first; each "more" doubles them
-const LISTED_MOST = 5_000; // as the server allows; beyond, the list itself shows them better
-const OPEN_MOST = 200;
+const MAX_LISTED = 5_000; // as the server allows; beyond, the list itself shows them better
+const MAX_OPEN = 200;
 
-let spot = "t:"; // the id of the node that the keyboard is on
+let currentId = "t:"; // the id of the node that the keyboard is on
 
 const tree = () => byId("tree");
 const nodes = () => [...tree().querySelectorAll(".node")];
-const here = () => byId(spot) ?? byId(`t:${$.prefix}`) ?? nodes()[0];
+const currentNode = () => byId(currentId) ?? byId(`t:${$.prefix}`) ?? nodes()[0];
 
 /** Let the list show what is below `prefix`, all keys for "". */
 export function scope(prefix, key = "") {
-  spot = `t:${prefix}`;
+  currentId = `t:${prefix}`;
   setSignals({ view: "keys", prefix, from: 0, text: "" });
   byId("query").value = "";
   toTop();
@@ -24,15 +24,15 @@ export function scope(prefix, key = "") {
 
 export function unfold(prefix, isOpen) {
   const others = $.open.filter(([open]) => open !== prefix);
-  setSignals({ open: isOpen ? [...others, [prefix, PAGE]].slice(-OPEN_MOST) : others });
+  setSignals({ open: isOpen ? [...others, [prefix, PAGE]].slice(-MAX_OPEN) : others });
 }
 
 /** List more children of `prefix`. */
 export function more(prefix) {
   const [, listed] = $.open.find(([open]) => open === prefix) ?? [prefix, PAGE];
-  if (listed >= LISTED_MOST) return scope(prefix);
+  if (listed >= MAX_LISTED) return scope(prefix);
   const others = $.open.filter(([open]) => open !== prefix);
-  setSignals({ open: [...others, [prefix, Math.min(LISTED_MOST, 2 * listed)]] });
+  setSignals({ open: [...others, [prefix, Math.min(MAX_LISTED, 2 * listed)]] });
 }
 
 /** What a click on `node`, or Enter, does. */
@@ -42,18 +42,18 @@ export function enter(node) {
   if (prefix !== undefined) return scope(prefix, key);
   const parent = key.slice(0, key.lastIndexOf(".") + 1);
   if (parent !== $.prefix) scope(parent);
-  spot = node.id;
+  currentId = node.id;
   setSignals({ view: "keys" });
   find(key);
 }
 
 function walk(node) {
   if (!node) return;
-  spot = node.id;
+  currentId = node.id;
   show();
   node.scrollIntoView({ block: "nearest" });
   if (!node.classList.contains("more")) enter(node);
-  spot = node.id;
+  currentId = node.id;
 }
 
 function right(node) {
@@ -80,11 +80,11 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.target !== tree() || !KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
-  KEYS[event.key](here());
+  KEYS[event.key](currentNode());
 });
 
 function show() {
-  const current = here();
+  const current = currentNode();
   for (const node of nodes()) node.classList.toggle("spot", node === current);
   tree().setAttribute("aria-activedescendant", current?.id ?? "");
 }

@@ -22,7 +22,7 @@ export function textOf(raw, kind) {
   return kind === "JSON" ? formatted(raw) : raw;
 }
 
-/** The JSON text that the field's `text` means, or what is wrong with it: `{raw}` or `{wrong}`. */
+/** The JSON text for the field's `text`, or what is wrong with it: `{raw}` or `{wrong}`. */
 export function rawOf(text, kind) {
   if (kind === "text") return { raw: JSON.stringify(text) };
   const trimmed = text.trim();
@@ -35,7 +35,7 @@ export function rawOf(text, kind) {
   }
 }
 
-/** Where a text stops being JSON: browsers tell the place, some of them, in words of their own. */
+/** Where a text stops being JSON: some browsers say the position, each in a message of its own. */
 function whyNot(text, said) {
   const at = Number(/position (\d+)/.exec(said)?.[1] ?? NaN);
   if (/end of|unterminated/i.test(said) || at >= text.length) return "it ends where more is needed";
