@@ -15,18 +15,18 @@ from sent import Read, Sent
 SEED = 20_270
 
 
-def test_what_was_told_survives_some_kills(tmp_path: Path) -> None:
+def test_acknowledged_changes_survive_some_kills(tmp_path: Path) -> None:
     figures = kill.campaign(tmp_path, SEED, rounds=3)
     assert figures["rounds"] == 3
     assert figures["accepted"] > 10
 
 
-def test_what_was_told_survives_a_partition(tmp_path: Path) -> None:
+def test_acknowledged_changes_survive_a_partition(tmp_path: Path) -> None:
     figures = partition.campaign(tmp_path, SEED, seconds=1)
     assert figures["accepted"] >= 9  # of each sender, and of each node in the end
 
 
-def test_what_was_told_survives_a_failover(tmp_path: Path) -> None:
+def test_acknowledged_changes_survive_a_failover(tmp_path: Path) -> None:
     figures = failover.campaign(tmp_path, SEED, failovers=1)
     assert figures["failovers"] == 1
     assert figures["accepted"] >= 6

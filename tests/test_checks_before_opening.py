@@ -98,7 +98,7 @@ def a_socket(path: Path) -> None:
     [(os.mkdir, "a folder"), (os.mkfifo, "a pipe"), (a_socket, "a socket")],
     ids=["folder", "pipe", "socket"],
 )
-def test_what_is_no_file_is_told_at_once(
+def test_what_is_no_file_is_reported_at_once(
     tmp_path: Path, make: Callable[[Path], None], what: str, command: str
 ) -> None:
     """A process of its own, since one that waits for a pipe could not be ended otherwise."""

@@ -58,7 +58,7 @@ def test_behind_two_dashes_nothing_is_an_option(shell: Shell, client: Client) ->
     assert shell.ok("get", "--", "--text") == "--\n"
 
 
-def test_a_key_may_begin_with_a_dash_but_a_mistyped_option_is_told(
+def test_a_key_may_begin_with_a_dash_but_a_mistyped_option_is_reported(
     shell: Shell, client: Client
 ) -> None:
     client.send("set", key="-h", value=1)
@@ -231,7 +231,7 @@ def test_a_terminal_keeps_what_scripts_and_emoji_are_joined_with(
         assert text in shell.on_terminal("get", "joined").out
 
 
-def test_an_option_that_is_told_can_be_pasted(shell: Shell, client: Client) -> None:
+def test_an_option_in_a_message_can_be_pasted(shell: Shell, client: Client) -> None:
     client.send("set", key="_signalbox.retention.Living Room", value={"max_age": "0s"})
     for value in range(3):
         last = client.send("set", key="Living Room.x", value=value).json()["revision"]

@@ -93,7 +93,7 @@ def test_an_engine_that_nobody_knows_is_a_wrong_use(shell: Shell) -> None:
     assert "nats://HOST:PORT/STREAM" in done.err
 
 
-def test_an_engine_that_is_away_is_told(shell: Shell) -> None:
+def test_an_engine_that_is_away_is_reported(shell: Shell) -> None:
     done = shell("--engine", "redis://127.0.0.1:1", "get", "a")
     assert (done.status, done.out) == (CANNOT_OPEN, "")
     assert "cannot be reached" in done.err

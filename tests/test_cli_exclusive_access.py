@@ -80,7 +80,7 @@ def test_beside_a_window_it_says_to_close_that(shell: Shell, command: list[str])
     assert done.err == f"signalbox: A window of {shell.data_dir} is open: close it first.\n"
 
 
-def test_the_number_of_a_process_that_has_gone_is_not_told(shell: Shell) -> None:
+def test_the_number_of_a_process_that_has_ended_is_not_reported(shell: Shell) -> None:
     with serving(shell.data_dir) as server:
         file = shell.data_dir / "endpoint.json"
         file.write_text(file.read_text().replace(f'"pid": {server.pid}', '"pid": 999999999'))
@@ -88,7 +88,7 @@ def test_the_number_of_a_process_that_has_gone_is_not_told(shell: Shell) -> None
     assert "Another Signalbox server is using" in done.err
 
 
-def test_the_number_of_a_later_process_is_not_told(shell: Shell) -> None:
+def test_the_number_of_a_later_process_is_not_reported(shell: Shell) -> None:
     with serving(shell.data_dir) as server:
         began = psutil.Process(server.pid).create_time()
         os.utime(shell.data_dir / "endpoint.json", (began - 60, began - 60))

@@ -102,7 +102,7 @@ def test_lines_take_what_prints_back_identically_for_a_number(shell: Shell) -> N
     }
 
 
-def test_bad_lines_are_told_by_their_numbers_and_the_others_done(shell: Shell) -> None:
+def test_bad_lines_are_reported_by_their_numbers_and_the_others_done(shell: Shell) -> None:
     text = "t.a = 1\n\nno equals sign\nbad..key = 2\nt.b = 3\n"
     done = load(shell, text, "lines")
     assert done.status == 1
@@ -226,7 +226,7 @@ def test_a_terminal_shows_a_bar_and_the_same_words(shell: Shell, tmp_path: Path)
     assert "Importing" not in shell.ok("import", str(file))
 
 
-def test_a_pause_that_is_too_long_is_told_with_what_was_taken(
+def test_a_pause_that_is_too_long_is_reported_with_what_was_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "BODY_SECONDS", 0.4)
@@ -273,6 +273,6 @@ def test_one_of_anything_is_counted_as_one(tmp_path: Path) -> None:
     )
 
 
-def test_a_member_without_a_value_is_told_so(shell: Shell) -> None:
+def test_a_member_without_a_value_is_reported(shell: Shell) -> None:
     done = shell("import", "-", "--format", "json", stdin=b'{"t.b": }')
     assert done.err == 'signalbox: line 1: The key "t.b" has no value.\n'

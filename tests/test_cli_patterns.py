@@ -38,13 +38,13 @@ def test_a_pattern_may_begin_with_a_dash(shell: Shell, arguments: list[str], sai
 
 
 @pytest.mark.parametrize("name", ["ls", "tree", "watch", "export", "diff", "restore"])
-def test_a_mistyped_option_is_told_and_help_is_given(shell: Shell, name: str) -> None:
+def test_a_mistyped_option_is_reported_and_help_is_given(shell: Shell, name: str) -> None:
     moments = {"diff": ["0", "1"], "restore": ["2"]}.get(name, [])
     done = shell(name, *moments, "--jsno")
     assert (done.status, "There is no option --jsno" in done.err) == (2, True)
     assert shell.ok(name, "--help").startswith(f"Usage: signalbox {name}")
 
 
-def test_what_is_no_moment_is_told_as_such(shell: Shell) -> None:
+def test_what_is_no_moment_is_reported_as_such(shell: Shell) -> None:
     done = shell("diff", "-5", "now")
     assert (done.status, "No such option" in done.err, "-5" in done.err) == (2, False, True)

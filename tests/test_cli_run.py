@@ -53,7 +53,7 @@ def test_a_program_that_fails_has_failed_and_its_status_is_ours(box: Server, she
     assert (state["status"], state["exit_code"], state["last_line"]) == ("failed", 7, "why")
 
 
-def test_a_program_that_is_not_there_is_told_as_a_shell_does(box: Server, shell: Shell) -> None:
+def test_a_program_that_is_not_there_is_reported_as_by_a_shell(box: Server, shell: Shell) -> None:
     done = shell("run", "none", "--", "/no/such/program")
     assert done.status == 127
     assert "/no/such/program" in done.err
@@ -127,7 +127,7 @@ def test_words_that_are_not_utf8_are_kept_as_far_as_they_can_be(box: Server, she
     assert (state["status"], state["last_line"]) == ("ok", "k\N{REPLACEMENT CHARACTER}che")
 
 
-def test_a_report_that_fails_is_told_and_the_program_goes_on(tmp_path: Path) -> None:
+def test_a_report_that_fails_is_printed_and_the_program_goes_on(tmp_path: Path) -> None:
     server = Server(tmp_path / "store")
     store = str(server.data_dir / "signalbox.db")
     code = f"import os; os.rename({store!r}, {store + '.away'!r}); print('on')"

@@ -48,7 +48,7 @@ PRINTING = [["get", "a"], ["ls"], ["export"], ["history", "a"], ["status", "--js
 
 
 @pytest.mark.parametrize("arguments", PRINTING)
-def test_a_full_stdout_is_told_in_one_sentence(box: Server, arguments: list[str]) -> None:
+def test_a_full_stdout_is_reported_in_one_sentence(box: Server, arguments: list[str]) -> None:
     done = in_sh(box, '"$@" >/dev/full', *arguments)
     said = "signalbox: Not all could be printed: what stdout is written to is full.\n"
     assert (done.status, done.err) == (1, said)

@@ -111,7 +111,7 @@ def test_verify_tells_a_gap_in_the_log(used: Shell) -> None:
 
 
 @pytest.mark.parametrize("place", [100_000, 250_000, 600_000])
-def test_damage_to_the_file_is_told_wherever_it_is(tmp_path: Path, place: int) -> None:
+def test_damage_to_the_file_is_reported_wherever_it_is(tmp_path: Path, place: int) -> None:
     shell = Shell(tmp_path / "store")
     with serving(shell.data_dir) as box, Client(box) as client:
         client.load(lines(*({"type": "set", "key": f"k{n}", "value": n} for n in range(9_000))))

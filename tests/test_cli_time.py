@@ -159,7 +159,7 @@ class TestDiff:
         delete(box, "a.y")
         box.set("b", None)
 
-    def test_it_is_told_in_either_direction(self, shell: Shell) -> None:
+    def test_it_is_listed_in_either_direction(self, shell: Shell) -> None:
         forth = "- a.x\t1\n+ a.x\t2\n- a.y\ttext\n+ b\tnull\n3 keys differ from revision 2 to 5\n"
         back = "- a.x\t2\n+ a.x\t1\n+ a.y\ttext\n- b\tnull\n3 keys differ from revision 5 to 2\n"
         assert shell.ok("diff", "2", "now") == shell.ok("diff", "2", "5") == forth

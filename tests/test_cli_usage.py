@@ -55,13 +55,15 @@ ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "na
         ("diff 1 noon", "TO is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
     ],
 )
-def test_what_is_not_taken_is_told_with_what_is(tmp_path: Path, words: str, told: str) -> None:
+def test_an_invalid_word_is_reported_with_what_is_allowed(
+    tmp_path: Path, words: str, told: str
+) -> None:
     done = Shell(tmp_path / "store")(*words.split())
     assert (done.status, done.out) == (2, "")
     assert f"Error: {told}" in done.err, done.err
 
 
-def test_where_a_store_cannot_go_is_told_by_the_name_of_the_option(tmp_path: Path) -> None:
+def test_a_folder_that_no_store_can_be_in_is_reported_with_the_option(tmp_path: Path) -> None:
     for words in (["--to", "x"], ["--to", "sqlite", "--from", "x"]):
         done = Shell(tmp_path / "store")("migrate", *words)
         assert f"Error: The option {words[-2]}: the engine is 'x'; allowed are " in done.err
@@ -196,13 +198,15 @@ def test_seconds_may_have_a_fraction(value: str, seconds: float) -> None:
         ("data_dir", "~nobody-of-that-name/x", "is a folder whose path is UTF-8; ~name must"),
     ],
 )
-def test_a_setting_is_told_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_an_invalid_setting_is_reported_with_what_is_allowed(
+    name: str, value: str, allowed: str
+) -> None:
     with pytest.raises(StoreError) as refused:
         read_settings({}, {f"SIGNALBOX_{name.upper()}": value})
     assert str(refused.value).startswith(f"The setting {name} is {value!r}; allowed {allowed}")
 
 
-def test_a_home_that_nobody_has_is_told_so() -> None:
+def test_a_home_that_nobody_has_is_reported() -> None:
     shell = Shell(Path("~nobody-of-that-name/x"))
     for words in (["get", "k"], ["path"], ["--data-dir", "~nobody-of-that-name", "path"]):
         done = shell(*words)

@@ -97,7 +97,7 @@ def test_a_history_goes_through_all_pages(box: Box) -> None:
     assert [version.value for version in box.history("n")] == list(range(1_050, 0, -1))
 
 
-def test_a_difference_is_told_in_either_direction(box: Box) -> None:
+def test_a_difference_is_listed_in_either_direction(box: Box) -> None:
     box["a"], box["b"], box["c.d"] = 1, None, 1
     box["a"] = 2
     del box["b"]

@@ -27,7 +27,7 @@ def box(data_dir: Path) -> Iterator[Box]:
         yield one
 
 
-def told(changes: Iterator[Change], count: int) -> list[tuple[str, object]]:
+def keys_and_values(changes: Iterator[Change], count: int) -> list[tuple[str, object]]:
     return [(change.key, change.value) for change in islice(changes, count)]
 
 
@@ -47,7 +47,7 @@ def test_current_values_come_first_then_each_change(box: Box) -> None:
 def test_after_a_revision_only_what_came_later(box: Box) -> None:
     revision = box.set("a", 1)["revision"]
     box["a"], box["b"] = 2, 3
-    assert told(box.watch(after=revision), 2) == [("a", 2), ("b", 3)]
+    assert keys_and_values(box.watch(after=revision), 2) == [("a", 2), ("b", 3)]
 
 
 def test_a_server_that_is_killed_again_and_again_costs_no_change(data_dir: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_server_that_is_killed_again_and_again_costs_no_change(data_dir: Path)
         ):
             writer["n"] = 0
             changes = reader.watch("n")
-            assert told(changes, 1) == [("n", 0)]
-            seen = pool.submit(told, changes, rounds * each)
+            assert keys_and_values(changes, 1) == [("n", 0)]
+            seen = pool.submit(keys_and_values, changes, rounds * each)
             for _ in range(rounds):
                 for _ in range(each):
                     writer.add("n")
@@ -74,14 +74,14 @@ def test_a_server_that_is_killed_again_and_again_costs_no_change(data_dir: Path)
         server.kill()
 
 
-def test_a_store_that_was_replaced_is_told_as_it_is_now(data_dir: Path) -> None:
+def test_a_store_that_was_replaced_is_sent_as_it_is_now(data_dir: Path) -> None:
     with serving(data_dir) as server:
         server.set("stays", 1)
         server.set("goes", 2)
         port = server.port
         box = signalbox.connect("reader", data_dir=data_dir, start=False)
         changes = box.watch()
-        assert told(changes, 2) == [("goes", 2), ("stays", 1)]
+        assert keys_and_values(changes, 2) == [("goes", 2), ("stays", 1)]
     shutil.rmtree(data_dir)
     with serving(data_dir, "--port", str(port)) as other, box:
         other.set("stays", 3)
@@ -92,7 +92,7 @@ def test_a_store_that_was_replaced_is_told_as_it_is_now(data_dir: Path) -> None:
 def test_it_is_closed_from_another_thread(box: Box) -> None:
     changes = box.watch()
     box["a"] = 1
-    assert told(changes, 1) == [("a", 1)]
+    assert keys_and_values(changes, 1) == [("a", 1)]
     with ThreadPoolExecutor(1) as pool:
         rest = pool.submit(list, changes)
         changes.close()
@@ -103,7 +103,7 @@ def test_closing_the_box_ends_every_watch(box: Box) -> None:
     box["a"] = 1
     watches = [box.watch() for _ in range(3)]
     for changes in watches:
-        assert told(changes, 1) == [("a", 1)]
+        assert keys_and_values(changes, 1) == [("a", 1)]
     with ThreadPoolExecutor(3) as pool:
         rest = [pool.submit(list, changes) for changes in watches]
         box.close()

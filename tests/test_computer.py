@@ -70,7 +70,7 @@ def test_switched_off_it_falls_silent(server: StartServer) -> None:
     assert by[-1] == "script"
 
 
-def test_what_cannot_be_read_is_left_out_and_told_once(
+def test_what_cannot_be_read_is_left_out_and_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A container may hide most of /proc."""

@@ -73,8 +73,8 @@ def held_rebuild(folder: Path, share: float) -> Iterator[bool]:
         program.kill()
 
 
-def _two_numbers(told: IO[bytes]) -> tuple[int, int]:
-    one, other = told.readline().split()
+def _two_numbers(output: IO[bytes]) -> tuple[int, int]:
+    one, other = output.readline().split()
     return int(one), int(other)
 
 

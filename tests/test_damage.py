@@ -72,7 +72,7 @@ def damage(folder: Path, *numbers: int) -> None:
             file.write(b"\xa5" * 4096)
 
 
-def asked(client: Client) -> Iterator[tuple[int, dict[str, Any]]]:
+def failed_queries(client: Client) -> Iterator[tuple[int, dict[str, Any]]]:
     """What everything that can be asked is answered where that is no success."""
     for question in QUESTIONS:
         answer = client.ask("GET", f"/queries/{question}".replace("/queries/openapi", "/openapi"))
@@ -84,8 +84,8 @@ def asked(client: Client) -> Iterator[tuple[int, dict[str, Any]]]:
             yield answer.status, answer.json()
 
 
-def assert_told(server: Server, client: Client) -> None:
-    refused = list(asked(client))
+def assert_damage_is_reported(server: Server, client: Client) -> None:
+    refused = list(failed_queries(client))
     assert refused
     for status, body in refused:
         assert (status, body["code"]) == (503, "unavailable"), body
@@ -101,23 +101,25 @@ def assert_told(server: Server, client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", MET)
-def test_a_damaged_page_that_is_met_is_told_and_nothing_is_written(
+def test_a_damaged_page_that_is_read_is_reported_and_nothing_is_written(
     server: StartServer, folder: Path, name: str
 ) -> None:
     damage(folder, pages(folder, name)[-1])
     started = server(data_dir=folder)
     with Client(started) as client:
-        assert_told(started, client)
+        assert_damage_is_reported(started, client)
     assert started.stop() == 0
     assert "Traceback" not in started.stderr.read_text()
 
 
-def test_a_page_that_is_damaged_under_the_server_is_told(server: StartServer, folder: Path) -> None:
+def test_a_page_that_is_damaged_while_the_server_runs_is_reported(
+    server: StartServer, folder: Path
+) -> None:
     started = server(data_dir=folder)
     with Client(started) as client:
-        assert list(asked(client)) == []
+        assert list(failed_queries(client)) == []
         damage(folder, *pages(folder, "changes"), *pages(folder, "changes_by_key"))
-        assert_told(started, client)
+        assert_damage_is_reported(started, client)
     assert started.stop() == 0
 
 
@@ -167,9 +169,9 @@ def test_a_start_that_meets_damage_ends_with_the_same_sentence(folder: Path) -> 
 
 def test_queries_of_what_is_whole_go_on(folder: Path) -> None:
     with Store(folder / FILE) as store:
-        told = str(store.database.open_files.unreadable(apsw.CorruptError("malformed")))
-        assert store.database.open_files.problem() == told
+        message = str(store.database.open_files.unreadable(apsw.CorruptError("malformed")))
+        assert store.database.open_files.problem() == message
         assert store.readmodel.current.keys() == 20
         answer = store.run(type="set", key="k.1", value=1).answer()
         assert answer["code"] == "unavailable"
-        assert answer["message"] == f"{told} Nothing was changed."
+        assert answer["message"] == f"{message} Nothing was changed."

@@ -31,7 +31,7 @@ def between(before: Any, after: Any) -> Delta:
     return delta(json.dumps(before), json.dumps(after))
 
 
-def told(before: Any, after: Any) -> list[str]:
+def pieces_as_text(before: Any, after: Any) -> list[str]:
     """The lines of two JSON values' difference."""
     lines = between(before, after).paths
     return [" ".join(f"{piece.kind}:{piece.text}" for piece in line) for line in lines]
@@ -96,7 +96,7 @@ def test_long_texts_show_what_changed_and_what_stands_beside_it() -> None:
 def test_json_differs_by_path() -> None:
     before = {"desk": 40, "hall": {"on": True, "level": [1, 2, 3]}, "old": "x", "a b": 1}
     after = {"desk": 45, "hall": {"on": False, "level": [1, 2, 3, 4]}, "a b": 2, "new": None}
-    assert told(before, after) == [
+    assert pieces_as_text(before, after) == [
         "path:desk same:45 up:+5",
         "path:hall.on del:true ins:false",
         "path:hall.level[3] ins:4",
@@ -107,9 +107,9 @@ def test_json_differs_by_path() -> None:
 
 
 def test_what_was_put_into_a_list_is_one_difference() -> None:
-    assert told([1, 2, 3], [0, 1, 2, 3]) == ["path:[0] ins:0"]
-    assert told([1, 2, 3], [1, 3]) == ["path:[1] del:2"]
-    assert told([{"a": 1}], [{"a": 2}]) == ["path:[0].a same:2 up:+1"]
+    assert pieces_as_text([1, 2, 3], [0, 1, 2, 3]) == ["path:[0] ins:0"]
+    assert pieces_as_text([1, 2, 3], [1, 3]) == ["path:[1] del:2"]
+    assert pieces_as_text([{"a": 1}], [{"a": 2}]) == ["path:[0].a same:2 up:+1"]
 
 
 def test_many_paths_are_counted_and_huge_values_only_named() -> None:
@@ -120,7 +120,7 @@ def test_many_paths_are_counted_and_huge_values_only_named() -> None:
 
 def test_equal_values_that_are_written_differently_do_not_differ() -> None:
     assert delta('{"a":1,"b":[1]}', '{"b":[1.0],"a":1.0}').paths == []
-    assert told({"a": True}, {"a": 1}) == ["path:a del:true ins:1"]
+    assert pieces_as_text({"a": True}, {"a": 1}) == ["path:a del:true ins:1"]
 
 
 def test_another_kind_of_value_is_only_another() -> None:

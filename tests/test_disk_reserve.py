@@ -112,7 +112,7 @@ def test_what_is_kept_goes_to_deletions_alone(disk: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ENGINES[1:])
-def test_a_deletion_of_which_nothing_is_known_yet_is_owed_its_outcome_there_too(
+def test_a_deletion_whose_outcome_is_unknown_gets_its_outcome_there_too(
     disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with NodeStore(disk / NAME, new_log(kind), TIMEOUT) as store:

@@ -39,7 +39,7 @@ def command(request: pytest.FixtureRequest) -> dict[str, Any]:
     return USED[request.param] | {"id": f"id-{next(NUMBERS)}"}
 
 
-def as_told(first: dict[str, Any]) -> dict[str, Any]:
+def as_answered(first: dict[str, Any]) -> dict[str, Any]:
     """What a dry run tells of it."""
     return first | {"duplicate": True} | (DRY if first["status"] == "accepted" else {})
 
@@ -48,7 +48,7 @@ def as_told(first: dict[str, Any]) -> dict[str, Any]:
 def test_it_is_told_the_first_outcome(store: Store, command: dict[str, Any]) -> None:
     first = store.run(**command).answer()
     revision = store.readmodel.revision
-    assert store.run(**command, **DRY).answer() == as_told(first)
+    assert store.run(**command, **DRY).answer() == as_answered(first)
     assert store.readmodel.revision == revision
     assert store.run(**command).answer() == first | {"duplicate": True}
 
@@ -58,8 +58,8 @@ def test_of_another_command_it_is_told_that_the_id_was_used(
     store: Store, command: dict[str, Any]
 ) -> None:
     store.run(**command)
-    told = store.run(**OTHER, **DRY, id=command["id"]).answer()
-    assert (told["status"], told["code"]) == ("rejected", "id_reused")
+    answer = store.run(**OTHER, **DRY, id=command["id"]).answer()
+    assert (answer["status"], answer["code"]) == ("rejected", "id_reused")
 
 
 @pytest.mark.parametrize("command", ["accepted", "unchanged", "conflict"], indirect=True)
@@ -67,7 +67,7 @@ def test_it_is_told_so_of_what_shares_its_commit(store: Store, command: dict[str
     other = OTHER | {"id": command["id"]}
     before, first, dry, reused = store.run_all([command | DRY, command, command | DRY, other | DRY])
     assert before.answer().get("duplicate") in (None, False)
-    assert dry.answer() == as_told(first.answer())
+    assert dry.answer() == as_answered(first.answer())
     assert reused.answer()["code"] == "id_reused"
 
 
@@ -76,8 +76,8 @@ def test_it_is_told_nothing_of_what_was_not_written(store: Store) -> None:
     with full_database(store):
         first, dry, reused = store.run_all([large, large | DRY, OTHER | DRY | {"id": "large"}])
     assert first.answer()["code"] == "unavailable"
-    for told in (dry.answer(), reused.answer()):
-        assert (told["revision"], told["duplicate"], told["changes"]) == (None, False, 1)
+    for answer in (dry.answer(), reused.answer()):
+        assert (answer["revision"], answer["duplicate"], answer["changes"]) == (None, False, 1)
 
 
 def test_a_dry_run_uses_no_id(store: Store) -> None:

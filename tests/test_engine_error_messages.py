@@ -49,7 +49,7 @@ FOREIGN: Final = (
 SECONDS: Final = 10.0
 
 
-def told(address: str) -> str:
+def connection_error(address: str) -> str:
     """Why the log at an address cannot be joined."""
     with (
         closing(shared_log(read_address(address))) as log,
@@ -117,12 +117,14 @@ def encrypting_redis(papers: Path) -> Iterator[int]:
 
 @pytest.mark.parametrize("scheme", ["nats", "tls", "redis", "rediss"])
 def test_a_port_where_nobody_listens(scheme: str) -> None:
-    assert "cannot be reached: nobody listens there." in told(f"{scheme}://127.0.0.1:{free_port()}")
+    assert "cannot be reached: nobody listens there." in connection_error(
+        f"{scheme}://127.0.0.1:{free_port()}"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["nats", "redis"])
 def test_a_name_that_is_not_known(scheme: str) -> None:
-    assert "its name is not known" in told(f"{scheme}://no-such-host.invalid")
+    assert "its name is not known" in connection_error(f"{scheme}://no-such-host.invalid")
 
 
 @pytest.mark.parametrize("host", ["a..b", ".", "x" * 64, "ä" * 60])
@@ -145,7 +147,7 @@ def test_what_can_be_no_name(host: str) -> None:
 )
 def test_somebody_else_who_answers(scheme: str, words: bytes, expected: str) -> None:
     with speaking(words, greets=scheme == "nats") as port:
-        assert expected in told(f"{scheme}://127.0.0.1:{port}")
+        assert expected in connection_error(f"{scheme}://127.0.0.1:{port}")
 
 
 def test_a_wrong_password(tmp_path: Path) -> None:
@@ -156,15 +158,15 @@ def test_a_wrong_password(tmp_path: Path) -> None:
         places = [f"nats://{{}}127.0.0.1:{nats.port}", f"redis://{{}}127.0.0.1:{redis.port}"]
         for place in places:
             for given in ("ada:wrong@", ""):
-                text = told(place.format(given))
+                text = connection_error(place.format(given))
                 assert "refuses these credentials" in text
                 assert "wrong@" not in text
 
 
 def test_tls_to_a_port_that_does_not_encrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SECONDS", 0.3)  # it waits for the end of a line
-    assert "does not encrypt" in told(brokers.nats().url.replace("nats://", "tls://"))
-    assert "If it does not encrypt, say redis://." in told(
+    assert "does not encrypt" in connection_error(brokers.nats().url.replace("nats://", "tls://"))
+    assert "If it does not encrypt, say redis://." in connection_error(
         f"rediss://127.0.0.1:{brokers.redis().port}"
     )
 
@@ -172,8 +174,8 @@ def test_tls_to_a_port_that_does_not_encrypt(monkeypatch: pytest.MonkeyPatch) ->
 def test_plain_words_to_a_port_that_encrypts(
     encrypting_nats: NatsServer, encrypting_redis: int
 ) -> None:
-    assert "is not of an authority that is trusted" in told(encrypting_nats.url)
-    text = told(f"redis://127.0.0.1:{encrypting_redis}")
+    assert "is not of an authority that is trusted" in connection_error(encrypting_nats.url)
+    text = connection_error(f"redis://127.0.0.1:{encrypting_redis}")
     assert "does not answer as Redis does" in text or "broken off" in text
 
 
@@ -183,9 +185,9 @@ def test_a_certificate_that_cannot_be_trusted(
 ) -> None:
     port = encrypting_nats.port if scheme == "tls" else encrypting_redis
     address = f"{scheme}://127.0.0.1:{port}"
-    assert "certificate is not of an authority that is trusted" in told(address)
+    assert "certificate is not of an authority that is trusted" in connection_error(address)
     known = f"{address}?ca={papers / 'ca.pem'}"
-    assert "certificate is for another name" in told(known)
+    assert "certificate is for another name" in connection_error(known)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -197,9 +199,11 @@ def test_a_node_says_in_its_status_why_the_log_is_away(kind: str, tmp_path: Path
         node = site.node()
         engine.kill()
         until(lambda: "nobody listens there" in (lost(node)["problem"] or ""))
-        told = [lost(node)["problem"], post(node, "set", key="k", value=1)["message"]]
-        told += node.stderr.read_text().splitlines()
-    assert not [word for word in FOREIGN for text in told if word in text], told
+        connection_error = [lost(node)["problem"], post(node, "set", key="k", value=1)["message"]]
+        connection_error += node.stderr.read_text().splitlines()
+    assert not [word for word in FOREIGN for text in connection_error if word in text], (
+        connection_error
+    )
 
 
 @pytest.mark.parametrize("address", ["nats://127.0.0.1:{}/log", "redis://127.0.0.1:{}/0"])
@@ -232,11 +236,11 @@ def test_files_of_an_address_that_cannot_be_read_are_named(scheme: str, tmp_path
             f"The options cert and key, {junk} and {none}, cannot be read: {broken}.",
         ),
     ):
-        assert told(f"{address}?{options}") == text
+        assert connection_error(f"{address}?{options}") == text
 
 
 def test_a_database_that_redis_does_not_have() -> None:
-    text = told(f"redis://127.0.0.1:{brokers.redis().port}/999")
+    text = connection_error(f"redis://127.0.0.1:{brokers.redis().port}/999")
     assert "cannot hold the log: it has no database of that number." in text
 
 
@@ -273,7 +277,7 @@ def test_nothing_that_the_network_says_is_passed_on(error: OSError) -> None:
     assert not {"xyz", "service"} & set(reason(error).split())
 
 
-def test_a_server_that_refuses_is_told_by_its_number() -> None:
+def test_a_server_that_refuses_is_reported_by_its_number() -> None:
     known = Answer(error_={"code": 503, "err_code": 10047, "description": "xyz exceeded"})
     assert known.error == "its storage is full, or used up for this account"
     new = Answer(error_={"code": 400, "err_code": 19999, "description": "xyz"})

@@ -93,7 +93,7 @@ DAMAGE: Final = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_file_is_told_by_its_table_with_what_to_do(folder: Path, name: str) -> None:
+def test_a_damaged_file_is_reported_by_its_table_with_what_to_do(folder: Path, name: str) -> None:
     old, new, where = DAMAGE[name]
     content = (folder / FILE).read_bytes()
     assert old in content
@@ -130,7 +130,7 @@ def test_too_long_a_text_to_search_for_is_refused_with_its_limit() -> None:
     assert StateQuery(wanted, "key", None, 0, 1).search
 
 
-def test_a_server_that_is_not_there_is_told_without_the_words_of_the_system() -> None:
+def test_a_server_that_is_not_there_is_reported_without_the_words_of_the_system() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(signalbox.NotRunning, match=r"does not answer: nothing listens there\.$"):

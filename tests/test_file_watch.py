@@ -188,7 +188,7 @@ def test_a_link_elsewhere_does_not_keep_it_in_its_place(store: Store, tmp_path: 
     assert_refused(store, "is gone")
 
 
-def test_it_is_told_in_the_log_when_it_happens_and_when_it_is_over(
+def test_it_is_logged_when_it_happens_and_when_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")

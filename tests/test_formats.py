@@ -74,10 +74,10 @@ def test_a_shell_reads_the_same_from_what_both_take() -> None:
     text += "G='it'\"'\"'s'\\''s'\nH=#c\nI=\"back\\\\slash \\n\"\nJ='a'b\n"
     names = "ABCDEFGHIJ"
     script = text + "".join(f'printf "%s\\0" "${name}"\n' for name in names)
-    told = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True).stdout
+    printed = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True).stdout
     found, refused, trouble = read_values(text, "env")
     assert (refused, trouble) == ([], None)
-    assert [str(found[name]) for name in names] == told.decode().split("\0")[:-1]
+    assert [str(found[name]) for name in names] == printed.decode().split("\0")[:-1]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_the_format_is_seen_from_name_or_content(name: str, start: str, kind: st
 
 @pytest.mark.parametrize("kind", ["lines", "env", "csv", "json", "ndjson"])
 @pytest.mark.parametrize("wrong", [b"\0", b"\x00\xd8", b"\x00\xdc\x00\xdc"])
-def test_half_a_character_of_utf_16_is_told_and_nothing_is_swallowed(
+def test_half_a_character_of_utf_16_is_reported_and_nothing_is_swallowed(
     kind: str, wrong: bytes
 ) -> None:
     text = {"lines": "a = 1\n", "env": "a=1\n", "csv": "key,value\na,1\n", "json": '{"a":1,'}
@@ -371,10 +371,10 @@ def test_a_shell_reads_what_is_written_for_it(text: list[str]) -> None:
     script = "".join(
         f"A={env_file.shell_word(raw_of(one))}\nprintf '%s\\0' \"$A\"\n" for one in text
     )
-    told = subprocess.run(
+    printed = subprocess.run(
         ["sh"], input=script.encode(), capture_output=True, check=True, env={**os.environ}
     ).stdout
-    assert told.decode().split("\0")[:-1] == text
+    assert printed.decode().split("\0")[:-1] == text
 
 
 @settings(deadline=None, max_examples=300)
@@ -424,11 +424,11 @@ def test_no_text_is_a_traceback_and_its_pieces_do_not_matter(
 ) -> None:
     whole, file = read_rows(text, kind, 0)
     cut, other = read_rows(text, kind, cuts)
-    assert list(map(told, cut)) == list(map(told, whole))
+    assert list(map(described, cut)) == list(map(described, whole))
     assert repr(other.error) == repr(file.error)
 
 
-def told(row: Row) -> tuple[Any, ...]:
+def described(row: Row) -> tuple[Any, ...]:
     why = row.command.message if isinstance(row.command, SignalboxError) else repr(row.command)
     return row.number, row.text, why
 

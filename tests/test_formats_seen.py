@@ -58,7 +58,7 @@ def test_a_name_with_env_between_its_dots_is_env(name: str, kind: str | None) ->
 @pytest.mark.parametrize("told", ["sep={}", '"sep={}"'])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("kind", [None, "csv"])
-def test_what_excel_is_told_stands_before_the_names(
+def test_the_separator_line_for_excel_may_precede_the_names(
     sign: str, told: str, end: str, kind: str | None
 ) -> None:
     lines = [told.format(sign), f"key{sign}value", f"a.one{sign}1", f"a.two{sign}2{sign}3"]
@@ -67,7 +67,7 @@ def test_what_excel_is_told_stands_before_the_names(
 
 
 @pytest.mark.parametrize("text", ["sep=;", "sep=;\n\n", "sep=;\na;b\n", "sep=|\nkey|value\na|1\n"])
-def test_csv_without_names_behind_what_excel_is_told_is_refused(text: str) -> None:
+def test_csv_without_names_after_the_separator_line_is_refused(text: str) -> None:
     found, refused, trouble = read_values(text, None)
     assert (found, refused) == ({}, [])
     assert ("Line 2" if text.strip() != "sep=;" else "is empty") in trouble

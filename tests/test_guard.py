@@ -259,7 +259,7 @@ def test_a_login_code_that_was_never_given_opens_nothing(box: Server, code: str)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"code": 1}', b'{"code": "", "x": 1}'])
-def test_what_is_no_code_is_told_so(box: Server, body: bytes) -> None:
+def test_what_is_no_code_is_refused_as_such(box: Server, body: bytes) -> None:
     answer = box.request("POST", "/redeem", body, JSON, None)
     assert (answer.status, answer.json()["code"]) in {(400, "malformed"), (422, "invalid")}
 
@@ -368,7 +368,7 @@ ORDER = [
 
 
 @pytest.mark.parametrize("first", range(len(ORDER)))
-def test_what_is_wrong_is_told_in_the_order_of_the_contract(box: Server, first: int) -> None:
+def test_what_is_wrong_is_reported_in_the_order_of_the_contract(box: Server, first: int) -> None:
     """Everything from `first` on is wrong; the answer names `first`."""
     headers = {"Authorization": f"Bearer {box.write_token}", **JSON}
     for given, _, _ in reversed(ORDER[first:]):

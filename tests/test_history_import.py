@@ -134,7 +134,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_told_by_its_line_and_what_is_before_it_stays(
+def test_what_is_wrong_is_reported_by_its_line_and_what_is_before_it_stays(
     server: StartServer, told: tuple[bytes, Record], name: str
 ) -> None:
     found = records(told[0])

@@ -133,7 +133,7 @@ def test_a_float_that_overflows_is_invalid_as_value_and_as_sum(writer: Client) -
     assert writer.value("k.large") == 1.7e308
 
 
-def test_a_wrong_type_is_told_with_what_is_there(writer: Client) -> None:
+def test_a_wrong_type_is_reported_with_what_is_there(writer: Client) -> None:
     writer.send("set", key="text", value="x")
     assert_refused(writer.send("add", key="text"), 422, "type", "text", "string", "number")
     assert_refused(writer.send("toggle", key="text"), 422, "type", "string", "boolean")

@@ -36,7 +36,7 @@ def client(box: Server) -> Iterator[Client]:
         yield made
 
 
-def told(answer: list[dict[str, Any]]) -> dict[str, Any]:
+def comparable(answer: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: answer[-1][name] for name in TOLD if name in answer[-1]}
 
 
@@ -66,13 +66,13 @@ def told(answer: list[dict[str, Any]]) -> dict[str, Any]:
     ],
     ids=count(),
 )
-def test_it_is_told_what_the_import_is_told(
+def test_a_preview_gets_the_answer_of_the_import(
     client: Client, before: bytes, now: bytes, atomic: int, ends: str | None
 ) -> None:
     under: dict[str, Any] = {"format": "ndjson", "id": f"file-{next(NUMBERS)}", "atomic": atomic}
     upload(client, before, **under)
     preview = upload(client, now, dry_run=1, **under)
-    assert told(preview) == told(upload(client, now, **under))
+    assert comparable(preview) == comparable(upload(client, now, **under))
     assert preview[-1].get("code") == ends
 
 

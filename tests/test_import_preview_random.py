@@ -40,7 +40,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield made
 
 
-def told(answer: list[dict[str, Any]], atomic: int) -> dict[str, Any]:
+def comparable(answer: list[dict[str, Any]], atomic: int) -> dict[str, Any]:
     """But for what an import counts that ends early, or that has sent its changes before."""
     summary = answer[-1]
     names = set(TOLD)
@@ -66,7 +66,7 @@ def other(rows: list[bytes], chance: random.Random, pool: list[bytes]) -> list[b
     )
 
 
-def test_a_preview_tells_what_the_import_is_told(client: Client) -> None:
+def test_a_preview_predicts_the_answer_of_the_import(client: Client) -> None:
     chance = random.Random(7)
     codes = set[Any]()
     for number in range(FILES):
@@ -87,6 +87,6 @@ def test_a_preview_tells_what_the_import_is_told(client: Client) -> None:
         preview = upload(client, sent[1], dry_run=1, **under[1])
         imported = upload(client, sent[1], **under[1])
         atomic = under[1]["atomic"]
-        assert told(preview, atomic) == told(imported, atomic), (sent, under)
+        assert comparable(preview, atomic) == comparable(imported, atomic), (sent, under)
         codes.add(imported[-1].get("code"))
     assert codes == {None, "conflict", "id_reused", "invalid", "malformed", "type"}

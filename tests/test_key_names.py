@@ -290,7 +290,7 @@ def test_exports_are_read_back_equal(filled: Client, kind: str) -> None:
     assert filled.state() == state
 
 
-def test_no_cell_of_a_key_is_a_formula_and_each_is_told_from_the_others(filled: Client) -> None:
+def test_no_cell_of_a_key_is_a_formula_and_all_are_different(filled: Client) -> None:
     rows = list(csv.DictReader(io.StringIO(filled.get("export", format="csv").body.decode())))
     cells = [row["key"] for row in rows]
     assert not [cell for cell in cells if cell[0] in "=+-@"]

@@ -45,11 +45,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def assert_refused(folder: Path, *told: str) -> None:
+def assert_refused(folder: Path, *parts: str) -> None:
     before = contents(folder)
     with pytest.raises(StoreError) as caught:
         Database(folder / NAME)
-    for part in (*told, "Nothing was changed", "a backup", "to begin anew"):
+    for part in (*parts, "Nothing was changed", "a backup", "to begin anew"):
         assert part in str(caught.value)
     assert before == {name: data for name, data in contents(folder).items() if name in before}
 
@@ -240,11 +240,11 @@ def crashed(folder: Path, to: Path) -> Path:
         return Path(shutil.copytree(folder, to))
 
 
-def assert_log_is_not_of_it(folder: Path, *told: str) -> None:
+def assert_log_is_not_of_it(folder: Path, *parts: str) -> None:
     before = contents(folder)
     with pytest.raises(StoreError) as caught:
         Database(folder / NAME)
-    for part in (f"{WAL} does not belong to {NAME}", *told, f"move {WAL} and {NAME}-shm away"):
+    for part in (f"{WAL} does not belong to {NAME}", *parts, f"move {WAL} and {NAME}-shm away"):
         assert part in str(caught.value)
     assert {**contents(folder), f"{NAME}-shm": b""} == {**before, f"{NAME}-shm": b""}
 

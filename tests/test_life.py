@@ -166,7 +166,7 @@ def test_it_takes_its_last_port_again_if_that_is_free(server: StartServer) -> No
         assert is_running(elsewhere)
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_chosen_port_that_is_taken_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert port in refused(tmp_path / "store", "--port", port)
@@ -305,7 +305,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, content: bytes
     assert path.read_bytes() == content
 
 
-def test_folders_and_files_in_the_wrong_place_are_told(tmp_path: Path) -> None:
+def test_folders_and_files_in_the_wrong_place_are_reported(tmp_path: Path) -> None:
     (tmp_path / "folder" / STORE).mkdir(parents=True)
     assert STORE in refused(tmp_path / "folder")
     (tmp_path / "file").write_text("x")

@@ -26,7 +26,7 @@ MANY = 100_001
 LONG = MAX_LINE + 4_321
 
 
-def told(error: SignalboxError, actual: int, allowed: int) -> None:
+def assert_names_limit(error: SignalboxError, actual: int, allowed: int) -> None:
     """It is `too_large`, and tells both numbers."""
     assert isinstance(error, TooLarge)
     numbers = {int(number) for number in re.findall("[0-9]+", error.message)}
@@ -58,7 +58,7 @@ def test_of_a_line_or_a_member(kind: str, before: str, after: str, cuts: int) ->
         with pytest.raises(TooLarge) as caught:
             read(rows[0].text)
         found = [caught.value]
-    told(found[0], LONG, MAX_LINE)
+    assert_names_limit(found[0], LONG, MAX_LINE)
     assert len(rows) == 2
 
 
@@ -78,10 +78,10 @@ def test_of_a_line_of_a_history() -> None:
             row for found in ImportFile("ndjson").read(split_bytes(text, cuts)) for row in found
         ]
         assert isinstance(row.command, SignalboxError)
-        told(row.command, size, ndjson.MAX_HISTORY_LINE)
+        assert_names_limit(row.command, size, ndjson.MAX_HISTORY_LINE)
     with pytest.raises(TooLarge) as caught:
         read_history_line(text)
-    told(caught.value, size, ndjson.MAX_HISTORY_LINE)
+    assert_names_limit(caught.value, size, ndjson.MAX_HISTORY_LINE)
 
 
 def test_of_a_transaction_of_a_history() -> None:
@@ -89,11 +89,11 @@ def test_of_a_transaction_of_a_history() -> None:
     many = [{"key": "a", "deleted": True}] * MANY
     with pytest.raises(TooLarge) as caught:
         read_history_line(json.dumps(record | {"changes": many}).encode())
-    told(caught.value, MANY, decide.MAX_CHANGES)
+    assert_names_limit(caught.value, MANY, decide.MAX_CHANGES)
     large = [{"key": f"k.{n:03}", "value": "x" * 200_000} for n in range(90)]
     with pytest.raises(TooLarge) as caught:
         read_history_line(json.dumps(record | {"changes": large}).encode())
-    told(caught.value, 90 * 200_007, 16 * 1024 * 1024)
+    assert_names_limit(caught.value, 90 * 200_007, 16 * 1024 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +107,13 @@ def test_of_a_transaction_of_a_history() -> None:
 def test_of_what_nests(text: str, depth: int) -> None:
     with pytest.raises(TooLarge) as caught:
         values.check(values.decode(text.encode()), "k")
-    told(caught.value, depth, values.MAX_DEPTH)
+    assert_names_limit(caught.value, depth, values.MAX_DEPTH)
 
 
 def test_of_what_nests_without_end() -> None:
     with pytest.raises(TooLarge, match="it has at least 262144") as caught:
         values.decode(b"[" * 1_000_000)
-    told(caught.value, values.MAX_BYTES, values.MAX_DEPTH)
+    assert_names_limit(caught.value, values.MAX_BYTES, values.MAX_DEPTH)
 
 
 @pytest.fixture
@@ -131,12 +131,12 @@ def test_of_a_command(few: int) -> None:
     ):
         with pytest.raises(TooLarge) as caught:
             decided_changes(held, **command)
-        told(caught.value, actual, few)
+        assert_names_limit(caught.value, actual, few)
     layer = decide.Overlay(DictState(held))
     layer.apply({"a.0": None, "a.1": "2", "a.new": "1", "a.other": "1", "b": "1"}, 8)
     with pytest.raises(TooLarge) as caught:
         decide.decide(layer, read_command({"type": "delete_prefix", "prefix": "a."}))
-    told(caught.value, 14, few)
+    assert_names_limit(caught.value, 14, few)
 
 
 def test_of_a_batch_of_commands(few: int) -> None:
@@ -152,11 +152,11 @@ def test_of_a_store(few: int) -> None:
             store.set(**{f"{prefix}.{n}": 1 for n in range(number)})
         error = store.run(type="delete_prefix", prefix="a.").error
         assert error is not None
-        told(error, 13, few)
+        assert_names_limit(error, 13, few)
         assert store.run(type="delete_prefix", prefix="a.b.").error is None
 
 
-def test_what_an_engine_does_not_take_is_foretold_and_leaves_the_others(tmp_path: Path) -> None:
+def test_what_an_engine_does_not_take_is_previewed_and_leaves_the_others(tmp_path: Path) -> None:
     with (
         NatsServer(tmp_path / "nats", "max_payload: 65536") as nats,
         serving(tmp_path / "store", "--engine", f"{nats.url}/log") as server,
@@ -184,5 +184,5 @@ def test_a_line_that_is_too_large_for_a_transaction_leaves_the_others() -> None:
     assert batch.decide(DictState()).keys() == {"k100", "k300", "k400"}
     assert [one.number for one in batch.rejections] == [1, 3]
     for rejection, actual in zip(batch.rejections, (106 + 956, 106 + 306 + 905), strict=True):
-        told(rejection.error, actual, 1_000)
+        assert_names_limit(rejection.error, actual, 1_000)
         assert "atomic" not in rejection.error.message

@@ -158,7 +158,9 @@ def test_what_is_wrong_within_a_batch_is_named_with_its_command(
     assert field in client.send(**command).json()["message"]
 
 
-def test_of_a_bad_key_the_broken_rule_alone_is_told_wherever_it_comes_from(client: Client) -> None:
+def test_of_a_bad_key_the_broken_rule_alone_is_reported_wherever_it_comes_from(
+    client: Client,
+) -> None:
     said = 'The key "a*b" has a *, which only patterns have.'
     assert client.send("set", key="a*b", value=1).json()["message"] == said
     line = lines({"type": "set", "key": "a*b", "value": 1})

@@ -161,7 +161,7 @@ def test_a_copy_that_has_gone_on_is_not_overwritten(
     assert copy.ok("get", "mine") == "1\n"
 
 
-def test_what_differs_is_told_and_nothing_settled(shell: Shell, tmp_path: Path) -> None:
+def test_what_differs_is_reported_and_nothing_is_switched(shell: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     migrate(shell, "--to", f"sqlite:{copy}")
     connection = apsw.Connection(str(copy / STORE_FILE))
@@ -210,7 +210,7 @@ def test_no_server_may_run_on_it(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_what_a_server_does_not_take_is_told_before_anything_is_copied(
+def test_what_a_server_does_not_take_is_reported_before_anything_is_copied(
     tmp_path: Path, kind: str
 ) -> None:
     shell = Shell(tmp_path / "store")
@@ -255,7 +255,7 @@ def test_what_is_just_too_large_is_found_before_anything_is_copied(tmp_path: Pat
         (("--from", "sqlite:/nowhere/at/all", "--to", "redis://127.0.0.1:1"), CANNOT_OPEN, ""),
     ],
 )
-def test_where_it_cannot_go_is_told(
+def test_where_it_cannot_go_is_reported(
     shell: Shell, options: tuple[str, ...], status: int, said: str
 ) -> None:
     found, text = refused_migration(shell, *options)
@@ -279,7 +279,7 @@ def test_from_one_log_to_another_without_a_store_of_ones_own(shell: Shell, tmp_p
     )
 
 
-def run_as_told(said: str) -> str:
+def run_advice(said: str) -> str:
     """What the last command that a message names says when it is run as it stands."""
     command = said.rpartition("signalbox ")[2]
     done = subprocess.run(
@@ -300,7 +300,7 @@ def test_the_replica_of_a_log_that_is_lost_can_lead_again(shell: Shell, tmp_path
     status, said = refused_migration(shell, "--to", "sqlite")
     assert status == CANNOT_OPEN
     assert "up to revision 9, can be moved instead" in said
-    assert "in its own file from now on" in run_as_told(said)
+    assert "in its own file from now on" in run_advice(said)
     shell.ok("set", "more", "1")
 
 
@@ -312,7 +312,7 @@ def test_a_replica_founds_a_log_that_is_lost_anew(shell: Shell, tmp_path: Path) 
     said = elsewhere.ok("migrate", "--from", f"sqlite:{shell.data_dir}", "--to", new)
     assert said.startswith("9 revisions copied")
     assert str(elsewhere.data_dir) not in said
-    assert f"has its log at {new} from now on" in run_as_told(said)
+    assert f"has its log at {new} from now on" in run_advice(said)
     shell.ok("set", "more", "1")
     assert Shell(tmp_path / "node").ok("--engine", new, "get", "more") == "1\n"
 
@@ -338,7 +338,7 @@ def test_a_log_that_is_lost_comes_back_at_the_same_address(
         assert node.ok("get", "late") == "1\n"
 
 
-def test_one_revision_is_told_as_one(tmp_path: Path) -> None:
+def test_one_revision_is_printed_in_the_singular(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "store")
     shell.ok("set", "a", "1")
     assert shell.ok("migrate", "--to", new_log("nats")).startswith("1 revision copied from")

@@ -40,13 +40,13 @@ def site(cluster: NatsCluster, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def told_by_any(
+def any_good_answer(
     cluster: NatsCluster, what: str, is_good: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any] | None:
     """The first good answer of the servers that live."""
     for server in cluster.servers:
-        if server.process.poll() is None and is_good(told := server.told(what)):
-            return told
+        if server.process.poll() is None and is_good(answer := server.told(what)):
+            return answer
     return None
 
 
@@ -54,10 +54,12 @@ def leader(cluster: NatsCluster) -> NatsServer:
     """The server that decides on appends to the log."""
 
     def found() -> str | None:
-        told = told_by_any(
-            cluster, "STREAM.INFO.store", lambda told: bool(told.get("cluster", {}).get("leader"))
+        answer = any_good_answer(
+            cluster,
+            "STREAM.INFO.store",
+            lambda answer: bool(answer.get("cluster", {}).get("leader")),
         )
-        return told["cluster"]["leader"] if told else None
+        return answer["cluster"]["leader"] if answer else None
 
     name = until(found)
     assert name is not None
@@ -107,8 +109,8 @@ def test_without_a_quorum_commands_are_unavailable_and_reads_go_on_until_it_is_b
     regained(node)
     again = until(
         lambda: (
-            (told := post(node, "set", key="k", value=2, id="kept"))["status"] == "accepted"
-            and told
+            (answer := post(node, "set", key="k", value=2, id="kept"))["status"] == "accepted"
+            and answer
         )
     )
     assert again["revision"] == status(node)["revision"] == 2

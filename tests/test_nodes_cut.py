@@ -86,7 +86,7 @@ def test_a_slow_network_slows_down_and_refuses_nothing(site: Site) -> None:
     proxy.mend()
 
 
-def test_an_answer_that_is_lost_is_told_as_unknown_and_settled_by_the_commands_id(
+def test_a_lost_answer_is_reported_as_unknown_and_found_out_by_the_commands_id(
     site: Site,
 ) -> None:
     """At one node the log's answer is swallowed, at the other what was sent to the log."""

@@ -26,7 +26,7 @@ def client(box: Server) -> Iterator[Client]:
         yield one
 
 
-def test_every_moment_of_it_can_be_asked_for(client: Client) -> None:
+def test_every_moment_of_it_can_be_queried(client: Client) -> None:
     assert client.state() == {"lamp.on": True, "train.epoch": 7, "train.note": "grüß"}
     assert [values(client, at=revision) for revision in range(6)] == [
         {},

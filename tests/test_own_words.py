@@ -264,7 +264,7 @@ def test_a_line_that_is_no_transaction(line: str, why: str) -> None:
     assert told.endswith(".")
 
 
-def test_a_type_that_is_too_long_is_told_with_its_length() -> None:
+def test_a_type_that_is_too_long_is_reported_with_its_length() -> None:
     line = f"{{{SOUND}}}".replace('"set"', f'"{"x" * 65}"')
     with pytest.raises(Invalid, match="has 1 to 64 characters, and this one 65"):
         read_history_line(line.encode())
@@ -333,7 +333,7 @@ def test_a_server_that_breaks_while_it_starts_shows_no_traceback(tmp_path: Path)
     )
 
 
-def test_what_nobody_foresaw_is_told_by_its_kind_alone() -> None:
+def test_an_unexpected_error_is_reported_by_its_type_alone() -> None:
     assert sentence(AssertionError("xyz")) == "Something unexpected went wrong (AssertionError)."
     assert sentence(Invalid("The field is x.")) == "The field is x."
     assert reason(OSError(errno.ENOEXEC, "xyz")) == "it is no program that this system can run"
@@ -347,7 +347,7 @@ def test_a_time_beyond_the_year_9999_is_refused_and_named(at: str) -> None:
     assert at in refused.value.message
 
 
-def test_a_time_that_a_log_has_beyond_the_year_9999_is_told_as_the_last_one() -> None:
+def test_a_time_beyond_the_year_9999_in_a_log_is_given_as_the_last_one() -> None:
     assert iso(LAST_TIME + 12 * 3_600_000) == iso(LAST_TIME) == "9999-12-31T23:59:59.999Z"
 
 

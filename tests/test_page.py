@@ -30,7 +30,7 @@ def test_a_command_from_elsewhere_makes_its_row_appear_change_and_go(window: Win
     expect(window.row("hello")).to_have_count(0)
 
 
-def test_one_stream_stays_open_while_nothing_else_is_asked_for(window: Window) -> None:
+def test_one_stream_stays_open_while_nothing_else_is_requested(window: Window) -> None:
     window.server.set("hello", 1)
     expect(window.value("hello")).to_have_text("1")
     assert sum("/queries/page" in url for url in window.requests) == 1
@@ -69,7 +69,7 @@ def test_nothing_flashes_where_motion_is_to_be_reduced(
     assert window.page.evaluate("document.getAnimations().length") == 0
 
 
-def test_the_tree_has_exact_counts_and_unfolds_where_it_is_asked(window: Window) -> None:
+def test_the_tree_has_exact_counts_and_unfolds_where_it_is_clicked(window: Window) -> None:
     expect(window.node("").locator("data")).to_have_text("6")
     expect(window.node("lamp.").locator("data")).to_have_text("3")
     expect(window.node("lamp.desk.")).to_have_count(0)

@@ -36,7 +36,7 @@ def test_a_command_is_named_with_its_target_and_its_number_of_keys(
     expect(window["#about h1"]).to_have_text("town.")
 
 
-def test_sources_are_left_out_until_asked_for_and_one_actor_can_be_looked_at(
+def test_sources_are_left_out_until_chosen_and_one_actor_can_be_chosen(
     server: StartServer, open_window: OpenWindow
 ) -> None:
     window = opened(server, open_window)

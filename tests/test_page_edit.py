@@ -305,7 +305,7 @@ def test_two_changes_of_one_object_are_merged(window: Window) -> None:
     assert window.server.value("lamp.scene") == merged
 
 
-def test_a_draft_outlives_a_look_elsewhere_and_a_reload(window: Window) -> None:
+def test_a_draft_is_kept_while_another_key_is_shown_and_over_a_reload(window: Window) -> None:
     window.choose("lamp.name")
     window.press("Enter")
     window.type("unfinished")

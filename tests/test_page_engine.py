@@ -166,7 +166,7 @@ def test_where_room_is_short_the_reason_is_the_last_to_go(
     expect(window["#done .link"]).to_be_in_viewport(ratio=1)
 
 
-def test_a_log_that_is_lost_is_told_from_a_server_that_is_away(
+def test_a_log_that_is_away_is_shown_otherwise_than_a_server_that_is_away(
     engine: NatsServer | RedisServer, windows: list[Window]
 ) -> None:
     engine.kill()
@@ -181,7 +181,7 @@ def test_a_log_that_is_lost_is_told_from_a_server_that_is_away(
     picture(windows[0], "engine-lost")
 
 
-def test_what_became_of_a_change_is_waited_for_until_the_engine_tells_it(
+def test_the_outcome_of_a_change_is_awaited_until_the_engine_answers(
     engine: NatsServer | RedisServer, server: StartServer, open_window: OpenWindow
 ) -> None:
     """The engine's answer is lost, and comes again only after the server has given up waiting."""

@@ -204,7 +204,7 @@ def test_two_windows_are_two_actors(window: Window, open_window: OpenWindow) -> 
     expect(other.row("lamp.on").locator(".who")).to_have_text("this window")
 
 
-def test_a_rename_replaces_what_is_there_only_where_that_is_asked_for(window: Window) -> None:
+def test_a_rename_replaces_what_is_there_only_where_that_is_chosen(window: Window) -> None:
     set_values(window.server, [("full.level", 1), ("full.on", True)])
     window.node("lamp.").click()
     window["#inspector [data-do=rename]"].click()

@@ -332,7 +332,7 @@ def test_what_differs_can_be_read_by_everybody(window: Window, scheme: Any) -> N
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_differs_is_not_told_by_colour_alone(window: Window, scheme: Any) -> None:
+def test_what_differs_is_not_shown_by_colour_alone(window: Window, scheme: Any) -> None:
     set_all(window.server, "note", "one two", "one three")
     window.page.emulate_media(color_scheme=scheme)
     window.choose("note")

@@ -80,7 +80,7 @@ def test_what_a_browser_says_of_a_lost_server_is_not_passed_on(
     expect(window["#done"]).to_contain_text(f"b.env: {said} Activity lists what was imported.")
 
 
-def test_two_equal_names_are_told_and_a_mark_at_the_beginning_costs_nothing(
+def test_two_equal_names_are_reported_and_a_byte_order_mark_is_skipped(
     window: Window, tmp_path: Path
 ) -> None:
     file = tmp_path / "twice.json"

@@ -59,7 +59,7 @@ def test_without_a_server_one_key_never_stands_above_anothers_value(
     expect(window["#editor"]).to_be_visible()
 
 
-def test_an_outcome_that_the_stream_does_not_bring_is_asked_for(
+def test_an_outcome_that_the_stream_does_not_bring_is_queried(
     box: Server, open_window: OpenWindow
 ) -> None:
     box.set("lamp.level", 70)

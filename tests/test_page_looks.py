@@ -170,7 +170,7 @@ def test_a_key_is_shortened_at_its_beginning_which_its_neighbours_share(window: 
     assert above.evaluate(hidden) == [True, True]
 
 
-def test_a_long_key_takes_three_lines_until_all_of_it_is_asked_for(window: Window) -> None:
+def test_a_long_key_takes_three_lines_until_all_of_it_is_requested(window: Window) -> None:
     key = "k" * 256
     window.server.set(key, 1)
     window.choose(key)

@@ -30,7 +30,7 @@ def test_the_count_of_an_open_deletion_stays_true(window: Window) -> None:
     expect(window["#delete-go"]).to_have_text("Delete 3 keys")
 
 
-def test_a_count_that_changed_unseen_is_asked_about_again(window: Window) -> None:
+def test_a_count_that_changed_unseen_is_to_be_confirmed_again(window: Window) -> None:
     window.node("lamp.").click()
     window.press("Delete")
     expect(window["#delete-count"]).to_have_text("2 keys will be deleted.")

@@ -69,7 +69,7 @@ def test_dragging_to_the_left_leaves_live_and_escape_returns(window: Window) -> 
     expect(window.row("train.epoch")).to_be_visible()
 
 
-def test_a_moment_that_is_about_to_be_asked_for_is_forgotten_by_escape(window: Window) -> None:
+def test_escape_forgets_a_moment_that_is_about_to_be_requested(window: Window) -> None:
     slider(window).evaluate(
         """slider => {
             slider.value = 0;

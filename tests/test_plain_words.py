@@ -25,7 +25,7 @@ from support.harness import Server
         (b"", "it ends where more is needed"),
     ],
 )
-def test_where_a_text_is_no_json_is_told_within_it(body: bytes, why: str) -> None:
+def test_where_a_text_stops_being_json_is_reported(body: bytes, why: str) -> None:
     with pytest.raises(Malformed) as refused:
         values.decode(body, "The value")
     assert refused.value.message == f"The value is not JSON: {why}."

@@ -92,7 +92,7 @@ def test_a_missing_key_is_not_found(client: Client) -> None:
 
 
 @pytest.mark.parametrize("key", ["/abs/path", "a/b/c", "a=b", "a@b", "a:b", "path/", "x//y"])
-def test_any_key_can_be_asked_for_percent_encoded(box: Server, client: Client, key: str) -> None:
+def test_any_key_can_be_queried_percent_encoded(box: Server, client: Client, key: str) -> None:
     box.set(key, value=key)
     assert box.value(key) == key
 
@@ -128,7 +128,7 @@ def test_the_last_change_comes_first_when_sorted_so(box: Server, client: Client)
 
 
 @pytest.mark.parametrize("name", ["null", "boolean", "number", "string", "array", "object"])
-def test_a_type_is_asked_for_by_its_json_name(client: Client, name: str) -> None:
+def test_a_type_is_queried_by_its_json_name(client: Client, name: str) -> None:
     found = page(client, match="t.*", type=name)
     assert (keys(found), found["total"]) == ([f"t.{name}"], 1)
 
@@ -199,7 +199,7 @@ def test_the_tree_goes_down_by_segments_with_exact_numbers(client: Client) -> No
     assert more["next"] is None
 
 
-def test_attempts_can_be_asked_for_by_actor_outcome_and_id(box: Server, client: Client) -> None:
+def test_attempts_can_be_queried_by_actor_outcome_and_id(box: Server, client: Client) -> None:
     box.post({"type": "toggle", "key": "t.string", "id": "refused-1", "actor": "clumsy"})
     record = client.get("attempts/refused-1").json()
     assert (record["status"], record["code"], record["type"]) == ("rejected", "type", "toggle")

@@ -27,7 +27,9 @@ def no_loop() -> Iterator[None]:
         yield
 
 
-def told(*silent: float | None, leader: str = "n0", end: int = 7, since: str = "then") -> Answer:
+def stream_info(
+    *silent: float | None, leader: str = "n0", end: int = 7, since: str = "then"
+) -> Answer:
     """What a leader tells that has not heard from each other copy for so many seconds."""
     copies = [
         {"name": f"n{number}", "peer": f"p{number}", "active": int((seconds or 0) * SECOND)}
@@ -39,7 +41,14 @@ def told(*silent: float | None, leader: str = "n0", end: int = 7, since: str = "
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(), told(), told(0.5, 1.9), told(0.5, 60), told(2.9, None), told(1, 1, 9, 9)],
+    [
+        Answer(),
+        stream_info(),
+        stream_info(0.5, 1.9),
+        stream_info(0.5, 60),
+        stream_info(2.9, None),
+        stream_info(1, 1, 9, 9),
+    ],
     ids=["one server", "one copy", "all", "one is away", "one never came", "three of five"],
 )
 def test_a_leader_with_a_majority_is_trusted(answer: Answer) -> None:
@@ -49,11 +58,11 @@ def test_a_leader_with_a_majority_is_trusted(answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (told(4, 5), "there is cut off: of 2 other servers with a copy 0 have answered"),
-        (told(None, None), "cut off"),
-        (told(0.1, 9, 9, 9), "cut off"),
-        (told(4), "cut off"),
-        (told(0.1, 0.1, leader=""), "there has no leader now"),
+        (stream_info(4, 5), "there is cut off: of 2 other servers with a copy 0 have answered"),
+        (stream_info(None, None), "cut off"),
+        (stream_info(0.1, 9, 9, 9), "cut off"),
+        (stream_info(4), "cut off"),
+        (stream_info(0.1, 0.1, leader=""), "there has no leader now"),
     ],
     ids=["cut off", "heard nobody yet", "two of five", "one of two", "no leader"],
 )
@@ -75,17 +84,17 @@ class Leader:
             return self._first
         now = monotonic() - self.begun
         last = (max((at for at in moments if at <= now), default=-9.0) for moments in self._moments)
-        return told(*(now - at + 1e-6 for at in last), end=8, since=self._since)
+        return stream_info(*(now - at + 1e-6 for at in last), end=8, since=self._since)
 
 
 def test_if_all_copies_answer_one_request_confirms_the_end() -> None:
-    leader = Leader(told(1.0, 1.9))
+    leader = Leader(stream_info(1.0, 1.9))
     assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert leader.questions == 1
 
 
 def test_if_one_copy_is_away_another_must_answer_two_heartbeats() -> None:
-    leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [])
+    leader = Leader(stream_info(0.1, 60), [0, 0.3, 1.0], [])
     assert asyncio.run(confirmed_answer(leader.ask, "there")).last_sequence == 7
     assert monotonic() - leader.begun >= 1.0
 
@@ -94,13 +103,13 @@ def test_delayed_answers_that_arrive_together_confirm_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quorum, "CONFIRM_SECONDS", 1.2)
-    leader = Leader(told(0.1, 60), [0, 0.3, 0.31, 0.32], [])
+    leader = Leader(stream_info(0.1, 60), [0, 0.3, 0.31, 0.32], [])
     with pytest.raises(Partitioned, match="too few of its servers answer"):
         asyncio.run(confirmed_answer(leader.ask, "there"))
 
 
 def test_a_change_of_leadership_confirms_nothing() -> None:
-    leader = Leader(told(0.1, 60), [0, 0.3, 1.0], [], since="now")
+    leader = Leader(stream_info(0.1, 60), [0, 0.3, 1.0], [], since="now")
     with pytest.raises(Partitioned, match="another leader"):
         asyncio.run(confirmed_answer(leader.ask, "there"))
 

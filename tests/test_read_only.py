@@ -71,7 +71,7 @@ def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     assert list(room.iterdir()) == []
 
 
-def test_everything_can_be_asked(server: Server) -> None:
+def test_everything_can_be_queried(server: Server) -> None:
     with Client(server) as client:
         assert client.state() == {"lamp": 2, "house.door": "shut"}
         assert client.get("tree").json()["total"] == 2
@@ -130,7 +130,7 @@ def test_what_must_write_there_says_why_it_cannot(store: Path) -> None:
             work(store)
 
 
-def test_without_room_for_the_copy_that_is_what_is_told(
+def test_without_room_for_the_copy_that_is_the_message(
     store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))

@@ -212,7 +212,7 @@ def test_other_methods_are_refused_and_the_right_one_named(
         assert right in answer.headers["allow"]
 
 
-def test_commands_are_not_asked_and_queries_not_posted(answering_server: Server) -> None:
+def test_commands_take_no_get_and_queries_no_post(answering_server: Server) -> None:
     for request, right in (("GET /commands", "POST"), ("POST /queries/state", "GET")):
         answer = exchange(answering_server, head(answering_server, request, "Content-Length: 0"))
         assert (answer.status, answer.json()["code"]) == (405, "method")
@@ -298,7 +298,7 @@ def test_hundreds_of_connections_that_say_nothing_keep_nobody_out(answering_serv
         assert answering_server.set("k", value="meanwhile")["status"] == "accepted"
 
 
-def test_one_connection_too_many_is_told_so_and_room_is_made_by_leaving(
+def test_one_connection_too_many_is_refused_until_another_has_closed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     data_dir = tmp_path_factory.mktemp("few") / "store"

@@ -40,11 +40,11 @@ def test_new_keys_beside_large_values_are_looked_for_without_reading_those(tmp_p
 
 def pages_read(connection: apsw.Connection, number: int) -> int:
     """How often a page is asked for to look for so many new keys."""
-    before = asked(connection)
+    before = page_reads(connection)
     assert state_table.entries_of(connection, [f"new.{n:04}" for n in range(number)]) == {}
-    return asked(connection) - before
+    return page_reads(connection) - before
 
 
-def asked(connection: apsw.Connection) -> int:
+def page_reads(connection: apsw.Connection) -> int:
     kinds = apsw.SQLITE_DBSTATUS_CACHE_HIT, apsw.SQLITE_DBSTATUS_CACHE_MISS
     return sum(connection.status(kind)[0] for kind in kinds)

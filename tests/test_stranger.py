@@ -156,7 +156,7 @@ def test_a_token_of_another_store_is_not_sent(box: Server, steady: Server) -> No
         signalbox.connect(url=box.url, token=steady.write_token)
 
 
-def test_who_has_a_crashed_servers_port_is_told_and_another_is_started(
+def test_who_has_a_crashed_servers_port_is_reported_and_another_is_started(
     box: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.kill()

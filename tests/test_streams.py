@@ -234,7 +234,7 @@ def test_what_was_no_attempt_is_not_acknowledged(box: Server, client: Client) ->
     assert ack[-1].data["id"] == last["id"]
 
 
-def test_the_ack_follows_its_change_and_comes_only_where_asked_for(
+def test_the_ack_follows_its_change_and_comes_only_where_requested(
     box: Server, client: Client
 ) -> None:
     with box.stream(acks=True) as asked, box.stream() as not_asked:

@@ -77,7 +77,7 @@ def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store)
     assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
 
 
-def test_a_connection_that_has_failed_is_not_asked_again(store: Store) -> None:
+def test_a_connection_that_has_failed_is_not_used_again(store: Store) -> None:
     asked: list[apsw.Connection] = []
 
     def fail(connection: apsw.Connection) -> None:

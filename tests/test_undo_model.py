@@ -44,7 +44,7 @@ def effects(history: History, back: State) -> list[dict[str, Any]]:
     return found
 
 
-def told(outcome: Outcome) -> list[dict[str, Any]]:
+def effects_without_times(outcome: Outcome) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(outcome.effects))
     assert all(effect.pop("at") for effect in found)
     return found
@@ -67,12 +67,12 @@ def follow(store: Store, history: History, actor: str, command: dict[str, Any]) 
         assert isinstance(outcome.error, Conflict)
         assert outcome.error.keys == sorted(in_the_way)
         before = {key: history.done[target - 1].before[key] for key in in_the_way}
-        assert told(outcome) == effects(history, before)
+        assert effects_without_times(outcome) == effects(history, before)
         return outcome
     assert outcome.error is None
     assert outcome.effects is None  # it is done: nobody asked what it would do
     after = history.reversed(target)
-    assert told(preview) == effects(history, differing(history.now, after))
+    assert effects_without_times(preview) == effects(history, differing(history.now, after))
     history.add(actor, command["type"], after, target)
     return outcome
 
@@ -122,7 +122,7 @@ def test_restoring_makes_what_matches_what_it_was_and_can_be_undone(
         command = {"type": "restore", "to_revision": then, "match": match, "actor": "carol"}
         preview = store.run(**command, dry_run=True)
         assert preview.changes == count
-        assert told(preview) == effects(history, differing(now, expected))
+        assert effects_without_times(preview) == effects(history, differing(now, expected))
         assert state_of(store) == now
         restored = store.run(**command)
         assert (restored.error, restored.changes) == (None, count)
@@ -145,7 +145,7 @@ def test_what_others_changed_is_kept_or_replaced_key_by_key() -> None:
         stale = store.run(type="undo", keep=["a"], replace={"b": 2})
         assert isinstance(stale.error, Conflict)
         assert (stale.error.key, stale.error.revision) == ("b", 3)
-        assert [effect["key"] for effect in told(stale)] == ["b"]
+        assert [effect["key"] for effect in effects_without_times(stale)] == ["b"]
         both = store.run(type="undo", replace={"b": 2})
         assert isinstance(both.error, Conflict)
         assert (both.error.key, both.error.keys) == ("b", ["a", "b"])
@@ -155,12 +155,17 @@ def test_what_others_changed_is_kept_or_replaced_key_by_key() -> None:
         assert state_of(store) == {"a": 2, "c": 1}
 
 
-def test_effects_are_told_as_far_as_one_answer_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_effects_are_listed_as_far_as_one_answer_holds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reversal, "MAX_TRANSACTION_BYTES", 100)
     with Store() as store:
         store.set(a="x" * 40, b="x" * 40, c="x" * 40)
         preview = store.run(type="undo", dry_run=True)
-        assert ([effect["key"] for effect in told(preview)], preview.changes) == (["a", "b"], 3)
+        assert ([effect["key"] for effect in effects_without_times(preview)], preview.changes) == (
+            ["a", "b"],
+            3,
+        )
 
 
 def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:

@@ -221,7 +221,7 @@ def test_equality_is_that_of_the_contract_for_any_two_values(one: Any, other: An
     assert values.same(raw, raw_other) == (meaning(one) == meaning(other))
 
 
-def test_every_type_is_told_by_the_first_character() -> None:
+def test_every_type_is_recognised_by_the_first_character() -> None:
     samples = {"null": "null", "boolean": "true", "number": "-1.5", "string": '""'}
     samples |= {"array": "[]", "object": "{}"}
     assert {name: values.type_of(raw) for name, raw in samples.items()} == {

@@ -67,7 +67,7 @@ PLACES: dict[str, Callable[[list[int]], int]] = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=list(PLACES))
-def test_commits_behind_damage_are_told_and_left_where_they_are(
+def test_commits_after_damage_are_reported_and_left_where_they_are(
     killed: Path, place: Callable[[list[int]], int]
 ) -> None:
     flip(killed / WAL, place(commits((killed / WAL).read_bytes())))

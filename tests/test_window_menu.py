@@ -223,7 +223,7 @@ def test_menu_bar_has_the_colours_of_the_page_in_each_theme(opened: Opened) -> N
         until(lambda colour=colour: bar_colour(shown) == colour, f"it is {theme}")  # type: ignore[misc]
 
 
-def test_every_entry_is_told_by_a_name_that_the_page_has() -> None:
+def test_every_entry_sends_a_name_that_the_page_has() -> None:
     palette = (Path(__file__).parent.parent / "ui" / "static" / "palette.js").read_text()
     commands: list[str] = []
 
