@@ -49,7 +49,7 @@ def assert_sound(folder: Path, ignored: int) -> None:
 
 
 def noted(found: dict[str, Any]) -> int:
-    """How many deletions of what was not there are told for information."""
+    """How many deletions of absent keys are reported for information."""
     return sum(int(note.split()[0]) for note in found["notes"] if "not there" in note)
 
 
@@ -202,7 +202,7 @@ def assert_goes_on(store: Store) -> None:
 
 
 def damage(path: Path) -> None:
-    """The file as an older program left it: what was deleted twice has lives that never were."""
+    """The file as an older program left it: a key deleted twice has too many rows in `lives`."""
     with Store(path) as store:
         connection = store.database.writer
         log_table.insert(connection, history())

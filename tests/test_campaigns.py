@@ -1,4 +1,4 @@
-"""Each campaign for some seconds, and what finds out whether all was as it was told."""
+"""Each campaign for some seconds, and the check of what was acknowledged."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -138,7 +138,7 @@ def test_every_format_tells_the_line(shell: Shell, kind: str, text: str, line: i
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"t.a": 1', '{"t.a": 1} x', "{,}", '{"a" 1}', "nul"])
 def test_a_file_that_is_no_json_object_is_refused(shell: Shell, text: str) -> None:
-    """What the beginning of a file says is taken before its end is known: that is told."""
+    """The beginning of a file is imported before its end is known, and the message says so."""
     done = load(shell, text, "json")
     assert done.status == 1
     assert "signalbox: " in done.err

@@ -96,7 +96,7 @@ def test_run_keeps_what_a_full_disk_does_not_take(box: Server, client: Client) -
 def test_run_tells_the_end_at_once_and_ends_with_the_pipe(
     box: Server, client: Client, tmp_path: Path
 ) -> None:
-    """The child in the background holds the pipe until it is let go."""
+    """The child in the background holds the pipe until it is ended."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     child = f"echo started; (cat {gate}; echo late) &"

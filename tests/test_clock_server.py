@@ -1,4 +1,4 @@
-"""A wrong clock is told everywhere, on every engine, and harms nothing that only waits."""
+"""A wrong clock is reported everywhere, on every engine, and harms nothing that only waits."""
 
 import json
 import re

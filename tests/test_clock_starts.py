@@ -85,7 +85,7 @@ UNSET = -180
 
 
 def test_a_computer_whose_clock_is_set_after_each_start_has_its_times() -> None:
-    """As one without a battery, which the network tells the time a minute after the start."""
+    """As one without a battery, which gets the time from the network a minute after the start."""
     with closing(Database(None)) as database:
         computer = Starts(database.writer)
         for day in range(1, 500):

@@ -1,4 +1,4 @@
-"""Many clients at once: one sequential order, told by revisions, explains every outcome."""
+"""Many clients at once: one sequential order, that of revisions, explains every outcome."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -186,7 +186,7 @@ def until_end(stream: Iterator[Any], identity: str) -> Iterator[Any]:
 
 
 def explain(model: Model, sent: dict[str, Command], acks: list[dict[str, Any]]) -> None:
-    """Each command, done by the model in the order of acks, has the outcome that was told."""
+    """Each command, done by the model in the order of acks, has the outcome that was answered."""
     for ack in acks:
         expected = model.answer(sent[ack["id"]])
         if isinstance(expected, RefusedError):

@@ -16,7 +16,7 @@ MEMBERS = 25
 
 
 class Writer(Thread):
-    """Sends command after command, again where it got no answer, and notes what it was told."""
+    """Sends command after command, again where it got no answer, and records the answers."""
 
     def __init__(self, life: "Life", number: int) -> None:
         super().__init__(daemon=True)
@@ -144,7 +144,7 @@ def assert_told_is_true(server: Server, writers: list[Writer]) -> None:
 
 
 def assert_done_once(server: Server, writers: list[Writer], seen: list[dict[str, Any]]) -> None:
-    """Each command that was told is in the log once; each transaction is whole."""
+    """Each command that was acknowledged is in the log once; each transaction is whole."""
     ids = [change["id"] for change in seen]
     assert len(ids) == len(set(ids))
     with Client(server) as client:
@@ -227,7 +227,7 @@ def test_an_import_that_was_cut_off_is_sent_again_and_done_once(
 
 
 def held_back(killed: Event) -> Iterator[bytes]:
-    """All but the last piece, which waits until the server is gone: so it dies before the end."""
+    """All but the last piece, which waits until the server has ended; so the import fails."""
     *most, last = adding()
     yield from most
     assert killed.wait(SECONDS)

@@ -1,4 +1,4 @@
-"""A damaged page that a running server meets: told in one sentence, and nothing is written."""
+"""A damaged page that a running server reads: reported in one sentence, and nothing is written."""
 
 import shutil
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def damage(folder: Path, *numbers: int) -> None:
 
 
 def failed_queries(client: Client) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What everything that can be asked is answered where that is no success."""
+    """The answers of all queries that fail."""
     for question in QUESTIONS:
         answer = client.ask("GET", f"/queries/{question}".replace("/queries/openapi", "/openapi"))
         if answer.status not in (200, 404):

@@ -1,4 +1,4 @@
-"""The documentation tells what the code has: no more, no less. Read from the code, not repeated."""
+"""The documentation describes what the code has: no more, no less. It is read from the code."""
 
 import re
 from importlib.metadata import version

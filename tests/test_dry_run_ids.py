@@ -1,4 +1,4 @@
-"""A dry run with an id that was used before tells what sending it would, which is nothing new."""
+"""A dry run with an id that was used before gets the answer that sending it would get."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -40,7 +40,7 @@ def command(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def as_answered(first: dict[str, Any]) -> dict[str, Any]:
-    """What a dry run tells of it."""
+    """What a dry run answers about it."""
     return first | {"duplicate": True} | (DRY if first["status"] == "accepted" else {})
 
 

@@ -136,7 +136,7 @@ def test_a_foreign_origin_is_forbidden_everywhere(box: Server, origin: str) -> N
 def test_a_request_that_a_browser_sends_for_another_site_is_forbidden(
     box: Server, site: str
 ) -> None:
-    """`same-site` is any port of 127.0.0.1, so only `same-origin` tells the own page."""
+    """`same-site` is any port of 127.0.0.1, so only `same-origin` is the own page."""
     for method, path in EVERYWHERE:
         for mode in ("cors", "no-cors", "websocket"):
             headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}

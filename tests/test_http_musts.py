@@ -16,7 +16,7 @@ COMMAND = b'{"type":"add","key":"n"}'
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Ends without a complaint, whatever it was asked."""
+    """Ends without a logged error, whatever was requested."""
     with serving(tmp_path_factory.mktemp("musts") / "store") as server:
         server.set("k", 1)
         yield server

@@ -1,4 +1,4 @@
-"""A preview under an id that was imported before tells what that import would be told."""
+"""A preview under an id that was imported before gets the answer of that import."""
 
 from collections.abc import Iterator
 from itertools import count

@@ -1,4 +1,4 @@
-"""Whatever was imported before under its id: a preview tells what the import is told."""
+"""Whatever was imported before under its id: a preview gets the answer of the import."""
 
 import random
 from collections.abc import Iterator

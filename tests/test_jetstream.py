@@ -140,7 +140,7 @@ def test_an_append_whose_answer_is_lost_is_unsettled_and_a_retry_settles_it(
 
 
 def test_of_concurrent_appends_one_wins_each_revision(logs: Logs) -> None:
-    """Of a chain perhaps only the first got in: whoever is told so looks what became of it."""
+    """Of a chain perhaps only the first was stored: the outcome is then found out from the log."""
     address = new_log("nats")
     nodes = [logs.at(address) for _ in range(4)]
 
@@ -228,7 +228,7 @@ def test_a_published_message_reaches_all_subscribers(logs: Logs) -> None:
     address = new_log("nats")
     one, other = logs.at(address), logs.at(address)
     heard = [gevent.spawn(next, log.subscribe()) for log in (one, other)]
-    while not all(each.ready() for each in heard):  # what is told before they listen is lost
+    while not all(each.ready() for each in heard):  # what is published before they listen is lost
         one.publish(b"\x00ding")
         gevent.joinall(heard, timeout=0.05)
     assert [each.get(timeout=SECONDS) for each in heard] == [b"\x00ding"] * 2

@@ -1,4 +1,4 @@
-"""Answers of a NATS server that nobody understands are told like every other failure."""
+"""Answers of a NATS server that cannot be decoded are reported like every other failure."""
 
 import re
 import socket
@@ -41,7 +41,7 @@ STREAM: Final = msgspec.json.encode(
 
 
 class Fake:
-    """A server of one connection, who answers what it is asked by the subject of the question."""
+    """A server of one connection, which answers requests by their subjects."""
 
     def __init__(self, sock: socket.socket, answers: dict[str, bytes]) -> None:
         self._sock, self._answers = sock, answers
@@ -118,4 +118,4 @@ def test_a_message_of_the_log_that_nests_too_deep_stops_the_node(tmp_path: Path)
             problem = until(lambda: log_status(node)["problem"])
         assert problem == "What the log has at revision 2 is no transaction."
         assert asked(brokers.nats().port, f"STREAM.INFO.{stream}")["state"]["last_seq"] == 2
-        node.stderr.write_text("")  # what it has told there is not a complaint
+        node.stderr.write_text("")  # what it has written there is no error

@@ -299,7 +299,7 @@ def test_a_window_out_of_sight_is_nobody_elses_after_a_restart(
 
 
 def hide(window: Window, is_hidden: bool) -> None:
-    """As the browser tells a page that another tab is in front of it."""
+    """As the browser signals to a page that another tab is in front of it."""
     window.page.evaluate(
         """isHidden => {
             Object.defineProperty(document, "hidden", {value: isHidden, configurable: true});

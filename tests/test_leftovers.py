@@ -152,7 +152,7 @@ def test_a_store_from_before_such_signs_gets_one_and_a_backup_its_own(
 
 
 def test_what_was_removed_while_it_was_open_is_refused_by_the_next(ended: Path) -> None:
-    """Nobody was told."""
+    """No command was refused, so nobody knows."""
     database = Database(ended / NAME)
     (ended / NAME).unlink()
     assert "says what is missing" in (database.open_files.problem() or "")

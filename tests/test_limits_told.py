@@ -27,7 +27,7 @@ LONG = MAX_LINE + 4_321
 
 
 def assert_names_limit(error: SignalboxError, actual: int, allowed: int) -> None:
-    """It is `too_large`, and tells both numbers."""
+    """It is `too_large`, and names both numbers."""
     assert isinstance(error, TooLarge)
     numbers = {int(number) for number in re.findall("[0-9]+", error.message)}
     assert {actual, allowed} <= numbers, error.message

@@ -40,7 +40,7 @@ def sent(client: Client, identity: str, key: str, expected: int | None) -> Obser
 
 
 def wishes(node: Server, number: int) -> list[Observed]:
-    """What one client sends and is told, each expectation from what it was told last."""
+    """What one client sends and is answered; it expects the revision of the last answer."""
     chance, known, told = random.Random(number), dict.fromkeys(KEYS, 0), list[Observed]()
     end = monotonic() + SECONDS
     with Client(node) as client:

@@ -102,7 +102,7 @@ def outcome(read: Any, text: bytes) -> tuple[str, Any]:
 
 
 def msgspec_fields(command: Any) -> Any:
-    """All fields with their types: 1 and 1.0 are told apart, as are 0.0 and -0.0."""
+    """All fields with their types: 1 and 1.0 are different, as are 0.0 and -0.0."""
     if hasattr(command, "__struct_fields__"):
         return {name: msgspec_fields(getattr(command, name)) for name in command.__struct_fields__}
     if isinstance(command, list):

@@ -1,4 +1,4 @@
-"""What a refusal tells: the field, what was given in JSON's words, and what is allowed."""
+"""What a refusal says: the field, what was given in JSON's words, and what is allowed."""
 
 import json
 from collections.abc import Iterator

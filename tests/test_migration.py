@@ -1,4 +1,4 @@
-"""`signalbox migrate` between real engines: every revision is found, or it is told why not."""
+"""`signalbox migrate` between real engines: every revision is found, or a message says why not."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Three NATS servers, one of which is cut off from the others: what is told there, and when."""
+"""Three NATS servers, one of them partitioned from the others: what is answered there, and when."""
 
 from collections.abc import Iterator
 from pathlib import Path

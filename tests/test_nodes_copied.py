@@ -18,7 +18,7 @@ def test_a_copied_folder_is_a_node_of_its_own(site: Site) -> None:
     other, again = site.node(folder=target), site.again(first)
     assert (log_status(again)["node"], again.port) == (name, first.port)
     assert log_status(other)["node"] != name
-    # What one of them was asked reaches those who listen at the other.
+    # The outcomes of one node reach the streams of the other.
     with again.stream(acks=True) as stream:
         stream.until("caught-up")
         told = post(other, "set", key="k", value=2, id="of-the-copy", expect="absent")

@@ -1,4 +1,4 @@
-"""The network between nodes and log fails: each command is done once, and its sender is told so."""
+"""The network between nodes and log fails: each command is done once, and so answered."""
 
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic

@@ -1,4 +1,4 @@
-"""A log that is not what it was is told loudly and never merged; so is what it keeps on disk."""
+"""A log that was replaced is reported and never merged; so is a log that is less durable."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Any sequence of requests to two nodes does what the model does, whichever node is asked."""
+"""Any sequence of requests to two nodes does what the model does, whichever node it is sent to."""
 
 from itertools import count
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who cannot see the window, or uses no mouse, is told the same and reaches the same."""
+"""Who cannot see the window, or uses no mouse, learns the same and reaches the same."""
 
 import pytest
 from playwright.sync_api import expect

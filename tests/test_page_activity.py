@@ -1,4 +1,4 @@
-"""Activity tells who did what to which keys and what came of it, at any size of the window."""
+"""Activity lists who did what to which keys with its outcome, at any size of the window."""
 
 from playwright.sync_api import expect
 

@@ -1,4 +1,4 @@
-"""Whoever edits in the window loses nothing, overwrites nobody, and is told what came of it."""
+"""Whoever edits in the window loses nothing, overwrites nobody, and sees the outcome."""
 
 import json
 from typing import Any

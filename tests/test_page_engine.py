@@ -231,7 +231,7 @@ def test_only_the_computer_is_watched_where_that_was_switched_on(windows: list[W
     expect(there["#source-list"]).to_contain_text("On at another computer")
     with there.server.stream(match="computer.**") as stream:
         revisions = [stream.until("change")[-1].data["revision"] for _ in range(3)]
-    reach(revisions[-1], here.server)  # the other node may read the log first, and has told it
+    reach(revisions[-1], here.server)  # the other node may read the log first, and has published it
     for window, writes in ((here, True), (there, False)):
         attempts = window.server.get("/queries/attempts", actor="computer").json()["items"]
         assert {one["revision"] for one in attempts} >= set(revisions)

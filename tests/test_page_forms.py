@@ -1,4 +1,4 @@
-"""Creating, renaming, deleting, typed commands and Activity: counted first, told afterwards."""
+"""Creating, renaming, deleting, typed commands and Activity: counted first, reported afterwards."""
 
 from typing import Any
 

@@ -67,7 +67,7 @@ def test_an_outcome_that_the_stream_does_not_bring_is_queried(
     window.choose("lamp.level")
     window.press("Enter")
     window.type("85")
-    # As in a hidden window: the stream is gone, commands and queries are answered.
+    # As in a hidden window: the stream is closed, commands and queries are answered.
     window.page.route("**/queries/page*", lambda route: route.abort())
     window["[data-view=sources]"].click()
     expect(window["#pause"]).to_contain_text("Reconnecting…")

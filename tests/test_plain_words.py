@@ -1,4 +1,4 @@
-"""What is told of a faulty text or file is in our words, and shows what nobody would see."""
+"""Messages about a faulty text or file are in our words, and show invisible characters."""
 
 from pathlib import Path
 

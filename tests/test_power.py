@@ -22,7 +22,7 @@ State = dict[str, str]
 
 
 class History(NamedTuple):
-    """What happened to the disk, the state after each revision, and whom was told what."""
+    """What happened to the disk, the state after each revision, and which answers were sent."""
 
     trace: list[Moment]
     states: list[State]

@@ -30,7 +30,7 @@ def no_loop() -> Iterator[None]:
 def stream_info(
     *silent: float | None, leader: str = "n0", end: int = 7, since: str = "then"
 ) -> Answer:
-    """What a leader tells that has not heard from each other copy for so many seconds."""
+    """The answer of a leader that has not heard from each other copy for so many seconds."""
     copies = [
         {"name": f"n{number}", "peer": f"p{number}", "active": int((seconds or 0) * SECOND)}
         for number, seconds in enumerate(silent, start=1)
@@ -72,7 +72,7 @@ def test_a_leader_without_a_majority_is_not_trusted(answer: Answer, problem: str
 
 
 class Leader:
-    """Gives `first`, and from then on what copies tell that were heard at these moments."""
+    """Answers `first`, and then as a leader that has heard from its copies at these moments."""
 
     def __init__(self, first: Answer, *moments: Sequence[float], since: str = "then") -> None:
         self.begun, self.questions = monotonic(), 0
@@ -135,7 +135,7 @@ class Servers:
         return STATUS
 
     def joined(self, known: ServerFailover) -> list[str]:
-        """Who was asked, in turn."""
+        """The servers that were asked, in order."""
         self.asked.clear()
         known.connect(self.join)
         return self.asked

@@ -1,4 +1,4 @@
-"""A Redis that dies, is silent, comes back or is cut off: what is certain, and what is not."""
+"""A Redis that is killed, hangs, comes back or is partitioned: what is certain, and what is not."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -128,7 +128,7 @@ def test_a_node_at_an_old_master_reports_that_and_rejects_by_no_old_state(
             moved.kill()
 
 
-# How durable it is, told again and again.
+# How durable it is, which is read again and again.
 
 
 def test_a_log_that_is_durable_no_longer_is_reported_and_refused_if_required(

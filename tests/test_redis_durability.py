@@ -1,4 +1,4 @@
-"""What Redis does before it acknowledges is told as it is; and who is let in."""
+"""What Redis does before it acknowledges is reported as it is; and which credentials it takes."""
 
 import ssl
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A Redis master dies and its replica takes over: what was accepted with `wait=` is still there."""
+"""A Redis master is killed and its replica promoted: what `wait=` has accepted is still there."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -45,7 +45,7 @@ def site_at(folder: Path, wait: str, *servers: RedisServer) -> Site:
 
 
 def fail_over(master: RedisServer, replica: RedisServer, *nodes: Server) -> None:
-    """The master dies, the nodes notice, the replica is promoted."""
+    """The master is killed, the nodes notice, the replica is promoted."""
     master.kill()
     for node in nodes:
         lost(node)

@@ -52,7 +52,7 @@ class Late(JetStreamLog):
 
 
 class Silent(JetStreamLog):
-    """What is appended first never arrives; nothing is answered then until it `speaks` again."""
+    """What is appended first never arrives; no request is answered then until it `speaks` again."""
 
     speaks = True
     is_first = True

@@ -29,7 +29,7 @@ def test_those_of_many_keys_that_exist_are_found() -> None:
 
 
 def test_new_keys_beside_large_values_are_looked_for_without_reading_those(tmp_path: Path) -> None:
-    """Where each key were looked for, each would read the values that it meets on its way."""
+    """If each key were looked up separately, each would read the values of pages on the way."""
     with Store(tmp_path / "signalbox.db") as store:
         for number in range(50):
             store.set(**{f"large.{number:02}": "x" * 100_000})
@@ -39,7 +39,7 @@ def test_new_keys_beside_large_values_are_looked_for_without_reading_those(tmp_p
 
 
 def pages_read(connection: apsw.Connection, number: int) -> int:
-    """How often a page is asked for to look for so many new keys."""
+    """How many pages are read to look up so many new keys."""
     before = page_reads(connection)
     assert state_table.entries_of(connection, [f"new.{n:04}" for n in range(number)]) == {}
     return page_reads(connection) - before

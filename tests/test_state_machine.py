@@ -173,7 +173,7 @@ class Requests(RuleBasedStateMachine):
         assert all(same(found[key][0], held.value) for key, held in self.model.held.items())
 
     def teardown(self) -> None:
-        """The stream tells the same story: each accepted command once, in order."""
+        """The stream sends the same: each accepted command once, in order."""
         with self.box.server.stream(match=f"{self.prefix}**", after=self.base) as stream:
             events = [event.data for event in stream.until("caught-up")[:-1]]
         assert [(event["id"], event["revision"]) for event in events] == self.accepted

@@ -40,7 +40,7 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def assert_only_nonces(stranger: OtherProgram, box: Server) -> None:
-    """All that was sent is the question for a proof; and it was asked."""
+    """All that was sent is the request for a proof, and that was sent."""
     assert stranger.seen
     for request in stranger.seen:
         line, _, rest = request.partition("\n")

@@ -219,7 +219,7 @@ def test_every_attempt_that_was_a_json_object_is_acknowledged_as_its_post_was(
 
 
 def test_what_was_no_attempt_is_not_acknowledged(box: Server, client: Client) -> None:
-    """Not authenticated, another media type, no JSON object: nobody is told but the sender."""
+    """Not authenticated, another media type, no JSON object: only the sender gets an outcome."""
     with box.stream(acks=True) as stream:
         stream.until("caught-up")
         for body in (b"[]", b"{", b'"x"'):

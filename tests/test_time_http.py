@@ -26,7 +26,7 @@ def client(box: Server) -> Iterator[Client]:
 
 
 class TestMoments:
-    """`a` is 1, 2, 3 and gone at revisions 1 to 4; `b.c` is set at 5."""
+    """`a` is 1, 2, 3 and deleted at revisions 1 to 4; `b.c` is set at 5."""
 
     @pytest.fixture(autouse=True)
     def _history(self, box: Server) -> None:

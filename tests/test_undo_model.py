@@ -34,7 +34,7 @@ def differing(now: State, after: State) -> State:
 
 
 def effects(history: History, back: State) -> list[dict[str, Any]]:
-    """What is told of keys that would become what they are in `back`, None for a deletion."""
+    """The effects on keys that would become what they are in `back`, None for a deletion."""
     found = []
     for key, value in sorted(back.items()):
         revision = max(n for n, one in enumerate(history.done, 1) if key in one.before)
@@ -70,7 +70,7 @@ def follow(store: Store, history: History, actor: str, command: dict[str, Any]) 
         assert effects_without_times(outcome) == effects(history, before)
         return outcome
     assert outcome.error is None
-    assert outcome.effects is None  # it is done: nobody asked what it would do
+    assert outcome.effects is None  # it is done: no dry run asked for them
     after = history.reversed(target)
     assert effects_without_times(preview) == effects(history, differing(history.now, after))
     history.add(actor, command["type"], after, target)

@@ -187,7 +187,7 @@ def test_no_sender_gets_unknown_before_that_is_stored(
     tmp_path: Path, log_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the engine takes for what is large."""
-    waits_on, left = Event(), SharedLogCommit._seconds_left  # noqa: SLF001 - 0 where one is told
+    waits_on, left = Event(), SharedLogCommit._seconds_left  # noqa: SLF001 - 0 where an outcome is known
 
     def look(strategy: SharedLogCommit, pending: PendingAttempt) -> float:
         if (seconds := left(strategy, pending)) == shared_log_commit.SAVE_CHECK_SECONDS:

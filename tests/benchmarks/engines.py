@@ -132,7 +132,7 @@ def _load(port: int, token: str, connections: int, seconds: float) -> float:
 
 
 def _reads(kind: Kind, node: Server, local: Server, rounds: int) -> Iterator[Row]:
-    """One key, asked again and again: no query leaves the node."""
+    """One key, queried again and again: no query leaves the node."""
     ours, other = ([_asked(side) for _ in range(rounds)] for side in (node, local))
     for share in (0.5, 0.99):
         mine, beside = (

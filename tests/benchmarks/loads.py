@@ -17,7 +17,7 @@ CAUGHT_UP: Final = b"event: caught-up"
 
 
 class Load(NamedTuple):
-    """`what` may name `{keys}`; with `repeats` it is asked for again as long as is measured."""
+    """`what` may name `{keys}`; with `repeats` it is requested again as long as is measured."""
 
     what: str
     run: Callable[[Server], None]

@@ -34,7 +34,7 @@ FULL: Final = Size(1_000_000, 10_000_000, 500_000, 400, 1, 20.0)
 
 
 class Asked(NamedTuple):
-    """Questions of a store with so many revisions; each tells its milliseconds."""
+    """Queries of a store with so many revisions; each gives its milliseconds."""
 
     asker: Asker
     revisions: int

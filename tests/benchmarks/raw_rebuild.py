@@ -23,7 +23,7 @@ def main() -> None:
     def read() -> Iterator[tuple[Any, ...]]:
         nonlocal changes
         rows = connection.execute("SELECT revision, key, value FROM changes ORDER BY revision, key")
-        for changes, row in enumerate(rows, start=1):  # noqa: B007 - told below
+        for changes, row in enumerate(rows, start=1):  # noqa: B007 - printed below
             yield row
 
     with transaction(connection):

@@ -56,7 +56,7 @@ def main() -> int:
         for name in given.names or BENCHMARKS:
             for row in _measured(name, given.quick):
                 rows.append(row)
-    finally:  # what was measured is told even if something else could not be
+    finally:  # what was measured is printed even if something else failed
         print(f"{machine}; {'--quick' if given.quick else 'full size'}.")
         print("Rates are medians of rounds that took turns, and so are their ratios.\n")
         print("\n".join(table(rows)))
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _measured(name: str, quick: bool) -> Iterator[Row]:
-    """The rows of one benchmark, each told on stderr as soon as it is known."""
+    """The rows of one benchmark, each printed on stderr as soon as it is known."""
     started = perf_counter()
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-", dir=DISK) as folder:
         for row in BENCHMARKS[name](Path(folder), quick):

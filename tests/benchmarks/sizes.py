@@ -70,7 +70,7 @@ def _searches(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
 
 
 def _in_turn(ask: Ask, sides: tuple[tuple[Asker, int], ...], times: int) -> tuple[list[float], ...]:
-    """Milliseconds of each side, which are asked one after the other; the first time warms up."""
+    """Milliseconds of each side, measured one after the other; the first time warms up."""
     spent = [[ask(asker, keys) for asker, keys in sides] for _ in range(times + 1)]
     return tuple([each[side] for each in spent[1:]] for side in range(len(sides)))
 

@@ -46,7 +46,7 @@ class Episodes:
         until(lambda: all(one.has_written for one in self._senders), SETTLED_SECONDS)
 
     def end(self) -> None:
-        """Once all works again: what was in doubt has an outcome, and all that was told is true.
+        """Once all works again: what was unknown has an outcome, and all answers were true.
 
         Raises `AssertionError` where it is not.
         """

@@ -1,4 +1,4 @@
-"""Whether a log and what senders were told are explained by one order of the commands.
+"""Whether a log and the answers to senders are explained by one order of the commands.
 
 As in `linear`, with every kind of command: the model (`model`) does one after another what the log
 has, and must come to the same. What was refused, or changed nothing, must be right at some moment
@@ -57,7 +57,7 @@ class Explained:
     def _of_changes(
         self, commands: Mapping[str, Sent], log: Sequence[Transaction]
     ) -> Iterator[str]:
-        """Replays; between two transactions, asks whether what is left would be told the same."""
+        """Replays; between two transactions, checks what the remaining commands would get."""
         left = _Windows(commands, log, self.model.revision)
         left.look(self.model)
         for transaction in log:
@@ -112,7 +112,7 @@ class _Windows:
         self._all = list(self._coming)
 
     def look(self, model: Model) -> None:
-        """Try those that may be told what they were told now."""
+        """Try those that could get their answers now."""
         while self._coming and self._first(self._coming[-1]) <= model.revision:
             self._open.append(self._coming.pop())
         for one in self._open:
@@ -133,7 +133,7 @@ class _Windows:
         return one.status == "rejected" or not one.changed
 
     def _first(self, one: Sent) -> int:
-        """All that somebody had been told before it was sent was there."""
+        """All that was acknowledged before it was sent was there."""
         told = bisect_left(self._told, one.sent)
         return self._known[told - 1] if told else self._base
 

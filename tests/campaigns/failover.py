@@ -1,4 +1,4 @@
-"""A Redis master dies under load, its replica takes over, and the old one becomes its replica."""
+"""A Redis master is killed under load, its replica promoted, and the old one becomes a replica."""
 
 from collections import Counter
 from contextlib import closing
@@ -16,7 +16,7 @@ CALM: Final = 2.0
 
 
 def campaign(folder: Path, seed: int, failovers: int) -> Counter[str]:
-    """Raises `AssertionError` at the first one after which something is not as it was told."""
+    """Raises `AssertionError` at the first one after which an answer proves wrong."""
     with (
         RedisServer(folder / "one", *FILE) as one,
         RedisServer(folder / "other", *FILE) as other,

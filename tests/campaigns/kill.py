@@ -14,11 +14,11 @@ from support.raw_http import Client, assert_sound
 
 SENDERS: Final = 6
 LONGEST: Final = 0.7
-"""Seconds that a server lives while commands come."""
+"""Seconds that a server runs while commands are sent."""
 
 
 def campaign(folder: Path, seed: int, rounds: int) -> Counter[str]:
-    """Raises `AssertionError` at the first round after which something is not as it was told."""
+    """Raises `AssertionError` at the first round after which an answer proves wrong."""
     figures = Counter[str]()
     with Life(folder / "store", seed) as life:
         for _ in range(rounds):
@@ -71,7 +71,7 @@ class Life:
         return sent, [one for sender in senders for one in sender.read]
 
     def _ask_again(self, client: Client, sent: list[Sent]) -> None:
-        """Every outcome is still what was told; what is sent again is done once, or not yet."""
+        """Every outcome is still what was answered; what is sent again is done once, or not yet."""
         for one in self._chance.sample(sent, min(20, len(sent))):
             if one.status == "accepted" and one.changed:
                 again = Sent(one.id, one.command, 0.0)

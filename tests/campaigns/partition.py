@@ -18,7 +18,7 @@ STREAM: Final = "store"
 
 
 def campaign(folder: Path, seed: int, seconds: float) -> Counter[str]:
-    """Raises `AssertionError` at the first episode after which something is not as it was told."""
+    """Raises `AssertionError` at the first episode after which an answer proves wrong."""
     with NatsCluster(folder / "cluster") as cluster, Site(folder, address=cluster.url) as site:
         cluster.wait_for_leader()
         nodes = [site.node(address=address(cluster, first)) for first in range(3)]

@@ -1,4 +1,4 @@
-"""Senders of random commands, and what each of them was told."""
+"""Senders of random commands, and the answers to each of them."""
 
 import random
 from collections.abc import Iterator
@@ -128,7 +128,7 @@ def begun(senders: Iterator[Sender]) -> list[Sender]:
 
 
 def ended(senders: list[Sender], seconds: float) -> list[Sent]:
-    """What all of them have sent. They must have been told that it is over, or lose the server."""
+    """What all of them have sent. Before, they must be stopped, or their server ended."""
     for sender in senders:
         sender.join(seconds)
         assert not sender.is_alive(), f"{sender.name} waits for an answer"

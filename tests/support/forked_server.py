@@ -59,7 +59,7 @@ class ForkedServer:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[bytes, None]:
-        """Let go of its stdin, wait for its end; what it still had to say."""
+        """Close its stdin and wait for its end; the rest of its output."""
         if self.stdin is not None:
             self.stdin.close()
         self.wait(timeout)

@@ -18,7 +18,7 @@ def freeze(pid: int) -> None:
     process.send_signal(signal.SIGSTOP)
     while process.status() != psutil.STATUS_STOPPED:
         assert monotonic() < end, f"{pid} is {process.status()}"
-        sleep(0.005)  # nothing tells it to somebody who is not its parent
+        sleep(0.005)  # only its parent would get an event
 
 
 def thaw(pid: int) -> None:

@@ -93,6 +93,6 @@ class History:
         return one.sent if one else -inf
 
     def _answered(self, place: int) -> float:
-        """When it was certain at the latest; never, where its sender was not told."""
+        """When it was certain at the latest; never, where its sender got no answer."""
         one = self.told.get(self.log[place - 1].id)
         return one.answered if one and one.status == "accepted" else inf

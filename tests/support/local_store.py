@@ -18,7 +18,7 @@ from signalbox.server.write.writer import Writer
 
 
 class Ticks:
-    """A clock that tells what it is set to; every look at it takes a millisecond."""
+    """A clock that shows what it is set to; each reading advances it by a millisecond."""
 
     def __init__(self, seconds: float = 1_800_000_000.0) -> None:
         self.seconds = seconds

@@ -43,7 +43,7 @@ TOO_LARGE: Final = {"type": "merge", "key": "large", "value": {"b": "x" * 200_00
 """A command that the state alone makes too large, where `large` is HALF."""
 
 LOST: Final = (OSError, HTTPException)
-"""What a client sees whose node dies while it waits."""
+"""What a client sees whose node ends while it waits."""
 
 IMPATIENT: Final = {"signalbox.server.app.TIMEOUT_SECONDS": 3.0}
 """Limits of a node that soon answers that it does not know."""

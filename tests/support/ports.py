@@ -1,4 +1,4 @@
-"""Ports for programs that cannot be told to take a free one and say which."""
+"""Ports for programs that cannot choose a free one themselves and print it."""
 
 import secrets
 import socket

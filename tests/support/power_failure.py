@@ -35,7 +35,7 @@ class Delete(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """The moment at which the sender was told; from now on `revision` must be there."""
+    """The sender is answered now: from now on `revision` must be there."""
 
     revision: int
 

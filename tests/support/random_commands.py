@@ -1,4 +1,4 @@
-"""Strategies for commands that meet often: few keys, all types, all expectations."""
+"""Strategies for commands that often concern the same keys: of all types, with all expectations."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ from support.harness import SECONDS, Answer, Server, Stream
 JSON: Final = {"Content-Type": "application/json"}
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
 CONNECTION_LOST: Final = (ConnectionError, http.client.HTTPException, TimeoutError)
-"""What a client sees when the server dies while it waits."""
+"""What a client sees when the server ends while it waits."""
 JSON_HEADER: Final = "Content-Type: application/json"
 CHUNKED_HEADER: Final = "Transfer-Encoding: chunked"
 SET_COMMAND: Final = b'{"type":"set","key":"k","value":1}'

@@ -84,7 +84,7 @@ class Background(Generic[T]):
                 with self._changed:
                     self.items.append(item)
                     self._changed.notify_all()
-        except Exception as error:  # noqa: BLE001 - `error` tells of it
+        except Exception as error:  # noqa: BLE001 - `error` returns it
             self._error = error
 
 

@@ -78,7 +78,7 @@ ALLOWED_REFUSALS: Final = {("rejected", "unavailable"), ("unknown", "unavailable
 
 
 def assert_done_once(senders: Iterable[RetryingSender], log: SharedLog, node: Server) -> None:
-    """What was accepted is in the log once, where its sender was told, and nothing else is."""
+    """What was accepted is in the log once, at the revision that was answered; nothing else is."""
     there = {one.id: one.revision for one in whole(log)}
     last = log.last_revision()
     assert len(there) == last

@@ -33,7 +33,7 @@ def serve_forks(control: socket.socket) -> list[str]:
     while True:
         text, given, _, _ = socket.recv_fds(control, LARGEST, 4)
         if not text:
-            sys.exit()  # whoever wanted servers has gone
+            sys.exit()  # whoever started servers has ended
         if fork() == 0:
             control.close()
             return begin(json.loads(text), given)
@@ -42,7 +42,7 @@ def serve_forks(control: socket.socket) -> list[str]:
 
 
 def begin(wanted: dict[str, Any], given: list[int]) -> list[str]:
-    """The new server's arguments; the process between, its parent, tells how it fares."""
+    """The new server's arguments; the process between, its parent, reports its state."""
     *streams, told = given
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if pid := gevent.os.fork():

@@ -29,7 +29,7 @@ class SilentLog:
     def __init__(self, store: NodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
         self.asked = Event()
-        """Set once the log was asked where it ends."""
+        """Set once the log's last revision was requested."""
         self._log = store.log
         self.real = store.log.append, store.log.last_revision
         self.sent: list[Transaction] = []
@@ -49,7 +49,7 @@ class SilentLog:
         """The sent transactions arrive after another node's."""
         with pytest.raises(
             (LogConflict, AppendIndeterminate)
-        ):  # it may not be told where the log ends
+        ):  # the request for the log's last revision gets no answer
             self.deliver()
 
     def _append(self, transactions: Sequence[Transaction], _expected: int) -> None:

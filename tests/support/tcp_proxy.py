@@ -24,7 +24,7 @@ RESET: Final = struct.pack("ii", 1, 0)
 
 
 class _Pipe:
-    """One direction of one connection: what has come and has not gone on yet."""
+    """One direction of one connection: bytes that were received and not sent on yet."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, to: To) -> None:
         self.source, self.sink, self.to = source, sink, to
@@ -46,7 +46,7 @@ class _Pipe:
             self._busy_until = max(due, self._busy_until) + len(data) / pace
             self.waiting.append((self._busy_until, data))
         if data and isinstance(self.source, ssl.SSLSocket) and self.source.pending():
-            self.take(due, pace)  # of what is decrypted already no selector tells
+            self.take(due, pace)  # a selector does not report what is decrypted already
 
     def give(self, now: float) -> None:
         """Send on what is due, as far as the sink takes it."""
@@ -70,7 +70,7 @@ class _Pipe:
 
 
 class Proxy:
-    """Clients connect to `port`; everything goes to and from `target_port`, unless told otherwise.
+    """Clients connect to `port`; all is passed to and from `target_port`, unless set otherwise.
 
     `held` is set as soon as something is held up. With `tls`, clients talk TLS and the target does
     not. All calls return when they have taken effect.
@@ -108,7 +108,7 @@ class Proxy:
         self._do(lambda: self._holding.add(to))
 
     def release(self) -> None:
-        """Let go on what was held up."""
+        """Send on what was held back."""
         self._do(self._holding.clear)
         self.held.clear()
 
@@ -190,7 +190,7 @@ class Proxy:
         order, done = self._orders.get()
         try:
             order()
-        except Exception as error:  # noqa: BLE001 - it is whoever ordered who is told
+        except Exception as error:  # noqa: BLE001 - raised where the behaviour was set
             done.set_exception(error)
         else:
             done.set_result(None)
