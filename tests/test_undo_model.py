@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalbox.server.model import reversal
-from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.commands import HistoryCommand, read_attempt
 from signalbox.server.model.errors import Conflict, NothingToUndo, TooLarge
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.write.group_commit import GroupCommit
+from signalbox.server.write.history_decisions import HistoryDecisions
 from support.history_model import ACTORS, COMMANDS, History, State, state_of
 from support.local_store import Store
 
@@ -173,7 +174,10 @@ def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:
         store.set(a="x" * 500)
         store.set(a=1)
         group = GroupCommit(store.projection, at=0, max_bytes=300)
-        group.add(read_attempt({"type": "undo", "dry_run": True}, "tester", "wish"))
+        attempt = read_attempt({"type": "undo", "dry_run": True}, "tester", "wish")
+        assert isinstance(attempt.command, HistoryCommand)
+        decided = HistoryDecisions(store.projection).decide_at_last(attempt, attempt.command)
+        group.add(attempt, decided)
         assert isinstance(group.outcomes[0].error, TooLarge)
         assert group.outcomes[0].effects is None
 

@@ -58,12 +58,20 @@ class State(Protocol):
 
     def get(self, key: str) -> Entry | None: ...
 
+    def exists(self, key: str) -> bool:
+        """Whether the key exists, without reading its value."""
+        ...
+
     def look_up(self, keys: Collection[str]) -> None:
         """Load many keys together, since `get` will ask for most of them."""
         ...
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As `scan`, without reading the values."""
         ...
 
     def count(self, prefix: str) -> int:
@@ -92,6 +100,12 @@ class Overlay:
         raw = self.changes[key]
         return None if raw is None else Entry(raw, self._revisions[key])
 
+    def exists(self, key: str) -> bool:
+        """Whether the key exists with the changes on top."""
+        if key not in self.changes:
+            return self._base.exists(key)
+        return self.changes[key] is not None
+
     def look_up(self, keys: Collection[str]) -> None:
         """Load entries of the state below, but for keys that the changes hide."""
         self._base.look_up([key for key in keys if key not in self.changes])
@@ -105,10 +119,19 @@ class Overlay:
             if raw is not None and key.startswith(prefix):
                 yield key, Entry(raw, self._revisions[key])
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key that begins with `prefix`, as `scan` has them."""
+        for key in self._base.keys(prefix):
+            if key not in self.changes:
+                yield key
+        for key, raw in list(self.changes.items()):
+            if raw is not None and key.startswith(prefix):
+                yield key
+
     def count(self, prefix: str) -> int:
         """How many keys begin with `prefix`: those of the state below, and what the changes add."""
         differences = [
-            (raw is not None) - (self._base.get(key) is not None)
+            (raw is not None) - self._base.exists(key)
             for key, raw in self.changes.items()
             if key.startswith(prefix)
         ]
@@ -124,7 +147,7 @@ class Draft(Overlay):
     def add(self, changes: Changes) -> None:
         """Add changes; a key whose value is equal already keeps its revision."""
         for key, raw in changes.items():
-            if not _is_equal(self.get(key), raw):
+            if self.exists(key) if raw is None else not _is_equal(self.get(key), raw):
                 self._set(key, raw)
 
     def add_net(self, changes: Changes) -> None:
@@ -200,12 +223,14 @@ def _set(_: State, command: Set) -> Changes:
 
 def _delete(state: State, command: Delete) -> Changes:
     """The change of a `delete` command; none where the key does not exist."""
-    return {command.key: None} if state.get(command.key) else {}
+    return {command.key: None} if state.exists(command.key) else {}
 
 
 def _delete_prefix(state: State, command: DeletePrefix) -> Changes:
     """The changes of a `delete_prefix` command."""
-    return {key: None for key, _ in _scan_limited(state, command.prefix, 1)}
+    if (count := state.count(command.prefix)) > MAX_CHANGES:
+        raise too_many(count)
+    return dict.fromkeys(state.keys(command.prefix))
 
 
 def _add(state: State, command: Add) -> Changes:
@@ -268,7 +293,11 @@ def _rename(state: State, command: Rename) -> Changes:
 def _keys_to_rename(state: State, command: Rename) -> dict[str, Entry]:
     """The keys that a `rename` moves, with their entries. Raises `NotFound`."""
     if command.key.endswith("."):
-        moved = dict(_scan_limited(state, command.key, 2))
+        count = state.count(command.key)
+        overlaps = command.to.startswith(command.key) or command.key.startswith(command.to)
+        if count * (1 if overlaps else 2) > MAX_CHANGES:
+            raise too_many(2 * count)
+        moved = dict(state.scan(command.key))
     else:
         entry = state.get(command.key)
         moved = {command.key: entry} if entry else {}
@@ -319,14 +348,6 @@ def _check_setting(key: str, raw: str) -> None:
         check_setting(key, values.decode(raw.encode()))
 
 
-def _scan_limited(state: State, prefix: str, changes: int) -> Iterator[tuple[str, Entry]]:
-    """Every key below `prefix`. Raises `TooLarge` for too many, which would make `changes` each."""
-    for count, key_and_entry in enumerate(state.scan(prefix), start=1):
-        if count > MAX_CHANGES:
-            raise too_many(state.count(prefix) * changes)
-        yield key_and_entry
-
-
 def too_many(changes: int, least: str = "") -> TooLarge:
     """The refusal of so many changes; `least` is "at least " where there may be more."""
     return TooLarge(
@@ -341,12 +362,29 @@ def check_size(changes: Changes) -> None:
         return
     if len(changes) > MAX_CHANGES:
         raise too_many(len(changes))
-    size = sum(values.size(key) + values.size(raw) for key, raw in changes.items() if raw)
+    size = sum(change_size(key, raw) for key, raw in changes.items())
     if size > MAX_TRANSACTION_BYTES:
-        raise TooLarge(
-            f"The changes have {size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",
-            limit=MAX_TRANSACTION_BYTES,
-        )
+        raise _too_many_bytes(size)
+
+
+def check_growing(changes: int, size: int) -> None:
+    """As `check_size`, of that many changes with `size` bytes, to which more may come."""
+    if changes > MAX_CHANGES:
+        raise too_many(changes, "at least ")
+    if size > MAX_TRANSACTION_BYTES:
+        raise _too_many_bytes(size, "at least ")
+
+
+def change_size(key: str, raw: str | None) -> int:
+    """The bytes of a change that count for the size of its transaction."""
+    return 0 if raw is None else values.size(key) + values.size(raw)
+
+
+def _too_many_bytes(size: int, least: str = "") -> TooLarge:
+    return TooLarge(
+        f"The changes have {least}{size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",
+        limit=MAX_TRANSACTION_BYTES,
+    )
 
 
 def _is_equal(entry: Entry | None, raw: str | None) -> bool:

@@ -3,7 +3,8 @@
 Pure: the event log is asked through `ReversalLog`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -11,10 +12,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from signalbox.server.model import horizons, values
 from signalbox.server.model.commands import Redo, Restore, Undo
 from signalbox.server.model.decide import (
-    MAX_CHANGES,
     MAX_NAMED,
     MAX_TRANSACTION_BYTES,
     Changes,
+    change_size,
+    check_growing,
     check_size,
     check_store_revision,
 )
@@ -24,10 +26,11 @@ from signalbox.server.model.errors import (
     Invalid,
     NotFound,
     NothingToUndo,
+    SignalboxError,
 )
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
-from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.keys import Pattern, compile_pattern
 from signalbox.server.model.times import iso
 
 MAX_DESCRIBED: Final = 3
@@ -69,6 +72,32 @@ class Reversal(NamedTuple):
     of: tuple[int, ...] = ()
     conflict: Conflict | None = None
     effects: list[KeyEffect] | None = None
+    new_keys: AbstractSet[str] = frozenset()
+    """Those of the changed keys that do not exist now."""
+    examined: AbstractSet[str] = frozenset()
+    """The keys that an undo or redo depends on."""
+
+
+class Decision(NamedTuple):
+    """What `decide` found at a `revision`: a reversal, or the refusal that it raised."""
+
+    revision: int
+    horizons: Horizons
+    reversal: Reversal | None = None
+    refusal: SignalboxError | None = None
+
+    def result(self) -> Reversal:
+        """The reversal. Raises the refusal."""
+        if self.reversal is None:
+            raise self.refusal or ValueError("neither a reversal nor a refusal")
+        return self.reversal
+
+
+class ChangesSince(NamedTuple):
+    """The transactions after a revision, and the keys that they changed."""
+
+    transactions: Sequence[TransactionHead]
+    keys: AbstractSet[str]
 
 
 class LatestChange(NamedTuple):
@@ -126,13 +155,24 @@ class ReversalLog(Protocol):
     def previous_change(self, key: str, revision: int) -> int:
         """The last change of the key below `revision`, 0 where there is none."""
 
-    def changed_since(
-        self, match: str, revision: int
+    def differing_since(
+        self, pattern: Pattern, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """Every matching key that has changed since `revision`: its value now, and then."""
+        """The matching keys that another text is stored for than at `revision`: now, and then.
 
-    def current_values(self, keys: Collection[str]) -> dict[str, str]:
-        """The current values of those keys that exist."""
+        Of a key that did not exist then, the value now is not read: it is an empty text.
+        """
+
+    def differing(
+        self, keys: Collection[str], revision: int
+    ) -> Iterator[tuple[str, str | None, str | None]]:
+        """As `differing_since`, of these keys."""
+
+    def existing(self, keys: Collection[str]) -> AbstractSet[str]:
+        """Those of the keys that exist."""
+
+    def current_values(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Those of the keys that exist, with their current values."""
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         """The last change of each key, in the order of `keys`."""
@@ -147,11 +187,12 @@ def decide(
 ) -> Reversal:
     """Decide an undo, redo or restore. A dry run and a conflict list at most `max_effects` effects.
 
-    Raises `Compacted`, `Conflict`, `Invalid`, `NotFound`, `NothingToUndo` or `TooLarge`.
+    Raises `Compacted`, `Conflict`, `Invalid`, `NotFound`, `NothingToUndo` or `TooLarge`. A refusal
+    for its size is that of the revision at which it was counted.
     """
     check_store_revision(command.expect, log.revision)
     if isinstance(command, Restore):
-        reversal = Reversal(_restore_changes(log, command))
+        reversal = _restored(log, command)
     else:
         targets = _undo_targets(log, command, actor)
         if isinstance(command, Redo):
@@ -162,9 +203,82 @@ def decide(
     return reversal._replace(effects=_effects(log, reversal.changes, max_effects))
 
 
-def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
-    """The net changes of a `restore`."""
-    then, without = command.to_revision, tuple(command.without)
+def decide_at(
+    log: ReversalLog, command: Restore | Undo | Redo, actor: str, max_effects: int, dry_run: bool
+) -> Decision:
+    """As `decide`, with the revision at which it was decided; a refusal is part of the result."""
+    revision, kept = log.revision, log.horizons()
+    try:
+        found = decide(log, command, actor, max_effects, dry_run)
+    except SignalboxError as refusal:
+        return Decision(revision, kept, refusal=refusal)
+    return Decision(revision, kept, found)
+
+
+def revise(
+    log: ReversalLog,
+    command: Restore | Undo | Redo,
+    actor: str,
+    decision: Decision,
+    since: ChangesSince,
+    max_effects: int = 0,
+) -> Decision | None:
+    """The decision as it is after the transactions `since`; None where it must be made again.
+
+    Raises `Conflict` where the command expects another revision of the store.
+    """
+    check_store_revision(command.expect, log.revision)
+    if log.horizons() != decision.horizons:
+        return None
+    if isinstance(command, Restore):
+        return _revise_restore(log, command, decision, since, max_effects)
+    if any(_concerns(one, command, actor, decision.reversal) for one in since.transactions):
+        return None
+    is_same = decision.reversal is None or since.keys.isdisjoint(decision.reversal.examined)
+    return decision if is_same else None
+
+
+def _revise_restore(
+    log: ReversalLog,
+    command: Restore,
+    decision: Decision,
+    since: ChangesSince,
+    max_effects: int,
+) -> Decision | None:
+    """The same restore, with the keys looked at again that have changed meanwhile."""
+    pattern = compile_pattern(command.match)
+    keys = sorted(key for key in since.keys if pattern.matches(key) and _is_within(command, key))
+    if isinstance(decision.refusal, Invalid) and since.transactions:
+        return None  # it was of a revision that may have come meanwhile
+    if not keys or decision.reversal is None:
+        return decision
+    changes = {key: raw for key, raw in decision.reversal.changes.items() if key not in since.keys}
+    new_keys = set(decision.reversal.new_keys - since.keys)
+    for key, is_now, was in log.differing(keys, command.to_revision):
+        if not _is_equal(is_now, was):
+            changes |= {key: was}
+            new_keys |= {key} if is_now is None else set()
+    check_size(changes)
+    effects = decision.reversal.effects
+    if effects is not None:
+        effects = _effects(log, changes, max_effects)
+    return decision._replace(reversal=Reversal(changes, effects=effects, new_keys=new_keys))
+
+
+def _concerns(
+    one: TransactionHead, command: Undo | Redo, actor: str, found: Reversal | None
+) -> bool:
+    """Whether a later transaction may change what is to be reversed."""
+    if command.of is None and one.actor == actor:
+        return True
+    if command.of is not None and (one.id == command.of or one.id.startswith(f"{command.of}-")):
+        return True
+    return bool(one.of) and (found is None or not set(one.of).isdisjoint(found.of))
+
+
+def _restored(log: ReversalLog, command: Restore) -> Reversal:
+    """What a `restore` does: net changes."""
+    then = command.to_revision
     if then > log.revision:
         raise Invalid(
             f"There is no revision {then} yet; the store is at revision {log.revision}.",
@@ -173,16 +287,23 @@ def _restore_changes(log: ReversalLog, command: Restore) -> Changes:
         )
     pattern = compile_pattern(command.match)
     unknown = log.horizons().incomplete_prefixes(then, pattern.low, pattern.high)
-    if missing := [prefix for prefix in unknown if not (without and prefix.startswith(without))]:
+    if missing := [prefix for prefix in unknown if _is_within(command, prefix)]:
         raise horizons.compacted_error(missing, then)
     changes: Changes = {}
-    for key, is_now, was in log.changed_since(command.match, then):
-        if not (without and key.startswith(without)) and not _is_equal(is_now, was):
+    new_keys, size = set[str](), 0
+    for key, is_now, was in log.differing_since(pattern, then):
+        if _is_within(command, key) and not _is_equal(is_now, was):
             changes[key] = was
-            if len(changes) > MAX_CHANGES:
-                break
-    check_size(changes)
-    return changes
+            if is_now is None:
+                new_keys.add(key)
+            size += change_size(key, was)
+            check_growing(len(changes), size)
+    return Reversal(changes, new_keys=new_keys)
+
+
+def _is_within(command: Restore, key: str) -> bool:
+    """Whether the command restores the key, or prefix, if it matches its pattern."""
+    return not (command.without and key.startswith(tuple(command.without)))
 
 
 def _undo_targets(log: ReversalLog, command: Undo | Redo, actor: str) -> list[TransactionHead]:
@@ -256,15 +377,15 @@ def _reversal_of(
     _check_complete(log, targets)
     changes: Changes = {}
     blocked: dict[str, int] = {}
-    found_keys = set[str]()
+    found_keys, size = set[str](), 0
     keep = frozenset(command.keep)
     for changed in log.changed_by(revisions):
         found_keys.add(changed.key)
         if changed.key in keep:
             continue
         changes[changed.key] = changed.before
-        if len(changes) > MAX_CHANGES:
-            check_size(changes)
+        size += change_size(changed.key, changed.before)
+        check_growing(len(changes), size)
         if blocking := _blocking_revision(log, changed, revisions, command.replace):
             blocked[changed.key] = blocking
     if unknown := (keep | command.replace.keys()) - found_keys:
@@ -272,12 +393,14 @@ def _reversal_of(
     of = tuple(target.revision for target in targets)
     if blocked:
         conflict = _conflict(log, blocked, command.replace, [target.id for target in targets])
-        return Reversal({key: changes[key] for key in blocked}, of, conflict)
-    check_size(changes)
-    now = log.current_values(changes)
-    return Reversal(
-        {key: raw for key, raw in changes.items() if not _is_equal(now.get(key), raw)}, of
-    )
+        blocked_changes = {key: changes[key] for key in blocked}
+        return Reversal(blocked_changes, of, conflict, examined=found_keys)
+    existing = log.existing(changes)
+    to_compare = [key for key in existing if changes[key] is not None]
+    equal = {key for key, raw in log.current_values(to_compare) if _is_equal(raw, changes[key])}
+    equal |= {key for key, raw in changes.items() if raw is None and key not in existing}
+    net = {key: raw for key, raw in changes.items() if key not in equal}
+    return Reversal(net, of, new_keys=net.keys() - existing, examined=found_keys)
 
 
 def _check_complete(log: ReversalLog, targets: Iterable[TransactionHead]) -> None:

@@ -1,6 +1,6 @@
 """The SQL of queries of the event log: a key's history, diffs, and which revision was when."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice, pairwise
 from typing import Final, NamedTuple
@@ -140,15 +140,6 @@ def _differences(
                 yield Difference(key, before, after)
 
 
-def values_at(
-    connection: apsw.Connection, keys: Sequence[str], revision: int
-) -> Iterator[tuple[str, str | None]]:
-    """Each key with its value at a revision, None where it did not exist."""
-    for start in range(0, len(keys), CHUNK):
-        as_json = msgspec.json.encode(keys[start : start + CHUNK]).decode()
-        yield from connection.execute(_VALUES_AT, {"keys": as_json, "at": revision})
-
-
 def adjacent_revision(
     connection: apsw.Connection, revision: int, forwards: bool, match: str
 ) -> int | None:
@@ -265,12 +256,6 @@ LEFT JOIN changes a ON a.key = asked.value AND a.revision = (
     SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :until
 )
 WHERE b.value IS NOT a.value
-"""
-_VALUES_AT: Final = """
-SELECT asked.value, v.value FROM json_each(:keys) asked
-LEFT JOIN changes v ON v.key = asked.value AND v.revision = (
-    SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
-)
 """
 _NEXT_BY_TIME: Final = """
 SELECT revision, at FROM transactions WHERE revision >= ? AND at <= ? ORDER BY revision LIMIT 1

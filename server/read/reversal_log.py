@@ -9,10 +9,10 @@ import apsw
 import msgspec
 
 from signalbox.server.model.horizons import LAST_REVISION, Horizons
-from signalbox.server.model.keys import RESERVED, RESERVED_END, compile_pattern
-from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
+from signalbox.server.model.keys import RESERVED, RESERVED_END, Pattern
+from signalbox.server.model.reversal import ChangedKey, ChangesSince, LatestChange, TransactionHead
 from signalbox.server.read import log_sql
-from signalbox.server.store import log_table
+from signalbox.server.store import log_table, state_table
 from signalbox.server.store.horizons_table import read_horizons
 
 CHUNK: Final = 5_000
@@ -83,23 +83,43 @@ class SqlReversalLog:
         """The key's last change before this revision; 0 where it has none."""
         return int(self._connection.execute(_PREVIOUS_CHANGE, (key, revision)).get or 0)
 
-    def changed_since(
-        self, match: str, revision: int
+    def differing_since(
+        self, pattern: Pattern, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """Each matching key that has changed since a revision, with both values."""
-        changed = log_sql.changed_keys(
-            self._connection, revision, self.revision, compile_pattern(match)
-        )
-        while keys := list(islice(changed, CHUNK)):
-            now = self.current_values(keys)
-            for key, was in log_sql.values_at(self._connection, keys, revision):
-                yield key, now.get(key), was
+        """In slices, each on a newer snapshot: one that is held keeps the log from being reused."""
+        while keys := self._keys_changed_since(pattern, revision):
+            yield from self.differing(keys, revision)
+            pattern = pattern._replace(low=keys[-1] + "\0")
+            self._connection.execute("COMMIT; BEGIN")
 
-    def current_values(self, keys: Collection[str]) -> dict[str, str]:
-        """The current values of those keys that exist."""
-        as_json = msgspec.json.encode(list(keys)).decode()
-        rows = self._connection.execute(_CURRENT_VALUES, (as_json,))
-        return {key: raw for key, raw in rows}  # noqa: C416 - a row is a tuple of any length
+    def _keys_changed_since(self, pattern: Pattern, revision: int) -> list[str]:
+        """The next of them, in order."""
+        changed = log_sql.changed_keys(self._connection, revision, self.revision, pattern)
+        return list(islice(changed, CHUNK))
+
+    def differing(
+        self, keys: Collection[str], revision: int
+    ) -> Iterator[tuple[str, str | None, str | None]]:
+        bound = {"keys": msgspec.json.encode(list(keys)).decode(), "at": revision}
+        rows: Any = self._connection.execute(_DIFFERING, bound)
+        yield from rows
+
+    def existing(self, keys: Collection[str]) -> set[str]:
+        return state_table.existing(self._connection, sorted(keys))
+
+    def current_values(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
+        asked = msgspec.json.encode(list(keys)).decode()
+        rows: Any = self._connection.execute(_CURRENT_VALUES, (asked,))
+        yield from rows
+
+    def changes_since(self, revision: int, limit: int) -> ChangesSince | None:
+        """What has been changed after `revision`; None for more than `limit` changes."""
+        keys: list[Any] = self._connection.execute(_KEYS_SINCE, (revision, limit + 1)).fetchall()
+        if len(keys) > limit:
+            return None
+        rows = self._connection.execute(_COLUMNS + "WHERE revision > ?", (revision,)).fetchall()
+        found = [self._transaction_head(row) for row in rows]
+        return ChangesSince(found, {key for (key,) in keys})
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
         """The last change of each key, which may block a reversal."""
@@ -126,9 +146,9 @@ _VISIBLE: Final = """
 SELECT 1 FROM changes WHERE revision = ? AND NOT (key >= ? AND key < ?) LIMIT 1
 """
 _WAS_THERE: Final = """(
-    SELECT p.value FROM changes p WHERE p.key = {0}.key AND p.revision < {0}.revision
+    SELECT p.value IS NOT NULL FROM changes p WHERE p.key = {0}.key AND p.revision < {0}.revision
     ORDER BY p.revision DESC LIMIT 1
-) IS NOT NULL"""
+)"""
 """A log may contain the deletion of an absent key, which did nothing."""
 _LATEST: Final = """
 SELECT l.revision FROM changes l
@@ -160,6 +180,18 @@ LEFT JOIN state s ON s.key = asked.value
 """.format(
     latest=_LATEST.format(key="asked.value", below=LAST_REVISION, was_there=_WAS_THERE.format("l"))
 )
+_KEYS_SINCE: Final = "SELECT key FROM changes WHERE revision > ? LIMIT ?"
+_DIFFERING: Final = """
+SELECT asked.value, iif(v.value IS NOT NULL, s.value, iif(s.key IS NOT NULL, '', NULL)), v.value
+FROM json_each(:keys) asked
+LEFT JOIN state s ON s.key = asked.value
+LEFT JOIN changes v ON v.key = asked.value AND v.revision = (
+    SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
+)
+WHERE iif(
+    s.key IS NULL OR v.value IS NULL, (s.key IS NULL) <> (v.value IS NULL), s.value <> v.value
+)
+"""
 _CURRENT_VALUES: Final = """
 SELECT s.key, s.value FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 """

@@ -5,6 +5,7 @@ what queries ask is in `server/read/`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import apsw
@@ -35,6 +36,7 @@ class Projection:
         self._writer = database.writer
         # Apart from the connections of queries: while the writer waits, nothing can be written.
         self._readers = ReaderPool(database, threads=1)
+        self._readers_ahead = ReaderPool(database, threads=1)
         log_table.check_newest(self._writer)
         self.revision = log_table.last_revision(self._writer)
         self.index = KeyIndex(state_table.keys(self._writer))
@@ -109,6 +111,10 @@ class Projection:
         """Every key that begins with `prefix`, in key order."""
         return state_table.entries(self._writer, prefix)
 
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As `entries`, without their values."""
+        return state_table.keys(self._writer, prefix, after_prefix(prefix))
+
     def count(self, prefix: str) -> int:
         """How many keys begin with `prefix`."""
         counter = state_table.key_counter(self._writer)
@@ -137,6 +143,14 @@ class Projection:
         """Run the writer's own long query in a native thread, which queries do not use."""
         return self._readers.in_thread(query)
 
+    def ahead_in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
+        """As `in_thread`, for what the writer does not wait for."""
+        return self._readers_ahead.in_thread(query)
+
+    def snapshot(self) -> AbstractContextManager[apsw.Connection]:
+        """The last commit, for short queries. Do not wait inside."""
+        return self._readers.snapshot()
+
     def unreadable(self, error: Exception) -> Unavailable:
         """As `OpenFiles.unreadable`: why the projection cannot be read."""
         return self._readers.unreadable(error)
@@ -152,6 +166,7 @@ class Projection:
 
     def close(self) -> None:
         """Close the projection's own connections, which committed outcomes are read with."""
+        self._readers_ahead.close()
         self._readers.close()
 
     def _store_counts_if_due(self, changed_keys: int) -> None:

@@ -85,9 +85,9 @@ SELECT c.key, coalesce(
     0
 ), c.revision
 FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL AND (
-    SELECT p.value FROM changes p WHERE p.key = c.key AND p.revision < c.revision
+    SELECT p.value IS NOT NULL FROM changes p WHERE p.key = c.key AND p.revision < c.revision
     ORDER BY p.revision DESC LIMIT 1
-) IS NOT NULL
+)
 """
 """A deleted key was created by one of these transactions, or is still in the table of the state.
 Where retention has thinned out the log, its creation may be missing: then no query reaches that

@@ -1,12 +1,11 @@
 """Group commit: attempts that are decided one after another and made durable together."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from signalbox.server.engines.engine_interface import Engine
-from signalbox.server.model import reversal
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.decide import (
     Changes,
@@ -22,8 +21,7 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Change, Entry, Transaction, check_encoded_size
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.reversal import KeyEffect, Reversal
-from signalbox.server.read.reversal_log import SqlReversalLog
+from signalbox.server.model.reversal import Decision, KeyEffect
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection
@@ -32,7 +30,9 @@ from signalbox.server.store.read_errors import is_damage
 logger: Final = logging.getLogger(__name__)
 
 SCAN_SLICE: Final = 500
-"""Keys that are read before the greenlet yields to others."""
+"""Entries that are read before the greenlet yields to others."""
+KEYS_SLICE: Final = 5_000
+"""Keys without their entries that are read then."""
 
 
 class _StateBefore:
@@ -41,29 +41,49 @@ class _StateBefore:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self.revision = projection.revision
-        self.cached: dict[str, Entry | None] = {}
+        self._cached: dict[str, Entry | None] = {}
+        self._existing: dict[str, bool] = {}
+        """Of keys whose entries were not read."""
 
     def get(self, key: str) -> Entry | None:
         """The key's entry before the group; read once."""
-        if key not in self.cached:
-            self.cached[key] = self._projection.entry(key)
-        return self.cached[key]
+        if key not in self._cached:
+            self._cached[key] = self._projection.entry(key)
+        return self._cached[key]
+
+    def exists(self, key: str) -> bool:
+        """Whether the key exists before the group."""
+        if key in self._existing:
+            return self._existing[key]
+        return self.get(key) is not None
+
+    def learn(self, existing: Mapping[str, bool]) -> None:
+        """Which keys exist, as somebody has found out who has read them."""
+        self._existing |= existing
 
     def look_up(self, keys: Collection[str]) -> None:
         """Read the entries of many keys with few queries."""
-        missing = sorted({key for key in keys if key not in self.cached})
+        missing = sorted({key for key in keys if key not in self._cached})
         for start in range(0, len(missing), SCAN_SLICE):
             chunk = missing[start : start + SCAN_SLICE]
-            self.cached |= dict.fromkeys(chunk)
-            self.cached |= self._projection.entries_of(chunk)
+            self._cached |= dict.fromkeys(chunk)
+            self._cached |= self._projection.entries_of(chunk)
             yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`, before the group; others run in between."""
         for count, (key, entry) in enumerate(self._projection.entries(prefix), start=1):
-            self.cached[key] = entry
+            self._cached[key] = entry
             yield key, entry
             if count % SCAN_SLICE == 0:
+                yield_to_hub()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As `scan`, without the values."""
+        for count, key in enumerate(self._projection.keys(prefix), start=1):
+            self._existing[key] = True
+            yield key
+            if count % KEYS_SLICE == 0:
                 yield_to_hub()
 
     def count(self, prefix: str) -> int:
@@ -91,14 +111,17 @@ class GroupCommit:
         self.outcomes: list[Outcome] = []
         self.changes = 0
 
-    def add(self, attempt: Attempt) -> None:
-        """Decide `attempt`; a rejection changes nothing but the list of outcomes."""
+    def add(self, attempt: Attempt, decision: Decision | None = None) -> None:
+        """Decide `attempt`; a rejection changes nothing but the list of outcomes.
+
+        `decision` is that of an undo, redo or restore, which holds at the last commit.
+        """
         without_payload = attempt.without_payload()
         before = len(self.transactions)
         self._effects = None
         try:
             first = self._first_answer(attempt)
-            changes = 0 if first else self._decide(attempt)
+            changes = 0 if first else self._decide(attempt, decision)
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
             if is_damage(error):
                 error = self._projection.unreadable(error)
@@ -156,14 +179,15 @@ class GroupCommit:
 
     def _added_and_removed_keys(self) -> tuple[list[str], list[str]]:
         """The keys that exist only after the group, and only before it."""
-        before = self._before.cached
-        after = self._after.changes.items()
-        added = [key for key, raw in after if raw is not None and before[key] is None]
-        removed = [key for key, raw in after if raw is None and before[key] is not None]
+        existed, after = self._before.exists, self._after.changes.items()
+        added = [key for key, raw in after if raw is not None and not existed(key)]
+        removed = [key for key, raw in after if raw is None and existed(key)]
         return added, removed
 
     def _decided_alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
         """The outcome of an attempt of a failed group; a rejection of its own stays that."""
+        if isinstance(attempt.command, HistoryCommand):
+            return decided  # it came before all that has failed
         group = GroupCommit(self._projection, self._at, self._max_bytes)
         group.add(attempt)
         outcome = group.outcomes[0]
@@ -192,39 +216,33 @@ class GroupCommit:
             return None
         return earlier.attempt.fingerprint, earlier.answer()
 
-    def _decide(self, attempt: Attempt) -> int:
+    def _decide(self, attempt: Attempt, decision: Decision | None) -> int:
         """Decide the command and add its transaction to the group; how many changes it makes."""
         of: tuple[int, ...] = ()
         if attempt.decide is not None:
             self._before.look_up(attempt.preload_keys)
             changes = attempt.decide(self._after)
-        elif isinstance(attempt.command, HistoryCommand):
-            result = self._reverse(attempt, attempt.command)
-            self._effects = result.effects
-            if result.conflict:
-                raise result.conflict
-            changes, of = result.changes, result.of
-            self._before.look_up(changes)
-        elif attempt.command is not None:
+        elif decision is not None:
+            changes, of = self._reversal(decision)
+        elif attempt.command is not None and not isinstance(attempt.command, HistoryCommand):
             changes = decide(self._after, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
+        if attempt.dry_run and self._max_bytes is None:
+            return len(changes)
         if changes or of:
             # An undo is recorded as done also where there is nothing left to change.
             self._add_transaction(attempt, changes, of)
         return len(changes)
 
-    def _reverse(self, attempt: Attempt, command: HistoryCommand) -> Reversal:
-        """The changes that an undo, redo or restore makes, by the last commit."""
-        return self._projection.in_thread(
-            lambda connection: reversal.decide(
-                SqlReversalLog(connection),
-                command,
-                attempt.actor,
-                attempt.effects,
-                attempt.dry_run,
-            )
-        )
+    def _reversal(self, decision: Decision) -> tuple[Changes, tuple[int, ...]]:
+        """The changes of an undo, redo or restore, and which revisions it reverses."""
+        found = decision.result()
+        self._effects = found.effects
+        if found.conflict:
+            raise found.conflict
+        self._before.learn({key: key not in found.new_keys for key in found.changes})
+        return found.changes, found.of
 
     def _add_transaction(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
         """Add the transaction of a decided command to the group. Raises `TooLarge`."""
@@ -248,12 +266,12 @@ class GroupCommit:
         self.changes += len(changes)
 
     def _net_changes(self, changes: Changes) -> list[Change]:
-        """The changes in key order. Every changed key was read before, so it is cached.
+        """The changes in key order. Of every changed key it is known whether it existed.
 
         Raises `ValueError` for a deletion of an absent key, which no log may have.
         """
-        now, before = self._after.changes, self._before.cached
-        absent = {key for key in changes if (now[key] if key in now else before[key]) is None}
+        now, existed = self._after.changes, self._before.exists
+        absent = {key for key in changes if (now[key] is None if key in now else not existed(key))}
         if any(changes[key] is None for key in absent):
             raise ValueError("a deletion of a key that is not there")
         return [_change((key, raw, key in absent)) for key, raw in sorted(changes.items())]

@@ -7,6 +7,7 @@ import gevent
 
 from signalbox.server.model.commands import Attempt
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.reversal import Decision
 
 
 class Timeout(NamedTuple):
@@ -32,6 +33,9 @@ class PendingAttempt:
         """Whether its sender waits no longer."""
         self.must_be_answered = False
         """Whether its sender has the outcome `unknown`, and so gets another one later."""
+        self.decision: Decision | None = None
+        """What a command of the history was decided to do before its turn."""
+        self.decisions_made = 0
         self._timeout = timeout
         self._outcome: Outcome | None = None
         self._greenlet: Any = None

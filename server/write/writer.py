@@ -23,17 +23,22 @@ from signalbox.server.model.errors import (
     SignalboxError,
 )
 from signalbox.server.model.events import Transaction
+from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.outcomes import Outcome, outcome_from_log
+from signalbox.server.model.reversal import Decision
 from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
 from signalbox.server.write.group_commit import GroupCommit, as_rejection
+from signalbox.server.write.history_decisions import HistoryDecisions
 from signalbox.server.write.pending_attempt import PendingAttempt
 
 MAX_QUEUE: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
+MAX_DECISIONS: Final = 3
+"""How often a command of the history is decided before its turn, where others interfere."""
 WRITER_DIED: Final = 70
 """The exit status of a process whose writer has ended."""
 
@@ -61,6 +66,9 @@ class Writer:
         self._last_at = last_at
         self._queue: deque[PendingAttempt] = deque()
         self._jobs: deque[tuple[Callable[[], None], AsyncResult[None]]] = deque()
+        self._history = HistoryDecisions(projection)
+        self._deciding: set[gevent.Greenlet[[], None]] = set()
+        """What decides commands of the history, which are not in the queue yet."""
         self._work = Event()
         self._last_size = 0
         self._is_closing = False
@@ -88,7 +96,7 @@ class Writer:
     def enqueue(self, attempt: Attempt) -> PendingAttempt:
         """Put the attempt at the end of the queue; `wait` on the result returns its outcome."""
         pending = PendingAttempt(attempt, self._strategy.timeout(attempt))
-        if len(self._queue) >= MAX_QUEUE:
+        if len(self._queue) + len(self._deciding) >= MAX_QUEUE:
             self.reject(
                 pending, Busy(f"{MAX_QUEUE} commands are waiting already.", limit=MAX_QUEUE)
             )
@@ -127,6 +135,8 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is in the queue, then end."""
+        while self._deciding:
+            gevent.joinall(list(self._deciding))
         self._is_closing = True
         self._work.set()
         self._greenlet.join()
@@ -211,16 +221,53 @@ class Writer:
         group, attempts = self._new_group(), list[PendingAttempt]()
         while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             pending = self._queue[0]
-            if group.transactions and isinstance(pending.attempt.command, HistoryCommand):
-                break  # it reads the log, which does not have this group yet
+            command = pending.attempt.command
+            if isinstance(command, HistoryCommand):
+                if group.transactions:
+                    break  # it reads the log, which does not have this group yet
+                if not self._decide_in_turn(pending, command):
+                    self._begin_decision(self._queue.popleft(), command)
+                    continue
             pending.is_in_group = True
             if pending.must_be_answered or not pending.has_timed_out:
                 attempts.append(pending)
-                group.add(pending.attempt)
+                group.add(pending.attempt, pending.decision)
             self._queue.popleft()
         self._last_size = len(attempts)
         self.is_deciding = False
         self._commit(group, attempts)
+
+    def _begin_decision(self, pending: PendingAttempt, command: HistoryCommand) -> None:
+        """Decide a command of the history before its turn, and put it into the queue then."""
+
+        def decide() -> None:
+            pending.decisions_made += 1
+            try:
+                pending.decision = self._history.decide_ahead(pending.attempt, command)
+            except Exception as error:  # noqa: BLE001 - whatever happened, it gets an outcome
+                self.reject(pending, as_rejection(error))
+            else:
+                self._queue.append(pending)
+                self._work.set()
+
+        greenlet = gevent.spawn(decide)
+        self._deciding.add(greenlet)
+        greenlet.link(self._deciding.discard)
+
+    def _decide_in_turn(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
+        """Decide it, or revise the earlier decision; False where it must be decided ahead."""
+        attempt, decisions = pending.attempt, self._history
+        try:
+            if pending.decision:
+                pending.decision = decisions.revise(attempt, command, pending.decision)
+            elif pending.decisions_made == 0:
+                pending.decision = decisions.decide_in_turn(attempt, command)
+            if pending.decision is None and pending.decisions_made >= MAX_DECISIONS:
+                pending.decision = decisions.decide_at_last(attempt, command)
+        except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
+            refusal = as_rejection(error)
+            pending.decision = Decision(self.revision, Horizons(), refusal=refusal)
+        return pending.decision is not None
 
     def _new_group(self) -> GroupCommit:
         """An empty group, to be decided on the state of the last commit."""
@@ -254,7 +301,11 @@ class Writer:
                 self.requeue(attempts[index:])
                 return
             group = self._new_group()
-            group.add(pending.attempt)
+            command = pending.attempt.command
+            if isinstance(command, HistoryCommand) and not self._decide_in_turn(pending, command):
+                self._begin_decision(pending, command)
+                continue
+            group.add(pending.attempt, pending.decision)
             self._commit(group, [pending])
 
     # Jobs between commits.

@@ -22,6 +22,12 @@ class DictState:
     def get(self, key: str) -> Entry | None:
         return self.held.get(key)
 
+    def exists(self, key: str) -> bool:
+        return key in self.held
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (key for key, _ in self.scan(prefix))
+
     def look_up(self, keys: Collection[str]) -> None:
         """Everything is at hand."""
 

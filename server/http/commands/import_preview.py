@@ -320,6 +320,10 @@ class _SnapshotDraft:
             return None if raw is None else Entry(raw, self.revision + 1)
         return state_table.entry(self._connection, key)
 
+    def exists(self, key: str) -> bool:
+        """Whether the key exists with the changes of the file."""
+        return self.get(key) is not None
+
     def look_up(self, keys: Any) -> None:
         """Nothing: single look-ups are fast enough here."""
 
@@ -330,6 +334,10 @@ class _SnapshotDraft:
                 yield key, entry
         for key, raw in list(self._overlay.execute(_BELOW, (prefix, len(prefix)))):
             yield key, Entry(raw, self.revision + 1)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """As `scan`, without the values."""
+        return (key for key, _ in self.scan(prefix))
 
     def count(self, prefix: str) -> int:
         """How many keys begin with `prefix`; a preview has time to look at each."""
@@ -355,7 +363,7 @@ class _SnapshotDraft:
             self._overlay.execute("INSERT INTO taken VALUES (?)", (transaction.id,))
         except apsw.ConstraintError:
             raise repeated_id_error(transaction.id) from None
-        for change in with_created_keys(transaction, lambda key: self.get(key) is not None).changes:
+        for change in with_created_keys(transaction, self.exists).changes:
             self._write(change.key, change.raw)
         return transaction
 

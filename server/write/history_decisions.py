@@ -1,0 +1,95 @@
+"""Decides undo, redo and restore; one that takes long is decided before its turn.
+
+It may have to read all of a long log, and the writer has others to serve meanwhile. So that is done
+on a connection of its own, and when the command's turn comes, only what was written since is looked
+at.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Final
+
+import apsw
+
+from signalbox.server.model import reversal
+from signalbox.server.model.commands import Attempt, HistoryCommand
+from signalbox.server.model.errors import SignalboxError
+from signalbox.server.model.reversal import Decision
+from signalbox.server.read.reversal_log import SqlReversalLog
+from signalbox.server.store.projection import Projection
+
+SECONDS_IN_TURN: Final = 0.02
+"""How long the writer decides one command in its turn; one that takes longer is postponed."""
+CHECKED_AFTER_STEPS: Final = 10_000
+"""SQLite's steps between two looks at the clock."""
+MAX_CHANGES_SINCE: Final = 2_000
+"""Changes that are looked at in a command's turn; after more of them it is decided again."""
+
+
+class HistoryDecisions:
+    """Decides against the log of `projection`."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+
+    def decide_in_turn(self, attempt: Attempt, command: HistoryCommand) -> Decision | None:
+        """The decision at the last commit; None where it would take too long.
+
+        Raises `Unavailable` where the store cannot be read.
+        """
+
+        def decide(connection: apsw.Connection) -> Decision | None:
+            try:
+                with _time_limit(connection, SECONDS_IN_TURN):
+                    return _decide(connection, attempt, command)
+            except apsw.InterruptError:
+                return None
+
+        return self._projection.in_thread(decide)
+
+    def decide_ahead(self, attempt: Attempt, command: HistoryCommand) -> Decision:
+        """The same, however long it takes; only the caller waits, and not the writer."""
+        return self._projection.ahead_in_thread(
+            lambda connection: _decide(connection, attempt, command)
+        )
+
+    def decide_at_last(self, attempt: Attempt, command: HistoryCommand) -> Decision:
+        """The same in its turn, while the writer waits."""
+        return self._projection.in_thread(lambda connection: _decide(connection, attempt, command))
+
+    def revise(
+        self, attempt: Attempt, command: HistoryCommand, decision: Decision
+    ) -> Decision | None:
+        """In the command's turn: what holds after all that was written since.
+
+        None where it must be decided again.
+        """
+        with self._projection.snapshot() as connection:
+            log = SqlReversalLog(connection)
+            since = log.changes_since(decision.revision, MAX_CHANGES_SINCE)
+            if since is None:
+                return None
+            try:
+                return reversal.revise(
+                    log, command, attempt.actor, decision, since, attempt.effects
+                )
+            except SignalboxError as refusal:
+                return decision._replace(reversal=None, refusal=refusal)
+
+
+def _decide(connection: apsw.Connection, attempt: Attempt, command: HistoryCommand) -> Decision:
+    log = SqlReversalLog(connection)
+    return reversal.decide_at(log, command, attempt.actor, attempt.effects, attempt.dry_run)
+
+
+@contextmanager
+def _time_limit(connection: apsw.Connection, seconds: float) -> Iterator[None]:
+    """Let statements fail with `apsw.InterruptError` once so much time has passed."""
+    end = monotonic() + seconds
+    is_late: Callable[[], bool] = lambda: monotonic() > end  # noqa: E731
+    connection.set_progress_handler(is_late, CHECKED_AFTER_STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None)
