@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.model import reversal
+from signalbox.server.model import history_decision
 from signalbox.server.model.commands import Attempt, HistoryCommand, read_attempt
+from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.reversal import Decision
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.write import history_decisions
 from support.local_store import Store
@@ -63,7 +63,7 @@ def decided(store: Store, attempt: Attempt) -> Decision:
     assert isinstance(attempt.command, HistoryCommand)
     with store.readmodel.snapshot() as connection:
         log = SqlReversalLog(connection)
-        return reversal.decide_at(
+        return history_decision.decide_at(
             log, attempt.command, attempt.actor, attempt.effects, attempt.dry_run
         )
 

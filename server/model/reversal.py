@@ -3,7 +3,7 @@
 Pure: the event log is asked through `ReversalLog`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, Protocol
 
@@ -17,7 +17,6 @@ from signalbox.server.model.decide import (
     Changes,
     change_size,
     check_growing,
-    check_size,
     check_store_revision,
 )
 from signalbox.server.model.errors import (
@@ -26,7 +25,6 @@ from signalbox.server.model.errors import (
     Invalid,
     NotFound,
     NothingToUndo,
-    SignalboxError,
 )
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
@@ -76,28 +74,6 @@ class Reversal(NamedTuple):
     """Those of the changed keys that do not exist now."""
     examined: AbstractSet[str] = frozenset()
     """The keys that an undo or redo depends on."""
-
-
-class Decision(NamedTuple):
-    """What `decide` found at a `revision`: a reversal, or the refusal that it raised."""
-
-    revision: int
-    horizons: Horizons
-    reversal: Reversal | None = None
-    refusal: SignalboxError | None = None
-
-    def result(self) -> Reversal:
-        """The reversal. Raises the refusal."""
-        if self.reversal is None:
-            raise self.refusal or ValueError("neither a reversal nor a refusal")
-        return self.reversal
-
-
-class ChangesSince(NamedTuple):
-    """The transactions after a revision, and the keys that they changed."""
-
-    transactions: Sequence[TransactionHead]
-    keys: AbstractSet[str]
 
 
 class LatestChange(NamedTuple):
@@ -200,80 +176,7 @@ def decide(
         reversal = _reversal_of(log, targets, command)
     if not (reversal.conflict or dry_run):
         return reversal
-    return reversal._replace(effects=_effects(log, reversal.changes, max_effects))
-
-
-def decide_at(
-    log: ReversalLog, command: Restore | Undo | Redo, actor: str, max_effects: int, dry_run: bool
-) -> Decision:
-    """As `decide`, with the revision at which it was decided; a refusal is part of the result."""
-    revision, kept = log.revision, log.horizons()
-    try:
-        found = decide(log, command, actor, max_effects, dry_run)
-    except SignalboxError as refusal:
-        return Decision(revision, kept, refusal=refusal)
-    return Decision(revision, kept, found)
-
-
-def revise(
-    log: ReversalLog,
-    command: Restore | Undo | Redo,
-    actor: str,
-    decision: Decision,
-    since: ChangesSince,
-    max_effects: int = 0,
-) -> Decision | None:
-    """The decision as it is after the transactions `since`; None where it must be made again.
-
-    Raises `Conflict` where the command expects another revision of the store.
-    """
-    check_store_revision(command.expect, log.revision)
-    if log.horizons() != decision.horizons:
-        return None
-    if isinstance(command, Restore):
-        return _revise_restore(log, command, decision, since, max_effects)
-    if any(_concerns(one, command, actor, decision.reversal) for one in since.transactions):
-        return None
-    is_same = decision.reversal is None or since.keys.isdisjoint(decision.reversal.examined)
-    return decision if is_same else None
-
-
-def _revise_restore(
-    log: ReversalLog,
-    command: Restore,
-    decision: Decision,
-    since: ChangesSince,
-    max_effects: int,
-) -> Decision | None:
-    """The same restore, with the keys looked at again that have changed meanwhile."""
-    pattern = compile_pattern(command.match)
-    keys = sorted(key for key in since.keys if pattern.matches(key) and _is_within(command, key))
-    if isinstance(decision.refusal, Invalid) and since.transactions:
-        return None  # it was of a revision that may have come meanwhile
-    if not keys or decision.reversal is None:
-        return decision
-    changes = {key: raw for key, raw in decision.reversal.changes.items() if key not in since.keys}
-    new_keys = set(decision.reversal.new_keys - since.keys)
-    for key, is_now, was in log.differing(keys, command.to_revision):
-        if not _is_equal(is_now, was):
-            changes |= {key: was}
-            new_keys |= {key} if is_now is None else set()
-    check_size(changes)
-    effects = decision.reversal.effects
-    if effects is not None:
-        effects = _effects(log, changes, max_effects)
-    return decision._replace(reversal=Reversal(changes, effects=effects, new_keys=new_keys))
-
-
-def _concerns(
-    one: TransactionHead, command: Undo | Redo, actor: str, found: Reversal | None
-) -> bool:
-    """Whether a later transaction may change what is to be reversed."""
-    if command.of is None and one.actor == actor:
-        return True
-    if command.of is not None and (one.id == command.of or one.id.startswith(f"{command.of}-")):
-        return True
-    return bool(one.of) and (found is None or not set(one.of).isdisjoint(found.of))
+    return reversal._replace(effects=effects_of(log, reversal.changes, max_effects))
 
 
 def _restored(log: ReversalLog, command: Restore) -> Reversal:
@@ -287,12 +190,12 @@ def _restored(log: ReversalLog, command: Restore) -> Reversal:
         )
     pattern = compile_pattern(command.match)
     unknown = log.horizons().incomplete_prefixes(then, pattern.low, pattern.high)
-    if missing := [prefix for prefix in unknown if _is_within(command, prefix)]:
+    if missing := [prefix for prefix in unknown if is_within(command, prefix)]:
         raise horizons.compacted_error(missing, then)
     changes: Changes = {}
     new_keys, size = set[str](), 0
     for key, is_now, was in log.differing_since(pattern, then):
-        if _is_within(command, key) and not _is_equal(is_now, was):
+        if is_within(command, key) and not is_equal(is_now, was):
             changes[key] = was
             if is_now is None:
                 new_keys.add(key)
@@ -301,7 +204,7 @@ def _restored(log: ReversalLog, command: Restore) -> Reversal:
     return Reversal(changes, new_keys=new_keys)
 
 
-def _is_within(command: Restore, key: str) -> bool:
+def is_within(command: Restore, key: str) -> bool:
     """Whether the command restores the key, or prefix, if it matches its pattern."""
     return not (command.without and key.startswith(tuple(command.without)))
 
@@ -397,7 +300,7 @@ def _reversal_of(
         return Reversal(blocked_changes, of, conflict, examined=found_keys)
     existing = log.existing(changes)
     to_compare = [key for key in existing if changes[key] is not None]
-    equal = {key for key, raw in log.current_values(to_compare) if _is_equal(raw, changes[key])}
+    equal = {key for key, raw in log.current_values(to_compare) if is_equal(raw, changes[key])}
     equal |= {key for key, raw in changes.items() if raw is None and key not in existing}
     net = {key: raw for key, raw in changes.items() if key not in equal}
     return Reversal(net, of, new_keys=net.keys() - existing, examined=found_keys)
@@ -487,7 +390,7 @@ def _blocked_message(log: ReversalLog, blocked: dict[str, int], keys: list[str])
     )
 
 
-def _effects(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffect]:
+def effects_of(log: ReversalLog, back: Changes, max_effects: int) -> list[KeyEffect]:
     """The effects on the first `max_effects` keys, as far as one answer can hold their values."""
     effects, size = list[KeyEffect](), 0
     for change in log.latest_changes(sorted(back)[:max_effects]):
@@ -506,7 +409,7 @@ def _json_or_unset(text: str | None) -> Raw | UnsetType:
     return UNSET if text is None else Raw(text.encode())
 
 
-def _is_equal(one: str | None, other: str | None) -> bool:
+def is_equal(one: str | None, other: str | None) -> bool:
     """Whether a key's values at two moments are equal; None is an absent key."""
     if one is None or other is None:
         return one is other

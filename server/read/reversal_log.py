@@ -8,9 +8,10 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from signalbox.server.model.history_decision import ChangesSince
 from signalbox.server.model.horizons import LAST_REVISION, Horizons
 from signalbox.server.model.keys import RESERVED, RESERVED_END, Pattern
-from signalbox.server.model.reversal import ChangedKey, ChangesSince, LatestChange, TransactionHead
+from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
 from signalbox.server.read import log_sql
 from signalbox.server.store import log_table, state_table
 from signalbox.server.store.horizons_table import read_horizons

@@ -20,8 +20,9 @@ from signalbox.server.model.errors import (
     SignalboxError,
 )
 from signalbox.server.model.events import Change, Entry, Transaction, check_encoded_size
+from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.reversal import Decision, KeyEffect
+from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.store.projection import Projection

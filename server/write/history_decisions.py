@@ -12,10 +12,10 @@ from typing import Final
 
 import apsw
 
-from signalbox.server.model import reversal
+from signalbox.server.model import history_decision
 from signalbox.server.model.commands import Attempt, HistoryCommand
 from signalbox.server.model.errors import SignalboxError
-from signalbox.server.model.reversal import Decision
+from signalbox.server.model.history_decision import Decision
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.store.projection import Projection
 
@@ -71,7 +71,7 @@ class HistoryDecisions:
             if since is None:
                 return None
             try:
-                return reversal.revise(
+                return history_decision.revise(
                     log, command, attempt.actor, decision, since, attempt.effects
                 )
             except SignalboxError as refusal:
@@ -80,7 +80,7 @@ class HistoryDecisions:
 
 def _decide(connection: apsw.Connection, attempt: Attempt, command: HistoryCommand) -> Decision:
     log = SqlReversalLog(connection)
-    return reversal.decide_at(log, command, attempt.actor, attempt.effects, attempt.dry_run)
+    return history_decision.decide_at(log, command, attempt.actor, attempt.effects, attempt.dry_run)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import gevent
 
 from signalbox.server.model.commands import Attempt
+from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.reversal import Decision
 
 
 class Timeout(NamedTuple):

@@ -23,9 +23,9 @@ from signalbox.server.model.errors import (
     SignalboxError,
 )
 from signalbox.server.model.events import Transaction
+from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.outcomes import Outcome, outcome_from_log
-from signalbox.server.model.reversal import Decision
 from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
