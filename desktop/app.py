@@ -118,7 +118,7 @@ class App:
             self._windows.bring_to_front()
 
     def _set_theme(self, theme: str) -> None:
-        """The setting of the theme has changed: the windows' frames follow the page."""
+        """The setting of the theme has changed: the app's windows follow."""
         if self._windows is not None:
             self._windows.set_theme(theme)
 

@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _parse_moment(text: str) -> str:
-    """Raises `ValueError`. A time without a zone is local time."""
+    """The moment that the option `--at` names; without a zone it is local time."""
     if text == NOW or is_whole(text):
         return text
     try:

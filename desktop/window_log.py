@@ -30,6 +30,7 @@ def log_to_file(file: Path) -> None:
 
 
 def _add_handler(logger: logging.Logger, handler: logging.Handler, line: str) -> None:
+    """Have the window's process log by this handler, in lines of this form."""
     handler.setFormatter(logging.Formatter(line))
     logger.addHandler(handler)
 

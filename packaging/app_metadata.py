@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def summary() -> str:
-    """One line about the program."""
+    """One line about the program, as `pyproject.toml` has it."""
     return str(_project()["description"])
 
 

@@ -43,7 +43,7 @@ def make_dmg(app: Path, path: Path) -> Path:
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Unpacked by root it does not belong to the user id that built it."""
+    """An archive's member as root's: unpacked by root it belongs to no other user."""
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member

@@ -18,7 +18,7 @@ def needed_libraries(path: str) -> frozenset[str]:
 
 
 def newest_glibc(files: Iterable[Path]) -> str:
-    """The lowest version of the C library that has every symbol they use."""
+    """The lowest version of the C library that has every symbol which these ELF files use."""
     versions = [
         tuple(map(int, version)) for file in files for version in GLIBC.findall(_headers(str(file)))
     ]

@@ -16,7 +16,7 @@ ICNS_SIZE: Final = 1024
 
 
 def render_png(size: int) -> bytes:
-    """A square PNG of so many pixels."""
+    """The icon as a square PNG of so many pixels a side."""
     return bytes(resvg_py.svg_to_bytes(svg_string=DRAWING.read_text(), width=size, height=size))
 
 

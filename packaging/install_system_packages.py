@@ -141,7 +141,7 @@ def _with_suffix(names: Sequence[str]) -> list[str]:
 
 
 def _output(*command: str) -> str:
-    """Its stdout whatever its exit status; nothing where there is no such program."""
+    """What a package manager prints, whatever its exit status; nothing where there is none."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     except OSError:

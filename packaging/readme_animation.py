@@ -89,7 +89,7 @@ class Terminal:
         self.lines.extend(iter(stdout.readline, ""))
 
     def end(self) -> None:
-        """Kill it where it still runs, and wait until all that it printed is read."""
+        """Kill the training script where it still runs, and wait for the rest of its output."""
         self.process.kill()
         self.process.wait()
         self._reader.join()
@@ -128,7 +128,7 @@ class Film:
             self.page.wait_for_timeout(1000 * PAUSE_SECONDS)
 
     def take_until(self, lines: int) -> None:
-        """Frames until the script has printed so many lines."""
+        """Take frames until the script has printed so many lines."""
         while len(self.terminal.lines) < lines:
             self.take()
 

@@ -82,7 +82,7 @@ class Bundled(DesktopApp):
 
     @contextmanager
     def live(self) -> Iterator[subprocess.Popen[str]]:
-        """The window, live; it ends well with the block unless it has been killed."""
+        """The bundle's window, connected; it must end well, unless it has been killed."""
         process = self.start(self.home)
         self.await_streams()
         yield process
@@ -91,7 +91,7 @@ class Bundled(DesktopApp):
             assert process.wait(20) == 0
 
     def quit(self, process: subprocess.Popen[str]) -> None:
-        """As somebody does who presses the window's close button."""
+        """Close the bundle's window as a person does."""
         if LINUX:
             ShownWindow(self, process).close()
         elif sys.platform == "win32":
@@ -272,12 +272,12 @@ def test_a_picture_is_taken(bundled: Bundled) -> None:
 
 
 def loaded_by(process: psutil.Process) -> set[Path]:
-    """The files that it has in its memory."""
+    """The files that a process of the bundle has in its memory."""
     return {Path(mapped.path) for mapped in process.memory_maps()}
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """Names with sizes and times of change, to see that nobody has written."""
+    """The files below a folder with sizes and times of change, to see that none was written."""
     files = {}
     for path in folder.rglob("*"):
         about = path.lstat()

@@ -75,7 +75,7 @@ def print_address(app: App, as_json: bool) -> None:
 
 
 def stop_when_unused(app: App, seconds: float, ended: Event) -> None:
-    """Stop once the starter has closed stdin and no request was open for `seconds`."""
+    """Stop the server once stdin is closed and no request was open for so many `seconds`."""
     # Reading stdin would block the hub: a thread of the pool waits for its end.
     gevent.get_hub().threadpool.apply(wait_for_end_of_stdin)
     gone = monotonic()

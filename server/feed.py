@@ -69,7 +69,7 @@ class Feed:
         self.wake()
 
     def remember_unknown(self, outcome: Outcome) -> None:
-        """Keep the outcome `unknown` that a sender got; the attempt's own outcome comes later."""
+        """Keep the outcome `unknown` that a sender got; the final outcome comes later."""
         self._keep_recent(outcome)
         self.wake()
 
@@ -79,7 +79,7 @@ class Feed:
             subscription.wake()
 
     def add_listener(self, listener: Listener) -> None:
-        """Have `listener` called in commit order; it must not wait."""
+        """Have `listener` called for each commit that is published; it must not wait."""
         self._listeners.append(listener)
 
     def subscribe(self) -> Subscription:
@@ -102,7 +102,7 @@ class Feed:
         return [outcome.record() for outcome in self._recent.get(actor, ())]
 
     def rate(self) -> float:
-        """Changes per second over the last few whole seconds."""
+        """Published changes per second over the last few whole seconds."""
         now = int(self._steady())
         recent = range(now - RATE_SECONDS, now)
         changes = (number for second, number in self._changes_by_second if second in recent)

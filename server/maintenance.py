@@ -176,7 +176,7 @@ def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
 
 
 def _summary(connection: apsw.Connection) -> dict[str, Any]:
-    """The store's revision, number of keys and id, for the report."""
+    """The store's revision, number of keys and id, for the report of a verification."""
     return {
         "revision": log_table.last_revision(connection),
         "keys": connection.execute("SELECT count(*) FROM state").get,
@@ -250,7 +250,7 @@ def _log_problems(connection: apsw.Connection) -> Iterator[str]:
 
 
 def _oldest_complete(connection: apsw.Connection) -> int:
-    """The revision after which the log is complete for all keys."""
+    """The revision after which the log is complete for all keys; before, no replay verifies."""
     return max(horizon.revision for horizon in read_horizons(connection))
 
 

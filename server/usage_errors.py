@@ -59,7 +59,7 @@ def wrong_value(
 
 
 def _called(param: click.Parameter) -> str:
-    """The name of a parameter as in the help."""
+    """How a usage error calls a parameter: as the help does."""
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return (param.metavar or param.name or "").strip("[]").upper()
@@ -72,5 +72,5 @@ def _options(command: click.Command, ctx: click.Context) -> list[str]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names as a text, with commas between."""
+    """Names in the message of a usage error, with commas between."""
     return ", ".join(names)

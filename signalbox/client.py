@@ -294,6 +294,7 @@ class Box(_CommandMethods):
         return self.command(command)
 
     def batch(self) -> Batch:
+        """A batch: `with box.batch() as batch:` sends its commands as one transaction."""
         return Batch(self)
 
     def undo(
@@ -368,6 +369,7 @@ class Box(_CommandMethods):
         return item
 
     def get(self, key: str, default: Any = None, *, at: Moment | None = None) -> Any:
+        """The value of a key, or `default` where there is no such key."""
         item = self.item(key, at=at)
         return default if item is None else item["value"]
 
@@ -654,12 +656,14 @@ def query_path(path: str, parameters: Mapping[str, Any]) -> str:
 
 
 def _moment_text(moment: Moment | None) -> str | None:
+    """A moment as a parameter of a query: a revision, or a time in ISO 8601."""
     if isinstance(moment, datetime):
         moment = moment.astimezone().isoformat()  # without a zone it is this computer's
     return None if moment is None else str(moment)
 
 
 def _expectation(expect: Any) -> dict[str, Any]:
+    """The field `expect` of a command, where the caller has given one."""
     if expect is None:
         return {}
     return {"expect": {"revision": expect} if isinstance(expect, int) else expect}
@@ -668,6 +672,7 @@ def _expectation(expect: Any) -> dict[str, Any]:
 def _reversal_command(
     type: str, of: str | None, keep: Iterable[str], replace: Mapping[str, int] | None
 ) -> dict[str, Any]:
+    """The command that undoes or redoes another one."""
     command = {"type": type, "keep": list(keep), "replace": dict(replace or {})}
     return command | ({} if of is None else {"of": of})
 
@@ -831,6 +836,7 @@ class _ConnectionPool:
             self.drop(connection)
 
     def _idle_or_new(self) -> HTTPConnection:
+        """A connection that no request uses, or a new one."""
         self._forget_inherited()
         if not self.closed.is_set():
             with contextlib.suppress(IndexError):
@@ -1023,13 +1029,14 @@ def _read_regular_file(path: Path) -> bytes:
 
 
 def _parse_endpoint(text: bytes) -> Endpoint:
+    """The endpoint in the text of `endpoint.json`; older servers have written no node."""
     fields = decode_json(text)
     required = [fields[name] for name in Endpoint._fields if name != "node"]
     return Endpoint._make([*required, fields.get("node")])
 
 
 def _directory_id(path: Path) -> str:
-    """Device and inode, as in `Endpoint.directory`."""
+    """Device and inode of a data directory, as in `Endpoint.directory`."""
     status = path.stat()
     return f"{status.st_dev}:{status.st_ino}"
 

@@ -162,7 +162,7 @@ def _joined(places: Sequence[tuple[float, float | None]], is_steps: bool) -> Ite
 
 
 def _y(height: float | None, low: float, high: float, tall: float, edge: float) -> float | None:
-    """Where a height stands; what is always the same stands in the middle."""
+    """Where a height is in the drawing; what is always the same is in the middle."""
     if height is None:
         return None
     span = high - low

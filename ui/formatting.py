@@ -108,7 +108,7 @@ def escape_controls(raw: str) -> str:
 
 
 def number(count: float) -> str:
-    """A count with commas between thousands."""
+    """A count as the page shows it, with commas between thousands."""
     return f"{count:,.0f}"
 
 
@@ -173,7 +173,7 @@ def actor_name(actor: str, own: str) -> str:
 
 
 def command_name(kind: str) -> str:
-    """A command's type in Activity, which shows its keys beside it."""
+    """A command's type as Activity shows it, with its keys beside it."""
     return "delete" if kind == "delete_prefix" else kind
 
 

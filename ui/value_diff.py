@@ -48,6 +48,7 @@ class Piece(NamedTuple):
 
     @property
     def size(self) -> int:
+        """The length of the piece in characters."""
         return len(self.text)
 
 

@@ -173,7 +173,7 @@ def moment(at: int, now: int, revision: int) -> str:
 
 
 def compacted_text(prefixes: Sequence[str]) -> str:
-    """The prefixes whose past retention has removed; empty where nothing is missing."""
+    """The prefixes whose past retention has removed, in the page; empty where none is missing."""
     return ", ".join("all keys" if prefix == "" else prefix for prefix in prefixes)
 
 

@@ -94,7 +94,7 @@ def import_(
 
 
 def _file_name(file: BinaryIO) -> str:
-    """Its last part; a byte that is not UTF-8 becomes a replacement character."""
+    """The name of the imported file; bytes that are not UTF-8 become replacement characters."""
     return os.fsencode(Path(file.name).name).decode(errors="replace")
 
 

@@ -61,7 +61,7 @@ class RecordedTransaction(NamedTuple):
 
     @property
     def time(self) -> float:
-        """Seconds since 1970."""
+        """When the transaction was recorded, in seconds since 1970."""
         return datetime.fromisoformat(self.at).timestamp()
 
     @property
@@ -262,6 +262,7 @@ def _are_changes(value: Any) -> bool:
 
 
 def _has_value(change: dict[str, Any]) -> bool:
+    """Whether a recorded change has a value that a command could set."""
     return "value" in change and is_value(change["value"], change["key"])
 
 

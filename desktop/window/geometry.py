@@ -30,7 +30,7 @@ class Geometry(NamedTuple):
 
     @classmethod
     def from_value(cls, value: Any) -> Self | None:
-        """From the key's value; None where there is none."""
+        """The geometry that a key's value has; None where there is none."""
         return None if value is None else cls(**value)
 
     def as_value(self) -> dict[str, int | bool]:
@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
         )
 
     def _overlap(self, screen: Screen) -> int:
-        """How many pixels of it the screen shows."""
+        """How many pixels of the window the screen shows."""
         width = min(self.x + self.width, screen.x + screen.width) - max(self.x, screen.x)
         height = min(self.y + self.height, screen.y + screen.height) - max(self.y, screen.y)
         return max(width, 0) * max(height, 0)

@@ -64,7 +64,7 @@ def run_on_ui_thread(_window: Any, work: Callable[[], object]) -> None:
 
 
 def set_theme(window: Any, theme: str) -> None:
-    """Of dialogs and menus: system, light or dark."""
+    """Set the theme of Qt's dialogs and menus: system, light or dark."""
     qt_menus.set_theme(window.native, theme)
 
 

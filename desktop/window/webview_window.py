@@ -192,7 +192,7 @@ class Window:
             self._created_window().toggle_fullscreen()
 
     def set_theme(self, theme: str) -> None:
-        """Of its frame, menus and dialogs: system, light or dark."""
+        """Set the theme of the native window's frame, menus and dialogs: system, light or dark."""
         self._run_on_ui_thread(system.set_theme, theme)
 
     def bring_to_front(self) -> None:
@@ -204,7 +204,7 @@ class Window:
         self._created_window().destroy()
 
     def geometry(self) -> Geometry:
-        """Its position and size, or those before it was maximized, minimized or closed."""
+        """The window's position and size, or those before it was maximized, minimized or closed."""
         return self._geometry
 
     def _created_window(self) -> Any:

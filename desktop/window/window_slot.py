@@ -39,5 +39,5 @@ class WindowSlot(NamedTuple):
         return key if self.number == 1 else f"{key}.{self.number}"
 
     def saved_geometry(self, box: Box) -> Geometry | None:
-        """Its geometry when it was last open; None where it never was."""
+        """The geometry of the last window in this slot; None where there was none."""
         return Geometry.from_value(box.get(self.key, default=None))

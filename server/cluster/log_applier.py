@@ -57,7 +57,7 @@ class LogApplier:
         done.get()
 
     def wait_for_news(self, seconds: float) -> None:
-        """Return once a new transaction is received, or after so many seconds."""
+        """Return once a new transaction of the log is received, or after so many seconds."""
         self._has_news.clear()
         self._has_news.wait(seconds)
 

@@ -87,7 +87,7 @@ class Migration:
 
     @property
     def is_same_place(self) -> bool:
-        """Whether source and target are the same."""
+        """Whether the log is to be moved to where it is."""
         return self.source.name == self.to.name
 
     def check_sizes(self, progress: Progress) -> None:

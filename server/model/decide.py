@@ -334,7 +334,7 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 
 
 def _checked_and_encoded(key: str, value: Any) -> str:
-    """A value as compact JSON. Raises `Invalid` or `TooLarge` where the key cannot have it."""
+    """A command's value as compact JSON. Raises `Invalid` or `TooLarge` where it is not allowed."""
     raw = values.encode(value)
     values.check_size(raw, key)  # first: what is small is soon looked through
     values.check(value, key)

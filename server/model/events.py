@@ -77,7 +77,7 @@ def head_checksum(transaction: Transaction) -> int:
 
 
 def change_checksum(change: tuple[str, str | None, bool]) -> int:
-    """The checksum of one change: retention may remove others without reading this one."""
+    """The checksum of one change of a transaction; retention may remove the others."""
     return checksums.of_values(change)
 
 

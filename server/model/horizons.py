@@ -44,6 +44,7 @@ class Horizons(tuple[Horizon, ...]):  # noqa: SLOT001 - it remembers what it has
 
     @cached_property
     def _by_prefix(self) -> dict[str, Horizon]:
+        """The horizons by their prefixes."""
         return {horizon.prefix: horizon for horizon in self}
 
     @cached_property

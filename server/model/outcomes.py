@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
     @property
     def needs_commit(self) -> bool:
-        """Whether it, or its transaction, must be on disk before it is acknowledged."""
+        """Whether the outcome, or its transaction, must be on disk before it is acknowledged."""
         return self.is_logged or self.is_stored
 
     def answer(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Outcome(NamedTuple):
         return answer | {"dry_run": True, "revision": None} if self.attempt.dry_run else answer
 
     def reply(self) -> dict[str, Any]:
-        """The acknowledgement in the answer to the POST."""
+        """The acknowledgement of the attempt, as the POST is answered."""
         return self.answer() | ({} if self.effects is None else {"effects": self.effects})
 
     def event(self) -> dict[str, Any]:

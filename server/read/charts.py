@@ -156,7 +156,7 @@ def _can_extend(cached: Chart, query: ChartQuery, width: int, states: list[str] 
 
 
 def _newest(connection: apsw.Connection, key: str, revision: int) -> str | None:
-    """The first character of the last value, deletions skipped; None where there is none."""
+    """The first character of the value that a chart ends with; None where there is none."""
     begins: str | None = connection.execute(_NEWEST, (key, revision, RECENT)).get
     return begins
 
@@ -251,7 +251,7 @@ def _height(
 
 
 def _height_sql(states: list[str] | None) -> str:
-    """A value's height as an SQL expression."""
+    """SQL for the height at which a chart draws a value."""
     if states is None:
         return _NUMBER
     cases = (f"WHEN :state{level} THEN {float(level)}" for level in range(len(states)))

@@ -212,7 +212,7 @@ def first_time(connection: apsw.Connection) -> int:
 
 
 def actors(connection: apsw.Connection, prefix: str) -> list[str]:
-    """Actors whose names begin with `prefix`, which ends with a dot; the last to write first."""
+    """Actors in the log whose names begin with `prefix` and a dot; the last to write first."""
     bounds = (prefix, f"{prefix[:-1]}/")  # "/" follows "."
     return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
 

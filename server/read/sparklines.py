@@ -109,7 +109,7 @@ def sparkline(raw: str, points: Sequence[Point]) -> Sparkline | None:
 
 
 def levels(raws: Iterable[str | None]) -> dict[str, float]:
-    """A height for each state: false below true, texts upwards in order of appearance."""
+    """A height in a sparkline for each state: false below true, texts in order of appearance."""
     states = [raw for raw in dict.fromkeys(raws) if raw is not None]
     if set(states) <= {"true", "false"}:
         states.sort()
@@ -122,7 +122,7 @@ def is_number(raw: str) -> bool:
 
 
 def height(raw: str | None) -> float | None:
-    """A number as a float; None for another value, or where no float is so large."""
+    """The height of a number in a sparkline; None for another value, or where it is too large."""
     if raw is None or not is_number(raw):
         return None
     number = float(raw)

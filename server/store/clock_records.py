@@ -123,7 +123,7 @@ def read_observed(connection: apsw.Connection) -> ObservedRevisions:
 
 
 def revision_observed_for(observed: ObservedRevisions, age: int) -> int:
-    """The last revision that has been observed for `age` ms, 0 where there is none."""
+    """The last revision whose age by observation is `age` ms or more; 0 where there is none."""
     old = (
         revision for revision, since in observed.revisions if observed.observed_ms - since >= age
     )
@@ -131,7 +131,7 @@ def revision_observed_for(observed: ObservedRevisions, age: int) -> int:
 
 
 def _thinned_out(observed: ObservedRevisions) -> list[tuple[int, int]]:
-    """Fewer observations, the older the farther apart."""
+    """The observations of revisions by the clock's records, fewer the older they are."""
     kept: list[tuple[int, int]] = []
     for revision, since in observed.revisions:
         if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= observed.observed_ms - since:

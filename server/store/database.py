@@ -87,7 +87,7 @@ class Database:
             raise open_error(self._called, self.path, error) from error
 
     def reader(self) -> apsw.Connection:
-        """A new read-only connection. Raises `Unavailable` where the file was replaced."""
+        """Open the store's file for reading alone. Raises `Unavailable` where it was replaced."""
         if problem := self.open_files.file_problem():
             raise Unavailable(problem)
         connection = self._open(apsw.SQLITE_OPEN_READONLY)
@@ -210,7 +210,7 @@ class Database:
             self._is_in_checkpoint = False
 
     def free_bytes_in_file(self) -> int:
-        """The free bytes in the file, less those by which the next checkpoint will let it grow."""
+        """The free bytes in the SQLite file, less those by which a checkpoint will fill it."""
         if self.path is None:
             return 0
         size = int(self.writer.pragma("page_size"))

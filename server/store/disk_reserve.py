@@ -76,7 +76,7 @@ class DiskReserve:
             self._blocking(self._database.truncate_wal)
 
     def failed(self) -> None:
-        """After a commit that failed: free the space that it took."""
+        """A commit has failed, as on a full disk: free the space that it took."""
         self._is_full = True
         self._blocking(self._database.truncate_wal)
 
@@ -109,7 +109,7 @@ class DiskReserve:
 
 
 def only_deletes(transactions: Sequence[Transaction]) -> bool:
-    """Whether there are transactions, and they only delete keys."""
+    """Whether the transactions only delete keys, and so may use the reserve of the disk."""
     return bool(transactions) and all(
         raw is None for transaction in transactions for _, raw, _ in transaction.changes
     )

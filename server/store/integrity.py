@@ -20,7 +20,7 @@ MAX_SHOWN: Final = 60
 
 
 def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
-    """The problems up to where the file cannot be read; that is the last of them."""
+    """The problems that an integrity check finds, up to where the file cannot be read."""
     try:
         yield from problems
     except UnicodeDecodeError as error:
@@ -132,6 +132,7 @@ def _row_problems(connection: apsw.Connection, table: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> Any:
+    """A value of a row: a text was read as bytes, which damage may have made no UTF-8."""
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -66,7 +66,7 @@ SELECT revision, checksum, (
 
 
 def has_id(connection: apsw.Connection, identity: str) -> bool:
-    """Whether a transaction has this id."""
+    """Whether a transaction of the log has this command id."""
     return connection.execute(_HAS_ID, (identity,)).get is not None
 
 
@@ -118,7 +118,7 @@ def _json_text(rows: Any) -> str:
 
 
 def release_id(connection: apsw.Connection, identity: str) -> None:
-    """Let the command id be used again: the transaction gets another one."""
+    """Let the command id be used again: the transaction gets another one in the log."""
     connection.execute(_RELEASE_ID, (identity,))
 
 
@@ -194,6 +194,6 @@ def reversed_revisions(connection: apsw.Connection, revision: int) -> tuple[int,
 
 
 def last_time(connection: apsw.Connection) -> int:
-    """The newest transaction's time in ms, 0 where there is none."""
+    """The time of the log's newest transaction in ms, 0 where there is none."""
     newest = connection.execute("SELECT at FROM transactions ORDER BY revision DESC LIMIT 1").get
     return int(newest or 0)

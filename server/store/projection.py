@@ -89,7 +89,7 @@ class Projection:
         self.index.balance(lambda low, high: state_table.keys(self._writer, low, high))
 
     def rolled_back(self) -> None:
-        """Forget what the failed commit would have changed."""
+        """Forget what the failed commit would have changed in the projection."""
         self._uncommitted, self._counted_next = None, self._counted
 
     def observe(self, revision: int) -> None:
@@ -100,15 +100,15 @@ class Projection:
     # What commands are decided against, on the writer's own connection.
 
     def entry(self, key: str) -> Entry | None:
-        """The value and revision of a key."""
+        """The value and revision of a key, as the next command is decided against."""
         return state_table.entry(self._writer, key)
 
     def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """The entries of those keys that exist."""
+        """The entries of those keys that exist, as the next command is decided against."""
         return state_table.entries_of(self._writer, keys)
 
     def entries(self, prefix: str) -> Iterator[tuple[str, Entry]]:
-        """Every key that begins with `prefix`, in key order."""
+        """Every key that begins with `prefix`, in order, as the next command is decided against."""
         return state_table.entries(self._writer, prefix)
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -116,7 +116,7 @@ class Projection:
         return state_table.keys(self._writer, prefix, after_prefix(prefix))
 
     def count(self, prefix: str) -> int:
-        """How many keys begin with `prefix`."""
+        """How many keys begin with `prefix`, by the counts that the projection keeps."""
         counter = state_table.key_counter(self._writer)
         return self.index.count(prefix, after_prefix(prefix), counter)
 

@@ -138,6 +138,6 @@ def _in_transaction(
 
 
 def _end_transaction(connection: apsw.Connection) -> None:
-    """SQLite has ended it after some errors: then a COMMIT would raise another one instead."""
+    """End a reader's snapshot, unless SQLite has ended it after an error."""
     if connection.in_transaction:
         connection.execute("COMMIT")

@@ -26,7 +26,7 @@ def _regexp(*arguments: Any) -> bool:
 
 
 def _key_contains(*arguments: Any) -> bool:
-    """Whether a key contains a case-folded text."""
+    """SQL: whether a key contains a case-folded text."""
     folded, key = arguments
     return folded in key.casefold()
 
@@ -39,5 +39,5 @@ def _value_contains(*arguments: Any) -> bool:
 
 
 def _env_name(*arguments: Any) -> str:
-    """A key's name as an environment variable."""
+    """SQL: a key's name as an environment variable."""
     return env_name(arguments[0])

@@ -12,7 +12,7 @@ from signalbox.server.store.key_index import CountRange
 
 
 def entry(connection: apsw.Connection, key: str) -> Entry | None:
-    """The value and revision of a key."""
+    """The value and revision of a key in the table of the state."""
     for raw, revision in connection.execute(_ENTRY, (key,)):
         return Entry(raw, revision)
     return None
@@ -30,7 +30,7 @@ def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
 
 
 def keys(connection: apsw.Connection, low: str = "", high: str = AFTER_ALL_KEYS) -> Iterator[str]:
-    """The keys in [low, high), in order."""
+    """The keys of the state in [low, high), in order."""
     for (key,) in connection.execute(_KEYS, (low, high)):
         yield key
 
@@ -50,7 +50,7 @@ def _keys_and_range(keys: Sequence[str]) -> tuple[str, str, str]:
 
 
 def entries(connection: apsw.Connection, prefix: str) -> Iterator[tuple[str, Entry]]:
-    """Every key that begins with `prefix`, in key order."""
+    """Every key of the state that begins with `prefix`, in key order."""
     for key, raw, revision in connection.execute(_ENTRIES_BELOW, (prefix, after_prefix(prefix))):
         yield key, Entry(raw, revision)
 

@@ -133,7 +133,7 @@ def _has_no_table(path: Path) -> bool:
 
 
 def _header(path: Path) -> bytes:
-    """The header of the file; empty where it cannot be read, which opening it will report."""
+    """The header of a SQLite file; empty where it cannot be read, which opening it will report."""
     try:
         with path.open("rb") as file:
             return file.read(HEADER)
@@ -156,7 +156,7 @@ def _lost_message(path: Path, *problems: str) -> str:
 
 
 def _size(path: Path) -> int | None:
-    """The file's size in bytes; None where there is no file."""
+    """The size of a file of the store in bytes; None where it is not there."""
     try:
         return path.stat().st_size
     except OSError:

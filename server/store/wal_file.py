@@ -143,7 +143,7 @@ def _has_damaged_frame(file: FileIO, header: bytes, size: int, read: int) -> boo
 
 
 def _checksum(data: bytes, before: Checksum, order: str) -> Checksum:
-    """The checksum of a frame, continued from the one before it."""
+    """The checksum of a frame of the write-ahead log, continued from the frame before it."""
     one, other = before
     words = iter(unpack(f"{order}{len(data) // 4}I", data))
     for first, second in zip(words, words, strict=True):

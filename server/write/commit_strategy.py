@@ -21,7 +21,7 @@ class StrategyWriter(Protocol):
 
     @property
     def revision(self) -> int:
-        """The last transaction's."""
+        """The revision of the last transaction that the writer has written."""
 
     @property
     def is_deciding(self) -> bool:

@@ -72,7 +72,7 @@ class Sweep:
         return Step(len(chunk), position, Removed(changes, transactions))
 
     def advance(self, step: "Step") -> None:
-        """The transaction of this step is on disk."""
+        """The step's transaction is on disk: go on behind it."""
         self._position = step.position
         self._pass_limits()
 
@@ -150,17 +150,18 @@ class RemovableCount:
         return len(rows) == size
 
     def result(self) -> Removed:
-        """What was counted, once there are no more changes."""
+        """What could be removed, once there are no more changes to examine."""
         self._end_transaction()
         return Removed(self._changes, self._transactions)
 
     def _end_transaction(self) -> None:
+        """Count the transaction whose changes were examined, if none would be left."""
         self._transactions += self._done[0] > 0 and self._left == 0
         self._left = 0
 
 
 def _end(horizon: Horizon) -> Position:
-    """Up to where the changes of a prefix are examined."""
+    """The position up to which removal examines the changes of a prefix."""
     return horizon.revision, AFTER_ALL_KEYS
 
 

@@ -88,12 +88,13 @@ class _RevisionsByAge:
         self._found: dict[int, int] = {}
 
     def revision(self, age: int) -> int:
-        """By the stamps that can be right, or by how long the server has seen it in the log."""
+        """The last revision of this age: by its stamp if that can be right, else by observation."""
         if age not in self._found:
             self._found[age] = self._find(age)
         return self._found[age]
 
     def _find(self, age: int) -> int:
+        """The last revision of this age, searched for in the log."""
         at, latest = self.now - age, self.now + clock_records.DAY_MS
         # The search for a stamp that can be right may take long: not where all are later anyway.
         stamped = 0 if at < self._first_stamp else log_sql.revision_at(self._connection, at, latest)

@@ -83,6 +83,7 @@ class JetStreamLog:
         self._appender: Appender | None = None
 
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
+        """Connect to one of the address's NATS servers, in the asyncio loop of this thread."""
         self.close()
         self._loop = AsyncioGreenlet.of_hub()
         self.status = self._failover.connect(
@@ -91,6 +92,7 @@ class JetStreamLog:
         return self.status
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
+        """Append messages to the stream; raises `AppendIndeterminate` where no answer came."""
         if len(transactions) > MAX_BATCH:
             raise ValueError(f"{len(transactions)} transactions are too many for one append.")
         self._connected().forget_complaint()
@@ -106,6 +108,7 @@ class JetStreamLog:
         self._check_appended(results, transactions, expected)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
+        """Read messages of the stream: those that a follower lacks from the leader."""
         client = self._connected()
         messages, is_end = self._request(read_direct(client, self._stream, after, limit))
         last = messages[-1][0] if messages else after
@@ -237,7 +240,7 @@ class JetStreamLog:
         return self._loop.run(work)
 
     def _request(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run what writes no transaction. Raises `Unavailable` if no answer comes."""
+        """Run a coroutine that appends nothing. Raises `Unavailable` if no answer comes."""
         try:
             return self._run(work)
         except CONNECTION_ERRORS as error:

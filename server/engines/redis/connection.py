@@ -113,7 +113,7 @@ def _parts(packed: list[bytes]) -> Iterator[memoryview]:
 
 
 def server_setting(client: Any, name: str) -> str:
-    """A setting of the server; empty where it may not be read, as with many hosted ones."""
+    """A setting of the Redis server; empty where it may not be read, as with many hosted ones."""
     try:
         settings: dict[Any, Any] = client.config_get(name)
     except ResponseError:
@@ -123,7 +123,7 @@ def server_setting(client: Any, name: str) -> str:
 
 
 def max_transaction_bytes(client: Any) -> int | None:
-    """The server's limit for one transaction, None where it is not below that of any engine."""
+    """The Redis server's limit for one transaction, None where no transaction reaches it."""
     names = ("proto-max-bulk-len", "client-query-buffer-limit")
     limits = [int(limit) for name in names if (limit := server_setting(client, name))]
     lowest = min(limits, default=MAX_TRANSACTION_BYTES + COMMAND_BYTES) - COMMAND_BYTES

@@ -71,6 +71,7 @@ class RedisLog:
         """Up to this revision the log is on as many disks as `wait=` asks for."""
 
     def connect(self, metadata: LogMetadata | None) -> LogStatus:
+        """Connect to one of the address's Redis servers, which must be the master."""
         self.close()
         self.status = self._failover.connect(
             lambda address: self._connect_server(address, metadata)
@@ -88,6 +89,7 @@ class RedisLog:
             self._on_disk = expected + len(transactions)
 
     def read(self, after: int, limit: int) -> list[Transaction]:
+        """Read transactions of the Redis stream, by a script that checks that it is still ours."""
         with self._connection() as connection, requesting(self.address):
             return decode_all(self._entries(connection, after, limit))
 
@@ -287,7 +289,7 @@ class RedisLog:
         return []
 
     def _entries(self, connection: Any, after: int, limit: int) -> list[Entry]:
-        """No more than `READ_BYTES` and the one that goes beyond them."""
+        """The next entries of the Redis stream; little more than `READ_BYTES` of them."""
         entries = self._run_script(connection, scripts.READ, after, limit, READ_BYTES)
         return [_entry(*entry) for entry in entries]
 
@@ -299,7 +301,7 @@ class RedisLog:
 
 
 def _entry(identity: bytes, fields: list[bytes]) -> Entry:
-    """Revision and payload. An entry that is none of ours gets an empty one, which none decodes."""
+    """Revision and payload of an entry of the stream; one of others has an empty payload."""
     number, _, part = identity.partition(b"-")
     is_ours = part == b"0" and fields[::2] == [b"t"]
     return int(number), fields[1] if is_ours else b""

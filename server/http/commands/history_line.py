@@ -171,7 +171,7 @@ def _is_valid(field: msgspec.structs.FieldInfo, value: Any) -> bool:
 
 
 def _hexadecimal(text: str) -> bytes:
-    """Raises `ValueError` for what Python would take besides: spaces, signs and underscores."""
+    """The bytes of a fingerprint or checksum in a line. Raises `ValueError`."""
     if not _HEXADECIMAL.fullmatch(text):
         raise ValueError
     return bytes.fromhex(text)

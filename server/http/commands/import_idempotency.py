@@ -21,7 +21,7 @@ class RowDigest:
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
     def add(self, text: bytes, number: int = 1) -> None:
-        """Add `number` rows, each with its line end."""
+        """Add the text of `number` rows to the digest, each with its line end."""
         self.number += number
         self._digest.update(text)
 
@@ -48,7 +48,7 @@ class KnownBatches:
 
     @property
     def is_applied(self) -> bool:
-        """Whether the current batch was sent before."""
+        """Whether the current batch was applied before, under the same import's id."""
         return self._applied is not None
 
     def add_command(self) -> None:

@@ -277,7 +277,7 @@ class _Batch:
         self._keys = set[str]()
 
     def add_changes(self, made: Changes) -> None:
-        """Raises `TooLarge` if the changes are too many for the transaction."""
+        """Raises `TooLarge` if an import's batch could not have these changes as well."""
         sizes = (values.size(key) + values.size(raw or "") for key, raw in made.items())
         grown, changes = self._size + sum(sizes), len(self._keys) + len(made)
         if grown > self._limits.content or changes > MAX_CHANGES:
@@ -291,7 +291,7 @@ class _Batch:
             raise too_many_bytes(self._text, self._limits, atomic=True)
 
     def end(self, row: Row) -> None:
-        """End a row; a new batch begins where this one is full."""
+        """End a row; a new batch begins where an import would submit this one."""
         self._rows, self._text = self._rows + 1, self._text + len(row.text) + 1
         is_full = self._rows >= self._limits.lines or self._text >= self._limits.bytes
         if is_full and not self._atomic:
@@ -373,7 +373,7 @@ class _SnapshotDraft:
         self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
 
     def key_counts(self) -> dict[str, int]:
-        """How many keys are new, changed, equal or deleted."""
+        """How many keys the file would create, change, leave equal or delete."""
         (row,) = self._overlay.execute(_FOUND)
         return dict(zip(("new", "changed", "equal", "deleted"), row, strict=True))
 

@@ -75,15 +75,15 @@ class Regions:
         return {name: look(now)[0] for name, look in looks.items()}
 
     def now(self, now: int) -> int:
-        """The time in ms from which ages count: that of an earlier revision where one is shown."""
+        """The time in ms that the regions' ages count from: that of an earlier revision shown."""
         return now if self._query.at is None else self._time_slider.at
 
     def moment_signals(self, now: int) -> dict[str, Any]:
-        """The signals that say which revision is shown."""
+        """The signals of the time slider: which revision is shown."""
         return self._time_slider.moment_signals(now)
 
     def setting(self, key: str, default: Any) -> Any:
-        """The value of one of the app's own keys."""
+        """The value of one of the app's own keys, for a region that shows it."""
         item = self._readmodel.current.get(key)
         return values.decode(item.raw.encode()) if item else default
 
@@ -250,7 +250,7 @@ class Regions:
         return html, {"_stale": bool(shared and shared["stale_since"])}, True
 
     def _key_count(self) -> int | None:
-        """None where the store cannot be read: the status bar says why."""
+        """The number of keys for the status bar; None where the store cannot be read."""
         try:
             return self._view.keys()
         except Unavailable:
@@ -261,6 +261,6 @@ class Regions:
         return {"enabled": False, "every": 1.0, "node": None} | dict(self.setting(COMPUTER, {}))
 
     def _node(self) -> str:
-        """The name of this node; empty where the store is not shared."""
+        """The name of this node, which the page shows; empty where the store is not shared."""
         shared = self._engine()["log"]
         return str(shared["node"]) if shared else ""

@@ -179,7 +179,7 @@ class WindowRoutes:
 
 
 def _parse_body(wanted: type[Body]) -> Body:
-    """Raises `Invalid` where the body is something else, `TooLarge` where it is longer."""
+    """A small JSON body that a page sends. Raises `Invalid` or `TooLarge`."""
     reservation = BodyReservation(BodyMemory(), MAX_PUBLIC_BODY)
     body = values.decode(read_body(request_of(bottle.request.environ), reservation))
     try:
