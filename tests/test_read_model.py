@@ -190,7 +190,7 @@ def test_a_snapshot_read_in_pages_is_of_one_revision_whatever_changes_meanwhile(
         expected = [item for item in everything(store) if fits(item, Filter(match))]
         found: list[Item] = []
         changes = iter(meanwhile)
-        for page in store.readmodel.current.pages(match, limit)[1]:
+        for page in store.snapshot(match, limit):
             found += page
             store.run_all(next(changes, []))
         assert found == expected

@@ -9,7 +9,7 @@ import pytest
 
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.read import snapshot_pages, state_query
-from signalbox.server.read.state_query import Filter, Item
+from signalbox.server.read.state_query import Filter
 from support.local_store import Store
 
 
@@ -53,7 +53,7 @@ def test_others_get_their_turns_while_all_keys_are_looked_at(
 ) -> None:
     """Between two pages (the first time perhaps in a turn that has begun), and in every step."""
     store.set(**{f"n__{number:03}": number for number in range(100)})
-    turns = turns_during(lambda: list(store.readmodel.current.pages(match, 5)[1]))
+    turns = turns_during(lambda: list(store.snapshot(match, 5)))
     assert turns >= least
 
 
@@ -65,16 +65,6 @@ def test_others_get_their_turns_while_a_long_list_is_passed_over(store: Store) -
     ]
     assert found == ["n.097", "n.096", "n.095"]
     assert turns_during(lambda: store.readmodel.current.page(Filter(), "changed", offset=90)) > 0
-
-
-def test_others_get_their_turns_while_a_snapshot_is_taken_back_far(store: Store) -> None:
-    store.set(a=0, b=0)
-    _, before = store.readmodel.current.pages("**")
-    for number in range(1, 10):
-        store.set(a=number)
-    pages: list[list[Item]] = []
-    assert turns_during(lambda: pages.extend(before)) > 0
-    assert [(item.key, item.raw) for page in pages for item in page] == [("a", "0"), ("b", "0")]
 
 
 def test_a_connection_that_has_failed_is_not_used_again(store: Store) -> None:

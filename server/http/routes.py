@@ -79,6 +79,7 @@ def application(
                 _check_method(request, "POST")
                 guard.require_write(role)
                 return json_response(start_response, 200, {"url": guard.login_address()})
+            readmodel.turns.wait()
             if path == "/queries/stream":
                 _check_method(request, "GET")
                 return streams.route(request, start_response)

@@ -1,13 +1,11 @@
 """The state as it is now: keys are counted in memory, items are found in the table of the state."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import apsw
 
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, RESERVED_END, after_prefix
-from signalbox.server.read import snapshot_pages, state_query, tree
-from signalbox.server.read.held_revisions import HeldRevisions
+from signalbox.server.read import state_query, tree
 from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
 from signalbox.server.read.tree import KnownRank
 from signalbox.server.store.key_index import KeyIndex
@@ -19,8 +17,8 @@ from signalbox.server.store.state_table import key_counter
 class CurrentView:
     """A `StateView` of the last commit."""
 
-    def __init__(self, readers: ReaderPool, projection: Projection, held: HeldRevisions) -> None:
-        self._readers, self._projection, self._held = readers, projection, held
+    def __init__(self, readers: ReaderPool, projection: Projection) -> None:
+        self._readers, self._projection = readers, projection
 
     @property
     def revision(self) -> int:
@@ -72,18 +70,6 @@ class CurrentView:
             keys = _TreeKeys(connection, self._projection.index, prefix)
             children, following = tree.children(keys, prefix, after, limit)
         return tree.Tree(self.revision, total, children, following)
-
-    def pages(
-        self, match: str, limit: int = snapshot_pages.PAGE_ITEMS
-    ) -> tuple[int, Iterator[list[Item]]]:
-        revision = self.revision
-        return revision, snapshot_pages.pages(self._readers, self._held, revision, match, limit)
-
-    def env_collision(self, match: str) -> list[str]:
-        query = StateQuery.of(Filter(match))
-        return self._readers.in_thread(
-            lambda connection: state_query.env_collision(connection, query)
-        )
 
     def _count(self, connection: apsw.Connection, query: StateQuery, high: str) -> int:
         """How many keys of the query's range sort before `high`."""

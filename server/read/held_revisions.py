@@ -21,6 +21,9 @@ class HeldRevisions:
         finally:
             self._held.remove(revision)
 
+    def __contains__(self, revision: int) -> bool:
+        return revision in self._held
+
     def lowest(self) -> int:
         """The lowest revision that is held; `LAST_REVISION` where none is."""
         return min(self._held, default=LAST_REVISION)

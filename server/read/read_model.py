@@ -13,8 +13,11 @@ import apsw
 from signalbox.server.read.current_state import CurrentView
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.log_queries import LogQueries
+from signalbox.server.read.shared_pages import SharedPages
+from signalbox.server.read.snapshot_pages import Snapshots
 from signalbox.server.read.state_as_of import AsOfView, KeySets
 from signalbox.server.read.state_view import StateView
+from signalbox.server.runtime.scheduling import Turns
 from signalbox.server.store import attempts_table
 from signalbox.server.store.database import Database
 from signalbox.server.store.projection import Projection
@@ -24,14 +27,18 @@ Result = TypeVar("Result")
 
 
 class ReadModel:
-    """The state by `current` or `at` a revision, the log by `log`, and the attempts."""
+    """The state by `current` or `at` a revision, all of it by `snapshots`, the log by `log`, and
+    the attempts.
+    """
 
     def __init__(self, database: Database, projection: Projection) -> None:
         self.store = database.meta("store") or ""
         self._projection = projection
         self._readers = ReaderPool(database, projection.observe)
-        self.held = HeldRevisions()
-        self.current: StateView = CurrentView(self._readers, projection, self.held)
+        self.held, self.turns = HeldRevisions(), Turns()
+        self.shared_pages = SharedPages(self._readers)
+        self.snapshots = Snapshots(self.held, self.shared_pages, self.turns)
+        self.current: StateView = CurrentView(self._readers, projection)
         self.log = LogQueries(self._readers)
         self._key_sets = KeySets(projection.counts_for)
 
@@ -44,7 +51,7 @@ class ReadModel:
         """The state as of a revision; None: as it is now."""
         if revision is None:
             return self.current
-        return AsOfView(self._readers, self._key_sets, self.held, revision)
+        return AsOfView(self._readers, self._key_sets, revision)
 
     def attempts(
         self,

@@ -1,119 +1,191 @@
-"""All items as they were when reading began, page by page, while writes go on.
+"""All items as they were at one revision, page by page as bytes, while writes go on.
 
-Reads the state as it is and corrects the keys that have changed since, so that no transaction is
-held open between two pages.
+Each page is read from a transaction of its own, since one that is held open would let the
+write-ahead log grow. What has changed since the revision is looked up in the log.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 import apsw
 
-from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model import horizons
+from signalbox.server.model.horizons import Range
+from signalbox.server.model.keys import Pattern, compile_pattern
 from signalbox.server.read import state_query
 from signalbox.server.read.held_revisions import HeldRevisions
-from signalbox.server.read.state_query import Filter, Item, StateQuery
-from signalbox.server.runtime.scheduling import yield_to_hub
-from signalbox.server.store.reader_pool import ReaderPool
+from signalbox.server.read.row_forms import RowForm
+from signalbox.server.read.shared_pages import Page, SharedPages
+from signalbox.server.read.state_query import Filter, StateQuery
+from signalbox.server.runtime.scheduling import Turns
+from signalbox.server.store.horizons_table import read_horizons
 
 PAGE_ITEMS: Final = 500
+PAGE_BYTES: Final = 128 * 1024
+"""Of keys and values on a page, unless it is one item."""
 SCANNED_KEYS: Final = 20_000
 """Keys that are looked at for one page, at most."""
+TOGETHER_SECONDS: Final = 1.0
+"""Readers that come within this time may read the same revision."""
 
 
-def pages(
-    readers: ReaderPool, held: HeldRevisions, revision: int, match: str, limit: int = PAGE_ITEMS
-) -> Iterator[list[Item]]:
-    """All items that match as they were at `revision`, page by page.
+class Snapshots:
+    """Readers of whole snapshots. Those of the same form and revision share the pages."""
 
-    Other greenlets run between two pages, however fast these are taken.
-    """
-    with held.holding(revision):
-        page, after = _page(readers, revision, match, None, limit)
-        while after is not None:
-            if page:
-                yield page
-            yield_to_hub()
-            page, after = _page(readers, revision, match, after, limit)
-        if page:
-            yield page
+    def __init__(self, held: HeldRevisions, shared: SharedPages, turns: Turns) -> None:
+        self._held, self._shared, self._turns = held, shared, turns
+        self._begun: dict[str, tuple[int, float]] = {}
 
+    def recent_revision(self, match: str, newest: int) -> int:
+        """The revision that another reader of `match` has begun to read just now, else `newest`.
 
-def _page(
-    readers: ReaderPool, revision: int, match: str, after: str | None, limit: int
-) -> tuple[list[Item], str | None]:
-    """One page, in a native thread unless few keys have to be looked at."""
+        The caller must begin to read at once.
+        """
+        now = monotonic()
+        self._begun = {
+            text: (revision, at)
+            for text, (revision, at) in self._begun.items()
+            if revision in self._held and now - at < TOGETHER_SECONDS
+        }
+        return self._begun.setdefault(match, (newest, now))[0]
 
-    def read(connection: apsw.Connection) -> tuple[list[Item], str | None]:
-        return _items_at(connection, revision, match, after, limit)
+    def pages(
+        self,
+        revision: int,
+        match: str,
+        form: RowForm,
+        incomplete: Sequence[str] = (),
+        limit: int = PAGE_ITEMS,
+    ) -> Iterator[bytes]:
+        """All items that match as they were at `revision`, each page in its turn.
 
-    if compile_pattern(match).is_range:
-        with readers.snapshot() as connection:
-            if _changed_little(connection, revision):
-                return read(connection)
-    return readers.in_thread(read)
-
-
-def _items_at(
-    connection: apsw.Connection, revision: int, match: str, after: str | None, limit: int
-) -> tuple[list[Item], str | None]:
-    """A page of items behind key `after`, and the key behind which the next one begins.
-
-    None at the end. A page of a pattern that is no range may hold little, or nothing, before it.
-    """
-    query = StateQuery(Filter(match), "key", after, 0, limit)
-    end = None if query.pattern.is_range else _end_of_scan(connection, query)
-    query.high = end + "\0" if end else query.high
-    page, more = state_query.items(connection, query, query.low, 0)
-    end = page[-1].key if more else end
-    query.high = end + "\0" if end else query.high
-    return _corrected(connection, page, revision, query), end
+        Keys below the prefixes `incomplete` are left out, which retention has thinned out. Raises
+        `Compacted` where these are others.
+        """
+        wanted = _Wanted(revision, match, form, tuple(incomplete), limit)
+        with self._held.holding(revision), self._shared.reading():
+            start: str | None = compile_pattern(match).low
+            while start is not None:
+                page = self._shared.get((wanted, start), partial(_page, wanted, start))
+                start = page.next
+                if page.data:
+                    self._turns.wait()
+                    yield page.data
 
 
-def _changed_little(connection: apsw.Connection, revision: int) -> bool:
-    """Whether there are at most `state_query.NEAR` changes since `revision`."""
-    return (
-        int(connection.execute(_COUNT_SINCE, (revision, state_query.NEAR + 1)).get)
-        <= state_query.NEAR
-    )
+class _Wanted(NamedTuple):
+    """What a reader of `Snapshots.pages` reads."""
+
+    revision: int
+    match: str
+    form: RowForm
+    incomplete: tuple[str, ...]
+    limit: int
 
 
-def _end_of_scan(connection: apsw.Connection, query: StateQuery) -> str | None:
-    """The last of the next `SCANNED_KEYS` keys, None where there are fewer."""
-    bound = (query.low, query.high, SCANNED_KEYS - 1)
-    end: str | None = connection.execute(_NTH, bound).get
-    return end
+def _page(wanted: _Wanted, start: str, connection: apsw.Connection) -> Page[str]:
+    """The page that begins at the key `start`. Raises `Compacted`."""
+    query = StateQuery.of(Filter(wanted.match))
+    ranges = _ranges_behind(connection, wanted, query.pattern, start)
+    if not ranges:
+        return Page(b"", None)
+    (low, high), *others = ranges
+    scanned = wanted.limit if query.pattern.is_range else SCANNED_KEYS
+    end = connection.execute(_NTH, (low, high, scanned - 1)).get
+    items = _ItemsAt(connection, query, wanted.revision, low, end + "\0" if end else high)
+    limit = items.fitting(wanted.limit)
+    rows, count, last = items.rows(wanted.form, limit)
+    following: str | None = others[0][0] if others else None
+    if count == limit:
+        following = last + "\0"
+    elif end:
+        following = end + "\0"
+    text = wanted.form.page % {"rows": rows, "revision": wanted.revision} if count else ""
+    return Page(text.encode(), following)
 
 
-def _corrected(
-    connection: apsw.Connection, page: list[Item], revision: int, query: StateQuery
-) -> list[Item]:
-    """The page with the keys that have changed since `revision` as they were at it."""
-    bound = {"revision": revision, "low": query.low, "high": query.high}
-    sql = _CHANGED_LATELY if _changed_little(connection, revision) else _CHANGED_SINCE
-    changed = {key for (key,) in connection.execute(sql, bound)}
-    items = [item for item in page if item.key not in changed]
-    for key in changed:
-        if query.pattern.matches(key):
-            items += [
-                Item(*row)
-                for row in connection.execute(_AS_OF, (key, revision))
-                if row[1] is not None
-            ]
-    return sorted(items)
+def _ranges_behind(
+    connection: apsw.Connection, wanted: _Wanted, pattern: Pattern, start: str
+) -> list[Range]:
+    """The ranges of keys from `start` on that are read. Raises `Compacted`."""
+    kept, within = read_horizons(connection), (pattern.low, pattern.high)
+    incomplete = kept.incomplete_prefixes(wanted.revision, *within)
+    if tuple(incomplete) != wanted.incomplete:
+        raise horizons.compacted_error(incomplete, wanted.revision)
+    ranges = kept.complete_ranges(wanted.revision, *within)
+    return [(max(low, start), high) for low, high in ranges if high > start]
+
+
+class _ItemsAt:
+    """The items in [low, high) at a revision that match a query."""
+
+    def __init__(
+        self, connection: apsw.Connection, query: StateQuery, revision: int, low: str, high: str
+    ) -> None:
+        self._connection = connection
+        conditions, bound = state_query.key_and_value_conditions(query)
+        self._bound: dict[str, Any] = bound | {"at": revision, "low": low, "high": high}
+        self._where = " AND ".join([state_query.visible(query.pattern), *conditions])
+        died = connection.execute(_COUNT_DIED, (revision, state_query.NEAR + 1)).get
+        # The one walks along the latest deletions, the other along all keys that were ever deleted.
+        self._dead = _DIED_LATELY if died <= state_query.NEAR else _DIED
+
+    def fitting(self, limit: int) -> int:
+        """How many of the first `limit` items have `PAGE_BYTES` at most; at least one."""
+        while limit > 1:
+            sql = _SIZES.format(items=self._sql("octet_length({}.value)"))
+            size = self._connection.execute(sql, self._bound | {"limit": limit}).get or 0
+            if size <= PAGE_BYTES:
+                break
+            limit = max(1, limit * PAGE_BYTES // size)
+        return limit
+
+    def rows(self, form: RowForm, limit: int) -> tuple[str, int, str]:
+        """The text of the first `limit` items, their number and the key of the last one."""
+        sql = _ROWS.format(row=form.row, items=self._sql("{}.value"))
+        bound = self._bound | {"limit": limit, "separator": form.separator}
+        found: tuple[str, int, str] = next(self._connection.execute(sql, bound))
+        return found
+
+    def _sql(self, value: str) -> str:
+        """The items with their `value`, an expression of a table's."""
+        return _ITEMS.format(
+            of_state=value.format("s"),
+            of_log=value.format("c"),
+            dead=self._dead.format(where=self._where),
+            where=self._where,
+        )
 
 
 _NTH: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
-_COUNT_SINCE: Final = "SELECT count(*) FROM (SELECT 1 FROM changes WHERE revision > ? LIMIT ?)"
-# The one walks along the keys, whose history may be long, the other along the latest changes.
-_CHANGED_SINCE: Final = """
-SELECT DISTINCT key FROM changes WHERE +revision > :revision AND key >= :low AND key < :high
+_COUNT_DIED: Final = "SELECT count(*) FROM (SELECT 1 FROM lives WHERE died > ? LIMIT ?)"
+_DIED_LATELY: Final = """
+SELECT s.key, NULL, NULL FROM lives s INDEXED BY lives_by_died
+WHERE s.died > :at AND +s.born <= :at AND +s.key >= :low AND +s.key < :high AND {where}
 """
-_CHANGED_LATELY: Final = """
-SELECT key FROM changes WHERE revision > :revision AND +key >= :low AND +key < :high
+_DIED: Final = """
+SELECT s.key, NULL, NULL FROM lives s
+WHERE s.key >= :low AND s.key < :high AND +s.born <= :at AND +s.died > :at AND {where}
 """
-_AS_OF: Final = """
-SELECT c.key, c.value, c.revision, t.at, t.actor
-FROM changes c JOIN transactions t ON t.revision = c.revision
-WHERE c.key = ? AND c.revision <= ? ORDER BY c.revision DESC LIMIT 1
+_ITEMS: Final = """
+SELECT k.key,
+    CASE WHEN k.revision <= :at THEN k.revision ELSE (
+        SELECT max(c.revision) FROM changes c WHERE c.key = k.key AND c.revision <= :at
+    ) END AS revision,
+    CASE WHEN k.revision <= :at THEN k.value ELSE (
+        SELECT {of_log} FROM changes c WHERE c.key = k.key AND c.revision <= :at
+        ORDER BY c.revision DESC LIMIT 1
+    ) END AS value
+FROM (
+    SELECT s.key, s.revision, {of_state} AS value FROM state s
+    WHERE s.key >= :low AND s.key < :high AND +s.born <= :at AND {where}
+    UNION ALL {dead} ORDER BY key LIMIT :limit
+) k
+"""
+"""Keys that exist, and those that have been deleted since, with what they were."""
+_SIZES: Final = "SELECT sum(octet_length(i.key) + i.value) FROM ({items}) i"
+_ROWS: Final = """
+SELECT group_concat({row}, :separator), count(*), max(i.key) FROM ({items}) i
 """

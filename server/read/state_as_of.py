@@ -14,9 +14,8 @@ import msgspec
 
 from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
-from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix, env_name
+from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix
 from signalbox.server.read import state_query, tree
-from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
 from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
@@ -60,10 +59,8 @@ class KeySets:
 class AsOfView:
     """A `StateView` as of `revision`."""
 
-    def __init__(
-        self, readers: ReaderPool, key_sets: KeySets, held: HeldRevisions, revision: int
-    ) -> None:
-        self._readers, self._key_sets, self._held = readers, key_sets, held
+    def __init__(self, readers: ReaderPool, key_sets: KeySets, revision: int) -> None:
+        self._readers, self._key_sets = readers, key_sets
         self.revision = revision
 
     def get(self, key: str) -> Item | None:
@@ -117,31 +114,6 @@ class AsOfView:
             return tree.Tree(self.revision, total, children, following, snapshot.compacted)
 
         return self._run(run, below, prefix.startswith(RESERVED))
-
-    def pages(self, match: str, limit: int = state_query.NEAR) -> tuple[int, Iterator[list[Item]]]:
-        return self.revision, self._pages(match, limit)
-
-    def env_collision(self, match: str) -> list[str]:
-        keys: dict[str, str] = {}
-        for items in self.pages(match)[1]:
-            for item in items:
-                if (first := keys.setdefault(env_name(item.key), item.key)) != item.key:
-                    return [first, item.key]
-        return []
-
-    def _pages(self, match: str, limit: int) -> Iterator[list[Item]]:
-        """All matching items; retention keeps the revision until they have been read."""
-        with self._held.holding(self.revision):
-            page = self.page(Filter(match), limit=limit, with_total=False)
-            compacted = page.compacted
-            while page.next is not None:
-                if page.items:
-                    yield page.items
-                page = self.page(Filter(match), after=page.next, limit=limit, with_total=False)
-                if page.compacted != compacted:
-                    raise horizons.compacted_error(page.compacted, self.revision)
-            if page.items:
-                yield page.items
 
     def _run_query(self, run: Callable[["_Snapshot"], Result], query: StateQuery) -> Result:
         """Run a query on a snapshot of the keys that its pattern can match."""

@@ -174,26 +174,22 @@ def count(connection: apsw.Connection, query: StateQuery) -> int:
     return int(connection.execute(_COUNT.format(where=where), bound).get)
 
 
-def env_collision(connection: apsw.Connection, query: StateQuery) -> list[str]:
-    """Two matching keys with the same name as environment variables, if there are any."""
-    where, bound = _conditions(query, query.low)
-    for pair in connection.execute(_COLLISION.format(where=where), bound):
-        return list(pair)
-    return []
-
-
 def _conditions(query: StateQuery, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
     """The WHERE clause of a query from key `low` on, and its parameters."""
-    pattern = query.pattern
-    where = ["s.key >= :low AND s.key < :high"]
+    where = ["s.key >= :low AND s.key < :high", visible(query.pattern)]
     bound: dict[str, Any] = {"low": low, "high": query.high}
-    if not pattern.shows_reserved and pattern.low <= RESERVED and pattern.high > RESERVED:
-        where.append(f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')")
     texts, values = key_and_value_conditions(query)
     if paged and query.before:
         where.append("(s.revision, s.key) < (:before_revision, :before_key)")
         bound |= {"before_revision": query.before[0], "before_key": query.before[1]}
     return " AND ".join([*where, *texts]), bound | values
+
+
+def visible(pattern: Pattern) -> str:
+    """The condition that `s.key` is none of the app's own, unless the pattern shows these."""
+    if pattern.shows_reserved or pattern.low > RESERVED or pattern.high <= RESERVED:
+        return "TRUE"
+    return f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')"
 
 
 def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, Any]]:
@@ -265,8 +261,3 @@ WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
 """,
 }
 _COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
-_COLLISION: Final = """
-SELECT min(key), max(key) FROM (
-    SELECT s.key, env_name(s.key) AS name FROM state s WHERE {where}
-) GROUP BY name HAVING count(*) > 1 LIMIT 1
-"""

@@ -1,6 +1,5 @@
 """The interface of the state, now or as of a revision: what may be asked of it."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 from signalbox.server.read.state_query import Filter, Item, Page
@@ -47,12 +46,3 @@ class StateView(Protocol):
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> Tree:
         """The next segments below `prefix`, in segment order, with exact numbers of keys."""
-
-    def pages(self, match: str, limit: int = ...) -> tuple[int, Iterator[list[Item]]]:
-        """The revision, and all matching items as they are at it, in pages of at most `limit`.
-
-        The pages raise `Compacted` where retention has removed more since the first of them.
-        """
-
-    def env_collision(self, match: str) -> list[str]:
-        """Two matching keys with the same name as environment variables, if there are any."""

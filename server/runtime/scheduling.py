@@ -1,12 +1,15 @@
 """Cooperative scheduling: greenlets share one thread, so long work yields to the others."""
 
-from typing import Final
+from collections import deque
+from time import perf_counter
+from typing import Any, Final
 
 import gevent
 
 IDLE_SECONDS: Final = 0.005
 """The longest wait for a hub that is never idle."""
 HIGHEST_PRIORITY: Final = 2
+ROUND_SECONDS: Final = 0.002
 
 
 def yield_to_hub() -> None:
@@ -24,3 +27,47 @@ def wait_until_idle() -> None:
     runs while they wait for the disk.
     """
     gevent.with_timeout(IDLE_SECONDS, gevent.idle, timeout_value=None)
+
+
+class Turns:
+    """Turns for what many may ask of the hub at once, such as the pages of exports.
+
+    In one round of the hub's loop they take `seconds` together, or one step that is longer;
+    then everything else that is ready runs. Who asks first has the first turn.
+    """
+
+    def __init__(self, seconds: float = ROUND_SECONDS) -> None:
+        self._seconds = seconds
+        self._hub = gevent.get_hub()
+        self._waiting: deque[Any] = deque()
+        self._rounds = self._hub.loop.idle(priority=HIGHEST_PRIORITY)
+        self._is_in_round = False
+        self._until = 0.0
+
+    def wait(self) -> None:
+        """Return when it is the caller's turn, at once where nobody else has used it up."""
+        if not self._is_in_round:
+            self._is_in_round, self._until = True, perf_counter() + self._seconds
+            self._rounds.start(self._next_round)
+        if not self._waiting and perf_counter() < self._until:
+            return
+        caller = gevent.getcurrent()
+        self._waiting.append(caller)
+        try:
+            self._hub.switch()
+        except BaseException:  # the caller was killed while it waited
+            if caller in self._waiting:
+                self._waiting.remove(caller)
+            raise
+
+    def _next_round(self) -> None:
+        """Run those whose turn it is; called in each round of the hub until nobody waits."""
+        if not self._waiting:
+            self._rounds.stop()
+            self._is_in_round = False
+            return
+        self._until = perf_counter() + self._seconds
+        while self._waiting:
+            self._waiting.popleft().switch()
+            if perf_counter() >= self._until:
+                return

@@ -6,6 +6,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from signalbox.server.formats.env_file import shell_word
 from signalbox.server.model.checksums import of_row
 from signalbox.server.model.keys import env_name
 
@@ -17,6 +18,7 @@ def register_functions(connection: apsw.Connection) -> None:
     connection.create_scalar_function("key_contains", _key_contains, 2, deterministic=True)
     connection.create_scalar_function("value_contains", _value_contains, 2, deterministic=True)
     connection.create_scalar_function("env_name", _env_name, 1, deterministic=True)
+    connection.create_scalar_function("shell_word", _shell_word, 1, deterministic=True)
 
 
 def _regexp(*arguments: Any) -> bool:
@@ -41,3 +43,8 @@ def _value_contains(*arguments: Any) -> bool:
 def _env_name(*arguments: Any) -> str:
     """SQL: a key's name as an environment variable."""
     return env_name(arguments[0])
+
+
+def _shell_word(*arguments: Any) -> str:
+    """A value as a word of a shell."""
+    return shell_word(arguments[0])

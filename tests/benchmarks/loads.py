@@ -54,7 +54,7 @@ def _read_to_end(selector: selectors.BaseSelector, end: bytes) -> None:
             reader: socket.socket = key.fileobj  # type: ignore[assignment]
             last = key.data
             data = reader.recv(1 << 20)
-            found = bool(end) and end in last[0] + data[-1024:]
+            found = bool(end) and end in last[0] + data
             last[0] = data[-len(end) :]
             if found or not data:
                 selector.unregister(reader)

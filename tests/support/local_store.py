@@ -1,9 +1,10 @@
 """A store without HTTP: engine, read model and writer in this process, on a real file or memory."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from signalbox.server.engines.engine_interface import Engine
 from signalbox.server.engines.sqlite import SqliteEngine
@@ -11,10 +12,23 @@ from signalbox.server.feed import Feed
 from signalbox.server.model.commands import read_attempt
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
+from signalbox.server.read.row_forms import RowForm
+from signalbox.server.read.state_query import Item
 from signalbox.server.store.database import Database
 from signalbox.server.store.log_table import last_time
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.writer import Writer
+
+_ITEMS: Final = RowForm(
+    """
+    json_array(key, value, i.revision,
+        (SELECT at FROM transactions t WHERE t.revision = i.revision),
+        (SELECT actor FROM transactions t WHERE t.revision = i.revision))
+    """,
+    ",",
+    "[%(rows)s]",
+)
+"""The fields of `Item`."""
 
 
 class Ticks:
@@ -61,6 +75,13 @@ class Store:
             for name, value in values.items()
         ]
         assert self.run(type="batch", commands=members).error is None
+
+    def snapshot(self, match: str, limit: int) -> Iterator[list[Item]]:
+        """All items that match as they are now, page by page."""
+        for page in self.readmodel.snapshots.pages(
+            self.readmodel.revision, match, _ITEMS, limit=limit
+        ):
+            yield [Item(*fields) for fields in json.loads(page)]
 
     def close(self) -> None:
         self.writer.close()

@@ -1,19 +1,14 @@
 """`GET /queries/export`: streams the state of one revision as NDJSON, JSON, CSV or .env."""
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import bottle
-import msgspec
 
-from signalbox.server.formats.csv_rows import escape_formula
-from signalbox.server.formats.env_file import shell_word
 from signalbox.server.http.api import history_export
+from signalbox.server.http.api.parameters import Parameters
 from signalbox.server.http.api.queries import (
     compacted_prefixes,
     request_parameters,
@@ -23,17 +18,20 @@ from signalbox.server.http.api.queries import (
 from signalbox.server.http.wire.responses import HEADERS
 from signalbox.server.model.errors import Conflict, Invalid
 from signalbox.server.model.keys import compile_pattern, env_name
-from signalbox.server.model.times import iso
-from signalbox.server.model.values import type_of
+from signalbox.server.read import env_names, row_forms
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.read.state_query import (
-    Item,
-)
+from signalbox.server.read.row_forms import RowForm
 
 _IN_HEADER: Final = "/:@=*"
 """What is not percent-encoded in the header: commas separate prefixes, headers are Latin-1."""
 
-Format = Callable[[Iterator[list[Item]]], Iterator[bytes]]
+
+class Format(NamedTuple):
+    """`around` makes the body of pages of items."""
+
+    media_type: str
+    form: RowForm
+    around: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
 
 
 def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
@@ -44,29 +42,25 @@ def mount(app: bottle.Bottle, readmodel: ReadModel) -> None:
 def _export(readmodel: ReadModel) -> Iterator[bytes]:
     """Answer `/queries/export`: the state of one revision, or the history up to it."""
     params = request_parameters("/queries/export")
-    match, name = params.get("match", "**"), params.get("format", "ndjson")
-    pattern = compile_pattern(match)
-    view = readmodel.at(requested_revision(readmodel, params))
-    revision = view.revision
-    media_type, encode = FORMATS[name]
-    if params.get("history") == "1":
-        if name != "ndjson":
-            raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
-        needed = revision_parameter(params.get("after"), "after") or 0
-        wanted = (
-            pattern if "match" in params else None
-        )  # without a pattern, no revision is left out
-        body = history_export.lines(readmodel, needed, revision, wanted)
-    elif "after" in params:
+    asked, name = requested_revision(readmodel, params), params.get("format", "ndjson")
+    revision = readmodel.revision if asked is None else asked
+    with_history = params.get("history") == "1"
+    if with_history and name != "ndjson":
+        raise Invalid(f"The parameter format is {name}; with history=1 ndjson is allowed.")
+    if not with_history and "after" in params:
         raise Invalid("The parameter after is allowed with history=1 only.")
-    else:
-        if name == "env":
-            _refuse_collision(view.env_collision(match))
-        revision, pages = view.pages(match)
-        needed, body = revision, encode(pages)
-    unknown = readmodel.log.horizons().incomplete_prefixes(needed, pattern.low, pattern.high)
-    compacted_prefixes(params, unknown, needed)
-    headers = {"Content-Type": media_type, "Signalbox-Revision": str(revision)}
+    after = revision_parameter(params.get("after"), "after") or 0
+    needed = after if with_history else revision
+    unknown = _left_out(readmodel, params, needed)
+    body = (
+        _history(readmodel, params, after, revision)
+        if with_history
+        else _state(readmodel, params.get("match", "**"), name, revision, unknown)
+    )
+    headers = {
+        "Content-Type": FORMATS[name].media_type,
+        "Signalbox-Revision": str(revision),
+    }
     if unknown:
         headers["Signalbox-Compacted"] = ", ".join(
             quote(prefix or "**", _IN_HEADER) for prefix in unknown
@@ -75,54 +69,54 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     return _with_first_chunk(body)
 
 
+def _left_out(readmodel: ReadModel, params: Parameters, needed: int) -> list[str]:
+    """The prefixes that are not complete at the revision `needed`. Raises `Compacted`."""
+    pattern = compile_pattern(params.get("match", "**"))
+    unknown = readmodel.log.horizons().incomplete_prefixes(needed, pattern.low, pattern.high)
+    compacted_prefixes(params, unknown, needed)
+    return unknown
+
+
+def _state(
+    readmodel: ReadModel, match: str, name: str, revision: int, unknown: list[str]
+) -> Iterator[bytes]:
+    """The body of an export of the state, without the prefixes `unknown`. Raises `Conflict`."""
+    pages = readmodel.snapshots.pages
+    if name == "env":
+        names = pages(revision, match, row_forms.ENV_NAMES, unknown)
+        _refuse_collision(env_names.collision(names))
+    found = FORMATS[name]
+    return found.around(pages(revision, match, found.form, unknown))
+
+
+def _history(
+    readmodel: ReadModel, params: Parameters, after: int, revision: int
+) -> Iterator[bytes]:
+    """The body of an export of the history; without a pattern no revision is left out."""
+    wanted = compile_pattern(params["match"]) if "match" in params else None
+    return history_export.lines(readmodel, after, revision, wanted)
+
+
 def _with_first_chunk(body: Iterator[bytes]) -> Iterator[bytes]:
     """`body` with its first chunk read: where that fails, the response is an error."""
     return chain((next(body, b""),), body)
 
 
-def _ndjson(pages: Iterator[list[Item]]) -> Iterator[bytes]:
-    """The state as NDJSON: a `set` command a line, as an import takes them."""
-    for items in pages:
-        yield b"".join(
-            msgspec.json.encode({"type": "set", "key": item.key, "value": _raw(item)}) + b"\n"
-            for item in items
-        )
+def _object(pages: Iterator[bytes]) -> Iterator[bytes]:
+    """The state as one JSON object, a member a line; the first has no comma before it."""
+    first = next(pages, None)
+    if first is None:
+        yield b"{}\n"
+        return
+    yield b"{" + first[1:]
+    yield from pages
+    yield b"\n}\n"
 
 
-def _json_object(pages: Iterator[list[Item]]) -> Iterator[bytes]:
-    """The state as one JSON object, a member a line."""
-    before = b"{\n"
-    for items in pages:
-        lines = [json.dumps(item.key).encode() + b": " + item.raw.encode() for item in items]
-        yield before + b",\n".join(lines)
-        before = b",\n"
-    yield b"{}\n" if before == b"{\n" else b"\n}\n"
-
-
-def _csv(pages: Iterator[list[Item]]) -> Iterator[bytes]:
+def _csv(pages: Iterator[bytes]) -> Iterator[bytes]:
     """The state as CSV, for spreadsheets."""
-    yield b"key,value,type,revision,at,actor\r\n"
-    for items in pages:
-        text = io.StringIO()
-        rows = csv.writer(text)
-        for item in items:
-            rows.writerow(
-                [
-                    escape_formula(item.key),
-                    item.raw,
-                    type_of(item.raw),
-                    item.revision,
-                    iso(item.at),
-                    escape_formula(item.actor),
-                ]
-            )
-        yield text.getvalue().encode()
-
-
-def _env(pages: Iterator[list[Item]]) -> Iterator[bytes]:
-    """The state as a `.env` file."""
-    for items in pages:
-        yield "".join(f"{env_name(item.key)}={shell_word(item.raw)}\n" for item in items).encode()
+    yield b"key,value,type,revision,at,actor\r\n" + next(pages, b"")
+    yield from pages
 
 
 def _refuse_collision(keys: list[str]) -> None:
@@ -133,14 +127,9 @@ def _refuse_collision(keys: list[str]) -> None:
         )
 
 
-def _raw(item: Item) -> msgspec.Raw:
-    """An item's value, which is JSON already."""
-    return msgspec.Raw(item.raw.encode())
-
-
-FORMATS: Final[dict[str, tuple[str, Format]]] = {
-    "ndjson": ("application/x-ndjson", _ndjson),
-    "json": ("application/json", _json_object),
-    "csv": ("text/csv; charset=utf-8", _csv),
-    "env": ("text/plain; charset=utf-8", _env),
+FORMATS: Final = {
+    "ndjson": Format("application/x-ndjson", row_forms.SET_LINES),
+    "json": Format("application/json", row_forms.OBJECT_MEMBERS, _object),
+    "csv": Format("text/csv; charset=utf-8", row_forms.CSV_LINES, _csv),
+    "env": Format("text/plain; charset=utf-8", row_forms.ENV_LINES),
 }

@@ -1,6 +1,5 @@
 """Encodes the events of `/queries/stream` as server-sent events (WHATWG HTML, 9.2); pure."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -9,7 +8,6 @@ from signalbox.server.http.api import schemas
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.model.keys import Pattern
 from signalbox.server.model.times import iso
-from signalbox.server.read.state_query import Item
 
 
 def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
@@ -23,13 +21,9 @@ def change(transaction: Transaction, pattern: Pattern, store: str) -> bytes:
     return _event("change", body) + position(store, transaction.revision)
 
 
-def snapshot(revision: int, items: Sequence[Item]) -> bytes:
-    """One page of the state at `revision`."""
-    stream_items = [
-        schemas.StreamItem(item.key, msgspec.Raw(item.raw.encode()), item.revision)
-        for item in items
-    ]
-    return _event("snapshot", schemas.Snapshot(revision, stream_items)) + b"\n"
+def empty_snapshot(revision: int) -> bytes:
+    """The only page of a state without matching items, see `row_forms.SNAPSHOT_EVENT`."""
+    return _event("snapshot", schemas.Snapshot(revision, [])) + b"\n"
 
 
 def caught_up(store: str, revision: int) -> bytes:

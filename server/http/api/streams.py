@@ -28,6 +28,7 @@ from signalbox.server.model.events import Transaction
 from signalbox.server.model.keys import Pattern, compile_pattern
 from signalbox.server.model.numbers import is_whole
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.read import row_forms
 from signalbox.server.read.read_model import ReadModel
 
 HEARTBEAT_SECONDS: Final = 12.0
@@ -98,6 +99,7 @@ class Streams:
 
     def __init__(self, readmodel: ReadModel, feed: Feed) -> None:
         self._readmodel = readmodel
+        self._snapshots = readmodel.snapshots
         self._store = readmodel.store
         self._live: set[Stream] = set()
         self._unpublished: list[Batch] = []
@@ -222,16 +224,20 @@ class Streams:
             stream.position = transactions[-1].revision
 
     def _send_snapshot(self, stream: Stream) -> int:
-        """Send the stream all items that match, as they are now; their revision."""
-        revision, pages = self._readmodel.current.pages(stream.pattern.text)
+        """Send the stream all items that match; their revision.
+
+        It may be that of a moment ago: the changes since then follow.
+        """
+        match = stream.pattern.text
+        revision = self._snapshots.recent_revision(match, self._readmodel.revision)
         is_empty = True
-        for items in pages:
-            send_all(stream.sock, stream_events.snapshot(revision, items))
+        for page in self._snapshots.pages(revision, match, row_forms.SNAPSHOT_EVENT):
+            send_all(stream.sock, page)
             is_empty = False
             if stream.is_closed:
                 break
         if is_empty:
-            send_all(stream.sock, stream_events.snapshot(revision, []))
+            send_all(stream.sock, stream_events.empty_snapshot(revision))
         return revision
 
     def _on_commit(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome]) -> None:

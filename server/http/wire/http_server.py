@@ -198,6 +198,11 @@ class Handler(WSGIHandler):
 class Server(WSGIServer):
     """Listens on 127.0.0.1 only, and reserves the same port of ::1."""
 
+    max_accept = 8
+    """Connections that are accepted, and mostly answered, before others have their turn."""
+    backlog = 1024
+    """Connections that may wait to be accepted; more of them try again after a second."""
+
     def __init__(self, port: int, application: Any, max_connections: int) -> None:
         super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
         self.connections: set[Handler] = set()
