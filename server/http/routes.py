@@ -83,9 +83,7 @@ def application(
             if path == "/queries/stream":
                 _check_method(request, "GET")
                 return streams.route(request, start_response)
-            _check_path(environ)
-            result: Iterable[bytes] = reads(environ, start_response)
-            return result
+            return _by_bottle(reads, environ, start_response)
         except SignalboxError as error:
             return _refusal(start_response, request.path, error)
 
@@ -117,6 +115,15 @@ def _queries(
         ),
     )
     return app
+
+
+def _by_bottle(
+    app: bottle.Bottle, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
+    """The response of bottle's routes. Raises `Malformed` for a path that it would not refuse."""
+    _check_path(environ)
+    result: Iterable[bytes] = app(environ, start_response)
+    return result
 
 
 def _check_path(environ: Environ) -> None:
