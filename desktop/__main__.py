@@ -7,13 +7,13 @@ import sys
 def main() -> int:
     """Run what the arguments ask for: the server, the window or a subcommand; the exit status."""
     arguments = sys.argv[1:]
-    options, rest = _split_leading_options(arguments)
-    if rest[:1] == ["serve"]:
+    options, following = _split_leading_options(arguments)
+    if following[:1] == ["serve"]:
         # Before any other import: the server makes sockets and threads cooperative first.
         from signalbox.server.__main__ import main as serve  # noqa: PLC0415
 
-        return serve([*arguments[: len(arguments) - len(rest)], *rest[1:]])
-    if not rest and "" not in options.values():
+        return serve([*arguments[: len(arguments) - len(following)], *following[1:]])
+    if not following and "" not in options.values():
         return _open_window(options)
     from signalbox.desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
 

@@ -69,8 +69,8 @@ def _parse_value(text: str) -> Any:
     try:
         values.check(value, subject)
     except Invalid as error:
-        told = f"{subject} has a number beyond what a 64-bit float can hold."
-        raise Invalid(told) from error
+        message = f"{subject} has a number beyond what a 64-bit float can hold."
+        raise Invalid(message) from error
     return value
 
 

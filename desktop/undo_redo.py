@@ -127,8 +127,8 @@ def _print_reversed(box: client.Box, type: str, ids: list[str]) -> None:
         names = _reversed_by(box, names)
     for name in names[:MOST_PRINTED]:
         attempt = find_attempt(box, name) or {"type": name, "actor": "", "at": ""}
-        what = f"{attempt['type']} {attempt.get('key') or 'several keys'}"
-        line = f"{PARTICIPLES[type]}: {what} by {attempt['actor']}, {attempt['at']}"
+        command = f"{attempt['type']} {attempt.get('key') or 'several keys'}"
+        line = f"{PARTICIPLES[type]}: {command} by {attempt['actor']}, {attempt['at']}"
         print_line(escape_for_terminal(line))
     _print_omitted(len(names))
 

@@ -103,11 +103,11 @@ def format_licences(licences: Iterable[Licence]) -> str:
     """All of them as one text for people: a list, then each licence."""
     licences = list(licences)
     listed = "\n".join(f"{licence.part}: {licence.declared}" for licence in licences)
-    whole = [
+    texts = [
         f"{'=' * 80}\n{licence.part}\n{'=' * 80}\n\n{licence.text.strip()}\n"
         for licence in licences
     ]
-    return f"Signalbox is made of these parts.\n\n{listed}\n\n" + "\n".join(whole)
+    return f"Signalbox is made of these parts.\n\n{listed}\n\n" + "\n".join(texts)
 
 
 @cache
@@ -169,10 +169,10 @@ def _metadata_field(dist: Distribution, field: str) -> str:
 def _licence_texts(dist: Distribution) -> Iterator[str]:
     """The licence files of a wheel; where it has none, the MIT licence in its author's name."""
     files = [file for file in dist.files or () if ".dist-info" in str(file)]
-    whole = [file for file in files if LICENCE_FILES.search(file.name)]
-    for file in whole:
+    licence_files = [file for file in files if LICENCE_FILES.search(file.name)]
+    for file in licence_files:
         yield Path(str(dist.locate_file(file))).read_text(encoding="utf-8", errors="replace")
-    if not whole:
+    if not licence_files:
         yield licence_texts.mit_licence(_metadata_field(dist, "Author") or dist.name)
 
 

@@ -70,12 +70,12 @@ class Terminal:
     """The README's training loop as a process, and what it has printed by now."""
 
     def __init__(self, script: str, data_dir: Path) -> None:
-        place = data_dir.with_name("train.py")
-        place.write_text(script)
+        path = data_dir.with_name("train.py")
+        path.write_text(script)
         environ = {"PYTHONUNBUFFERED": "1", "SIGNALBOX_DATA_DIR": str(data_dir)}
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, place],
+            [sys.executable, path],
             env={**os.environ, **environ},
             stdout=subprocess.PIPE,
             text=True,
@@ -123,8 +123,8 @@ class Film:
         """Take so many frames."""
         for _ in range(count):
             picture = self._session.send("Page.captureScreenshot", QUICKLY)["data"]
-            said = self.terminal.text()
-            self.frames.append(Frame(monotonic(), picture, self.pointer, said))
+            terminal_text = self.terminal.text()
+            self.frames.append(Frame(monotonic(), picture, self.pointer, terminal_text))
             self.page.wait_for_timeout(1000 * PAUSE_SECONDS)
 
     def take_until(self, lines: int) -> None:
@@ -197,9 +197,9 @@ def coloured(script: str) -> str:
     return re.sub(r"\b(import|while|not)\b(?![^<]*</u>)", r"<i>\1</i>", text)
 
 
-def prompts(said: str) -> str:
+def prompts(terminal_text: str) -> str:
     """The text of the terminal as HTML, with commands in bold."""
-    return re.sub(r"^(\$.*)$", r"<b>\1</b>", html.escape(said), flags=re.MULTILINE)
+    return re.sub(r"^(\$.*)$", r"<b>\1</b>", html.escape(terminal_text), flags=re.MULTILINE)
 
 
 def training_loop() -> str:

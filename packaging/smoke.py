@@ -121,14 +121,14 @@ def display() -> Iterator[str]:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the bundle that nobody may write to; the program in it."""
     bundle = Path(os.environ[BUNDLE])
-    place = tmp_path_factory.mktemp("a place") / "Größe & 値" / bundle.name
-    shutil.copytree(bundle, place, symlinks=True)
-    for path in place.rglob("*"):
+    folder = tmp_path_factory.mktemp("a place") / "Größe & 値" / bundle.name
+    shutil.copytree(bundle, folder, symlinks=True)
+    for path in folder.rglob("*"):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o222)
     if sys.platform == "darwin":
-        return place / "Contents" / "MacOS" / "signalbox"
-    return place / ("signalbox.exe" if sys.platform == "win32" else "signalbox")
+        return folder / "Contents" / "MacOS" / "signalbox"
+    return folder / ("signalbox.exe" if sys.platform == "win32" else "signalbox")
 
 
 @pytest.fixture
@@ -280,8 +280,8 @@ def everything(folder: Path) -> dict[str, Any]:
     """The files below a folder with sizes and times of change, to see that none was written."""
     files = {}
     for path in folder.rglob("*"):
-        about = path.lstat()
-        files[str(path)] = about.st_size, about.st_mtime_ns
+        status = path.lstat()
+        files[str(path)] = status.st_size, status.st_mtime_ns
     return files
 
 

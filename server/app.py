@@ -325,8 +325,8 @@ class App:
     def _limits(self) -> dict[str, int]:
         """The limits that `status` reports, as this server and its engine have them."""
         limits = LIMITS | {"connections": self._server.max_connections}
-        if (most := self.engine.max_bytes) is not None:
-            limits["transaction_bytes"] = min(most, MAX_TRANSACTION_BYTES)
+        if (max_bytes := self.engine.max_bytes) is not None:
+            limits["transaction_bytes"] = min(max_bytes, MAX_TRANSACTION_BYTES)
         return limits
 
     def _bind(self, serve: Any) -> Server:

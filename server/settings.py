@@ -186,5 +186,5 @@ def _setting_value(setting: Setting, option: Any, environ: Mapping[str, str]) ->
     except AddressError as error:
         raise StoreError(f"The setting {setting.name}: {error}.") from None
     except (ValueError, RuntimeError):  # the latter where nobody has the home ~name
-        told = f"The setting {setting.name} is {text[:80]!r}"
-        raise StoreError(f"{told}; allowed {_ALLOWED[setting.name]}.") from None
+        setting_is = f"The setting {setting.name} is {text[:80]!r}"
+        raise StoreError(f"{setting_is}; allowed {_ALLOWED[setting.name]}.") from None

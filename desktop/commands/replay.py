@@ -159,8 +159,8 @@ class _Sender:
         self._may_be_sent_already = False
         recorded, sent = self._last_times or (transaction.time, monotonic())
         due = sent + (transaction.time - recorded) / self._speed
-        while (left := due - monotonic()) > 0:
-            sleep(min(left, LONGEST_SLEEP))
+        while (seconds := due - monotonic()) > 0:
+            sleep(min(seconds, LONGEST_SLEEP))
         self._last_times = transaction.time, due
 
     def _was_sent(self, identity: str) -> bool:

@@ -124,7 +124,7 @@ class _ReportedProgram:
 
     def _copy_output(self, source: IO[bytes], target: IO[bytes]) -> None:
         """Copy blocks as they come, since a prompt or a progress bar ends no line."""
-        rest = b""
+        unfinished = b""
         with source:
             while block := os.read(source.fileno(), BLOCK):
                 try:
@@ -138,10 +138,10 @@ class _ReportedProgram:
                     log.warning(
                         "Not all that the program says can be printed here: no room is left."
                     )
-                *lines, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
-                rest = rest[: 4 * MAX_LINE]
+                *lines, unfinished = (unfinished + block).replace(b"\r", b"\n").split(b"\n")
+                unfinished = unfinished[: 4 * MAX_LINE]
                 self._keep_last_line(lines)
-        self._keep_last_line([rest])
+        self._keep_last_line([unfinished])
 
     def _keep_last_line(self, lines: list[bytes]) -> None:
         """Remember the last of these lines that is not blank."""

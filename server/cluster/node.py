@@ -238,8 +238,8 @@ class Node:
         """The shared log cannot be followed; the status says why and since when."""
         self._problem = sentence(error)
         if self._problem != self._logged_problem:
-            what = "is away" if isinstance(error, Unavailable) else "cannot be followed"
-            logger.warning("The log at %s %s: %s", self.address, what, self._problem)
+            state = "is away" if isinstance(error, Unavailable) else "cannot be followed"
+            logger.warning("The log at %s %s: %s", self.address, state, self._problem)
         self._logged_problem = self._problem
         if self._stale_since is None:
             self._stale_since, self._lost_at = self._clock(), monotonic()

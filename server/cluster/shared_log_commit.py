@@ -335,10 +335,10 @@ class SharedLogCommit:
         """
         seconds = self._timeout.seconds
         is_deciding = self._writer.is_deciding
-        left = seconds if is_deciding else self._commit_began + seconds - monotonic()
+        remaining = seconds if is_deciding else self._commit_began + seconds - monotonic()
         group = self._unsaved
         is_sent = group and (pending.is_in_group or group.contains(pending.attempt))
-        return max(left, SAVE_CHECK_SECONDS) if is_sent else left
+        return max(remaining, SAVE_CHECK_SECONDS) if is_sent else remaining
 
     def _timeout_outcome(self, pending: PendingAttempt) -> Outcome:
         """What the sender gets instead of the outcome; `unknown` is followed by another one."""

@@ -142,10 +142,10 @@ def _stream(name: str) -> str:
     return name or DEFAULT_STREAM
 
 
-def _number(what: str, text: str, lowest: int) -> int:
+def _number(name: str, text: str, lowest: int) -> int:
     """A number in an address, such as `replicas=`. Raises `AddressError` where it is invalid."""
     if not re.fullmatch("[0-9]{1,3}", text) or int(text) < lowest:
-        raise AddressError(f"the engine's {what} is {text!r}; allowed are {lowest} to 999")
+        raise AddressError(f"the engine's {name} is {text!r}; allowed are {lowest} to 999")
     return int(text)
 
 

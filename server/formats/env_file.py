@@ -52,15 +52,15 @@ def shell_word(raw: str) -> str:
 
 def _command(line: Line, row_lines: RowLines) -> Command | SignalboxError:
     """The `set` command of a line NAME=value; a quoted value may go on in the next lines."""
-    name, equals, rest = line.text.partition("=")
+    name, equals, value = line.text.partition("=")
     if not equals:
         return Malformed(f"The line is {quoted(line.text.strip())}; allowed is NAME=value.")
     name = re.sub(r"^export\s", "", name.strip()).strip()
-    if not rest.strip().startswith(QUOTES):
-        return set_command(name, scalar_or_text(_COMMENT.sub("", rest).strip()))
+    if not value.strip().startswith(QUOTES):
+        return set_command(name, scalar_or_text(_COMMENT.sub("", value).strip()))
     word = _QuotedValue()
     try:
-        word.add(rest.lstrip())
+        word.add(value.lstrip())
         while not word.is_over:
             following = next(row_lines, None)
             if following is None:

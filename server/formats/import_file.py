@@ -53,9 +53,9 @@ class ImportFile:
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
         """Its rows as they arrive. `blocks` are consumed to their end in any case."""
         try:
-            start, rest = decode_file(blocks, self._encoding)
+            start, decoded = decode_file(blocks, self._encoding)
             self.format = self.format or by_content(start)
-            yield from READERS[self.format](rest)
+            yield from READERS[self.format](decoded)
         except SignalboxError as error:
             self.error = error
         for _ in blocks:  # the client reads no response before it has sent all

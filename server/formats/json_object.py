@@ -179,10 +179,10 @@ class _Scanner:
             self._number = self._line_of(self._start)
         self._fault = too_long(self._at - self._start, what="member")
         self._line += self._text.count(b"\n", 0, self._at)
-        rest = self._text[self._at :]  # of an open string: its last backslashes count
-        slashes = len(rest) - len(rest.rstrip(b"\\"))
-        self._text = rest[:1] + b"\\" * (slashes % 2)
-        self._bytes_dropped += self._at - self._start + len(rest) - len(self._text)
+        unread = self._text[self._at :]  # of an open string: its last backslashes count
+        slashes = len(unread) - len(unread.rstrip(b"\\"))
+        self._text = unread[:1] + b"\\" * (slashes % 2)
+        self._bytes_dropped += self._at - self._start + len(unread) - len(self._text)
         self._at = self._start = self._name_at = 0
 
     def _check_object_start(self, token: bytes, at: int) -> None:
@@ -192,8 +192,8 @@ class _Scanner:
 
     def _check_blank(self, end: int) -> None:
         """Raises `Malformed` for anything but blanks around the object."""
-        if self._depth == 0 and (rest := self._text[self._at : end]).strip(WHITESPACE):
-            raise self._no_object(self._at + len(rest) - len(rest.lstrip(WHITESPACE)))
+        if self._depth == 0 and (blank := self._text[self._at : end]).strip(WHITESPACE):
+            raise self._no_object(self._at + len(blank) - len(blank.lstrip(WHITESPACE)))
 
     def _no_object(self, at: int) -> Malformed:
         """The error of a JSON file that is not one object."""

@@ -83,16 +83,16 @@ def with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """CR and CRLF replaced by LF, for formats in which no value has a literal CR."""
     is_behind_cr = False
     for block in blocks:
-        rest = block.removeprefix(b"\n") if is_behind_cr else block
+        text = block.removeprefix(b"\n") if is_behind_cr else block
         is_behind_cr = block.endswith(b"\r") or (is_behind_cr and not block)
-        yield rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _refuse_binary(start: bytes, encoding: str) -> None:
     """Check the first line; later binary data is an error of its line."""
-    for mark, what in _BINARY.items():
+    for mark, kind in _BINARY.items():
         if start.startswith(mark):
-            raise Malformed(f"The file is {what}; {EXPECTED}.")
+            raise Malformed(f"The file is {kind}; {EXPECTED}.")
     if encoding == "utf-16":
         return
     if start.startswith(_UTF16_BOMS):
@@ -126,20 +126,21 @@ def lines(blocks: Iterator[bytes]) -> Iterator[Line]:
 
 def _raw_lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
     """Each line, of a long one its beginning, with its length in bytes."""
-    rest, cut = b"", 0
+    unfinished, cut = b"", 0
     for block in blocks:
-        complete = (rest + block).splitlines(keepends=True)
+        complete = (unfinished + block).splitlines(keepends=True)
         # The last line may continue, also after a CR.
-        rest = complete.pop() if complete and not complete[-1].endswith(b"\n") else b""
+        unfinished = complete.pop() if complete and not complete[-1].endswith(b"\n") else b""
         for line in complete:
             yield line, len(line) + cut
             cut = 0
-        if len(rest) > MAX_LINE:
-            end = b"\r" if rest.endswith(b"\r") else b""  # the next block shows whether it ends
-            cut += len(rest) - MAX_LINE - 1 - len(end)
-            rest = rest[: MAX_LINE + 1] + end
-    if rest:
-        yield rest, len(rest) + cut
+        if len(unfinished) > MAX_LINE:
+            # A CR may end the line, or be the first half of its end: the next block shows it.
+            end = b"\r" if unfinished.endswith(b"\r") else b""
+            cut += len(unfinished) - MAX_LINE - 1 - len(end)
+            unfinished = unfinished[: MAX_LINE + 1] + end
+    if unfinished:
+        yield unfinished, len(unfinished) + cut
 
 
 def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:

@@ -107,8 +107,8 @@ def _alternative(target: MigrationLog) -> str:
 def batches(source: MigrationLog, after: int) -> Iterator[list[Transaction]]:
     """The transactions after a revision, in batches, with placeholders for removed ones."""
     while transactions := source.read(after, BATCH):
-        left = chain.from_iterable(_without_gaps(transactions, after))
-        while batch := list(islice(left, BATCH)):
+        remaining = chain.from_iterable(_without_gaps(transactions, after))
+        while batch := list(islice(remaining, BATCH)):
             yield batch
         after = transactions[-1].revision
 

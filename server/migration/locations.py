@@ -181,7 +181,9 @@ class LocalLog:
         return LogMetadata(
             self.database.meta("store") or "",
             tuple(
-                (one.prefix, one.revision, one.at) for one in horizons if one.revision or one.prefix
+                (horizon.prefix, horizon.revision, horizon.at)
+                for horizon in horizons
+                if horizon.revision or horizon.prefix
             ),
         )
 

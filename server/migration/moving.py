@@ -180,24 +180,24 @@ class Migration:
             ) from error
 
     def _open(
-        self, stack: ExitStack, place: Location, metadata: LogMetadata | None
+        self, stack: ExitStack, location: Location, metadata: LogMetadata | None
     ) -> MigrationLog:
         """The log at a location; `stack` closes it. With `metadata` it is created where it is
         missing.
         """
         opened: MigrationLog
-        if place.address is not None:
-            opened = RemoteLog(shared_log(place.address), metadata)
+        if location.address is not None:
+            opened = RemoteLog(shared_log(location.address), metadata)
             stack.callback(opened.close)
-        elif place.folder == self._data_dir and self._own_log is not None:
+        elif location.folder == self._data_dir and self._own_log is not None:
             if metadata is not None:
                 self._own_log.create_replica_if_empty(metadata)
             return self._own_log
         else:
-            assert place.folder is not None
-            if place.folder != self._data_dir:
-                stack.callback(lock_data_dir(place.folder).release)
-            opened = self._open_local(place.folder, metadata, place.name)
+            assert location.folder is not None
+            if location.folder != self._data_dir:
+                stack.callback(lock_data_dir(location.folder).release)
+            opened = self._open_local(location.folder, metadata, location.name)
             stack.callback(opened.close)
         return opened
 

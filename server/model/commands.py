@@ -193,22 +193,22 @@ def read_attempt(body: dict[str, Any], default_actor: str, new_id: str) -> Attem
     The fingerprint covers the payload with defaults filled in, without `id`, `dry_run` and
     `effects`: 16 bytes of BLAKE2b. So a dry run is answered as that command would be.
     """
-    rest = dict(body)
-    chosen = rest.pop("id", None)
-    actor, dry_run = rest.pop("actor", default_actor), rest.pop("dry_run", False)
-    effects = rest.pop("effects", DEFAULT_EFFECTS)
+    fields = dict(body)
+    chosen = fields.pop("id", None)
+    actor, dry_run = fields.pop("actor", default_actor), fields.pop("dry_run", False)
+    effects = fields.pop("effects", DEFAULT_EFFECTS)
     command: Command | None = None
     refusal: SignalboxError | None = None
     try:
         _check_envelope(chosen, actor, dry_run, effects)
-        command = read_command(rest)
+        command = read_command(fields)
         payload = _PAYLOAD.encode((actor, command))
     except SignalboxError as error:
         refusal, payload = error, _PAYLOAD.encode(_refused_payload(body))
     return Attempt(
         id=chosen if _is_text_of(_ID, chosen) else new_id,
         actor=actor if _is_text_of(_ACTOR, actor) else default_actor,
-        type=_type_of(rest),
+        type=_type_of(fields),
         fingerprint=hashlib.blake2b(payload, digest_size=16).digest(),
         command=command,
         refusal=refusal,
@@ -383,10 +383,10 @@ def _check_expect(command: Member | HistoryCommand, expect: Expect, where: str) 
         isinstance(command, Rename) and command.key[-1] == "."
     )
     if about_many and "store_revision" not in given:
-        what = "this command" if isinstance(command, HistoryCommand) else "a prefix"
+        subject = "this command" if isinstance(command, HistoryCommand) else "a prefix"
         raise Invalid(
             f"The field {where}expect is {quoted(given)}; "
-            f'for {what} "any" and {{"store_revision": n}} are allowed.'
+            f'for {subject} "any" and {{"store_revision": n}} are allowed.'
         )
 
 

@@ -250,6 +250,6 @@ def _as_regex(text: str) -> str:
 
 def _within_segments(part: str, at_end: bool) -> str:
     """A part without `**`; one that stands at the pattern's end must reach the key's end."""
-    head, *rest = map(re.escape, part.split("*"))
-    last = f"[^.]*{rest.pop()}" if at_end and rest else ""
-    return head + "".join(f"(?>[^.]*?{literal})" for literal in rest) + last
+    head, *literals = map(re.escape, part.split("*"))
+    last = f"[^.]*{literals.pop()}" if at_end and literals else ""
+    return head + "".join(f"(?>[^.]*?{literal})" for literal in literals) + last

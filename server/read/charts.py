@@ -211,8 +211,8 @@ def _states(connection: apsw.Connection, query: ChartQuery, base: Chart) -> list
     }
     begins = [raw for (raw,) in connection.execute(_VALUE, bound)]
     bound |= {"high": query.revision, "limit": MAX_STATES + 2}
-    news = [raw for (raw,) in connection.execute(_STATES, bound)]
-    return list(sparklines.levels([*base.states, *begins, *news]))
+    changed = [raw for (raw,) in connection.execute(_STATES, bound)]
+    return list(sparklines.levels([*base.states, *begins, *changed]))
 
 
 def _columns(

@@ -132,8 +132,8 @@ def _differences(
     connection: apsw.Connection, keys: Iterable[str], since: int, until: int
 ) -> Iterator[Difference]:
     """The keys among `keys` whose values at two revisions differ, with both values."""
-    rest = iter(keys)
-    while chunk := list(islice(rest, CHUNK)):
+    remaining = iter(keys)
+    while chunk := list(islice(remaining, CHUNK)):
         bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}
         for key, before, after in connection.execute(_DIFFERING_VALUES, bound):
             if before is None or after is None or not values.same(before, after):

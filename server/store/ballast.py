@@ -34,7 +34,7 @@ def remove(path: Path) -> None:
 
 def remove_if_full(path: Path) -> None:
     """As `remove`, where opening the store may need the space for its files."""
-    if (left := free_if_scarce(path)) is not None and left < BYTES:
+    if (free := free_if_scarce(path)) is not None and free < BYTES:
         remove(path)
 
 

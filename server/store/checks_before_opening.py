@@ -42,8 +42,8 @@ def resolve_link(path: Path) -> Path:
 
 def check_regular_file(path: Path) -> None:
     """Raises `StoreError` for what is no file, in its place or in that of one beside it."""
-    if what := plain_file.other_kind(path):
-        raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {what}, no file.")
+    if kind := plain_file.other_kind(path):
+        raise StoreError(f"{path} cannot be opened as a Signalbox store: it is {kind}, no file.")
     plain_file.check_regular(*(path.with_name(path.name + ending) for ending in BESIDE))
 
 

@@ -97,9 +97,9 @@ def record_use(
             _store(connection, HIGHEST, str(now))
     elif _is_plausible(now):
         last_run = int(_meta(connection, LAST_RUN) or 0)
-        most = max(now, last_run, int(highest_use_seconds(connection) * 1000))
+        highest = max(now, last_run, int(highest_use_seconds(connection) * 1000))
         confirm_clock(connection, now)
-        _store(connection, HIGHEST, str(most))
+        _store(connection, HIGHEST, str(highest))
     else:
         _delete(connection, LEAP)
     if has_future_times(connection, now):
@@ -132,11 +132,11 @@ def revision_observed_for(observed: ObservedRevisions, age: int) -> int:
 
 def _thinned_out(observed: ObservedRevisions) -> list[tuple[int, int]]:
     """The observations of revisions by the clock's records, fewer the older they are."""
-    kept: list[tuple[int, int]] = []
+    thinned: list[tuple[int, int]] = []
     for revision, since in observed.revisions:
-        if not kept or (since - kept[-1][1]) * MIN_AGE_RATIO >= observed.observed_ms - since:
-            kept.append((revision, since))
-    return kept
+        if not thinned or (since - thinned[-1][1]) * MIN_AGE_RATIO >= observed.observed_ms - since:
+            thinned.append((revision, since))
+    return thinned
 
 
 def _is_plausible(now: int) -> bool:

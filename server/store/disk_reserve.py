@@ -102,9 +102,9 @@ class DiskReserve:
 
     def _lacks(self, path: Path, needed: int) -> bool:
         """Whether less is free, on the disk and in the file; never of a file that is gone."""
-        left = free_if_scarce(path)
+        free = free_if_scarce(path)
         with suppress(OSError):
-            return left is not None and left + self._database.free_bytes_in_file() < needed
+            return free is not None and free + self._database.free_bytes_in_file() < needed
         return False
 
 

@@ -104,13 +104,13 @@ class OpenFiles:
         """What is wrong with the files, in one sentence; None while they are in place and whole."""
         if (problem := self._find_problem()) is None:
             return None
-        file, what = problem
+        file, fault = problem
         if file == self._lock:
-            return f"The server's lock {file} {what}: {_LOCK_LOST}"
-        if what == OVERWRITTEN:
-            return f"The store's file {file} {what}, {_OVERWRITTEN.format(name=self._file_name)}"
-        why = _TRUNCATED.format(name=self._file_name) if what == SHORTER else _REPLACED
-        return f"The store's file {file} {what}: {why}"
+            return f"The server's lock {file} {fault}: {_LOCK_LOST}"
+        if fault == OVERWRITTEN:
+            return f"The store's file {file} {fault}, {_OVERWRITTEN.format(name=self._file_name)}"
+        why = _TRUNCATED.format(name=self._file_name) if fault == SHORTER else _REPLACED
+        return f"The store's file {file} {fault}: {why}"
 
     def unreadable(self, error: Exception) -> Unavailable:
         """The refusal for an error of reading. After damage nothing is written any more: it would

@@ -19,14 +19,14 @@ MAX_SHOWN: Final = 60
 """Characters of a value that a problem quotes."""
 
 
-def until_unreadable(about: str, problems: Iterable[str]) -> Iterator[str]:
+def until_unreadable(table: str, problems: Iterable[str]) -> Iterator[str]:
     """The problems that an integrity check finds, up to where the file cannot be read."""
     try:
         yield from problems
     except UnicodeDecodeError as error:
-        yield f"{about}: a text there is not UTF-8 ({shortened(error.object)})."
+        yield f"{table}: a text there is not UTF-8 ({shortened(error.object)})."
     except DAMAGED:
-        yield f"{about}: what is there cannot be read to its end."
+        yield f"{table}: what is there cannot be read to its end."
 
 
 def schema_problems(connection: apsw.Connection) -> Iterator[str]:
@@ -82,16 +82,16 @@ def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
     """Transactions that do not fit their checksums, or have an impossible version."""
     for revision, version, *content, of, checksum in connection.execute(_TRANSACTIONS):
         texts = [_text(part) if isinstance(part, bytes) else part for part in content[:3]]
-        about = f"Transaction {revision} ({shortened(texts[2])} by {shortened(texts[1])})"
+        subject = f"Transaction {revision} ({shortened(texts[2])} by {shortened(texts[1])})"
         if version not in (WITHOUT_CHECKSUM, VERSION):
-            yield f"{about} says that its version is {shortened(version)}."
+            yield f"{subject} says that its version is {shortened(version)}."
         elif version == WITHOUT_CHECKSUM:
             if checksum is not None:
-                yield f"{about} says that it was written without a checksum, and has one."
+                yield f"{subject} says that it was written without a checksum, and has one."
         elif checksum != _transaction_checksum(revision, texts, content[3:], of):
             yield (
-                f"{about} is not as it was written: its id, actor, time, type, fingerprint, number "
-                "of changes or what it reverses was altered."
+                f"{subject} is not as it was written: its id, actor, time, type, fingerprint, "
+                "number of changes or what it reverses was altered."
             )
 
 
@@ -107,17 +107,17 @@ def _transaction_checksum(revision: int, texts: list[Any], rest: list[Any], of: 
 def _change_problems(connection: apsw.Connection) -> Iterator[str]:
     """Changes that do not fit their checksums, or belong to no transaction."""
     for revision, key, value, is_new, checksum, version in connection.execute(_CHANGES):
-        about = f"The change of {shortened(key)} in transaction {revision}"
+        subject = f"The change of {shortened(key)} in transaction {revision}"
         if version is None:
-            yield f"{about} belongs to no transaction."
+            yield f"{subject} belongs to no transaction."
         elif version == WITHOUT_CHECKSUM:
             if checksum is not None or is_new not in (0, 1):
-                yield f"{about} is not as an older Signalbox has written it."
+                yield f"{subject} is not as an older Signalbox has written it."
         elif is_new not in (0, 1) or checksum != checksums.of_row(
             _text(key), _text(value), bool(is_new)
         ):
             to = "a deletion" if value is None else shortened(value)
-            yield f"{about} is not as it was written: its key or value was altered, now {to}."
+            yield f"{subject} is not as it was written: its key or value was altered, now {to}."
 
 
 def _row_problems(connection: apsw.Connection, table: str) -> Iterator[str]:

@@ -25,9 +25,9 @@ def other_kind(path: Path) -> str | None:
 def check_regular(*paths: Path) -> None:
     """Raises `StoreError` for the first path that is no regular file."""
     for path in paths:
-        if what := other_kind(path):
+        if kind := other_kind(path):
             raise StoreError(
-                f"{path} is {what}, where Signalbox has a file of its own: move it away."
+                f"{path} is {kind}, where Signalbox has a file of its own: move it away."
             )
 
 

@@ -101,12 +101,12 @@ def temporary_copy(store: Path) -> Iterator[Path]:
 
 def _copy_to_temporary(store: Path, stack: ExitStack) -> Path | None:
     """The folder with the copy, which `stack` removes; None where no copy was consistent."""
-    for place in _temporary_folders():
+    for parent in _temporary_folders():
         try:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-", dir=place)))
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="signalbox-", dir=parent)))
             return folder if any(_copy(store, folder) for _ in range(MAX_COPIES)) else None
         except OSError as error:
-            if error.errno not in _NO_ROOM or place == MEMORY_FOLDER:
+            if error.errno not in _NO_ROOM or parent == MEMORY_FOLDER:
                 raise
     raise OSError(errno.ENOSPC, "no temporary folder has room")
 

@@ -125,8 +125,8 @@ class RemovableCount:
     """Counts what compaction by these plans removes, in pieces of the log."""
 
     def __init__(self, planned: Sequence[Plan]) -> None:
-        self._horizons = Horizons(Horizon(one.prefix, one.revision, one.at) for one in planned)
-        self._stop = max(one.revision for one in planned)
+        self._horizons = Horizons(Horizon(plan.prefix, plan.revision, plan.at) for plan in planned)
+        self._stop = max(plan.revision for plan in planned)
         self._done: Position = (0, "")
         self._changes: Counter[str] = Counter()
         self._transactions = 0

@@ -116,8 +116,8 @@ class JetStreamLog:
             # A follower of the cluster has answered that does not have the end yet; or the next one
             # is too large to come with others.
             end = min(self._highest_seen, after + limit) if is_end else last + 1
-            rest = range(last + 1, end + 1)
-            messages += self._request(read_one_by_one(client, self._stream, rest))
+            sequences = range(last + 1, end + 1)
+            messages += self._request(read_one_by_one(client, self._stream, sequences))
         return decode_all(messages)
 
     def last_revision(self) -> int:

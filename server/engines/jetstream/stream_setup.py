@@ -84,7 +84,7 @@ def _no_answer(client: Connection, address: Address) -> StoreError | Partitioned
     """The error where the API does not answer: no leader, or a permission that is missing."""
     if not client.lacks_permission():
         return Partitioned(f"{address.redacted} answers, but knows nobody who leads the log.")
-    subjects = [f"$JS.API.STREAM.{what}.{address.stream}" for what in ("INFO", "CREATE")]
+    subjects = [f"$JS.API.STREAM.{verb}.{address.stream}" for verb in ("INFO", "CREATE")]
     lacking = next(filter(client.lacks_permission, subjects), "_INBOX.>")
     return StoreError(
         f"{address.redacted} does not let this user in: it lacks the permission for {lacking}."

@@ -108,8 +108,8 @@ def execute(connection: Any, *command: object) -> Any:
 def _parts(packed: list[bytes]) -> Iterator[memoryview]:
     """An encoded command in parts, none of which is too long to send at once."""
     for chunk in packed:
-        whole = memoryview(chunk)
-        yield from (whole[start : start + PART_BYTES] for start in range(0, len(whole), PART_BYTES))
+        view = memoryview(chunk)
+        yield from (view[start : start + PART_BYTES] for start in range(0, len(view), PART_BYTES))
 
 
 def server_setting(client: Any, name: str) -> str:

@@ -46,7 +46,9 @@ def _line(transaction: Transaction, pattern: Pattern | None, checksum: int | Non
     if transaction.type == COMPACTED:
         return b""
     matching = (
-        each for each in transaction.changes if pattern is None or pattern.matches(each.key)
+        changed
+        for changed in transaction.changes
+        if pattern is None or pattern.matches(changed.key)
     )
     changes = [change_of(change) for change in matching]
     if transaction.changes and not changes:

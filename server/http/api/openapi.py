@@ -190,10 +190,10 @@ def _query_parameter(name: str, path: str) -> Schema:
     return {"name": name, "in": "query", "description": parameter.help, "schema": parameter.schema}
 
 
-def _text_parameters(place: str, texts: Schema) -> list[Schema]:
+def _text_parameters(location: str, texts: Schema) -> list[Schema]:
     """Parameters or headers that are any text, with what they mean."""
     return [
-        {"name": name, "in": place, "description": text, "schema": _TEXT}
+        {"name": name, "in": location, "description": text, "schema": _TEXT}
         for name, text in texts.items()
     ]
 

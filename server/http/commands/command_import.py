@@ -211,10 +211,10 @@ class Import:
 
     def _summary(self, format: str | None) -> bytes:
         """The last line of the response: the outcome of the import, and its counts."""
-        about = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
+        summary = {"type": "summary", "id": self._id, "status": "accepted", "format": format}
         if self.failure:
-            about |= {"status": self.failure.attempt_status} | self.failure.fields()
-        return json.dumps(about | self.counts).encode() + b"\n"
+            summary |= {"status": self.failure.attempt_status} | self.failure.fields()
+        return json.dumps(summary | self.counts).encode() + b"\n"
 
 
 def command_of(row: Row) -> Command | EncodedSet | SignalboxError:

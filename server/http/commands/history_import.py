@@ -107,9 +107,11 @@ class HistoryImport:
         try:
             self._adopt(transactions)
         except apsw.ConstraintError:
-            place = self._repeated(transactions)
-            failure = with_line_number(repeated_id_error(transactions[place].id), piece[place][0])
-            self._adopt(transactions[:place])
+            repeated = self._repeated(transactions)
+            failure = with_line_number(
+                repeated_id_error(transactions[repeated].id), piece[repeated][0]
+            )
+            self._adopt(transactions[:repeated])
         if failure is not None:
             raise failure
 
@@ -165,7 +167,7 @@ class HistoryImport:
 
     def _summary(self) -> bytes:
         """The last line of the response: the outcome of the imported history, and its counts."""
-        about = {"type": "summary", "id": self._id, "status": "accepted", "format": "history"}
+        summary = {"type": "summary", "id": self._id, "status": "accepted", "format": "history"}
         if self.failure:
-            about |= {"status": "rejected"} | self.failure.fields()
-        return json.dumps(about | self.counts).encode() + b"\n"
+            summary |= {"status": "rejected"} | self.failure.fields()
+        return json.dumps(summary | self.counts).encode() + b"\n"

@@ -262,10 +262,10 @@ class _Preview:
     def _summary(self) -> dict[str, Any]:
         """The last line of the response: what the import would do."""
         kind = "history" if self._is_history else self._buffered.format
-        about = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
+        summary = {"type": "summary", "id": self._id, "status": "accepted", "format": kind}
         if self.failure:
-            about |= {"status": self.failure.attempt_status} | self.failure.fields()
-        return about | self.counts | {"dry_run": True} | self._key_counts
+            summary |= {"status": self.failure.attempt_status} | self.failure.fields()
+        return summary | self.counts | {"dry_run": True} | self._key_counts
 
 
 class _Batch:

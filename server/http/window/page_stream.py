@@ -92,8 +92,8 @@ def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[byte
 def _wait_for_frame_time(until: float, subscription: Subscription) -> None:
     """Wait for the time of the next frame or the end of the stream; wake-ups are kept."""
     happened = False
-    while not subscription.closed and (left := until - monotonic()) > 0:
-        happened |= subscription.wait(left)
+    while not subscription.closed and (seconds := until - monotonic()) > 0:
+        happened |= subscription.wait(seconds)
     if happened:
         subscription.wake()
 
@@ -155,8 +155,8 @@ class PagePatches:
                 events += Event.patch_elements(html, event_id=identity)
         if self._complete >= set(self._renderers):
             self._final |= set(ready)
-        if news := self._changed_signals(signals, bool(events)):
-            events += Event.patch_signals(news, event_id=identity)
+        if changed_signals := self._changed_signals(signals, bool(events)):
+            events += Event.patch_signals(changed_signals, event_id=identity)
         return events
 
     def _due_regions(self) -> list[str]:
@@ -192,11 +192,11 @@ class PagePatches:
 
     def _changed_signals(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
         """Those signals that the window does not have yet, which is noted."""
-        news = {
+        changed = {
             name: value for name, value in signals.items() if self._sent_signals.get(name) != value
         }
-        self._sent_signals |= news
-        return news | {"_have": self._sent_digests} if has_patches else news
+        self._sent_signals |= changed
+        return changed | {"_have": self._sent_digests} if has_patches else changed
 
     def _frame_signals(self) -> dict[str, Any]:
         """The signals of every frame, also of a page that is held; of a store that cannot be read

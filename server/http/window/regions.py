@@ -213,8 +213,8 @@ class Regions:
 
     def _branches(self, prefix: str, depth: int, listed: dict[str, int]) -> Iterator[views.Branch]:
         """The open branches of the tree below a prefix, with a line for those not listed."""
-        most = listed.get(prefix, DEFAULT_CHILDREN)
-        tree = self._view.tree(prefix, None, most)
+        limit = listed.get(prefix, DEFAULT_CHILDREN)
+        tree = self._view.tree(prefix, None, limit)
         for child in tree.children:
             below = child.prefix or ""
             is_open = below in listed and bool(below)
@@ -222,8 +222,8 @@ class Regions:
             if is_open:
                 yield from self._branches(below, depth + 1, listed)
         if tree.next is not None:
-            rest = tree.total - sum(child.keys for child in tree.children)
-            yield views.Branch(depth, prefix, "", None, 0, more=rest)
+            unlisted = tree.total - sum(child.keys for child in tree.children)
+            yield views.Branch(depth, prefix, "", None, 0, more=unlisted)
 
     def _nav(self, _now: int) -> RegionContent:
         """Signals of the navigation bar: how many keys, rejections and sources there are."""

@@ -44,7 +44,12 @@ class WindowIds:
         suffix = f"@{node}" if node else ""
         wrote_last = self._readmodel.log.actors("window.") if self._closed else []
         actor = self._actor_of(before) or next(
-            (one for one in wrote_last if one in self._closed and _suffix(one) == suffix), None
+            (
+                candidate
+                for candidate in wrote_last
+                if candidate in self._closed and _suffix(candidate) == suffix
+            ),
+            None,
         )
         if actor is not None and self._claim(actor, page):
             return actor.removeprefix("window.").removesuffix(suffix)
@@ -67,7 +72,7 @@ class WindowIds:
 
     def _actor_of(self, page: str) -> str | None:
         """The actor of the window that shows this page."""
-        return next((actor for actor, one in self._page_of.items() if one == page), None)
+        return next((actor for actor, shown in self._page_of.items() if shown == page), None)
 
     def _claim(self, actor: str, page: str) -> bool:
         """Whether the id is this page's now; not where the disk still lists it as closed."""
