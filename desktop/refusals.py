@@ -35,7 +35,7 @@ def missing_key_text(key: str, at: str | None = None, has_history: bool = True) 
 
 
 def _existing_keys(error: client.Rejected) -> str:
-    """Of at most 100 keys the server gives the names."""
+    """The refusal for keys that exist already; the server names at most 100."""
     others = len(error.keys) - 1
     first = f"{error.key} exists already, at revision {error.revision}"
     more = f", and so do {others} more" if others else ""

@@ -114,7 +114,7 @@ def _send(
 
 
 def _has_changed(box: client.Box, batch: Attempt, key: str) -> bool:
-    """Whether a batch has changed a key."""
+    """Whether a batch that is to be undone has changed a key."""
     history = "history/" + quote(key, safe="")
     items = box.query(history, before=batch["revision"] + 1, limit=1)["items"]
     return bool(items) and bool(items[0]["revision"] == batch["revision"])
@@ -177,6 +177,6 @@ def _print_ways_on(type: str, effects: list[dict[str, Any]]) -> None:
 
 
 def _print_omitted(count: int) -> None:
-    """How many of so many were not listed."""
+    """Print how many of the keys that were undone or redone are not listed."""
     if count > MOST_PRINTED:
         print_line(f"… and {count - MOST_PRINTED:,} more")

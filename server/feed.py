@@ -26,7 +26,7 @@ class Subscription:
         self.closed = False
 
     def wait(self, timeout: float) -> bool:
-        """True if something happened since the last wait, False after `timeout` seconds."""
+        """Wait for changes; False where none came within `timeout` seconds."""
         happened = bool(self._event.wait(timeout))
         self._event.clear()
         return happened

@@ -891,7 +891,7 @@ class _LimitedReader(io.RawIOBase):
         self.has_received_nothing = True
 
     def makefile(self, _: str) -> io.BufferedReader:
-        """The one method of a socket that `HTTPResponse` calls."""
+        """The one method of a socket that `HTTPResponse` calls: it reads from here."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:

@@ -44,7 +44,7 @@ TYPED: Final = frozenset("\t\n")
 
 
 def script_class() -> str:
-    """The list but `TYPED`, for the brackets of a JavaScript regular expression with the flag u."""
+    """The characters but `TYPED`, for brackets of a JavaScript regular expression (flag u)."""
     typed = sorted(map(ord, TYPED))
     cut = [(0x00, typed[0] - 1), (typed[-1] + 1, 0x1F), *RANGES[1:]]
     return "".join(f"\\u{{{first:x}}}-\\u{{{last:x}}}" for first, last in cut)

@@ -27,11 +27,11 @@ class SavedGeometry:
         self._is_closed = False
 
     def mark_changed(self) -> None:
-        """The window may have been moved or resized."""
+        """The geometry may have changed: the window was moved or resized."""
         self._changed.set()
 
     def save_changes(self, current: Callable[[], Geometry]) -> None:
-        """Save `current()` whenever it has not changed for a moment, until `close`."""
+        """Save the geometry whenever it has not changed for a moment, until `close`."""
         while self._changed.wait() and not self._is_closed:
             self._changed.clear()
             if not self._changed.wait(DEBOUNCE_SECONDS):

@@ -163,7 +163,7 @@ class Window:
         self._created_window().load_url(self._url)
 
     def show_in_title(self, text: str) -> None:
-        """Show a text in the title, for good."""
+        """Show a text in the native window's title, for good."""
         self._permanent_title = text
         self._created_window().set_title(f"{TITLE}: {text}")
 

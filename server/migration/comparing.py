@@ -66,7 +66,7 @@ def _report(progress: Progress, before: int, total: int, done: int, _: int) -> N
 
 
 def _replica(source: MigrationLog, last: int, path: Path, progress: Progress) -> Database:
-    """A replica of the log, as a node would have it."""
+    """A temporary replica of a log that is compared, as a node would have it."""
     database = Database(path)
     connection = database.writer
     connection.pragma("synchronous", "OFF")

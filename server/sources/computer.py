@@ -156,7 +156,7 @@ class Measurement:
         for part in (*_LEVELS, self._rates):
             try:
                 measured |= part()
-            except Exception as error:  # noqa: BLE001 - told; psutil raises of many kinds
+            except Exception as error:  # noqa: BLE001 - logged; psutil raises of many kinds
                 self._failures.report(f"This computer's {part.__name__.strip('_')}", error)
         return measured
 

@@ -152,7 +152,7 @@ def last_revision(connection: apsw.Connection) -> int:
 
 
 def check_newest(connection: apsw.Connection) -> None:
-    """Raises `UnknownVersion` where a newer program has written to the log last."""
+    """Raises `UnknownVersion` where a newer program has written the log's last transaction."""
     for version, revision in connection.execute(
         "SELECT version, revision FROM transactions ORDER BY revision DESC LIMIT 1"
     ):

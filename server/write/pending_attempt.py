@@ -56,7 +56,7 @@ class PendingAttempt:
             self._greenlet = None
 
     def resolve(self, outcome: Outcome) -> None:
-        """Give the sender its outcome; it goes on once the caller yields to the hub."""
+        """Give the attempt's sender its outcome; it goes on once the caller yields to the hub."""
         self._outcome = outcome
         if self._greenlet is not None:
             gevent.get_hub().loop.run_callback(self._resume)

@@ -76,7 +76,7 @@ class Stream:
         self.woken = Event()
 
     def try_send(self, data: bytes) -> bool:
-        """Send `data` without waiting; False where the socket is full or closed."""
+        """Send events to the stream without waiting; False where its socket is full or closed."""
         try:
             taken = send_now(self.sock, data) if data else 0
         except OSError:

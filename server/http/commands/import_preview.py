@@ -286,7 +286,7 @@ class _Batch:
         self._keys.update(made)
 
     def check_text(self) -> None:
-        """Raises `TooLarge` where the rows are too long for one transaction, whatever they mean."""
+        """Raises `TooLarge` where an atomic import would have too much text for one transaction."""
         if self._atomic and self._text > MAX_ATOMIC_TEXT:
             raise too_many_bytes(self._text, self._limits, atomic=True)
 
