@@ -126,6 +126,7 @@ class SqliteEngine:
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def _has_begun(self) -> bool:
+        """Begin a transaction of SQLite; False while another program holds its lock."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:

@@ -381,6 +381,7 @@ def change_size(key: str, raw: str | None) -> int:
 
 
 def _too_many_bytes(size: int, least: str = "") -> TooLarge:
+    """The refusal of changes of so many bytes; `least` is "at least " where they may be more."""
     return TooLarge(
         f"The changes have {least}{size} bytes; one transaction holds {MAX_TRANSACTION_BYTES}.",
         limit=MAX_TRANSACTION_BYTES,

@@ -22,6 +22,7 @@ class CurrentView:
 
     @property
     def revision(self) -> int:
+        """The revision of the current state: that of the last visible commit."""
         return self._projection.revision
 
     def get(self, key: str) -> Item | None:
@@ -62,6 +63,7 @@ class CurrentView:
             return self._count(connection, query, query.pattern.high)
 
     def keys(self) -> int:
+        """How many keys there are now, the app's own settings left out."""
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:

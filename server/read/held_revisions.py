@@ -22,6 +22,7 @@ class HeldRevisions:
             self._held.remove(revision)
 
     def __contains__(self, revision: int) -> bool:
+        """Whether the revision is being read."""
         return revision in self._held
 
     def lowest(self) -> int:

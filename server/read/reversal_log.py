@@ -101,14 +101,17 @@ class SqlReversalLog:
     def differing(
         self, keys: Collection[str], revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
+        """Those of the keys whose value at the revision is another one than now, with both."""
         bound = {"keys": msgspec.json.encode(list(keys)).decode(), "at": revision}
         rows: Any = self._connection.execute(_DIFFERING, bound)
         yield from rows
 
     def existing(self, keys: Collection[str]) -> set[str]:
+        """Those of the keys that exist now."""
         return state_table.existing(self._connection, sorted(keys))
 
     def current_values(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
+        """The current values of those keys that exist."""
         asked = msgspec.json.encode(list(keys)).decode()
         rows: Any = self._connection.execute(_CURRENT_VALUES, (asked,))
         yield from rows

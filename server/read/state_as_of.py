@@ -102,6 +102,7 @@ class AsOfView:
         return self._run_query(lambda snapshot: _count(snapshot, query), query)
 
     def keys(self) -> int:
+        """How many keys there were at the revision, the app's own settings left out."""
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
