@@ -101,7 +101,7 @@ class SqlReversalLog:
     def differing(
         self, keys: Collection[str], revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """Those of the keys whose value at the revision is another one than now, with both."""
+        """Those of the keys that have another value now than at the revision, see `ReversalLog`."""
         bound = {"keys": msgspec.json.encode(list(keys)).decode(), "at": revision}
         rows: Any = self._connection.execute(_DIFFERING, bound)
         yield from rows
