@@ -46,11 +46,6 @@ class LogQueries:
         with self._readers.snapshot() as connection:
             return log_table.read(connection, after, limit)
 
-    def checksums(self, first: int, last: int) -> dict[int, int]:
-        """The checksums of the transactions `first` to `last`; as `log_table.checksums`."""
-        with self._readers.snapshot() as connection:
-            return log_table.checksums(connection, first, last)
-
     def reversed_among(self, revisions: Iterable[int]) -> set[int]:
         """The transactions among `revisions` that are undone now."""
         with self._readers.snapshot() as connection:

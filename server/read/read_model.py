@@ -12,6 +12,7 @@ import apsw
 
 from signalbox.server.read.current_state import CurrentView
 from signalbox.server.read.held_revisions import HeldRevisions
+from signalbox.server.read.log_pages import LogPages
 from signalbox.server.read.log_queries import LogQueries
 from signalbox.server.read.shared_pages import SharedPages
 from signalbox.server.read.snapshot_pages import Snapshots
@@ -40,6 +41,7 @@ class ReadModel:
         self.snapshots = Snapshots(self.held, self.shared_pages, self.turns)
         self.current: StateView = CurrentView(self._readers, projection)
         self.log = LogQueries(self._readers)
+        self.log_pages = LogPages(self.store, self.held, self.shared_pages, self.turns)
         self._key_sets = KeySets(projection.counts_for)
 
     @property

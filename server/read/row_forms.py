@@ -20,7 +20,7 @@ class RowForm(NamedTuple):
     page: str = "%(rows)s"
 
 
-def _time(milliseconds: str) -> str:
+def iso_time(milliseconds: str) -> str:
     """SQL for `times.iso` of an expression."""
     at = f"min({milliseconds}, {LAST_TIME})"
     rest = f"(({at} % 1000 + 1000) % 1000)"  # the remainder of a time before 1970 is negative
@@ -64,7 +64,7 @@ def _csv_row() -> str:
         _cell("value"),
         _type(),
         "i.revision",
-        _time(_of_transaction("at")),
+        iso_time(_of_transaction("at")),
         _no_formula(_of_transaction("actor")),
     ]
     return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(13, 10)"

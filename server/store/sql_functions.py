@@ -1,5 +1,6 @@
 """SQL functions of ours that every connection to a store has."""
 
+import json
 import re
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 
 from signalbox.server.formats.env_file import shell_word
 from signalbox.server.model.checksums import of_row
+from signalbox.server.model.events import combine_checksums
 from signalbox.server.model.keys import env_name
 
 
@@ -19,6 +21,9 @@ def register_functions(connection: apsw.Connection) -> None:
     connection.create_scalar_function("value_contains", _value_contains, 2, deterministic=True)
     connection.create_scalar_function("env_name", _env_name, 1, deterministic=True)
     connection.create_scalar_function("shell_word", _shell_word, 1, deterministic=True)
+    connection.create_scalar_function(
+        "transaction_checksum", _transaction_checksum, 2, deterministic=True
+    )
 
 
 def _regexp(*arguments: Any) -> bool:
@@ -48,3 +53,9 @@ def _env_name(*arguments: Any) -> str:
 def _shell_word(*arguments: Any) -> str:
     """A value as a word of a shell."""
     return shell_word(arguments[0])
+
+
+def _transaction_checksum(*arguments: Any) -> int:
+    """The checksum of a transaction, from that of its head and a JSON array of its changes'."""
+    head, changes = arguments
+    return combine_checksums(head, json.loads(changes))

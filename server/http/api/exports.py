@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import bottle
 
-from signalbox.server.http.api import history_export
 from signalbox.server.http.api.parameters import Parameters
 from signalbox.server.http.api.queries import (
     compacted_prefixes,
@@ -53,7 +52,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     needed = after if with_history else revision
     unknown = _left_out(readmodel, params, needed)
     body = (
-        _history(readmodel, params, after, revision)
+        readmodel.log_pages.history(after, revision, params.get("match"))
         if with_history
         else _state(readmodel, params.get("match", "**"), name, revision, unknown)
     )
@@ -87,14 +86,6 @@ def _state(
         _refuse_collision(env_names.collision(names))
     found = FORMATS[name]
     return found.around(pages(revision, match, found.form, unknown))
-
-
-def _history(
-    readmodel: ReadModel, params: Parameters, after: int, revision: int
-) -> Iterator[bytes]:
-    """The body of an export of the history; without a pattern no revision is left out."""
-    wanted = compile_pattern(params["match"]) if "match" in params else None
-    return history_export.lines(readmodel, after, revision, wanted)
 
 
 def _with_first_chunk(body: Iterator[bytes]) -> Iterator[bytes]:

@@ -32,7 +32,6 @@ from signalbox.server.read import row_forms
 from signalbox.server.read.read_model import ReadModel
 
 HEARTBEAT_SECONDS: Final = 12.0
-LOG_TRANSACTIONS: Final = 200
 TICK_PER_STREAM: Final = 0.00002
 """Seconds in which commits are gathered, for each open stream: many streams get fewer sends."""
 MAX_TICK: Final = 0.01
@@ -209,19 +208,16 @@ class Streams:
         if stream.position is None:
             stream.position = self._send_snapshot(stream)
         while stream.position < self._readmodel.revision and not stream.is_closed:
-            transactions = self._readmodel.log.transactions(stream.position, LOG_TRANSACTIONS)
+            events, reached = self._readmodel.log_pages.changes(
+                stream.position, self._readmodel.revision, stream.pattern.text
+            )
             if stream.position < (oldest := self._complete_since(stream.pattern)):
                 # Compared after reading: what was read before that was still complete.
                 send_all(stream.sock, stream_events.reset("compacted", oldest))
                 stream.position = self._send_snapshot(stream)
                 continue
-            data = b"".join(
-                stream_events.change(transaction, stream.pattern, self._store)
-                for transaction in transactions
-            )
-            if data:
-                send_all(stream.sock, data)
-            stream.position = transactions[-1].revision
+            send_all(stream.sock, events)
+            stream.position = reached
 
     def _send_snapshot(self, stream: Stream) -> int:
         """Send the stream all items that match; their revision.
