@@ -1,7 +1,7 @@
 """The table of the state: look up and count keys, and fold transactions into it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -60,8 +60,16 @@ def fold(connection: apsw.Connection, after: int, last: int, has_deletions: bool
 
     Reads them from the log's tables, within the open transaction.
     """
-    for statement in (_END_LIVES, _UPSERT_KEYS, _DELETE_KEYS) if has_deletions else (_UPSERT_KEYS,):
-        connection.execute(statement, {"after": after, "last": last})
+    if has_deletions:
+        revisions: list[Any] = connection.execute(_WITH_DELETIONS, (after, last)).fetchall()
+        for (revision,) in revisions:
+            connection.execute(_UPSERT_KEYS, (after, revision))
+            deleted = connection.execute(_DELETE_KEYS, (revision,)).fetchall()
+            connection.executemany(
+                _END_LIVES, [(*key_and_born, revision) for key_and_born in deleted]
+            )
+            after = revision
+    connection.execute(_UPSERT_KEYS, (after, last))
 
 
 _KEYS: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key"
@@ -76,34 +84,23 @@ WHERE (SELECT 1 FROM state WHERE key BETWEEN ?2 AND ?3 LIMIT 1)
 the range has no keys, as with many new ones."""
 _ENTRIES: Final = "SELECT s.key, s.value, s.revision" + _FROM_GIVEN_KEYS
 _EXISTING: Final = "SELECT s.key" + _FROM_GIVEN_KEYS
-_END_LIVES: Final = """
-INSERT INTO lives (key, born, died)
-SELECT c.key, coalesce(
-    (SELECT max(b.revision) FROM changes b
-     WHERE b.key = c.key AND b.revision > :after AND b.revision < c.revision AND b.is_new),
-    (SELECT born FROM state s WHERE s.key = c.key),
-    0
-), c.revision
-FROM changes c WHERE c.revision > :after AND c.revision <= :last AND c.value IS NULL AND (
-    SELECT p.value IS NOT NULL FROM changes p WHERE p.key = c.key AND p.revision < c.revision
-    ORDER BY p.revision DESC LIMIT 1
-)
+_WITH_DELETIONS: Final = """
+SELECT DISTINCT revision FROM changes
+WHERE revision > ? AND revision <= ? AND value IS NULL ORDER BY revision
 """
-"""A deleted key was created by one of these transactions, or is still in the table of the state.
-Where retention has thinned out the log, its creation may be missing: then no query reaches that
-time. A log may also delete an absent key, which ends no life."""
 _UPSERT_KEYS: Final = """
 INSERT INTO state (key, revision, born, value)
 SELECT key, revision, iif(is_new, revision, 0), value FROM changes
-WHERE revision > :after AND revision <= :last AND value IS NOT NULL ORDER BY revision
+WHERE revision > ? AND revision <= ? AND value IS NOT NULL ORDER BY revision
 ON CONFLICT (key) DO UPDATE SET
     revision = excluded.revision, born = max(born, excluded.born), value = excluded.value
 """
+"""Where retention has thinned out the log, a key's creation may be missing: then it is born at 0,
+and no query reaches that time."""
 _DELETE_KEYS: Final = """
-DELETE FROM state WHERE key IN (
-    SELECT gone.key FROM changes gone JOIN state s ON s.key = gone.key
-    WHERE gone.value IS NULL AND gone.revision > :after AND gone.revision <= :last
-        AND gone.revision > s.revision
-)
+DELETE FROM state WHERE key IN (SELECT key FROM changes WHERE revision = ? AND value IS NULL)
+RETURNING key, born
 """
-"""After the upserts: a key that was created again has the higher revision already."""
+"""Each row is looked up once, as its neighbours' values are read with it. A log may also delete an
+absent key, which ends no life."""
+_END_LIVES: Final = "INSERT INTO lives (key, born, died) VALUES (?, ?, ?)"
