@@ -1,5 +1,6 @@
 """`signalbox`: no arguments opens the window, `serve` is the server, all else the command line."""
 
+import os
 import signal
 import sys
 
@@ -8,16 +9,21 @@ def main() -> int:
     """Run what the arguments ask for: the server, the window or a subcommand; the exit status."""
     arguments = sys.argv[1:]
     options, following = _split_leading_options(arguments)
-    if following[:1] == ["serve"]:
+    if following[:1] == ["serve"] and not _is_completing():
         # Before any other import: the server makes sockets and threads cooperative first.
         from signalbox.server.__main__ import main as serve  # noqa: PLC0415
 
         return serve([*arguments[: len(arguments) - len(following)], *following[1:]])
-    if not following and "" not in options.values():
+    if not (following or "" in options.values() or "--json" in options or _is_completing()):
         return _open_window(options)
     from signalbox.desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
 
     return command_line()
+
+
+def _is_completing() -> bool:
+    """Whether a shell asks how a word of a command line may go on."""
+    return bool(os.environ.get("_SIGNALBOX_COMPLETE"))
 
 
 def _split_leading_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -26,7 +32,7 @@ def _split_leading_options(arguments: list[str]) -> tuple[dict[str, str], list[s
     at = 0
     while at < len(arguments):
         name, equals, value = arguments[at].partition("=")
-        if arguments[at] == "--require-durable":
+        if arguments[at] in ("--require-durable", "--json"):
             options[name] = "1"
         elif name in ("--data-dir", "--engine") and (equals or at + 1 < len(arguments)):
             options[name] = value if equals else arguments[at + 1]

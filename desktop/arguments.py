@@ -13,8 +13,8 @@ import click
 from signalbox.server.usage_errors import unknown_option
 
 
-def open_input_file(value: str) -> BinaryIO:
-    """FILE, to read bytes from; `-` is stdin."""
+def open_input_file(value: str, name: str = "FILE") -> BinaryIO:
+    """The file of the argument `name`, to read bytes from; `-` is stdin."""
     if value == "-":
         return sys.stdin.buffer
     try:
@@ -22,7 +22,7 @@ def open_input_file(value: str) -> BinaryIO:
     except OSError as error:
         from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
-        raise click.UsageError(f"FILE is {value!r}: {reason(error)}.") from error
+        raise click.UsageError(f"{name} is {value!r}: {reason(error)}.") from error
     click.get_current_context().call_on_close(file.close)
     return file
 

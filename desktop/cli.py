@@ -15,7 +15,7 @@ from signalbox.desktop import stdio
 from signalbox.desktop.click_types import TEXT
 from signalbox.desktop.engine_options import choose_engine, settings_error
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
-from signalbox.desktop.options import require_value
+from signalbox.desktop.options import LeadingOptions, require_value
 from signalbox.desktop.refusals import refusal_text
 from signalbox.desktop.terminal_output import LogOnTerminal, print_error
 from signalbox.server.usage_errors import translate_usage_error
@@ -81,6 +81,7 @@ def command() -> click.Group:
             click.Option(
                 ["--require-durable"], is_flag=True, help="Refuse an engine that may lose it."
             ),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
         ],
         callback=_apply_options,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -134,9 +135,20 @@ def _file_error(error: OSError) -> str:
     return f"{error.filename or 'Something on this computer'} cannot be used: {reason(error)}."
 
 
-def _apply_options(data_dir: str | None, engine: str | None, require_durable: bool) -> None:
+def _apply_options(
+    data_dir: str | None, engine: str | None, require_durable: bool, as_json: bool
+) -> None:
     """Apply the options that stand before the subcommand."""
-    click.get_current_context().obj = data_dir
+    context = click.get_current_context()
+    context.obj = LeadingOptions(data_dir, as_json)
+    if as_json:
+        _require_json_option(str(context.invoked_subcommand))
     choose_engine(engine, require_durable)
     if engine and (error := settings_error()):
         raise click.UsageError(error)
+
+
+def _require_json_option(name: str) -> None:
+    """Raises a usage error where the subcommand of this name prints no JSON."""
+    if not any("--json" in parameter.opts for parameter in load_subcommand(name).params):
+        raise click.UsageError(f"There is no option --json of {name}.")

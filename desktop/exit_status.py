@@ -9,5 +9,7 @@ REJECTED: Final = 1
 NO_SUCH_KEY: Final = 3
 CANNOT_OPEN: Final = client.CANNOT_OPEN
 """No server, no store or no window could be opened."""
+TIMED_OUT: Final = 5
+"""The time of `watch --timeout` was over before `--until` or `--count` was reached."""
 INTERRUPTED: Final = 130
 """By Ctrl-C, as a shell says it."""

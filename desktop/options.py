@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -19,6 +19,13 @@ STORE_FILE_SUFFIXES: Final = ("", "-wal", MARKER_SUFFIX)
 NOW: Final = "now"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class LeadingOptions(NamedTuple):
+    """The options that stood before the subcommand and may stand after it as well."""
+
+    data_dir: str | None = None
+    as_json: bool = False
 
 
 # Moments.
@@ -54,8 +61,19 @@ def at_option(function: Function) -> Function:
 
 
 def json_option(function: Function) -> Function:
-    """The option `--json`, for programs."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+    """The option `--json`, for programs. It may be before the subcommand or after it."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=lambda context, _, is_set: is_set or _leading_options(context).as_json,
+        help="Print JSON.",
+    )(function)
+
+
+def _leading_options(context: click.Context) -> LeadingOptions:
+    """The options before the subcommand of this context."""
+    return context.obj or LeadingOptions()
 
 
 # The data directory. The option may be before the subcommand or after it.
@@ -124,7 +142,7 @@ def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Func
 
 def _chosen_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
     """The folder of `--data-dir`, or the default; it may not exist."""
-    return paths.chosen_data_dir(require_value(context, option, value) or context.obj)
+    return paths.chosen_data_dir(_given_data_dir(context, option, value))
 
 
 def _data_dir_with_store(
@@ -138,7 +156,7 @@ def _data_dir_with_store(
 
 def _readable_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
     """The folder to read from: one that was named must have a store."""
-    is_named = value or context.obj or os.environ.get("SIGNALBOX_DATA_DIR")
+    is_named = value or _leading_options(context).data_dir or os.environ.get("SIGNALBOX_DATA_DIR")
     if is_named and not engine_options.is_engine_chosen():  # a shared log may be read by a new node
         return _data_dir_with_store(context, option, value)
     return _created_data_dir(context, option, value)
@@ -146,4 +164,11 @@ def _readable_data_dir(context: click.Context, option: click.Parameter, value: s
 
 def _created_data_dir(context: click.Context, option: click.Parameter, value: str | None) -> Path:
     """The folder of `--data-dir`, or the default; created where it is missing."""
-    return create_data_dir(require_value(context, option, value) or context.obj)
+    return create_data_dir(_given_data_dir(context, option, value))
+
+
+def _given_data_dir(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> str | None:
+    """The folder that an option names, after the subcommand or before it; None for the default."""
+    return require_value(context, option, value) or _leading_options(context).data_dir

@@ -129,6 +129,43 @@ def test_who_reads_no_more_ends_it_quietly(box: Server, shell: Shell) -> None:
         assert watch.stderr.read() == b""
 
 
+def test_a_reader_that_has_ended_ends_it_without_another_change(shell: Shell) -> None:
+    with shell.started("watch", "lamp.on") as watch:
+        said(watch, 1)
+        assert watch.stdout is not None
+        watch.stdout.close()
+        assert watch.wait(SECONDS) == 0
+        assert watch.stderr is not None
+        assert watch.stderr.read() == b""
+
+
+def test_a_program_that_is_run_goes_on_where_nobody_reads(
+    box: Server, shell: Shell, tmp_path: Path
+) -> None:
+    out = tmp_path / "changes"
+    program = f"cat >>{out}; echo taken >&2"
+    with shell.started("watch", "lamp.on", "--count", "2", "--exec", program) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        watch.stdout.close()
+        assert watch.stderr.readline() == b"taken\n"
+        box.set("lamp.on", True)
+        assert watch.wait(SECONDS) == 0
+    assert len(out.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [([], 0), (["--until", "true"], 5), (["--count", "2"], 5), (["--count", "1"], 0)],
+)
+def test_timeout_ends_it_and_says_whether_it_waited_in_vain(
+    shell: Shell, options: list[str], status: int
+) -> None:
+    done = shell("watch", "lamp.on", "--timeout", "0.2", *options)
+    assert (done.status, done.err) == (status, "")
+    assert done.out == "lamp.on\tfalse\n"
+
+
 def test_until_takes_a_text_as_set_does(box: Server, shell: Shell) -> None:
     box.set("lamp.scene", "dinner time")
     assert shell.ok("watch", "lamp.scene", "--until", "dinner time") == "lamp.scene\tdinner time\n"

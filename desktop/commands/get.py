@@ -7,6 +7,7 @@ import click
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.exit_status import NO_SUCH_KEY
+from signalbox.desktop.json_text import parse_json_or_text
 from signalbox.desktop.options import at_option, json_option, read_dir_option
 from signalbox.desktop.refusals import missing_key_text
 from signalbox.desktop.terminal_output import (
@@ -21,13 +22,16 @@ from signalbox.ui import invisible_characters
 
 @click.command("get", cls=LiteralCommand)
 @click.argument("key")
+@click.option("--default", metavar="VALUE", help="Print this where there is no such key.")
 @at_option
 @json_option
 @read_dir_option
-def get(key: str, at: str | None, as_json: bool, data_dir: Path) -> int:
+def get(key: str, default: str | None, at: str | None, as_json: bool, data_dir: Path) -> int:
     """Print the value of KEY."""
     with connect(data_dir) as box:
         item = box.item(key, at=at)
+    if item is None and default is not None:
+        item = {"key": key, "value": parse_json_or_text(default)}
     if item is None:
         print_error(missing_key_text(key, at))
         return NO_SUCH_KEY
