@@ -104,6 +104,18 @@ def test_a_page_has_100_items_by_default_and_up_to_1000(client: Client) -> None:
     assert len(page(client, match="n.**", limit=1_000)["items"]) == KEYS
 
 
+@pytest.mark.parametrize("match", ["t.**", "t.*", "_signalbox.**"])
+@pytest.mark.parametrize("sort", ["key", "changed"])
+@pytest.mark.parametrize("past", [False, True])
+def test_an_item_of_a_page_is_that_of_its_key(
+    client: Client, match: str, sort: str, past: bool
+) -> None:
+    at = {"at": page(client, limit=1)["revision"]} if past else {}
+    items = page(client, match=match, sort=sort, **at)["items"]
+    assert items
+    assert items == [client.get(f"state/{item['key']}").json() for item in items]
+
+
 @pytest.mark.parametrize("sort", ["key", "changed"])
 def test_pages_follow_each_other_without_gap_or_repetition(client: Client, sort: str) -> None:
     seen: list[str] = []

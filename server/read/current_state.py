@@ -37,8 +37,9 @@ class CurrentView:
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
+        as_json: bool = False,
     ) -> Page:
-        query = StateQuery(wanted, sort, after, offset, limit)
+        query = StateQuery(wanted, sort, after, offset, limit, as_json)
         if not query.is_indexed:
             return self._readers.in_thread(
                 lambda connection: state_query.scanned_page(connection, query, with_total)

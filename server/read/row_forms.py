@@ -21,13 +21,9 @@ class RowForm(NamedTuple):
 
 
 def iso_time(milliseconds: str) -> str:
-    """SQL for `times.iso` of an expression."""
-    at = f"min({milliseconds}, {LAST_TIME})"
-    rest = f"(({at} % 1000 + 1000) % 1000)"  # the remainder of a time before 1970 is negative
-    return (
-        f"strftime('%Y-%m-%dT%H:%M:%S.', ({at} - {rest}) / 1000, 'unixepoch')"
-        f" || substr(1000 + {rest}, 2) || 'Z'"
-    )
+    """SQL for `times.iso` of an expression. SQLite computes times in whole milliseconds."""
+    seconds = f"min({milliseconds}, {LAST_TIME}) / 1000.0"
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {seconds}, 'unixepoch')"
 
 
 def _of_transaction(column: str) -> str:
@@ -70,6 +66,14 @@ def _csv_row() -> str:
     return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(13, 10)"
 
 
+ITEM_COLUMNS: Final = "s.key, s.value, s.revision, t.at, t.actor"
+"""Those of an item in tables `s` and `t`, the transaction."""
+JSON_ITEM_COLUMNS: Final = f"""
+s.key, '{{"key":' || json_quote(s.key) || ',"value":' || s.value || ',"revision":' || s.revision
+    || ',"at":"' || {iso_time("t.at")} || '","actor":' || json_quote(t.actor) || '}}',
+s.revision, t.at, t.actor
+"""
+"""The same with the whole item as JSON instead of its value, see `schemas.Item`."""
 SNAPSHOT_EVENT: Final = RowForm(
     """'{"key":' || json_quote(key) || ',"value":' || value"""
     """ || ',"revision":' || i.revision || '}'""",

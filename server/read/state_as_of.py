@@ -79,8 +79,9 @@ class AsOfView:
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
+        as_json: bool = False,
     ) -> Page:
-        query = StateQuery(wanted, sort, after, offset, limit)
+        query = StateQuery(wanted, sort, after, offset, limit, as_json)
 
         def run(snapshot: "_Snapshot") -> Page:
             items, more = state_query.taken(_ordered(snapshot, query), query.limit)
@@ -170,9 +171,10 @@ class _Snapshot:
 
     def items(self, keys: list[str], query: StateQuery | None = None) -> Iterator[Item]:
         """The items of those of `keys` that match, in the same order."""
-        conditions, bound = state_query.key_and_value_conditions(query or _ANY)
+        query = query or _ANY
+        conditions, bound = state_query.key_and_value_conditions(query)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
-        sql = _ITEMS.format(where=" AND ".join(["TRUE", *conditions]))
+        sql = _ITEMS.format(where=" AND ".join(["TRUE", *conditions]), columns=query.columns)
         return starmap(Item, self.connection.execute(sql, bound))
 
     def matching(self, query: StateQuery, low: str) -> Iterator[Item]:
@@ -218,7 +220,8 @@ def _ordered(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     if query.sort == "changed":
         return islice(_by_change(snapshot, query), query.offset, None)
     if query.is_indexed:
-        return snapshot.items(snapshot.listed(query.low, query.high, query.limit + 1, query.offset))
+        keys = snapshot.listed(query.low, query.high, query.limit + 1, query.offset)
+        return snapshot.items(keys, query)
     return islice(snapshot.matching(query, query.low), query.offset, None)
 
 
@@ -245,7 +248,8 @@ def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     revision, key = query.before or (at, AFTER_ALL_KEYS)
     bound |= {"low": query.low, "high": query.high, "at": at}
     bound |= {"revision": revision, "key": key}
-    sql = _BY_CHANGE_BACKWARDS.format(where=" AND ".join(["TRUE", *conditions]))
+    where = " AND ".join(["TRUE", *conditions])
+    sql = _BY_CHANGE_BACKWARDS.format(where=where, columns=query.columns)
     for row in snapshot.connection.execute(sql, bound):
         if snapshot.contains(row[0]):
             yield Item(*row)
@@ -258,7 +262,7 @@ def _change_order(item: Item) -> tuple[int, str]:
 
 _ANY: Final = StateQuery.of(Filter())
 _ITEMS: Final = """
-SELECT s.key, s.value, s.revision, t.at, t.actor
+SELECT {columns}
 FROM json_each(:keys) asked
 CROSS JOIN changes s ON s.key = asked.value AND s.revision = (
     SELECT max(p.revision) FROM changes p WHERE p.key = asked.value AND p.revision <= :at
@@ -267,7 +271,7 @@ LEFT JOIN transactions t ON t.revision = s.revision
 WHERE s.value IS NOT NULL AND {where}
 """
 _BY_CHANGE_BACKWARDS: Final = """
-SELECT s.key, s.value, s.revision, t.at, t.actor
+SELECT {columns}
 FROM changes s CROSS JOIN transactions t ON t.revision = s.revision
 WHERE s.revision <= :revision AND (s.revision < :revision OR s.key < :key)
     AND s.value IS NOT NULL AND +s.key >= :low AND +s.key < :high

@@ -17,6 +17,7 @@ from signalbox.server.model.keys import (
     is_key,
 )
 from signalbox.server.model.values import TYPES
+from signalbox.server.read.row_forms import ITEM_COLUMNS, JSON_ITEM_COLUMNS
 from signalbox.server.store import log_table
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
@@ -68,7 +69,13 @@ class StateQuery:
     """A filter with its order and position, checked. Raises `Invalid`."""
 
     def __init__(
-        self, wanted: Filter, sort: str, after: str | None, offset: int, limit: int
+        self,
+        wanted: Filter,
+        sort: str,
+        after: str | None,
+        offset: int,
+        limit: int,
+        as_json: bool = False,
     ) -> None:
         if sort not in SORTS:
             raise Invalid(f"The field sort is {quoted(sort)}; allowed are {' and '.join(SORTS)}.")
@@ -85,6 +92,7 @@ class StateQuery:
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None
         self.sort, self.offset, self.limit = sort, offset, limit
+        self.columns = JSON_ITEM_COLUMNS if as_json else ITEM_COLUMNS
         self.low, self.high = self.pattern.low, self.pattern.high
         self.before: tuple[int, str] | None = None
         if after is not None:
@@ -138,7 +146,9 @@ def items(
     """A page of items from `low` on, without the first `skip`, and whether there are more."""
     where, bound = _conditions(query, low)
     bound |= {"limit": query.limit + 1, "skip": skip}
-    rows = connection.execute(_ORDERED[query.sort].format(where=where), bound)
+    rows = connection.execute(
+        _ORDERED[query.sort].format(where=where, columns=query.columns), bound
+    )
     return taken(starmap(Item, rows), query.limit)
 
 
@@ -249,13 +259,13 @@ FROM state s LEFT JOIN transactions t ON t.revision = s.revision WHERE s.key = ?
 """
 _ORDERED: Final = {
     "key": """
-SELECT s.key, s.value, s.revision, t.at, t.actor
+SELECT {columns}
 FROM state s LEFT JOIN transactions t ON t.revision = s.revision
 WHERE {where} ORDER BY s.key LIMIT :limit OFFSET :skip
 """,
     # Left alone, SQLite would walk the keys and sort them.
     "changed": """
-SELECT s.key, s.value, s.revision, t.at, t.actor
+SELECT {columns}
 FROM state s INDEXED BY state_by_revision LEFT JOIN transactions t ON t.revision = s.revision
 WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
 """,

@@ -28,11 +28,12 @@ class StateView(Protocol):
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
+        as_json: bool = False,
     ) -> Page:
         """`limit` matching items after the cursor `after`, or from `offset` on.
 
-        `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
-        cursor.
+        `sort` is "key" or "changed" (last change first). With `as_json` the `raw` of each item is
+        the whole item as the API has it. Raises `Invalid` for an unusable filter or cursor.
         """
 
     def position(self, wanted: Filter, key: str) -> int | None:

@@ -63,8 +63,9 @@ class _Queries:
             params.get("sort", "key"),
             params.get("after"),
             limit=limit_of(params),
+            as_json=True,
         )
-        items = [item_schema(item) for item in page.items]
+        items: Any = msgspec.Raw(b"[" + ",".join(item.raw for item in page.items).encode() + b"]")
         compacted = compacted_prefixes(params, page.compacted, page.revision)
         return bottle_json_response(
             schemas.Page(page.revision, page.total, items, page.next, compacted)
