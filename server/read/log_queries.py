@@ -8,7 +8,7 @@ from signalbox.server.model import reversal
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.read import log_sql
-from signalbox.server.read.log_sql import Diff, History
+from signalbox.server.read.log_sql import Diff, DifferenceCount, History
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.store import log_table
 from signalbox.server.store.horizons_table import read_horizons
@@ -96,6 +96,8 @@ class LogQueries:
         self, since: int, until: int, match: str, _: Horizons
     ) -> tuple[int, list[str]]:
         """A count stays true until retention changes the horizons, which are part of its key."""
-        return self._readers.in_thread(
-            lambda connection: log_sql.count_differences(connection, since, until, match)
-        )
+        count = DifferenceCount(since, until, match)
+        while self._readers.in_thread(count.examine):
+            pass  # others have the thread in between
+        with self._readers.snapshot() as connection:
+            return count.total, log_sql.incomplete_prefixes(connection, since, until, match)

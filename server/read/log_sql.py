@@ -78,61 +78,106 @@ def diff(
 ) -> Diff:
     """A page of the differences between two revisions, in either direction, in key order.
 
-    Its total is that of the page; `count_differences` counts all.
+    Its total is that of the page; `DifferenceCount` counts all.
     """
     pattern = compile_pattern(match)
     if after is not None:
         pattern = pattern._replace(low=max(pattern.low, after + "\0"))
-    items = list(islice(_differing(connection, since, until, pattern), limit + 1))
+    keys = ChangedKeys(min(since, until), max(since, until), pattern).all(connection)
+    items = list(islice(_differences(connection, keys, since, until, pattern), limit + 1))
     following = items[limit - 1].key if len(items) > limit else None
     return Diff(since, until, len(items), items[:limit], following, [])
 
 
-def count_differences(
+class DifferenceCount:
+    """Counts the keys that differ between two revisions, slice by slice.
+
+    Each slice may read another snapshot: a read transaction that is held for long keeps the
+    write-ahead log from being reused.
+    """
+
+    def __init__(self, since: int, until: int, match: str) -> None:
+        self._since, self._until = since, until
+        self._pattern = compile_pattern(match)
+        self._keys = ChangedKeys(min(since, until), max(since, until), self._pattern)
+        self.total = 0
+
+    def examine(self, connection: apsw.Connection) -> bool:
+        """Examine the next keys; False where there are no more."""
+        keys = self._keys.take(connection)
+        differing = _differences(connection, keys, self._since, self._until, self._pattern)
+        self.total += sum(1 for _ in differing)
+        return bool(keys)
+
+
+def incomplete_prefixes(
     connection: apsw.Connection, since: int, until: int, match: str
-) -> tuple[int, list[str]]:
-    """How many keys differ, and the prefixes whose state at the earlier revision is incomplete."""
-    pattern = compile_pattern(match)
-    horizons = read_horizons(connection)
-    unknown = horizons.incomplete_prefixes(min(since, until), pattern.low, pattern.high)
-    return sum(1 for _ in _differing(connection, since, until, pattern)), unknown
+) -> list[str]:
+    """The prefixes whose state at the earlier revision is incomplete: their keys do not count."""
+    pattern, horizons = compile_pattern(match), read_horizons(connection)
+    return horizons.incomplete_prefixes(min(since, until), pattern.low, pattern.high)
 
 
-def _differing(
-    connection: apsw.Connection, since: int, until: int, pattern: Pattern
-) -> Iterator[Difference]:
-    """Every matching key that differs between two revisions, where both are complete."""
-    low, high = sorted((since, until))
-    complete = read_horizons(connection).complete_ranges(low, pattern.low, pattern.high)
-    keys = (
-        key
-        for key in changed_keys(connection, low, high, pattern)
-        if any(start <= key < end for start, end in complete)
-    )
-    return _differences(connection, keys, since, until)
-
-
-def changed_keys(
-    connection: apsw.Connection, after: int, last: int, pattern: Pattern
-) -> Iterator[str]:
-    """The matching keys that have changed above revision `after` up to `last`, in order.
+class ChangedKeys:
+    """The matching keys that have changed above revision `after` up to `last`, in order, in slices.
 
     There may be others that have changed only after `last`.
     """
-    bound = {"after": after, "last": last, "low": pattern.low, "high": pattern.high}
-    is_short = (
-        connection.execute(_MORE_CHANGES_THAN, (after, last, MAX_SCANNED_CHANGES)).get is None
-    )
-    for (key,) in connection.execute(_SCAN_CHANGES if is_short else _CHANGED_KEYS, bound):
-        if pattern.matches(key):
-            yield key
+
+    def __init__(self, after: int, last: int, pattern: Pattern) -> None:
+        self._after, self._last, self._pattern = after, last, pattern
+        self._low = pattern.low
+        self._of_few_changes: list[str] | None = None
+        self._is_begun = False
+
+    def take(self, connection: apsw.Connection) -> list[str]:
+        """The next keys, at most `CHUNK`; none where there are no more."""
+        if not self._is_begun:
+            self._begin(connection)
+        if self._of_few_changes is not None:
+            keys = self._of_few_changes[:CHUNK]
+            del self._of_few_changes[:CHUNK]
+            return keys
+        keys = list(islice(self._matching(connection, _CHANGED_KEYS), CHUNK))
+        if keys:
+            self._low = keys[-1] + "\0"
+        return keys
+
+    def all(self, connection: apsw.Connection) -> Iterator[str]:
+        """Those that were not taken yet."""
+        while keys := self.take(connection):
+            yield from keys
+
+    def _begin(self, connection: apsw.Connection) -> None:
+        """Find out which way is the shorter one."""
+        self._is_begun = True
+        bound = (self._after, self._last, MAX_SCANNED_CHANGES)
+        if connection.execute(_MORE_CHANGES_THAN, bound).get is None:
+            self._of_few_changes = list(self._matching(connection, _SCAN_CHANGES))
+
+    def _matching(self, connection: apsw.Connection, statement: str) -> Iterator[str]:
+        """The keys that the statement finds, as far as they match."""
+        bound = {
+            "after": self._after,
+            "last": self._last,
+            "low": self._low,
+            "high": self._pattern.high,
+        }
+        for (key,) in connection.execute(statement, bound):
+            if self._pattern.matches(key):
+                yield key
 
 
 def _differences(
-    connection: apsw.Connection, keys: Iterable[str], since: int, until: int
+    connection: apsw.Connection, keys: Iterable[str], since: int, until: int, pattern: Pattern
 ) -> Iterator[Difference]:
-    """The keys among `keys` whose values at two revisions differ, with both values."""
-    remaining = iter(keys)
+    """The keys among `keys` whose values at two revisions differ, with both values.
+
+    Only of ranges of `pattern` where both are complete.
+    """
+    horizons = read_horizons(connection)
+    complete = horizons.complete_ranges(min(since, until), pattern.low, pattern.high)
+    remaining = (key for key in keys if any(start <= key < end for start, end in complete))
     while chunk := list(islice(remaining, CHUNK)):
         bound = {"keys": msgspec.json.encode(chunk).decode(), "since": since, "until": until}
         for key, before, after in connection.execute(_DIFFERING_VALUES, bound):

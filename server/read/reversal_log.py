@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator
-from itertools import islice
 from typing import Any, Final
 
 import apsw
@@ -15,8 +14,6 @@ from signalbox.server.model.reversal import ChangedKey, LatestChange, Transactio
 from signalbox.server.read import log_sql
 from signalbox.server.store import log_table, state_table
 from signalbox.server.store.horizons_table import read_horizons
-
-CHUNK: Final = 5_000
 
 
 class SqlReversalLog:
@@ -88,15 +85,10 @@ class SqlReversalLog:
         self, pattern: Pattern, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
         """In slices, each on a newer snapshot: one that is held keeps the log from being reused."""
-        while keys := self._keys_changed_since(pattern, revision):
+        changed = log_sql.ChangedKeys(revision, self.revision, pattern)
+        while keys := changed.take(self._connection):
             yield from self.differing(keys, revision)
-            pattern = pattern._replace(low=keys[-1] + "\0")
             self._connection.execute("COMMIT; BEGIN")
-
-    def _keys_changed_since(self, pattern: Pattern, revision: int) -> list[str]:
-        """The next of them, in order."""
-        changed = log_sql.changed_keys(self._connection, revision, self.revision, pattern)
-        return list(islice(changed, CHUNK))
 
     def differing(
         self, keys: Collection[str], revision: int
