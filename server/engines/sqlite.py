@@ -111,7 +111,7 @@ class SqliteEngine:
         finally:
             self._rollback()
         self._reserve.committed()
-        self._database.checkpoint_when_due(self._in_background)
+        self._database.checkpoint_when_due(self._in_background, self._blocking)
 
     def _begin(self) -> None:
         """Begin to write. Where another program holds the file locked, others go on meanwhile.

@@ -28,8 +28,8 @@ PAGES_PER_CHANGE: Final = 8
 """Pages that a commit adds to the write-ahead log, about the most."""
 CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
-CHECKPOINT_DUE_PAGES: Final = 2_000
-"""8 MB are checkpointed beside the writer: a commit that checkpoints 64 would hold up everybody."""
+CHECKPOINT_DUE_PAGES: Final = 800
+"""3 MB are checkpointed beside the writer: a commit that checkpoints 64 would hold up everybody."""
 BUSY_TIMEOUT_MS: Final = 5_000
 """For another process that has the store open."""
 SHORT_BUSY_TIMEOUT_MS: Final = 200
@@ -56,7 +56,7 @@ class Database:
         self._called = called or path or Path()
         self.path = path = checks_before_opening.resolve_link(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
-        self._is_relaxed = self._is_in_checkpoint = False
+        self._is_relaxed = self._is_in_checkpoint = self._must_finish_checkpoint = False
         if path:
             checks_before_opening.check_regular_file(path)
             store_marker.check_not_lost(path)
@@ -181,15 +181,26 @@ class Database:
         more = PAGES_PER_COMMIT + PAGES_PER_CHANGE * changes
         return bool(pages + more < self.writer.pragma("wal_autocheckpoint"))
 
-    def checkpoint_when_due(self, in_background: Callable[[Callable[[], None]], object]) -> None:
-        """Have `in_background` run `checkpoint` where much of the log is not in the file yet."""
+    def checkpoint_when_due(
+        self,
+        in_background: Callable[[Callable[[], None]], object],
+        blocking: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Have `in_background` run `checkpoint` where much of the log is not in the file yet.
+
+        What was committed beside that is checkpointed by `blocking` afterwards: SQLite begins the
+        log from its start, instead of letting it grow, only once all of it is in the file.
+        """
         if self._is_in_checkpoint:
             return
         with suppress(apsw.Error):  # the commit before it has succeeded anyway
-            pages, checkpointed = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if pages - checkpointed > CHECKPOINT_DUE_PAGES:
-                self._is_in_checkpoint = True
+            pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if pages - there > CHECKPOINT_DUE_PAGES:
+                self._is_in_checkpoint = self._must_finish_checkpoint = True
                 in_background(self.checkpoint)
+            elif self._must_finish_checkpoint:
+                self._must_finish_checkpoint = False
+                blocking(self._finish_checkpoint)
 
     def checkpoint(self) -> None:
         """Checkpoint the write-ahead log on a connection of its own, beside the writer.
@@ -208,6 +219,12 @@ class Database:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         finally:
             self._is_in_checkpoint = False
+
+    def _finish_checkpoint(self) -> None:
+        """Checkpoint the few pages that were committed meanwhile, on the writing connection."""
+        if not self.open_files.must_not_checkpoint():
+            with suppress(apsw.Error):
+                self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def free_bytes_in_file(self) -> int:
         """The free bytes in the SQLite file, less those by which a checkpoint will fill it."""
