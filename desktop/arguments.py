@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from signalbox.desktop.options import complete_file
 from signalbox.server.usage_errors import unknown_option
 
 
@@ -25,6 +26,28 @@ def open_input_file(value: str, name: str = "FILE") -> BinaryIO:
         raise click.UsageError(f"{name} is {value!r}: {reason(error)}.") from error
     click.get_current_context().call_on_close(file.close)
     return file
+
+
+class InputFile(click.ParamType[BinaryIO]):
+    """The argument FILE, to read bytes from; `-` is stdin."""
+
+    name = "file"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,
+    ) -> BinaryIO:
+        """The file, opened; where only another word is completed, none is."""
+        is_completing = ctx is not None and ctx.resilient_parsing
+        return open_input_file("-" if is_completing else value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """The shell knows the names."""
+        return complete_file(ctx, param, incomplete)
 
 
 class LiteralCommand(click.Command):

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,16 +16,18 @@ from signalbox.desktop import stdio
 from signalbox.desktop.click_types import TEXT
 from signalbox.desktop.engine_options import choose_engine, settings_error
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
-from signalbox.desktop.options import LeadingOptions, require_value
+from signalbox.desktop.options import LeadingOptions, complete_folder, require_value
 from signalbox.desktop.refusals import refusal_text
 from signalbox.desktop.terminal_output import LogOnTerminal, print_error
 from signalbox.server.usage_errors import translate_usage_error
 
 MAX_DIGITS: Final = 300_000
 """Of an integer: more than a value can have. Python would refuse from 4,300."""
+COMPLETE: Final = "_SIGNALBOX_COMPLETE"
+"""The variable by which a shell asks how a word may go on."""
 SUBCOMMANDS: Final = (
-    "add backup compact diff export get history import log ls merge migrate mv path rebuild redo "
-    "replay restore rm run serve set status toggle token tree undo verify watch"
+    "add backup compact completion diff export get history import log ls merge migrate mv path "
+    "rebuild redo replay restore rm run serve set status toggle token tree undo verify watch"
 ).split()
 """Each is a function of its name in a file of its name in `desktop/commands/`."""
 
@@ -75,6 +78,7 @@ def command() -> click.Group:
                 metavar="D",
                 type=click.UNPROCESSED,
                 callback=require_value,
+                shell_complete=complete_folder,
                 help="Folder of the store.",
             ),
             click.Option(["--engine"], metavar="URL", type=TEXT, help="Where the event log lives."),
@@ -98,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a value's letters
     try:
-        status = _run_command_line(arguments)
+        status = _complete() if os.environ.get(COMPLETE) else _run_command_line(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         stdio.discard_stdout()
@@ -111,6 +115,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error(sentence)
         return REJECTED
     return status
+
+
+def _complete() -> int:
+    """Print how the word at a shell's cursor may go on; the exit status."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415 - only shells ask for it
+
+    from signalbox.desktop import completion  # noqa: PLC0415 - as above
+
+    completion.register()
+    try:
+        return shell_complete(command(), {}, "signalbox", COMPLETE, os.environ[COMPLETE])
+    except click.ClickException:  # about a word before it
+        return 0
 
 
 def _run_command_line(arguments: list[str]) -> int:

@@ -44,7 +44,27 @@ def _utf8(text: str) -> str:
     return text
 
 
-TEXT: Final = Checked("text", _utf8, "allowed is text in UTF-8")
+class Suggested(Checked[str]):
+    """A text that a shell completes by what the running server has: a key, an actor."""
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        incomplete: str,
+    ) -> list[Any]:
+        """How the text may go on (`desktop/completion.py`)."""
+        from signalbox.desktop import completion  # noqa: PLC0415 - only shells ask for it
+
+        return completion.suggest(self.name, ctx, incomplete)
+
+
+_IN_UTF8: Final = "allowed is text in UTF-8"
+TEXT: Final = Checked("text", _utf8, _IN_UTF8)
+KEY: Final = Suggested("key", _utf8, _IN_UTF8)
+PREFIX: Final = Suggested("prefix", _utf8, _IN_UTF8)
+PATTERN: Final = Suggested("pattern", _utf8, _IN_UTF8)
+ACTOR: Final = Suggested("actor", _utf8, _IN_UTF8)
 
 
 def whole(least: int) -> Checked[int]:

@@ -121,6 +121,20 @@ def require_store(data_dir: Path) -> None:
         raise client.NotRunning(f"There is no store in {data_dir}.")
 
 
+def complete_folder(_: click.Context, __: click.Parameter, word: str) -> list[Any]:
+    """Have the shell complete the name of a folder."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only shells ask for it
+
+    return [CompletionItem(word, type="dir")]
+
+
+def complete_file(_: click.Context, __: click.Parameter, word: str) -> list[Any]:
+    """Have the shell complete the name of a file."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - as above
+
+    return [CompletionItem(word, type="file")]
+
+
 def create_data_dir(value: str | None) -> Path:
     """The data directory, created where there is none. Raises `NotRunning`."""
     try:
@@ -131,11 +145,19 @@ def create_data_dir(value: str | None) -> Path:
 
 def _data_dir_option(callback: Callable[..., Path]) -> Callable[[Function], Function]:
     """The option `--data-dir`, whose folder `callback` checks."""
+
+    def check(
+        context: click.Context, option: click.Parameter, value: str | None
+    ) -> Path | str | None:
+        # Nothing is created or refused where only another word is completed.
+        return value if context.resilient_parsing else callback(context, option, value)
+
     return click.option(
         "--data-dir",
         metavar="D",
         type=click.UNPROCESSED,
-        callback=callback,
+        callback=check,
+        shell_complete=complete_folder,
         help="Folder of the store.",
     )
 

@@ -8,6 +8,7 @@ import click
 
 from signalbox import client
 from signalbox.desktop.cli_client import connect, find_attempt, import_batches
+from signalbox.desktop.click_types import ACTOR, KEY
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import Function, json_option, read_dir_option
 from signalbox.desktop.terminal_output import (
@@ -33,7 +34,9 @@ def reversal_options(function: Function) -> Function:
     """The options of both."""
     for option in (
         click.option("--of", metavar="ID", help="This command or import instead of the last one."),
-        click.option("--keep", metavar="KEY", multiple=True, help="Leave this key as it is now."),
+        click.option(
+            "--keep", type=KEY, metavar="KEY", multiple=True, help="Leave this key as it is now."
+        ),
         click.option(
             "--replace",
             metavar="KEY=REV",
@@ -41,7 +44,9 @@ def reversal_options(function: Function) -> Function:
             callback=lambda _, __, words: dict(map(_parse_replace, words)),
             help="This key as well, which has changed since, if it is still at that revision.",
         ),
-        click.option("--actor", metavar="NAME", help="Whose last; this command line's otherwise."),
+        click.option(
+            "--actor", type=ACTOR, metavar="NAME", help="Whose last; this command line's otherwise."
+        ),
         json_option,
         read_dir_option,
     ):

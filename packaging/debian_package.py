@@ -1,4 +1,4 @@
-"""The Debian package, and the menu entry, icons and MIME type that any Linux desktop uses."""
+"""The Debian package, and what any Linux desktop or shell uses: menu entry, icons, completion."""
 
 import gzip
 import os
@@ -13,6 +13,7 @@ from typing import Final
 import app_metadata
 import elf_libraries
 import icon
+from signalbox.desktop.completion_scripts import SCRIPTS
 
 MENU_ENTRY: Final = f"""\
 [Desktop Entry]
@@ -62,11 +63,17 @@ Description: {{summary}}
  a command with an acknowledgement, every read a query or a stream, and every
  change stays in an event log that can be looked at, undone and replayed.
 """
+COMPLETIONS: Final = {
+    "bash": f"bash-completion/completions/{app_metadata.NAME}",
+    "zsh": f"zsh/vendor-completions/_{app_metadata.NAME}",
+    "fish": f"fish/vendor_completions.d/{app_metadata.NAME}.fish",
+}
+"""Where in `share` each shell looks for the completion of programs."""
 INSTALL_PATH: Final = Path("usr", "lib", app_metadata.NAME)
 
 
 def make_share_folder(folder: Path) -> Path:
-    """Make a `share` folder: menu entry, icons, MIME type."""
+    """Make a `share` folder: menu entry, icons, MIME type, completion of shells."""
     for name, text in (
         (
             f"applications/{app_metadata.NAME}.desktop",
@@ -77,6 +84,8 @@ def make_share_folder(folder: Path) -> Path:
         (f"icons/hicolor/scalable/apps/{app_metadata.NAME}.svg", icon.DRAWING.read_text()),
     ):
         _write(folder / name, text.encode())
+    for shell, name in COMPLETIONS.items():
+        _write(folder / name, SCRIPTS[shell].encode())
     for size in icon.SIZES:
         name = f"icons/hicolor/{size}x{size}/apps/{app_metadata.NAME}.png"
         _write(folder / name, icon.render_png(size))

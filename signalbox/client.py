@@ -967,12 +967,12 @@ def find(data_dir: Path) -> Endpoint | None:
     None where `endpoint.json` is missing, left over, or came with a copy of another folder.
     """
     try:
-        if (endpoint := _read_endpoint_file(data_dir)) is not None:
+        if (endpoint := read_endpoint_file(data_dir)) is not None:
             _probe(endpoint)
     except Stranger as error:
         _warn_of_stranger(error)
         return None
-    except _UNREACHABLE:
+    except UNREACHABLE:
         return None
     return endpoint
 
@@ -991,16 +991,16 @@ def hanging_process(data_dir: Path) -> int | None:
     """The process of the server of `data_dir` where it accepts connections but does not answer."""
     endpoint = None
     try:
-        if (endpoint := _read_endpoint_file(data_dir)) is not None:
+        if (endpoint := read_endpoint_file(data_dir)) is not None:
             _probe(endpoint)
     except TimeoutError:
         return endpoint.pid if endpoint else None
-    except _UNREACHABLE:
+    except UNREACHABLE:
         pass
     return None
 
 
-_UNREACHABLE: Final = (
+UNREACHABLE: Final = (
     OSError,
     ValueError,
     TypeError,
@@ -1012,7 +1012,7 @@ _UNREACHABLE: Final = (
 """What looking for a server may raise where none runs."""
 
 
-def _read_endpoint_file(data_dir: Path) -> Endpoint | None:
+def read_endpoint_file(data_dir: Path) -> Endpoint | None:
     """The endpoint in the data directory; None where its file is a copy from another folder."""
     endpoint = _parse_endpoint(_read_regular_file(data_dir / "endpoint.json"))
     return endpoint if endpoint.directory == _directory_id(data_dir) else None

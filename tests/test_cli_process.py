@@ -42,6 +42,7 @@ BESIDE_A_SERVER: Final = {
 }
 """What is given and what is said, as an expression; the store is that of `filled`."""
 ALONE: Final = {
+    "completion": (["bash"], "# Completion of signalbox in bash"),
     "backup": (["{folder}/copy.db"], r".*copy\.db: [\d,]+ bytes\n"),
     "verify": ([], "sound: revision 1, 1 key\n"),
     "rebuild": ([], "sound: revision 1, 1 key\n"),

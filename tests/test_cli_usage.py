@@ -29,7 +29,7 @@ ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "na
         ("export --history=1", "The option --history takes no value."),
         ("path x y", "'x y' is too much; allowed are options alone."),
         ("toggle a b", "'b' is too much; allowed are KEY."),
-        ("nothing", "There is no subcommand nothing; there are add, backup, compact, diff,"),
+        ("nothing", "There is no subcommand nothing; there are add, backup, compact, completion,"),
         (
             "--jsno",
             "There is no option --jsno; allowed are --data-dir, --engine,",

@@ -151,6 +151,8 @@ class TestLinux:
             name = f"icons/hicolor/{size}x{size}/apps/signalbox.png"
             with Image.open(shared / name) as image:
                 assert image.size == (size, size)
+        for shell, name in debian_package.COMPLETIONS.items():
+            assert f"Completion of signalbox in {shell}" in (shared / name).read_text()
         assert "*.ndjson" in (shared / "mime" / "packages" / "signalbox.xml").read_text()
 
     def test_what_a_program_is_linked_with_is_read_from_it(self) -> None:

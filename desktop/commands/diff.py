@@ -8,6 +8,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_pages
+from signalbox.desktop.click_types import PATTERN
 from signalbox.desktop.differences import print_differences
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_json, print_json_lines, print_line
@@ -19,7 +20,7 @@ SUMMARY: Final = ("from", "to", "total", "compacted")
 @click.command("diff", cls=LiteralCommand)
 @click.argument("since", metavar="FROM", type=MOMENT)
 @click.argument("until", metavar="TO", type=MOMENT)
-@click.argument("match", default="**")
+@click.argument("match", default="**", type=PATTERN)
 @json_option
 @read_dir_option
 def diff(since: str, until: str, match: str, as_json: bool, data_dir: Path) -> None:

@@ -12,13 +12,13 @@ from signalbox.desktop.cli_client import (
     answer_blocks,
     connect,
 )
-from signalbox.desktop.click_types import OneOf
+from signalbox.desktop.click_types import PATTERN, OneOf
 from signalbox.desktop.options import at_option, read_dir_option
 from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
 
 
 @click.command("export", cls=LiteralCommand)
-@click.argument("match", required=False)
+@click.argument("match", required=False, type=PATTERN)
 @click.option("--format", "kind", type=OneOf(["ndjson", "json", "csv", "env"]))
 @click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
 @at_option

@@ -6,6 +6,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import KEY
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.json_text import parse_json_or_text
 from signalbox.desktop.options import at_option, json_option, read_dir_option
@@ -21,7 +22,7 @@ from signalbox.ui import invisible_characters
 
 
 @click.command("get", cls=LiteralCommand)
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.option("--default", metavar="VALUE", help="Print this where there is no such key.")
 @at_option
 @json_option

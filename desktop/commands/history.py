@@ -11,7 +11,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
-from signalbox.desktop.click_types import whole
+from signalbox.desktop.click_types import KEY, whole
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.refusals import missing_key_text
@@ -27,7 +27,7 @@ TITLES: Final = ("revision", "at", "by", "value", "difference")
 
 
 @click.command("history", cls=LiteralCommand)
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.option("--before", type=whole(1), metavar="REV", help="Only older changes.")
 @click.option("--limit", type=whole(1), metavar="N", help="Maximum number of entries.")
 @json_option

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from signalbox import client
-from signalbox.desktop.arguments import LiteralCommand, open_input_file
+from signalbox.desktop.arguments import InputFile, LiteralCommand
 from signalbox.desktop.cli_client import BLOCK_BYTES, connect, import_batches, read_whole_answer
 from signalbox.desktop.click_types import OneOf
 from signalbox.desktop.exit_status import REJECTED
@@ -65,7 +65,7 @@ SUMMARIES: Final[dict[str, tuple[tuple[str, ...], Callable[[dict[str, int]], str
 
 
 @click.command("import", cls=LiteralCommand)
-@click.argument("file", type=open_input_file)
+@click.argument("file", type=InputFile())
 @click.option("--format", "kind", type=OneOf(list(MEDIA_TYPES)), help="How FILE is written.")
 @click.option("--encoding", type=OneOf(ENCODINGS), default=ENCODINGS[0], help="UTF-8 unless given.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")

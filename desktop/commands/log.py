@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from signalbox.desktop.cli_client import connect, query_items
-from signalbox.desktop.click_types import OneOf, whole
+from signalbox.desktop.click_types import ACTOR, OneOf, whole
 from signalbox.desktop.options import json_option, read_dir_option
 from signalbox.desktop.terminal_output import escape_whitespace, print_json_lines, print_table
 
 
 @click.command("log")
-@click.option("--actor", metavar="NAME", help="Only attempts of this actor.")
+@click.option("--actor", type=ACTOR, metavar="NAME", help="Only attempts of this actor.")
 @click.option("--status", "outcome", type=OneOf(["accepted", "rejected"]))
 @click.option(
     "--limit", type=whole(1), default=100, help="Maximum number of entries, by default 100."

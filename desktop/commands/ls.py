@@ -7,7 +7,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
-from signalbox.desktop.click_types import OneOf, whole
+from signalbox.desktop.click_types import PATTERN, OneOf, whole
 from signalbox.desktop.options import at_option, json_option, read_dir_option
 from signalbox.desktop.terminal_output import format_value, print_json_lines, print_table
 
@@ -15,7 +15,7 @@ TYPES: Final = ("null", "boolean", "number", "string", "array", "object")
 
 
 @click.command("ls", cls=LiteralCommand)
-@click.argument("match", default="**")
+@click.argument("match", default="**", type=PATTERN)
 @click.option("--search", metavar="TEXT", help="Only where TEXT is in key or value.")
 @click.option("--type", "type_", type=OneOf(TYPES), help="Only values of this type.")
 @click.option("--sort", type=OneOf(["key", "changed"]), help="By key, or newest first.")

@@ -6,12 +6,13 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import KEY
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.terminal_output import print_ack
 
 
 @click.command("mv", cls=LiteralCommand)
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.argument("new")
 @click.option("--replace", is_flag=True, help="Overwrite keys that exist.")
 @json_option

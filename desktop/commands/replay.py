@@ -15,7 +15,7 @@ import click
 
 from signalbox import client
 from signalbox.desktop import engine_options
-from signalbox.desktop.arguments import open_input_file
+from signalbox.desktop.arguments import InputFile
 from signalbox.desktop.cli_client import (
     NDJSON_HEADERS,
     answer_blocks,
@@ -28,6 +28,7 @@ from signalbox.desktop.json_text import encode_json, is_value, parse_json
 from signalbox.desktop.options import (
     MOMENT,
     NOW,
+    complete_folder,
     create_data_dir,
     json_option,
     require_store,
@@ -81,7 +82,7 @@ class RecordedTransaction(NamedTuple):
 
 
 @click.command("replay")
-@click.argument("file", type=open_input_file, required=False)
+@click.argument("file", type=InputFile(), required=False)
 @click.option("--from", "since", type=MOMENT, metavar="MOMENT", help="From then; the start.")
 @click.option("--to", "until", type=MOMENT, metavar="MOMENT", help="Until then; now.")
 @click.option(
@@ -92,7 +93,11 @@ class RecordedTransaction(NamedTuple):
     help="So many times as fast as it was; 0 is as fast as possible.",
 )
 @click.option(
-    "--into", metavar="DIR", type=click.UNPROCESSED, help="Folder of the store that it is sent to."
+    "--into",
+    metavar="DIR",
+    type=click.UNPROCESSED,
+    shell_complete=complete_folder,
+    help="Folder of the store that it is sent to.",
 )
 @json_option
 @unchecked_dir_option

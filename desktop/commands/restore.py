@@ -9,6 +9,7 @@ import click
 from signalbox import client
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import PATTERN, PREFIX
 from signalbox.desktop.differences import print_differences
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
@@ -24,8 +25,10 @@ MOST_RESTORED: Final = 100_000
 
 @click.command("restore", cls=LiteralCommand)
 @click.argument("moment", metavar="MOMENT", type=MOMENT)
-@click.argument("match", default="**")
-@click.option("--without", metavar="PREFIX.", multiple=True, help="Leave what is below as it is.")
+@click.argument("match", default="**", type=PATTERN)
+@click.option(
+    "--without", type=PREFIX, metavar="PREFIX.", multiple=True, help="Leave what is below as it is."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @json_option

@@ -6,6 +6,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import KEY
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.refusals import missing_key_text
@@ -13,7 +14,7 @@ from signalbox.desktop.terminal_output import print_error, print_json
 
 
 @click.command("rm", cls=LiteralCommand)
-@click.argument("key", metavar="KEY|PREFIX.")
+@click.argument("key", type=KEY, metavar="KEY|PREFIX.")
 @json_option
 @data_dir_option
 def rm(key: str, as_json: bool, data_dir: Path) -> int:

@@ -17,7 +17,7 @@ from signalbox import client
 from signalbox.desktop import child_env
 from signalbox.desktop.arguments import ProgramCommand
 from signalbox.desktop.cli_client import connect
-from signalbox.desktop.options import data_dir_option
+from signalbox.desktop.options import complete_file, data_dir_option
 from signalbox.desktop.terminal_output import print_error
 
 log: Final = logging.getLogger(__name__)
@@ -38,7 +38,14 @@ SIGNALLED: Final = 128
 
 @click.command("run", cls=ProgramCommand)
 @click.argument("name")
-@click.argument("program", metavar="-- CMD…", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "program",
+    metavar="-- CMD…",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=complete_file,
+)
 @data_dir_option
 def run(name: str, program: tuple[str, ...], data_dir: Path) -> int:
     """Run CMD and keep NAME.status, .exit_code, .started, .seconds, .last_line current."""

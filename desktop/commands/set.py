@@ -7,6 +7,7 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand, open_input_file
 from signalbox.desktop.cli_client import connect
+from signalbox.desktop.click_types import KEY
 from signalbox.desktop.json_text import parse_json_argument, parse_json_or_text
 from signalbox.desktop.options import data_dir_option, json_option
 from signalbox.desktop.terminal_output import print_ack
@@ -17,7 +18,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 @click.command("set", cls=LiteralCommand, any_value=True)
-@click.argument("key")
+@click.argument("key", type=KEY)
 @click.argument("value")
 @click.option(
     "--text",

@@ -6,12 +6,13 @@ import click
 
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
+from signalbox.desktop.click_types import PREFIX
 from signalbox.desktop.options import at_option, json_option, read_dir_option
 from signalbox.desktop.terminal_output import print_json_lines, print_table
 
 
 @click.command("tree", cls=LiteralCommand)
-@click.argument("prefix", default="")
+@click.argument("prefix", default="", type=PREFIX)
 @at_option
 @json_option
 @read_dir_option

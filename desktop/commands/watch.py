@@ -16,7 +16,7 @@ from signalbox.desktop import child_env
 from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.cli_client import connect
-from signalbox.desktop.click_types import Checked, whole
+from signalbox.desktop.click_types import PATTERN, Checked, whole
 from signalbox.desktop.exit_status import TIMED_OUT
 from signalbox.desktop.json_text import encode_json, parse_json_or_text
 from signalbox.desktop.options import json_option, read_dir_option
@@ -27,7 +27,7 @@ SECONDS: Final = Checked("number", decimal, "allowed are 0 and numbers above it"
 
 
 @click.command("watch", cls=LiteralCommand)
-@click.argument("match", default="**")
+@click.argument("match", default="**", type=PATTERN)
 @click.option("--after", metavar="REV", help="Only what came after this revision.")
 @click.option("--until", metavar="JSON", help="End when a value equals this.")
 @click.option("--count", type=whole(1), help="End after so many lines.")
