@@ -24,7 +24,7 @@ from signalbox.server.engines.sqlite import SqliteEngine
 from signalbox.server.feed import Feed
 from signalbox.server.formats.text_lines import MAX_LINE
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.routes import application
+from signalbox.server.http.routes import Routes, routes
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.http_server import Server
 from signalbox.server.http.wire.request_body import MAX_BODY
@@ -118,7 +118,7 @@ class App:
         if self.is_read_only:
             self._refuse_writes()
         self._settings, self._last_answers = settings, {}
-        serve = application(
+        answers = routes(
             self.guard,
             self.writer,
             self.readmodel,
@@ -131,7 +131,7 @@ class App:
             clock,
             self._compactor,
         )
-        self._server = self._bind(serve)
+        self._server = self._bind(answers)
         self.url = ""
 
     def _is_without_files(self, store: Path) -> bool:
@@ -329,12 +329,14 @@ class App:
             limits["transaction_bytes"] = min(max_bytes, MAX_TRANSACTION_BYTES)
         return limits
 
-    def _bind(self, serve: Any) -> Server:
+    def _bind(self, answers: Routes) -> Server:
         """The wanted port, else the last one, else any."""
         chosen, last = self._settings.port, int(self.database.meta("port") or 0)
         why = ""
         for port in [chosen] if chosen else [last, *[0] * PORTS]:
-            server = Server(port, serve, self._settings.max_connections)
+            server = Server(
+                port, answers.application, self._settings.max_connections, answers.direct
+            )
             try:
                 server.init_socket()
             except OSError as error:

@@ -1,9 +1,9 @@
-"""The WSGI application: every route behind the guard, and errors as JSON."""
+"""The table of routes, each behind the guard, and errors as JSON."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bottle
 
@@ -15,18 +15,22 @@ from signalbox.server.http.commands.command_route import Commands
 from signalbox.server.http.commands.compaction_route import compaction
 from signalbox.server.http.commands.history_import import HistoryImport
 from signalbox.server.http.commands.import_preview import BufferedFile, ImportPreviews
-from signalbox.server.http.commands.import_route import import_route
+from signalbox.server.http.commands.import_route import ImportRoute, import_route
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.window.window_routes import WindowRoutes
 from signalbox.server.http.wire.guard import Guard
+from signalbox.server.http.wire.http_server import Direct
 from signalbox.server.http.wire.request import Request, request_of
 from signalbox.server.http.wire.responses import (
     HEADERS,
+    Response,
     StartResponse,
-    error_response,
-    json_response,
+    error_answer,
+    json_answer,
+    respond,
     status_of,
 )
+from signalbox.server.http.wire.wsgi import Application
 from signalbox.server.model.errors import (
     Malformed,
     MethodNotAllowed,
@@ -40,11 +44,17 @@ from signalbox.server.write.compactor import Compactor
 from signalbox.server.write.writer import Writer
 
 Environ = dict[str, Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-Write = Callable[[Request, StartResponse, str], Iterable[bytes]]
+Write = Callable[[Request, str], Response]
 
 
-def application(
+class Routes(NamedTuple):
+    """Every route: small answers directly, streamed ones and bottle's by WSGI."""
+
+    direct: Direct
+    application: Application
+
+
+def routes(
     guard: Guard,
     writer: Writer,
     readmodel: ReadModel,
@@ -56,14 +66,14 @@ def application(
     data_dir: Path,
     clock: Clock,
     compactor: Compactor,
-) -> Application:
-    """The WSGI application. Commands and streams are routed directly, all else by bottle."""
+) -> Routes:
+    """All routes, behind the guard."""
     writes: dict[str, Write] = {
         "/commands": Commands(writer),
-        "/commands/import": _imports(writer, readmodel),
         "/commands/compact": compaction(compactor),
+        "/login": lambda *_: json_answer(200, {"url": guard.login_address()}),
     }
-    reads = _queries(readmodel, status, url)
+    imports, reads = _imports(writer, readmodel), _queries(readmodel, status, url)
     window_ids = WindowIds(readmodel, writer.run_between_commits)
     WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids).mount(reads)
 
@@ -71,26 +81,39 @@ def application(
         request = request_of(environ)
         try:
             role = guard.check(request)
-            if (path := request.path) in writes:
+            if request.path == "/commands/import":
                 _check_method(request, "POST")
                 guard.require_write(role)
-                return writes[path](request, start_response, role or "")
-            if path == "/login":
-                _check_method(request, "POST")
-                guard.require_write(role)
-                return json_response(start_response, 200, {"url": guard.login_address()})
+                return imports(request, start_response, role or "")
             readmodel.turns.wait()
-            if path == "/queries/stream":
+            if request.path == "/queries/stream":
                 _check_method(request, "GET")
                 return streams.route(request, start_response)
             return _by_bottle(reads, environ, start_response)
         except SignalboxError as error:
-            return _refusal(start_response, request.path, error)
+            return respond(start_response, _refusal(request, error))
 
-    return serve
+    return Routes(_direct(guard, writes), serve)
 
 
-def _imports(writer: Writer, readmodel: ReadModel) -> Write:
+def _direct(guard: Guard, writes: dict[str, Write]) -> Direct:
+    """Answers the routes of `writes`; most requests are commands, so they take the shortest way."""
+
+    def answer(request: Request) -> Response | None:
+        if (write := writes.get(request.path)) is None:
+            return None
+        try:
+            role = guard.check(request)
+            _check_method(request, "POST")
+            guard.require_write(role)
+            return write(request, role or "")
+        except SignalboxError as error:
+            return _refusal(request, error)
+
+    return answer
+
+
+def _imports(writer: Writer, readmodel: ReadModel) -> ImportRoute:
     """The route of imports, with what reads the store for histories and previews."""
     previews = ImportPreviews(writer, readmodel)
     return import_route(
@@ -175,8 +198,7 @@ def _bottle_error_as_json(error: bottle.HTTPError) -> bytes:
     return queries.encode_json(refusal.fields())
 
 
-def _refusal(start_response: StartResponse, path: str, error: SignalboxError) -> Iterable[bytes]:
-    """The response to an error of a route; that of a command is also an outcome."""
-    if path.startswith("/commands"):
-        return error_response(start_response, error, id=None, status="rejected")
-    return error_response(start_response, error)
+def _refusal(request: Request, error: SignalboxError) -> Response:
+    if request.path.startswith("/commands"):
+        return error_answer(error, id=None, status="rejected")
+    return error_answer(error)

@@ -15,7 +15,7 @@ from gevent.event import Event
 from signalbox.server.feed import Feed
 from signalbox.server.http.api import stream_events
 from signalbox.server.http.api.parameters import parse_parameters
-from signalbox.server.http.wire.connection import on_disconnect, send_all, send_now
+from signalbox.server.http.wire.connection import send_all, send_now
 from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.responses import (
     HEADERS,
@@ -130,9 +130,9 @@ class Streams:
         stream = Stream(sock, pattern, position, last_ack)
         self.open += 1
         try:
-            with on_disconnect(sock, stream.end):
-                send_all(sock, raw_head(200, _HEADERS) + _RETRY + reset)
-                self._serve(stream)
+            request.watch(stream.end)
+            send_all(sock, raw_head(200, _HEADERS) + _RETRY + reset)
+            self._serve(stream)
         except OSError:
             pass  # the client has disconnected, which ends the stream
         finally:

@@ -1,21 +1,21 @@
 """`POST /commands/compact`: removes what is older than the retention settings say."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from signalbox.server.http.api.parameters import parse_parameters
 from signalbox.server.http.wire.request import Request
-from signalbox.server.http.wire.responses import StartResponse, json_response
+from signalbox.server.http.wire.responses import Response, json_answer
 from signalbox.server.write.compactor import Compactor
 
-Route = Callable[[Request, StartResponse, str], Iterable[bytes]]
+Route = Callable[[Request, str], Response]
 
 
 def compaction(compactor: Compactor) -> Route:
     """The route; it takes no body."""
 
-    def compact(request: Request, start_response: StartResponse, _: str) -> Iterable[bytes]:
+    def compact(request: Request, _: str) -> Response:
         parameters = parse_parameters(request.query, "/commands/compact")
         is_dry, is_confirmed = (parameters.get(name) == "1" for name in ("dry_run", "confirm"))
-        return json_response(start_response, 200, compactor.compact(is_dry, is_confirmed))
+        return json_answer(200, compactor.compact(is_dry, is_confirmed))
 
     return compact

@@ -38,7 +38,7 @@ from signalbox.server.http.commands.import_progress import (
     zero_counts,
 )
 from signalbox.server.http.commands.import_row_reader import RowReader, body_error
-from signalbox.server.http.wire.request_body import BLOCK
+from signalbox.server.http.wire.body_framing import BLOCK
 from signalbox.server.model import values
 from signalbox.server.model.commands import Command, EncodedSet
 from signalbox.server.model.decide import (

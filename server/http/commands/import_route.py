@@ -19,6 +19,7 @@ from signalbox.server.model.commands import check_actor
 from signalbox.server.model.errors import Invalid, SignalboxError
 from signalbox.server.write.writer import Writer
 
+ImportRoute = Callable[[Request, StartResponse, str], Iterable[bytes]]
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
@@ -43,7 +44,7 @@ def import_route(
     history: Callable[[str, bool], History],
     buffered: type[ImportFile],
     preview: Preview,
-) -> Callable[[Request, StartResponse, str], Iterable[bytes]]:
+) -> ImportRoute:
     """The route of imports; `buffered` is the class of the file for a `preview`."""
 
     def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:

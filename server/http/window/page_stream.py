@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from signalbox.server.feed import Feed, Subscription
 from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_query import WindowQuery, invalid_field_message
-from signalbox.server.http.wire.connection import watch_disconnect
 from signalbox.server.http.wire.request import Request
 from signalbox.server.model.errors import Invalid, Unavailable, is_remembered
 from signalbox.server.read.charts import ChartCache
@@ -61,8 +60,9 @@ def page(
         return iter((b"\n",))  # bottle leaves the body out, and its length with it
     # A request that the browser repeats has the parameters of its first try: they are outdated.
     have = {} if request.headers.get("last-event-id") else dict(query.have)
+    request.be_the_last()
     subscription = feed.subscribe()
-    watch_disconnect(request).rawlink(lambda _: subscription.close())
+    request.watch(subscription.close)
 
     def regions(query: WindowQuery) -> Regions:
         return Regions(query, readmodel, feed, engine, charts)

@@ -174,7 +174,6 @@ class WindowRoutes:
         self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
-        request.clear_deadline()
         return self._streams.count_open(frames)
 
 

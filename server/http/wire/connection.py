@@ -1,55 +1,10 @@
-"""Sockets of clients: detects that one has disconnected, and sends with a time limit."""
+"""Sends to the socket of a client, with a time limit."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
-import gevent
-from gevent.event import Event
 from gevent.socket import wait_write
 
-from signalbox.server.http.wire.request import Request
-
 SEND_SECONDS: Final = 60.0
-WATCH_SECONDS: Final = 1.0
-
-
-@contextmanager
-def on_disconnect(sock: Any, call: Callable[[], object]) -> Iterator[None]:
-    """Call `call` once the client has disconnected; for routes that read nothing more."""
-    watcher = gevent.get_hub().loop.io(sock.fileno(), 1)
-
-    def readable() -> None:
-        try:
-            ended = not sock._sock.recv(4096)  # noqa: SLF001 - gevent's own would wait
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            ended = True
-        if ended:
-            watcher.stop()
-            call()
-
-    watcher.start(readable)
-    try:
-        yield
-    finally:
-        watcher.stop()
-        watcher.close()
-
-
-def watch_disconnect(request: Request) -> Event:
-    """An event that is set once the client of this request has disconnected."""
-    gone = Event()
-    gevent.spawn(_watch, request, gone)
-    return gone
-
-
-def _watch(request: Request, gone: Event) -> None:
-    """Watch the connection until the response has ended."""
-    with on_disconnect(request.sock, gone.set):
-        while not request.is_answered and not gone.is_set():
-            gone.wait(WATCH_SECONDS)
 
 
 def send_all(sock: Any, data: bytes | memoryview) -> None:

@@ -1,211 +1,250 @@
-"""The HTTP server: gevent's WSGI server with deadlines and a limit of connections, on loopback."""
+"""The HTTP server on loopback: connections with deadlines, their limit, and how it ends."""
 
 import errno
-import re
+import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
 import gevent
-import msgspec
-from gevent import pywsgi
-from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.server import StreamServer
 
-from signalbox.server import settings
+from signalbox.server.http.wire.body_framing import BLOCK, ClientGone
 from signalbox.server.http.wire.connection import send_all
-from signalbox.server.http.wire.pywsgi_request import PywsgiRequest
-from signalbox.server.http.wire.request_headers import Headers, environ_name, list_members
-from signalbox.server.http.wire.responses import raw_head, status_of
-from signalbox.server.model.errors import (
-    Busy,
-    Internal,
-    Malformed,
-    SignalboxError,
-    TooLarge,
-    quoted,
+from signalbox.server.http.wire.request import Request
+from signalbox.server.http.wire.request_head import (
+    FirstLineTooLong,
+    Head,
+    HeaderTooLarge,
+    UnsupportedVersion,
+    head_length,
+    parse_head,
+    without_empty_lines,
 )
+from signalbox.server.http.wire.responses import (
+    STATUS_LINES,
+    Response,
+    encode_head,
+    error_answer,
+)
+from signalbox.server.http.wire.wsgi import (
+    Application,
+    WsgiResponse,
+    connection_header,
+    environment,
+)
+from signalbox.server.model.errors import Busy, Internal, SignalboxError
+from signalbox.server.runtime.scheduling import yield_to_hub
 
-MAX_REQUEST_LINE: Final = 65_536
-pywsgi.MAX_REQUEST_LINE = MAX_REQUEST_LINE  # type: ignore[attr-defined]
-"""The page sends its query, such as the open branches of its tree, within the address."""
+logger: Final = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 75.0
 """Between two requests of a connection."""
 HEAD_SECONDS: Final = 10.0
-"""From a request's first line to the end of its headers."""
-ABSOLUTE: Final = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
-"""An absolute-form target (RFC 9112, 3.2.2): its authority, and path with query."""
+"""From a request's first byte to the end of its headers."""
+LINGER_SECONDS: Final = 2.0
+"""How long what a refused client still sends is read: it would lose the answer otherwise."""
+
+Direct = Callable[[Request], Response | None]
+"""Answers a request without WSGI; None leaves it to that."""
+
+_STATUSES: Final = {FirstLineTooLong: 414, HeaderTooLarge: 431, UnsupportedVersion: 505}
+"""The status of a head that is refused, where it is not that of the error code."""
 
 
-VERSION: Final = re.compile(r"HTTP/[0-9]+(\.[0-9]+)?")
+class Connection:
+    """One connection, whose requests are answered one by one in the order of their arrival."""
 
+    def __init__(self, sock: Any, server: "Server") -> None:
+        self.sock = sock
+        self.buffer = b""
+        """What has arrived and was not used."""
+        self.deadline: float | None = None
+        self.is_closing = False
+        """Whether it ends with the response."""
+        self.is_answering = False
+        self._server = server
+        self._hub = gevent.get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), 1)
+        self._is_watched = False
+        self._is_readable = True  # most send a request at once
+        self._reader: Any = None
+        """The greenlet that waits for something to receive."""
+        self._on_disconnect: Callable[[], object] | None = None
 
-class _UnsupportedVersion(Malformed):
-    """A major version of HTTP that is not supported (RFC 9110, 15.6.6)."""
-
-    def __init__(self, given: str) -> None:
-        super().__init__(f"The version is {quoted(given)}; allowed are HTTP/1.1 and HTTP/1.0.")
-
-
-class Handler(WSGIHandler):
-    """One connection.
-
-    pywsgi sends header and body of a response separately and without TCP_NODELAY, so a keep-alive
-    client would wait 40 ms for the body: here they are sent together.
-    """
-
-    ignored_socket_errors = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
-    server: "Server"
-    deadline: float | None = None
-    answering = False
-    authority: str | None = None
-    """The authority of an absolute-form target; the guard checks it as it does Host."""
-    _head_buffer: bytearray | None = None
-
-    def handle(self) -> None:
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.server.connections.add(self)
+    def serve(self) -> None:
+        """Answer requests until the client disconnects or is disconnected."""
         try:
-            super().handle()
+            while self._serve_one():
+                if self.buffer:  # sent ahead: others are served in between
+                    yield_to_hub()
+        except OSError:
+            pass  # the client has disconnected
         finally:
-            self.server.connections.discard(self)
+            self._watcher.stop()
+            self._watcher.close()
 
-    def read_requestline(self) -> str:
-        self.deadline = monotonic() + IDLE_SECONDS
-        line: str = super().read_requestline()
-        if line in ("\r\n", "\n"):  # one before a request is ignored (RFC 9112, 2.2)
-            line = super().read_requestline()
-        self.deadline = monotonic() + HEAD_SECONDS
-        return line
+    @property
+    def is_server_stopping(self) -> bool:
+        return self._server.stopping
 
-    def read_request(self, raw_requestline: str) -> Any:
-        """Raises `Malformed` or `TooLarge` for an invalid request (RFC 9112)."""
-        if len(words := raw_requestline.split()) != 3:
-            raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
-        if VERSION.fullmatch(words[2]) and not words[2].startswith("HTTP/1."):
-            raise _UnsupportedVersion(words[2])
-        super().read_request(raw_requestline)
-        self.authority, self.path = _parse_target(self.path or "")
-        named = list_members(self.headers.get("connection", ""))
-        if self.request_version == "HTTP/1.0":
-            self.close_connection = "keep-alive" not in named
-            if "transfer-encoding" in self.headers:
-                raise Malformed("HTTP/1.0 knows no Transfer-Encoding.")
-        else:
-            self.close_connection = "close" in named
-            if "host" not in self.headers:
-                raise Malformed("The header Host is missing.")
-        return True
+    def receive(self) -> bool:
+        """Wait for more in `buffer`; False where the client sends no more.
 
-    def write(self, data: bytes) -> None:
-        super().write(b"" if self.command == "HEAD" else data)
+        Goes through the hub each time, so that a client that never pauses holds up nobody.
+        """
+        while True:
+            self._wait_until_readable()
+            try:
+                data: bytes = self.sock._sock.recv(BLOCK)  # noqa: SLF001 - gevent's would wait
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                return False
+            self.buffer = self.buffer + data if self.buffer else data
+            return data != b""
 
-    def finalize_headers(self) -> None:
-        if self.command == "HEAD" and self.provided_content_length is None:
-            # The length of GET is not known in advance (RFC 9110, 9.3.2).
-            self.provided_content_length = ""
-        super().finalize_headers()
-
-    def get_environ(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environ()
-        environ["signalbox.request"] = PywsgiRequest(self, environ)
-        has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
-        self.deadline = monotonic() + settings.BODY_SECONDS if has_body else None
-        return environ
-
-    def handle_one_response(self) -> None:
-        self.answering = True
+    def send(self, data: bytes) -> None:
+        """Raises `ClientGone`, also where the client reads nothing for too long."""
         try:
-            super().handle_one_response()
-        finally:
-            self.answering = False
-            self.server.last_busy = monotonic()
-            self.close_connection = self.close_connection or self.server.stopping
+            send_all(self.sock, data)
+        except OSError as error:
+            raise ClientGone from error
 
-    def detach_socket(self) -> socket.socket:
-        """The socket, for a route that responds by itself; closed when the route ends."""
-        self.deadline = None
-        self.close_connection = True
-        self.headers_sent = True
-        self.status, self.code = "200 OK", 200
-        taken: socket.socket = self.socket
-        return taken
+    def watch(self, on_disconnect: Callable[[], object]) -> None:
+        """Call `on_disconnect` in the hub once there is something to receive, or the end."""
+        self._on_disconnect = on_disconnect
+        self._start_watching()
 
     def close_now(self) -> None:
-        """Close the connection now; a greenlet that waits on it gets an error."""
+        """End the connection; a greenlet that waits for the client goes on, and learns of it."""
+        with suppress(OSError):  # the client has ended it
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def _wait_until_readable(self) -> None:
+        self._reader = gevent.getcurrent()
+        self._start_watching()
         try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            self.socket.close()
+            while not self._is_readable:
+                self._hub.switch()
+        finally:
+            self._reader, self._is_readable = None, False
 
-    def _write_with_headers(self, data: bytes) -> None:
-        self._head_buffer = bytearray()
-        super()._write_with_headers(data)  # type: ignore[misc]
-        held, self._head_buffer = self._head_buffer, None
-        self._sendall(bytes(held))
+    def _start_watching(self) -> None:
+        """The watcher goes on between requests: starting it takes a system call."""
+        if not self._is_watched:
+            self._watcher.start(self._readable)
+            self._is_watched = True
 
-    def _sendall(self, data: bytes) -> None:
-        if self._head_buffer is not None:
-            self._head_buffer += data
-        else:
-            send_all(self.socket, data)
-
-    def MessageClass(self, *_: Any) -> Any:  # noqa: N802 - pywsgi's name
-        return Headers(self.rfile)
-
-    def _headers(self) -> Iterator[tuple[str, str]]:
-        for name, value in self.headers.items():
-            if "_" not in name and name not in ("content-type", "content-length"):
-                yield environ_name(name), value
-
-    def handle_one_request(self) -> Any:
-        result = super().handle_one_request()
-        if isinstance(result, tuple) and result[0] == "414":
-            limit = MAX_REQUEST_LINE
-            error = TooLarge(f"The first line has more than {limit} bytes.", limit=limit)
-            return "414", _raw_error_response(error, 414)
-        return result
-
-    def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
-        """The response to an invalid request; pywsgi would print a traceback for some."""
-        if isinstance(error, TooLarge):
-            return "431", _raw_error_response(error, 431)
-        if isinstance(error, _UnsupportedVersion):
-            return "505", _raw_error_response(error, 505)
-        if not isinstance(error, Malformed):
-            error = Malformed("This is no HTTP/1.1 request.")
-        return "400", _raw_error_response(error)
-
-    def _send_error_response_if_possible(self, error_code: int) -> None:
-        if self.response_length or self.headers_sent:
-            self.close_connection = True
+    def _readable(self) -> None:
+        """Called in the hub."""
+        if self._reader is not None:
+            self._is_readable = True
+            self._reader.switch()
             return
-        framing = "The body is not framed as HTTP/1.1 says."
-        internal = "Something went wrong in the server; what, is in its log."
-        self._sendall(
-            _raw_error_response(Malformed(framing) if error_code == 400 else Internal(internal))
-        )
-        self.close_connection = True
+        self._watcher.stop()
+        self._is_watched = False
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
-    def log_request(self) -> None:
-        pass
+    def _serve_one(self) -> bool:
+        """Answer one request; whether another may follow."""
+        try:
+            head = self._read_head()
+        except SignalboxError as error:
+            self.send(closing_response(error))
+            self._linger()
+            return False
+        if head is None:
+            return False
+        self.is_closing = not head.keeps_connection
+        request = Request(head, self)
+        self.is_answering = True
+        try:
+            self._answer(request)
+        except ClientGone:
+            return False
+        finally:
+            self.is_answering, self._on_disconnect = False, None
+            self._server.last_busy = monotonic()
+        if self.is_closing and (self.buffer or not request.is_read):
+            self._linger()
+        return not self.is_closing
 
-    def log_error(self, *_: Any) -> None:
-        pass  # the client gets a response
+    def _read_head(self) -> Head | None:
+        """None where the client disconnects first. Raises `Malformed` or `TooLarge`."""
+        self.deadline = monotonic() + IDLE_SECONDS
+        known = 0
+        while True:
+            if self.buffer:
+                self.buffer = without_empty_lines(self.buffer)
+                if (length := head_length(self.buffer, known)) is not None:
+                    break
+                if self.buffer and not known:
+                    self.deadline = monotonic() + HEAD_SECONDS
+                known = len(self.buffer)
+            if not self.receive():
+                return None
+        self.deadline = None
+        data, self.buffer = self.buffer[:length], self.buffer[length:]
+        return parse_head(data)
+
+    def _answer(self, request: Request) -> None:
+        response = WsgiResponse(request)
+        try:
+            if (whole := self._server.direct(request)) is None:
+                response.run(
+                    self._server.application, environment(request, self._server.server_port)
+                )
+            else:
+                self.send(encode_response(request, whole))
+            self.is_closing = request.closes_connection
+            if not self.is_closing:
+                request.skip_body()
+        except ClientGone:
+            raise
+        except Exception:
+            logger.exception("Unexpected error.")
+            self.is_closing = True
+            if not response.has_begun and not request.is_taken_over:
+                self.send(
+                    closing_response(
+                        Internal("Something went wrong in the server; what, is in its log.")
+                    )
+                )
+
+    def _linger(self) -> None:
+        """Tell the client that nothing follows, and read what it still sends."""
+        self.deadline = monotonic() + LINGER_SECONDS
+        self.sock.shutdown(socket.SHUT_WR)
+        self.buffer = b""
+        while self.receive():
+            self.buffer = b""
 
 
-class Server(WSGIServer):
-    """Listens on 127.0.0.1 only, and reserves the same port of ::1."""
+class Server(StreamServer):
+    """Listens on 127.0.0.1 only, and reserves the same port of ::1.
+
+    `direct` is asked first; `application` answers by WSGI what it leaves.
+    """
 
     max_accept = 8
     """Connections that are accepted, and mostly answered, before others have their turn."""
     backlog = 1024
     """Connections that may wait to be accepted; more of them try again after a second."""
 
-    def __init__(self, port: int, application: Any, max_connections: int) -> None:
-        super().__init__(("127.0.0.1", port), application, handler_class=Handler, log=None)
-        self.connections: set[Handler] = set()
+    def __init__(
+        self,
+        port: int,
+        application: Application,
+        max_connections: int,
+        direct: Direct = lambda _: None,
+    ) -> None:
+        super().__init__(("127.0.0.1", port))
+        self.application, self.direct = application, direct
+        self.connections: set[Connection] = set()
         self.max_connections = max_connections
         self.stopping = False
         self.last_busy = monotonic()
@@ -227,11 +266,18 @@ class Server(WSGIServer):
         super().start()
         self._expiry_greenlet = gevent.spawn(self._close_expired)
 
-    def handle(self, sock: Any, address: Any) -> None:
+    def handle(self, sock: Any, _address: Any) -> None:
+        """In a greenlet of its own, after which the socket is closed."""
         if len(self.connections) >= self.max_connections:
             refuse_connection(sock, self.max_connections)
-        else:
-            super().handle(sock, address)
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, self)
+        self.connections.add(connection)
+        try:
+            connection.serve()
+        finally:
+            self.connections.discard(connection)
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop listening and wait for open requests, for `timeout` seconds at most."""
@@ -247,15 +293,15 @@ class Server(WSGIServer):
 
     def is_busy(self) -> bool:
         """Whether a request or stream is open, as opposed to an idle connection."""
-        return any(handler.answering for handler in self.connections)
+        return any(connection.is_answering for connection in self.connections)
 
     def _close_expired(self) -> None:
         while True:
             gevent.sleep(1)
             now = monotonic()
-            for handler in list(self.connections):
-                if handler.deadline is not None and handler.deadline < now:
-                    handler.close_now()
+            for connection in list(self.connections):
+                if connection.deadline is not None and connection.deadline < now:
+                    connection.close_now()
 
 
 def reserve_ipv6_port(port: int) -> socket.socket | None:
@@ -281,44 +327,26 @@ def refuse_connection(sock: Any, limit: int) -> None:
     """Respond that there are too many connections, without reading the request."""
     try:
         sock.settimeout(1)
-        sock.sendall(
-            _raw_error_response(
-                Busy(f"The server has {limit} connections open, its limit.", limit=limit)
-            )
-        )
+        error = Busy(f"The server has {limit} connections open, its limit.", limit=limit)
+        sock.sendall(closing_response(error))
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # the client has disconnected
-    finally:
-        sock.close()
 
 
-def _parse_target(target: str) -> tuple[str | None, str]:
-    """The authority of an absolute-form target, else None; and path with query.
-
-    Raises `Malformed` for a target of another form.
-    """
-    authority = None
-    if found := ABSOLUTE.fullmatch(target):
-        authority, target = found[1], found[2] if found[2].startswith("/") else f"/{found[2]}"
-    if not target.startswith("/") or "#" in target:
-        raise Malformed(
-            f"The target is {quoted(target)}; allowed are a path such as /queries/status and "
-            "http://HOST/PATH."
-        )
-    return authority, target
+def closing_response(error: SignalboxError) -> bytes:
+    """The response with which a connection ends where no route gives one."""
+    answer = error_answer(error)
+    length = ("Content-Length", str(len(answer.body)))
+    status_line = STATUS_LINES[_STATUSES.get(type(error), answer.status)]
+    headers = [*answer.headers, length, ("Connection", "close")]
+    return encode_head(status_line, headers) + answer.body
 
 
-def _raw_error_response(error: SignalboxError, status: int | None = None) -> bytes:
-    """A complete error response, where no WSGI route can send it.
-
-    `status` where it is not that of the error code.
-    """
-    body = msgspec.json.encode(error.fields())
-    headers = [
-        *(("Retry-After", "1") for _ in range(isinstance(error, Busy))),
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("Connection", "close"),
-    ]
-    return raw_head(status or status_of(error.code), headers) + body
+def encode_response(request: Request, response: Response) -> bytes:
+    """Head and body of the response to `request`."""
+    headers = [*response.headers, *connection_header(request)]
+    if response.status != 204:  # RFC 9110, 8.6
+        headers.append(("Content-Length", str(len(response.body))))
+    head = encode_head(STATUS_LINES[response.status], headers)
+    return head if request.method == "HEAD" else head + response.body

@@ -1,60 +1,129 @@
-"""What routes know of the request that they answer, whatever the server is that has received it."""
+"""One request, as the routes that answer it see it."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
-
-class Body(Protocol):
-    """The body of one request, which arrives while it is read."""
-
-    length: int | None
-    """In bytes, 0 where there is none; None for one that is chunked."""
-    is_complete: bool
-    """Whether it was read to its end. Of a chunked body that may be known late."""
-
-    def read_some(self, most: int) -> bytes:
-        """What has arrived, at least one byte; empty at the end.
-
-        Waits for the client, and first asks it to go on where it sent `Expect: 100-continue`.
-        Raises `OSError` where the body ends early or is not framed as HTTP/1.1 says.
-        """
+from signalbox.server import settings
+from signalbox.server.http.wire.body_framing import BLOCK, ChunkedBody, SizedBody, Source
+from signalbox.server.http.wire.request_head import Head, without_empty_lines
+from signalbox.server.model.errors import Malformed
 
 
-class Request(Protocol):
-    """One request; the environment of WSGI has it as `signalbox.request`."""
+class Connection(Source, Protocol):
+    """What a request needs of its connection."""
 
-    method: str
-    path: str
-    """Decoded: its bytes as Latin-1 (PEP 3333)."""
-    query: str
-    headers: Mapping[str, str]
-    """Values by lower-case name."""
-    authority: str | None
-    """The authority of a target in absolute form; the guard checks it as it does Host."""
-    body: Body
-
-    @property
-    def sock(self) -> socket.socket: ...
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the response has ended."""
+    sock: socket.socket
+    deadline: float | None
+    is_closing: bool
 
     @property
     def is_server_stopping(self) -> bool: ...
 
+    def send(self, data: bytes) -> None: ...
+
+    def watch(self, on_disconnect: Callable[[], object]) -> None: ...
+
+
+class Request:
+    """One request; the environment of WSGI has it as `signalbox.request`."""
+
+    def __init__(self, head: Head, connection: Connection) -> None:
+        self.method, self.authority, self.path, self.query, self.is_http_1_0, self.headers, _ = head
+        self.is_taken_over = False
+        """Whether its route responds by itself."""
+        self._connection = connection
+        self._body: SizedBody | ChunkedBody = (
+            ChunkedBody(connection) if head.length is None else SizedBody(connection, head.length)
+        )
+        self._must_ask = head.length != 0 and head.expects_continue
+        if not self._body.is_complete:
+            self.extend_deadline()
+
+    @property
+    def body_length(self) -> int | None:
+        """In bytes, 0 where there is no body; None for one that is chunked."""
+        return self._body.length
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the body was read to its end. Of a chunked one that may be known late."""
+        return self._body.is_complete
+
+    @property
+    def is_server_stopping(self) -> bool:
+        return self._connection.is_server_stopping
+
+    @property
+    def closes_connection(self) -> bool:
+        """Whether the connection ends with the response."""
+        # Whoever was not asked for the body may send it, or the next request in its place.
+        return (
+            self._connection.is_closing
+            or self.is_server_stopping
+            or (self._must_ask and not self._body.is_complete)
+        )
+
+    def read_some(self, most: int) -> bytes:
+        """What has arrived of the body, at least one byte; empty at its end.
+
+        Waits for the client, and first asks it to go on where it sent `Expect: 100-continue`.
+        Raises `OSError` where the body ends early or is not framed as HTTP/1.1 says.
+        """
+        if self._must_ask:
+            self._must_ask = False
+            if not self._connection.buffer:
+                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        data = self._body.read_some(most)
+        if self._body.is_complete:
+            self._connection.deadline = None
+        return data
+
+    def skip_body(self) -> None:
+        """Read the rest of the body, so that the next request is found. Raises `OSError`."""
+        while self.read_some(BLOCK):
+            pass
+
     def extend_deadline(self) -> None:
         """The client has made progress: it has more time for the rest of the body."""
-
-    def clear_deadline(self) -> None:
-        """The body has arrived, or none is wanted: the response has no deadline."""
+        self._connection.deadline = monotonic() + settings.BODY_SECONDS
 
     def close_connection(self) -> None:
-        """After the response: where the next request begins is not known."""
+        """After the response: where the next request begins is not known, or nobody wants one."""
+        self._connection.is_closing = True
+
+    def be_the_last(self) -> None:
+        """The response does not end by itself: nothing else is answered on this connection.
+
+        Raises `Malformed` where another request was sent already.
+        """
+        self.skip_body()
+        if without_empty_lines(self._connection.buffer):
+            raise Malformed(
+                "Another request was sent behind this one, whose answer does not end; send it on "
+                "a connection of its own."
+            )
+        self.close_connection()
+
+    def watch(self, on_disconnect: Callable[[], object]) -> None:
+        """Call `on_disconnect` in the hub once the client has disconnected, or sends something
+        behind the last request.
+        """
+        self._connection.watch(on_disconnect)
 
     def take_over(self) -> socket.socket:
-        """The socket, for a route that responds by itself; closed when the route ends."""
+        """The socket, for a route that responds by itself; closed when the route ends.
+
+        Raises `Malformed` as `be_the_last` does.
+        """
+        self.be_the_last()
+        self.is_taken_over = True
+        return self._connection.sock
+
+    def send(self, data: bytes) -> None:
+        """Send a part of the response. Raises `OSError` where the client is gone or too slow."""
+        self._connection.send(data)
 
 
 def request_of(environ: dict[str, Any]) -> Request:

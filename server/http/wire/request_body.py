@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from signalbox.server.http.wire.request import Body, Request
+from signalbox.server.http.wire.body_framing import BLOCK
+from signalbox.server.http.wire.request import Request
 from signalbox.server.model.errors import (
     Busy,
     ContentCoding,
@@ -16,7 +17,6 @@ from signalbox.server.runtime.scheduling import wait_until_idle
 MAX_BODY: Final = 16 * 1024 * 1024
 MAX_BODIES: Final = 4 * MAX_BODY
 SMALL_BODY: Final = 64 * 1024
-BLOCK: Final = 64 * 1024
 
 
 class BodyMemory:
@@ -50,22 +50,21 @@ class BodyReservation:
 def read_body(request: Request, reservation: BodyReservation) -> bytes:
     """The request's body. Raises `MediaType`, `TooLarge`, `Busy` or `Malformed`."""
     check_media_type(request, "application/json")
-    if request.body.length is not None:
-        reservation.reserve(request.body.length)
+    if (length := request.body_length) is not None:
+        reservation.reserve(length)
     try:
-        body = b"".join(_pieces(request.body, reservation))
+        first = b"" if length is None else request.read_some(BLOCK)
+        return first if request.is_read else first + b"".join(_rest(request, reservation))
     except OSError as error:
         raise IncompleteBody from error
-    request.clear_deadline()
-    return body
 
 
-def _pieces(body: Body, reservation: BodyReservation) -> Iterator[bytes]:
-    """The bytes of a body; memory for a chunked one is reserved while it arrives."""
+def _rest(request: Request, reservation: BodyReservation) -> Iterator[bytes]:
+    """What arrives of the body; memory for a chunked one is reserved meanwhile."""
     size = 0
-    while piece := body.read_some(BLOCK):
-        if body.length is None:
-            size += len(piece)
+    while piece := request.read_some(BLOCK):
+        size += len(piece)
+        if request.body_length is None:
             reservation.reserve(size)
         yield piece
 
@@ -82,11 +81,12 @@ class IncomingBody:
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes of the body as they arrive. Raises `OSError` where it ends early."""
-        body = self._request.body
-        while block := body.read_some(BLOCK):
-            self._request.extend_deadline()
+        request = self._request
+        while block := request.read_some(BLOCK):
+            if not request.is_read:
+                request.extend_deadline()
             yield block
-            if not body.is_complete:  # at the end, the last block is handed over at once
+            if not request.is_read:  # at the end, the last block is handed over at once
                 wait_until_idle()  # a fast sender would keep this greenlet running
 
     def close_connection(self) -> None:

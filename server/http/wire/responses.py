@@ -1,10 +1,12 @@
 """Responses: JSON, errors, common headers, and the HTTP status of each error code."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from time import time
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -49,6 +51,8 @@ HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 """Headers of every response."""
+_JSON: Final = (("Content-Type", "application/json"), *HEADERS)
+_JSON_HEADERS: Final = {False: _JSON, True: (*_JSON, ("Retry-After", "1"))}
 
 
 def status_of(code: str | None) -> int:
@@ -56,23 +60,47 @@ def status_of(code: str | None) -> int:
     return 200 if code is None else STATUSES[code]
 
 
-def raw_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+class Response(NamedTuple):
+    """A response whose body is known as a whole."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+def encode_head(status_line: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    """Status line and headers, with the Date (RFC 9110, 6.6.1).
+
+    Raises `ValueError` for a line end in one of them, behind which a client would see another.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise ValueError("a header has a line end")
+    return f"HTTP/1.1 {status_line}\r\nDate: {_date(int(time()))}\r\n{lines}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def raw_head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
     """Status line and headers of a response that is sent directly to its socket."""
-    lines = [("Date", formatdate(usegmt=True)), *headers]  # Date: RFC 9110, 6.6.1
-    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
-    return f"HTTP/1.1 {STATUS_LINES[status]}\r\n{text}\r\n".encode()
+    return encode_head(STATUS_LINES[status], headers)
 
 
-def json_response(
-    start_response: StartResponse, status: int, body: Any, *headers: tuple[str, str]
-) -> Iterable[bytes]:
+def respond(start_response: StartResponse, response: Response) -> Iterable[bytes]:
+    """A whole response by WSGI."""
+    length = ("Content-Length", str(len(response.body)))
+    start_response(STATUS_LINES[response.status], [*response.headers, length])
+    return [response.body]
+
+
+def json_answer(status: int, body: Any, *headers: tuple[str, str]) -> Response:
     """A response with `body` as JSON."""
-    encoded = msgspec.json.encode(body)
-    lines = [("Content-Type", "application/json"), ("Content-Length", str(len(encoded)))]
-    if status in (429, 503):
-        lines.append(("Retry-After", "1"))
-    start_response(STATUS_LINES[status], [*lines, *HEADERS, *headers])
-    return [encoded]
+    return Response(
+        status, _JSON_HEADERS[status in (429, 503)] + headers, msgspec.json.encode(body)
+    )
 
 
 def matches_etag(environ: dict[str, Any], etag: str) -> bool:
@@ -85,6 +113,11 @@ def error_response(
     start_response: StartResponse, error: SignalboxError, **extra: Any
 ) -> Iterable[bytes]:
     """An error response: `{"code", "message", …}` with the headers for the error."""
+    return respond(start_response, error_answer(error, **extra))
+
+
+def error_answer(error: SignalboxError, **extra: Any) -> Response:
+    """An error response: `{"code", "message", …}` with the headers for the error."""
     headers = []
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allowed))
@@ -94,4 +127,4 @@ def error_response(
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
     if isinstance(error, IncompleteBody):
         headers.append(("Connection", "close"))
-    return json_response(start_response, status_of(error.code), extra | error.fields(), *headers)
+    return json_answer(status_of(error.code), extra | error.fields(), *headers)
