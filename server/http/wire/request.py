@@ -99,12 +99,12 @@ class Request:
         Raises `Malformed` where another request was sent already.
         """
         self.skip_body()
+        self.close_connection()
         if without_empty_lines(self._connection.buffer):
             raise Malformed(
                 "Another request was sent behind this one, whose answer does not end; send it on "
                 "a connection of its own."
             )
-        self.close_connection()
 
     def watch(self, on_disconnect: Callable[[], object]) -> None:
         """Call `on_disconnect` in the hub once the client has disconnected, or sends something
