@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import bottle
 
@@ -45,6 +45,7 @@ from signalbox.server.write.writer import Writer
 
 Environ = dict[str, Any]
 Write = Callable[[Request, str], Response]
+KEY_PATH: Final = "/queries/state/"
 
 
 class Routes(NamedTuple):
@@ -93,20 +94,26 @@ def routes(
         except SignalboxError as error:
             return respond(start_response, _refusal(request, error))
 
-    return Routes(_direct(guard, writes), serve)
+    return Routes(_direct(guard, writes, readmodel), serve)
 
 
-def _direct(guard: Guard, writes: dict[str, Write]) -> Direct:
-    """Answers the routes of `writes`; most requests are commands, so they take the shortest way."""
+def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Direct:
+    """Answers commands and queries of one key, which programs send most, by the shortest way."""
 
     def answer(request: Request) -> Response | None:
-        if (write := writes.get(request.path)) is None:
+        path = request.path
+        write = writes.get(path)
+        if write is None and not (path.startswith(KEY_PATH) and path != KEY_PATH):
             return None
         try:
             role = guard.check(request)
-            _check_method(request, "POST")
-            guard.require_write(role)
-            return write(request, role or "")
+            if write is not None:
+                _check_method(request, "POST")
+                guard.require_write(role)
+                return write(request, role or "")
+            key = _decoded(path).removeprefix(KEY_PATH)
+            _check_method(request, "GET")
+            return queries.answer_key(readmodel, key, request)
         except SignalboxError as error:
             return _refusal(request, error)
 
@@ -157,8 +164,13 @@ def _check_path(environ: Environ) -> None:
     method = environ["REQUEST_METHOD"]
     if method != method.upper():
         environ["REQUEST_METHOD"] = quoted(method)
+    _decoded(environ["PATH_INFO"])
+
+
+def _decoded(path: str) -> str:
+    """A path whose bytes are given as Latin-1. Raises `Malformed` where they are not UTF-8."""
     try:
-        environ["PATH_INFO"].encode("latin-1").decode()
+        return path if path.isascii() else path.encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"The path is not UTF-8: byte {error.start} is not.") from error
 
@@ -166,7 +178,7 @@ def _check_path(environ: Environ) -> None:
 def _check_method(request: Request, wanted: str) -> None:
     """Raises `MethodNotAllowed` where the path has no route for this method."""
     if request.method not in (allowed := _with_head(wanted)):
-        raise _method_error(request.method, request.path, allowed)
+        raise _method_error(request.method, _decoded(request.path), allowed)
 
 
 def _with_head(wanted: str) -> list[str]:

@@ -154,7 +154,7 @@ def parse_parameters(query: str, route: str) -> Parameters:
     """
     allowed = ROUTES[route]
     parameters: Parameters = {}
-    for name, value in _pairs(query):
+    for name, value in _pairs(query) if query else ():
         if name not in allowed:
             names = ", ".join(allowed) or "none"
             raise Invalid(f"The parameter {quoted(name)} is unknown here; allowed are {names}.")

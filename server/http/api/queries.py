@@ -9,7 +9,8 @@ import msgspec
 
 from signalbox.server.http.api import schemas
 from signalbox.server.http.api.parameters import Parameters, limit_of, parse_parameters
-from signalbox.server.http.wire.responses import HEADERS, matches_etag
+from signalbox.server.http.wire.request import Request
+from signalbox.server.http.wire.responses import HEADERS, Response, json_answer, matches_etag
 from signalbox.server.model import horizons
 from signalbox.server.model.errors import Invalid, NotFound, quoted
 from signalbox.server.model.keys import check_key, check_prefix
@@ -25,7 +26,6 @@ from signalbox.server.read.tree import Child
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
     """Add the routes of this module to `app`."""
     queries = _Queries(readmodel, status)
-    app.get("/queries/state/<key:path>", callback=queries.get_key)
     app.get("/queries/state", callback=queries.state)
     app.get("/queries/tree", callback=queries.tree)
     app.get("/queries/history/<key:path>", callback=queries.history)
@@ -36,24 +36,25 @@ def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[st
     app.get("/queries/metrics", callback=queries.metrics)
 
 
+def answer_key(readmodel: ReadModel, key: str, request: Request) -> Response:
+    """Answer `/queries/state/{key}`: one item, with its revision as ETag."""
+    params = parse_parameters(request.query, "/queries/state/{key}")
+    check_key(key)
+    item = readmodel.at(requested_revision(readmodel, params)).get(key)
+    if item is None:
+        raise NotFound(f"There is no key {quoted(key)}.", key=key)
+    etag = f'"{item.revision}"'
+    if matches_etag(request.headers.get("if-none-match", ""), etag):
+        return Response(304, (("ETag", etag),))
+    return json_answer(200, item_schema(item), ("ETag", etag))
+
+
 class _Queries:
     """One method for each route."""
 
     def __init__(self, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
         self._readmodel = readmodel
         self._status = status
-
-    def get_key(self, key: str) -> bottle.HTTPResponse:
-        """Answer `/queries/state/{key}`: one item, with its revision as ETag."""
-        params = request_parameters("/queries/state/{key}")
-        check_key(key)
-        item = self._view(params).get(key)
-        if item is None:
-            raise NotFound(f"There is no key {quoted(key)}.", key=key)
-        etag = f'"{item.revision}"'
-        if matches_etag(bottle.request.environ, etag):
-            return bottle.HTTPResponse(status=304, headers={"ETag": etag})
-        return bottle_json_response(item_schema(item), ETag=etag)
 
     def state(self) -> bottle.HTTPResponse:
         """Answer `/queries/state`: a page of items."""

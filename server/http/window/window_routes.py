@@ -151,7 +151,7 @@ class WindowRoutes:
         etag = f'"{blake2b((STATIC / name).read_bytes(), digest_size=8).hexdigest()}"'
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
         environ.pop("HTTP_RANGE", None)  # they are small: a request for a part gets the whole
-        if matches_etag(environ, etag):
+        if matches_etag(environ.get("HTTP_IF_NONE_MATCH", ""), etag):
             response = bottle.HTTPResponse(status=304, ETag=etag)
         else:
             response = bottle.static_file(name, root=str(STATIC), etag=etag)

@@ -346,7 +346,7 @@ def closing_response(error: SignalboxError) -> bytes:
 def encode_response(request: Request, response: Response) -> bytes:
     """Head and body of the response to `request`."""
     headers = [*response.headers, *connection_header(request)]
-    if response.status != 204:  # RFC 9110, 8.6
+    if response.status not in (204, 304):  # RFC 9110, 8.6
         headers.append(("Content-Length", str(len(response.body))))
     head = encode_head(STATUS_LINES[response.status], headers)
     return head if request.method == "HEAD" else head + response.body

@@ -5,6 +5,7 @@ that we do not (CONNECT, RTSP), nor the body, since it keeps to itself where tha
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -83,6 +84,8 @@ class Head(NamedTuple):
 
 def without_empty_lines(data: bytes) -> bytes:
     """What follows the empty lines that may precede a request (RFC 9112, 2.2)."""
+    if data[:1] not in (b"\r", b"\n"):
+        return data
     found = _EMPTY_LINES.match(data)
     return data[found.end() :] if found else data
 
@@ -114,11 +117,7 @@ def head_length(data: bytes, known: int) -> int | None:
 def parse_head(data: bytes) -> Head:
     """`data` ends with the empty line. Raises `Malformed` or `TooLarge` (RFC 9112)."""
     end = data.index(b"\r\n")
-    method, target, is_http_1_0 = _parse_first_line(data[:end])
-    authority, target = _parse_target(target)
-    path, _, query = target.partition("?")
-    if "%" in path:
-        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    method, authority, path, query, is_http_1_0 = _parse_first_line(data[:end])
     headers = _parse_headers(data[end:])
     if "host" not in headers and not is_http_1_0:
         raise Malformed("The header Host is missing.")
@@ -128,8 +127,9 @@ def parse_head(data: bytes) -> Head:
     return Head(method, authority, path, query, is_http_1_0, headers, length)
 
 
-def _parse_first_line(line: bytes) -> tuple[str, str, bool]:
-    """Method, target, and whether it is HTTP/1.0."""
+@lru_cache(maxsize=64)
+def _parse_first_line(line: bytes) -> tuple[str, str | None, str, str, bool]:
+    """Method, authority, path, query, and whether it is HTTP/1.0: as in `Head`."""
     words = line.split(b" ")
     if len(words) != 3 or not _METHOD.fullmatch(words[0]) or not _TARGET.fullmatch(words[1]):
         raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
@@ -138,11 +138,12 @@ def _parse_first_line(line: bytes) -> tuple[str, str, bool]:
         if _VERSION.fullmatch(version) and not version.startswith(b"HTTP/1."):
             raise UnsupportedVersion(version.decode())
         raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
-    return method.decode(), target.decode("latin-1"), version == b"HTTP/1.0"
+    authority, path, query = _parse_target(target.decode("latin-1"))
+    return method.decode(), authority, path, query, version == b"HTTP/1.0"
 
 
-def _parse_target(target: str) -> tuple[str | None, str]:
-    """The authority of an absolute-form target, else None; and path with query."""
+def _parse_target(target: str) -> tuple[str | None, str, str]:
+    """The authority of an absolute-form target, else None; decoded path, and query."""
     authority = None
     if not target.startswith("/") and (found := _ABSOLUTE.fullmatch(target)):
         authority, target = found[1], found[2] if found[2].startswith("/") else f"/{found[2]}"
@@ -151,7 +152,10 @@ def _parse_target(target: str) -> tuple[str | None, str]:
             f"The target is {quoted(target)}; allowed are a path such as /queries/status and "
             "http://HOST/PATH."
         )
-    return authority, target
+    path, _, query = target.partition("?")
+    if "%" in path:
+        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    return authority, path, query
 
 
 class _Lines(list[tuple[bytes, bytes]]):

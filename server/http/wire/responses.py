@@ -103,9 +103,8 @@ def json_answer(status: int, body: Any, *headers: tuple[str, str]) -> Response:
     )
 
 
-def matches_etag(environ: dict[str, Any], etag: str) -> bool:
-    """Whether If-None-Match has this `etag` (with its quotes; RFC 9110, 13.1.2)."""
-    given = environ.get("HTTP_IF_NONE_MATCH", "")
+def matches_etag(given: str, etag: str) -> bool:
+    """Whether an If-None-Match has this `etag` (with its quotes; RFC 9110, 13.1.2)."""
     return given.strip() == "*" or etag in _ETAG.findall(given)
 
 
