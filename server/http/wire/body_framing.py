@@ -43,13 +43,10 @@ class SizedBody:
     def __init__(self, source: Source, length: int) -> None:
         self._source, self.length = source, length
         self._left = length
-
-    @property
-    def is_complete(self) -> bool:
-        return self._left == 0
+        self.is_complete = length == 0
 
     def read_some(self, most: int) -> bytes:
-        if self._left == 0:
+        if self.is_complete:
             return b""
         source = self._source
         if not source.buffer and not source.receive():
@@ -57,6 +54,7 @@ class SizedBody:
         data = source.buffer[: min(most, self._left)]
         source.buffer = source.buffer[len(data) :]
         self._left -= len(data)
+        self.is_complete = self._left == 0
         return data
 
 

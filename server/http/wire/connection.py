@@ -12,11 +12,12 @@ def send_all(sock: Any, data: bytes | memoryview) -> None:
 
     gevent's `sendall` has one time limit for all of it, which a slow reader would exceed.
     """
-    rest = memoryview(data)
+    if (sent := send_now(sock, data)) == len(data):
+        return
+    rest = memoryview(data)[sent:]
     while rest:
+        wait_write(sock.fileno(), SEND_SECONDS, TimeoutError("The reader takes nothing."))
         rest = rest[send_now(sock, rest) :]
-        if rest:
-            wait_write(sock.fileno(), SEND_SECONDS, TimeoutError("The reader takes nothing."))
 
 
 def send_now(sock: Any, data: bytes | memoryview) -> int:

@@ -44,7 +44,7 @@ class Guard:
         self._run_id = secrets.token_hex(16)
         self._address = self._login_host = ""
         self._window_secret = self._reload_code = ""
-        self._tokens_by_role: dict[Role, str] = {}
+        self._tokens_by_role: dict[Role, bytes] = {}
         self._own_host = re.compile("")
 
     def listen_on(self, port: int) -> None:
@@ -61,9 +61,9 @@ class Guard:
         self._reload_code = hmac_hex(self._window_secret, f"signalbox again\n{self._run_id}")
         key = hmac_hex(self._window_secret, f"signalbox run\n{self._run_id}")
         self._tokens_by_role = {
-            "write": self._tokens.write,
-            "window": key,
-            "read": self._tokens.read,
+            "write": self._tokens.write.encode(),
+            "window": key.encode(),
+            "read": self._tokens.read.encode(),
         }
         self._own_host = re.compile(rf"(127\.0\.0\.1|localhost|[0-9a-f]{{32}}\.localhost):{port}")
 
@@ -164,8 +164,9 @@ class Guard:
             )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
+            given = token.strip().encode()
             for role, known in self._tokens_by_role.items():
-                if _equal(token.strip(), known):
+                if hmac.compare_digest(given, known):
                     return role
         raise Unauthenticated("The token in Authorization is unknown; see `signalbox token`.")
 

@@ -192,14 +192,14 @@ class Connection:
         return parse_head(data)
 
     def _answer(self, request: Request) -> None:
-        response = WsgiResponse(request)
+        streamed = None
         try:
-            if (whole := self._server.direct(request)) is None:
-                response.run(
-                    self._server.application, environment(request, self._server.server_port)
-                )
-            else:
+            if (whole := self._server.direct(request)) is not None:
                 self.send(encode_response(request, whole))
+            else:
+                streamed = WsgiResponse(request)
+                environ = environment(request, self._server.server_port)
+                streamed.run(self._server.application, environ)
             self.is_closing = request.closes_connection
             if not self.is_closing:
                 request.skip_body()
@@ -208,7 +208,7 @@ class Connection:
         except Exception:
             logger.exception("Unexpected error.")
             self.is_closing = True
-            if not response.has_begun and not request.is_taken_over:
+            if not request.is_taken_over and (streamed is None or not streamed.has_begun):
                 self.send(
                     closing_response(
                         Internal("Something went wrong in the server; what, is in its log.")

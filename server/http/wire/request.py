@@ -30,26 +30,28 @@ class Request:
     """One request; the environment of WSGI has it as `signalbox.request`."""
 
     def __init__(self, head: Head, connection: Connection) -> None:
-        self.method, self.authority, self.path, self.query, self.is_http_1_0, self.headers, _ = head
+        (
+            self.method,
+            self.authority,
+            self.path,
+            self.query,
+            self.is_http_1_0,
+            self.headers,
+            length,
+        ) = head
+        self.body_length = length
+        """In bytes, 0 where there is no body; None for one that is chunked."""
+        self.is_read = length == 0
+        """Whether the body was read to its end. Of a chunked one that may be known late."""
         self.is_taken_over = False
         """Whether its route responds by itself."""
         self._connection = connection
         self._body: SizedBody | ChunkedBody = (
-            ChunkedBody(connection) if head.length is None else SizedBody(connection, head.length)
+            ChunkedBody(connection) if length is None else SizedBody(connection, length)
         )
-        self._must_ask = head.length != 0 and head.expects_continue
-        if not self._body.is_complete:
+        self._must_ask = not self.is_read and head.expects_continue
+        if not self.is_read:
             self.extend_deadline()
-
-    @property
-    def body_length(self) -> int | None:
-        """In bytes, 0 where there is no body; None for one that is chunked."""
-        return self._body.length
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the body was read to its end. Of a chunked one that may be known late."""
-        return self._body.is_complete
 
     @property
     def is_server_stopping(self) -> bool:
@@ -62,7 +64,7 @@ class Request:
         return (
             self._connection.is_closing
             or self.is_server_stopping
-            or (self._must_ask and not self._body.is_complete)
+            or (self._must_ask and not self.is_read)
         )
 
     def read_some(self, most: int) -> bytes:
@@ -77,13 +79,13 @@ class Request:
                 self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         data = self._body.read_some(most)
         if self._body.is_complete:
-            self._connection.deadline = None
+            self.is_read, self._connection.deadline = True, None
         return data
 
     def skip_body(self) -> None:
         """Read the rest of the body, so that the next request is found. Raises `OSError`."""
-        while self.read_some(BLOCK):
-            pass
+        while not self.is_read:
+            self.read_some(BLOCK)
 
     def extend_deadline(self) -> None:
         """The client has made progress: it has more time for the rest of the body."""

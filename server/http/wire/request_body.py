@@ -97,6 +97,8 @@ class IncomingBody:
 def check_media_type(request: Request, *wanted: str) -> str:
     """The media type of the body, one of `wanted`. Raises `MediaType` or `ContentCoding`."""
     given = request.headers.get("content-type", "")
+    if given in wanted and "content-encoding" not in request.headers:
+        return given
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if (kind := kind.strip().lower()) not in wanted or charset not in ("", "utf-8", "utf8"):
