@@ -29,6 +29,7 @@ KNOWN_LICENCES: Final = {
     "filelock": "MIT",
     "gevent": "MIT",
     "greenlet": "MIT AND PSF-2.0",
+    "httptools": "MIT",
     "jinja2": "BSD License",
     "jiter": "MIT",
     "markupsafe": "BSD-3-Clause",
