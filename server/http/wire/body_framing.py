@@ -5,11 +5,13 @@ from typing import Final, Protocol
 
 BLOCK: Final = 65_536
 """The most bytes that are received at once."""
+LINES_AT_ONCE: Final = 500
+"""Others run after so many lines of a body in chunks: a chunk may be a single byte."""
 MAX_SIZE_LINE: Final = 1024
 """Bytes of the line before a chunk, or of one behind the last."""
 MAX_EXTENSIONS: Final = 16_384
 """Bytes of all chunk extensions of one body; they are ignored."""
-MAX_TRAILERS: Final = 65_536
+MAX_TRAILERS: Final = 8_192
 """Bytes of the lines behind the last chunk; they are ignored."""
 # Possessive, so that no line takes more time than its length.
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -35,6 +37,9 @@ class Source(Protocol):
 
     def receive(self) -> bool:
         """Wait for more in `buffer`; False where the client sends no more."""
+
+    def pause(self) -> None:
+        """Let others run before more of what has arrived is read."""
 
 
 class SizedBody:
@@ -70,19 +75,26 @@ class ChunkedBody:
         """Bytes of the current chunk that have not been read."""
         self._is_behind_data = False
         self._is_behind_last = False
+        self._is_interrupted = False
+        """Whether more has arrived than was read at once."""
         self._extensions = self._trailers = 0
 
     def read_some(self, most: int) -> bytes:
         while not self.is_complete:
+            if self._is_interrupted:
+                self._source.pause()
             if data := self._decode(most):
                 return data
-            if not self.is_complete and not self._source.receive():
+            if self.is_complete or self._is_interrupted:
+                continue
+            if not self._source.receive():
                 raise BodyError("the last chunk of the body is missing")
         return b""
 
     def _decode(self, most: int) -> bytes:
         """The data of the chunks that have arrived, `most` bytes of it; they leave the buffer."""
         buffer, at, pieces, size = self._source.buffer, 0, list[bytes](), 0
+        lines_left, self._is_interrupted = LINES_AT_ONCE, False
         while size < most and not self.is_complete:
             if self._left:
                 piece = buffer[at : at + min(self._left, most - size)]
@@ -101,10 +113,14 @@ class ChunkedBody:
                 end = buffer.find(b"\n", at, at + MAX_SIZE_LINE)
                 if end < 0:
                     break
+                if not lines_left:
+                    self._is_interrupted = True
+                    break
                 self._read_line(buffer[at : end + 1])
-                at = end + 1
+                at, lines_left = end + 1, lines_left - 1
         self._source.buffer = rest = buffer[at:]
-        if not (pieces or self._left or self.is_complete) and len(rest) >= MAX_SIZE_LINE:
+        is_stuck = not (pieces or self._left or self.is_complete or self._is_interrupted)
+        if is_stuck and len(rest) >= MAX_SIZE_LINE:
             raise BodyError("a line of the body is too long")
         return b"".join(pieces)
 

@@ -9,9 +9,10 @@ from time import monotonic
 from typing import Any, Final
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from gevent.server import StreamServer
 
-from signalbox.server.http.wire.body_framing import BLOCK, ClientGone
+from signalbox.server.http.wire.body_framing import BLOCK, BodyError, ClientGone
 from signalbox.server.http.wire.connection import send_all
 from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.request_head import (
@@ -105,6 +106,11 @@ class Connection:
                 return False
             self.buffer = self.buffer + data if self.buffer else data
             return data != b""
+
+    def pause(self) -> None:
+        """Let others run. Of all that pause, one goes on at a time: many cost others no more."""
+        with self._server.turn:
+            yield_to_hub()
 
     def send(self, data: bytes) -> None:
         """Raises `ClientGone`, also where the client reads nothing for too long."""
@@ -203,6 +209,8 @@ class Connection:
             self.is_closing = request.closes_connection
             if not self.is_closing:
                 request.skip_body()
+        except BodyError:
+            self.is_closing = True
         except ClientGone:
             raise
         except Exception:
@@ -247,6 +255,7 @@ class Server(StreamServer):
         self.connections: set[Connection] = set()
         self.max_connections = max_connections
         self.stopping = False
+        self.turn = BoundedSemaphore(1)
         self.last_busy = monotonic()
         """When a request or stream was last open."""
         self._expiry_greenlet: gevent.Greenlet[[], None] | None = None

@@ -56,6 +56,7 @@ def read_body(request: Request, reservation: BodyReservation) -> bytes:
         first = b"" if length is None else request.read_some(BLOCK)
         return first if request.is_read else first + b"".join(_rest(request, reservation))
     except OSError as error:
+        request.close_connection()
         raise IncompleteBody from error
 
 

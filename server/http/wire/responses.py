@@ -12,7 +12,6 @@ import msgspec
 
 from signalbox.server.model.errors import (
     ContentCoding,
-    IncompleteBody,
     MethodNotAllowed,
     SignalboxError,
     Unauthenticated,
@@ -124,6 +123,4 @@ def error_answer(error: SignalboxError, **extra: Any) -> Response:
         headers.append(("Accept-Encoding", "identity"))  # RFC 9110, 12.5.3
     if isinstance(error, Unauthenticated):
         headers.append(("WWW-Authenticate", 'Bearer realm="signalbox"'))
-    if isinstance(error, IncompleteBody):
-        headers.append(("Connection", "close"))
     return json_answer(status_of(error.code), extra | error.fields(), *headers)
