@@ -111,6 +111,7 @@ def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Dir
                 _check_method(request, "POST")
                 guard.require_write(role)
                 return write(request, role or "")
+            readmodel.turns.wait()
             key = _decoded(path).removeprefix(KEY_PATH)
             _check_method(request, "GET")
             return queries.answer_key(readmodel, key, request)

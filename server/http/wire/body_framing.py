@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 BLOCK: Final = 65_536
 """The most bytes that are received at once."""
-LINES_AT_ONCE: Final = 500
+LINES_AT_ONCE: Final = 200
 """Others run after so many lines of a body in chunks: a chunk may be a single byte."""
 MAX_SIZE_LINE: Final = 1024
 """Bytes of the line before a chunk, or of one behind the last."""

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, Final
 
 import gevent
-from gevent.lock import BoundedSemaphore
 from gevent.server import StreamServer
 
 from signalbox.server.http.wire.body_framing import BLOCK, BodyError, ClientGone
@@ -37,7 +36,7 @@ from signalbox.server.http.wire.wsgi import (
     environment,
 )
 from signalbox.server.model.errors import Busy, Internal, SignalboxError
-from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.runtime.scheduling import Turns, yield_to_hub
 
 logger: Final = logging.getLogger(__name__)
 
@@ -108,9 +107,8 @@ class Connection:
             return data != b""
 
     def pause(self) -> None:
-        """Let others run. Of all that pause, one goes on at a time: many cost others no more."""
-        with self._server.turn:
-            yield_to_hub()
+        """Let others run. All that pause go on in turns: many cost others no more than one."""
+        self._server.turns.wait()
 
     def send(self, data: bytes) -> None:
         """Raises `ClientGone`, also where the client reads nothing for too long."""
@@ -255,7 +253,7 @@ class Server(StreamServer):
         self.connections: set[Connection] = set()
         self.max_connections = max_connections
         self.stopping = False
-        self.turn = BoundedSemaphore(1)
+        self.turns = Turns(seconds=0)  # one at a time
         self.last_busy = monotonic()
         """When a request or stream was last open."""
         self._expiry_greenlet: gevent.Greenlet[[], None] | None = None
