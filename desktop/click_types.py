@@ -18,6 +18,11 @@ class Checked(click.ParamType[Read], Generic[Read]):
     """A parameter that `read` parses; where it raises `ValueError`, the error says `allowed`."""
 
     def __init__(self, name: str, read: Callable[[str], Read], allowed: str) -> None:
+        """A type of command line parameters, called `name` in the help.
+
+        `allowed` ends the error for a word that `read` does not take, as "allowed is an integer
+        from 0".
+        """
         self.name, self._read, self._allowed = name, read, allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Read:

@@ -108,8 +108,8 @@ def _send(
         batches.reverse()
     acks = list[Attempt]()
     for batch in batches:
-        kept = [key for key in keep if _has_changed(box, batch, key)]
-        replaced = {key: at for key, at in replace.items() if _has_changed(box, batch, key)}
+        kept = [key for key in keep if _batch_has_changed(box, batch, key)]
+        replaced = {key: at for key, at in replace.items() if _batch_has_changed(box, batch, key)}
         try:
             acks.append(command(batch["id"], keep=kept, replace=replaced))
         except client.Rejected as error:
@@ -118,8 +118,10 @@ def _send(
     return acks or [command(of, keep=keep, replace=replace)]
 
 
-def _has_changed(box: client.Box, batch: Attempt, key: str) -> bool:
-    """Whether a batch that is to be undone has changed a key."""
+def _batch_has_changed(box: client.Box, batch: Attempt, key: str) -> bool:
+    """Whether a batch of an import, which `undo` or `redo` is to reverse, has changed a key of
+    `--keep` or `--replace`.
+    """
     history = "history/" + quote(key, safe="")
     items = box.query(history, before=batch["revision"] + 1, limit=1)["items"]
     return bool(items) and bool(items[0]["revision"] == batch["revision"])

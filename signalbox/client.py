@@ -884,9 +884,12 @@ class _ConnectionPool:
 
 
 class _LimitedReader(io.RawIOBase):
-    """Reads at most `size` bytes from a socket, until a deadline, however slowly they come."""
+    """Reads at most `size` bytes of a server's answer from a socket, until a deadline, however
+    slowly they come.
+    """
 
     def __init__(self, sock: socket.socket, size: int, deadline: float) -> None:
+        """Read the answer from `sock` until `deadline`, in seconds of `time.monotonic`."""
         self._sock, self._size, self._deadline = sock, size, deadline
         self.has_received_nothing = True
 
@@ -895,10 +898,14 @@ class _LimitedReader(io.RawIOBase):
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
+        """The answer can be read: `io.BufferedReader` asks for that first."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Raises `OSError`; `TimeoutError` after the deadline."""
+        """Read bytes of the answer into `buffer`; how many, 0 at its end or its limit.
+
+        Raises `OSError`; `TimeoutError` after the deadline.
+        """
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -44,9 +44,12 @@ class Trend(Protocol):
     """`points`: when (ms) and at which height; None breaks the line. `is_steps`: states, held."""
 
     @property
-    def is_steps(self) -> bool: ...
+    def is_steps(self) -> bool:
+        """Whether the line of the trend is of states, each held until the next."""
+
     @property
-    def points(self) -> Points: ...
+    def points(self) -> Points:
+        """The points of the trend: when, in ms, and at which height; None breaks the line."""
 
 
 class Column(Protocol):
@@ -56,23 +59,40 @@ class Column(Protocol):
     """
 
     @property
-    def n(self) -> int: ...
+    def n(self) -> int:
+        """Which column of the chart this is: it begins `n` widths after 1970."""
+
     @property
-    def changes(self) -> int: ...
+    def changes(self) -> int:
+        """How many changes of the key lie in the column."""
+
     @property
-    def low(self) -> float | None: ...
+    def low(self) -> float | None:
+        """The lowest height in the column of the chart."""
+
     @property
-    def high(self) -> float | None: ...
+    def high(self) -> float | None:
+        """The highest height in the column of the chart."""
+
     @property
-    def first(self) -> float | None: ...
+    def first(self) -> float | None:
+        """The height of the first change in the column of the chart."""
+
     @property
-    def last(self) -> float | None: ...
+    def last(self) -> float | None:
+        """The height of the last change in the column of the chart."""
+
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The revision of the last change in the column of the chart."""
+
     @property
-    def at(self) -> int: ...
+    def at(self) -> int:
+        """When the last change in the column of the chart was made, in ms."""
+
     @property
-    def raw(self) -> str | None: ...
+    def raw(self) -> str | None:
+        """The value of the last change in the column of the chart."""
 
 
 class Chart(Protocol):
@@ -82,17 +102,28 @@ class Chart(Protocol):
     """
 
     @property
-    def start(self) -> int: ...
+    def start(self) -> int:
+        """The time in ms at the left end of the chart."""
+
     @property
-    def end(self) -> int: ...
+    def end(self) -> int:
+        """The time in ms at the right end of the chart."""
+
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """The ms of one column of the chart."""
+
     @property
-    def before(self) -> float | None: ...
+    def before(self) -> float | None:
+        """The height at the chart's start."""
+
     @property
-    def columns(self) -> Sequence[Column]: ...
+    def columns(self) -> Sequence[Column]:
+        """The chart's columns that have changes, in order."""
+
     @property
-    def states(self) -> Sequence[str] | None: ...
+    def states(self) -> Sequence[str] | None:
+        """The states at the levels of the chart."""
 
 
 class Tick(NamedTuple):

@@ -200,16 +200,16 @@ def _compare(before: Any, after: Any, path: str) -> Iterator[list[Piece]]:
                 yield from _compare(before[name], after[name], below)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _compare_lists(before, after, path)
-    elif not _same(before, after):
+    elif not _is_unchanged(before, after):
         yield _line(path, removed=before, added=after)
 
 
 def _compare_lists(before: list[Any], after: list[Any], path: str) -> Iterator[list[Piece]]:
     """Skip equal elements at both ends; those in between are compared in order."""
     shorter = min(len(before), len(after))
-    head = next((i for i in range(shorter) if not _same(before[i], after[i])), shorter)
+    head = next((i for i in range(shorter) if not _is_unchanged(before[i], after[i])), shorter)
     rest = range(1, shorter - head + 1)
-    tail = next((i - 1 for i in rest if not _same(before[-i], after[-i])), len(rest))
+    tail = next((i - 1 for i in rest if not _is_unchanged(before[-i], after[-i])), len(rest))
     old, new = before[head : len(before) - tail], after[head : len(after) - tail]
     for i in range(max(len(old), len(new))):
         below = f"{path}[{head + i}]"
@@ -221,16 +221,20 @@ def _compare_lists(before: list[Any], after: list[Any], path: str) -> Iterator[l
             yield from _compare(old[i], new[i], below)
 
 
-def _same(one: Any, other: Any) -> bool:
-    """As the server compares: same type and value; 1 equals 1.0, and true is no number."""
+def _is_unchanged(one: Any, other: Any) -> bool:
+    """Whether a part of a value is the same before and after, as the server compares: same type and
+    value; 1 equals 1.0, and true is no number.
+    """
     if isinstance(one, Number) and isinstance(other, Number):
         return one == other or _decimal(one) == _decimal(other)
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(
+            _is_unchanged(one[name], other[name]) for name in one
+        )
     if isinstance(one, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_is_unchanged, one, other))
     return bool(one == other)
 
 

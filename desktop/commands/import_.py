@@ -105,6 +105,7 @@ class _Upload:
     """
 
     def __init__(self, file: BinaryIO, bar: ProgressBar) -> None:
+        """The upload of the imported `file`; `bar` shows how much of it was sent."""
         self._file, self._bar = file, bar
         self.longest_pause = 0.0
 

@@ -110,7 +110,9 @@ class OpenWindows:
         del self._open_windows[slot]
 
     def _log_in_again(self, slot: WindowSlot) -> None:
-        """Where a page did not load, or has crashed: log in as soon as a server answers."""
+        """Where the page of an open window did not load, or has crashed: log it in as soon as a
+        server answers.
+        """
         while slot in self._open_windows and not self._server.closed.wait(RETRY_SECONDS):
             try:
                 self._open_windows[slot].window.load_url(_login_url(slot, self._server.box))
@@ -120,22 +122,28 @@ class OpenWindows:
 
 
 class _AppActions:
-    """What the menu of one window does beyond that window; an error is shown in that window."""
+    """What the menu of one open window does beyond that window, as `menus.AppActions` lists it; an
+    error is shown in that window.
+    """
 
     def __init__(self, windows: OpenWindows, own: Window) -> None:
+        """The app's entries for the menu of the window `own`, one of the open `windows`."""
         self._windows, self._window = windows, own
 
     def open_another_window(self) -> None:
+        """Have the open windows open one more, beside this window."""
         self._try(lambda: self._windows.open_another(self._window))
 
     def show_log(self) -> None:
+        """Have the open windows show the server's log; this one shows an error."""
         self._try(self._windows.show_log)
 
     def show_data_folder(self) -> None:
+        """Have the open windows show the store's folder; this one shows an error."""
         self._try(self._windows.show_data_folder)
 
     def quit(self) -> None:
-        """Close all windows: the last one ends the app."""
+        """Close all open windows: the last one ends the app."""
         webview_window.close_all_windows()
 
     def _try(self, action: Callable[[], object]) -> None:

@@ -92,7 +92,7 @@ def run() -> None:
 
 
 def has_open_windows() -> bool:
-    """Whether there is a window: pywebview opens no other one after the last is closed."""
+    """Whether pywebview has a window: it opens no other one after the last is closed."""
     return bool(webview.windows)
 
 

@@ -176,7 +176,7 @@ class Node:
         self._stored_address = self._address
 
     def _migrate_command(self) -> str:
-        """The command line that copies this data directory's transactions to the log."""
+        """The command line that brings what this data directory has to the node's shared log."""
         assert self._database.path is not None
         return command_line(self._database.path.parent, "migrate", "--to", self.address)
 

@@ -134,9 +134,9 @@ def not_durable_message(where: str, status: LogStatus) -> str:
 
 
 def shared_log(address: Address) -> SharedLog:
-    """The client of the log at `address`, not connected yet.
+    """The shared log at `address`, of the engine that its scheme names; not connected yet.
 
-    Raises `StoreError` if the package that it needs is not installed.
+    Raises `StoreError` if the package that the engine needs is not installed.
     """
     module, name, extra = CLIENTS[address.scheme]
     try:

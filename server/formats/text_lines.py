@@ -144,7 +144,9 @@ def _raw_lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
-    """The refusal of a line of so many bytes."""
+    """The refusal of a line of text of so many bytes, or of another row of a file, which `what`
+    names.
+    """
     return TooLarge(f"The {what} has {size} bytes; allowed are {most}.", limit=most)
 
 

@@ -58,16 +58,19 @@ class MigrationLog(Protocol):
     """The part of the interface of `SharedLog` that a migration needs."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages of the migration call the log: its address or its folder."""
 
     @property
-    def max_bytes(self) -> int | None: ...
+    def max_bytes(self) -> int | None:
+        """The log's limit for one encoded transaction, None where it has none."""
 
     @property
     def metadata(self) -> LogMetadata:
         """The metadata of the store whose log this is."""
 
-    def last_revision(self) -> int: ...
+    def last_revision(self) -> int:
+        """The newest revision of the log, 0 where it is empty."""
 
     def newest_up_to(self, upto: int) -> Transaction | None:
         """The last transaction, at or below a revision, that retention has left."""
@@ -79,9 +82,13 @@ class MigrationLog(Protocol):
         """All transactions above revision `after` with more than `limit` bytes, and others too."""
 
     def append(self, transactions: Sequence[Transaction], expected: int) -> None:
-        """Raises `LogConflict`, `Unavailable`."""
+        """Append to the log that is migrated to, directly after revision `expected`.
 
-    def close(self) -> None: ...
+        Raises `LogConflict`, `Unavailable`.
+        """
+
+    def close(self) -> None:
+        """Close the log once the migration has ended: its connection, or its store's file."""
 
 
 class RemoteLog:

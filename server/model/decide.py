@@ -54,28 +54,30 @@ class State(Protocol):
     """The state that a command is decided against."""
 
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The revision of the last transaction in the state."""
 
-    def get(self, key: str) -> Entry | None: ...
+    def get(self, key: str) -> Entry | None:
+        """The key's entry in the state; None where the key does not exist."""
 
     def exists(self, key: str) -> bool:
-        """Whether the key exists, without reading its value."""
+        """Whether the key exists in the state, without reading its value."""
         ...
 
     def look_up(self, keys: Collection[str]) -> None:
-        """Load many keys together, since `get` will ask for most of them."""
+        """Load the entries of many keys together, since `get` will ask for most of them."""
         ...
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
-        """Every key that begins with `prefix`."""
+        """Every key of the state that begins with `prefix`, with its entry."""
         ...
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """As `scan`, without reading the values."""
+        """As `scan`: every key of the state that begins with `prefix`, without its value."""
         ...
 
     def count(self, prefix: str) -> int:
-        """How many keys begin with `prefix`, without looking at each."""
+        """How many keys of the state begin with `prefix`, without looking at each."""
         ...
 
 
@@ -83,31 +85,32 @@ class Overlay:
     """A state with uncommitted changes on top of it, as the next command sees it."""
 
     def __init__(self, base: State) -> None:
+        """An overlay of the state `base`, without changes yet."""
         self._base = base
         self._revisions: dict[str, int] = {}
         self.changes: Changes = {}
         self.revision = base.revision
 
     def apply(self, changes: Changes, revision: int) -> None:
-        """Add the changes that a transaction with this revision makes."""
+        """Add the changes of a transaction with this revision to the overlay."""
         self.changes |= changes
         self._revisions |= dict.fromkeys(changes, revision)
 
     def get(self, key: str) -> Entry | None:
-        """The key's entry with the changes on top."""
+        """The key's entry after the overlay's uncommitted changes, else that of the state below."""
         if key not in self.changes:
             return self._base.get(key)
         raw = self.changes[key]
         return None if raw is None else Entry(raw, self._revisions[key])
 
     def exists(self, key: str) -> bool:
-        """Whether the key exists with the changes on top."""
+        """Whether the key exists after the overlay's uncommitted changes."""
         if key not in self.changes:
             return self._base.exists(key)
         return self.changes[key] is not None
 
     def look_up(self, keys: Collection[str]) -> None:
-        """Load entries of the state below, but for keys that the changes hide."""
+        """Load entries of the state below, but for keys that the overlay's changes hide."""
         self._base.look_up([key for key in keys if key not in self.changes])
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
@@ -120,7 +123,7 @@ class Overlay:
                 yield key, Entry(raw, self._revisions[key])
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Every key that begins with `prefix`, as `scan` has them."""
+        """Every key of the overlay that begins with `prefix`, as `scan` has them."""
         for key in self._base.keys(prefix):
             if key not in self.changes:
                 yield key

@@ -61,6 +61,16 @@ def _is_visible(char: str) -> bool:
     return char.isprintable() and char not in BLANK_CHARACTERS
 
 
+def _text_to_quote(value: Any) -> str:
+    """The text of a value that JSON has no form for, as a message quotes it; a long number as it
+    was written.
+    """
+    return bytes(value)[: MAX_QUOTED + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
+
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_text_to_quote)
+
+
 class SignalboxError(Exception):
     """A refusal with a stable `code` and one sentence.
 
@@ -259,11 +269,3 @@ def is_remembered(code: str) -> bool:
 def every_code() -> set[str]:
     """The stable codes of all errors."""
     return {error.code for error in SignalboxError.__subclasses__()}
-
-
-def _as_text(value: Any) -> str:
-    """A value that JSON has no form for as text; a long number as it was written."""
-    return bytes(value)[: MAX_QUOTED + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
-
-
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_as_text)

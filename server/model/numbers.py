@@ -10,7 +10,7 @@ _DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def is_whole(text: str) -> bool:
-    """Whether it is a whole number from 0."""
+    """Whether a text is a whole number from 0, in digits of ASCII."""
     return text.isascii() and text.isdigit()
 
 

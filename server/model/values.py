@@ -100,7 +100,7 @@ def same(one: str, other: str) -> bool:
     both = one + other
     if both.isdigit() or (one[0] == other[0] == '"' and "\\" not in both):
         return False  # most commands: integers and plain texts have one encoding alone
-    return _same(decode(one.encode()), decode(other.encode()))
+    return _same_decoded(decode(one.encode()), decode(other.encode()))
 
 
 def type_of(raw: str) -> str:
@@ -196,16 +196,20 @@ def _integer(text: str) -> Any:
     return int(text) if len(text.lstrip("-")) <= MAX_INT_DIGITS else msgspec.Raw(text.encode())
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal; the order of an object's members does not count."""
+def _same_decoded(one: Any, other: Any) -> bool:
+    """Whether two JSON values, as `decode` gives them, are equal; the order of an object's members
+    does not count.
+    """
     if isinstance(one, msgspec.Raw) or isinstance(other, msgspec.Raw):
         return type(one) is type(other) and bytes(one) == bytes(other)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(
+            _same_decoded(one[name], other[name]) for name in one
+        )
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_same_decoded, one, other))
     return bool(one == other)
 
 

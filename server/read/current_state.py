@@ -18,6 +18,7 @@ class CurrentView:
     """A `StateView` of the last commit."""
 
     def __init__(self, readers: ReaderPool, projection: Projection) -> None:
+        """The view of the last commit; `projection` has its key index."""
         self._readers, self._projection = readers, projection
 
     @property
@@ -26,6 +27,7 @@ class CurrentView:
         return self._projection.revision
 
     def get(self, key: str) -> Item | None:
+        """The key's item as of the last commit, None where there is none."""
         with self._readers.snapshot() as connection:
             return state_query.item(connection, key)
 
@@ -39,6 +41,7 @@ class CurrentView:
         with_total: bool = True,
         as_json: bool = False,
     ) -> Page:
+        """A page of the items that match now; see `StateView.page`."""
         query = StateQuery(wanted, sort, after, offset, limit, as_json)
         if not query.is_indexed:
             return self._readers.in_thread(
@@ -50,6 +53,7 @@ class CurrentView:
         return Page(self.revision, total, items, query.cursor(items[-1]) if more else None)
 
     def position(self, wanted: Filter, key: str) -> int | None:
+        """How many matching keys sort before `key` now; None where every key must be looked at."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return None
@@ -57,6 +61,7 @@ class CurrentView:
             return self._count(connection, query, max(query.pattern.low, key))
 
     def count(self, wanted: Filter) -> int:
+        """How many keys match now, exactly."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return self._readers.in_thread(lambda connection: state_query.count(connection, query))
@@ -68,9 +73,10 @@ class CurrentView:
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+        """The next segments below `prefix` now; see `StateView.tree`."""
         with self._readers.snapshot() as connection:
             total = self._count_visible(connection, prefix, after_prefix(prefix))
-            keys = _TreeKeys(connection, self._projection.index, prefix)
+            keys = _CurrentTreeKeys(connection, self._projection.index, prefix)
             children, following = tree.children(keys, prefix, after, limit)
         return tree.Tree(self.revision, total, children, following)
 
@@ -103,10 +109,13 @@ class CurrentView:
         return connection.execute(_NTH, (first, skip)).get or AFTER_ALL_KEYS, 0
 
 
-class _TreeKeys:
-    """See `tree.SortedKeys`. Ranks are those among the keys that are visible below the prefix."""
+class _CurrentTreeKeys:
+    """The keys of the tree of the last commit; see `tree.SortedKeys`. Ranks are those among the
+    keys that are visible below the prefix.
+    """
 
     def __init__(self, connection: apsw.Connection, index: KeyIndex, prefix: str) -> None:
+        """The keys now below `prefix`, counted by the key `index`."""
         self._connection, self._index = connection, index
         self._counter = key_counter(connection)
         hides = not prefix.startswith(RESERVED)

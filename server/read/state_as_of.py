@@ -38,11 +38,12 @@ class KeySets:
     """
 
     def __init__(self, counts_for: Callable[[int], KeyCounts]) -> None:
+        """`counts_for` says how many keys lie where now, to be counted back to a revision."""
         self._counts_for = counts_for
         self._cached: OrderedDict[int, KeysAtRevision] = OrderedDict()
 
     def at(self, revision: int) -> Callable[[apsw.Connection], KeysAtRevision]:
-        """How to get them in a native thread, with a connection."""
+        """How to get the keys at a revision in a native thread, with a connection."""
         if cached := self._cached.get(revision):
             return lambda _: cached
         counts = self._counts_for(revision)
@@ -60,11 +61,14 @@ class AsOfView:
     """A `StateView` as of `revision`."""
 
     def __init__(self, readers: ReaderPool, key_sets: KeySets, revision: int) -> None:
+        """The view as of `revision`; `key_sets` caches its keys with those of other revisions."""
         self._readers, self._key_sets = readers, key_sets
         self.revision = revision
 
     def get(self, key: str) -> Item | None:
-        def run(snapshot: "_Snapshot") -> Item | None:
+        """The key's item as of the revision. Raises `Compacted` where that is unknown."""
+
+        def run(snapshot: "_AsOfSnapshot") -> Item | None:
             if snapshot.compacted:
                 raise horizons.compacted_error(snapshot.compacted, self.revision)
             return next(snapshot.items([key]), None)
@@ -81,9 +85,10 @@ class AsOfView:
         with_total: bool = True,
         as_json: bool = False,
     ) -> Page:
+        """A page of the items that match as of the revision; see `StateView.page`."""
         query = StateQuery(wanted, sort, after, offset, limit, as_json)
 
-        def run(snapshot: "_Snapshot") -> Page:
+        def run(snapshot: "_AsOfSnapshot") -> Page:
             items, more = state_query.taken(_ordered(snapshot, query), query.limit)
             total = _count(snapshot, query) if with_total else -1
             following = query.cursor(items[-1]) if more else None
@@ -92,6 +97,9 @@ class AsOfView:
         return self._run_query(run, query)
 
     def position(self, wanted: Filter, key: str) -> int | None:
+        """How many matching keys sorted before `key` as of the revision; None where every key must
+        be looked at.
+        """
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return None
@@ -99,6 +107,7 @@ class AsOfView:
         return self._run_query(lambda snapshot: snapshot.count(low, max(low, key)), query)
 
     def count(self, wanted: Filter) -> int:
+        """How many keys matched as of the revision, exactly."""
         query = StateQuery.of(wanted)
         return self._run_query(lambda snapshot: _count(snapshot, query), query)
 
@@ -107,23 +116,24 @@ class AsOfView:
         return self.count(Filter())
 
     def tree(self, prefix: str = "", after: str | None = None, limit: int = 100) -> tree.Tree:
+        """The next segments below `prefix` as of the revision; see `StateView.tree`."""
         below = (prefix, after_prefix(prefix))
 
-        def run(snapshot: "_Snapshot") -> tree.Tree:
-            keys = _TreeKeys(snapshot, prefix)
+        def run(snapshot: "_AsOfSnapshot") -> tree.Tree:
+            keys = _AsOfTreeKeys(snapshot, prefix)
             children, following = tree.children(keys, prefix, after, limit)
             total = snapshot.count(*below)
             return tree.Tree(self.revision, total, children, following, snapshot.compacted)
 
         return self._run(run, below, prefix.startswith(RESERVED))
 
-    def _run_query(self, run: Callable[["_Snapshot"], Result], query: StateQuery) -> Result:
+    def _run_query(self, run: Callable[["_AsOfSnapshot"], Result], query: StateQuery) -> Result:
         """Run a query on a snapshot of the keys that its pattern can match."""
         pattern = query.pattern
         return self._run(run, (pattern.low, pattern.high), pattern.shows_reserved)
 
     def _run(
-        self, run: Callable[["_Snapshot"], Result], within: Range, shows_reserved: bool
+        self, run: Callable[["_AsOfSnapshot"], Result], within: Range, shows_reserved: bool
     ) -> Result:
         """Run in a native thread, on a snapshot of the keys `within`."""
         keys_of = self._key_sets.at(self.revision)
@@ -134,13 +144,13 @@ class AsOfView:
             if not shows_reserved:
                 ranges = horizons.without_reserved(ranges)
             compacted = all_horizons.incomplete_prefixes(self.revision, *within)
-            return run(_Snapshot(connection, keys, ranges, compacted))
+            return run(_AsOfSnapshot(connection, keys, ranges, compacted))
 
         return self._readers.in_thread(in_thread)
 
 
-class _Snapshot:
-    """The keys of some ranges at one revision, read with one connection."""
+class _AsOfSnapshot:
+    """The keys of some ranges as of one revision, read with one connection."""
 
     def __init__(
         self,
@@ -149,15 +159,20 @@ class _Snapshot:
         ranges: list[Range],
         compacted: list[str],
     ) -> None:
+        """A snapshot as of the revision of `keys`, limited to the `ranges` that retention has left
+        complete; `compacted` are the prefixes that it has not.
+        """
         self.connection, self.keys = connection, keys
         self.ranges, self.compacted = ranges, compacted
 
     def count(self, low: str, high: str) -> int:
-        """How many keys lie in [low, high) at the revision of the snapshot."""
+        """How many keys lie in [low, high) as of the revision of the snapshot."""
         return sum(self.keys.count(self.connection, *part) for part in self._parts(low, high))
 
     def listed(self, low: str, high: str, limit: int, offset: int = 0) -> list[str]:
-        """At most `limit` of those in [low, high) behind the first `offset`, in order."""
+        """At most `limit` keys in [low, high), as of the revision of the snapshot, behind the first
+        `offset`, in order.
+        """
         keys: list[str] = []
         for part in self._parts(low, high):
             if offset and offset >= (here := self.keys.count(self.connection, *part)):
@@ -170,7 +185,9 @@ class _Snapshot:
         return keys
 
     def items(self, keys: list[str], query: StateQuery | None = None) -> Iterator[Item]:
-        """The items of those of `keys` that match, in the same order."""
+        """The items of those of `keys` that match, as of the revision of the snapshot, in the order
+        of `keys`.
+        """
         query = query or _ANY
         conditions, bound = state_query.key_and_value_conditions(query)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
@@ -178,26 +195,29 @@ class _Snapshot:
         return starmap(Item, self.connection.execute(sql, bound))
 
     def matching(self, query: StateQuery, low: str) -> Iterator[Item]:
-        """Every item from `low` on that the query asks for, in key order."""
+        """Every item that the query asks for as of the revision of the snapshot, from key `low` on,
+        in key order.
+        """
         while keys := self.listed(low, query.high, CHUNK):
             yield from self.items(keys, query)
             low = keys[-1] + "\0"
 
     def contains(self, key: str) -> bool:
-        """Whether the key lies in the ranges."""
+        """Whether the key lies in the ranges of the snapshot."""
         return any(low <= key < high for low, high in self.ranges)
 
     def _parts(self, low: str, high: str) -> Iterator[Range]:
-        """The parts of [low, high) whose keys at the revision are complete."""
+        """The parts of [low, high) whose keys are complete as of the revision of the snapshot."""
         for start, end in self.ranges:
             if max(low, start) < min(high, end):
                 yield max(low, start), min(high, end)
 
 
-class _TreeKeys:
-    """See `tree.SortedKeys`."""
+class _AsOfTreeKeys:
+    """The keys of a tree as of the revision of a snapshot; see `tree.SortedKeys`."""
 
-    def __init__(self, snapshot: _Snapshot, prefix: str) -> None:
+    def __init__(self, snapshot: _AsOfSnapshot, prefix: str) -> None:
+        """The keys of `snapshot` below `prefix`."""
         self._snapshot = snapshot
         self._prefix = prefix
 
@@ -215,7 +235,7 @@ class _TreeKeys:
         return rank + self._snapshot.count(known, key)
 
 
-def _ordered(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+def _ordered(snapshot: _AsOfSnapshot, query: StateQuery) -> Iterator[Item]:
     """The items that the query asks for, in its order, from its position on."""
     if query.sort == "changed":
         return islice(_by_change(snapshot, query), query.offset, None)
@@ -225,14 +245,14 @@ def _ordered(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     return islice(snapshot.matching(query, query.low), query.offset, None)
 
 
-def _count(snapshot: _Snapshot, query: StateQuery) -> int:
+def _count(snapshot: _AsOfSnapshot, query: StateQuery) -> int:
     """How many keys the query matches at the revision of the snapshot."""
     if not (query.type or query.search or query.pattern.glob):
         return snapshot.count(query.pattern.low, query.pattern.high)
     return sum(1 for _ in snapshot.matching(query, query.pattern.low))
 
 
-def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+def _by_change(snapshot: _AsOfSnapshot, query: StateQuery) -> Iterator[Item]:
     """The items of a query, the one that was changed last before the revision first."""
     if snapshot.count(query.low, query.high) > MAX_SORTED:
         return _walked_backwards(snapshot, query)
@@ -241,7 +261,7 @@ def _by_change(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
     return (item for item in items if before is None or _change_order(item) < before)
 
 
-def _walked_backwards(snapshot: _Snapshot, query: StateQuery) -> Iterator[Item]:
+def _walked_backwards(snapshot: _AsOfSnapshot, query: StateQuery) -> Iterator[Item]:
     """The items from the newest change backwards, for more keys than `MAX_SORTED`."""
     conditions, bound = state_query.key_and_value_conditions(query)
     at = snapshot.keys.revision

@@ -168,7 +168,9 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
 
 
 def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: bool) -> Page:
-    """The page of a query that is not indexed, with its exact total."""
+    """The page of a state query that no index answers, which looks at every key; with its exact
+    total.
+    """
     found, more = items(connection, query, query.low, query.offset)
     total = -1
     if with_total:

@@ -33,21 +33,23 @@ def remove(path: Path) -> None:
 
 
 def remove_if_full(path: Path) -> None:
-    """As `remove`, where opening the store may need the space for its files."""
+    """Remove the ballast where the disk is so full that opening the store may need its space."""
     if (free := free_if_scarce(path)) is not None and free < BYTES:
         remove(path)
 
 
 def remove_if_full_for_reading(path: Path) -> None:
-    """As `remove_if_full`, unless the write-ahead log has an index file: then SQLite creates no
-    file, and a server may have the store open, which needs its ballast.
+    """Remove the ballast as `remove_if_full`, unless the write-ahead log has an index file: then
+    SQLite creates no file, and a server may have the store open, which needs its ballast.
     """
     if not _size(path.with_name(f"{path.name}-shm")):
         remove_if_full(path)
 
 
 def free_if_scarce(path: Path) -> int | None:
-    """The free bytes of the disk of `path`; None where they are plenty, or unknown."""
+    """The free bytes of the disk that the ballast of `path` would be on; None where they are
+    plenty, or unknown.
+    """
     try:
         disk = shutil.disk_usage(path.parent)
     except OSError:
@@ -56,7 +58,7 @@ def free_if_scarce(path: Path) -> int | None:
 
 
 def _ballast_file(path: Path) -> Path:
-    """The ballast of the store at `path`."""
+    """The file of the ballast of the store at `path`."""
     return path.with_name(path.name + ENDING)
 
 

@@ -13,14 +13,12 @@ import apsw
 
 from signalbox.server.model.errors import StoreError
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.store import ballast, checks_before_opening, store_marker
+from signalbox.server.store import ballast, checks_before_opening, store_marker, wal_file
 
 MAX_COPIES: Final = 5
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a new folder in it is made as in any other
 """Where Linux keeps files in memory, for copies that the temporary folder has no room for."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
-WAL_HEADER: Final = 32
-"""Bytes at the beginning of a write-ahead log that change when it is restarted."""
 
 
 def is_read_only(store: Path) -> bool:
@@ -141,15 +139,7 @@ def _state_of_files(store: Path) -> tuple[object, ...]:
     """A value that changes when the log is restarted, or the file is written to without one."""
     file, log = _files(store)
     status = file.stat()
-    return status.st_ino, _wal_header(log) or (status.st_size, status.st_mtime_ns)
-
-
-def _wal_header(log: Path) -> bytes:
-    """The header of the write-ahead log; empty where there is none, or nothing in it."""
-    if not log.exists():
-        return b""
-    with log.open("rb") as file:
-        return file.read(WAL_HEADER)
+    return status.st_ino, wal_file.read_header(log) or (status.st_size, status.st_mtime_ns)
 
 
 def _files(store: Path) -> tuple[Path, Path]:

@@ -186,9 +186,11 @@ def migrate(connection: apsw.Connection) -> None:
 
 
 def _set_application_id(connection: apsw.Connection) -> None:
-    """Mark a new file as a store, before anything is in its write-ahead log alone.
+    """Mark a file that has no schema yet as a store, by SQLite's application id, before anything is
+    in its write-ahead log alone.
 
-    Where the rest fails, as on a full disk, the log stays: without it the store would seem lost.
+    Where the rest of the migration fails, as on a full disk, the log stays: without it the store
+    would seem lost.
     """
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.pragma("application_id", store_marker.APPLICATION_ID)

@@ -39,7 +39,9 @@ def _key_contains(*arguments: Any) -> bool:
 
 
 def _value_contains(*arguments: Any) -> bool:
-    """Whether a value contains a case-folded text: a string its content, another value its JSON."""
+    """SQL: whether a value contains a case-folded text: a string its content, another value its
+    JSON.
+    """
     folded, raw = arguments
     text = msgspec.json.decode(raw) if raw[0] == '"' else raw
     return folded in text.casefold()
@@ -51,11 +53,11 @@ def _env_name(*arguments: Any) -> str:
 
 
 def _shell_word(*arguments: Any) -> str:
-    """A value as a word of a shell."""
+    """SQL: a value as a word of a shell, quoted where a shell needs that."""
     return shell_word(arguments[0])
 
 
 def _transaction_checksum(*arguments: Any) -> int:
-    """The checksum of a transaction, from that of its head and a JSON array of its changes'."""
+    """SQL: a transaction's checksum, from that of its head and a JSON array of its changes'."""
     head, changes = arguments
     return combine_checksums(head, json.loads(changes))

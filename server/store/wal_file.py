@@ -16,6 +16,7 @@ from typing import Final
 import apsw
 
 HEADER: Final = 32
+"""Bytes at the beginning of the log, which change when it is restarted."""
 FRAME: Final = 24
 """Bytes of a frame before its page."""
 _SALTS: Final = slice(16, 24)
@@ -25,6 +26,16 @@ _PENDING_BYTE: Final = 0x40000000
 _MASK: Final = 0xFFFFFFFF
 
 Checksum = tuple[int, int]
+
+
+def read_header(log: Path) -> bytes:
+    """The header of the write-ahead log in the file `log`; empty where it has none yet, or is not
+    there.
+    """
+    if not log.exists():
+        return b""
+    with log.open("rb") as file:
+        return file.read(HEADER)
 
 
 def hidden_commits(connection: apsw.Connection) -> int:

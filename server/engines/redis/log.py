@@ -136,7 +136,7 @@ class RedisLog:
                 _check_gapless(transactions, after)
                 after += len(transactions)
                 yield transactions
-        raise self._closed()
+        raise self._closed_meanwhile()
 
     def publish(self, message: bytes) -> None:
         """Send a message to the other nodes by the log's channel (PUBLISH)."""
@@ -163,7 +163,7 @@ class RedisLog:
                 received_at = monotonic()
         finally:
             subscription.close()
-        raise self._closed()
+        raise self._closed_meanwhile()
 
     def close(self) -> None:
         """Close the connections to Redis; whoever waits for an answer on one gets an error."""
@@ -234,8 +234,8 @@ class RedisLog:
             raise Unavailable(f"There is no connection to {self.address}.")
         return self._client
 
-    def _closed(self) -> Unavailable:
-        """The error of requests whose connection was closed while they waited for Redis."""
+    def _closed_meanwhile(self) -> Unavailable:
+        """The error of `follow` and `subscribe`, whose log was closed meanwhile."""
         return Unavailable(f"The connection to {self.address} was given up.")
 
     @contextmanager

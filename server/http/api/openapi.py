@@ -222,7 +222,7 @@ def _ref(name: str) -> Schema:
 
 
 def _any_of(kinds: tuple[Any, ...]) -> Schema:
-    """The schema of a body that has one of several forms."""
+    """The OpenAPI schema of a body that has one of several forms: `anyOf` their schemas."""
     references = [_ref(kind.__name__) for kind in kinds]
     return references[0] if len(references) == 1 else {"anyOf": references}
 

@@ -17,6 +17,7 @@ class RowDigest:
     """Number and digest of the rows of a file up to the end of a batch."""
 
     def __init__(self) -> None:
+        """The digest of no rows yet."""
         self.number = 0
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
@@ -40,6 +41,7 @@ class KnownBatches:
     """Compares a file, row by row, with the batches that were applied under the same id."""
 
     def __init__(self, identity: str, atomic: bool, find: Find) -> None:
+        """Compare with the batches of the import `identity`, which `find` looks up."""
         self._id, self._atomic, self._find = identity, atomic, find
         self._rows = RowDigest()
         self._commands = 0
@@ -56,7 +58,8 @@ class KnownBatches:
         self._commands += 1
 
     def end_row(self, row: Row) -> int:
-        """End a row; how many commands are now known to have been imported before.
+        """End a row of the imported file; how many commands are now known to have been imported
+        before.
 
         Raises as `end_file`.
         """
@@ -67,7 +70,10 @@ class KnownBatches:
         return self.end_file() if is_over and not self._atomic else 0
 
     def end_file(self) -> int:
-        """As `end_row`, of the file. Raises `IdReused`, or what says that the batch was refused."""
+        """End the imported file; how many commands of its last batch were imported before.
+
+        Raises `IdReused`, or what says that the batch was refused.
+        """
         if self._applied is None or self._commands == 0:
             return 0
         fingerprint, answer = self._applied

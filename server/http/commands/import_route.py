@@ -28,7 +28,10 @@ class History(Protocol):
 
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
-    ) -> Iterator[bytes]: ...
+    ) -> Iterator[bytes]:
+        """Import the transactions that `reader` has, until `stopped` gives an error; the lines of
+        the answer.
+        """
 
 
 class Preview(Protocol):
@@ -36,7 +39,10 @@ class Preview(Protocol):
 
     def __call__(
         self, reader: RowReader, buffered: Any, identity: str, atomic: bool
-    ) -> Iterator[bytes]: ...
+    ) -> Iterator[bytes]:
+        """Preview the import of the `buffered` file that `reader` has begun to read; the lines of
+        the answer.
+        """
 
 
 def import_route(

@@ -146,11 +146,11 @@ class PagePatches:
         ready = self._due_regions()
         for name in ready:
             try:
-                html, moment_signals = self._render(name)
+                html, region_signals = self._render(name)
             except Unavailable:  # the status bar says why
                 self._due[name] = monotonic() + TICK_SECONDS
                 continue
-            signals |= moment_signals
+            signals |= region_signals
             if html and self._remember_digest(name, html):
                 events += Event.patch_elements(html, event_id=identity)
         if self._complete >= set(self._renderers):
@@ -170,7 +170,7 @@ class PagePatches:
         """Render a region of the page; one that took long is rendered again later."""
         started = monotonic()
         now = self._now()
-        html, moment_signals, is_final = self._renderers[name](
+        html, region_signals, is_final = self._renderers[name](
             now if name in ALWAYS_CURRENT else self._regions.now(now)
         )
         ended = monotonic()
@@ -180,7 +180,7 @@ class PagePatches:
             self._due[name] = ended + max(
                 REST_FACTOR * (ended - started), MIN_INTERVAL_SECONDS.get(name, 0.0)
             )
-        return html, moment_signals
+        return html, region_signals
 
     def _remember_digest(self, name: str, html: str) -> bool:
         """Whether a region's HTML differs from what the window has, which is noted."""
@@ -218,7 +218,7 @@ class PagePatches:
         }
         with suppress(Unavailable):  # the status bar says why
             signals["_theme"] = self._regions.setting("_signalbox.theme", "system")
-            signals |= self._regions.moment_signals(self._now())
+            signals |= self._regions.slider_signals(self._now())
         return signals
 
     def _now(self) -> int:

@@ -78,9 +78,9 @@ class Regions:
         """The time in ms that the regions' ages count from: that of an earlier revision shown."""
         return now if self._query.at is None else self._time_slider.at
 
-    def moment_signals(self, now: int) -> dict[str, Any]:
+    def slider_signals(self, now: int) -> dict[str, Any]:
         """The signals of the time slider: which revision is shown."""
-        return self._time_slider.moment_signals(now)
+        return self._time_slider.slider_signals(now)
 
     def setting(self, key: str, default: Any) -> Any:
         """The value of one of the app's own keys, for a region that shows it."""

@@ -21,6 +21,7 @@ class TimeSlider:
     """The slider of one stream; `query.at` is the revision that is shown."""
 
     def __init__(self, query: WindowQuery, readmodel: ReadModel) -> None:
+        """The time slider of a page stream whose window asks for `query`."""
         self._query, self._readmodel = query, readmodel
 
     def render(self, now: int) -> RegionContent:
@@ -50,8 +51,10 @@ class TimeSlider:
                 log_sql.adjacent_revision(connection, at, True, key),
             ]
 
-    def moment_signals(self, now: int) -> dict[str, Any]:
-        """Which earlier revision is shown, as signals, with the revisions before and after it."""
+    def slider_signals(self, now: int) -> dict[str, Any]:
+        """The signals of the time slider: which earlier revision is shown, and the revisions before
+        and after it.
+        """
         query, around = self._query, {"_steps": self._neighbour_revisions()}
         if query.at is None or not query.is_past:
             return {"_past": "", "_pastAt": 0, "_pastRevision": -1} | around
