@@ -154,7 +154,10 @@ class Draft(Overlay):
                 self._set(key, raw)
 
     def add_net(self, changes: Changes) -> None:
-        """As `add`, for changes that `decide` has made against this draft, which are net."""
+        """As `add`, for changes that are net already, as those that `decide` has made."""
+        if not self.changes:
+            self.apply(changes, self.revision + 1)
+            return
         for key, raw in changes.items():
             self._set(key, raw)
 
@@ -199,7 +202,11 @@ def decide(state: State, command: Command | EncodedSet) -> Changes:
     """
     draft = Draft(state)
     for member in command.commands if isinstance(command, Batch) else (command,):
-        draft.add(_member_changes(draft, member))
+        changes = _member_changes(draft, member)
+        if isinstance(member, DeletePrefix):
+            draft.add_net(changes)  # they are many, and only of keys that exist
+        else:
+            draft.add(changes)
         if len(draft.changes) > MAX_CHANGES:
             is_batch = isinstance(command, Batch)  # its other members would make more
             raise too_many(len(draft.changes), "at least " if is_batch else "")

@@ -1,15 +1,43 @@
 """Native threads for work that blocks, such as writing to the disk, while the hub goes on."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeVar
 
 import gevent
 from gevent.monkey import get_original
+
+Result = TypeVar("Result")
+LARGE: Final = 2_000
+"""Items that take the hub longer than handing them to a thread does."""
 
 
 def run_in_background(job: Callable[[], None]) -> None:
     """Run `job` in a thread of the hub's pool; nobody waits for it."""
     gevent.get_hub().threadpool.spawn(job)
+
+
+def off_hub(work: Callable[[], Result], size: int) -> Result:
+    """Run `work` on so many items; on many in a thread of the pool, so that the hub goes on."""
+    if size < LARGE:
+        return work()
+    result = gevent.get_hub().threadpool.apply(_result_or_error, (work,))
+    if isinstance(result, _Error):
+        raise result.error
+    answer: Result = result
+    return answer
+
+
+class _Error(NamedTuple):
+    """What the work has raised: the pool would print its traceback."""
+
+    error: Exception
+
+
+def _result_or_error(work: Callable[[], Result]) -> Result | _Error:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - raised by `off_hub`
+        return _Error(error)
 
 
 class NativeThread:

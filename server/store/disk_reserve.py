@@ -7,6 +7,7 @@ from typing import Final
 
 from signalbox.server.model.errors import DiskFull
 from signalbox.server.model.events import Transaction
+from signalbox.server.runtime.threads import off_hub
 from signalbox.server.store import ballast
 from signalbox.server.store.ballast import free_if_scarce
 from signalbox.server.store.database import Database
@@ -54,20 +55,24 @@ class DiskReserve:
         path = self._database.path
         if path is None:
             return
-        if only_deletes(transactions):
-            if self._is_full or self._lacks(path, bytes_for_deleting(transactions)):
+        size = sum(len(transaction.changes) for transaction in transactions)
+        is_scarce = free_if_scarce(path) is not None
+        if off_hub(lambda: only_deletes(transactions), size):
+            if self._is_full or (
+                is_scarce
+                and self._lacks(path, off_hub(lambda: bytes_for_deleting(transactions), size))
+            ):
                 ballast.remove(path)
                 self._blocking(self._database.restart_wal)
-        elif free_if_scarce(path) is None:
+        elif not is_scarce:
             self._delete_all_bytes = MAX_RESERVE
         else:
-            if self._lacks(path, bytes_for_writing(transactions) + self._reserved()):
-                self._blocking(
-                    lambda: self._measure(path, bytes_for_writing(transactions), revision)
-                )
+            needed = off_hub(lambda: bytes_for_writing(transactions), size)
+            if self._lacks(path, needed + self._reserved()):
+                self._blocking(lambda: self._measure(path, needed, revision))
             else:
                 ballast.create(path)
-            self._delete_all_bytes += bytes_for_deleting(transactions)
+            self._delete_all_bytes += off_hub(lambda: bytes_for_deleting(transactions), size)
 
     def committed(self) -> None:
         """After a commit that succeeded on a full disk: free the space of the write-ahead log."""

@@ -25,6 +25,7 @@ from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.runtime.threads import off_hub
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_errors import is_damage
 
@@ -157,7 +158,7 @@ class GroupCommit:
         stored = [outcome for outcome in self.outcomes if outcome.is_stored]
         if not self.transactions and not stored:
             return
-        added, removed = self._added_and_removed_keys()
+        added, removed = off_hub(self._added_and_removed_keys, self.changes)
         engine.append(
             self.transactions,
             self.expected,
@@ -254,7 +255,7 @@ class GroupCommit:
             self._at,
             attempt.type,
             attempt.fingerprint,
-            self._net_changes(changes),
+            off_hub(lambda: self._net_changes(changes), len(changes)),
             of=of,
         )
         if self._max_bytes is not None:
