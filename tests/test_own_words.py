@@ -31,6 +31,7 @@ READS: Final = {
     ("signalbox.server.engines.redis.errors", "_code"),
     ("signalbox.server.engines.jetstream.connection", "has_complained"),
     ("signalbox.server.model.values", "_place"),
+    ("signalbox.server.http.commands.long_history_line", "_place"),
     ("signalbox.desktop.display", "_missing_library"),
 }
 """Functions that look for a code or a name in what was said, and tell nothing of it."""

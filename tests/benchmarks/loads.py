@@ -99,6 +99,10 @@ LOADS: Final = (
     Load("one new stream of {keys} keys", reading("/queries/stream", 1, CAUGHT_UP), 1_000_000),
     Load("500 exports of {keys} keys", reading("/queries/export", 500), is_quick=True),
     Load("20 CSV exports of {keys} keys", reading("/queries/export?format=csv", 20)),
+    Load("20 env exports of {keys} keys", reading("/queries/export?format=env", 20)),
+    Load(
+        "20 streams that missed {keys} changes", reading("/queries/stream?after=0", 20, CAUGHT_UP)
+    ),
     Load("20 history exports of {keys} changes", reading("/queries/export?history=1", 20)),
     Load("500 pages of 1,000 items", reading("/queries/state?limit=1000", 500)),
     Load("1,000 retention keys, status and dry run", retaining, is_quick=True),

@@ -8,10 +8,15 @@ from signalbox.server.model.events import (
     COMPACTED,
     Change,
     Transaction,
+    change_checksum,
     check_encoded_size,
-    checksum,
+    combine_checksums,
+    head_checksum,
 )
+from signalbox.server.runtime.scheduling import yield_to_hub
 
+SLICE: Final = 1_000
+"""Changes that are checked before other greenlets run."""
 COMPARED: Final = 500
 """Transactions that are read from the store at once."""
 
@@ -103,17 +108,17 @@ def with_created_keys(transaction: Transaction, exists: Callable[[str], bool]) -
     A deletion of an absent key, which a log may contain, is kept: it has no effect. Raises
     `Invalid` where the content does not match the checksum.
     """
-    changes = [
-        Change(key, raw, raw is not None and not exists(key)) for key, raw, _ in transaction.changes
-    ]
-    return _as_exported(transaction._replace(changes=changes))
-
-
-def _as_exported(transaction: Transaction) -> Transaction:
-    """The transaction, whose checksum in the file fits. Raises `Invalid` for an altered one."""
-    if transaction.checksum not in (None, checksum(transaction)):
-        raise Invalid(_ALTERED.format(transaction.revision, transaction.checksum))
-    return transaction._replace(checksum=None)
+    changes: list[Change] = []
+    checksums: list[int] = []
+    for number, (key, raw, _) in enumerate(transaction.changes, start=1):
+        changes.append(Change(key, raw, raw is not None and not exists(key)))
+        checksums.append(change_checksum(changes[-1]))
+        if number % SLICE == 0:
+            yield_to_hub()
+    named = transaction.checksum
+    if named not in (None, combine_checksums(head_checksum(transaction), checksums)):
+        raise Invalid(_ALTERED.format(transaction.revision, named))
+    return transaction._replace(changes=changes, checksum=None)
 
 
 def _header_of(transaction: Transaction) -> tuple[object, ...]:

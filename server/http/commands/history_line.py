@@ -9,6 +9,8 @@ from msgspec import UNSET
 
 from signalbox.server.formats.ndjson import HISTORY_LINE_START, MAX_HISTORY_LINE
 from signalbox.server.formats.text_lines import Row, too_long
+from signalbox.server.http.commands import long_history_line
+from signalbox.server.http.commands.long_history_line import SLICE
 from signalbox.server.model import values
 from signalbox.server.model.app_settings import check_setting
 from signalbox.server.model.commands import check_actor, check_id
@@ -25,8 +27,6 @@ from signalbox.server.model.keys import check_key
 from signalbox.server.model.times import milliseconds
 from signalbox.server.runtime.scheduling import yield_to_hub
 
-SLICE: Final = 1_000
-"""Changes that are checked before other greenlets run."""
 MAX_TYPE: Final = 64
 _NOT_A_TRANSACTION: Final = "This is no transaction of a history that this Signalbox knows"
 _HEXADECIMAL: Final = re.compile("([0-9A-Fa-f]{2})*")
@@ -46,7 +46,7 @@ class _HistoryLine(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     actor: str
     at: str
-    changes: list[_Change]
+    changes: list[Any]
     type: str
     fingerprint: str = ""
     reverses: list[int] = []
@@ -71,6 +71,8 @@ _FIELDS: Final = {
 
 def is_history_line(line: bytes) -> bool:
     """Whether a line of an import is a transaction, not a command."""
+    if long_history_line.is_long(line) and line.startswith(HISTORY_LINE_START):
+        return True
     try:
         fields = values.decode(line)
     except SignalboxError:
@@ -94,8 +96,9 @@ def read_history_line(line: bytes) -> Transaction:
         raise too_long(len(line), MAX_HISTORY_LINE, "transaction")
     fields: Any = None
     try:
-        fields = values.decode(line, "the line")
+        fields = long_history_line.decode(line)
         record = msgspec.convert(fields, _HistoryLine)
+        changes = _converted(record.changes)
         fingerprint = _hexadecimal(record.fingerprint)
         at = milliseconds(record.at)
         checksum = None if record.checksum is None else _checksum(record.checksum)
@@ -119,7 +122,7 @@ def read_history_line(line: bytes) -> Transaction:
         at,
         record.type,
         fingerprint,
-        _changes(record.changes),
+        _changes(changes),
         of=_reversed_revisions(record),
         checksum=checksum,
     )
@@ -159,7 +162,9 @@ def _is_valid(field: msgspec.structs.FieldInfo, value: Any) -> bool:
     """Whether a field of the line has the form that an export writes."""
     try:
         msgspec.convert(value, field.type)
-        if field.name == "at":
+        if field.name == "changes":
+            _converted(value)
+        elif field.name == "at":
             milliseconds(value)
         elif field.name == "fingerprint":
             _hexadecimal(value)
@@ -194,6 +199,16 @@ def _reversed_revisions(record: _HistoryLine) -> tuple[int, ...]:
             "revisions that it reverses, in order."
         )
     return of
+
+
+def _converted(changes: list[Any]) -> list[_Change]:
+    """The decoded changes, checked. Raises `msgspec.ValidationError`."""
+    found: list[_Change] = []
+    for start in range(0, len(changes), SLICE):
+        if start:
+            yield_to_hub()
+        found += msgspec.convert(changes[start : start + SLICE], list[_Change])
+    return found
 
 
 def _changes(changes: list[_Change]) -> list[Change]:
