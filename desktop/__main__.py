@@ -9,7 +9,7 @@ def main() -> int:
     """Run what the arguments ask for: the server, the window or a subcommand; the exit status."""
     arguments = sys.argv[1:]
     options, following = _split_leading_options(arguments)
-    if following[:1] == ["serve"] and not _is_completing():
+    if following[:1] == ["serve"] and "--help" not in following and not _is_completing():
         # Before any other import: the server makes sockets and threads cooperative first.
         from signalbox.server.__main__ import main as serve  # noqa: PLC0415
 

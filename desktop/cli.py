@@ -15,6 +15,7 @@ from signalbox import client
 from signalbox.desktop import stdio
 from signalbox.desktop.click_types import TEXT
 from signalbox.desktop.engine_options import choose_engine, settings_error
+from signalbox.desktop.examples import EXAMPLES, PROGRAM, help_section
 from signalbox.desktop.exit_status import CANNOT_OPEN, INTERRUPTED, NO_SUCH_KEY, REJECTED
 from signalbox.desktop.options import LeadingOptions, complete_folder, require_value
 from signalbox.desktop.refusals import refusal_text
@@ -64,6 +65,7 @@ def load_subcommand(name: str) -> click.Command:
     for parameter in subcommand.params:
         if parameter.type is click.STRING:
             parameter.type = TEXT
+    subcommand.epilog = help_section(EXAMPLES[name])
     return subcommand
 
 
@@ -88,6 +90,7 @@ def command() -> click.Group:
             click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
         ],
         callback=_apply_options,
+        epilog=help_section(PROGRAM),
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     return click.version_option(package_name="signalbox-app", prog_name="signalbox")(group)

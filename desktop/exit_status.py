@@ -13,3 +13,12 @@ TIMED_OUT: Final = 5
 """The time of `watch --timeout` was over before `--until` or `--count` was reached."""
 INTERRUPTED: Final = 130
 """By Ctrl-C, as a shell says it."""
+MEANINGS: Final = {
+    0: "Accepted, done.",
+    REJECTED: "The command or a line of an import was rejected, or a question answered with no.",
+    2: "Wrong usage.",
+    NO_SUCH_KEY: "No such key.",
+    CANNOT_OPEN: "The store cannot be reached or opened.",
+    TIMED_OUT: "The time of watch --timeout was over before what it waited for.",
+}
+"""As the manual page lists them."""

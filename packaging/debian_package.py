@@ -1,4 +1,4 @@
-"""The Debian package, and what any Linux desktop or shell uses: menu entry, icons, completion."""
+"""The Debian package, and what Linux uses of any program: menu entry, icons, completion, manual."""
 
 import gzip
 import os
@@ -13,6 +13,7 @@ from typing import Final
 import app_metadata
 import elf_libraries
 import icon
+import man_page
 from signalbox.desktop.completion_scripts import SCRIPTS
 
 MENU_ENTRY: Final = f"""\
@@ -73,7 +74,7 @@ INSTALL_PATH: Final = Path("usr", "lib", app_metadata.NAME)
 
 
 def make_share_folder(folder: Path) -> Path:
-    """Make a `share` folder: menu entry, icons, MIME type, completion of shells."""
+    """Make a `share` folder: menu entry, icons, MIME type, completion of shells, manual page."""
     for name, text in (
         (
             f"applications/{app_metadata.NAME}.desktop",
@@ -86,6 +87,8 @@ def make_share_folder(folder: Path) -> Path:
         _write(folder / name, text.encode())
     for shell, name in COMPLETIONS.items():
         _write(folder / name, SCRIPTS[shell].encode())
+    page = gzip.compress(man_page.man_page().encode(), mtime=0)
+    _write(folder / f"man/man1/{app_metadata.NAME}.1.gz", page)
     for size in icon.SIZES:
         name = f"icons/hicolor/{size}x{size}/apps/{app_metadata.NAME}.png"
         _write(folder / name, icon.render_png(size))

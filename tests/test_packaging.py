@@ -1,6 +1,7 @@
 """What the bundle is made of, for every system; the bundle itself is tried by its smoke test."""
 
 import ast
+import gzip
 import io
 import plistlib
 import sys
@@ -16,6 +17,7 @@ import debian_package
 import elf_libraries
 import icon
 import licences
+import man_page
 from support.harness import ROOT
 
 QT = "PySide6/Qt/"
@@ -153,6 +155,8 @@ class TestLinux:
                 assert image.size == (size, size)
         for shell, name in debian_package.COMPLETIONS.items():
             assert f"Completion of signalbox in {shell}" in (shared / name).read_text()
+        page = gzip.decompress((shared / "man" / "man1" / "signalbox.1.gz").read_bytes())
+        assert page.decode() == man_page.man_page()
         assert "*.ndjson" in (shared / "mime" / "packages" / "signalbox.xml").read_text()
 
     def test_what_a_program_is_linked_with_is_read_from_it(self) -> None:
