@@ -19,7 +19,7 @@ ICON_ERROR: Final = 0x10
 
 
 def show_alert(text: str) -> bool:
-    """Show it until it is dismissed; False where nothing here can show a text."""
+    """Show an alert until it is dismissed; False where nothing here can show a text."""
     if sys.platform == "win32":
         import ctypes  # noqa: PLC0415 - it is needed nowhere else
 
@@ -30,7 +30,7 @@ def show_alert(text: str) -> bool:
 
 
 def _osascript_command(text: str) -> list[str]:
-    """The text is an argument, so that nothing in it is taken for a script."""
+    """The command that shows an alert on macOS; its text is an argument, and so no script."""
     lines = [
         "on run argv",
         f'display alert "{TITLE}" message (item 1 of argv) as critical',

@@ -84,6 +84,7 @@ class App:
     """What belongs to the windows; all but `open` runs on threads of its own."""
 
     def __init__(self, server: ServerProcess) -> None:
+        """The windows of the app, which show the pages of `server`."""
         self._server = server
         self._windows: OpenWindows | None = None  # until Qt is loaded
 
@@ -113,7 +114,7 @@ class App:
         start_background_thread(self._keep_server_running)
 
     def _bring_to_front(self) -> None:
-        """A second start of the app asks for the windows."""
+        """A second start of the app asks for its windows: bring them to the front."""
         if self._windows is not None:
             self._windows.bring_to_front()
 

@@ -58,6 +58,7 @@ class LiteralCommand(click.Command):
     """
 
     def __init__(self, *args: Any, any_value: bool = False, **kwargs: Any) -> None:
+        """A subcommand as click makes it; with `any_value`, its values may look like options."""
         kwargs["context_settings"] = {
             "ignore_unknown_options": True,
             "help_option_names": ["--help"],

@@ -204,4 +204,5 @@ def last_word(line: str) -> int:
 
 
 def _one_line(text: str) -> str:
+    """The help of a completed word, without line breaks."""
     return " ".join(text.split())

@@ -105,7 +105,7 @@ def needs_x11(environ: Mapping[str, str]) -> bool:
 
 
 def _has_webview2() -> bool:
-    """Whether Windows has it, for all users or for this one; without it pywebview takes IE.
+    """Whether Windows has WebView2, for all users or this one; without it pywebview takes IE.
 
     Source: Microsoft's "Distribute your app and the WebView2 Runtime", detecting by `pv`.
     """

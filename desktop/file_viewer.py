@@ -17,7 +17,7 @@ class NoViewer(Exception):
 
 
 def open_in_viewer(path: Path) -> None:
-    """Raises `NoViewer`."""
+    """Open a file or folder with the system's program for it. Raises `NoViewer`."""
     opener = OPENERS.get(sys.platform, "xdg-open")
     try:
         process = subprocess.Popen(

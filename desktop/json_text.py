@@ -75,7 +75,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _with_integers(value: Any, what: str) -> Any:
-    """The same with long integers as `int`. Raises `TooLarge` where no value can have one."""
+    """A decoded value, long integers as `int`. Raises `TooLarge` where no value can have one."""
     from msgspec import Raw  # noqa: PLC0415 - see above
 
     from signalbox.server.model import values  # noqa: PLC0415 - see above

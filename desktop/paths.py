@@ -18,7 +18,7 @@ def make_data_dir(option: str | None = None) -> Path:
 
 
 def chosen_data_dir(option: str | None = None) -> Path:
-    """The same, not created. Raises `NotRunning` where the variable is empty."""
+    """The chosen data directory, not created. Raises `NotRunning` where the variable is empty."""
     return client.expand_data_dir(option) if option else client.default_data_dir()
 
 

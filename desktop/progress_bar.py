@@ -9,6 +9,7 @@ class ProgressBar:
     """A progress bar on stderr where that is a terminal, nothing elsewhere."""
 
     def __init__(self, title: str) -> None:
+        """A progress bar with this title; `update` takes what is done and the total."""
         self._title = title
         self._progress: Any = None
         self.update: Callable[[int, int], None] = lambda done, total: None  # noqa: ARG005

@@ -26,6 +26,7 @@ class ServerProcess:
     """`start` it and let a thread `keep_running`. Its child ends however this process ends."""
 
     def __init__(self, data_dir: Path) -> None:
+        """The server of a data directory, for the app; not found or started yet."""
         self.endpoint: client.Endpoint
         self.box: client.Box
         self.log = paths.log_file(data_dir)
@@ -139,7 +140,7 @@ class ServerProcess:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """For appending and reading, by its owner alone. Raises `NotRunning` for what is no file."""
+    """Open a log for its owner, to append and read. Raises `NotRunning` for what is no file."""
     paths.check_files(path)
     return open(path, "a+b", opener=plain_file.open_private)
 

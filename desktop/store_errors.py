@@ -14,7 +14,7 @@ Parameters = ParamSpec("Parameters")
 def report_store_errors(
     subcommand: Callable[Parameters, int | None],
 ) -> Callable[Parameters, int | None]:
-    """The same, which prints why a store cannot be opened and ends with `CANNOT_OPEN`."""
+    """The subcommand, which prints why a store cannot be opened and ends with `CANNOT_OPEN`."""
 
     @wraps(subcommand)
     def reporting(*args: Parameters.args, **kwargs: Parameters.kwargs) -> int | None:

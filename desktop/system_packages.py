@@ -45,5 +45,5 @@ def install_advice() -> str:
 
 
 def install_command(manager: str, packages: Iterable[str]) -> str:
-    """The command that installs them, as a person types it, without `sudo`."""
+    """The command that installs the packages, as a person types it, without `sudo`."""
     return " ".join((INSTALL_COMMANDS[manager], *packages))

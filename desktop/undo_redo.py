@@ -31,7 +31,7 @@ Attempt = dict[str, Any]
 
 
 def reversal_options(function: Function) -> Function:
-    """The options of both."""
+    """The options that `undo` and `redo` share."""
     for option in (
         click.option("--of", metavar="ID", help="This command or import instead of the last one."),
         click.option(
@@ -119,9 +119,7 @@ def _send(
 
 
 def _batch_has_changed(box: client.Box, batch: Attempt, key: str) -> bool:
-    """Whether a batch of an import, which `undo` or `redo` is to reverse, has changed a key of
-    `--keep` or `--replace`.
-    """
+    """Whether a batch of an import, which `undo` or `redo` reverses, has changed a key."""
     history = "history/" + quote(key, safe="")
     items = box.query(history, before=batch["revision"] + 1, limit=1)["items"]
     return bool(items) and bool(items[0]["revision"] == batch["revision"])

@@ -90,6 +90,7 @@ class App:
     """The content of `endpoint.json`, once the server listens."""
 
     def __init__(self, settings: Settings, wall: Callable[[], float] = time.time) -> None:
+        """Open the store and wire the server's parts; `wall` is the computer's clock (s)."""
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)

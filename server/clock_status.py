@@ -22,6 +22,7 @@ class ClockStatus:
     """
 
     def __init__(self, clock: Clock, readmodel: ReadModel, feed: Feed, data_dir: Path) -> None:
+        """The status of `clock`; a problem of it wakes the windows by `feed`."""
         self._clock, self._readmodel, self._feed = clock, readmodel, feed
         self._confirmation = command_line(data_dir, "compact", "--confirm")
         self._reported: str | None = None

@@ -21,6 +21,7 @@ class Subscription:
     """Wakes the one greenlet that waits; all that happens in between is one wake-up."""
 
     def __init__(self, feed: "Feed") -> None:
+        """A subscription to `feed`, for one stream or window."""
         self._feed = feed
         self._event = Event()
         self.closed = False
@@ -49,6 +50,7 @@ class Feed:
     """
 
     def __init__(self, steady: Callable[[], float]) -> None:
+        """A feed without subscriptions; `steady` is a clock in seconds that is never set."""
         self._steady = steady
         self._subscriptions: set[Subscription] = set()
         self._listeners: list[Listener] = []

@@ -28,6 +28,7 @@ class LogFile(RotatingFileHandler):
     """
 
     def __init__(self, file: Path) -> None:
+        """Open the server's log, in a regular file alone."""
         plain_file.check_regular(file, old_log(file))
         super().__init__(file, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8")
         self._retry_at = 0.0
@@ -48,18 +49,18 @@ class LogFile(RotatingFileHandler):
 
 
 def rotate_if_large(file: Path) -> None:
-    """Where nothing is logged: what earlier servers left when they crashed may be much."""
+    """Rotate a log to which nothing is logged: servers that crashed may have left much."""
     if file.stat().st_size > MAX_BYTES:
         _copy_and_empty(file)
 
 
 def old_log(file: Path) -> Path:
-    """Where the log before `file` is."""
+    """The path of the log before `file`, of which there is one."""
     return file.with_suffix(".old.log")
 
 
 def _copy_and_empty(file: Path) -> bool:
-    """Whether it succeeded; else, as on a full disk, both logs are kept and the log grows."""
+    """Copy the log and empty it; False where that fails, as on a full disk: nothing is lost."""
     old = old_log(file)
     part = old.with_suffix(".part")
     try:

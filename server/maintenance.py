@@ -305,7 +305,7 @@ def _reading(data_dir: Path) -> Iterator[apsw.Connection]:
 
 @contextmanager
 def _with_current_schema(connection: apsw.Connection) -> Iterator[apsw.Connection]:
-    """The same store, or a copy migrated to the current schema. Raises `UnknownVersion`."""
+    """The store's file, or a copy migrated to the current schema. Raises `UnknownVersion`."""
     version = int(connection.pragma("user_version"))
     if version > SCHEMA_VERSION:
         raise newer_schema(version)

@@ -19,7 +19,7 @@ def unknown_option(command: click.Command, ctx: click.Context, name: str) -> cli
 
 
 def translate_usage_error(error: click.ClickException) -> click.ClickException:
-    """The same usage error in our words; one of ours is returned as it is."""
+    """A usage error of click in our words; one of ours is returned as it is."""
     text = _sentence(error) if isinstance(error, click.UsageError) else None
     return error if text is None else click.UsageError(text, getattr(error, "ctx", None))
 

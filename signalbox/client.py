@@ -70,6 +70,7 @@ class Stranger(NotRunning):
     """Another program has the server's port. It was sent nothing but a random number."""
 
     def __init__(self, address: str) -> None:
+        """The error of a client that found another program at `address`."""
         program = _listening_program(address)
         super().__init__(
             f"Something else listens on {address}{program}, or a server that does not know this "
@@ -86,6 +87,7 @@ class Rejected(Exception):
     """
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        """The refusal in the body of the server's answer, with the status of HTTP."""
         super().__init__(status, body)  # as given, so that it can be pickled
         self.status = status
         self.code: str = body.get("code", "internal")
@@ -101,6 +103,7 @@ class Rejected(Exception):
         self.is_known: bool = body.get("status") != "unknown"
 
     def __str__(self) -> str:
+        """The code and message of the refusal."""
         return f"{self.code}: {self.message}"
 
 
@@ -192,25 +195,29 @@ class _CommandMethods(ABC):
         return self._send({"type": "set", "key": key, "value": value, **_expectation(expect)})
 
     def delete(self, key: str, *, expect: Any = None) -> dict[str, Any]:
+        """Delete a key."""
         return self._send({"type": "delete", "key": key, **_expectation(expect)})
 
     def delete_prefix(self, prefix: str, *, expect: Any = None) -> dict[str, Any]:
+        """Delete every key below a prefix."""
         return self._send({"type": "delete_prefix", "prefix": prefix, **_expectation(expect)})
 
     def add(self, key: str, by: float = 1, *, expect: Any = None) -> dict[str, Any]:
+        """Add `by` to a key's number; a key that does not exist begins at 0."""
         return self._send({"type": "add", "key": key, "by": by, **_expectation(expect)})
 
     def toggle(self, key: str, *, expect: Any = None) -> dict[str, Any]:
+        """Turn a key's true into false and false into true; an absent key becomes true."""
         return self._send({"type": "toggle", "key": key, **_expectation(expect)})
 
     def merge(self, key: str, value: Any, *, expect: Any = None) -> dict[str, Any]:
-        """`value` is a JSON merge patch (RFC 7396)."""
+        """Merge `value`, a JSON merge patch (RFC 7396), into a key's value."""
         return self._send({"type": "merge", "key": key, "value": value, **_expectation(expect)})
 
     def rename(
         self, key: str, to: str, *, replace: bool = False, expect: Any = None
     ) -> dict[str, Any]:
-        """A dot at the end of both renames a prefix."""
+        """Rename a key; a dot at the end of both names renames a prefix."""
         fields = {"type": "rename", "key": key, "to": to, "replace": replace}
         return self._send(fields | _expectation(expect))
 
@@ -219,18 +226,22 @@ class Batch(_CommandMethods):
     """Gathers commands; `with` sends them as one transaction unless an exception leaves it."""
 
     def __init__(self, box: Box) -> None:
+        """A batch for `box`, without commands yet."""
         self._box = box
         self._commands: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
 
     def _send(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Gather a command for the batch; its outcome comes with the batch's."""
         self._commands.append(command)
         return {}
 
     def __enter__(self) -> Self:
+        """The batch, to gather commands."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        """Send the gathered commands as one transaction, unless an exception leaves the batch."""
         if kind is None and self._commands:
             self.outcome = self._box.command({"type": "batch", "commands": self._commands})
 
@@ -254,6 +265,7 @@ class Box(_CommandMethods):
         silence: float = SILENCE_TIMEOUT,
         directory: str | None = None,
     ) -> None:
+        """A client of the server at `url`; requests wait `silence` seconds for any answer."""
         self.actor = actor
         self.node: str | None = None
         self.connections = _ConnectionPool(silence)
@@ -274,7 +286,7 @@ class Box(_CommandMethods):
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether this client was closed."""
         return self.connections.closed.is_set()
 
     # Commands.
@@ -291,6 +303,7 @@ class Box(_CommandMethods):
         return answer
 
     def _send(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Send a command to the server; its acknowledgement."""
         return self.command(command)
 
     def batch(self) -> Batch:
@@ -429,20 +442,23 @@ class Box(_CommandMethods):
         return Watch(self, match, None if after is None else str(after))
 
     def __getitem__(self, key: str) -> Any:
+        """The value of a key. Raises `KeyError` where the key does not exist."""
         item = self.item(key)
         if item is None:
             raise KeyError(key)
         return item["value"]
 
     def __setitem__(self, key: str, value: Any) -> None:
+        """Set a key, as `set`."""
         self.set(key, value)
 
     def __delitem__(self, key: str) -> None:
+        """Delete a key. Raises `KeyError` where the key does not exist."""
         if not self.delete(key)["changed"]:
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        """Also of what can be no key at all."""
+        """Whether the key exists; False also for what can be no key at all."""
         try:
             return isinstance(key, str) and self.item(key) is not None
         except UnicodeEncodeError:  # half of a surrogate pair
@@ -453,15 +469,19 @@ class Box(_CommandMethods):
             raise
 
     def __iter__(self) -> Iterator[str]:
+        """The keys of the state, in order."""
         return (key for key, _ in self.items())
 
     def __len__(self) -> int:
+        """How many keys the state has, the app's own settings left out."""
         return int(self.query("status")["keys"])
 
     def __enter__(self) -> Self:
+        """The client, which `with` closes."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the client."""
         self.close()
 
     def close(self) -> None:
@@ -540,7 +560,7 @@ class Box(_CommandMethods):
         return NotRunning(f"The server at {self.url} does not answer: {_connection_error(error)}.")
 
     def _find_server(self) -> None:
-        """Where the server is looked for: connect to the one that runs now, or start one."""
+        """Find where the server is: connect to the one that runs now, or start one."""
         if self._finder is not None and not self.is_closed:
             endpoint = self._finder.find_or_start()
             self.node = endpoint.node
@@ -552,6 +572,7 @@ class Watch:
     """Iterates over changes; reconnects by itself, without gap or duplicate, until closed."""
 
     def __init__(self, box: Box, match: str, after: str | None) -> None:
+        """Watch the keys that match; `after` is the position that an earlier watch has reached."""
         self._box = box
         self._match = match
         self._position = after
@@ -563,26 +584,31 @@ class Watch:
         self._changes = self._reconnecting_changes()
 
     def __iter__(self) -> Self:
+        """The watch itself: it is its own iterator."""
         return self
 
     def __next__(self) -> Change:
+        """Wait for the next change of a watched key."""
         if self._is_closed():
             raise StopIteration
         return next(self._changes)
 
     def __enter__(self) -> Self:
+        """The watch, which `with` closes."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the watch."""
         self.close()
 
     def close(self) -> None:
-        """End the iteration, also from another thread."""
+        """End the watch, also from another thread."""
         self._closed.set()
         if self._connection is not None:
             self._box.connections.drop(self._connection)
 
     def _reconnecting_changes(self) -> Iterator[Change]:
+        """The changes of one stream after the other, until the watch is closed."""
         while not self._is_closed():
             try:
                 yield from self._stream_changes()
@@ -595,9 +621,11 @@ class Watch:
                     self._box.connections.drop(self._connection)
 
     def _is_closed(self) -> bool:
+        """Whether the watch, or its client, was closed."""
         return self._closed.is_set() or self._box.is_closed
 
     def _stream_changes(self) -> Iterator[Change]:
+        """The changes of one stream of the server, until it ends."""
         self._connection = connection = self._box.connections.open()
         path = query_path("stream", {"match": self._match, "after": self._position})
         self._snapshot_keys = None
@@ -618,6 +646,7 @@ class Watch:
         raise ConnectionError("the stream has ended")
 
     def _changes_in_snapshot(self, data: dict[str, Any]) -> Iterator[Change]:
+        """The changes in a `snapshot` event: the items that this watch has not given yet."""
         if self._snapshot_keys is None:
             self._snapshot_keys = set()
         for item in data["items"]:
@@ -636,6 +665,7 @@ class Watch:
         self._snapshot_keys = None
 
     def _changes_in_event(self, data: dict[str, Any]) -> Iterator[Change]:
+        """The changes in a `change` event of the stream."""
         origin = {"actor": data["actor"], "at": data["at"], "id": data["id"]}
         for change in data["changes"]:
             key, deleted = change["key"], change.get("deleted", False)
@@ -723,6 +753,7 @@ def _parse_integer(digits: str) -> int:
 
 
 def _error_body(response: HTTPResponse) -> dict[str, Any]:
+    """The error in the body of the server's answer."""
     body = response.read()
     try:
         return dict(decode_json(body))
@@ -754,6 +785,7 @@ class _ConnectionPool:
     """
 
     def __init__(self, silence: float) -> None:
+        """A pool without connections; each waits `silence` seconds for any answer."""
         self.url = self.token = ""
         self.closed = threading.Event()
         self._directory: str | None = None
@@ -823,13 +855,13 @@ class _ConnectionPool:
         connection.close()
 
     def drop_idle(self) -> None:
-        """End those that no request uses."""
+        """End the connections that no request uses."""
         idle, self._idle = self._idle, deque()
         for connection in idle:
             self.drop(connection)
 
     def close(self) -> None:
-        """End all of them; no other is opened."""
+        """End all connections of the pool; no other is opened."""
         self.closed.set()
         self._forget_inherited()
         for connection in list(self._sockets):
@@ -865,6 +897,10 @@ class _ConnectionPool:
         connection.sock.settimeout(self._silence)
 
     def _knows_token(self, sock: socket.socket, address: str, deadline: float) -> bool:
+        """Whether the server at the other end of `sock` proves that it knows the token.
+
+        Raises `OSError` where it does not answer, `Rejected` where it has too many connections.
+        """
         nonce = secrets.token_urlsafe(24)
         sock.sendall(f"GET /hello?nonce={nonce} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
         reader: Any = _LimitedReader(sock, MAX_HELLO_BYTES, deadline)
@@ -1104,12 +1140,14 @@ class _ServerFinder:
     """Finds the server of a data directory, or starts one."""
 
     def __init__(self, data_dir: Path, start: bool) -> None:
+        """Finds the server of `data_dir`; `start` allows to start one."""
         self.data_dir = data_dir
         self._start = start
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def find_or_start(self) -> Endpoint:
+        """The server that runs now, else one that was started. Raises `NotRunning`."""
         with self._lock:
             if (endpoint := find(self.data_dir)) is not None:
                 return endpoint

@@ -193,7 +193,7 @@ def _joined(places: Sequence[tuple[float, float | None]], is_steps: bool) -> Ite
 
 
 def _y(height: float | None, low: float, high: float, tall: float, edge: float) -> float | None:
-    """Where a height is in the drawing; what is always the same is in the middle."""
+    """Where a height is in the drawing of a chart; what is always the same is in the middle."""
     if height is None:
         return None
     span = high - low
@@ -203,7 +203,7 @@ def _y(height: float | None, low: float, high: float, tall: float, edge: float) 
 
 
 def drawing(chart: Chart) -> Drawing:
-    """All that a chart shows."""
+    """All that the drawing of a chart shows."""
     heights = [
         chart.before,
         *(each for column in chart.columns for each in (column.low, column.high)),
@@ -283,7 +283,7 @@ def _height_text(height: float, states: Sequence[str]) -> str:
 
 
 def _ticks(start: int, end: int, most: float) -> Iterator[Tick]:
-    """At round local times."""
+    """The labels of time below a chart, at round local times."""
     step = next((each for each in LABEL_STEPS if (end - start) / each <= most), LABEL_STEPS[-1])
     zone = datetime.fromtimestamp(end / 1000, UTC).astimezone().utcoffset()
     offset = int(zone.total_seconds() * 1000) if zone else 0

@@ -103,7 +103,7 @@ def escape_line_breaks(html: str) -> str:
 
 
 def escape_controls(raw: str) -> str:
-    """The same JSON with control characters and line separators escaped."""
+    """A JSON text with control characters and line separators escaped."""
     return raw.translate(_JSON_BREAKS)
 
 

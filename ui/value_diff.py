@@ -222,9 +222,7 @@ def _compare_lists(before: list[Any], after: list[Any], path: str) -> Iterator[l
 
 
 def _is_unchanged(one: Any, other: Any) -> bool:
-    """Whether a part of a value is the same before and after, as the server compares: same type and
-    value; 1 equals 1.0, and true is no number.
-    """
+    """Whether parts of values are equal, as on the server: 1 equals 1.0, true is no number."""
     if isinstance(one, Number) and isinstance(other, Number):
         return one == other or _decimal(one) == _decimal(other)
     if type(one) is not type(other):

@@ -29,15 +29,24 @@ class Item(Protocol):
     """A key, its value as compact JSON text, and who set it when (ms since 1970 UTC)."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The item's key."""
+
     @property
-    def raw(self) -> str: ...
+    def raw(self) -> str:
+        """The item's value as compact JSON text."""
+
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The revision that set the item's value."""
+
     @property
-    def at(self) -> int: ...
+    def at(self) -> int:
+        """When the item's value was set, in ms since 1970 UTC."""
+
     @property
-    def actor(self) -> str: ...
+    def actor(self) -> str:
+        """Who set the item's value."""
 
 
 class Branch(NamedTuple):
@@ -279,7 +288,7 @@ def history(
 
 
 def chart(chart: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
-    """The key over time; `is_drawn` where it has a chart at all, even if none can be made now."""
+    """The chart of a key over time; `is_drawn` where it has one, even if none can be made now."""
     drawn = drawing(chart) if chart else None
     places = len(chart.columns) + (chart.before is not None) if chart else 0
     return _render(
@@ -296,7 +305,7 @@ def chart(chart: Chart | None, *, key: str, span: str, is_drawn: bool) -> str:
 
 
 def chart_to_come(*, key: str) -> str:
-    """In place of the chart while it is being read."""
+    """What stands in place of a chart while it is being read."""
     return _render("chart.html", drawing=None, key=key, is_drawn=True, is_to_come=True)
 
 

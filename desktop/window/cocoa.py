@@ -78,7 +78,7 @@ def run_script(window: Any, script: str) -> None:
 
 
 def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
-    """Its geometry, from the top of the main screen; the `previous` one unless it is restored."""
+    """The window's geometry, from the main screen's top; `previous` unless it is restored."""
     if state != "restored":
         return previous._replace(maximized=state == "maximized")
     frame = window.native.frame()
@@ -111,6 +111,7 @@ def _title_observer_class() -> Any:
         def observeValueForKeyPath_ofObject_change_context_(  # noqa: N802 - Cocoa's own name
             self, _path: str, view: Any, _change: Any, _context: Any
         ) -> None:
+            """Cocoa reports that the page has another title."""
             self.on_page_title(str(view.title() or ""))
 
     return SignalboxTitleObserver
@@ -128,7 +129,7 @@ def _completed(bar: Any, menus: Sequence[Menu]) -> Any:
 
 
 def _set_shortcuts(native: Any, menu: Menu) -> None:
-    """A key goes to the page first, and to the menu only where the page does not handle it."""
+    """Set a menu's shortcuts: a key goes to the page first, then to the menu if it is unused."""
     for item in menu.items:
         if isinstance(item, Menu):
             _set_shortcuts(native.itemWithTitle_(item.label).submenu(), item)

@@ -38,7 +38,7 @@ class Geometry(NamedTuple):
         return self._asdict()
 
     def fitted(self, screens: Sequence[Screen]) -> Self:
-        """Wholly on the screen that shows most of it, the first one where none does."""
+        """The geometry moved onto the screen that shows most of it, the first if none does."""
         screen = max(screens, key=self._overlap)  # the first of equals
         width = max(min(self.width, screen.width), min(MIN_WIDTH, screen.width))
         height = max(min(self.height, screen.height), min(MIN_HEIGHT, screen.height))
@@ -57,7 +57,7 @@ class Geometry(NamedTuple):
 
 
 def initial_geometry(screen: Screen) -> Geometry:
-    """For a window that was never moved: most of a small screen, the middle of a large one."""
+    """The geometry of a window that was never moved: centred, most of a small screen."""
     width, height = min(1280, screen.width * 9 // 10), min(800, screen.height * 9 // 10)
     return Geometry(
         x=screen.x + (screen.width - width) // 2,

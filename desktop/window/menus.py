@@ -50,13 +50,13 @@ class AppActions(Protocol):
     """What the menu does beyond its window."""
 
     def open_another_window(self) -> None:
-        """Open one more window."""
+        """Open one more window of the app."""
 
     def show_log(self) -> None:
-        """Show the server's log."""
+        """Show the server's log in a program of the system."""
 
     def show_data_folder(self) -> None:
-        """Show the folder of the store."""
+        """Show the folder of the store in a program of the system."""
 
     def quit(self) -> None:
         """Close all windows, which ends the app."""

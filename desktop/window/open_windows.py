@@ -30,6 +30,7 @@ class OpenWindows:
     """`run` on the main thread; all else on threads of its own."""
 
     def __init__(self, server: ServerProcess) -> None:
+        """No windows yet; they show the pages of `server`."""
         self._server = server
         self._open_windows: dict[WindowSlot, OpenWindow] = {}
         self._open_lock = threading.Lock()
@@ -42,17 +43,17 @@ class OpenWindows:
             opened.saved_geometry.close(opened.window.geometry())
 
     def bring_to_front(self) -> None:
-        """Bring all of them to the front, the one that was opened last before the others."""
+        """Bring all open windows to the front, the one that was opened last before the others."""
         for opened in self._all():
             opened.window.bring_to_front()
 
     def set_theme(self, theme: str) -> None:
-        """Of frames and menus: system, light or dark."""
+        """Set the theme of the windows' frames and menus: system, light or dark."""
         for opened in self._all():
             opened.window.set_theme(theme)
 
     def show_in_titles(self, text: str) -> None:
-        """Show a text in every title, for good."""
+        """Show a text in the titles of all open windows, for good."""
         for opened in self._all():
             opened.window.show_in_title(text)
 
@@ -62,7 +63,7 @@ class OpenWindows:
             start_background_thread(self._log_in_again, slot)
 
     def open_another(self, beside: Window) -> None:
-        """Open one more, where it was last, else a little below `beside`."""
+        """Open one more window, where it was last, else a little below `beside`."""
         if webview_window.has_open_windows():  # else the last one has just been closed
             self._open(lambda saved: saved or self._cascaded(beside.geometry()))
 
@@ -80,7 +81,7 @@ class OpenWindows:
         return list(self._open_windows.values())
 
     def _open(self, choose_geometry: Callable[[Geometry | None], Geometry]) -> None:
-        """Open one more in the lowest free slot; `choose_geometry` gets that which was saved."""
+        """Open one more window in the lowest free slot; `choose_geometry` gets the saved one."""
         with self._open_lock:
             slot = WindowSlot.lowest_free(self._open_windows, self._server.endpoint.node)
             saved, theme = self._server.call(partial(_saved_geometry_and_theme, slot))
@@ -110,9 +111,7 @@ class OpenWindows:
         del self._open_windows[slot]
 
     def _log_in_again(self, slot: WindowSlot) -> None:
-        """Where the page of an open window did not load, or has crashed: log it in as soon as a
-        server answers.
-        """
+        """Log an open window in again, whose page is lost, as soon as a server answers."""
         while slot in self._open_windows and not self._server.closed.wait(RETRY_SECONDS):
             try:
                 self._open_windows[slot].window.load_url(_login_url(slot, self._server.box))

@@ -149,7 +149,7 @@ def show_edit_menu(view: QWebEngineView, point: QPoint) -> None:
 
 
 def read_geometry(window: Any, previous: Geometry, _state: str) -> Geometry:
-    """Its geometry with its frame; the `previous` one while it fills the screen.
+    """The window's geometry with its frame; the `previous` one while it fills the screen.
 
     (pywebview reads that of the inside but sets that of the outside: each start would move it.)
     """
@@ -210,6 +210,7 @@ class MainThreadRunner(QObject):
     requested = Signal(object)
 
     def __init__(self, parent: QObject) -> None:
+        """A child of the Qt object `parent`, on whose thread the calls are run."""
         super().__init__(parent)
         self.requested.connect(self._call)
 

@@ -76,6 +76,7 @@ class ColourSchemeListener(QObject):
     """A child of its menu bar: Qt deletes it with that, and its connection to the signal."""
 
     def __init__(self, bar: QMenuBar) -> None:
+        """A child of the menu bar whose colours follow the desktop's theme."""
         super().__init__(bar)
         self._bar = bar
 

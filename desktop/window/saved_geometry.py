@@ -19,6 +19,7 @@ class SavedGeometry:
     """The geometry of one window, saved as a key whenever it has changed."""
 
     def __init__(self, server: ServerProcess, key: str, saved: Geometry) -> None:
+        """The geometry of the window whose `key` is to have it, and has `saved` now."""
         self._server = server
         self._key = key
         self.saved = saved
@@ -38,7 +39,7 @@ class SavedGeometry:
                 self.save(current())
 
     def close(self, last: Geometry) -> None:
-        """Save the geometry for the last time; the window is closed."""
+        """Save the window's geometry for the last time; the window is closed."""
         self._is_closed = True
         self._changed.set()
         self.save(last)

@@ -117,6 +117,7 @@ class Window:
         on_page_lost: Callable[[], None],
         on_closed: Callable[[], None],
     ) -> None:
+        """A window that is not open yet. `theme` is system, light or dark."""
         self._url = ""
         self._geometry = geometry
         self._theme = theme
@@ -132,7 +133,7 @@ class Window:
         self._window: Any = None
 
     def open(self, url: str, bar: Sequence[menus.Menu]) -> None:
-        """Open at `url` with these menus."""
+        """Open the window at `url`, with the menus `bar`."""
         self._menus = bar
         self._url = resolvable_url(url)
         main = screens()[0]
@@ -305,7 +306,7 @@ def _native_menu(item: menus.Entry | menus.Menu | None) -> Any:
 
 
 def _close_on_signals() -> None:
-    """Close on SIGTERM and Ctrl-C, which pywebview loses while it creates the window."""
+    """Close all windows on SIGTERM and Ctrl-C, which pywebview loses while it creates one."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.detach())

@@ -95,7 +95,7 @@ def run_script(window: Any, script: str) -> None:
 
 
 def read_geometry(window: Any, previous: Geometry, state: str) -> Geometry:
-    """Its geometry in logical pixels; the `previous` one unless it is restored."""
+    """The window's geometry in logical pixels; the `previous` one unless it is restored."""
     if state != "restored":
         return previous._replace(maximized=state == "maximized")
     return Geometry(window.x, window.y, window.width, window.height)
@@ -128,7 +128,7 @@ def _native_shortcut(shortcut: str) -> Any:
 
 
 def _apply_colours(strip: Any, is_dark: bool) -> None:
-    """Each item has colours of its own; the selected one is drawn in those of the system."""
+    """Set the colours of a menu and its items; the selected one is drawn in those of the system."""
     forms = import_module("System.Windows.Forms")
     html = import_module("System.Drawing").ColorTranslator.FromHtml
     background, text = map(html, COLOURS[is_dark])

@@ -25,6 +25,7 @@ class LogApplier:
     def __init__(
         self, engine: ReplicatedEngine, projection: Projection, writer: StrategyWriter
     ) -> None:
+        """Applies what other nodes append to the log of `engine` to the replica of `writer`."""
         self._engine = engine
         self._projection = projection
         self._writer = writer

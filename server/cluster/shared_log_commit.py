@@ -58,6 +58,7 @@ class SharedLogCommit:
     def __init__(
         self, engine: ReplicatedEngine, projection: Projection, feed: Feed, timeout: float
     ) -> None:
+        """The strategy of a node's writer: append its groups to the shared log of `engine`."""
         self._engine = engine
         self._projection = projection
         self._feed = feed
@@ -157,7 +158,9 @@ class SharedLogCommit:
     def failed_outcomes(
         self, group: GroupCommit, attempts: Sequence[PendingAttempt], error: SignalboxError
     ) -> list[Outcome]:
-        """Also decisions that need no commit fail, unless the replica is current."""
+        """The outcomes of a group that the shared log does not take: also decisions that need no
+        commit fail, unless the replica is current.
+        """
         error = _nothing_written(error)
         outcomes = group.failed_outcomes([pending.attempt for pending in attempts], error)
         # An outcome that needs no commit is of this replica, which the log may be ahead of by now.

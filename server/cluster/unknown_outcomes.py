@@ -31,6 +31,7 @@ class UnknownOutcomes:
     """The unknown outcomes of a node; those of an earlier process of it are `left`."""
 
     def __init__(self, projection: Projection, feed: Feed) -> None:
+        """Read the unknown outcomes that an earlier process of this node has stored."""
         self._projection = projection
         self._feed = feed
         self._unsaved: list[tuple[Outcome, bool]] = []

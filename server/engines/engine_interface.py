@@ -11,6 +11,7 @@ class LogConflict(Exception):
     """Another writer appended first; `actual` is the log's last revision."""
 
     def __init__(self, actual: int) -> None:
+        """The error of an append to a log that is at revision `actual` already."""
         super().__init__(f"the log is at revision {actual}")
         self.actual = actual
 

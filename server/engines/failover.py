@@ -17,6 +17,7 @@ class ServerFailover:
     """Connects to the first available server of an address, and stays with it while it can."""
 
     def __init__(self, address: Address) -> None:
+        """Tries the servers that `address` names; none is connected to yet."""
         self._address = address
         self._current: int | None = None
         """The index of the host that was connected to last."""

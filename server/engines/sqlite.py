@@ -67,6 +67,7 @@ class SqliteEngine:
         blocking: Run = run_inline,
         in_background: Callable[[Callable[[], None]], object] = run_inline,
     ) -> None:
+        """The engine whose log is in the store's own file, `database`."""
         self._database = database
         self._connection = database.writer
         self._blocking = blocking

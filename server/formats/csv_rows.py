@@ -34,7 +34,9 @@ class _Header(NamedTuple):
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """Its rows. A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without a header."""
+    """The rows of a CSV file. A value is JSON, TRUE or FALSE, else text. Raises `Malformed` without
+    a header.
+    """
     csv.field_size_limit(MAX_CELL)
     row_lines = RowLines(lines(blocks))
     header = _header(row_lines)
@@ -86,7 +88,7 @@ def _header(row_lines: RowLines) -> _Header:
 
 
 def _is_separator_line(text: str) -> bool:
-    """Whether it is the line `sep=;` in which spreadsheets name the separator."""
+    """Whether a line is `sep=;`, in which spreadsheets name the separator."""
     return _SEPARATOR_LINE.fullmatch(text.strip("\r\n ")) is not None
 
 

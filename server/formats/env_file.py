@@ -76,6 +76,7 @@ class _QuotedValue:
     """A value that begins with a quote, parsed as by a shell, line by line."""
 
     def __init__(self) -> None:
+        """A quoted value of an env file, of which no line is read yet."""
         self._parts: list[str] = []
         self._quote = self._first = ""
         self._lines = 0

@@ -46,12 +46,13 @@ class ImportFile:
     """
 
     def __init__(self, format: str | None, name: str = "", encoding: str = "utf-8") -> None:
+        """A file whose format is given, or known by its name, or else by its content."""
         self.format = format or by_name(name)
         self._encoding = encoding
         self.error: SignalboxError | None = None
 
     def read(self, blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-        """Its rows as they arrive. `blocks` are consumed to their end in any case."""
+        """The rows of the file as they arrive. `blocks` are consumed to their end in any case."""
         try:
             start, decoded = decode_file(blocks, self._encoding)
             self.format = self.format or by_content(start)

@@ -45,6 +45,7 @@ class _Scanner:
     """
 
     def __init__(self) -> None:
+        """A scanner of a JSON object, before its first block."""
         self._text, self._line, self._at, self._depth = b"", 1, 0, 0
         self._is_over = False
         self._seen = set[int]()

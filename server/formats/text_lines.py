@@ -144,9 +144,7 @@ def _raw_lines(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
-    """The refusal of a line of text of so many bytes, or of another row of a file, which `what`
-    names.
-    """
+    """The refusal of a line of so many bytes, or of another row of a file: `what` names it."""
     return TooLarge(f"The {what} has {size} bytes; allowed are {most}.", limit=most)
 
 
@@ -181,6 +179,7 @@ class RowLines:
     """Lines for a parser that reads as many as a row needs: `start_row`, then iterate."""
 
     def __init__(self, source: Iterator[Line]) -> None:
+        """The lines of `source`, which a parser makes rows of."""
         self._source = source
         self._put_back: list[Line] = []
         self.size = 0
@@ -197,6 +196,7 @@ class RowLines:
         return self.size > MAX_LINE
 
     def __iter__(self) -> "RowLines":
+        """The lines of the row that `start_row` has begun."""
         return self
 
     def __next__(self) -> Line:

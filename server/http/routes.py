@@ -212,6 +212,7 @@ def _bottle_error_as_json(error: bottle.HTTPError) -> bytes:
 
 
 def _refusal(request: Request, error: SignalboxError) -> Response:
+    """The response to a request that is refused; that of a command is an acknowledgement."""
     if request.path.startswith("/commands"):
         return error_answer(error, id=None, status="rejected")
     return error_answer(error)

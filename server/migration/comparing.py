@@ -97,7 +97,7 @@ def _thinned_up_to(log: MigrationLog, other: MigrationLog) -> int:
 
 
 def _differences(side: Side, other: Side) -> Iterator[str]:
-    """The rows that differ, one sentence each."""
+    """The rows in which both sides of a migration differ, one sentence each."""
     for table in TABLES:
         for ours, theirs in _joined_rows(table, side.connection, other.connection):
             if ours == theirs:

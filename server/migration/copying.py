@@ -132,7 +132,7 @@ def _placeholder(revision: int, at: int) -> Transaction:
 
 
 def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction]:
-    """The same batch. Raises `TooLarge` for a transaction that the target does not take."""
+    """A batch of transactions to copy. Raises `TooLarge` for one that the target does not take."""
     for transaction in batch:
         _check_size(transaction, target, "What is before it was copied")
     return batch

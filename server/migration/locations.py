@@ -204,7 +204,7 @@ class LocalLog:
         return None if revision is None else self.read(revision - 1, 1)[0]
 
     def read(self, after: int, limit: int) -> list[Transaction]:
-        """Raises `StoreError` for a transaction that is not as it was written."""
+        """The transactions of the log in the file. Raises `StoreError` for a damaged one."""
         transactions = log_table.read(self.database.writer, after, limit)
         if transactions:
             ends = transactions[0].revision, transactions[-1].revision

@@ -261,7 +261,7 @@ def checked_set(key: str, value: Any) -> Set:
 
 
 def check_actor(actor: Any) -> None:
-    """Raises `Invalid` where it is no name of an actor."""
+    """Raises `Invalid` where a text is no name of an actor."""
     if not _is_text_of(_ACTOR, actor):
         raise Invalid(
             f"The field actor is {quoted(actor)}; allowed are 1 to 64 of A-Z a-z 0-9 _ . @ -.",
@@ -270,7 +270,7 @@ def check_actor(actor: Any) -> None:
 
 
 def check_id(identity: Any) -> None:
-    """Raises `Invalid` where it is no id that a command can have."""
+    """Raises `Invalid` where a text is no id that a command can have."""
     if not _is_text_of(_ID, identity):
         raise Invalid(
             f"The field id is {quoted(identity)}; allowed are 1 to 64 of A-Z a-z 0-9 _ -."

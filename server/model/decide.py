@@ -367,7 +367,7 @@ def too_many(changes: int, least: str = "") -> TooLarge:
 
 
 def check_size(changes: Changes) -> None:
-    """Raises `TooLarge` for more than one transaction holds."""
+    """Raises `TooLarge` for more changes, or longer ones, than one transaction holds."""
     if len(changes) <= MAX_UNCHECKED:
         return
     if len(changes) > MAX_CHANGES:

@@ -62,9 +62,7 @@ def _is_visible(char: str) -> bool:
 
 
 def _text_to_quote(value: Any) -> str:
-    """The text of a value that JSON has no form for, as a message quotes it; a long number as it
-    was written.
-    """
+    """The text that a message quotes of a value without a JSON form, such as a long number."""
     return bytes(value)[: MAX_QUOTED + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
 
 
@@ -95,6 +93,7 @@ class SignalboxError(Exception):
         limit: int | None = None,
         field: str | None = None,
     ) -> None:
+        """A refusal; `message` is its sentence, the others are fields of answers."""
         super().__init__(message)
         self.message = message
         self.key = key
@@ -127,6 +126,7 @@ class IncompleteBody(Malformed):
     """
 
     def __init__(self) -> None:
+        """The refusal of a body without a certain end."""
         super().__init__("The body ended early or is not framed as HTTP/1.1 says.")
 
 
@@ -150,6 +150,7 @@ class MethodNotAllowed(SignalboxError):
     code = "method"
 
     def __init__(self, message: str, allowed: str) -> None:
+        """The refusal of a method; `allowed` is for the header Allow."""
         super().__init__(message)
         self.allowed = allowed
 
@@ -168,6 +169,7 @@ class ContentCoding(MediaType):
     """A body that is compressed; the answer's `Accept-Encoding` says what is allowed."""
 
     def __init__(self, given: str) -> None:
+        """The refusal of the Content-Encoding `given`."""
         super().__init__(
             f"The Content-Encoding is {quoted(given)}; allowed is none: send the body as it is."
         )
@@ -196,6 +198,7 @@ class IdReused(SignalboxError):
     code = "id_reused"
 
     def __init__(self, identity: str) -> None:
+        """The refusal of a command whose id another command has."""
         super().__init__(f"The id {identity} was used before, for another command.")
 
 
@@ -247,6 +250,7 @@ class StoreInUse(StoreError):
     """Another server owns the data directory, which is `folder`."""
 
     def __init__(self, message: str, folder: str) -> None:
+        """The refusal to open the store in a `folder` that another server owns."""
         super().__init__(message)
         self.folder = folder
 

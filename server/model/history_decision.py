@@ -87,7 +87,7 @@ def _revise_restore(
     since: ChangesSince,
     max_effects: int,
 ) -> Decision | None:
-    """The same restore, with the keys looked at again that have changed meanwhile."""
+    """The decision of a restore, with the keys looked at again that have changed meanwhile."""
     pattern = compile_pattern(command.match)
     keys = sorted(key for key in since.keys if pattern.matches(key) and is_within(command, key))
     if isinstance(decision.refusal, Invalid) and since.transactions:

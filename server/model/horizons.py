@@ -111,7 +111,7 @@ def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
 
 
 def without_reserved(ranges: Sequence[Range]) -> list[Range]:
-    """The same ranges without the app's own keys."""
+    """Ranges of keys without the app's own keys."""
     parts = []
     for low, high in ranges:
         parts += [(low, min(high, RESERVED)), (max(low, RESERVED_END), high)]

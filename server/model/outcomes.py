@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
     @property
     def is_stored(self) -> bool:
-        """Whether it is stored in the table of attempts: the log does not hold it."""
+        """Whether the outcome is stored in the table of attempts: the log does not hold it."""
         if self.duplicate or self.attempt.dry_run:
             return False
         if self.error is None:
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
         return self.is_logged or self.is_stored
 
     def answer(self) -> dict[str, Any]:
-        """The acknowledgement."""
+        """The acknowledgement of the attempt, as its sender is answered."""
         if self.duplicate:
             dry = self.attempt.dry_run and self.duplicate["status"] == "accepted"
             return self.duplicate | {"duplicate": True} | ({"dry_run": True} if dry else {})

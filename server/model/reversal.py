@@ -101,9 +101,11 @@ class ReversalLog(Protocol):
     """The questions about the event log, all answered as of one revision; keys come in order."""
 
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The revision of the event log that the answers are as of."""
 
-    def horizons(self) -> Horizons: ...
+    def horizons(self) -> Horizons:
+        """The retention horizons of the event log: what is before them cannot be reversed."""
 
     def transactions_of_actor(self, actor: str) -> Iterator[TransactionHead]:
         """The actor's transactions, newest first."""
@@ -111,10 +113,11 @@ class ReversalLog(Protocol):
     def transactions_of_command(self, identity: str) -> list[TransactionHead]:
         """The transaction of a command, or those of an import's batches, in order."""
 
-    def transaction(self, revision: int) -> TransactionHead: ...
+    def transaction(self, revision: int) -> TransactionHead:
+        """The head of the transaction with this revision."""
 
     def reversed_by(self, revision: int) -> int | None:
-        """The last transaction that reverses this one."""
+        """The last transaction that reverses this one; None where none does."""
 
     def changes_visible_keys(self, revision: int) -> bool:
         """Whether the transaction changed more than the app's own keys."""
@@ -142,16 +145,16 @@ class ReversalLog(Protocol):
     def differing(
         self, keys: Collection[str], revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """As `differing_since`, of these keys."""
+        """As `differing_since`, of `keys` instead of those that match."""
 
     def existing(self, keys: Collection[str]) -> AbstractSet[str]:
-        """Those of the keys that exist."""
+        """Those of `keys` that exist."""
 
     def current_values(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Those of the keys that exist, with their current values."""
+        """Those of `keys` that exist, with their current values."""
 
     def latest_changes(self, keys: Collection[str]) -> Iterator[LatestChange]:
-        """The last change of each key, in the order of `keys`."""
+        """The last change of each key in the event log, in the order of `keys`."""
 
 
 def decide(

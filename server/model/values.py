@@ -197,9 +197,7 @@ def _integer(text: str) -> Any:
 
 
 def _same_decoded(one: Any, other: Any) -> bool:
-    """Whether two JSON values, as `decode` gives them, are equal; the order of an object's members
-    does not count.
-    """
+    """Whether two decoded JSON values are equal; the order of members does not count."""
     if isinstance(one, msgspec.Raw) or isinstance(other, msgspec.Raw):
         return type(one) is type(other) and bytes(one) == bytes(other)
     if isinstance(one, bool) or isinstance(other, bool):

@@ -87,6 +87,7 @@ class ChartCache:
     """Cached charts and sparklines of all windows, apart for the current and earlier states."""
 
     def __init__(self) -> None:
+        """No charts are cached yet."""
         self.current, self.as_of = SparklineCache(), SparklineCache()
         self._cached: OrderedDict[tuple[str, str, bool], Chart] = OrderedDict()
 

@@ -10,11 +10,12 @@ class HeldRevisions:
     """The revisions that are being read now."""
 
     def __init__(self) -> None:
+        """No revisions are held yet."""
         self._held: list[int] = []
 
     @contextmanager
     def holding(self, revision: int) -> Iterator[None]:
-        """Keep retention from removing what this revision needs."""
+        """Keep retention from removing what this revision needs, while it is read."""
         self._held.append(revision)
         try:
             yield

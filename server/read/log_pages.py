@@ -37,6 +37,7 @@ class LogPages:
     """Readers of the log; those who read the same share the pages."""
 
     def __init__(self, store: str, held: HeldRevisions, shared: SharedPages, turns: Turns) -> None:
+        """Readers of the log of `store`, a store's id; they hold revisions by `held`."""
         self._store = store
         self._held, self._shared, self._turns = held, shared, turns
 

@@ -22,6 +22,7 @@ class LogQueries:
     """Each query reads one snapshot; those that may take long run in a native thread."""
 
     def __init__(self, readers: ReaderPool) -> None:
+        """Queries of the event log on snapshots of `readers`."""
         self._readers = readers
         self._differences = lru_cache(CACHED_DIFFS)(self._count_differences)
 

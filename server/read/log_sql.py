@@ -97,6 +97,7 @@ class DifferenceCount:
     """
 
     def __init__(self, since: int, until: int, match: str) -> None:
+        """Count the differing keys that match, between the revisions `since` and `until`."""
         self._since, self._until = since, until
         self._pattern = compile_pattern(match)
         self._keys = ChangedKeys(min(since, until), max(since, until), self._pattern)
@@ -125,6 +126,7 @@ class ChangedKeys:
     """
 
     def __init__(self, after: int, last: int, pattern: Pattern) -> None:
+        """The changed keys, none of which was taken yet."""
         self._after, self._last, self._pattern = after, last, pattern
         self._low = pattern.low
         self._of_few_changes: list[str] | None = None
@@ -144,12 +146,12 @@ class ChangedKeys:
         return keys
 
     def all(self, connection: apsw.Connection) -> Iterator[str]:
-        """Those that were not taken yet."""
+        """The changed keys that were not taken yet."""
         while keys := self.take(connection):
             yield from keys
 
     def _begin(self, connection: apsw.Connection) -> None:
-        """Find out which way is the shorter one."""
+        """Find out which way to the changed keys is shorter: along the log, or along the keys."""
         self._is_begun = True
         bound = (self._after, self._last, MAX_SCANNED_CHANGES)
         if connection.execute(_MORE_CHANGES_THAN, bound).get is None:

@@ -33,6 +33,7 @@ class ReadModel:
     """
 
     def __init__(self, database: Database, projection: Projection) -> None:
+        """The read model of the store in `database`, as far as `projection` has made it visible."""
         self.store = database.meta("store") or ""
         self._projection = projection
         self._readers = ReaderPool(database, projection.observe)

@@ -20,6 +20,7 @@ class SqlReversalLog:
     """See `reversal.ReversalLog`. Reads one snapshot, in a native thread."""
 
     def __init__(self, connection: apsw.Connection) -> None:
+        """The log as of the snapshot of `connection`."""
         self._connection = connection
         self.revision = log_table.last_revision(connection)
 
@@ -33,7 +34,7 @@ class SqlReversalLog:
             yield self._transaction_head(row)
 
     def transactions_of_command(self, identity: str) -> list[TransactionHead]:
-        """Those of a command id; of an import's, those of its batches."""
+        """The transactions of a command id; of an import's, those of its batches."""
         transactions = [
             self._transaction_head(row)
             for row in self._connection.execute(_OF_COMMAND, (identity,))
@@ -70,7 +71,7 @@ class SqlReversalLog:
             yield ChangedKey(*row)
 
     def revisions_changing(self, revisions: Collection[int], key: str) -> list[int]:
-        """Those of the revisions that have changed the key."""
+        """Those of `revisions` that have changed the key."""
         return [
             revision
             for revision in sorted(revisions)
@@ -84,7 +85,7 @@ class SqlReversalLog:
     def differing_since(
         self, pattern: Pattern, revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """In slices, each on a newer snapshot: one that is held keeps the log from being reused."""
+        """The differing keys, in slices, each on a newer snapshot: a held one lets the log grow."""
         changed = log_sql.ChangedKeys(revision, self.revision, pattern)
         while keys := changed.take(self._connection):
             yield from self.differing(keys, revision)
@@ -93,17 +94,17 @@ class SqlReversalLog:
     def differing(
         self, keys: Collection[str], revision: int
     ) -> Iterator[tuple[str, str | None, str | None]]:
-        """Those of the keys that have another value now than at the revision, see `ReversalLog`."""
+        """Those of `keys` that have another value now than at the revision, see `ReversalLog`."""
         bound = {"keys": msgspec.json.encode(list(keys)).decode(), "at": revision}
         rows: Any = self._connection.execute(_DIFFERING, bound)
         yield from rows
 
     def existing(self, keys: Collection[str]) -> set[str]:
-        """Those of the keys that exist now."""
+        """Those of `keys` that exist in the snapshot."""
         return state_table.existing(self._connection, sorted(keys))
 
     def current_values(self, keys: Collection[str]) -> Iterator[tuple[str, str]]:
-        """The current values of those keys that exist."""
+        """Those of `keys` that exist in the snapshot, with their values there."""
         asked = msgspec.json.encode(list(keys)).decode()
         rows: Any = self._connection.execute(_CURRENT_VALUES, (asked,))
         yield from rows

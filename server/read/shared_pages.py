@@ -32,6 +32,7 @@ class SharedPages:
     """
 
     def __init__(self, readers: ReaderPool, cached_bytes: int = CACHED_BYTES) -> None:
+        """Pages are made on snapshots of `readers`, and cached up to `cached_bytes` together."""
         self._readers, self._cached_bytes = readers, cached_bytes
         self._slots = BoundedSemaphore(MADE_AT_ONCE)
         self._made: OrderedDict[Hashable, Page[Any]] = OrderedDict()
@@ -40,7 +41,7 @@ class SharedPages:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """For as long as somebody reads, pages are kept."""
+        """For as long as somebody reads, shared pages are kept."""
         self._reading += 1
         try:
             yield
@@ -53,7 +54,7 @@ class SharedPages:
     def get(
         self, name: Hashable, make: Callable[[apsw.Connection], Page[Position]]
     ) -> Page[Position]:
-        """The page of this name; if need be `make` makes it in a native thread.
+        """The shared page of this name; if need be `make` makes it in a native thread.
 
         What makes up the page must be in its name. Raises what `make` raises.
         """

@@ -35,6 +35,7 @@ class Snapshots:
     """Readers of whole snapshots. Those of the same form and revision share the pages."""
 
     def __init__(self, held: HeldRevisions, shared: SharedPages, turns: Turns) -> None:
+        """Readers of snapshots, which hold revisions by `held` and share pages by `shared`."""
         self._held, self._shared, self._turns = held, shared, turns
         self._begun: dict[str, tuple[int, float]] = {}
 
@@ -124,6 +125,7 @@ class _ItemsAt:
     def __init__(
         self, connection: apsw.Connection, query: StateQuery, revision: int, low: str, high: str
     ) -> None:
+        """Prepare the SQL for the items of a page of a snapshot."""
         self._connection = connection
         conditions, bound = state_query.key_and_value_conditions(query)
         self._bound: dict[str, Any] = bound | {"at": revision, "low": low, "high": high}

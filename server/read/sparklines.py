@@ -28,11 +28,16 @@ class KeyedValue(Protocol):
     """A key with its value and the revision that set it."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The key that a sparkline is for."""
+
     @property
-    def raw(self) -> str: ...
+    def raw(self) -> str:
+        """The key's value as compact JSON text, which its sparkline ends with."""
+
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The revision that set the value; the sparkline ends there."""
 
 
 class Sparkline(NamedTuple):
@@ -46,6 +51,7 @@ class SparklineCache:
     """Reads what is not cached with one SQL statement."""
 
     def __init__(self) -> None:
+        """No sparklines are cached yet."""
         self._cached: OrderedDict[str, tuple[int, list[Point], Sparkline | None]] = OrderedDict()
 
     def sparklines(
@@ -69,7 +75,7 @@ class SparklineCache:
         return self._cached[key][0] if key in self._cached else 0
 
     def _read(self, connection: apsw.Connection, items: Sequence[KeyedValue]) -> None:
-        """Read what is not cached of these items."""
+        """Read what is not cached yet for the sparklines of these items."""
         missing = []
         for item in items:
             revision = self._revision(item.key)

@@ -68,12 +68,12 @@ class AsOfView:
     def get(self, key: str) -> Item | None:
         """The key's item as of the revision. Raises `Compacted` where that is unknown."""
 
-        def run(snapshot: "_AsOfSnapshot") -> Item | None:
+        def find_item(snapshot: "_AsOfSnapshot") -> Item | None:
             if snapshot.compacted:
                 raise horizons.compacted_error(snapshot.compacted, self.revision)
             return next(snapshot.items([key]), None)
 
-        return self._run(run, (key, key + "\0"), True)
+        return self._run(find_item, (key, key + "\0"), True)
 
     def page(
         self,
@@ -88,18 +88,16 @@ class AsOfView:
         """A page of the items that match as of the revision; see `StateView.page`."""
         query = StateQuery(wanted, sort, after, offset, limit, as_json)
 
-        def run(snapshot: "_AsOfSnapshot") -> Page:
+        def read_page(snapshot: "_AsOfSnapshot") -> Page:
             items, more = state_query.taken(_ordered(snapshot, query), query.limit)
             total = _count(snapshot, query) if with_total else -1
             following = query.cursor(items[-1]) if more else None
             return Page(self.revision, total, items, following, snapshot.compacted)
 
-        return self._run_query(run, query)
+        return self._run_query(read_page, query)
 
     def position(self, wanted: Filter, key: str) -> int | None:
-        """How many matching keys sorted before `key` as of the revision; None where every key must
-        be looked at.
-        """
+        """How many matching keys sorted before `key` as of the revision; None as in `StateView`."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
             return None
@@ -119,13 +117,13 @@ class AsOfView:
         """The next segments below `prefix` as of the revision; see `StateView.tree`."""
         below = (prefix, after_prefix(prefix))
 
-        def run(snapshot: "_AsOfSnapshot") -> tree.Tree:
+        def read_tree(snapshot: "_AsOfSnapshot") -> tree.Tree:
             keys = _AsOfTreeKeys(snapshot, prefix)
             children, following = tree.children(keys, prefix, after, limit)
             total = snapshot.count(*below)
             return tree.Tree(self.revision, total, children, following, snapshot.compacted)
 
-        return self._run(run, below, prefix.startswith(RESERVED))
+        return self._run(read_tree, below, prefix.startswith(RESERVED))
 
     def _run_query(self, run: Callable[["_AsOfSnapshot"], Result], query: StateQuery) -> Result:
         """Run a query on a snapshot of the keys that its pattern can match."""
@@ -170,9 +168,7 @@ class _AsOfSnapshot:
         return sum(self.keys.count(self.connection, *part) for part in self._parts(low, high))
 
     def listed(self, low: str, high: str, limit: int, offset: int = 0) -> list[str]:
-        """At most `limit` keys in [low, high), as of the revision of the snapshot, behind the first
-        `offset`, in order.
-        """
+        """At most `limit` keys in [low, high) as of the revision, after the first `offset`."""
         keys: list[str] = []
         for part in self._parts(low, high):
             if offset and offset >= (here := self.keys.count(self.connection, *part)):
@@ -185,9 +181,7 @@ class _AsOfSnapshot:
         return keys
 
     def items(self, keys: list[str], query: StateQuery | None = None) -> Iterator[Item]:
-        """The items of those of `keys` that match, as of the revision of the snapshot, in the order
-        of `keys`.
-        """
+        """The items of the matching ones of `keys` as of the revision, in the order of `keys`."""
         query = query or _ANY
         conditions, bound = state_query.key_and_value_conditions(query)
         bound |= {"keys": msgspec.json.encode(keys).decode(), "at": self.keys.revision}
@@ -195,9 +189,7 @@ class _AsOfSnapshot:
         return starmap(Item, self.connection.execute(sql, bound))
 
     def matching(self, query: StateQuery, low: str) -> Iterator[Item]:
-        """Every item that the query asks for as of the revision of the snapshot, from key `low` on,
-        in key order.
-        """
+        """Every item from key `low` on that matches the query as of the revision, in key order."""
         while keys := self.listed(low, query.high, CHUNK):
             yield from self.items(keys, query)
             low = keys[-1] + "\0"

@@ -77,6 +77,7 @@ class StateQuery:
         limit: int,
         as_json: bool = False,
     ) -> None:
+        """Check a query of the state. Raises `Invalid` for an unusable filter or cursor."""
         if sort not in SORTS:
             raise Invalid(f"The field sort is {quoted(sort)}; allowed are {' and '.join(SORTS)}.")
         if wanted.type is not None and wanted.type not in TYPES:
@@ -153,7 +154,7 @@ def items(
 
 
 def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
-    """As many items as one page holds, and whether there are more.
+    """As many of the items that match as one page holds, and whether there are more.
 
     At most `limit`, and none after the one that reaches `PAGE_BYTES`.
     """
@@ -168,9 +169,7 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
 
 
 def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: bool) -> Page:
-    """The page of a state query that no index answers, which looks at every key; with its exact
-    total.
-    """
+    """The page, with its total, of a state query without an index: it looks at every key."""
     found, more = items(connection, query, query.low, query.offset)
     total = -1
     if with_total:
@@ -181,7 +180,7 @@ def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: boo
 
 
 def count(connection: apsw.Connection, query: StateQuery) -> int:
-    """How many keys match, wherever the page begins."""
+    """How many keys match a state query, wherever its page begins."""
     where, bound = _conditions(query, query.pattern.low, paged=False)
     return int(connection.execute(_COUNT.format(where=where), bound).get)
 

@@ -40,7 +40,7 @@ class StateView(Protocol):
         """How many matching keys sort before `key`; None where that takes looking at every key."""
 
     def count(self, wanted: Filter) -> int:
-        """How many keys match, exactly."""
+        """How many keys of the state match, exactly."""
 
     def keys(self) -> int:
         """How many keys there are, the app's own settings left out."""

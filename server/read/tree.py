@@ -13,12 +13,13 @@ class SortedKeys(Protocol):
     """The sorted keys that a tree is made of."""
 
     def first(self, low: str, high: str) -> str | None:
-        """The first key in [low, high)."""
+        """The first key of the tree in [low, high), None where there is none."""
 
-    def exists(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool:
+        """Whether the tree has this very key, not only keys below it."""
 
     def rank(self, key: str, near: KnownRank | None) -> int:
-        """How many visible keys sort before `key`; `near`, a key before it, may make it faster."""
+        """How many visible keys of the tree sort before `key`; `near`, one of these, helps."""
 
 
 class Child(NamedTuple):
@@ -44,6 +45,7 @@ class _Ranks:
     """Caches the last rank: where one child ends, the next mostly begins."""
 
     def __init__(self, keys: SortedKeys) -> None:
+        """The ranks of the keys of a tree, of which none is known yet."""
         self._keys = keys
         self._last: KnownRank | None = None
 

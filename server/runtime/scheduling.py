@@ -37,6 +37,7 @@ class Turns:
     """
 
     def __init__(self, seconds: float = ROUND_SECONDS) -> None:
+        """Turns that take `seconds` together in a round of this thread's hub."""
         self._seconds = seconds
         self._hub = gevent.get_hub()
         self._waiting: deque[Any] = deque()

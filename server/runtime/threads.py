@@ -44,6 +44,7 @@ class NativeThread:
     """A thread that runs one job at a time; `run` waits cooperatively, in the hub that made it."""
 
     def __init__(self) -> None:
+        """Start the native thread, for jobs of this thread's hub."""
         self._hub = gevent.get_hub()
         self._jobs = get_original("queue", "SimpleQueue")()
         self._wake = self._hub.loop.async_()
@@ -68,7 +69,7 @@ class NativeThread:
             raise error
 
     def close(self) -> None:
-        """End the thread, once it has done its jobs."""
+        """End the native thread, once it has done its jobs."""
         self._jobs.put(None)
         self._wake.stop()
         self._wake.close()

@@ -69,6 +69,11 @@ class Clock:
         unconfirmed_leap: UnconfirmedLeap | None = None,
         highest: float = 0.0,
     ) -> None:
+        """A clock that trusts `last_run`, the trusted time of the last run, 0 where there was none.
+
+        `wall` is the computer's clock and `steady` one that is never set, both in seconds;
+        `highest` is the highest time at which a server has run.
+        """
         self.wall, self.steady = wall, steady
         self._trusted, self._trusted_at = last_run or max(wall(), EARLIEST_PLAUSIBLE), steady()
         """The last trusted time, and the steady clock's reading then."""

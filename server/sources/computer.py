@@ -39,6 +39,7 @@ class ComputerSource:
     def __init__(
         self, readmodel: ReadModel, feed: Feed, writer: Writer, node: str | None = None
     ) -> None:
+        """Begin to measure this computer as its setting says; `node` is this node's id."""
         self._readmodel = readmodel
         self._node = node
         self._writer = writer
@@ -63,7 +64,7 @@ class ComputerSource:
             self._setting_changed.set()
 
     def _setting(self) -> ComputerSetting:
-        """The setting of the source in force; off where it is for another node's computer."""
+        """This computer's setting for its source; off where it is for another node's computer."""
         item = self._readmodel.current.get(COMPUTER)
         if item is None:
             return ComputerSetting()
@@ -120,7 +121,7 @@ class ComputerSource:
         self._submit(members)
 
     def _submit(self, members: list[Any]) -> None:
-        """Write by a batch, as everybody writes."""
+        """Write the measurements by a batch, as everybody writes."""
         self._writer.submit(
             Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False)
         )
@@ -130,6 +131,7 @@ class ReportedFailures:
     """Failures to measure, each logged once, not every second."""
 
     def __init__(self) -> None:
+        """No failure to measure was logged yet."""
         self._reported: set[str] = set()
 
     def report(self, what: str, error: Exception) -> None:
@@ -146,6 +148,7 @@ class Measurement:
     """
 
     def __init__(self) -> None:
+        """No measurement was made yet: the first one has no rates."""
         self._failures = ReportedFailures()
         self._counters: dict[str, float] = {}
         self._at = monotonic()
@@ -216,7 +219,7 @@ def _start() -> dict[str, int]:
 
 
 def _battery() -> dict[str, Any]:
-    """Only some computers have one."""
+    """How full the battery is, in percent, and whether it is plugged in, where there is one."""
     read: Callable[[], Any] | None = getattr(psutil, "sensors_battery", None)
     charge = read() if read else None
     if not charge:

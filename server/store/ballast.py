@@ -47,9 +47,7 @@ def remove_if_full_for_reading(path: Path) -> None:
 
 
 def free_if_scarce(path: Path) -> int | None:
-    """The free bytes of the disk that the ballast of `path` would be on; None where they are
-    plenty, or unknown.
-    """
+    """The free bytes of the disk that a ballast is for; None where plenty, or unknown."""
     try:
         disk = shutil.disk_usage(path.parent)
     except OSError:

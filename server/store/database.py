@@ -53,6 +53,7 @@ class Database:
     """
 
     def __init__(self, path: Path | None, called: Path | None = None) -> None:
+        """Open the store's file, or create it; `called` is the path that errors name."""
         self._called = called or path or Path()
         self.path = path = checks_before_opening.resolve_link(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"

@@ -36,6 +36,7 @@ class DiskReserve:
     def __init__(
         self, database: Database, blocking: Callable[[Callable[[], None]], object]
     ) -> None:
+        """The reserve on the disk of `database`; creates the ballast where that is filling up."""
         self._database, self._blocking = database, blocking
         self._is_full = False
         """Whether the last commit failed for lack of space."""
@@ -81,7 +82,7 @@ class DiskReserve:
             self._blocking(self._database.truncate_wal)
 
     def failed(self) -> None:
-        """A commit has failed, as on a full disk: free the space that it took."""
+        """A commit has failed, as on a full disk: free the space that the commit took."""
         self._is_full = True
         self._blocking(self._database.truncate_wal)
 

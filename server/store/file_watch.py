@@ -65,6 +65,7 @@ class OpenFiles:
     def __init__(
         self, path: Path | None, wal_reader: apsw.Connection | None, called: Path | None = None
     ) -> None:
+        """Note the files of the store as they are now."""
         self._called = called or path or Path()
         self.write_problem: str | None = None
         """Why nothing can be written though all files are in place, in one sentence."""
@@ -97,11 +98,11 @@ class OpenFiles:
             self._header_file = None
 
     def problem(self) -> str | None:
-        """Why nothing can be written, in one sentence; None while it can."""
+        """Why nothing can be written to the store, in one sentence; None while it can."""
         return self.file_problem() or self.write_problem
 
     def file_problem(self) -> str | None:
-        """What is wrong with the files, in one sentence; None while they are in place and whole."""
+        """What is wrong with the store's files, in one sentence; None while all are whole."""
         if (problem := self._find_problem()) is None:
             return None
         file, fault = problem
@@ -171,6 +172,7 @@ class OpenFilesWatch:
     def __init__(
         self, open_files: OpenFiles, wake: Callable[[], None], in_place: Callable[[], None]
     ) -> None:
+        """Begin to watch the store's files; `in_place` is called while all are in place."""
         self._open_files, self._wake, self._in_place = open_files, wake, in_place
         self._greenlet = gevent.spawn(self._run)
 

@@ -65,6 +65,7 @@ def shortened(value: Any) -> str:
 
 @cache
 def _definitions_of_a_new_store() -> dict[str, str]:
+    """The SQL of each table and index that a new store has."""
     with closing(Database(None)) as new:
         return _definitions(new.writer)
 

@@ -53,6 +53,7 @@ class KeysAtRevision:
     """The keys at `revision`. `counts` are those of a later one, perhaps the newest."""
 
     def __init__(self, connection: apsw.Connection, revision: int, counts: KeyCounts) -> None:
+        """Count the keys at `revision` back from the stored counts that are nearest."""
         self.revision = revision
         self._index = _counted_back(
             connection, revision, _nearest_counts(connection, revision, counts)
@@ -62,7 +63,7 @@ class KeysAtRevision:
             self._keys = sorted(key for (key,) in connection.execute(_KEYS_AT, {"at": revision}))
 
     def count(self, connection: apsw.Connection, low: str, high: str) -> int:
-        """How many of the keys lie in [low, high)."""
+        """How many keys lay in [low, high) at the revision."""
         if self._keys is not None:
             return bisect_left(self._keys, high) - bisect_left(self._keys, low)
         return self._index.count(low, high, self._counter(connection))
@@ -70,7 +71,7 @@ class KeysAtRevision:
     def listed(
         self, connection: apsw.Connection, low: str, high: str, limit: int, offset: int = 0
     ) -> list[str]:
-        """At most `limit` of those in [low, high) behind the first `offset`, in order."""
+        """At most `limit` keys in [low, high) at the revision, after the first `offset`."""
         if self._keys is not None:
             start = bisect_left(self._keys, low) + offset
             return self._keys[start : min(start + limit, bisect_left(self._keys, high))]

@@ -23,6 +23,7 @@ class KeyIndex:
     """The first key and the number of keys of every bucket. `keys` are sorted."""
 
     def __init__(self, keys: Iterable[str]) -> None:
+        """Distribute sorted keys to buckets of the index."""
         self._firsts: list[str] = [""]
         self._counts: list[int] = [0]
         self._cumulative: list[int] | None = None
@@ -80,11 +81,11 @@ class KeyIndex:
 
     @property
     def buckets(self) -> int:
-        """The number of buckets."""
+        """The number of buckets of the index."""
         return len(self._firsts)
 
     def copy(self, most: int) -> "KeyIndex":
-        """The same counts in at most `most` buckets, or a few more."""
+        """The counts of the index in at most `most` buckets, or a few more."""
         step = -(-len(self._firsts) // most)
         other = KeyIndex(())
         if step == 1:
@@ -127,7 +128,7 @@ class KeyIndex:
                 self._cumulative = None
 
     def _split(self, bucket: int, keys: Callable[[str, str], Iterable[str]]) -> None:
-        """Split one bucket into several."""
+        """Split one bucket of the index into several."""
         low = self._firsts[bucket]
         high = self._firsts[bucket + 1] if bucket + 1 < len(self._firsts) else AFTER_ALL_KEYS
         parts = KeyIndex(keys(low, high))

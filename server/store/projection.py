@@ -112,7 +112,7 @@ class Projection:
         return state_table.entries(self._writer, prefix)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """As `entries`, without their values."""
+        """Every key that begins with `prefix`, as `entries` of the projection, without values."""
         return state_table.keys(self._writer, prefix, after_prefix(prefix))
 
     def count(self, prefix: str) -> int:
@@ -121,7 +121,7 @@ class Projection:
         return self.index.count(prefix, after_prefix(prefix), counter)
 
     def transactions(self, after: int, limit: int) -> list[Transaction]:
-        """At most `limit` transactions above revision `after`."""
+        """At most `limit` transactions of the log above revision `after`."""
         return log_table.read(self._writer, after, limit)
 
     def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:

@@ -16,7 +16,7 @@ READING_ROOMS: Final = (
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether it is damage of the store for certain."""
+    """Whether an error of SQLite is damage of the store for certain."""
     return isinstance(error, CERTAIN_DAMAGE) or _is_from_invalid_text(error)
 
 

@@ -31,6 +31,7 @@ class ReaderPool:
         on_snapshot: Callable[[int], None] | None = None,
         threads: int = THREADS,
     ) -> None:
+        """A pool of connections to `database`; queries run in so many native threads."""
         self._database = database
         self._on_snapshot = on_snapshot
         self._opened: WeakSet[apsw.Connection] = WeakSet()

@@ -39,9 +39,7 @@ def _key_contains(*arguments: Any) -> bool:
 
 
 def _value_contains(*arguments: Any) -> bool:
-    """SQL: whether a value contains a case-folded text: a string its content, another value its
-    JSON.
-    """
+    """SQL: whether a value (a string's content, else JSON) contains a case-folded text."""
     folded, raw = arguments
     text = msgspec.json.decode(raw) if raw[0] == '"' else raw
     return folded in text.casefold()

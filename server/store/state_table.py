@@ -25,12 +25,12 @@ def entries_of(connection: apsw.Connection, keys: Sequence[str]) -> dict[str, En
 
 
 def existing(connection: apsw.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of the keys that the state has."""
+    """Those of `keys` that the table of the state has."""
     return {key for (key,) in connection.execute(_EXISTING, _keys_and_range(keys))}
 
 
 def keys(connection: apsw.Connection, low: str = "", high: str = AFTER_ALL_KEYS) -> Iterator[str]:
-    """The keys of the state in [low, high), in order."""
+    """The keys of the table of the state in [low, high), in order."""
     for (key,) in connection.execute(_KEYS, (low, high)):
         yield key
 

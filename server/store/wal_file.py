@@ -29,9 +29,7 @@ Checksum = tuple[int, int]
 
 
 def read_header(log: Path) -> bytes:
-    """The header of the write-ahead log in the file `log`; empty where it has none yet, or is not
-    there.
-    """
+    """The header of the write-ahead log; empty where there is none, or nothing in it."""
     if not log.exists():
         return b""
     with log.open("rb") as file:

@@ -93,7 +93,7 @@ class CommitStrategy(Protocol):
         """The outcomes of a group that could not be made durable."""
 
     def to_publish(self, decided: Decided) -> Decided:
-        """Those of the outcomes that are published and answered now."""
+        """Those of the decided outcomes that are published and answered now."""
 
     def complete(self, is_closing: bool) -> None:
         """Called at the end of each round; where `is_closing`, no attempt may wait any longer."""
@@ -105,10 +105,11 @@ class LocalCommit:
     is_blocked = has_work = False
 
     def __init__(self, engine: Engine) -> None:
+        """Commit to the local log of `engine`."""
         self._engine = engine
 
     def attach(self, writer: StrategyWriter) -> None:
-        """Nothing: the engine is all it needs."""
+        """Nothing: the engine is all that a local commit needs."""
 
     def timeout(self, attempt: Attempt) -> None:
         """Senders wait until they have their outcome: the disk answers, or fails."""

@@ -64,6 +64,7 @@ class Compactor:
         clock_status: Callable[[], dict[str, Any]],
         checkpoint: Callable[[], None],
     ) -> None:
+        """Begin to compact the log in the background, once a minute."""
         self._readmodel = readmodel
         self._writer = writer
         self._clock = clock

@@ -41,6 +41,7 @@ class _StateBefore:
     """The state before a group, from the projection; entries that were read once are cached."""
 
     def __init__(self, projection: Projection) -> None:
+        """The state that `projection` has before the group."""
         self._projection = projection
         self.revision = projection.revision
         self._cached: dict[str, Entry | None] = {}
@@ -81,7 +82,7 @@ class _StateBefore:
                 yield_to_hub()
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """As `scan`, without the values."""
+        """Every key before the group that begins with `prefix`, as `scan`, without the values."""
         for count, key in enumerate(self._projection.keys(prefix), start=1):
             self._existing[key] = True
             yield key

@@ -31,6 +31,7 @@ class HistoryDecisions:
     """Decides against the log of `projection`."""
 
     def __init__(self, projection: Projection) -> None:
+        """Decide undo, redo and restore on connections of their own."""
         self._projection = projection
 
     def decide_in_turn(self, attempt: Attempt, command: HistoryCommand) -> Decision | None:
@@ -49,19 +50,19 @@ class HistoryDecisions:
         return self._projection.in_thread(decide)
 
     def decide_ahead(self, attempt: Attempt, command: HistoryCommand) -> Decision:
-        """The same, however long it takes; only the caller waits, and not the writer."""
+        """As `decide_in_turn`, however long the decision takes: the writer does not wait."""
         return self._projection.ahead_in_thread(
             lambda connection: _decide(connection, attempt, command)
         )
 
     def decide_at_last(self, attempt: Attempt, command: HistoryCommand) -> Decision:
-        """The same in its turn, while the writer waits."""
+        """As `decide_ahead`, in the turn of the command, while the writer waits."""
         return self._projection.in_thread(lambda connection: _decide(connection, attempt, command))
 
     def revise(
         self, attempt: Attempt, command: HistoryCommand, decision: Decision
     ) -> Decision | None:
-        """In the command's turn: what holds after all that was written since.
+        """In the command's turn: its decision after all that was written since.
 
         None where it must be decided again.
         """
@@ -79,6 +80,7 @@ class HistoryDecisions:
 
 
 def _decide(connection: apsw.Connection, attempt: Attempt, command: HistoryCommand) -> Decision:
+    """Decide an undo, redo or restore as of the snapshot of `connection`."""
     log = SqlReversalLog(connection)
     return history_decision.decide_at(log, command, attempt.actor, attempt.effects, attempt.dry_run)
 

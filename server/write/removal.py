@@ -35,6 +35,7 @@ class Sweep:
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
+        """Begin a pass of compaction where the stored progress of each prefix ends."""
         self._horizons = read_horizons(connection)
         self._ranges: dict[str, tuple[Position, Position]] = {
             prefix: ((revision, key), (end, AFTER_ALL_KEYS))
@@ -125,6 +126,7 @@ class RemovableCount:
     """Counts what compaction by these plans removes, in pieces of the log."""
 
     def __init__(self, planned: Sequence[Plan]) -> None:
+        """Count what compaction would remove by the `planned` horizons; nothing is counted yet."""
         self._horizons = Horizons(Horizon(plan.prefix, plan.revision, plan.at) for plan in planned)
         self._stop = max(plan.revision for plan in planned)
         self._done: Position = (0, "")

@@ -82,6 +82,7 @@ class _RevisionsByAge:
     """The last revision that is older than an age at `now`; none beyond `held`."""
 
     def __init__(self, connection: apsw.Connection, now: int, held: int) -> None:
+        """Find revisions by age at `now` (ms); `held` is the last that may be found."""
         self._connection, self.now, self._held = connection, now, held
         self._observed = clock_records.read_observed(connection)
         self._first_stamp = log_sql.first_time(connection)

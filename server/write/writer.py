@@ -59,6 +59,7 @@ class Writer:
         last_at: int = 0,
         strategy: CommitStrategy | None = None,
     ) -> None:
+        """The writer of one log; `clock` is in seconds, `last_at`, the log's last stamp, in ms."""
         self._engine = engine
         self._projection = projection
         self._feed = feed
@@ -134,7 +135,7 @@ class Writer:
         self._run_job(lambda: self._append_next(transactions))
 
     def close(self) -> None:
-        """Commit what is in the queue, then end."""
+        """Commit what is in the writer's queue, then end the writer."""
         while self._deciding:
             gevent.joinall(list(self._deciding))
         self._is_closing = True
@@ -255,7 +256,9 @@ class Writer:
         greenlet.link(self._deciding.discard)
 
     def _decide_in_turn(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
-        """Decide it, or revise the earlier decision; False where it must be decided ahead."""
+        """Decide a command of the history, or revise its earlier decision; False where it must be
+        decided ahead.
+        """
         attempt, decisions = pending.attempt, self._history
         try:
             if pending.decision:

@@ -39,6 +39,7 @@ class AsyncioGreenlet:
     """An asyncio loop of the gevent hub of this thread, in a monkey-patched process or not."""
 
     def __init__(self) -> None:
+        """Start an asyncio loop for NATS in a greenlet; nobody uses it yet."""
         self._users = 0
         self._pending: set[AsyncResult[Any]] = set()
         self._loop = asyncio.SelectorEventLoop(_Selector())
@@ -85,7 +86,7 @@ class AsyncioGreenlet:
         return task.result()
 
     def close(self) -> None:
-        """Use it no longer. The last user ends the loop; what still runs on it is cancelled."""
+        """Use the asyncio loop no longer. The last user ends it, and cancels what runs on it."""
         self._users -= 1
         if self._users:
             return

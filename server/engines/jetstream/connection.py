@@ -38,6 +38,7 @@ class Connection(Client):
     """nats-py's client; readers of its queues notice when it is closed."""
 
     def __init__(self) -> None:
+        """A client of NATS that is not connected yet."""
         super().__init__()
         self._queues: WeakSet[MessageQueue] = WeakSet()
         self._complaint = ""
@@ -116,7 +117,7 @@ async def open_connection(address: Address) -> Connection:
 
 
 async def close_connection(client: Client) -> None:
-    """Close it, whatever state it is in."""
+    """Close the connection to NATS, whatever state it is in."""
     with suppress(*CONNECTION_ERRORS):
         await asyncio.wait_for(client.close(), CLOSE_SECONDS)
 

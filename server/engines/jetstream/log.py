@@ -65,6 +65,7 @@ class JetStreamLog:
     name = "NATS JetStream"
 
     def __init__(self, address: Address) -> None:
+        """The log in the JetStream stream that `address` names; not connected yet."""
         self.address = address.redacted
         self.requires_durable = False
         self.status: LogStatus | None = None

@@ -18,6 +18,7 @@ class MessageQueue:
     """
 
     def __init__(self, client: Client, max_length: int | None) -> None:
+        """A queue of messages of NATS that `client` receives; empty until it subscribes."""
         self._client = client
         self._messages: deque[Msg] = deque(maxlen=max_length)
         self._reader: asyncio.Future[None] | None = None

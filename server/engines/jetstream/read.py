@@ -81,6 +81,7 @@ class OrderedConsumer:
     """An ordered consumer, kept in the server's memory; it ends at a gap (NATS ADR-17)."""
 
     def __init__(self, client: Connection, stream: str, after: int) -> None:
+        """A consumer of the messages of `stream` after sequence `after`; not created yet."""
         self._client, self._stream, self._after = client, stream, after
         self._name = ""
         self._inbox = client.new_inbox()

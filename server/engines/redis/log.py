@@ -52,6 +52,7 @@ class RedisLog:
     name = "Redis Streams"
 
     def __init__(self, address: Address) -> None:
+        """The log in the Redis stream that `address` names; not connected yet."""
         self.address = address.redacted
         self.requires_durable = False
         self.status: LogStatus | None = None

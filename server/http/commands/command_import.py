@@ -51,6 +51,7 @@ class Import:
     """One import of commands: reads rows, submits them in batches, reports the outcomes."""
 
     def __init__(self, writer: Writer, identity: str, actor: str, atomic: bool) -> None:
+        """The import `identity` of `actor`: one transaction where it is `atomic`, else batches."""
         self._writer = writer
         self._id, self._actor, self._atomic = identity, actor, atomic
         self._digest, self._bytes = RowDigest(), 0

@@ -23,6 +23,7 @@ class Commands:
     """The route. Large bodies share `MAX_BODIES` of memory until they are answered."""
 
     def __init__(self, writer: Writer) -> None:
+        """The route of single commands, which `writer` decides and commits."""
         self._writer = writer
         # Ascending, so that they are adjacent in an index; random, so that nobody can use one
         # before us.
@@ -31,7 +32,7 @@ class Commands:
         self._memory = BodyMemory()
 
     def __call__(self, request: Request, role: str) -> Response:
-        """The acknowledgement. `role` is the sender's.
+        """Answer a request with its command's acknowledgement; `role` is the sender's.
 
         Raises `SignalboxError` where there was no attempt: the body is no JSON object.
         """

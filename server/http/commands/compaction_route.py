@@ -11,9 +11,10 @@ Route = Callable[[Request, str], Response]
 
 
 def compaction(compactor: Compactor) -> Route:
-    """The route; it takes no body."""
+    """The route of compaction; its request has no body."""
 
     def compact(request: Request, _: str) -> Response:
+        """Compact the log, or report what that would remove."""
         parameters = parse_parameters(request.query, "/commands/compact")
         is_dry, is_confirmed = (parameters.get(name) == "1" for name in ("dry_run", "confirm"))
         return json_answer(200, compactor.compact(is_dry, is_confirmed))

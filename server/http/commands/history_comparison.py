@@ -41,6 +41,7 @@ class HistoryComparison:
     """Compares a history, transaction by transaction, with a store that is at revision `start`."""
 
     def __init__(self, start: int, read: Read, max_bytes: int | None) -> None:
+        """Compare with the stored transactions that `read` gives; `max_bytes` limits a new one."""
         self._start, self._read, self._max_bytes = start, read, max_bytes
         self._last = (0, 0)
         """Revision and time of the previous transaction."""

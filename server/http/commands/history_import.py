@@ -38,6 +38,7 @@ class HistoryImport:
     def __init__(
         self, writer: Writer, readmodel: ReadModel, identity: str, atomic: bool = False
     ) -> None:
+        """The import `identity` of a history; `atomic` is refused."""
         self._writer, self._readmodel = writer, readmodel
         self._id, self._atomic = identity, atomic
         self._number = self._bytes = 0
@@ -73,7 +74,7 @@ class HistoryImport:
         yield self._summary()
 
     def _process(self, row: Row) -> None:
-        """Take in one line of the history, unless the store has that transaction."""
+        """Take in one line of the history, unless the store has its transaction."""
         line = row.text
         self._number += 1
         if self._number % SLICE == 0:

@@ -38,6 +38,7 @@ class Batch:
     """Lines that become one transaction, without those that are rejected."""
 
     def __init__(self, lines: list[Line], atomic: bool, limits: "BatchLimits") -> None:
+        """A batch of the lines of an import, which is one transaction of it."""
         self._lines = lines
         self._atomic = atomic
         self._limits = limits

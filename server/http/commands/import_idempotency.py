@@ -58,8 +58,7 @@ class KnownBatches:
         self._commands += 1
 
     def end_row(self, row: Row) -> int:
-        """End a row of the imported file; how many commands are now known to have been imported
-        before.
+        """End a row of the imported file; how many commands are known now to be imported before.
 
         Raises as `end_file`.
         """

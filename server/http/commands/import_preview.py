@@ -57,6 +57,7 @@ class BufferedFile(ImportFile):
     """A file to import that is written to a temporary file first."""
 
     def __init__(self, format: str | None, name: str, encoding: str) -> None:
+        """An imported file, whose copy is a temporary file that is empty yet."""
         super().__init__(format, name, encoding)
         self.copy: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by `_Preview.answer`
 
@@ -87,6 +88,7 @@ class ImportPreviews:
     """Runs one preview at a time: each occupies a thread that searches need as well."""
 
     def __init__(self, writer: Writer, readmodel: ReadModel) -> None:
+        """Previews against snapshots of `readmodel`, with the limits of `writer`."""
         self._writer, self._readmodel = writer, readmodel
         self._one_at_a_time = BoundedSemaphore(1)
 
@@ -120,6 +122,7 @@ class _Preview:
     def __init__(
         self, buffered: BufferedFile, identity: str, atomic: bool, max_bytes: int | None
     ) -> None:
+        """The preview of the import `identity` of a file; `max_bytes` limits a transaction."""
         self._buffered, self._id, self._atomic = buffered, identity, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
         self._max_bytes = max_bytes
@@ -272,6 +275,7 @@ class _Batch:
     """The size of the current batch, where all lines arrive without a pause."""
 
     def __init__(self, max_bytes: int | None, atomic: bool) -> None:
+        """The first batch of a previewed import; `max_bytes` limits a transaction."""
         self._limits, self._atomic = batch_limits(max_bytes), atomic
         self._rows = self._text = self._size = 0
         self._keys = set[str]()
@@ -291,7 +295,7 @@ class _Batch:
             raise too_many_bytes(self._text, self._limits, atomic=True)
 
     def end(self, row: Row) -> None:
-        """End a row; a new batch begins where an import would submit this one."""
+        """End a row of the previewed file; a new batch begins where it does in an import."""
         self._rows, self._text = self._rows + 1, self._text + len(row.text) + 1
         is_full = self._rows >= self._limits.lines or self._text >= self._limits.bytes
         if is_full and not self._atomic:
@@ -303,6 +307,7 @@ class _SnapshotDraft:
     """The state of a snapshot with changes on top, which may exceed the memory."""
 
     def __init__(self, connection: apsw.Connection, revision: int, max_bytes: int | None) -> None:
+        """The draft of a preview: the snapshot of `connection`, without changes yet."""
         self._connection, self.revision = connection, revision
         self._comparison = HistoryComparison(
             revision, partial(log_table.read, connection), max_bytes
@@ -311,7 +316,7 @@ class _SnapshotDraft:
         self._overlay.execute(_TABLE)
 
     def close(self) -> None:
-        """Remove the changes on top of the snapshot."""
+        """Remove the draft's changes on top of the snapshot."""
         self._overlay.close()
 
     def get(self, key: str) -> Entry | None:
@@ -325,7 +330,7 @@ class _SnapshotDraft:
         return self.get(key) is not None
 
     def look_up(self, keys: Any) -> None:
-        """Nothing: single look-ups are fast enough here."""
+        """Nothing: single look-ups in the snapshot are fast enough."""
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`, the changes of the file on top of the snapshot."""
@@ -336,7 +341,7 @@ class _SnapshotDraft:
             yield key, Entry(raw, self.revision + 1)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """As `scan`, without the values."""
+        """Every key of the draft that begins with `prefix`, as `scan`, without the values."""
         return (key for key, _ in self.scan(prefix))
 
     def count(self, prefix: str) -> int:

@@ -25,6 +25,7 @@ class Progress:
     """The lines of progress of one import."""
 
     def __init__(self) -> None:
+        """The progress of an import that has reported none yet."""
         self._last = 0.0
 
     def lines(self, counts: Mapping[str, int]) -> Iterator[bytes]:

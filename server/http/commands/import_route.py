@@ -29,8 +29,9 @@ class History(Protocol):
     def run(
         self, reader: RowReader, stopped: Callable[[], SignalboxError | None]
     ) -> Iterator[bytes]:
-        """Import the transactions that `reader` has, until `stopped` gives an error; the lines of
-        the answer.
+        """Import the transactions of `reader`; the lines of the response.
+
+        `stopped` returns why the body was not read to its end.
         """
 
 
@@ -40,9 +41,7 @@ class Preview(Protocol):
     def __call__(
         self, reader: RowReader, buffered: Any, identity: str, atomic: bool
     ) -> Iterator[bytes]:
-        """Preview the import of the `buffered` file that `reader` has begun to read; the lines of
-        the answer.
-        """
+        """Preview the import of the `buffered` file of `reader`; the lines of the response."""
 
 
 def import_route(
@@ -53,7 +52,8 @@ def import_route(
 ) -> ImportRoute:
     """The route of imports; `buffered` is the class of the file for a `preview`."""
 
-    def run(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+    def import_rows(reader: RowReader, identity: str, actor: str, atomic: bool) -> Iterator[bytes]:
+        """Import or preview the rows of a body; the lines of the response."""
         try:
             if isinstance(reader.file, buffered):
                 yield from preview(reader, reader.file, identity, atomic)
@@ -65,6 +65,7 @@ def import_route(
             reader.close()
 
     def route(request: Request, start_response: StartResponse, role: str) -> Iterable[bytes]:
+        """Check the parameters of an import, then answer while its body arrives."""
         try:
             kind = check_media_type(request, *MEDIA_TYPES)
             parameters = parse_parameters(request.query, "/commands/import")
@@ -79,7 +80,7 @@ def import_route(
         file = (buffered if parameters.get("dry_run") == "1" else ImportFile)(
             form, name, parameters.get("encoding", ENCODINGS[0])
         )
-        return run(RowReader(request, file), identity, actor, atomic == "1")
+        return import_rows(RowReader(request, file), identity, actor, atomic == "1")
 
     return route
 

@@ -25,6 +25,7 @@ class RowReader:
     """The rows of the file in a body. `error` is set where the body ended early."""
 
     def __init__(self, request: Request, file: ImportFile) -> None:
+        """Begin to read the body of `request` as the rows of `file`."""
         self.file = file
         self._body = IncomingBody(request)
         self._rows: list[Row] = []

@@ -31,6 +31,7 @@ class BackgroundJob:
     """Runs one job at a time, in a greenlet that waits for a native thread."""
 
     def __init__(self) -> None:
+        """No job of a region runs yet."""
         self._job: gevent.Greenlet[[], None] | None = None
 
     @property

@@ -19,6 +19,7 @@ class DiffRegion:
     """Compares again where one of the revisions is the current one and there are new changes."""
 
     def __init__(self, query: WindowQuery, readmodel: ReadModel) -> None:
+        """The region of differences of a window that asks for `query`."""
         self._query, self._readmodel = query, readmodel
         self._diff_result: Diff | None = None
         self._rows: list[views.Row] = []

@@ -24,6 +24,7 @@ class Inspector:
     """Reads again only what may have changed since the previous frame."""
 
     def __init__(self, query: WindowQuery, readmodel: ReadModel, charts: ChartCache) -> None:
+        """The inspector of the key that `query` selects; `charts` are cached for all windows."""
         self._query, self._readmodel, self._charts = query, readmodel, charts
         self._history_key: object = None
         self._versions: list[views.Version] = []

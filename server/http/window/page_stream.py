@@ -110,6 +110,7 @@ class PagePatches:
         clock: Clock,
         have: dict[str, str],
     ) -> None:
+        """The patches of the page that asks for `query`; `regions` makes the regions of one."""
         self._readmodel, self._feed, self._sent_digests = readmodel, feed, have
         self._clock = clock
         self._regions_for = regions
@@ -191,7 +192,7 @@ class PagePatches:
         return True
 
     def _changed_signals(self, signals: dict[str, Any], has_patches: bool) -> dict[str, Any]:
-        """Those signals that the window does not have yet, which is noted."""
+        """Those signals of a frame that the window does not have yet, which is noted."""
         changed = {
             name: value for name, value in signals.items() if self._sent_signals.get(name) != value
         }

@@ -39,6 +39,7 @@ class Regions:
         engine: Callable[[], dict[str, Any]],
         charts: ChartCache,
     ) -> None:
+        """The regions of the page that asks for `query`; `engine` reports the engine's status."""
         self._query, self._readmodel, self._feed, self._engine = query, readmodel, feed, engine
         self._view = readmodel.at(query.at)
         self._time_slider = TimeSlider(query, readmodel)

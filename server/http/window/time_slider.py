@@ -52,9 +52,7 @@ class TimeSlider:
             ]
 
     def slider_signals(self, now: int) -> dict[str, Any]:
-        """The signals of the time slider: which earlier revision is shown, and the revisions before
-        and after it.
-        """
+        """The signals of the time slider: the revision that is shown, and those around it."""
         query, around = self._query, {"_steps": self._neighbour_revisions()}
         if query.at is None or not query.is_past:
             return {"_past": "", "_pastAt": 0, "_pastRevision": -1} | around

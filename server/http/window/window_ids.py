@@ -30,6 +30,7 @@ class WindowIds:
     """
 
     def __init__(self, readmodel: ReadModel, run_in_commit: RunInCommit) -> None:
+        """Read the ids of closed windows from the store; `run_in_commit` stores them again."""
         self._readmodel, self._run_in_commit = readmodel, run_in_commit
         with readmodel.snapshot() as connection:
             self._closed = dict.fromkeys(closed_windows.read(connection))

@@ -73,7 +73,7 @@ class WindowQuery(msgspec.Struct, frozen=True, rename={"start": "from"}):
         return self.moment > 0 or (self.at is not None and self.at >= 0 and not is_pinned)
 
     def with_shown_revision(self, readmodel: ReadModel) -> "WindowQuery":
-        """The same query with the revision to show in `at`, None for the current one."""
+        """The window's query with the revision to show in `at`, None for the current one."""
         newest, at, pinned = readmodel.revision, self.at, -1
         if self.moment:
             at = readmodel.log.revision_at(self.moment)

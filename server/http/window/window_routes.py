@@ -66,6 +66,7 @@ class WindowRoutes:
         clock: Clock,
         window_ids: WindowIds,
     ) -> None:
+        """The routes of the window's page; `engine` reports the engine's status."""
         self._guard = guard
         self._readmodel = readmodel
         self._feed = feed
