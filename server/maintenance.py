@@ -54,7 +54,7 @@ REBUILD_CACHE_KIB: Final = 100_000
 """Large, since consecutive changes have distant keys."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many transactions are done, and of how many."""
+"""Called with how many transactions or pages are done, and of how many."""
 
 
 def verify(data_dir: Path) -> dict[str, Any]:
@@ -105,10 +105,11 @@ def rebuild(data_dir: Path, progress: Progress | None = None) -> dict[str, Any]:
     return verify(data_dir)
 
 
-def backup(data_dir: Path, target: Path) -> int:
+def backup(data_dir: Path, target: Path, progress: Progress | None = None) -> int:
     """Copy a snapshot of the store to a new file, also beside a running server; its size in bytes.
 
-    Raises `StoreError` where the file exists or cannot be written; nothing is left of it then.
+    `progress` is called with the pages of the file that are copied. Raises `StoreError` where the
+    file exists or cannot be written; nothing is left of it then.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; a backup never overwrites.")
@@ -120,7 +121,7 @@ def backup(data_dir: Path, target: Path) -> int:
         os.umask(0o077)
         try:
             target.touch()  # the system gives the reason of a failure, SQLite does not
-            _copy(source, target)
+            _copy(source, target, progress)
             return target.stat().st_size
         except (apsw.Error, OSError) as error:
             with suppress(OSError):
@@ -128,7 +129,7 @@ def backup(data_dir: Path, target: Path) -> int:
             raise StoreError(f"The backup {target} cannot be written: {reason(error)}.") from error
 
 
-def _copy(source: apsw.Connection, target: Path) -> None:
+def _copy(source: apsw.Connection, target: Path, progress: Progress | None = None) -> None:
     """Copy the database to a new file with SQLite's backup API."""
     with (
         closing(apsw.Connection(str(target))) as copy,
@@ -136,6 +137,8 @@ def _copy(source: apsw.Connection, target: Path) -> None:
     ):
         while not steps.done:
             steps.step(10_000)
+            if progress is not None:
+                progress(steps.page_count - steps.remaining, steps.page_count)
 
 
 def tokens(data_dir: Path) -> dict[str, str]:

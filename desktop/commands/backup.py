@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from signalbox.desktop.options import json_option, store_dir_option
+from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.store_errors import report_store_errors
 from signalbox.desktop.terminal_output import print_json
 from signalbox.ui.formatting import counted
@@ -19,7 +20,8 @@ def backup(file: Path, as_json: bool, data_dir: Path) -> None:
     """Copy the store as it is at one moment to FILE."""
     from signalbox.server import maintenance  # noqa: PLC0415 - loads all of the store, which the help needs none of
 
-    size = maintenance.backup(data_dir, file)
+    with ProgressBar("Copying") as bar:
+        size = maintenance.backup(data_dir, file, bar.update)
     if as_json:
         print_json({"file": str(file), "bytes": size})
     else:

@@ -14,6 +14,7 @@ from signalbox.desktop.cli_client import (
 )
 from signalbox.desktop.click_types import PATTERN, OneOf
 from signalbox.desktop.options import at_option, read_dir_option
+from signalbox.desktop.progress_bar import ProgressBar
 from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
 
 
@@ -30,12 +31,23 @@ def export(
     if history and kind not in (None, "ndjson"):
         raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
     parameters = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
-    with connect(data_dir) as box:
+    with connect(data_dir) as box, ProgressBar("Exporting") as bar:
         answer = box.request("GET", client.query_path("export", parameters))
+        bar.hide_before_output()
+        lines = _count_lines(box, match, history, at) if bar.is_shown else 0
         if compacted := answer.headers.get("Signalbox-Compacted"):
             warn_compacted([unquote(prefix) for prefix in compacted.split(", ")])
         if at is not None:
             warn_if_before_all(int(answer.headers["Signalbox-Revision"]))
+        printed = 0
         for block in answer_blocks(answer):
             sys.stdout.buffer.write(block)
+            printed += block.count(b"\n")
+            bar.update(printed, max(printed, lines))
         sys.stdout.flush()
+
+
+def _count_lines(box: client.Box, match: str | None, history: bool, at: str | None) -> int:
+    """About how many lines an export has: one for each key or transaction."""
+    page = box.query("state", match=match or "**", at=at, limit=1)
+    return int(page["revision"] if history else page["total"])
