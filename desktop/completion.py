@@ -56,7 +56,7 @@ def suggest(what: str, ctx: click.Context, incomplete: str) -> list[CompletionIt
 
 
 def keys(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
-    """Keys by their next segment; a prefix goes on."""
+    """Complete a key by its next segment; a prefix goes on."""
     for child in _children(box, incomplete):
         if "key" in child:
             yield CompletionItem(child["key"])
@@ -65,12 +65,12 @@ def keys(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
 
 
 def prefixes(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
-    """Prefixes by their next segment."""
+    """Complete a prefix by its next segment."""
     return (item for item in keys(box, incomplete) if item.type == PART)
 
 
 def patterns(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
-    """Keys, and behind a prefix all keys below it."""
+    """Complete a pattern: keys, and behind a prefix all keys below it."""
     if incomplete.endswith("."):
         yield CompletionItem(f"{incomplete}**")
     if "*" not in incomplete:
@@ -78,7 +78,7 @@ def patterns(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
 
 
 def actors(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
-    """Who sent the last commands, the latest first."""
+    """Complete an actor: who sent the last commands, the latest first."""
     attempts = box.query("attempts", limit=MOST)["items"]
     for actor in dict.fromkeys(attempt["actor"] for attempt in attempts):
         if actor.startswith(incomplete):

@@ -114,7 +114,7 @@ def command() -> click.Command:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`argv` without the program's name; the exit status."""
+    """Run the server with the arguments `argv`, without the program's name; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     arguments = arguments[1:] if arguments[:1] == ["serve"] else arguments
     try:

@@ -411,7 +411,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _clock(database: apsw.Connection, wall: Callable[[], float]) -> Clock:
-    """The clock, which continues from what the store knows of earlier runs."""
+    """The server's clock, which continues from what the store knows of earlier runs."""
     return Clock(
         clock_records.last_use_seconds(database, wall()),
         wall,

@@ -130,7 +130,7 @@ def backup(data_dir: Path, target: Path, progress: Progress | None = None) -> in
 
 
 def _copy(source: apsw.Connection, target: Path, progress: Progress | None = None) -> None:
-    """Copy the database to a new file with SQLite's backup API."""
+    """Copy the store's database to a new file with SQLite's backup API."""
     with (
         closing(apsw.Connection(str(target))) as copy,
         copy.backup("main", source, "main") as steps,
@@ -160,7 +160,7 @@ def rotate_tokens(data_dir: Path) -> None:
 
 
 def _checked(connection: apsw.Connection, lost: int) -> dict[str, Any]:
-    """`lost` counts the commits after damage in the write-ahead log."""
+    """The result of a check of the store; `lost` counts the commits after damage in its log."""
     report: dict[str, Any]
     damage = list(_at_most(_damage(connection)))
     if lost:

@@ -236,7 +236,7 @@ def _extent(low: float, high: float) -> str:
 
 
 def _line(chart: Chart, low: float, high: float) -> Iterator[str]:
-    """Held from each change to the next; within a column, over all that was."""
+    """The path of a chart's line: held until the next change; in a column, over all heights."""
 
     def y(height: float | None) -> float | None:
         return _y(height, low, high, CHART_HEIGHT, MARGIN)
@@ -306,6 +306,6 @@ def _tick(at: int, step: int) -> str:
 
 
 def _clock(at: int, is_long: bool) -> str:
-    """The time of a column for its tooltip, with the date in a long chart."""
+    """The time of a chart's column for its tooltip, with the date in a long chart."""
     local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
     return f"{local.day} {local:%b %H:%M:%S}" if is_long else f"{local:%H:%M:%S}"

@@ -244,7 +244,7 @@ def _child_path(path: str, name: str) -> str:
 
 
 def _line(path: str, removed: Any = _ABSENT, added: Any = _ABSENT) -> list[Piece]:
-    """What has changed at a path of a JSON value."""
+    """The line that says what has changed at a path of a JSON value."""
     pieces = [Piece("path", path or "all")]
     if isinstance(removed, Number) and isinstance(added, Number):
         return [*pieces, Piece("same", str(added)), step(removed, added)]

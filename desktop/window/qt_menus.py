@@ -116,7 +116,7 @@ def _palette() -> QPalette:
 
 
 def _set_shortcuts(action: QAction, item: Entry | Menu | None) -> None:
-    """A shortcut that the page handles is only written beside its entry: the page gets the keys."""
+    """Write shortcuts beside the entries of a menu; the page gets the keys of those it handles."""
     if isinstance(item, Menu):
         menu: Any = action.menu()
         assert isinstance(menu, QMenu)

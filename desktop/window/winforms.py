@@ -109,7 +109,7 @@ def _menu_strip(window: Any) -> Any:
 
 
 def _set_shortcuts(native: Any, item: Entry | Menu | None) -> None:
-    """A shortcut that the page handles is only written beside its entry: the page gets the keys."""
+    """Write shortcuts beside the entries of a menu; the page gets the keys of those it handles."""
     if isinstance(item, Menu):
         for native_item, inner in zip(native.DropDownItems, item.items, strict=True):
             _set_shortcuts(native_item, inner)

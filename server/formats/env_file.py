@@ -29,7 +29,7 @@ _BARE: Final = re.compile(r"(?:[^\s'\"\\]|\\.)++", re.DOTALL)
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """One row for each variable, without blank lines and comments."""
+    """One row for each variable of an env file, without blank lines and comments."""
     row_lines = RowLines(lines(blocks))
     while True:
         row_lines.start_row()

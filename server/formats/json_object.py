@@ -30,7 +30,7 @@ _BRACKETS: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """One row for each member. Raises `Malformed` for anything but one object."""
+    """One row for each member of a JSON object. Raises `Malformed` for anything but one."""
     scanner = _Scanner()
     for block in with_line_feeds(blocks):
         for row in scanner.feed(block):
@@ -78,7 +78,7 @@ class _Scanner:
         self._drop_consumed()
 
     def end(self) -> None:
-        """Raises `Malformed` where the object is not complete."""
+        """End the scan of the file. Raises `Malformed` where the object is not complete."""
         if self._is_over:
             return
         self._check_blank(len(self._text))

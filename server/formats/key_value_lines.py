@@ -14,7 +14,7 @@ COMMENTS: Final = ("#", ";")
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """One row for each line but comments; a value is a number or a text."""
+    """One row for each line `key = value`, without comments; a value is a number or a text."""
     for line in lines(blocks):
         text = line.text.strip()
         if line.fault is not None:

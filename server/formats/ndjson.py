@@ -21,7 +21,7 @@ HISTORY_LINE_START: Final = b'{"revision"'
 
 
 def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
-    """One row for each line; of a line that is too long only the beginning is kept."""
+    """One row for each line of JSON; of one that is too long only the beginning is kept."""
     numbers, line, size = count(1), bytearray(), 0
     for block in with_line_feeds(blocks):
         first, *others = block.split(b"\n")
@@ -37,7 +37,7 @@ def read(blocks: Iterator[bytes]) -> Iterator[list[Row]]:
 
 
 def _row(number: int, line: bytearray, size: int) -> Row:
-    """The row of one line, or its refusal where it is too long."""
+    """The row of one line of JSON, or its refusal where the line is too long."""
     fault = (
         None if size <= (most := _max_bytes(line)) else too_long(size, most, _kind_of_line(line))
     )

@@ -102,7 +102,7 @@ def _refuse_binary(start: bytes, encoding: str) -> None:
 
 
 def _utf8(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """`blocks` in UTF-8; undecodable bytes are kept and reported by their line."""
+    """The blocks of a file in UTF-8; undecodable bytes are kept and reported by their line."""
     if encoding == "utf-8":
         yield from blocks
         return
@@ -149,7 +149,7 @@ def too_long(size: int, most: int = MAX_LINE, what: str = "line") -> TooLarge:
 
 
 def _line(number: int, raw: bytes, size: int) -> Line:
-    """A line of the file as text, with what is wrong with it."""
+    """A line of an imported file as text, with what is wrong with it."""
     fault: SignalboxError | None = None
     try:
         text = raw.decode()

@@ -139,7 +139,7 @@ def _checked(batch: list[Transaction], target: MigrationLog) -> list[Transaction
 
 
 def _check_size(transaction: Transaction, target: MigrationLog, so_far: str) -> None:
-    """Raises `TooLarge`, with the setting that allows more."""
+    """Raises `TooLarge`, with the setting for it, where the target takes no such transaction."""
     if (limit := target.max_bytes) is None:
         return
     try:

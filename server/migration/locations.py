@@ -95,7 +95,7 @@ class RemoteLog:
     """A log on a server. Reconnects where the connection is lost."""
 
     def __init__(self, shared: SharedLog, metadata: LogMetadata | None) -> None:
-        """Creates the log where there is none and `metadata` is given.
+        """Connect to the log, which is created where there is none and `metadata` is given.
 
         Raises `StoreError`, `Unavailable`.
         """
@@ -149,7 +149,7 @@ class RemoteLog:
                     self._reconnect()
 
     def _reconnect(self) -> None:
-        """Raises `StoreError` where the log there is another store's now."""
+        """Connect to the remote log again. Raises `StoreError` where it is another store's now."""
         store, wanted = self._log.connect(None).metadata.store, self.metadata.store
         if store != wanted:
             self._log.close()

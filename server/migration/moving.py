@@ -50,7 +50,7 @@ class Migration:
     """
 
     def __init__(self, data_dir: Path, target: str, source: str | None) -> None:
-        """Raises `AddressError`."""
+        """A migration from `source`, None: the log in use, to `target`. Raises `AddressError`."""
         self._data_dir = data_dir
         self._stack = ExitStack()
         self._own_log: LocalLog | None = None
@@ -60,7 +60,7 @@ class Migration:
         self._problems: list[str] = []
 
     def __enter__(self) -> Self:
-        """Raises `StoreInUse`, `StoreError`, `Unavailable`."""
+        """Open both logs of the migration. Raises `StoreInUse`, `StoreError`, `Unavailable`."""
         with ExitStack() as stack:
             source = self._given_source.folder if self._given_source else self._data_dir
             if source is not None:  # else a mistyped one would be created

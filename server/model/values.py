@@ -80,7 +80,7 @@ def _decode_or_explain(body: bytes, what: str) -> Any:
 
 
 def _place(error: json.JSONDecodeError) -> str:
-    """Where the JSON syntax is violated, as part of a sentence; characters count from 1."""
+    """Where a text violates JSON's syntax, as part of a sentence; characters count from 1."""
     if error.pos >= len(error.doc.rstrip()):
         return "it ends where more is needed"
     if error.msg.startswith("Unterminated string"):
@@ -124,7 +124,10 @@ def check_size(raw: str, key: str, field: str = "value") -> None:
 
 
 def check(value: Any, key: str) -> None:
-    """Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed."""
+    """Check a decoded value of a key.
+
+    Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed.
+    """
     if isinstance(value, _SIMPLE) or (isinstance(value, float) and math.isfinite(value)):
         return
     level, depth = [value], 0

@@ -179,7 +179,7 @@ def _width(connection: apsw.Connection, query: ChartQuery) -> int:
 
 
 def _merged(columns: Sequence[Column]) -> list[Column]:
-    """One column for each `n`; `columns` are sorted."""
+    """One column of the chart for each `n`; `columns` are sorted."""
     merged: list[Column] = []
     for column in columns:
         if merged and merged[-1].n == column.n:

@@ -179,7 +179,7 @@ class Clock:
         self._trust(wall)
 
     def _returned(self) -> float:
-        """What a clock shows at most that was set back and then set as it was before."""
+        """The most that a clock shows which was set back and then set as it was before."""
         return self._offset_before_set_back + self.steady() + self._uncounted
 
     def _begin_leap(self, expected: float) -> None:

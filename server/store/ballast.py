@@ -61,7 +61,7 @@ def _ballast_file(path: Path) -> Path:
 
 
 def _size(file: Path) -> int | None:
-    """The ballast's size in bytes; None where there is none."""
+    """The size in bytes of the ballast, or of another file; None where there is none."""
     with suppress(OSError):
         return file.stat().st_size
     return None

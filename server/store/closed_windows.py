@@ -12,7 +12,7 @@ CLOSED_WINDOWS: Final = "closed_windows"
 
 
 def read(connection: apsw.Connection) -> list[str]:
-    """The actors of closed windows; the one that was closed last comes last."""
+    """The stored actors of closed windows; the one that was closed last comes last."""
     query = "SELECT value FROM meta WHERE name = ?"
     ids = connection.execute(query, (CLOSED_WINDOWS,)).get
     return msgspec.json.decode(ids or "[]", type=list[str])

@@ -123,7 +123,7 @@ def release_id(connection: apsw.Connection, identity: str) -> None:
 
 
 def read(connection: apsw.Connection, after: int, limit: int) -> list[Transaction]:
-    """At most `limit` transactions with a revision above `after`, in order.
+    """At most `limit` transactions of the table of the log above revision `after`, in order.
 
     Fewer where they are large: none after the one that reaches `READ_BYTES`, so that memory stays
     bounded.

@@ -32,7 +32,7 @@ class Projection:
     """`revision` and `index` (how many keys lie where) are those of the last visible commit."""
 
     def __init__(self, database: Database) -> None:
-        """Raises `UnknownVersion` where a newer Signalbox has written to the log."""
+        """Open the projection of a store. Raises `UnknownVersion` for that of a newer Signalbox."""
         self._writer = database.writer
         # Apart from the connections of queries: while the writer waits, nothing can be written.
         self._readers = ReaderPool(database, threads=1)

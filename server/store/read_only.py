@@ -118,7 +118,7 @@ def _temporary_folders() -> Iterator[Path]:
 
 
 def _copy(store: Path, folder: Path) -> bool:
-    """Whether the copy is consistent.
+    """Copy the store and its write-ahead log to `folder`; whether the copy is consistent.
 
     The log is copied after the file, so it has all that a checkpoint has meanwhile brought to the
     file, and an incomplete end is no commit: it must only not have been restarted.

@@ -62,7 +62,7 @@ class CommitStrategy(Protocol):
     """
 
     def attach(self, writer: StrategyWriter) -> None:
-        """Called once, by the writer that uses this strategy."""
+        """Attach the strategy to its writer: called once, by the writer that uses it."""
 
     @property
     def is_blocked(self) -> bool:
@@ -96,7 +96,7 @@ class CommitStrategy(Protocol):
         """Those of the decided outcomes that are published and answered now."""
 
     def complete(self, is_closing: bool) -> None:
-        """Called at the end of each round; where `is_closing`, no attempt may wait any longer."""
+        """Called at the end of each round of the writer; if `is_closing`, none may wait on."""
 
 
 class LocalCommit:

@@ -123,7 +123,7 @@ async def close_connection(client: Client) -> None:
 
 
 def _tls_context(address: Address) -> _TlsContext | None:
-    """Raises `StoreError` if its files cannot be read."""
+    """The TLS of a connection to `address`, None without. Raises `StoreError` for its files."""
     if not address.is_encrypted:
         return None
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -32,7 +32,7 @@ async def log_status(
 
 
 def durability(config: dict[str, Any], flushes: bool | None) -> tuple[str, bool]:
-    """One phrase for people, and whether `accepted` means a disk or a quorum.
+    """The durability of a stream: a phrase, and whether `accepted` means a disk or a quorum.
 
     `flushes`: whether a single server flushes before it acknowledges, None if not known.
     """

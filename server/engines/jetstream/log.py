@@ -262,12 +262,12 @@ class JetStreamLog:
         return status
 
     def _seen(self, revision: int) -> int:
-        """The revision, which the log has."""
+        """Note the highest revision that the stream is known to have; the revision."""
         self._highest_seen = max(self._highest_seen, revision)
         return revision
 
     def _check_still_there(self, after: int) -> None:
-        """Raises where no more will come: there is no leader with a majority, or another log."""
+        """Raises where the stream gives no more: no leader with a majority, or another log."""
         client = self._connected()
         answer = self._request(self._info(client))
         check_majority(answer, self._server)

@@ -20,7 +20,7 @@ _UNKNOWN: Final = ("when it is on disk is not known", False)
 
 
 def durability(client: Any, wait: tuple[int, int], address: str) -> tuple[str, bool]:
-    """One phrase for people, and whether `accepted` means that a disk has it.
+    """The durability of a Redis server: a phrase, and whether `accepted` means a disk.
 
     `wait` is how many of this server and of its replicas must have it on disk. Raises `StoreError`
     where the server cannot wait for that.

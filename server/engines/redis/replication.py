@@ -26,7 +26,7 @@ def check_no_sentinel(server: Mapping[str, Any], where: str) -> None:
 
 
 def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> None:
-    """Raises `Unavailable` if it takes no writes, `Partitioned` where another server may by now.
+    """Raises `Unavailable` if the master takes no writes, `Partitioned` if another may by now.
 
     `wanted` replicas must have answered lately, or as many as its own `min-replicas-to-write`.
     Missing ones are waited for, for so many `seconds`.
@@ -39,7 +39,7 @@ def check_master(client: Any, wanted: int, where: str, seconds: float = 0.0) -> 
 
 
 def _replica_problem(client: Any, wanted: int, where: str) -> str:
-    """Why its replicas are too few, or empty. Raises `Unavailable` if it is one itself."""
+    """Why a server's replicas are too few, or empty. Raises `Unavailable` if it is a replica."""
     info = client.info("replication")
     if info["role"] != "master":
         raise Unavailable(f"{where} is a replica, which takes no writes.")

@@ -117,7 +117,10 @@ class HistoryImport:
             raise failure
 
     def _adopt(self, transactions: list[Transaction]) -> None:
-        """Raises `apsw.ConstraintError` where an id is used already; then none is written."""
+        """Append imported transactions, and count them.
+
+        Raises `apsw.ConstraintError` where an id is used already; then none is written.
+        """
         if not transactions:
             return
         try:

@@ -349,7 +349,7 @@ class _SnapshotDraft:
         return sum(1 for _ in self.scan(prefix))
 
     def apply_command(self, command: Command | EncodedSet, batch: _Batch) -> None:
-        """Raises as `decide`, and as `batch` does."""
+        """Add the changes of a command to the draft. Raises as `decide`, and as `batch` does."""
         made: Changes = decide(self, command)
         batch.add_changes(made)
         for key, raw in made.items():
