@@ -147,9 +147,9 @@ def test_pages_fail_where_retention_has_removed_more_than_the_reader_was_told(
 def test_keys_with_one_name_are_found_wherever_they_are(store: Store) -> None:
     store.set(**{f"k{number:03}": number for number in range(50)}, K007=1)
     pages = store.readmodel.snapshots.pages(1, "**", row_forms.ENV_NAMES, limit=4)
-    assert env_names.collision(pages) == ["K007", "k007"]
+    assert env_names.collision(pages, store.readmodel.in_thread) == ["K007", "k007"]
     rest = store.readmodel.snapshots.pages(1, "k*", row_forms.ENV_NAMES, limit=4)
-    assert env_names.collision(rest) == []
+    assert env_names.collision(rest, store.readmodel.in_thread) == []
 
 
 def test_readers_that_begin_together_read_one_revision_and_share_its_pages(store: Store) -> None:

@@ -3,8 +3,12 @@
 Several times faster than rows that are encoded one by one, and done where no other greenlet waits.
 """
 
+import json
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from signalbox.server.formats.env_file import shell_word
+from signalbox.server.model.keys import env_name
 from signalbox.server.model.times import LAST_TIME
 from signalbox.server.model.values import TYPES
 
@@ -12,12 +16,14 @@ from signalbox.server.model.values import TYPES
 class RowForm(NamedTuple):
     """`row` is an SQL expression of the columns key, value (JSON text) and revision.
 
-    `page` is a %-template of the text around `rows`, with their `revision` if it names it.
+    `page` is a %-template of the text around `rows`, with their `revision` if it names it;
+    `finish` makes the page of that text where SQL cannot.
     """
 
     row: str
     separator: str = ""
     page: str = "%(rows)s"
+    finish: Callable[[str], str] = str
 
 
 def iso_time(milliseconds: str) -> str:
@@ -74,6 +80,18 @@ s.key, '{{"key":' || json_quote(s.key) || ',"value":' || s.value || ',"revision"
 s.revision, t.at, t.actor
 """
 """The same with the whole item as JSON instead of its value, see `schemas.Item`."""
+
+
+def _env_lines(pairs: str) -> str:
+    """Lines of a `.env` file, of a JSON array of keys with their values as JSON texts."""
+    return "".join(f"{env_name(key)}={shell_word(raw)}\n" for key, raw in json.loads(pairs))
+
+
+def _env_names(keys: str) -> str:
+    """A JSON array of variables' names with their keys, of one of keys."""
+    return json.dumps([(env_name(key), key) for key in json.loads(keys)])
+
+
 SNAPSHOT_EVENT: Final = RowForm(
     """'{"key":' || json_quote(key) || ',"value":' || value"""
     """ || ',"revision":' || i.revision || '}'""",
@@ -88,6 +106,6 @@ OBJECT_MEMBERS: Final = RowForm("""',' || char(10) || json_quote(key) || ': ' ||
 """Members of an object, each with a comma before it."""
 CSV_LINES: Final = RowForm(_csv_row())
 """With the columns key, value, type, revision, at and actor."""
-ENV_LINES: Final = RowForm("env_name(key) || '=' || shell_word(value) || char(10)")
-ENV_NAMES: Final = RowForm("json_array(env_name(key), key)", ",", "[%(rows)s]")
+ENV_LINES: Final = RowForm("json_array(key, value)", ",", "[%(rows)s]", _env_lines)
+ENV_NAMES: Final = RowForm("json_quote(key)", ",", "[%(rows)s]", _env_names)
 """JSON: pairs of a variable's name and the key."""

@@ -103,8 +103,10 @@ def _page(wanted: _Wanted, start: str, connection: apsw.Connection) -> Page[str]
         following = last + "\0"
     elif end:
         following = end + "\0"
-    text = wanted.form.page % {"rows": rows, "revision": wanted.revision} if count else ""
-    return Page(text.encode(), following)
+    if not count:
+        return Page(b"", following)
+    text = wanted.form.page % {"rows": rows, "revision": wanted.revision}
+    return Page(wanted.form.finish(text).encode(), following)
 
 
 def _ranges_behind(

@@ -7,10 +7,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from signalbox.server.formats.env_file import shell_word
 from signalbox.server.model.checksums import of_row
 from signalbox.server.model.events import combine_checksums
-from signalbox.server.model.keys import env_name
 
 
 def register_functions(connection: apsw.Connection) -> None:
@@ -19,8 +17,6 @@ def register_functions(connection: apsw.Connection) -> None:
     connection.create_scalar_function("regexp", _regexp, 2, deterministic=True)
     connection.create_scalar_function("key_contains", _key_contains, 2, deterministic=True)
     connection.create_scalar_function("value_contains", _value_contains, 2, deterministic=True)
-    connection.create_scalar_function("env_name", _env_name, 1, deterministic=True)
-    connection.create_scalar_function("shell_word", _shell_word, 1, deterministic=True)
     connection.create_scalar_function(
         "transaction_checksum", _transaction_checksum, 2, deterministic=True
     )
@@ -43,16 +39,6 @@ def _value_contains(*arguments: Any) -> bool:
     folded, raw = arguments
     text = msgspec.json.decode(raw) if raw[0] == '"' else raw
     return folded in text.casefold()
-
-
-def _env_name(*arguments: Any) -> str:
-    """SQL: a key's name as an environment variable."""
-    return env_name(arguments[0])
-
-
-def _shell_word(*arguments: Any) -> str:
-    """SQL: a value as a word of a shell, quoted where a shell needs that."""
-    return shell_word(arguments[0])
 
 
 def _transaction_checksum(*arguments: Any) -> int:

@@ -83,7 +83,7 @@ def _state(
     pages = readmodel.snapshots.pages
     if name == "env":
         names = pages(revision, match, row_forms.ENV_NAMES, unknown)
-        _refuse_collision(env_names.collision(names))
+        _refuse_collision(env_names.collision(names, readmodel.in_thread))
     found = FORMATS[name]
     return found.around(pages(revision, match, found.form, unknown))
 
