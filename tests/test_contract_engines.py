@@ -13,7 +13,7 @@ from signalbox.server.cluster.node import Node
 from signalbox.server.engines.address import read_address
 from signalbox.server.engines.engine_interface import Engine, LogConflict
 from signalbox.server.engines.shared_log import shared_log
-from signalbox.server.engines.sqlite import SqliteEngine
+from signalbox.server.engines.sqlite import INLINE_CHANGES, SqliteEngine
 from signalbox.server.model.events import Change, Transaction
 from signalbox.server.store.database import Database, checkpoint_every
 from support.brokers import new_log
@@ -271,6 +271,19 @@ def test_the_commit_runs_where_the_server_wants_blocking_work_done(tmp_path: Pat
     engine = SqliteEngine(database, blocking)
     engine.append([transaction(1)], 0, nothing)
     assert len(jobs) == 1
+    assert engine.last_revision() == 1
+    database.close()
+
+
+def test_in_memory_no_transaction_is_open_while_others_run() -> None:
+    """A reader would wait for it in the hub, which the writer needs to go on."""
+    jobs: list[Callable[[], None]] = []
+    database = Database(None)
+    engine = SqliteEngine(database, jobs.append, jobs.append)
+    many = [(f"k{number}", str(number)) for number in range(INLINE_CHANGES + 1)]
+    engine.append([transaction(1, *many)], 0, nothing)
+    engine.append([], 1, nothing, takes_long=True)
+    assert not jobs
     assert engine.last_revision() == 1
     database.close()
 

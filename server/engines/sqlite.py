@@ -70,6 +70,9 @@ class SqliteEngine:
         """The engine whose log is in the store's own file, `database`."""
         self._database = database
         self._connection = database.writer
+        if database.path is None:
+            # In memory a reader waits for a writer, which must not wait for the reader's hub.
+            blocking = in_background = run_inline
         self._blocking = blocking
         self._in_background = in_background
         self._reserve = DiskReserve(database, blocking)
