@@ -1,6 +1,7 @@
 """Times as ISO 8601 text."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 LAST_TIME: Final = 253_402_300_799_999
@@ -9,9 +10,14 @@ LAST_TIME: Final = 253_402_300_799_999
 
 def iso(milliseconds: int) -> str:
     """A time as ISO 8601 in UTC with milliseconds; a later one than `LAST_TIME` as that."""
-    milliseconds = min(milliseconds, LAST_TIME)
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    second, thousandths = divmod(min(milliseconds, LAST_TIME), 1000)
+    return f"{_iso_second(second)}.{thousandths:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _iso_second(second: int) -> str:
+    """Without a zone; what is read together was often written in the same second."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 def milliseconds(text: str) -> int:
