@@ -4,9 +4,13 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from gevent import socket as cooperative
 
+from signalbox.server.http.wire import http_server
+from signalbox.server.http.wire.responses import StartResponse
 from support.harness import Server
 from support.raw_http import (
     CHUNKED_HEADER,
@@ -364,13 +368,32 @@ def test_a_body_that_nobody_wanted_is_passed_over(box: Server, body: bytes) -> N
         assert statuses(box, sized + chunked + sized) == [status] * 3
 
 
-def test_who_sends_many_requests_ahead_keeps_nobody_waiting(box: Server) -> None:
-    """Between two of them others are answered."""
-    ahead = 400
-    with plain_socket(box) as greedy:
-        greedy.sendall(head(box, "HEAD /queries/state") * ahead)
-        assert greedy.recv(1)
-        assert exchange(box, head(box, f"GET {STATUS}")).status == 200
-        greedy.setblocking(False)
-        answered = greedy.recv(2**20).count(b"TTP/1.1 200")
-        assert 0 < answered < ahead
+GREEDY = {
+    "requests": b"GET /greedy HTTP/1.1\r\nHost: x\r\n\r\n" * 200,
+    "chunks": b"POST /greedy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"1\r\nx\r\n" * 8_000
+    + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", GREEDY)
+def test_who_sends_much_ahead_keeps_nobody_waiting(sent: str) -> None:
+    """Client and server share one hub: what is sent first arrives first."""
+    answered = list[str]()
+
+    def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        environ["wsgi.input"].read()
+        answered.append(environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [b""]
+
+    server = http_server.Server(0, application, 10)
+    server.start()
+    place = ("127.0.0.1", server.server_port)
+    with cooperative.create_connection(place) as greedy:
+        with cooperative.create_connection(place) as other:
+            greedy.sendall(GREEDY[sent])
+            other.sendall(b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert other.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert answered.count("/greedy") < GREEDY[sent].count(b"/greedy")
+    server.stop(0)

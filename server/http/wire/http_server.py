@@ -196,30 +196,29 @@ class Connection:
         return parse_head(data)
 
     def _answer(self, request: Request) -> None:
-        streamed = None
+        """Send the response, and read what is left of the body. Raises `ClientGone`."""
+        streamed = WsgiResponse(request)
         try:
             if (whole := self._server.direct(request)) is not None:
                 self.send(encode_response(request, whole))
             else:
-                streamed = WsgiResponse(request)
                 environ = environment(request, self._server.server_port)
                 streamed.run(self._server.application, environ)
-            self.is_closing = request.closes_connection
-            if not self.is_closing:
-                request.skip_body()
-        except BodyError:
-            self.is_closing = True
         except ClientGone:
             raise
         except Exception:
             logger.exception("Unexpected error.")
             self.is_closing = True
-            if not request.is_taken_over and (streamed is None or not streamed.has_begun):
-                self.send(
-                    closing_response(
-                        Internal("Something went wrong in the server; what, is in its log.")
-                    )
-                )
+            if not request.is_taken_over and not streamed.has_begun:
+                why = "Something went wrong in the server; what, is in its log."
+                self.send(closing_response(Internal(why)))
+            return
+        self.is_closing = request.closes_connection
+        try:
+            if not self.is_closing:
+                request.skip_body()
+        except BodyError:
+            self.is_closing = True
 
     def _linger(self) -> None:
         """Tell the client that nothing follows, and read what it still sends."""
