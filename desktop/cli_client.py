@@ -1,8 +1,6 @@
 """How subcommands talk to the server: connecting, pages of a query, streamed answers."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from http.client import HTTPException, HTTPResponse
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -102,16 +100,16 @@ def query_items(
 # Streamed answers.
 
 
-def answer_blocks(answer: HTTPResponse) -> Iterator[bytes]:
+def answer_blocks(answer: client.Answer) -> Iterator[bytes]:
     """The body of an answer in blocks, as it arrives. Raises `NotRunning` where it breaks off."""
-    return read_whole_answer(iter(partial(answer.read, BLOCK_BYTES), b""))
+    return read_whole_answer(answer.blocks())
 
 
 def read_whole_answer(parts: Iterable[bytes]) -> Iterator[bytes]:
     """The lines or blocks of an answer. Raises `NotRunning` where it breaks off."""
     try:
         yield from parts
-    except (OSError, HTTPException) as error:
+    except OSError as error:
         raise client.NotRunning(
             "The server broke off its answer: it has ended, or the connection to it."
         ) from error

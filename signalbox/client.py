@@ -12,29 +12,26 @@ receives, its connections, finding the server of a data directory, starting one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hmac
-import io
 import json
-import logging
 import os
-import secrets
-import shutil
 import socket
 import stat
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    import subprocess
 
 Moment = int | str | datetime
 """A revision, or a time (ISO 8601 as text): then the last revision not later is meant."""
@@ -52,6 +49,9 @@ SILENCE_TIMEOUT: Final = 45.0
 """Seconds without a byte after which a stream is opened again; the server sends one every 15."""
 TOO_MANY_CONNECTIONS: Final = 429
 """The HTTP status of a server that has all connections in use."""
+BLOCK_BYTES: Final = 64 * 1024
+"""Received at once."""
+MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HELLO_BYTES: Final = 4_096
 """Bytes of the answer to /hello, with its headers."""
 SAFE_DIGITS: Final = 4_000
@@ -293,12 +293,12 @@ class Box(_CommandMethods):
 
     def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Send any command; its acknowledgement. Raises `Rejected`, `NotRunning`."""
-        body = {"id": secrets.token_hex(12), **command}
+        body = {"id": os.urandom(12).hex(), **command}
         if self.actor is not None:
             body.setdefault("actor", self.actor)
         headers = {"Content-Type": "application/json"}
         answer: dict[str, Any] = self._request_json(
-            "POST", "/commands", json.dumps(body, allow_nan=False).encode(), headers
+            "POST", "/commands", _encode_json(body).encode(), headers
         )
         return answer
 
@@ -500,8 +500,8 @@ class Box(_CommandMethods):
         headers: Mapping[str, str] | None = None,
         *,
         silence: float | None = SILENCE_TIMEOUT,
-    ) -> HTTPResponse:
-        """One request on a connection of its own; the body of the answer is still to be read.
+    ) -> Answer:
+        """One request on a connection of its own, which ends with the body of the answer.
 
         Tried again where it cannot have been done: a query, and what was never sent, since a server
         that nobody uses ends between two requests. Raises `Rejected` for a refusal, `NotRunning`,
@@ -512,10 +512,10 @@ class Box(_CommandMethods):
             may_be_done = False
             try:
                 connection = self.connections.open()
-                connection.sock.settimeout(silence)
+                connection.socket.settimeout(silence)
                 may_be_done = method != "GET"
-                return self.connections.send(connection, method, path, body, headers)
-            except (OSError, HTTPException) as error:
+                return self.connections.send_once(connection, method, path, body, headers)
+            except OSError as error:
                 if may_be_done:
                     raise self._not_running(error) from error
                 self.wait_for_server(error, deadline)
@@ -542,14 +542,13 @@ class Box(_CommandMethods):
         deadline = time.monotonic() + self._retry_seconds
         while True:
             try:
-                with self.connections.borrow() as connection:
-                    answer = self.connections.send(connection, method, path, body, headers).read()
-            except (OSError, HTTPException, Stranger) as error:
+                content = self.connections.exchange(method, path, body, headers)
+            except (OSError, Stranger) as error:
                 self.connections.drop_idle()  # what ended this one has ended them
                 self.wait_for_server(error, deadline)
             else:
                 self._retry_seconds = SERVER_TIMEOUT
-                return decode_json(answer)
+                return decode_json(content)
 
     def _not_running(self, error: Exception) -> NotRunning:
         """The exception for a connection that failed or a client that was closed."""
@@ -576,7 +575,7 @@ class Watch:
         self._box = box
         self._match = match
         self._position = after
-        self._connection: HTTPConnection | None = None
+        self._connection: _Connection | None = None
         self._closed = threading.Event()
         self._retry_until: float | None = None  # while the server is gone
         self._revisions: dict[str, int] = {}
@@ -612,7 +611,7 @@ class Watch:
         while not self._is_closed():
             try:
                 yield from self._stream_changes()
-            except (OSError, HTTPException, Stranger) as error:
+            except (OSError, Stranger) as error:
                 if not self._is_closed():
                     self._retry_until = self._retry_until or time.monotonic() + SERVER_TIMEOUT
                     self._box.wait_for_server(error, self._retry_until)
@@ -716,7 +715,7 @@ class _ServerSentEvent(NamedTuple):
     id: str | None
 
 
-def _parse_events(response: HTTPResponse) -> Iterator[_ServerSentEvent]:
+def _parse_events(response: Answer) -> Iterator[_ServerSentEvent]:
     """The server-sent events of a stream (WHATWG HTML, section 9.2); data may be missing."""
     name, data, identity = "", "", None
     for line in response:
@@ -736,7 +735,7 @@ def _parse_events(response: HTTPResponse) -> Iterator[_ServerSentEvent]:
 def decode_json(text: bytes | str) -> Any:
     """The JSON of an answer. Raises `NotRunning` where it was not sent by a Signalbox."""
     try:
-        return json.loads(text, parse_int=_parse_integer)
+        return _decode_json(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
         raise NotRunning("What answered is no Signalbox: it did not send JSON.") from error
 
@@ -752,7 +751,11 @@ def _parse_integer(digits: str) -> int:
     return sign * (high * tens + low)
 
 
-def _error_body(response: HTTPResponse) -> dict[str, Any]:
+_decode_json: Final = json.JSONDecoder(parse_int=_parse_integer).decode
+_encode_json: Final = json.JSONEncoder(allow_nan=False).encode
+
+
+def _error_body(response: Answer) -> dict[str, Any]:
     """The error in the body of the server's answer."""
     body = response.read()
     try:
@@ -770,9 +773,209 @@ def _connection_error(error: Exception) -> str:
         return "nothing listens there"
     if isinstance(error, TimeoutError):
         return "it was silent for too long"
-    if isinstance(error, (ConnectionError, HTTPException)):
+    if isinstance(error, ConnectionError):
         return "it broke off"
     return f"the connection failed ({type(error).__name__})"
+
+
+# ---- HTTP/1.1 (RFC 9112) -------------------------------------------------------------------------
+
+
+class _BrokenAnswer(ConnectionError):
+    """What was received is no answer of HTTP/1.1, or the connection ended within one."""
+
+
+class Answer:
+    """The answer to one request: its status, its headers, and its body as it arrives.
+
+    Where it breaks off, or is none of HTTP/1.1, reading it raises `OSError`.
+    """
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        """Read the head. `receive` gives the next bytes, none at the end of the connection."""
+        self._receive = receive
+        self._buffer, self._at = b"", 0  # what was received, and how much of it was read
+        self._head = self._read_head()
+        while self._head.startswith(b"HTTP/1.1 1"):  # interim, such as 100 Continue
+            self._head = self._read_head()
+        try:
+            self.status = int(self._head[9:12])
+            self._length = self._body_length()
+        except ValueError:
+            raise _BrokenAnswer from None
+        self.on_end: Callable[[], object] | None = None
+        self.leaves_connection = False
+
+    def header(self, name: str) -> str | None:
+        """The value of a header; None without it."""
+        start = self._lower_head.find(b"\r\n" + name.lower().encode() + b":")
+        if start < 0:
+            return None
+        end = self._head.find(b"\r\n", start + 2)
+        value = self._head[start + len(name) + 3 : end if end > 0 else None]
+        return value.decode("latin-1").strip()
+
+    def read(self) -> bytes:
+        """All of the body that has not been read."""
+        if self._length != len(self._buffer) - self._at:
+            return b"".join(self.blocks())
+        body, self._at = self._buffer[self._at :], len(self._buffer)  # as nearly all of them
+        self._end()
+        return body
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body in blocks, as they arrive."""
+        if self._length is not None:
+            yield from self._bytes(self._length)
+        elif self._is_chunked:
+            yield from self._chunks()
+        else:
+            yield self._buffer[self._at :]
+            while block := self._receive():
+                yield block
+        self._end()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines of the body, each as soon as it is there."""
+        begun: list[bytes] = []
+        for block in self.blocks():
+            *ends, rest = block.split(b"\n")
+            for end in ends:
+                yield b"".join((*begun, end, b"\n"))
+                begun.clear()
+            begun.append(rest)
+        if last := b"".join(begun):
+            yield last
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the connection of an answer that has one of its own."""
+        if self.on_end is not None:
+            self.on_end()
+
+    def _end(self) -> None:
+        """Note that all of the body was read, and whether another request may follow."""
+        has_end = self._length is not None or self._is_chunked
+        is_clean = self._at == len(self._buffer)  # nothing came that was not asked for
+        is_kept = b"\r\nconnection:" not in self._lower_head and self._head[7:8] == b"1"
+        self.leaves_connection = has_end and is_clean and is_kept
+        self._length = 0
+        if self.on_end is not None:
+            self.on_end()
+
+    def _read_head(self) -> bytes:
+        """The next head, without the empty line at its end."""
+        while (end := self._buffer.find(b"\r\n\r\n", self._at)) < 0:
+            self._fill()
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                raise _BrokenAnswer
+        head, self._at = self._buffer[self._at : end], end + 4
+        if not head.startswith(b"HTTP/1."):
+            raise _BrokenAnswer
+        self._lower_head = head.lower()
+        return head
+
+    def _body_length(self) -> int | None:
+        """The length of the body in bytes; None where its end shows it. Raises `ValueError`."""
+        self._is_chunked = False
+        if b"\r\ntransfer-encoding:" in self._lower_head:
+            self._is_chunked = (self.header("Transfer-Encoding") or "").lower() == "chunked"
+            return None
+        if (start := self._lower_head.find(b"\r\ncontent-length:")) >= 0:
+            return int(self._lower_head[start + 17 :].split(b"\r", 1)[0])
+        return 0 if self.status in (204, 304) else None
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The chunks of the body (RFC 9112, section 7.1)."""
+        try:
+            while size := int(self._line().partition(b";")[0], 16):
+                yield from self._bytes(size)
+                self._line()
+        except ValueError:
+            raise _BrokenAnswer from None
+        while self._line():  # trailers
+            pass
+
+    def _bytes(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes of the connection, as they arrive."""
+        while size:
+            if self._at == len(self._buffer):
+                self._fill()
+            block = self._buffer[self._at : self._at + size]
+            self._at += len(block)
+            size -= len(block)
+            yield block
+
+    def _line(self) -> bytes:
+        """The next line without its end."""
+        while (end := self._buffer.find(b"\r\n", self._at)) < 0:
+            if len(self._buffer) - self._at > MAX_HEAD_BYTES:
+                raise _BrokenAnswer
+            self._fill()
+        line, self._at = self._buffer[self._at : end], end + 2
+        return line
+
+    def _fill(self) -> None:
+        """Receive more."""
+        if not (block := self._receive()):
+            raise _BrokenAnswer
+        self._buffer, self._at = self._buffer[self._at :] + block, 0
+
+
+class _Connection:
+    """A connection to the server, which has one request at a time."""
+
+    def __init__(self, host: str, port: int, silence: float) -> None:
+        """Connect. Raises `OSError`."""
+        address: Any = (host.encode(), port)  # for a text Python loads the rules of domain names
+        self.socket = socket.create_connection(address, silence)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._host = f"Host: {host}:{port}"
+        self._answer: Answer | None = None
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request can be sent: the last answer was read to its end."""
+        return self._answer is not None and self._answer.leaves_connection
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None,
+        authorization: str,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        """Send a request, and read the head of its answer. Raises `OSError`."""
+        self._answer = None
+        lines = [f"{method} {path} HTTP/1.1", self._host, authorization]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body is None or isinstance(body, bytes):
+            content = body or b""
+            if method != "GET":
+                lines.append(f"Content-Length: {len(content)}")
+            self.socket.sendall(_head(lines) + content)
+        else:
+            self.socket.sendall(_head([*lines, "Transfer-Encoding: chunked"]))
+            for block in body:
+                if block:
+                    self.socket.sendall(b"%x\r\n%b\r\n" % (len(block), block))
+            self.socket.sendall(b"0\r\n\r\n")
+        self._answer = Answer(self._receive)
+        return self._answer
+
+    def _receive(self) -> bytes:
+        return self.socket.recv(BLOCK_BYTES)
+
+
+def _head(lines: list[str]) -> bytes:
+    """The head of a request. Raises `ValueError` for what no line of it may contain."""
+    text = "\r\n".join(lines)
+    if not text.isascii() or text.count("\n") + text.count("\r") != 2 * (len(lines) - 1):
+        raise ValueError("A path, token or header of a request has a character that none may have.")
+    return f"{text}\r\n\r\n".encode()
 
 
 # ---- Connections ---------------------------------------------------------------------------------
@@ -786,73 +989,88 @@ class _ConnectionPool:
 
     def __init__(self, silence: float) -> None:
         """A pool without connections; each waits `silence` seconds for any answer."""
-        self.url = self.token = ""
+        self.url = self.token = self._authorization = ""
         self.closed = threading.Event()
         self._directory: str | None = None
         self._silence = silence
-        self._idle: deque[HTTPConnection] = deque()
-        self._sockets: dict[HTTPConnection, socket.socket] = {}
+        self._idle: deque[_Connection] = deque()
+        self._connections: set[_Connection] = set()
         self._pid = os.getpid()
 
     def use(self, url: str, token: str, directory: str | None) -> None:
         """Connect to this server from now on; its data directory must be `directory` if given."""
         self.url, self.token, self._directory = url, token, directory
+        self._authorization = f"Authorization: Bearer {token}"
 
     def send(
         self,
-        connection: HTTPConnection,
+        connection: _Connection,
         method: str,
         path: str,
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> HTTPResponse:
-        """Send one request, once. Raises `Rejected`, `OSError`, `HTTPException`."""
-        all_headers = {"Authorization": f"Bearer {self.token}", **(headers or {})}
-        connection.request(method, path, body, all_headers)
-        response = connection.getresponse()
-        if response.status >= 400:
-            raise Rejected(response.status, _error_body(response))
-        return response
+    ) -> Answer:
+        """Send one request, once. Raises `Rejected`, `OSError`."""
+        answer = connection.send(method, path, body, self._authorization, headers or {})
+        if answer.status >= 400:
+            raise Rejected(answer.status, _error_body(answer))
+        return answer
 
-    @contextlib.contextmanager
-    def borrow(self) -> Iterator[HTTPConnection]:
-        """One that nobody uses; kept for the next request if the answer was read to its end."""
-        connection, is_reusable = self._idle_or_new(), False
+    def send_once(
+        self,
+        connection: _Connection,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        """Send the one request of a connection, which ends with its answer. Raises as `send`."""
         try:
-            yield connection
-            is_reusable = True
-        except Rejected:
-            is_reusable = True
+            answer = self.send(connection, method, path, body, headers)
+        except BaseException:
+            self.drop(connection)
             raise
+        answer.on_end = functools.partial(self.drop, connection)
+        return answer
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The body of the answer to a request, on a connection that no other request uses.
+
+        It is kept for the next one. Raises `Rejected`, `Stranger`, `OSError`.
+        """
+        connection = self._idle_or_new()
+        try:
+            return self.send(connection, method, path, body, headers).read()
         finally:
-            if is_reusable and connection.sock is not None and not self.closed.is_set():
+            if connection.is_reusable and not self.closed.is_set():
                 self._idle.append(connection)
             else:
                 self.drop(connection)
 
-    def open(self) -> HTTPConnection:
+    def open(self) -> _Connection:
         """A new connection. Raises `Stranger`, `Rejected`, `OSError`."""
         if self.closed.is_set():
             raise ConnectionError("the client has been closed")
         deadline = time.monotonic() + self._silence
         parts = urlsplit(self.url)
-        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._silence)
-        connection.connect()
-        connection.auto_open = 0  # once dropped it is not opened again
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sockets[connection] = connection.sock
+        connection = _Connection(parts.hostname or "", parts.port or 80, self._silence)
+        self._connections.add(connection)
         if self.token:
             self._verify_server(connection, deadline)
         return connection
 
-    def drop(self, connection: HTTPConnection) -> None:
+    def drop(self, connection: _Connection) -> None:
         """End a connection, even if another thread waits on it."""
-        # The connection has forgotten its socket when the answer is a stream.
-        sock = self._sockets.pop(connection, None)
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        connection.close()
+        self._connections.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        connection.socket.close()
 
     def drop_idle(self) -> None:
         """End the connections that no request uses."""
@@ -864,10 +1082,10 @@ class _ConnectionPool:
         """End all connections of the pool; no other is opened."""
         self.closed.set()
         self._forget_inherited()
-        for connection in list(self._sockets):
+        for connection in list(self._connections):
             self.drop(connection)
 
-    def _idle_or_new(self) -> HTTPConnection:
+    def _idle_or_new(self) -> _Connection:
         """A connection that no request uses, or a new one."""
         self._forget_inherited()
         if not self.closed.is_set():
@@ -878,67 +1096,56 @@ class _ConnectionPool:
     def _forget_inherited(self) -> None:
         """A forked process has copies of its parent's connections, which are not its own."""
         if self._pid != os.getpid():
-            copies, self._sockets, self._idle = list(self._sockets), {}, deque()
+            copies, self._connections, self._idle = self._connections, set(), deque()
             self._pid = os.getpid()
             for connection in copies:
-                connection.close()
+                connection.socket.close()
 
-    def _verify_server(self, connection: HTTPConnection, deadline: float) -> None:
+    def _verify_server(self, connection: _Connection, deadline: float) -> None:
         """Have the server prove before the deadline that it knows the token; else drop it.
 
         Raises `Stranger`, `Rejected`, `OSError`.
         """
-        host, port = connection.sock.getpeername()[:2]
+        host, port = connection.socket.getpeername()[:2]
         with contextlib.ExitStack() as unless_verified:
             unless_verified.callback(self.drop, connection)
-            if not self._knows_token(connection.sock, f"{host}:{port}", deadline):
+            if not self._knows_token(connection.socket, f"{host}:{port}", deadline):
                 raise Stranger(f"{host}:{port}")
             unless_verified.pop_all()
-        connection.sock.settimeout(self._silence)
+        connection.socket.settimeout(self._silence)
 
     def _knows_token(self, sock: socket.socket, address: str, deadline: float) -> bool:
         """Whether the server at the other end of `sock` proves that it knows the token.
 
         Raises `OSError` where it does not answer, `Rejected` where it has too many connections.
         """
-        nonce = secrets.token_urlsafe(24)
+        nonce = os.urandom(24).hex()
         sock.sendall(f"GET /hello?nonce={nonce} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-        reader: Any = _LimitedReader(sock, MAX_HELLO_BYTES, deadline)
+        reader = _LimitedReader(sock, MAX_HELLO_BYTES, deadline)
         try:
-            with HTTPResponse(reader, method="GET") as response:
-                response.begin()
-                if response.status == TOO_MANY_CONNECTIONS:
-                    raise Rejected(response.status, _error_body(response))
-                answer = response.read()
+            answer = Answer(reader.receive)
+            if answer.status == TOO_MANY_CONNECTIONS:
+                raise Rejected(answer.status, _error_body(answer))
+            body = answer.read()
         except OSError:
             if reader.has_received_nothing:  # a server that hangs or has just ended
                 raise
             return False
-        except HTTPException:
-            return False
-        return _proves_token(answer, self.token, nonce, address, self._directory)
+        return _proves_token(body, self.token, nonce, address, self._directory)
 
 
-class _LimitedReader(io.RawIOBase):
-    """Reads at most `size` bytes of a server's answer from a socket, until a deadline, however
+class _LimitedReader:
+    """Receives at most `size` bytes of a server's answer from a socket, until a deadline, however
     slowly they come.
     """
 
     def __init__(self, sock: socket.socket, size: int, deadline: float) -> None:
-        """Read the answer from `sock` until `deadline`, in seconds of `time.monotonic`."""
+        """Receive from `sock` until `deadline`, in seconds of `time.monotonic`."""
         self._sock, self._size, self._deadline = sock, size, deadline
         self.has_received_nothing = True
 
-    def makefile(self, _: str) -> io.BufferedReader:
-        """The one method of a socket that `HTTPResponse` calls: it reads from here."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        """The answer can be read: `io.BufferedReader` asks for that first."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read bytes of the answer into `buffer`; how many, 0 at its end or its limit.
+    def receive(self) -> bytes:
+        """The next bytes of the answer; none at its end or its limit.
 
         Raises `OSError`; `TimeoutError` after the deadline.
         """
@@ -946,10 +1153,10 @@ class _LimitedReader(io.RawIOBase):
         if left <= 0:
             raise TimeoutError
         self._sock.settimeout(left)
-        count = self._sock.recv_into(buffer, min(len(buffer), self._size)) if self._size else 0
-        self._size -= count
-        self.has_received_nothing = self.has_received_nothing and count == 0
-        return count
+        block = self._sock.recv(self._size) if self._size else b""
+        self._size -= len(block)
+        self.has_received_nothing = self.has_received_nothing and not block
+        return block
 
 
 def _proves_token(
@@ -1048,7 +1255,6 @@ UNREACHABLE: Final = (
     ValueError,
     TypeError,
     LookupError,
-    HTTPException,
     NotRunning,
     Rejected,
 )
@@ -1108,6 +1314,8 @@ def _warn_of_stranger(stranger: Stranger) -> None:
     """Log once that another program has the port of a server that crashed; a new one is started."""
     if stranger.address not in _reported_strangers:
         _reported_strangers.add(stranger.address)
+        import logging  # noqa: PLC0415 - slow to import, and rarely needed
+
         logging.getLogger("signalbox").warning("signalbox: %s", stranger)
 
 
@@ -1179,7 +1387,7 @@ def start_server(
     """
     end, command = time.monotonic() + SERVER_TIMEOUT, [*serve_command(data_dir), *options]
     while True:
-        with contextlib.nullcontext(log) if log else tempfile.TemporaryFile() as stderr:
+        with contextlib.nullcontext(log) if log else _temporary_file() as stderr:
             process, line, output = _launch_server(command, stderr, starting)
         if line:
             return _parse_endpoint(line), process
@@ -1193,6 +1401,13 @@ def start_server(
             return await_endpoint(data_dir, PROBE_TIMEOUT), None
 
 
+def _temporary_file() -> IO[bytes]:
+    """A new file without a name."""
+    import tempfile  # noqa: PLC0415 - slow to import, and only needed where none runs
+
+    return tempfile.TemporaryFile()
+
+
 def serve_command(data_dir: Path) -> list[str]:
     """The command that starts a server; it ends once its stdin is closed and nobody uses it."""
     if bundled := bundled_program():
@@ -1200,11 +1415,18 @@ def serve_command(data_dir: Path) -> list[str]:
     elif __name__ == "signalbox.client":  # and no copy of this file
         # -P: a script's folder may hold a `signalbox.py`.
         program = [sys.executable, "-P", "-m", "signalbox.server"]
-    elif installed := shutil.which("signalbox"):
+    elif installed := _installed_program():
         program = [installed, "serve"]
     else:
         raise NotRunning("No server runs, and there is no `signalbox` on PATH to start one.")
     return [*program, "--json", "--linger", "0", "--data-dir", str(data_dir)]
+
+
+def _installed_program() -> str | None:
+    """The path of the command `signalbox`, if there is one."""
+    import shutil  # noqa: PLC0415 - as above
+
+    return shutil.which("signalbox")
 
 
 def bundled_program() -> Path | None:
@@ -1220,6 +1442,8 @@ def _launch_server(
 ) -> tuple[subprocess.Popen[bytes], bytes, str]:
     """A new server, with the line that it printed when it was ready, or its error message."""
     begin = stderr.seek(0, os.SEEK_END)
+    import subprocess  # noqa: PLC0415 - slow to import, and only needed where none runs
+
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -35,10 +35,10 @@ def export(
         answer = box.request("GET", client.query_path("export", parameters))
         bar.hide_before_output()
         lines = _count_lines(box, match, history, at) if bar.is_shown else 0
-        if compacted := answer.headers.get("Signalbox-Compacted"):
+        if compacted := answer.header("Signalbox-Compacted"):
             warn_compacted([unquote(prefix) for prefix in compacted.split(", ")])
         if at is not None:
-            warn_if_before_all(int(answer.headers["Signalbox-Revision"]))
+            warn_if_before_all(int(answer.header("Signalbox-Revision") or 0))
         printed = 0
         for block in answer_blocks(answer):
             sys.stdout.buffer.write(block)

@@ -18,6 +18,7 @@ import apsw
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 
 import bystander
+import client
 import durable_set
 import engines
 import fanout
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "keys": sizes.measure,
     "past": past.measure,
     "start": start.measure,
+    "client": client.measure,
     "engines": engines.measure,
 }
 
