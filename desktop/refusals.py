@@ -1,8 +1,11 @@
 """What the server refused, said in the options and arguments of the command line."""
 
+from contextlib import suppress
 from typing import Final
 
 from signalbox import client
+from signalbox.desktop.terminal_output import print_error
+from signalbox.server.model.numbers import is_whole
 
 NAMES: Final = {"add": {"by": "N"}, "mv": {"to": "NEW"}}
 """From a subcommand to what it calls a field; of others it is the option of that name."""
@@ -32,6 +35,31 @@ def missing_key_text(key: str, at: str | None = None, has_history: bool = True) 
         return f"There was no key {quoted(key)} then."
     never = "" if has_history else ", and never was as far back as the history goes"
     return f"There is no key {quoted(key)}{never}."
+
+
+def print_keys_below(box: client.Box, word: str, at: str | None, *command: str) -> None:
+    """Print on stderr how to list or delete what is below `word`, which names no key or nothing.
+
+    `command` are the words of the advice for a prefix, as `rm` and `build.`; for keys that go on
+    with a slash, which make no prefix, and where there is none, it is `ls` with a pattern.
+    """
+    from signalbox.server.settings import shell_command  # noqa: PLC0415 - only for what is not there
+
+    if not word or "*" in word:
+        return
+    for below in (f"{word}.", f"{word}/"):
+        pattern = f"{below}**"
+        with suppress(client.Rejected):  # for what can be no prefix there is no advice
+            if box.query("state", match=pattern, at=at, limit=1)["items"]:
+                words = command if command and below.endswith(".") else ("ls", pattern)
+                print_error(f"There are keys below {below} instead: {shell_command(*words)}")
+
+
+def future_revision_text(box: client.Box, moment: str) -> str | None:
+    """That there is no such revision yet; None where there is, or for another kind of moment."""
+    if not is_whole(moment) or int(moment) <= (newest := box.revision()):
+        return None
+    return f"There is no revision {moment[:30]} yet; the store is at revision {newest}."
 
 
 def _existing_keys(error: client.Rejected) -> str:

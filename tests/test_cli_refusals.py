@@ -33,6 +33,7 @@ def shell(box: Server) -> Shell:
         (["ls", "--search", "x" * 10_001], "--search has 10001 characters; at most"),
         (["watch", "--after", "x"], "--after is 'x'; allowed are"),
         (["get", "k", "--at", "99999"], "There is no revision 99999 yet; the store is at revision"),
+        (["watch", "--after", "99999"], "There is no revision 99999 yet; the store is at revision"),
         (["diff", "0", "99999"], "There is no revision 99999 yet; the store is at revision"),
         (["run", "a*", "--", "ls"], "NAME is 'a*'. The key \"a*.status\" has a *, which only"),
     ],
@@ -82,3 +83,30 @@ def test_a_file_in_another_encoding_names_the_option(shell: Shell, text: bytes) 
     done = shell("import", "-", "--format", "env", stdin=text)
     assert done.status == 1
     assert "If FILE is in another encoding: --encoding latin-1, or cp1252, or utf-16." in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "advice"),
+    [
+        (["ls", "below"], 0, "below. instead: ls 'below.**'"),
+        (["tree", "topic"], 0, "topic/ instead: ls 'topic/**'"),
+        (["get", "below"], 3, "below. instead: ls 'below.**'"),
+        (["rm", "below"], 3, "below. instead: rm below."),
+        (["rm", "topic"], 3, "topic/ instead: ls 'topic/**'"),
+    ],
+)
+def test_a_name_with_keys_below_it_alone_comes_with_what_would_work(
+    box: Server, shell: Shell, words: list[str], status: int, advice: str
+) -> None:
+    box.set("below.a", 1)
+    box.set("topic/a", 1)
+    done = shell(*words)
+    assert (done.status, done.out) == (status, "")
+    assert done.err.endswith(f"signalbox: There are keys below {advice}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["ls", "none"], ["tree", "none"], ["ls", "a..b", "--limit", "1"]]
+)
+def test_where_nothing_is_below_there_is_no_advice(shell: Shell, words: list[str]) -> None:
+    assert "There are keys below" not in shell(*words).err

@@ -73,10 +73,14 @@ def test_one_key_is_refused(shell: Shell) -> None:
 
 
 def test_what_cannot_be_restored_is_refused_unless_it_is_left_out(shell: Shell) -> None:
-    for arguments in (["restore", "4"], ["restore", "4", "--dry-run"]):
-        done = shell(*arguments)
-        assert (done.status, done.out) == (1, "")
-        assert "t." in done.err
+    told = (
+        "signalbox: Retention has removed what the keys below t. were at revision 4.\n"
+        "signalbox: To restore all else: --without t.\n"
+    )
+    for options in ([], ["--yes"], ["--dry-run"], ["--yes", "--json"]):
+        assert shell("restore", "4", *options) == (1, "", told)
+    asked = shell.on_terminal("restore", "4")
+    assert (asked.status, asked.out) == (1, told)
     left_out = ("restore", "4", "--without", "t.")
     told = shell.ok(*left_out, "--dry-run")
     assert told == "- k\t3\n+ k\t2\n1 key would be as in revision 4\n"
@@ -90,7 +94,8 @@ def test_compact_says_what_would_go_and_what_has_gone(server: Server, shell: She
     for options, tense in ((["--dry-run"], "would go"), ([], "have gone")):
         first, titles, root, below = shell.ok("compact", *options).splitlines()
         assert first == (
-            f"2 changes in 2 transactions {tense}; from revision {revision} on everything is kept"
+            f"2 changes in 2 transactions {tense}; "
+            "for each prefix, from which revision on all changes are kept:"
         )
         assert titles == "prefix\tkept for\tchanges\twhole from revision\tof"
         assert root.split("\t")[:3] == ["**", "365d", "0"]

@@ -190,7 +190,7 @@ class TestRestore:
         assert shell.ok("ls") == "a.x\t1\nb.x\t1\n"
 
     def test_a_dry_run_lists_what_would_change(self, shell: Shell) -> None:
-        listed = "- a.x\t2\n+ a.x\t1\n- a.y\t2\n+ b.x\t1\n"
+        listed = "- a.x\t2\n+ a.x\t1\n- a.y\t2\t(would be deleted)\n+ b.x\t1\n"
         told = "3 keys would be as in revision 2\n"
         assert shell.ok("restore", "2", "--dry-run") == listed + told
         assert shell.ok("restore", "2", "--dry-run", "--without", "a.") == (

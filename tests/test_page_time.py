@@ -258,7 +258,7 @@ def test_what_is_not_kept_that_far_back_is_said_and_left_out_of_a_restore(
     expect(window["#moment"]).to_contain_text("Not kept that far back: train.")
     assert shown_keys(window) == ["lamp.on"]
     window["[data-do='restore-moment']"].click()
-    expect(window["#restore .said"]).to_contain_text("removed by retention")
+    expect(window["#restore .said"]).to_contain_text("Retention has removed what the keys below")
     window["#restore-rest"].click()
     expect(window["#restore-count"]).to_contain_text(
         "1 key will change. What is below train. stays"

@@ -28,7 +28,7 @@ def compact(dry_run: bool, confirm: bool, as_json: bool, data_dir: Path) -> None
     transactions = counted(report["transactions"], "transaction")
     click.echo(
         f"{counted(report['changes'], 'change')} in {transactions} "
-        f"{verb}; from revision {report['oldest_revision']:,} on everything is kept"
+        f"{verb}; for each prefix, from which revision on all changes are kept:"
     )
     rows = (
         (

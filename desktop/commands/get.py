@@ -10,7 +10,7 @@ from signalbox.desktop.click_types import KEY
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.json_text import parse_json_or_text
 from signalbox.desktop.options import at_option, json_option, read_dir_option
-from signalbox.desktop.refusals import missing_key_text
+from signalbox.desktop.refusals import missing_key_text, print_keys_below
 from signalbox.desktop.terminal_output import (
     escape_for_terminal,
     format_value,
@@ -31,11 +31,12 @@ def get(key: str, default: str | None, at: str | None, as_json: bool, data_dir: 
     """Print the value of KEY."""
     with connect(data_dir) as box:
         item = box.item(key, at=at)
-    if item is None and default is not None:
-        item = {"key": key, "value": parse_json_or_text(default)}
-    if item is None:
-        print_error(missing_key_text(key, at))
-        return NO_SUCH_KEY
+        if item is None and default is not None:
+            item = {"key": key, "value": parse_json_or_text(default)}
+        if item is None:
+            print_error(missing_key_text(key, at))
+            print_keys_below(box, key, at)
+            return NO_SUCH_KEY
     if as_json:
         print_json(item)
         return 0

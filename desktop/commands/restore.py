@@ -13,8 +13,8 @@ from signalbox.desktop.click_types import PATTERN, PREFIX
 from signalbox.desktop.differences import print_differences
 from signalbox.desktop.exit_status import REJECTED
 from signalbox.desktop.options import MOMENT, NOW, json_option, read_dir_option
+from signalbox.desktop.refusals import future_revision_text
 from signalbox.desktop.terminal_output import print_ack, print_error, print_json, print_line
-from signalbox.server.model.numbers import is_whole
 from signalbox.ui.formatting import counted
 
 MOST_PREVIEWED: Final = 20
@@ -48,40 +48,43 @@ def restore(
     """
     must_ask = sys.stdin.isatty() and sys.stdout.isatty() and not (yes or as_json)
     with connect(data_dir) as box:
-        if is_whole(moment) and int(moment) > (newest := box.revision()):
-            print_error(
-                f"There is no revision {moment[:30]} yet; the store is at revision {newest}."
-            )
+        if future := future_revision_text(box, moment):
+            print_error(future)
             return REJECTED
         revision = box.revision(None if moment == NOW else moment)
-        if dry_run or must_ask:
-            limit = MOST_RESTORED if dry_run else MOST_PREVIEWED
-            preview = _query_preview(box, revision, match, without, limit)
-            _print_preview(preview, revision, as_json)
-            if dry_run or not preview["changed"]:
-                return 0
-            if not click.confirm("Restore this?"):
-                return REJECTED
-        print_ack(box.restore(revision, match, without=without), as_json)
+        try:
+            if dry_run or must_ask:
+                limit = MOST_RESTORED if dry_run else MOST_PREVIEWED
+                preview = _query_preview(box, revision, match, without, limit)
+                _print_preview(preview, revision, as_json)
+                if dry_run or not preview["changed"]:
+                    return 0
+                if not click.confirm("Restore this?"):
+                    return REJECTED
+            print_ack(box.restore(revision, match, without=without), as_json)
+        except client.Rejected as error:
+            if error.code != "compacted" or not all(error.keys):
+                raise
+            _print_compacted(error)
+            return REJECTED
     return 0
 
 
 def _query_preview(
     box: client.Box, revision: int, match: str, without: tuple[str, ...], limit: int
 ) -> dict[str, Any]:
-    """A dry run with at most `limit` effects. Where retention has removed what it needs, the
-    refusal comes with the options that leave that out.
-    """
+    """A dry run with at most `limit` effects."""
     fields = {"to_revision": revision, "match": match, "without": list(without)}
-    try:
-        return box.command({"type": "restore", "dry_run": True, "effects": limit} | fields)
-    except client.Rejected as error:
-        if error.code == "compacted" and all(error.keys):
-            from signalbox.server.settings import shell_command  # noqa: PLC0415 - rarely needed
+    return box.command({"type": "restore", "dry_run": True, "effects": limit} | fields)
 
-            options = (word for key in error.keys for word in ("--without", key))
-            print_error(f"To restore all else: {shell_command(*options)}")
-        raise
+
+def _print_compacted(error: client.Rejected) -> None:
+    """Print that retention has removed what is needed, and the options that leave that out."""
+    from signalbox.server.settings import shell_command  # noqa: PLC0415 - rarely needed
+
+    print_error(error.message)
+    options = (word for key in error.keys for word in ("--without", key))
+    print_error(f"To restore all else: {shell_command(*options)}")
 
 
 def _print_preview(preview: dict[str, Any], revision: int, as_json: bool) -> None:
@@ -90,7 +93,7 @@ def _print_preview(preview: dict[str, Any], revision: int, as_json: bool) -> Non
     if as_json:
         print_json(preview | {"items": differences})
         return
-    print_differences(differences)
+    print_differences(differences, removed="(would be deleted)")
     changes = preview["changes"]
     if changes > len(differences):
         print_line(f"… and {changes - len(differences):,} more")

@@ -1,5 +1,6 @@
 """`signalbox tree`: list the segments below a prefix, with the number of keys at and below each."""
 
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
 from signalbox.desktop.click_types import PREFIX
 from signalbox.desktop.options import at_option, json_option, read_dir_option
+from signalbox.desktop.refusals import print_keys_below
 from signalbox.desktop.terminal_output import print_json_lines, print_table
 
 
@@ -18,10 +20,12 @@ from signalbox.desktop.terminal_output import print_json_lines, print_table
 @read_dir_option
 def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
     """List the next segments below PREFIX with the number of keys at and below each."""
-    if prefix and not prefix.endswith("."):
-        prefix += "."
+    name = prefix.removesuffix(".")
+    prefix = f"{name}." if name else prefix
     with connect(data_dir) as box:
         children = query_items(box, "tree", field="children", prefix=prefix, at=at)
+        first = next(children, None)
+        children = chain([] if first is None else [first], children)
         if as_json:
             print_json_lines(children)
         else:
@@ -30,3 +34,5 @@ def tree(prefix: str, at: str | None, as_json: bool, data_dir: Path) -> None:
                 for child in children
             )
             print_table(("segment", "keys"), rows)
+        if first is None:
+            print_keys_below(box, name, at)

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +18,17 @@ from signalbox.desktop.arguments import LiteralCommand
 from signalbox.desktop.background_thread import start_background_thread
 from signalbox.desktop.cli_client import connect
 from signalbox.desktop.click_types import PATTERN, Checked, whole
-from signalbox.desktop.exit_status import TIMED_OUT
+from signalbox.desktop.exit_status import REJECTED, TIMED_OUT
 from signalbox.desktop.json_text import encode_json, parse_json_or_text
 from signalbox.desktop.options import json_option, read_dir_option
-from signalbox.desktop.terminal_output import DELETED, format_value, print_json, print_line
+from signalbox.desktop.refusals import future_revision_text
+from signalbox.desktop.terminal_output import (
+    DELETED,
+    format_value,
+    print_error,
+    print_json,
+    print_line,
+)
 from signalbox.server.model.numbers import decimal
 
 SECONDS: Final = Checked("number", decimal, "allowed are 0 and numbers above it")
@@ -56,7 +64,12 @@ def watch(
     """Print the values that match, then every change."""
     last_value = None if until is None else _comparable(parse_json_or_text(until))
     is_late = threading.Event()
-    with connect(data_dir) as box, box.watch(match, after=after) as changes:
+    with ExitStack() as stack:
+        box = stack.enter_context(connect(data_dir))
+        if after is not None and (future := future_revision_text(box, after)):
+            print_error(future)
+            return REJECTED
+        changes = stack.enter_context(box.watch(match, after=after))
         if timeout is not None:
             _start_timer(timeout, changes, is_late)
         if program is None:

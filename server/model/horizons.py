@@ -103,9 +103,9 @@ def longest_prefix(by_prefix: Mapping[str, Found], key: str) -> Found:
 
 def compacted_error(prefixes: Sequence[str], revision: int) -> Compacted:
     """The error of a query or command that needs what retention has removed below `prefixes`."""
-    names = ", ".join(prefix or "all keys" for prefix in prefixes)
+    names = "all keys" if "" in prefixes else f"the keys below {', '.join(prefixes)}"
     return Compacted(
-        f"What revision {revision} needs of {names} has been removed by retention.",
+        f"Retention has removed what {names} were at revision {revision}.",
         keys=list(prefixes),
     )
 
