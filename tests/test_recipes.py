@@ -111,9 +111,9 @@ def test_ci_waits_until_a_key_says_that_all_is_green(place: Place) -> None:
     deploy = place.home / "deploy.sh"
     deploy.write_text("#!/bin/sh\necho deployed\n")
     deploy.chmod(0o700)
-    assert "deployed" in place.sh("signalbox run build").splitlines()
+    assert "deployed" in place.sh("signalbox set build.status").splitlines()
     (place.home / "Makefile").write_text("test:\n\t@exit 1\n")
-    job, wait, ask = block("signalbox run build").splitlines()
+    job, wait, ask = block("signalbox set build.status").splitlines()[1:]
     for line, status in ((job, 2), (wait.replace("600", "1"), 124), (ask, 1)):
         done = subprocess.run(["sh", "-c", line], cwd=place.home, env=place.env, check=False)
         assert done.returncode == status, line
