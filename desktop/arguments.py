@@ -14,8 +14,12 @@ from signalbox.desktop.options import complete_file
 from signalbox.server.usage_errors import unknown_option
 
 
-def open_input_file(value: str, name: str = "FILE") -> BinaryIO:
-    """The file of the argument `name`, to read bytes from; `-` is stdin."""
+def open_input_file(value: str, subject: str | None = None, advice: str = "") -> BinaryIO:
+    """The file that an argument names, to read bytes from; `-` is stdin.
+
+    The error for a file that cannot be read begins with `subject`, by default with FILE, and ends
+    with `advice`.
+    """
     if value == "-":
         return sys.stdin.buffer
     try:
@@ -23,7 +27,8 @@ def open_input_file(value: str, name: str = "FILE") -> BinaryIO:
     except OSError as error:
         from signalbox.server.runtime.error_messages import reason  # noqa: PLC0415 - for this alone
 
-        raise click.UsageError(f"{name} is {value!r}: {reason(error)}.") from error
+        subject = subject or f"FILE is {value!r}"
+        raise click.UsageError(f"{subject}: {reason(error)}{advice}.") from error
     click.get_current_context().call_on_close(file.close)
     return file
 

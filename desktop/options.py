@@ -42,7 +42,9 @@ def _parse_moment(text: str) -> str:
 
 
 MOMENT: Final = Checked(
-    "moment", _parse_moment, "allowed are a revision, a time in ISO 8601 and now"
+    "moment",
+    _parse_moment,
+    "allowed are a revision, now, and a time in ISO 8601 such as 2026-11-23T12:39",
 )
 
 
@@ -116,6 +118,7 @@ def require_store(data_dir: Path) -> None:
         has_file = any((data_dir / name).exists() for name in names)
     except OSError as error:
         raise client.NotRunning(paths.data_dir_error(error)) from error
+    paths.check_folder(data_dir)
     if not has_file and client.find(data_dir) is None:
         paths.check_links(data_dir)
         raise client.NotRunning(f"There is no store in {data_dir}.")

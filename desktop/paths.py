@@ -13,6 +13,7 @@ def make_data_dir(option: str | None = None) -> Path:
     try:
         return _create_private(folder)
     except FileExistsError:
+        check_folder(folder)
         check_links(folder)
         raise
 
@@ -39,6 +40,14 @@ def check_links(data_dir: Path) -> None:
         resolve_link(data_dir / STORE_FILE)
     except StoreError as error:
         raise client.NotRunning(str(error)) from error
+
+
+def check_folder(data_dir: Path) -> None:
+    """Raises `NotRunning` where the data directory is a file, such as a backup."""
+    if data_dir.is_file():
+        raise client.NotRunning(
+            f"The data directory {data_dir} is a file; needed is the folder in which the store is."
+        )
 
 
 def check_files(*files: Path) -> None:

@@ -1,5 +1,6 @@
 """Which folder the command line takes for a store, and that it makes none where it only looks."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from signalbox.server.model.errors import StoreError
 from signalbox.server.settings import read_settings
 from support.command_line import Shell
 from support.harness import Server
+from support.raw_http import serving
 
 READS = [
     ["get", "a"], ["ls"], ["tree"], ["log"], ["status"], ["history", "a"], ["diff", "1", "now"],
@@ -125,3 +127,17 @@ def test_a_store_that_is_moved_is_one_that_is_there(tmp_path: Path) -> None:
     typo.mkdir()
     assert shell("--data-dir", str(typo), "migrate", "--to", "redis://127.0.0.1:1").status == 4
     assert list(typo.iterdir()) == []
+
+
+def test_a_backup_is_a_file_until_it_is_in_a_folder(tmp_path: Path) -> None:
+    with serving(tmp_path / "store") as server:
+        server.set("k", 1)
+        backup, folder = tmp_path / "b.db", tmp_path / "x"
+        Shell(server.data_dir).ok("backup", str(backup))
+    told = f"The data directory {backup} is a file; needed is the folder in which the store is.\n"
+    for words in (["ls"], ["set", "k", "1"], ["verify"]):
+        done = Shell(tmp_path)(*words, "--data-dir", str(backup))
+        assert (done.status, done.err) == (4, f"signalbox: {told}")
+    folder.mkdir()
+    shutil.copy(backup, folder / "signalbox.db")
+    assert Shell(tmp_path).ok("ls", "--data-dir", str(folder)) == "k\t1\n"

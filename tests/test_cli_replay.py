@@ -268,6 +268,14 @@ def test_what_the_store_refuses_ends_it(target: Server) -> None:
     assert "a..b" in done.err
 
 
+def test_without_moments_all_from_the_beginning_until_now_is_sent(
+    target: Server, shell: Shell
+) -> None:
+    out = shell.ok("replay", "--speed", "0", "--into", str(target.data_dir))
+    assert out.startswith("5 transactions sent")
+    assert target.value("a") == "ünïcode\n\x00"
+
+
 def test_a_terminal_shows_a_bar(target: Server, shell: Shell) -> None:
     done = shell.on_terminal(
         "replay", "--from", "0", "--speed", "0", "--into", str(target.data_dir)

@@ -63,11 +63,11 @@ def test_a_json_text_is_never_read_from_anywhere(shell: Shell, text: str) -> Non
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["@/no/such/file"], "VALUE is '/no/such/file': there is no such file"),
+        (["@/no/such/file"], "VALUE '@/no/such/file' names the file '/no/such/file': there is no"),
         (["plain", "--raw"], "VALUE is 'plain'; with --raw allowed are - and @FILE."),
         (["@/bin/sh"], "What VALUE @/bin/sh holds is not text in UTF-8."),
         (["@/dev/zero"], "is above the 16,777,216 bytes allowed."),
-        (["@/"], "VALUE is '/': it is a folder"),
+        (["@/"], "VALUE '@/' names the file '/': it is a folder; --text sets the text itself."),
     ],
 )
 def test_a_file_that_holds_no_value_is_refused(shell: Shell, words: list[str], told: str) -> None:

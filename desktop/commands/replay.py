@@ -111,10 +111,11 @@ def replay(
     data_dir: Path,
 ) -> None:
     """Send FILE (of export --history; - for stdin), or what happened from A to B, once more."""
-    is_range = since is not None or until is not None
-    if (file is None) != is_range or (is_range and into is None):
-        raise click.UsageError("Needed is FILE, or --into with --from, --to or both.")
-    if is_range and not engine_options.is_engine_chosen():  # a shared log may be read by a new node
+    has_moments = since is not None or until is not None
+    if has_moments if file is not None else into is None:
+        raise click.UsageError("Needed is FILE, or --into with or without --from and --to.")
+    # A shared log may be read by a new node.
+    if file is None and not engine_options.is_engine_chosen():
         require_store(data_dir)
     with ExitStack() as stack:
         target = stack.enter_context(

@@ -67,7 +67,9 @@ def _read_value(word: str) -> str | None:
     """The text in stdin or a file that VALUE names; None where it names none."""
     if word != "-" and not word.startswith("@"):
         return None
-    content = open_input_file(word.removeprefix("@"), "VALUE").read(MAX_BYTES + 1)
+    name, advice = word.removeprefix("@"), "; --text sets the text itself"
+    file = open_input_file(name, f"VALUE {word!r} names the file {name!r}", advice)
+    content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise click.UsageError(
             f"What VALUE {word[:80]} holds is above the {MAX_BYTES:,} bytes allowed."
