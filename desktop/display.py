@@ -69,7 +69,7 @@ def require_web_engine(environ: Mapping[str, str] = os.environ) -> None:
     if not all(map(find_spec, WEB_ENGINE_MODULES)):
         raise CannotShow(
             "The window's web engine is not installed; "
-            "`pip install 'signalbox-app[window]'` installs it."
+            "install Signalbox again with its extra [window]."
         )
     if sys.platform == "win32" and not _has_webview2():
         raise CannotShow(

@@ -107,9 +107,8 @@ def test_a_client_that_is_missing_is_named_with_what_installs_it(
     for name in [name for name in sys.modules if name.split(".")[0] == package or name == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        StoreError, match=rf"needs the package {package}.*'signalbox-app\[{extra}\]'$"
-    ):
+    told = rf"needs the package {package}.*install Signalbox again with its extra \[{extra}\]\.$"
+    with pytest.raises(StoreError, match=told):
         shared_log(read_address(f"{scheme}://127.0.0.1"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert any(one.startswith(package) for one in project["optional-dependencies"][extra])

@@ -146,7 +146,7 @@ def test_without_the_extra_for_the_window_it_is_named(desk: DesktopApp, tmp_path
     process = desk.start(PATH=NOTHING)
     assert "<nav" in redeemed(desk, printed(process))
     why, *_ = desk.stderr().splitlines()
-    assert "`pip install 'signalbox-app[window]'`" in why
+    assert "install Signalbox again with its extra [window]." in why
     process.terminate()
     assert process.wait(SECONDS) == 0
 

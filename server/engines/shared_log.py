@@ -144,7 +144,7 @@ def shared_log(address: Address) -> SharedLog:
     except ModuleNotFoundError as error:
         raise StoreError(
             f"The engine {address.scheme}:// needs the package {error.name}, which is not "
-            f"installed: pip install 'signalbox-app[{extra}]'"
+            f"installed; install Signalbox again with its extra [{extra}]."
         ) from error
     log: SharedLog = client
     return log
