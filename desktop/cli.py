@@ -65,6 +65,8 @@ def load_subcommand(name: str) -> click.Command:
     for parameter in subcommand.params:
         if parameter.type is click.STRING:
             parameter.type = TEXT
+    first, _, _ = (subcommand.help or "").partition("\n\n")
+    subcommand.short_help = " ".join(first.split())  # click would cut it after a line's width
     subcommand.epilog = help_section(EXAMPLES[name])
     return subcommand
 
@@ -91,7 +93,7 @@ def command() -> click.Group:
         ],
         callback=_apply_options,
         epilog=help_section(PROGRAM),
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["--help"]},
     )
     return click.version_option(package_name="signalbox-app", prog_name="signalbox")(group)
 

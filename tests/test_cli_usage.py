@@ -16,6 +16,7 @@ from support.harness import ROOT
 
 ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "nan", "inf", "-1")
 """What Python's own readers take as a number, or nearly so, and no person writes."""
+MOMENTS: Final = "allowed are a revision, now, and a time in ISO 8601 such as 2026-11-23T12:39."
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,12 @@ ODD_NUMBERS: Final = ("1_0", " 80", "80 ", "+5", "0x10", "\uff15", "\u0665", "na
         ("replay --speed inf x", "--speed is 'inf'; allowed are 0 and numbers above it."),
         ("replay --speed fast x", "--speed is 'fast'; allowed are 0 and numbers above it."),
         ("replay --speed nan x", "--speed is 'nan'; allowed are 0 and numbers above it."),
-        ("get --at noon k", "--at is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
-        ("diff 1 noon", "TO is 'noon'; allowed are a revision, a time in ISO 8601 and now."),
+        ("get --at noon k", f"--at is 'noon'; {MOMENTS}"),
+        ("get --at 12:39 k", f"--at is '12:39'; {MOMENTS}"),
+        ("diff 1 yesterday", f"TO is 'yesterday'; {MOMENTS}"),
+        ("replay", "Needed is FILE, or --into with or"),
+        ("replay --from 1", "Needed is FILE, or --into with or"),
+        ("replay --from 1 --into x -", "Needed is FILE, or --into with or"),
     ],
 )
 def test_an_invalid_word_is_reported_with_what_is_allowed(
@@ -225,3 +230,17 @@ def test_a_moment_is_called_so_and_explained_in_the_help(tmp_path: Path, words: 
     told = " ".join(Shell(tmp_path).ok(words, "--help").split())
     assert "MOMENT" in told
     assert "a revision, a time in ISO 8601 or now" in told
+
+
+def test_there_is_no_short_option(tmp_path: Path) -> None:
+    for words in (["-h"], ["compact", "-h"]):
+        done = Shell(tmp_path)(*words)
+        assert (done.status, done.out) == (2, "")
+        assert "There is no option -h; allowed are " in done.err
+    assert "-h" not in Shell(tmp_path).ok("--help").split()
+
+
+def test_the_help_has_each_description_whole(tmp_path: Path) -> None:
+    _, _, commands = Shell(tmp_path).ok("--help").partition("Commands:")
+    assert commands
+    assert "..." not in commands
