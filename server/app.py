@@ -94,6 +94,11 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)
+        if in_memory and store.exists():
+            raise StoreError(
+                f"{store} is a store, which the engine memory would not use: leave that out, or "
+                "choose another folder with --data-dir."
+            )
         self._lacks_files = not in_memory and self._is_without_files(store)
         self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
         self._resources = ExitStack()

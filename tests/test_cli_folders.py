@@ -48,6 +48,13 @@ def test_what_a_server_left_behind_is_no_store(tmp_path: Path, arguments: list[s
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_server_without_a_file_does_not_begin_beside_a_file(tmp_path: Path) -> None:
+    """What it accepted would seem to be in the store, and be gone."""
+    Server(tmp_path, "--engine", "sqlite").stop()
+    with pytest.raises(AssertionError, match="the engine memory would not use"):
+        Server(tmp_path, "--engine", "memory")
+
+
 def test_a_server_without_a_file_has_a_store(tmp_path: Path) -> None:
     server = Server(tmp_path / "store", "--engine", "memory")
     try:

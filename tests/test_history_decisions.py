@@ -89,6 +89,40 @@ def assert_same(expected: Decision, outcome: Outcome, store: Store) -> None:
         assert (made, transaction.of) == (found.changes, found.of)
 
 
+@pytest.mark.parametrize(
+    ("undo", "later"),
+    [
+        ({}, {"type": "redo", "of": "second"}),
+        ({"of": "second"}, {"type": "redo", "of": "second"}),
+        ({}, {"type": "set", "key": "c", "value": 1, "actor": "ann"}),
+        ({"of": "first"}, {"type": "set", "key": "a", "value": 2}),
+    ],
+)
+def test_it_is_decided_again_where_what_it_would_reverse_has_changed(
+    undo: dict[str, Any], later: dict[str, Any]
+) -> None:
+    with Store() as store:
+        store.run(type="set", key="a", value=1, actor="ann", id="first")
+        store.run(type="set", key="b", value=1, actor="ann", id="second")
+        store.run(type="undo", of="second", actor="bob")
+        attempt = read_attempt({"type": "undo", **undo}, "ann", "wish")
+        assert isinstance(attempt.command, HistoryCommand)
+        decisions = history_decisions.HistoryDecisions(store.projection)
+        decision = decisions.decide_ahead(attempt, attempt.command, None)
+        assert decision
+        assert decisions.revise(attempt, attempt.command, decision)
+        assert not store.run(**{"actor": "bob", **later}).error
+        assert decisions.revise(attempt, attempt.command, decision) is None
+
+
+def test_a_server_that_ends_answers_what_is_still_being_decided() -> None:
+    store = Store()
+    store.run(type="set", key="a", value=1)
+    waiting = store.writer.enqueue(read_attempt({"type": "undo"}, "tester", "wish"))
+    store.close()
+    assert waiting.wait().changes == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_it_is_what_would_have_been_decided_in_its_turn(seed: int) -> None:
     with Store() as store, Store() as replay:

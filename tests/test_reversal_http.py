@@ -207,6 +207,13 @@ class TestRetention:
         assert len(client.get("history/old.k").json()["items"]) == 1
         assert self.compact(box)["changes"] == 0
 
+    def test_a_body_is_refused_as_it_would_be_ignored(self, box: Server, client: Client) -> None:
+        before = client.get("history/k").json()["items"]
+        answer = box.request("POST", "/commands/compact", b'{"dry_run": true}')
+        assert (answer.status, answer.json()["code"]) == (422, "invalid")
+        assert "dry_run=1" in answer.json()["message"]
+        assert client.get("history/k").json()["items"] == before
+
     def test_only_the_write_token_compacts(self, box: Server) -> None:
         for token, status in (("read", 403), (None, 401)):
             assert box.request("POST", "/commands/compact", token=token).status == status

@@ -176,7 +176,7 @@ def test_what_an_engine_cannot_hold_is_refused_without_effects() -> None:
         group = GroupCommit(store.projection, at=0, max_bytes=300)
         attempt = read_attempt({"type": "undo", "dry_run": True}, "tester", "wish")
         assert isinstance(attempt.command, HistoryCommand)
-        decided = HistoryDecisions(store.projection).decide_at_last(attempt, attempt.command)
+        decided = HistoryDecisions(store.projection).decide_ahead(attempt, attempt.command, None)
         group.add(attempt, decided)
         assert isinstance(group.outcomes[0].error, TooLarge)
         assert group.outcomes[0].effects is None

@@ -74,10 +74,11 @@ def revise(
         return None
     if isinstance(command, Restore):
         return _revise_restore(log, command, decision, since, max_effects)
-    if any(_concerns(one, command, actor, decision.reversal) for one in since.transactions):
+    if any(_concerns(log, one, command, actor) for one in since.transactions):
         return None
-    is_same = decision.reversal is None or since.keys.isdisjoint(decision.reversal.examined)
-    return decision if is_same else None
+    if decision.reversal and not since.keys.isdisjoint(decision.reversal.examined):
+        return None
+    return decision._replace(revision=log.revision)
 
 
 def _revise_restore(
@@ -93,7 +94,7 @@ def _revise_restore(
     if isinstance(decision.refusal, Invalid) and since.transactions:
         return None  # it was of a revision that may have come meanwhile
     if not keys or decision.reversal is None:
-        return decision
+        return decision._replace(revision=log.revision)
     changes = {key: raw for key, raw in decision.reversal.changes.items() if key not in since.keys}
     new_keys = set(decision.reversal.new_keys - since.keys)
     for key, is_now, was in log.differing(keys, command.to_revision):
@@ -104,15 +105,20 @@ def _revise_restore(
     effects = decision.reversal.effects
     if effects is not None:
         effects = effects_of(log, changes, max_effects)
-    return decision._replace(reversal=Reversal(changes, effects=effects, new_keys=new_keys))
+    reversal = Reversal(changes, effects=effects, new_keys=new_keys)
+    return decision._replace(revision=log.revision, reversal=reversal)
 
 
-def _concerns(
-    one: TransactionHead, command: Undo | Redo, actor: str, found: Reversal | None
-) -> bool:
-    """Whether a later transaction may change what is to be reversed."""
-    if command.of is None and one.actor == actor:
-        return True
-    if command.of is not None and (one.id == command.of or one.id.startswith(f"{command.of}-")):
-        return True
-    return bool(one.of) and (found is None or not set(one.of).isdisjoint(found.of))
+def _concerns(log: ReversalLog, later: TransactionHead, command: Undo | Redo, actor: str) -> bool:
+    """Whether a later transaction may change what is to be reversed.
+
+    That is one by the command's actor, or with its `of`; or one by which such a one is undone, or
+    is not any more.
+    """
+    reversed_too = log.reversed_directly_or_not(later.revision) if later.of else ()
+    return any(
+        one.actor == actor
+        if command.of is None
+        else one.id == command.of or one.id.startswith(f"{command.of}-")
+        for one in (later, *reversed_too)
+    )

@@ -116,6 +116,9 @@ class ReversalLog(Protocol):
     def transaction(self, revision: int) -> TransactionHead:
         """The head of the transaction with this revision."""
 
+    def reversed_directly_or_not(self, revision: int) -> Iterator[TransactionHead]:
+        """The transactions that this one reverses, those which these reverse, and so on."""
+
     def reversed_by(self, revision: int) -> int | None:
         """The last transaction that reverses this one; None where none does."""
 

@@ -50,6 +50,11 @@ class SqlReversalLog:
         row: Any = self._connection.execute(_TRANSACTION, (revision,)).get
         return self._transaction_head(row)
 
+    def reversed_directly_or_not(self, revision: int) -> Iterator[TransactionHead]:
+        """The transactions that an undo or redo reverses, and all that these have reversed."""
+        for row in self._connection.execute(_ALL_REVERSED, (revision,)).fetchall():
+            yield self._transaction_head(row)
+
     def reversed_by(self, revision: int) -> int | None:
         """The undo or redo that has reversed this revision last; None where none has."""
         reversing: int | None = self._connection.execute(_REVERSED_BY, (revision,)).get
@@ -138,6 +143,13 @@ _BATCHES: Final = (
     _COLUMNS + "WHERE command_id >= ? AND command_id < ? AND type = 'import' ORDER BY revision"
 )
 _TRANSACTION: Final = _COLUMNS + "WHERE revision = ?"
+_REACHED: Final = """
+WITH RECURSIVE reached (target) AS (
+    SELECT target FROM reversals WHERE revision = ?
+    UNION SELECT r.target FROM reached JOIN reversals r ON r.revision = reached.target
+)
+"""
+_ALL_REVERSED: Final = _REACHED + _COLUMNS + "JOIN reached ON reached.target = revision"
 _REVERSED_BY: Final = "SELECT max(revision) FROM reversals WHERE target = ?"
 _VISIBLE: Final = """
 SELECT 1 FROM changes WHERE revision = ? AND NOT (key >= ? AND key < ?) LIMIT 1

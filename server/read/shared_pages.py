@@ -7,15 +7,12 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import apsw
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
 
+from signalbox.server.runtime.scheduling import FairLock
 from signalbox.server.store.reader_pool import ReaderPool
 
 CACHED_BYTES: Final = 8 * 1024 * 1024
 """Of pages that are kept for readers who are a little behind."""
-MADE_AT_ONCE: Final = 1
-"""Pages that are made at the same time: the pool's other threads are for shorter queries."""
-
 Position = TypeVar("Position")
 
 
@@ -34,7 +31,8 @@ class SharedPages:
     def __init__(self, readers: ReaderPool, cached_bytes: int = CACHED_BYTES) -> None:
         """Pages are made on snapshots of `readers`, and cached up to `cached_bytes` together."""
         self._readers, self._cached_bytes = readers, cached_bytes
-        self._slots = BoundedSemaphore(MADE_AT_ONCE)
+        # One page at a time: the pool's other threads are for shorter queries.
+        self.making = FairLock()
         self._made: OrderedDict[Hashable, Page[Any]] = OrderedDict()
         self._being_made: dict[Hashable, Event] = {}
         self._bytes = self._reading = 0
@@ -64,7 +62,7 @@ class SharedPages:
                 continue
             self._being_made[name] = Event()
             try:
-                with self._slots:
+                with self.making:
                     page = self._readers.in_thread(make)
                 self._keep(name, page)
                 return page

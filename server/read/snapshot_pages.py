@@ -4,12 +4,12 @@ Each page is read from a transaction of its own, since one that is held open wou
 write-ahead log grow. What has changed since the revision is looked up in the log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from time import monotonic
 from typing import Any, Final, NamedTuple
 
 import apsw
+from gevent.event import AsyncResult
 
 from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
@@ -27,8 +27,9 @@ PAGE_BYTES: Final = 128 * 1024
 """Of keys and values on a page, unless it is one item."""
 SCANNED_KEYS: Final = 20_000
 """Keys that are looked at for one page, at most."""
-TOGETHER_SECONDS: Final = 1.0
-"""Readers that come within this time may read the same revision."""
+
+NOT_CHOSEN: Final = -1
+"""For those who waited for a reader that was ended."""
 
 
 class Snapshots:
@@ -37,20 +38,31 @@ class Snapshots:
     def __init__(self, held: HeldRevisions, shared: SharedPages, turns: Turns) -> None:
         """Readers of snapshots, which hold revisions by `held` and share pages by `shared`."""
         self._held, self._shared, self._turns = held, shared, turns
-        self._begun: dict[str, tuple[int, float]] = {}
+        self._begun: dict[str, int] = {}
+        """The revision that was begun last, by pattern."""
+        self._joining: dict[str, AsyncResult[int]] = {}
+        """Those who have not begun yet, by pattern: they get its revision."""
 
-    def recent_revision(self, match: str, newest: int) -> int:
-        """The revision that another reader of `match` has begun to read just now, else `newest`.
+    def revision_to_read(self, match: str, newest: Callable[[], int]) -> int:
+        """A revision for a reader of `match`: the newest, or a later one than that of this call.
 
-        The caller must begin to read at once.
+        Where others read it and something has been written since, it is chosen once a page has
+        been made: those who come meanwhile share it. The caller must begin to read at once.
         """
-        now = monotonic()
-        self._begun = {
-            text: (revision, at)
-            for text, (revision, at) in self._begun.items()
-            if revision in self._held and now - at < TOGETHER_SECONDS
-        }
-        return self._begun.setdefault(match, (newest, now))[0]
+        self._begun = {text: begun for text, begun in self._begun.items() if begun in self._held}
+        if self._begun.setdefault(match, newest()) == newest():
+            return newest()
+        if (group := self._joining.get(match)) is not None:
+            theirs: Any = group.get()
+            return theirs if theirs in self._held else newest()
+        group, chosen = self._joining.setdefault(match, AsyncResult()), NOT_CHOSEN
+        try:
+            with self._shared.making:
+                chosen = self._begun[match] = newest()
+        finally:
+            del self._joining[match]
+            group.set(chosen)
+        return chosen
 
     def pages(
         self,

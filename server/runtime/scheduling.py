@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import gevent
+from gevent.event import Event
 
 IDLE_SECONDS: Final = 0.005
 """The longest wait for a hub that is never idle."""
@@ -27,6 +28,43 @@ def wait_until_idle() -> None:
     runs while they wait for the disk.
     """
     gevent.with_timeout(IDLE_SECONDS, gevent.idle, timeout_value=None)
+
+
+class FairLock:
+    """A lock that whoever has waited for longest gets next.
+
+    gevent's semaphores may be taken again at once by whoever gives them back.
+    """
+
+    def __init__(self) -> None:
+        """A lock that nobody holds."""
+        self._is_held = False
+        self._waiting: deque[Event] = deque()
+
+    def __enter__(self) -> None:
+        if not self._is_held:
+            self._is_held = True
+            return
+        turn = Event()
+        self._waiting.append(turn)
+        try:
+            turn.wait()  # the lock stays held, and is handed over
+        except BaseException:  # the caller was killed while it waited
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        """Hand the lock over."""
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._is_held = False
 
 
 class Turns:

@@ -23,8 +23,12 @@ SECONDS_IN_TURN: Final = 0.02
 """How long the writer decides one command in its turn; one that takes longer is postponed."""
 CHECKED_AFTER_STEPS: Final = 10_000
 """SQLite's steps between two looks at the clock."""
-MAX_CHANGES_SINCE: Final = 2_000
-"""Changes that are looked at in a command's turn; after more of them it is decided again."""
+MAX_CHANGES_SINCE: Final = 1_000
+"""Changes that are looked at in a command's turn; more of them before that."""
+MAX_CAUGHT_UP: Final = 500_000
+CATCH_UP_ROUNDS: Final = 8
+FEW_SINCE: Final = 20
+"""Transactions: after so few of them the command may have its turn."""
 
 
 class HistoryDecisions:
@@ -49,34 +53,58 @@ class HistoryDecisions:
 
         return self._projection.in_thread(decide)
 
-    def decide_ahead(self, attempt: Attempt, command: HistoryCommand) -> Decision:
-        """As `decide_in_turn`, however long the decision takes: the writer does not wait."""
-        return self._projection.ahead_in_thread(
-            lambda connection: _decide(connection, attempt, command)
-        )
+    def decide_ahead(
+        self, attempt: Attempt, command: HistoryCommand, decision: Decision | None
+    ) -> Decision | None:
+        """As `decide_in_turn`, however long the decision takes: the writer does not wait.
 
-    def decide_at_last(self, attempt: Attempt, command: HistoryCommand) -> Decision:
-        """As `decide_ahead`, in the turn of the command, while the writer waits."""
-        return self._projection.in_thread(lambda connection: _decide(connection, attempt, command))
+        An earlier `decision` is made again only for what was written since. None where too much is
+        written meanwhile that concerns the command.
+        """
+        ahead = self._projection.ahead_in_thread
+        decision = decision or ahead(lambda reader: _decide(reader, attempt, command))
+        for _ in range(CATCH_UP_ROUNDS):
+            if decision is None or self._projection.revision - decision.revision < FEW_SINCE:
+                break
+            earlier = decision
+            decision = ahead(
+                lambda reader: _revised(reader, attempt, command, earlier, MAX_CAUGHT_UP)  # noqa: B023 - at once
+            )
+        return decision
 
     def revise(
         self, attempt: Attempt, command: HistoryCommand, decision: Decision
     ) -> Decision | None:
         """In the command's turn: its decision after all that was written since.
 
-        None where it must be decided again.
+        None where it must be decided again. Raises `TooMuchSince` where it must catch up first.
         """
-        with self._projection.snapshot() as connection:
-            log = SqlReversalLog(connection)
-            since = log.changes_since(decision.revision, MAX_CHANGES_SINCE)
-            if since is None:
-                return None
-            try:
-                return history_decision.revise(
-                    log, command, attempt.actor, decision, since, attempt.effects
-                )
-            except SignalboxError as refusal:
-                return decision._replace(reversal=None, refusal=refusal)
+        return self._projection.in_thread(
+            lambda reader: _revised(reader, attempt, command, decision, MAX_CHANGES_SINCE)
+        )
+
+
+class TooMuchSince(Exception):
+    """More was written since a decision than is looked at in one go."""
+
+
+def _revised(
+    connection: apsw.Connection,
+    attempt: Attempt,
+    command: HistoryCommand,
+    decision: Decision,
+    limit: int,
+) -> Decision | None:
+    """The decision after at most `limit` changes since. Raises `TooMuchSince`."""
+    log = SqlReversalLog(connection)
+    if (since := log.changes_since(decision.revision, limit)) is None:
+        raise TooMuchSince
+    try:
+        return history_decision.revise(
+            log, command, attempt.actor, decision, since, attempt.effects
+        )
+    except SignalboxError as refusal:
+        return decision._replace(revision=log.revision, reversal=None, refusal=refusal)
 
 
 def _decide(connection: apsw.Connection, attempt: Attempt, command: HistoryCommand) -> Decision:

@@ -30,15 +30,17 @@ from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
 from signalbox.server.write.group_commit import GroupCommit, as_rejection
-from signalbox.server.write.history_decisions import HistoryDecisions
+from signalbox.server.write.history_decisions import HistoryDecisions, TooMuchSince
 from signalbox.server.write.pending_attempt import PendingAttempt
 
 MAX_QUEUE: Final = 10_000
 MAX_GROUP: Final = 1_000
 """Attempts in one commit."""
 MAX_GROUP_CHANGES: Final = 20_000
-MAX_DECISIONS: Final = 3
+MAX_DECISIONS: Final = 4
 """How often a command of the history is decided before its turn, where others interfere."""
+MAX_DECIDING: Final = 20
+"""Commands of the history that are decided before their turn at the same time."""
 WRITER_DIED: Final = 70
 """The exit status of a process whose writer has ended."""
 
@@ -70,6 +72,8 @@ class Writer:
         self._history = HistoryDecisions(projection)
         self._deciding: set[gevent.Greenlet[[], None]] = set()
         """What decides commands of the history, which are not in the queue yet."""
+        self._has_postponed = False
+        """Whether one took too long in this group: the others are not tried in their turn."""
         self._work = Event()
         self._last_size = 0
         self._is_closing = False
@@ -136,8 +140,6 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is in the writer's queue, then end the writer."""
-        while self._deciding:
-            gevent.joinall(list(self._deciding))
         self._is_closing = True
         self._work.set()
         self._greenlet.join()
@@ -196,7 +198,7 @@ class Writer:
 
     def _run(self) -> None:
         """The writer's loop, in its greenlet: decide and commit a group, run a job, go on."""
-        while self._queue or not self._is_closing:
+        while self._queue or self._deciding or not self._is_closing:
             self._work.wait()
             if self._last_size > 1:
                 # Those who were just answered send again, and twice as many share a commit.
@@ -207,7 +209,7 @@ class Writer:
             self._strategy.complete(self._is_closing)
             if self._jobs:
                 self._finish_job(*self._jobs.popleft())
-            if not (self._is_closing or self._has_work()):
+            if not (self._has_work() or (self._is_closing and not self._deciding)):
                 self._work.clear()
 
     def _has_work(self) -> bool:
@@ -218,7 +220,7 @@ class Writer:
 
     def _commit_next_group(self) -> None:
         """Decide attempts from the queue as one group, and commit it."""
-        self.is_deciding = True
+        self.is_deciding, self._has_postponed = True, False
         group, attempts = self._new_group(), list[PendingAttempt]()
         while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             pending = self._queue[0]
@@ -240,33 +242,45 @@ class Writer:
 
     def _begin_decision(self, pending: PendingAttempt, command: HistoryCommand) -> None:
         """Decide a command of the history before its turn, and put it into the queue then."""
+        if len(self._deciding) >= MAX_DECIDING or pending.decisions_made >= MAX_DECISIONS:
+            why = "too many others are being decided, or too much is written meanwhile"
+            self.reject(pending, Busy(f"This takes long, and {why}: try again later."))
+            return
 
         def decide() -> None:
             pending.decisions_made += 1
             try:
-                pending.decision = self._history.decide_ahead(pending.attempt, command)
+                pending.decision = self._history.decide_ahead(
+                    pending.attempt, command, pending.decision
+                )
+            except TooMuchSince:
+                pending.decision = None
             except Exception as error:  # noqa: BLE001 - whatever happened, it gets an outcome
                 self.reject(pending, as_rejection(error))
-            else:
-                self._queue.append(pending)
-                self._work.set()
+                return
+            self._queue.append(pending)
+
+        def end(greenlet: "gevent.Greenlet[[], None]") -> None:
+            self._deciding.discard(greenlet)
+            self._work.set()
 
         greenlet = gevent.spawn(decide)
         self._deciding.add(greenlet)
-        greenlet.link(self._deciding.discard)
+        greenlet.link(end)
 
     def _decide_in_turn(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
         """Decide a command of the history, or revise its earlier decision; False where it must be
         decided ahead.
         """
-        attempt, decisions = pending.attempt, self._history
+        attempt = pending.attempt
         try:
             if pending.decision:
-                pending.decision = decisions.revise(attempt, command, pending.decision)
-            elif pending.decisions_made == 0:
-                pending.decision = decisions.decide_in_turn(attempt, command)
-            if pending.decision is None and pending.decisions_made >= MAX_DECISIONS:
-                pending.decision = decisions.decide_at_last(attempt, command)
+                pending.decision = self._history.revise(attempt, command, pending.decision)
+            elif pending.decisions_made == 0 and not self._has_postponed:
+                pending.decision = self._history.decide_in_turn(attempt, command)
+                self._has_postponed = pending.decision is None
+        except TooMuchSince:
+            return False
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
             refusal = as_rejection(error)
             pending.decision = Decision(self.revision, Horizons(), refusal=refusal)

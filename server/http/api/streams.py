@@ -220,12 +220,9 @@ class Streams:
             stream.position = reached
 
     def _send_snapshot(self, stream: Stream) -> int:
-        """Send the stream all items that match; their revision.
-
-        It may be that of a moment ago: the changes since then follow.
-        """
+        """Send the stream all items that match; their revision."""
         match = stream.pattern.text
-        revision = self._snapshots.recent_revision(match, self._readmodel.revision)
+        revision = self._snapshots.revision_to_read(match, lambda: self._readmodel.revision)
         is_empty = True
         for page in self._snapshots.pages(revision, match, row_forms.SNAPSHOT_EVENT):
             send_all(stream.sock, page)
