@@ -94,11 +94,8 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)
-        if in_memory and store.exists():
-            raise StoreError(
-                f"{store} is a store, which the engine memory would not use: leave that out, or "
-                "choose another folder with --data-dir."
-            )
+        if in_memory:
+            _check_has_no_store(store)
         self._lacks_files = not in_memory and self._is_without_files(store)
         self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
         self._resources = ExitStack()
@@ -375,6 +372,15 @@ def _port_problem(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "is one that this user has no right to use"
     return f"cannot be listened on ({reason(error)})"
+
+
+def _check_has_no_store(file: Path) -> None:
+    """Raises `StoreError` for a store beside which a server in memory would begin."""
+    if file.exists():
+        raise StoreError(
+            f"{file} is a store, which the engine memory would not use: leave that out, or choose "
+            "another folder with --data-dir."
+        )
 
 
 def _prepare_process() -> None:
