@@ -94,8 +94,6 @@ class App:
         _prepare_process()
         self.data_dir = settings.data_dir
         in_memory, store = settings.engine == "memory", resolve_link(settings.data_dir / STORE_FILE)
-        if in_memory:
-            _check_has_no_store(store)
         self._lacks_files = not in_memory and self._is_without_files(store)
         self.is_read_only = self._lacks_files or (not in_memory and is_read_only(store))
         self._resources = ExitStack()
@@ -153,7 +151,12 @@ class App:
         return store
 
     def _open(self, file: Path, in_memory: bool) -> Database:
-        """Open the store's database, and watch the lock that keeps other servers out."""
+        """Open the store's database, and watch the lock that keeps other servers out.
+
+        Raises `StoreError` where a server in memory would begin beside a store.
+        """
+        if in_memory:
+            _check_has_no_store(file)
         database = Database(None if in_memory else file, self.data_dir / STORE_FILE)
         if not self.is_read_only:
             database.forget_previous_place(self.data_dir)
