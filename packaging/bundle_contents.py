@@ -1,14 +1,22 @@
 """Which of the modules, libraries and data files that PyInstaller finds go into the bundle."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable
+from importlib.metadata import distribution, packages_distributions
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
+
+from packaging.requirements import Requirement
+
+import licences
 
 EXCLUDED_MODULES: Final = [
     # imported somewhere, but not by what runs here
     *("tkinter", "unittest", "pydoc", "pdb", "doctest", "lib2to3", "ensurepip", "test", "idlelib"),
-    *("pip", "setuptools", "wheel", "distutils", "IPython", "numpy", "PIL", "cryptography"),
+    *("pip", "setuptools", "wheel", "IPython", "numpy", "PIL", "cryptography"),
+    # later it is setuptools', which PyInstaller leaves out with that
+    *(("distutils",) if sys.version_info < (3, 12) else ()),
     *("gevent.tests", "gevent.testing", "psutil.tests", "apsw.tests", "apsw.shell", "apsw.fts5"),
     *("gevent.libuv", "gevent.resolver.dnspython", "gevent.monkey.__main__", "dns", "zope.testing"),
     *("rich.markdown", "rich.syntax", "pygments", "markdown_it"),
@@ -19,6 +27,35 @@ EXCLUDED_MODULES: Final = [
     *("PySide6.QtOpenGLWidgets", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtQml"),
     *("PySide6.QtDBus", "PySide6.QtPositioning"),
 ]
+
+
+def development_modules() -> list[str]:
+    """What only developing takes: some libraries would use it, since it is installed here."""
+    running = _distributions_for("signalbox-app[nats,redis,window]")
+    return sorted(
+        module
+        for module, distributions in packages_distributions().items()
+        if running.isdisjoint(map(licences.normalized, distributions))
+    )
+
+
+def _distributions_for(*requirements: str) -> set[str]:
+    """The normalized names of the distributions that fulfil these requirements, and theirs."""
+    found, missing = set[str](), [Requirement(text) for text in requirements]
+    while missing:
+        requirement = missing.pop()
+        found.add(licences.normalized(requirement.name))
+        for text in distribution(requirement.name).requires or ():
+            inner = Requirement(text)
+            if licences.normalized(inner.name) not in found and _applies(inner, requirement.extras):
+                missing.append(inner)
+    return found
+
+
+def _applies(requirement: Requirement, extras: Iterable[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
 
 OMITTED_HOOKS: Final = {"pyi_rth_pyside6", "pyi_rth_multiprocessing"}
 """Start-up hooks of PyInstaller that are left out: they run before the program, in the server and

@@ -115,7 +115,7 @@ def format_licences(licences: Iterable[Licence]) -> str:
 def _owners() -> dict[str, str]:
     """From each file that is no link to the distribution that has installed it."""
     return {
-        os.path.normpath(f"{folder}/{file}"): _normalized(dist.name)
+        os.path.normpath(f"{folder}/{file}"): normalized(dist.name)
         for dist in distributions()
         for folder in [Path(str(dist.locate_file(""))).resolve()]
         for file in dist.files or ()
@@ -133,14 +133,14 @@ def _is_file_of_python(source: Path) -> bool:
     return source.is_relative_to(base) and base != Path("/usr")
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
     """A distribution's name, as it is compared (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _distribution_licence(dist: Distribution) -> Licence:
     """The licence of a bundled distribution. Raises `UnknownError` for one that is not listed."""
-    name = _normalized(dist.name)
+    name = normalized(dist.name)
     part, declared = f"{dist.name} {dist.version}", _declared_licence(dist)
     if KNOWN_LICENCES.get(name) != declared:
         raise UnknownError(
