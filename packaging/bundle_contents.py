@@ -21,7 +21,7 @@ EXCLUDED_MODULES: Final = [
     *("gevent.libuv", "gevent.resolver.dnspython", "gevent.monkey.__main__", "dns", "zope.testing"),
     *("rich.markdown", "rich.syntax", "pygments", "markdown_it"),
     *("PyQt5", "PyQt6", "PySide2", "gi", "sqlite3", "readline", "rlcompleter"),
-    *("attr", "attrs", "yaml", "anyio", "httpx", "pydantic", "requests", "urllib3"),
+    *("attr", "attrs", "yaml", "anyio", "httpx", "pydantic"),
     # hooks take along whatever of Qt has a binding
     *("qtpy.QtDataVisualization", "PySide6.QtDataVisualization", "PySide6.QtOpenGL"),
     *("PySide6.QtOpenGLWidgets", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtQml"),
