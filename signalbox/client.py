@@ -900,6 +900,8 @@ class Answer:
 
     def _bytes(self, size: int) -> Iterator[bytes]:
         """The next `size` bytes of the connection, as they arrive."""
+        if size < 0:
+            raise _BrokenAnswer
         while size:
             if self._at == len(self._buffer):
                 self._fill()
@@ -921,7 +923,8 @@ class Answer:
         """Receive more."""
         if not (block := self._receive()):
             raise _BrokenAnswer
-        self._buffer, self._at = self._buffer[self._at :] + block, 0
+        left = self._buffer[self._at :]
+        self._buffer, self._at = left + block if left else block, 0
 
 
 class _Connection:
@@ -950,15 +953,18 @@ class _Connection:
     ) -> Answer:
         """Send a request, and read the head of its answer. Raises `OSError`."""
         self._answer = None
-        lines = [f"{method} {path} HTTP/1.1", self._host, authorization]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if body is None or isinstance(body, bytes):
+        head = f"{method} {path} HTTP/1.1\r\n{self._host}\r\n{authorization}\r\n"
+        for name, value in headers.items():
+            head += f"{name}: {value}\r\n"
+        if not head.isascii() or head.count("\n") != 3 + len(headers):
+            raise ValueError("A path, token or header has a character that none may have.")
+        if body is None and method == "GET":
+            self.socket.sendall(f"{head}\r\n".encode())
+        elif body is None or isinstance(body, bytes):
             content = body or b""
-            if method != "GET":
-                lines.append(f"Content-Length: {len(content)}")
-            self.socket.sendall(_head(lines) + content)
+            self.socket.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         else:
-            self.socket.sendall(_head([*lines, "Transfer-Encoding: chunked"]))
+            self.socket.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
             for block in body:
                 if block:
                     self.socket.sendall(b"%x\r\n%b\r\n" % (len(block), block))
@@ -968,14 +974,6 @@ class _Connection:
 
     def _receive(self) -> bytes:
         return self.socket.recv(BLOCK_BYTES)
-
-
-def _head(lines: list[str]) -> bytes:
-    """The head of a request. Raises `ValueError` for what no line of it may contain."""
-    text = "\r\n".join(lines)
-    if not text.isascii() or text.count("\n") + text.count("\r") != 2 * (len(lines) - 1):
-        raise ValueError("A path, token or header of a request has a character that none may have.")
-    return f"{text}\r\n\r\n".encode()
 
 
 # ---- Connections ---------------------------------------------------------------------------------
@@ -1088,10 +1086,10 @@ class _ConnectionPool:
     def _idle_or_new(self) -> _Connection:
         """A connection that no request uses, or a new one."""
         self._forget_inherited()
-        if not self.closed.is_set():
-            with contextlib.suppress(IndexError):
-                return self._idle.pop()
-        return self.open()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self.open()
 
     def _forget_inherited(self) -> None:
         """A forked process has copies of its parent's connections, which are not its own."""

@@ -31,7 +31,7 @@ def signalbox_request(given: dict[str, Any]) -> Callable[[int], object]:
     box = signalbox.connect(url=f"http://127.0.0.1:{given['port']}", token=given["token"])
     if given["kind"] == "set":
         return lambda number: box.set(KEY, {"number": number})
-    return lambda _: box.get(KEY)
+    return lambda _: box.item(KEY)
 
 
 def redis_request(given: dict[str, Any]) -> Callable[[int], object]:
