@@ -35,7 +35,7 @@ def client(box: Server) -> Iterator[Client]:
 
 
 @pytest.mark.parametrize(
-    "text", ["-1h", "-3hours", "-hello", "-", "-h", "-V", "--hello", "--help-me", "--data", "-x=1"]
+    "text", ["-1h", "-3hours", "-hello", "-h", "-V", "--hello", "--help-me", "--data", "-x=1"]
 )
 def test_a_value_may_begin_with_a_dash(shell: Shell, client: Client, text: str) -> None:
     assert shell.ok("set", "offset", text, "--json").startswith("{")

@@ -112,3 +112,12 @@ def test_a_client_that_is_missing_is_named_with_what_installs_it(
         shared_log(read_address(f"{scheme}://127.0.0.1"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert any(one.startswith(package) for one in project["optional-dependencies"][extra])
+
+
+def test_what_credentials_need_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    log = shared_log(read_address("nats://127.0.0.1:1/team?creds=/none"))
+    with pytest.raises(StoreError, match=r"needs the package nkeys.*with its extra \[nats\]\.$"):
+        log.connect(None)

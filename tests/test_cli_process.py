@@ -37,7 +37,7 @@ BESIDE_A_SERVER: Final = {
     "run": (["job", "--", sys.executable, "-c", "print(1)"], "1\n"),
     "compact": (
         ["--dry-run"],
-        "0 changes in 0 transactions would go; from revision 1 on .*\nprefix\t.*\n.*\n",
+        "0 changes in 0 transactions would go; for each prefix, .*\nprefix\t.*\n.*\n",
     ),
 }
 """What is given and what is said, as an expression; the store is that of `filled`."""

@@ -182,4 +182,7 @@ def _readable_creds(path: str) -> str:
         why = reason(error)
         raise StoreError(f"The option creds, {path}, cannot be read: {why}.") from error
     except ModuleNotFoundError as error:
-        raise StoreError("The option creds needs: pip install nkeys") from error
+        raise StoreError(
+            "The option creds needs the package nkeys, which is not installed; install Signalbox "
+            "again with its extra [nats]."
+        ) from error
