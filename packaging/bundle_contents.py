@@ -41,20 +41,20 @@ def development_modules() -> list[str]:
 
 def _distributions_for(*requirements: str) -> set[str]:
     """The normalized names of the distributions that fulfil these requirements, and theirs."""
-    found, missing = set[str](), [Requirement(text) for text in requirements]
+    found, missing = set[tuple[str, str]](), [Requirement(text) for text in requirements]
     while missing:
         requirement = missing.pop()
-        found.add(licences.normalized(requirement.name))
-        for text in distribution(requirement.name).requires or ():
-            inner = Requirement(text)
-            if licences.normalized(inner.name) not in found and _applies(inner, requirement.extras):
-                missing.append(inner)
-    return found
+        name = licences.normalized(requirement.name)
+        extras = [one for one in ("", *requirement.extras) if (name, one) not in found]
+        found |= {(name, extra) for extra in extras}
+        inner = [Requirement(text) for text in distribution(name).requires or ()]
+        missing += [one for one in inner if extras and _applies(one, extras)]
+    return {name for name, _ in found}
 
 
 def _applies(requirement: Requirement, extras: Iterable[str]) -> bool:
     marker = requirement.marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
 
 
 OMITTED_HOOKS: Final = {"pyi_rth_pyside6", "pyi_rth_multiprocessing"}

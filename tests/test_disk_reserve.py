@@ -144,7 +144,7 @@ def test_a_deletion_that_fails_gives_back_what_it_took(disk: Path) -> None:
     with Store(disk / NAME) as store:
         fill(store)
         store.database.truncate_wal()
-        take(disk, left(disk) - 500_000)
+        take(disk, left(disk) - 250_000)
         before, keys = left(disk), store.readmodel.current.keys()
         for _ in range(2):
             answer = store.run(type="delete_prefix", prefix="small.").answer()

@@ -9,10 +9,11 @@ import pytest
 
 from signalbox.server.model import history_decision
 from signalbox.server.model.commands import Attempt, HistoryCommand, read_attempt
+from signalbox.server.model.errors import Busy, Conflict
 from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.reversal_log import SqlReversalLog
-from signalbox.server.write import history_decisions
+from signalbox.server.write import history_decisions, writer
 from support.local_store import Store
 
 ACTORS = ("ann", "bob")
@@ -26,6 +27,7 @@ def all_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """No command of the history is decided in its turn at first."""
     monkeypatch.setattr(history_decisions, "SECONDS_IN_TURN", -1.0)
     monkeypatch.setattr(history_decisions, "CHECKED_AFTER_STEPS", 1)
+    monkeypatch.setattr(writer, "MAX_DECISIONS", 1_000)  # here everybody interferes
 
 
 def commands(random: Random, revision: int) -> Iterator[Attempt]:
@@ -113,6 +115,32 @@ def test_it_is_decided_again_where_what_it_would_reverse_has_changed(
         assert decisions.revise(attempt, attempt.command, decision)
         assert not store.run(**{"actor": "bob", **later}).error
         assert decisions.revise(attempt, attempt.command, decision) is None
+
+
+def test_a_refusal_of_another_revision_of_the_store_is_decided_again() -> None:
+    with Store() as store:
+        store.run(type="set", key="a", value=1)
+        wanted = {"type": "undo", "expect": {"store_revision": 2}}
+        attempt = read_attempt(wanted, "tester", "wish")
+        assert isinstance(attempt.command, HistoryCommand)
+        decisions = history_decisions.HistoryDecisions(store.projection)
+        decision = decisions.decide_ahead(attempt, attempt.command, None)
+        assert decision
+        assert isinstance(decision.refusal, Conflict)
+        store.run(type="set", key="b", value=1)
+        assert decisions.revise(attempt, attempt.command, decision) is None
+
+
+def test_a_repeated_command_gets_its_first_outcome_and_is_not_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Store() as store:
+        store.run(type="set", key="a", value=1)
+        first = store.run(type="undo", id="wish")
+        monkeypatch.setattr(writer, "MAX_DECIDING", 0)
+        again = store.run(type="undo", id="wish")
+        assert again.answer() == first.answer() | {"duplicate": True}
+        assert isinstance(store.run(type="redo", id="other").error, Busy)
 
 
 def test_a_server_that_ends_answers_what_is_still_being_decided() -> None:

@@ -12,6 +12,7 @@ from signalbox.server.store.file_names import STORE_FILE
 from support.harness import Server
 
 LIMIT = "signalbox.server.engines.sqlite.LOCKED_SECONDS"
+FORGOTTEN = "signalbox.server.engines.sqlite.FORGOTTEN_SECONDS"
 SET = {"type": "set", "key": "lamp.on", "value": True}
 
 

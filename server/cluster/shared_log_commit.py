@@ -337,7 +337,7 @@ class SharedLogCommit:
         longer. Nor does a sender of the same command.
         """
         seconds = self._timeout.seconds
-        is_deciding = self._writer.is_deciding
+        is_deciding = self._writer.is_deciding or pending.is_being_decided
         remaining = seconds if is_deciding else self._commit_began + seconds - monotonic()
         group = self._unsaved
         is_sent = group and (pending.is_in_group or group.contains(pending.attempt))

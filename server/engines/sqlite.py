@@ -24,6 +24,8 @@ which costs more than these few rows."""
 
 LOCKED_SECONDS: Final = 5.0
 """How long another program may hold the file locked before commands are refused."""
+FORGOTTEN_SECONDS: Final = 1.0
+"""After so long without an attempt to begin, another program's lock counts as a new one."""
 RETRY_SECONDS: Final = 0.02
 """Between two attempts to begin then; SQLite tells nobody that a lock was given up."""
 
@@ -76,6 +78,7 @@ class SqliteEngine:
         self._blocking = blocking
         self._in_background = in_background
         self._reserve = DiskReserve(database, blocking)
+        self._seen_locked_at = 0.0
         self._locked_since: float | None = None
         """When another program was first seen to hold the file locked, which it still does."""
         self.name, self.durability = IN_A_FILE if database.path else IN_MEMORY
@@ -134,8 +137,11 @@ class SqliteEngine:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            self._locked_since = self._locked_since or monotonic()
-            if monotonic() > self._locked_since + LOCKED_SECONDS:
+            now = monotonic()
+            if self._locked_since is None or now - self._seen_locked_at > FORGOTTEN_SECONDS:
+                self._locked_since = now
+            self._seen_locked_at = now
+            if now > self._locked_since + LOCKED_SECONDS:
                 raise
             return False
         self._locked_since = None

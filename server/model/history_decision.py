@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from signalbox.server.model.commands import Redo, Restore, Undo
 from signalbox.server.model.decide import check_size, check_store_revision
-from signalbox.server.model.errors import Invalid, SignalboxError
+from signalbox.server.model.errors import Conflict, Invalid, SignalboxError
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.reversal import (
@@ -72,6 +72,8 @@ def revise(
     check_store_revision(command.expect, log.revision)
     if log.horizons() != decision.horizons:
         return None
+    if isinstance(decision.refusal, Conflict) and log.revision != decision.revision:
+        return None  # it expected another revision of the store, which this one may be
     if isinstance(command, Restore):
         return _revise_restore(log, command, decision, since, max_effects)
     if any(_concerns(log, one, command, actor) for one in since.transactions):
@@ -104,7 +106,10 @@ def _revise_restore(
     check_size(changes)
     effects = decision.reversal.effects
     if effects is not None:
-        effects = effects_of(log, changes, max_effects)
+        again = {key: changes[key] for key in since.keys & changes.keys()}
+        fresh = effects_of(log, again, max_effects)
+        same = [effect for effect in effects if effect.key not in since.keys]
+        effects = sorted([*same, *fresh], key=lambda effect: effect.key)[:max_effects]
     reversal = Reversal(changes, effects=effects, new_keys=new_keys)
     return decision._replace(revision=log.revision, reversal=reversal)
 

@@ -28,7 +28,7 @@ def collision(
 
 def _add(seen: apsw.Connection, page: bytes) -> Pair:
     """Add the names of a page; two keys with one name, if there are any."""
-    bound = {"page": page.decode()}
+    bound = {"page": page}
     for pair in seen.execute(_FIND, bound):
         return list(pair)
     seen.execute(_ADD, bound)
@@ -37,10 +37,14 @@ def _add(seen: apsw.Connection, page: bytes) -> Pair:
 
 _CREATE: Final = "CREATE TABLE names (name TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID"
 _FIND: Final = """
-WITH page AS MATERIALIZED (SELECT value ->> 0 AS name, value ->> 1 AS key FROM json_each(:page))
+WITH page AS MATERIALIZED (
+    SELECT value ->> 0 AS name, value ->> 1 AS key FROM json_each(CAST(:page AS TEXT))
+)
 SELECT min(key), max(key) FROM (
     SELECT name, key FROM page
     UNION ALL SELECT n.name, n.key FROM page p JOIN names n ON n.name = p.name
 ) GROUP BY name HAVING count(*) > 1 LIMIT 1
 """
-_ADD: Final = "INSERT INTO names SELECT value ->> 0, value ->> 1 FROM json_each(:page)"
+_ADD: Final = """
+INSERT INTO names SELECT value ->> 0, value ->> 1 FROM json_each(CAST(:page AS TEXT))
+"""

@@ -150,12 +150,13 @@ class _ItemsAt:
 
     def fitting(self, limit: int) -> int:
         """How many of the first `limit` items have `PAGE_BYTES` at most; at least one."""
-        while limit > 1:
-            sql = _SIZES.format(items=self._sql("octet_length({}.value)"))
-            size = self._connection.execute(sql, self._bound | {"limit": limit}).get or 0
-            if size <= PAGE_BYTES:
-                break
-            limit = max(1, limit * PAGE_BYTES // size)
+        sql = _SIZES.format(items=self._sql("octet_length({}.value)"))
+        sizes: Any = self._connection.execute(sql, self._bound | {"limit": limit})
+        total = 0
+        for count, (size,) in enumerate(sizes):
+            total += size or 0
+            if count and total > PAGE_BYTES:
+                return count  # and no further value is looked at: they may all be large
         return limit
 
     def rows(self, form: RowForm, limit: int) -> tuple[str, int, str]:
@@ -201,7 +202,7 @@ FROM (
 ) k
 """
 """Keys that exist, and those that have been deleted since, with what they were."""
-_SIZES: Final = "SELECT sum(octet_length(i.key) + i.value) FROM ({items}) i"
+_SIZES: Final = "SELECT octet_length(i.key) + i.value FROM ({items}) i"
 _ROWS: Final = """
 SELECT group_concat({row}, :separator), count(*), max(i.key) FROM ({items}) i
 """

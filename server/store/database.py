@@ -208,10 +208,10 @@ class Database:
 
         What cannot be checkpointed now, as beside another checkpoint, is left to a later commit.
         """
-        if self.open_files.problem():
-            return
         self._is_in_checkpoint = True
         try:
+            if self.open_files.problem():
+                return
             with (
                 suppress(apsw.Error, StoreError),
                 closing(self._open(apsw.SQLITE_OPEN_READWRITE)) as connection,

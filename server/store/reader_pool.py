@@ -1,7 +1,7 @@
 """Read-only connections to the store: one for short queries, a pool of threads for long ones."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 from weakref import WeakSet
 
@@ -88,6 +88,9 @@ class ReaderPool:
 
         SQLite brings the write-ahead log to the file only when the last connection closes.
         """
+        for connection in list(self._opened):
+            with suppress(apsw.ConnectionClosedError):
+                connection.interrupt()
         self._threads.join()
         for connection in list(self._opened):
             connection.close()

@@ -112,6 +112,7 @@ class GroupCommit:
         self.expected = self._before.revision
         self.transactions: list[Transaction] = []
         self.outcomes: list[Outcome] = []
+        self._decisions: list[Decision | None] = []
         self.changes = 0
 
     def add(self, attempt: Attempt, decision: Decision | None = None) -> None:
@@ -119,6 +120,7 @@ class GroupCommit:
 
         `decision` is that of an undo, redo or restore, which holds at the last commit.
         """
+        self._decisions.append(decision)
         without_payload = attempt.without_payload()
         before = len(self.transactions)
         self._effects = None
@@ -176,8 +178,10 @@ class GroupCommit:
         return [
             self._rejected(outcome, error)
             if outcome.needs_commit
-            else self._decided_alone(attempt, outcome, error)
-            for attempt, outcome in zip(attempts, self.outcomes, strict=True)
+            else self._decided_alone(attempt, decision, outcome, error)
+            for attempt, decision, outcome in zip(
+                attempts, self._decisions, self.outcomes, strict=True
+            )
         ]
 
     def _added_and_removed_keys(self) -> tuple[list[str], list[str]]:
@@ -187,12 +191,16 @@ class GroupCommit:
         removed = [key for key, raw in after if raw is None and existed(key)]
         return added, removed
 
-    def _decided_alone(self, attempt: Attempt, decided: Outcome, error: SignalboxError) -> Outcome:
+    def _decided_alone(
+        self,
+        attempt: Attempt,
+        decision: Decision | None,
+        decided: Outcome,
+        error: SignalboxError,
+    ) -> Outcome:
         """The outcome of an attempt of a failed group; a rejection of its own stays that."""
-        if isinstance(attempt.command, HistoryCommand):
-            return decided  # it came before all that has failed
         group = GroupCommit(self._projection, self._at, self._max_bytes)
-        group.add(attempt)
+        group.add(attempt, decision)
         outcome = group.outcomes[0]
         return self._rejected(decided, error) if outcome.needs_commit else outcome
 

@@ -36,6 +36,8 @@ class PendingAttempt:
         self.decision: Decision | None = None
         """What a command of the history was decided to do before its turn."""
         self.decisions_made = 0
+        self.is_being_decided = False
+        """Whether that is under way, in which case the sender waits for this computer."""
         self._timeout = timeout
         self._outcome: Outcome | None = None
         self._greenlet: Any = None

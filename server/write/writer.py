@@ -7,6 +7,7 @@ up to the writer's commit strategy.
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, Final
 
 import apsw
@@ -21,6 +22,7 @@ from signalbox.server.model.errors import (
     Conflict,
     DiskFull,
     SignalboxError,
+    Unavailable,
 )
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.history_decision import Decision
@@ -30,7 +32,11 @@ from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.store.projection import Projection
 from signalbox.server.write.commit_strategy import Append, CommitStrategy, LocalCommit
 from signalbox.server.write.group_commit import GroupCommit, as_rejection
-from signalbox.server.write.history_decisions import HistoryDecisions, TooMuchSince
+from signalbox.server.write.history_decisions import (
+    SECONDS_IN_TURN,
+    HistoryDecisions,
+    TooMuchSince,
+)
 from signalbox.server.write.pending_attempt import PendingAttempt
 
 MAX_QUEUE: Final = 10_000
@@ -39,6 +45,8 @@ MAX_GROUP: Final = 1_000
 MAX_GROUP_CHANGES: Final = 20_000
 MAX_DECISIONS: Final = 4
 """How often a command of the history is decided before its turn, where others interfere."""
+CLOSING_SECONDS: Final = 1.0
+"""How long the end of the server waits for what is decided ahead."""
 MAX_DECIDING: Final = 20
 """Commands of the history that are decided before their turn at the same time."""
 WRITER_DIED: Final = 70
@@ -72,8 +80,8 @@ class Writer:
         self._history = HistoryDecisions(projection)
         self._deciding: set[gevent.Greenlet[[], None]] = set()
         """What decides commands of the history, which are not in the queue yet."""
-        self._has_postponed = False
-        """Whether one took too long in this group: the others are not tried in their turn."""
+        self._seconds_decided = 0.0
+        """How long commands of the history were decided in their turn, for the next group."""
         self._work = Event()
         self._last_size = 0
         self._is_closing = False
@@ -140,6 +148,8 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is in the writer's queue, then end the writer."""
+        gevent.joinall(list(self._deciding), timeout=CLOSING_SECONDS)
+        gevent.killall(list(self._deciding), block=False)
         self._is_closing = True
         self._work.set()
         self._greenlet.join()
@@ -220,7 +230,7 @@ class Writer:
 
     def _commit_next_group(self) -> None:
         """Decide attempts from the queue as one group, and commit it."""
-        self.is_deciding, self._has_postponed = True, False
+        self.is_deciding, self._seconds_decided = True, 0.0
         group, attempts = self._new_group(), list[PendingAttempt]()
         while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             pending = self._queue[0]
@@ -228,7 +238,7 @@ class Writer:
             if isinstance(command, HistoryCommand):
                 if group.transactions:
                     break  # it reads the log, which does not have this group yet
-                if not self._decide_in_turn(pending, command):
+                if not self._is_decided(pending, command):
                     self._begin_decision(self._queue.popleft(), command)
                     continue
             pending.is_in_group = True
@@ -248,37 +258,46 @@ class Writer:
             return
 
         def decide() -> None:
-            pending.decisions_made += 1
             try:
                 pending.decision = self._history.decide_ahead(
                     pending.attempt, command, pending.decision
                 )
             except TooMuchSince:
                 pending.decision = None
+            except gevent.GreenletExit:
+                self.reject(pending, Unavailable("The server is ending. Nothing was changed."))
+                return
             except Exception as error:  # noqa: BLE001 - whatever happened, it gets an outcome
                 self.reject(pending, as_rejection(error))
                 return
+            finally:
+                pending.is_being_decided = False
             self._queue.append(pending)
 
         def end(greenlet: "gevent.Greenlet[[], None]") -> None:
             self._deciding.discard(greenlet)
             self._work.set()
 
+        pending.decisions_made += 1
+        pending.is_in_group, pending.is_being_decided = False, True
         greenlet = gevent.spawn(decide)
         self._deciding.add(greenlet)
         greenlet.link(end)
 
-    def _decide_in_turn(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
+    def _is_decided(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
         """Decide a command of the history, or revise its earlier decision; False where it must be
-        decided ahead.
+        decided ahead. One whose id has an outcome already is not decided again.
         """
         attempt = pending.attempt
         try:
+            if attempt.has_sender_id and self._projection.first_outcome(attempt.id):
+                return True
             if pending.decision:
                 pending.decision = self._history.revise(attempt, command, pending.decision)
-            elif pending.decisions_made == 0 and not self._has_postponed:
+            elif pending.decisions_made == 0 and self._seconds_decided < SECONDS_IN_TURN:
+                began = monotonic()
                 pending.decision = self._history.decide_in_turn(attempt, command)
-                self._has_postponed = pending.decision is None
+                self._seconds_decided += monotonic() - began
         except TooMuchSince:
             return False
         except Exception as error:  # noqa: BLE001 - one attempt never stops the writer
@@ -319,7 +338,7 @@ class Writer:
                 return
             group = self._new_group()
             command = pending.attempt.command
-            if isinstance(command, HistoryCommand) and not self._decide_in_turn(pending, command):
+            if isinstance(command, HistoryCommand) and not self._is_decided(pending, command):
                 self._begin_decision(pending, command)
                 continue
             group.add(pending.attempt, pending.decision)

@@ -50,6 +50,7 @@ class Request:
             ChunkedBody(connection) if length is None else SizedBody(connection, length)
         )
         self._must_ask = not self.is_read and head.expects_continue
+        self._has_begun_reading = False
         if not self.is_read:
             self.extend_deadline()
 
@@ -77,6 +78,7 @@ class Request:
             self._must_ask = False
             if not self._connection.buffer:
                 self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._has_begun_reading = True
         data = self._body.read_some(most)
         if self._body.is_complete:
             self.is_read, self._connection.deadline = True, None
@@ -84,6 +86,8 @@ class Request:
 
     def skip_body(self) -> None:
         """Read the rest of the body, so that the next request is found. Raises `OSError`."""
+        if not self.is_read:
+            self.extend_deadline()
         while not self.is_read:
             self.read_some(BLOCK)
 
@@ -125,6 +129,8 @@ class Request:
 
     def send(self, data: bytes) -> None:
         """Send a part of the response. Raises `OSError` where the client is gone or too slow."""
+        if not self._has_begun_reading:
+            self._connection.deadline = None  # of a body that the route does not need
         self._connection.send(data)
 
 
