@@ -45,7 +45,7 @@ test: $(TOOLS)
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
 # `make bench NAMES="set lag"`: only these.
 bench: $(TOOLS)
-	$(PY) tests/benchmarks/run.py $(NAMES) $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
+	PYTHONDONTWRITEBYTECODE= $(PY) tests/benchmarks/run.py $(NAMES) $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
 
 --quick:
 	@:

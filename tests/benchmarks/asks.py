@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from load import connect
 from support.harness import Server
 
-_LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)(?:\r\n|$)", re.IGNORECASE)
 _FRAME_ENDS: Final = b"\n\n\r\n"
 
 
