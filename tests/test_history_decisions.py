@@ -131,6 +131,25 @@ def test_a_refusal_of_another_revision_of_the_store_is_decided_again() -> None:
         assert decisions.revise(attempt, attempt.command, decision) is None
 
 
+def test_one_large_transaction_since_is_caught_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_decisions, "MAX_CHANGES_SINCE", 1)
+    with Store() as store:
+        store.run(type="set", key="a", value=1)
+        wanted = {"type": "restore", "to_revision": 0}
+        attempt = read_attempt(wanted, "tester", "wish")
+        assert isinstance(attempt.command, HistoryCommand)
+        decisions = history_decisions.HistoryDecisions(store.projection)
+        decision = decisions.decide_ahead(attempt, attempt.command, None)
+        assert decision
+        store.set(b=1, c=1)
+        with pytest.raises(history_decisions.TooMuchSince):
+            decisions.revise(attempt, attempt.command, decision)
+        later = decisions.decide_ahead(attempt, attempt.command, decision)
+        assert later
+        assert decisions.revise(attempt, attempt.command, later)
+        assert later.result().changes.keys() == {"a", "b", "c"}
+
+
 def test_a_repeated_command_gets_its_first_outcome_and_is_not_decided(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

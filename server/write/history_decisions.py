@@ -62,10 +62,14 @@ class HistoryDecisions:
         written meanwhile that concerns the command.
         """
         ahead = self._projection.ahead_in_thread
+        must_catch_up = decision is not None  # one transaction may have been too much in its turn
         decision = decision or ahead(lambda reader: _decide(reader, attempt, command))
         for _ in range(CATCH_UP_ROUNDS):
-            if decision is None or self._projection.revision - decision.revision < FEW_SINCE:
+            if decision is None:
                 break
+            if not must_catch_up and self._projection.revision - decision.revision < FEW_SINCE:
+                break
+            must_catch_up = False
             earlier = decision
             decision = ahead(
                 lambda reader: _revised(reader, attempt, command, earlier, MAX_CAUGHT_UP)  # noqa: B023 - at once
