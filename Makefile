@@ -43,7 +43,7 @@ test: $(TOOLS)
 	$(PY) -m pytest -m serial --durations=10 && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
-# `make bench NAMES="set lag"`: only these.
+# `make bench NAMES="http lag"`: only these.
 bench: $(TOOLS)
 	PYTHONDONTWRITEBYTECODE= $(PY) tests/benchmarks/run.py $(NAMES) $(if $(or $(QUICK),$(filter --quick,$(MAKECMDGOALS))),--quick)
 

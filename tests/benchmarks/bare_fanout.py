@@ -1,6 +1,6 @@
 """A program: plain gevent, sending the same bytes to every connection.
 
-Prints {"port"}. Greets each connection with `ready`; told {"events", "streams"} on stdin, it sends
+Prints {"port"}. Greets each connection with `ready`; given {"events", "streams"} on stdin, it sends
 each event to each of so many connections and prints {"at"}: when it began (`perf_counter`).
 """
 
@@ -35,9 +35,9 @@ def main() -> None:
     print(json.dumps({"port": server.server_port}), flush=True)
     # Reading stdin would block every greenlet: it belongs in a thread.
     while line := gevent.get_hub().threadpool.apply(sys.stdin.readline):
-        told = json.loads(line)
-        events = [event.encode() for event in told["events"]]
-        assert len(connections) == told["streams"]
+        order = json.loads(line)
+        events = [event.encode() for event in order["events"]]
+        assert len(connections) == order["streams"]
         print(json.dumps({"at": perf_counter()}), flush=True)
         for event in events:
             for connection in connections:

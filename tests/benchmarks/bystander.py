@@ -9,7 +9,7 @@ from typing import Final
 import ndjson
 from loads import LOADS, Load
 from programs import Program, running, serving
-from rows import Row, at_most, percentile, shown
+from rows import Row, at_most, format_number, percentile
 from support.harness import Server
 
 RATE: Final = 50
@@ -40,7 +40,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield from _rows(load.what.format(keys=f"{keys:,}"), meanwhile, alone, times)
         shutil.rmtree(store)
     what = f"{RATE} sets a second, nobody else: p99, longest"
-    yield Row(what, f"{shown(percentile(quiet, 0.99))} ms, {shown(max(quiet))} ms")
+    yield Row(what, f"{format_number(percentile(quiet, 0.99))} ms, {format_number(max(quiet))} ms")
 
 
 def _filled(folder: Path, keys: int) -> Path:
@@ -68,15 +68,15 @@ def _under(
 def _waits(innocent: Program, seconds: float) -> list[float]:
     """Milliseconds of each command of the last so many seconds, and of those before them."""
     sleep(seconds)
-    innocent.say()
-    waits: list[float] = innocent.hear()["waits"]
+    innocent.write_line()
+    waits: list[float] = innocent.read_line()["waits"]
     return waits
 
 
 def _rows(
     what: str, meanwhile: list[float], alone: list[float], times: list[float]
 ) -> Iterator[Row]:
-    took = f"{what}, each {shown(min(times))} s"
+    took = f"{what}, each {format_number(min(times))} s"
     for name, bound, ours, without in (
         ("p99", P99_MS, percentile(meanwhile, 0.99), percentile(alone, 0.99)),
         ("longest", LONGEST_MS, max(meanwhile), max(alone)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from programs import ENVIRONMENT, outcome, running, serving
+from programs import ENVIRONMENT, result_of, running, serving
 from rows import Row, at_most
 from support.harness import ROOT, Server
 from support.redis_server import RedisServer
@@ -23,7 +23,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     with ExitStack() as stack:
         server = stack.enter_context(serving(folder / "store"))
         redis = stack.enter_context(RedisServer(folder / "redis"))
-        at_once = int(stack.enter_context(running("unread.py")).told["port"])
+        at_once = int(stack.enter_context(running("unread.py")).ready["port"])
         yield from _requests(server, at_once, redis, rounds, times)
         yield _command_line(server, 2 * rounds)
 
@@ -49,8 +49,8 @@ def _requests(
         spent: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(rounds):
             for name, side in sides.items():
-                told = outcome("client_requests.py", kind=kind, times=times, **side)
-                spent[name].append(told["microseconds"])
+                result = result_of("client_requests.py", kind=kind, times=times, **side)
+                spent[name].append(result["microseconds"])
         beside = ("redis-py", median(spent.pop("redis-py")))
         for name, ours in spent.items():
             what = f"Python client: its own CPU for one {kind}, {name}"

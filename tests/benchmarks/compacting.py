@@ -6,14 +6,14 @@ from time import perf_counter, sleep
 from typing import Any, Final
 
 from programs import Program, running
-from rows import Row, at_most, percentile, shown
+from rows import Row, at_most, format_number, percentile
 from support.harness import Server
 
 RATE: Final = 100
 """Commands a second."""
 HOLD_MS: Final = 20
 """For so long a step may hold the writer, and thereby a command that comes meanwhile."""
-PATIENCE: Final = 3_600.0
+TIMEOUT_SECONDS: Final = 3_600.0
 
 
 def measure(server: Server, changes: int, age: int, seconds: float) -> Iterator[Row]:
@@ -31,7 +31,9 @@ def measure(server: Server, changes: int, age: int, seconds: float) -> Iterator[
         spent = _compact(server, age)
         meanwhile = _waits(sender)
     what = f"compaction of {changes:,} changes"
-    yield Row(what, f"{shown(changes / spent)} /s", f"{spent:.1f} s", _sizes(server, before))
+    yield Row(
+        what, f"{format_number(changes / spent)} /s", f"{spent:.1f} s", _sizes(server, before)
+    )
     what += f", {RATE} sets a second meanwhile"
     p99, without = percentile(meanwhile, 0.99), percentile(alone, 0.99)
     bound = round(without + HOLD_MS, 1)
@@ -40,8 +42,8 @@ def measure(server: Server, changes: int, age: int, seconds: float) -> Iterator[
 
 
 def _waits(sender: Program) -> list[float]:
-    sender.say()
-    waits: list[float] = sender.hear()["waits"]
+    sender.write_line()
+    waits: list[float] = sender.read_line()["waits"]
     return waits
 
 
@@ -49,7 +51,7 @@ def _compact(server: Server, age: int) -> float:
     """Seconds until nothing so old is left that a newer change has replaced."""
     started = perf_counter()
     server.set("_signalbox.retention", {"max_age": f"{age}s"})
-    connection = server.connect(PATIENCE)  # it may wait for the one in the background
+    connection = server.connect(TIMEOUT_SECONDS)  # it may wait for the one in the background
     connection.request("POST", "/commands/compact", headers=server.authorization())
     response = connection.getresponse()
     answer: Any = json.loads(response.read())

@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import ndjson
-from programs import outcome, running, serving
-from rows import Row, at_least, at_most, percentile, shown
+from programs import result_of, running, serving
+from rows import Row, at_least, at_most, format_number, percentile
 from support.harness import Server
 from support.nats_server import NatsServer
 from support.redis_server import RedisServer
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     given: dict[str, Any]
 
     def alone(self, seconds: float) -> float:
-        did = outcome(self.script, **self.given, seconds=seconds)
+        did = result_of(self.script, **self.given, seconds=seconds)
         return float(did["requests"] / did["seconds"])
 
 
@@ -62,7 +62,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         )
         beside = Beside(
             stack.enter_context(serving(folder / "sqlite")),
-            int(stack.enter_context(running("bare.py")).told["port"]),
+            int(stack.enter_context(running("bare.py")).ready["port"]),
         )
         for kind in kinds:
             yield from _measured(kind, folder / kind.name, beside, rounds, seconds)
@@ -127,7 +127,7 @@ def _rate(node: Server, connections: int, seconds: float) -> float:
 
 def _load(port: int, token: str, connections: int, seconds: float) -> float:
     given = {"port": port, "token": token, "connections": connections, "seconds": seconds}
-    did = outcome("load.py", **given)
+    did = result_of("load.py", kind="set", **given)
     return float(did["requests"] / did["seconds"])
 
 
@@ -161,7 +161,7 @@ def _together(kind: Kind, nodes: list[Server], seconds: float) -> Iterator[Row]:
         rates = list(pool.map(lambda node: _rate(node, CONNECTIONS, seconds), nodes))
     lost = sum(_conflicts(node) - one for node, one in zip(nodes, before, strict=True))
     what = f"{kind.name}: {len(nodes)} nodes, {CONNECTIONS} connections each"
-    yield Row(what, f"{shown(sum(rates))} /s")
+    yield Row(what, f"{format_number(sum(rates))} /s")
     shares = "least {:.0%}, most {:.0%}".format(*(pick(rates) / sum(rates) for pick in (min, max)))
     yield Row(f"{what}: a node's share", shares)
     yield Row(f"{what}: appends that came second", f"{lost / seconds:,.0f} /s")
@@ -174,7 +174,7 @@ def _conflicts(node: Server) -> int:
 
 def _lag(kind: Kind, here: Server, there: Server, seconds: float) -> Row:
     given = {"port": here.port, "write": here.write_token, "read": there.read_token}
-    lags = outcome("pace.py", **given, rate=LAG_RATE, seconds=seconds, at=there.port)["lags"]
+    lags = result_of("pace.py", **given, rate=LAG_RATE, seconds=seconds, at=there.port)["lags"]
     what = f"{kind.name}: POST on one node to event on another, {LAG_RATE} commands/s: p99"
     return at_most(what, percentile(lags, 0.99), "ms", LAG_TARGET)
 
@@ -187,4 +187,4 @@ def _catch_up(kind: Kind, folder: Path, node: Server) -> Row:
         stream.until("change")
         spent = perf_counter() - started
     what = f"{kind.name}: a new node catches up on {last:,} transactions"
-    return Row(what, f"{shown(last / spent)} /s")
+    return Row(what, f"{format_number(last / spent)} /s")

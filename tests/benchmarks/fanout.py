@@ -53,18 +53,18 @@ def _ours(server: Server, streams: int, events: int, name: str) -> tuple[float, 
     with reading(server, streams) as readers:
         started = perf_counter()
         write(server, events, name)
-        read = readers.hear()
+        read = readers.read_line()
     sent = [event + "\n\n" for event in read["sample"].split("\n\n") if "event: change" in event]
     assert len(sent) == events
     return events * streams / (read["at"] - started), sent
 
 
 def _bare(bare: Program, streams: int, events: list[str]) -> float:
-    given = {"port": bare.told["port"], "request": "hello", "streams": streams}
+    given = {"port": bare.ready["port"], "request": "hello", "streams": streams}
     with running("readers.py", **given, ready="ready", end=LAST) as readers:
-        bare.say(events=events, streams=streams)
-        started = bare.hear()["at"]
-        return float(len(events) * streams / (readers.hear()["at"] - started))
+        bare.write_line(events=events, streams=streams)
+        started = bare.read_line()["at"]
+        return float(len(events) * streams / (readers.read_line()["at"] - started))
 
 
 def write(server: Server, events: int, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import ndjson
 from asks import Asker
 from programs import memory
-from rows import Row, at_most, percentile, shown
+from rows import Row, at_most, format_number, percentile
 from support.harness import Server
 
 EVERY: Final = 0.01
@@ -35,7 +35,7 @@ def measure(server: Server, keys: int) -> Iterator[Row]:
         sending.result()
         spent = perf_counter() - started
     what = f"import of {keys:,} lines while queries are asked"
-    yield Row(what, f"{shown(keys / spent)} /s")
+    yield Row(what, f"{format_number(keys / spent)} /s")
     yield at_most(f"{what}: p99 of these", percentile(lags, 0.99), "ms", 50)
     yield at_most(f"{what}: most memory", memory(server.pid, "VmHWM"), "MB", 200)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 import ndjson
-from programs import outcome, serving
+from programs import result_of, serving
 from rows import Row, at_least
 
 
@@ -18,6 +18,6 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
             started = perf_counter()
             ndjson.send(server, body)
             ours.append(count / (perf_counter() - started))
-        did = outcome("raw_import.py", path=str(folder / f"raw-{number}.db"), count=count)
+        did = result_of("raw_import.py", path=str(folder / f"raw-{number}.db"), count=count)
         raw.append(count / did["seconds"])
     yield at_least(f"import of {count:,} lines over HTTP", ours, "apsw alone", raw, "/s", 0.45)

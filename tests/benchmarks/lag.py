@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from programs import outcome, running, serving
+from programs import result_of, running, serving
 from rows import Row, at_most, percentile
 
 RATE: Final = 1_000
@@ -21,7 +21,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         for _ in range(rounds):
             tokens = {"write": server.write_token, "read": server.read_token}
             ours.append(_lags(server.port, seconds, tokens))
-            bare.append(_lags(relay.told["port"], seconds, {"write": "t", "read": "t"}))
+            bare.append(_lags(relay.ready["port"], seconds, {"write": "t", "read": "t"}))
     for share in (0.5, 0.99):
         mine, other = (
             median(percentile(lags, share) for lags in rounds) for rounds in (ours, bare)
@@ -33,5 +33,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
 
 def _lags(port: int, seconds: float, tokens: dict[str, str]) -> list[float]:
     """In milliseconds."""
-    found: list[float] = outcome("pace.py", port=port, rate=RATE, seconds=seconds, **tokens)["lags"]
+    found: list[float] = result_of("pace.py", port=port, rate=RATE, seconds=seconds, **tokens)[
+        "lags"
+    ]
     return found

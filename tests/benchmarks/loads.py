@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import ndjson
 from support.harness import Server
 
-PATIENCE: Final = 30.0
+TIMEOUT_SECONDS: Final = 30.0
 """Seconds after which readers give up."""
 CAUGHT_UP: Final = b"event: caught-up"
 DRY_RESTORE: Final = {"type": "restore", "to_revision": 1, "dry_run": True}
@@ -59,7 +59,7 @@ def reading(path: str, count: int, end: bytes = b"") -> Callable[[Server], None]
 
 def _read_to_end(selector: selectors.BaseSelector, end: bytes) -> None:
     started = perf_counter()
-    while selector.get_map() and perf_counter() - started < PATIENCE:
+    while selector.get_map() and perf_counter() - started < TIMEOUT_SECONDS:
         for key, _ in selector.select(1.0):
             reader: socket.socket = key.fileobj  # type: ignore[assignment]
             last = key.data

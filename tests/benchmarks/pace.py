@@ -29,7 +29,7 @@ class Pace:
         self._idle = [connect(port) for _ in range(CONNECTIONS)]
         self._due: deque[int] = deque()
         self._sent = 0
-        self._heard = b""
+        self._received = b""
         self.lags: list[float] = []
 
     def run(self, rate: float, seconds: float) -> None:
@@ -59,10 +59,10 @@ class Pace:
                 self._idle.append(sock)
             return
         now = perf_counter_ns()
-        self._heard += data
-        for found in EVENT.finditer(self._heard):
+        self._received += data
+        for found in EVENT.finditer(self._received):
             self.lags.append((now - int(found[1])) / 1e6)
-        self._heard = self._heard[self._heard.rfind(b"\n") + 1 :]
+        self._received = self._received[self._received.rfind(b"\n") + 1 :]
 
 
 def listen(port: int, token: str) -> socket.socket:
@@ -70,9 +70,9 @@ def listen(port: int, token: str) -> socket.socket:
     stream = connect(port)
     request = f"GET /queries/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
     stream.sendall(f"{request}Authorization: Bearer {token}\r\n\r\n".encode())
-    heard = b""
-    while b"caught-up" not in heard:
-        heard += stream.recv(262_144)
+    received = b""
+    while b"caught-up" not in received:
+        received += stream.recv(262_144)
     return stream
 
 

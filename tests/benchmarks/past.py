@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import compacting
 import past_store
 from asks import Asker
-from programs import memory, outcome, serving
-from rows import Row, at_least, at_most, percentile, shown
+from programs import memory, result_of, serving
+from rows import Row, at_least, at_most, format_number, percentile
 from signalbox.server.store.file_names import STORE_FILE
 
 PAGE: Final = 100
@@ -64,37 +64,39 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     size, store = QUICK if quick else FULL, folder / "store"
     store.mkdir()
     path = str(store / STORE_FILE)
-    made = outcome("past_store.py", path=path, keys=size.keys, changes=size.changes)
+    made = result_of("past_store.py", path=path, keys=size.keys, changes=size.changes)
     yield from _replays(store, size)
     yield _verified(store, size)
     with serving(store) as server:
         what = f"{size.keys:,} keys, {size.changes:,} changes"
         yield from _questions(Asked(Asker(server), made["revisions"]), what, size.times)
-        yield Row(f"{what}: memory of the server", f"{shown(memory(server.pid))} MB")
+        yield Row(f"{what}: memory of the server", f"{format_number(memory(server.pid))} MB")
         age = past_store.age(size.changes - size.old)
         yield from compacting.measure(server, size.old, age, size.seconds)
-        yield Row(f"{what}: most memory of the server", f"{shown(memory(server.pid, 'VmHWM'))} MB")
+        yield Row(
+            f"{what}: most memory of the server", f"{format_number(memory(server.pid, 'VmHWM'))} MB"
+        )
 
 
 def _replays(store: Path, size: Size) -> Iterator[Row]:
     ours, raw, whole = [], [], []
     for _ in range(size.rounds):
-        did = outcome("raw_rebuild.py", path=str(store / STORE_FILE))
+        did = result_of("raw_rebuild.py", path=str(store / STORE_FILE))
         raw.append(did["changes"] / did["seconds"])
-        did = outcome("rebuilt.py", folder=str(store))
+        did = result_of("rebuilt.py", folder=str(store))
         assert did["ok"]
         ours.append(size.changes / did["seconds"])
         whole.append(did["whole"])
     what = f"rebuild from {size.changes:,} changes"
     yield at_least(what, ours, "apsw alone", raw, "changes/s", 0.5)
-    yield Row(f"{what}, committed and verified", f"{shown(median(whole))} s")
+    yield Row(f"{what}, committed and verified", f"{format_number(median(whole))} s")
 
 
 def _verified(store: Path, size: Size) -> Row:
-    did = outcome("verified.py", folder=str(store))
+    did = result_of("verified.py", folder=str(store))
     assert did["ok"]
-    rate = f"{shown(size.changes / did['seconds'])} changes/s"
-    memory_used = f"most memory: {shown(did['megabytes'])} MB"
+    rate = f"{format_number(size.changes / did['seconds'])} changes/s"
+    memory_used = f"most memory: {format_number(did['megabytes'])} MB"
     return Row(f"verify of {size.changes:,} changes", rate, memory_used)
 
 

@@ -98,8 +98,8 @@ def main() -> None:
     revisions = write(connection, transactions(keys, changes), started_at)
     connection.execute(index + "; COMMIT")
     database.close()
-    told = {"revisions": revisions, "seconds": perf_counter() - started}
-    print(json.dumps(told | {"bytes": path.stat().st_size}), flush=True)
+    result = {"revisions": revisions, "seconds": perf_counter() - started}
+    print(json.dumps(result | {"bytes": path.stat().st_size}), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ENVIRONMENT: Final = os.environ | {
 class Program:
     """A script beside this file; it is given one JSON object and says when it is ready.
 
-    `told` is the object in its first line.
+    `ready` is the object in its first line.
     """
 
     def __init__(self, script: str, **given: Any) -> None:
@@ -35,9 +35,9 @@ class Program:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.told = self.hear()
+        self.ready = self.read_line()
 
-    def hear(self) -> Any:
+    def read_line(self) -> Any:
         """The next line that it prints, decoded. Raises `RuntimeError` where it ended instead."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -45,7 +45,7 @@ class Program:
             raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
         return json.loads(line)
 
-    def say(self, **given: Any) -> None:
+    def write_line(self, **given: Any) -> None:
         """Write one JSON line to it."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(given) + "\n")
@@ -66,10 +66,10 @@ def running(script: str, **given: Any) -> Iterator[Program]:
         program.end()
 
 
-def outcome(script: str, **given: Any) -> Any:
+def result_of(script: str, **given: Any) -> Any:
     """What a script prints that does one thing and ends."""
     with running(script, **given) as program:
-        return program.told
+        return program.ready
 
 
 @contextmanager

@@ -59,11 +59,11 @@ def main() -> None:
             _await(selector, readers[count:], given["ready"].encode())
         for reader in readers:
             reader.start_again()
-        _tell()
+        _print()
         _await(selector, readers, given["end"].encode())
         at = perf_counter()
     size = sum(reader.bytes for reader in readers)
-    _tell(at=at, bytes=size, sample=readers[0].start_again().decode())
+    _print(at=at, bytes=size, sample=readers[0].start_again().decode())
     sys.stdin.read()  # the streams stay open until whoever started this has looked
 
 
@@ -76,7 +76,7 @@ def _await(selector: selectors.BaseSelector, readers: list[Reader], mark: bytes)
                 selector.unregister(key.fileobj)
 
 
-def _tell(**what: Any) -> None:
+def _print(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 

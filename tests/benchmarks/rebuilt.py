@@ -21,8 +21,8 @@ def main() -> None:
         replayed = perf_counter() - started
 
     ok = maintenance.rebuild(folder, note)["ok"]
-    told = {"ok": ok, "seconds": replayed, "whole": perf_counter() - started}
-    print(json.dumps(told), flush=True)
+    result = {"ok": ok, "seconds": replayed, "whole": perf_counter() - started}
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

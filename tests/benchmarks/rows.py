@@ -1,7 +1,7 @@
 """The table: one line for each thing measured."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import Final, NamedTuple
 
 COLUMNS: Final = ("what", "Signalbox", "beside", "ratio", "target", "met?")
@@ -32,14 +32,43 @@ def at_least(
 ) -> Row:
     """More is better than the `other`; the ratio is the median of those of each round."""
     ratio = ratio_of(ours, others)
+    return _compared(what, ours, other, others, unit)._replace(
+        target="" if target is None else f">= {target:g}",
+        met=None if target is None else ratio >= target,
+    )
+
+
+def no_more_than(
+    what: str,
+    ours: Sequence[float],
+    other: str,
+    others: Sequence[float],
+    unit: str,
+    target: float | None = None,
+) -> Row:
+    """As `at_least`, where less is better."""
+    ratio = ratio_of(ours, others)
+    return _compared(what, ours, other, others, unit)._replace(
+        target="" if target is None else f"<= {target:g}",
+        met=None if target is None else ratio <= target,
+    )
+
+
+def _compared(
+    what: str, ours: Sequence[float], other: str, others: Sequence[float], unit: str
+) -> Row:
     return Row(
         what,
-        f"{shown(median(ours))} {unit}",
-        f"{other}: {shown(median(others))} {unit}",
-        f"{ratio:.2f}",
-        "" if target is None else f">= {target:g}",
-        None if target is None else ratio >= target,
+        f"{with_spread(ours)} {unit}",
+        f"{other}: {with_spread(others)} {unit}",
+        f"{ratio_of(ours, others):.2f}",
     )
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """The median, and between which two values half of them are."""
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return f"{format_number(middle)} ({format_number(low)} to {format_number(high)})"
 
 
 def at_most(
@@ -59,8 +88,8 @@ def at_most(
         kept = kept and ratio <= factor
     return Row(
         what,
-        f"{shown(ours)} {unit}",
-        f"{beside[0]}: {shown(beside[1])} {unit}" if beside else "",
+        f"{format_number(ours)} {unit}",
+        f"{beside[0]}: {format_number(beside[1])} {unit}" if beside else "",
         "" if ratio is None else f"{ratio:.2f}",
         ", ".join(wanted),
         kept if wanted else None,
@@ -78,7 +107,7 @@ def percentile(values: Iterable[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def shown(number: float) -> str:
+def format_number(number: float) -> str:
     """Three figures that mean something."""
     if number >= 1000:
         return f"{number:,.0f}"

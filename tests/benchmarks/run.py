@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for support
 
 import bystander
 import client
-import durable_set
 import engines
 import fanout
+import http_rates
 import imports
 import lag
 import past
@@ -32,7 +32,7 @@ from rows import Row, table
 DISK = Path("/var/tmp")
 """Where stores are durable: other temporary folders may be memory."""
 BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
-    "set": durable_set.measure,
+    "http": http_rates.measure,
     "bystander": bystander.measure,
     "import": imports.measure,
     "streams": fanout.measure,

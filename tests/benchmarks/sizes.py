@@ -13,7 +13,7 @@ import ndjson
 import start
 from asks import Asker
 from programs import memory, serving
-from rows import Row, at_most, percentile, shown
+from rows import Row, at_most, format_number, percentile
 from support.harness import Server
 
 FEW: Final = 1_000
@@ -33,7 +33,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield from growing.measure(server, many)
         server.stop()
     ready = [start.until_ready(folder / "many") for _ in range(3)]
-    yield Row(f"{many:,} keys: serve until ready", f"{shown(median(ready))} ms")
+    yield Row(f"{many:,} keys: serve until ready", f"{format_number(median(ready))} ms")
     with serving(folder / "many") as lot, serving(folder / "few") as few:
         yield from _queries(lot, few, many, times)
         yield from _searches(lot, few, many, max(times // 10, 12))

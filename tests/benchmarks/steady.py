@@ -1,6 +1,6 @@
 """A program: sends `set` commands at a steady rate and notes how long each waits for its answer.
 
-Given {"port", "token", "rate"}, prints {}; then, whenever it is given a line, {"waits"}:
+Given {"port", "token", "rate"}, prints {}; then, for each line that it reads, {"waits"}:
 milliseconds of each command since the line before. They count from when a command was due, so that
 a server which stands still for long is not asked less.
 """
@@ -30,7 +30,7 @@ class Steady:
         self._waits: list[float] = []
 
     def run(self) -> None:
-        """Until there is nobody to tell."""
+        """Until stdin ends."""
         with selectors.DefaultSelector() as selector:
             selector.register(sys.stdin, selectors.EVENT_READ)
             for sock in self._idle:
@@ -44,7 +44,7 @@ class Steady:
                 for key, _ in selector.select(max(0.0, following - perf_counter())):
                     if key.fileobj is not sys.stdin:
                         self._read(key.fileobj)  # type: ignore[arg-type]
-                    elif not self._tell():
+                    elif not self._print_waits():
                         return
 
     def _send(self) -> None:
@@ -60,7 +60,7 @@ class Steady:
             self._waits.append((perf_counter() - self._asked.pop(sock)) * 1000)
             self._idle.append(sock)
 
-    def _tell(self) -> bool:
+    def _print_waits(self) -> bool:
         if not sys.stdin.readline():
             return False
         print(json.dumps({"waits": self._waits}), flush=True)
