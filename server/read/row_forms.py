@@ -27,9 +27,12 @@ class RowForm(NamedTuple):
 
 
 def iso_time(milliseconds: str) -> str:
-    """SQL for `times.iso` of an expression. SQLite computes times in whole milliseconds."""
+    """SQL for `times.iso` of an expression. SQLite computes times in whole milliseconds.
+
+    `strftime` would take three times as long.
+    """
     seconds = f"min({milliseconds}, {LAST_TIME}) / 1000.0"
-    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {seconds}, 'unixepoch')"
+    return f"replace(datetime({seconds}, 'unixepoch', 'subsec'), ' ', 'T') || 'Z'"
 
 
 def _of_transaction(column: str) -> str:

@@ -281,6 +281,8 @@ class Database:
         except apsw.Error as error:
             raise open_error(self._called, self.path, error) from error
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        # Else SQLite plans a statement anew for each value that it is given (SQLITE_ENABLE_STAT4).
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         register_functions(connection)
         return connection
 
