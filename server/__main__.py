@@ -1,8 +1,15 @@
 """`signalbox serve`: starts the server, and stops it by signal or once it is unused."""
 
-# Before any other import: sockets, threads and locks become cooperative.
-from gevent import monkey
+import gc
 
+gc.disable()  # until all is loaded, of which nothing is garbage
+
+# Before any other import: sockets, threads and locks become cooperative.
+from gevent import events, monkey  # noqa: E402
+
+# No plugin of another package takes part: to look for some, gevent would read what is said of every
+# installed package, for each of two dozen steps.
+vars(events)["notify_and_call_entry_points"] = lambda _event: None
 monkey.patch_all()
 
 import faulthandler  # noqa: E402
@@ -13,7 +20,6 @@ import sys  # noqa: E402
 from time import monotonic  # noqa: E402
 from typing import Any  # noqa: E402
 
-import click  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import Event  # noqa: E402
 
@@ -25,7 +31,6 @@ from signalbox.server.model.errors import StoreError, Unavailable  # noqa: E402
 from signalbox.server.runtime.error_messages import DAMAGED, damaged_store  # noqa: E402
 from signalbox.server.settings import TABLE, read_settings  # noqa: E402
 from signalbox.server.store.file_names import STORE_FILE  # noqa: E402
-from signalbox.server.usage_errors import translate_usage_error  # noqa: E402
 
 USAGE = 2
 CANNOT_OPEN = 4
@@ -41,10 +46,10 @@ def run(as_json: bool, **options: Any) -> int:
         logging_setup.configure(settings.log)
         app = App(settings)
     except (StoreError, Unavailable) as error:
-        click.echo(f"signalbox: {error}", err=True)
+        print(f"signalbox: {error}", file=sys.stderr)
         return status
     except DAMAGED:
-        click.echo(f"signalbox: {damaged_store(settings.data_dir / STORE_FILE)}", err=True)
+        print(f"signalbox: {damaged_store(settings.data_dir / STORE_FILE)}", file=sys.stderr)
         return status
     ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,8 +75,7 @@ def print_address(app: App, as_json: bool) -> None:
             f"Signalbox serves {app.data_dir} ({app.engine.name}, {app.engine.durability}).\n"
             f"Open {address_lines(app.guard.login_address())}"
         )
-    click.echo(text)
-    sys.stdout.flush()
+    print(text, flush=True)
 
 
 def stop_when_unused(app: App, seconds: float, ended: Event) -> None:
@@ -93,36 +97,35 @@ def wait_for_end_of_stdin() -> None:
         pass  # no stdin at all: nobody waits for us
 
 
-def command() -> click.Command:
-    """The click command with an option for every setting."""
-    options: list[click.Parameter] = [
-        click.Option(
-            [setting.option, setting.name],
-            help=setting.help,
-            envvar=None,
-            is_flag=setting.is_flag,
-            default=None,
-        )
-        for setting in TABLE
-    ]
-    options.append(
-        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON line when ready.")
-    )
-    return click.Command(
-        "serve", callback=run, params=options, help="Run the server without a window."
-    )
+def plain_options(arguments: list[str]) -> dict[str, Any] | None:
+    """What known options and their values say; None for anything else, as help and errors are."""
+    settings = {setting.option: setting for setting in TABLE}
+    given: dict[str, Any] = {"as_json": False}
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if word == "--json":
+            given["as_json"] = True
+        elif (setting := settings.get(option)) is None or (setting.is_flag and equals):
+            return None
+        elif setting.is_flag:
+            given[setting.name] = True
+        else:
+            given[setting.name] = value = value if equals else next(words, "-")
+            if value.startswith("-"):
+                return None
+    return given
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the server with the arguments `argv`, without the program's name; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     arguments = arguments[1:] if arguments[:1] == ["serve"] else arguments
-    try:
-        result = command().main(arguments, prog_name="signalbox serve", standalone_mode=False)
-        return int(result or 0)
-    except click.ClickException as error:
-        translate_usage_error(error).show()
-        return error.exit_code
+    if (given := plain_options(arguments)) is not None:
+        return run(**given)
+    from signalbox.server.serve_command import run_command  # noqa: PLC0415 - loads click
+
+    return run_command(arguments, run)
 
 
 if __name__ == "__main__":

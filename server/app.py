@@ -391,6 +391,7 @@ def _prepare_process() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is imported stays; collections need not walk it
     gc.set_threshold(GARBAGE)
+    gc.enable()
     if sys.platform != "win32":
         _raise_file_limit()
 

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from conftest import StartServer
-from signalbox.server.sources.computer import ComputerSource, Measurement
+from signalbox.server.sources.computer import ComputerSource
+from signalbox.server.sources.measurement import Measurement
 from support.harness import SECONDS, Event, Server
 from support.local_store import Store
 

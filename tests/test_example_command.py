@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from signalbox.server.http.window import window_routes
+from signalbox.server.http.window import page_content
 from support.harness import ROOT
 
 
@@ -28,7 +28,7 @@ def test_the_program_beside_the_interpreter_is_named(
     monkeypatch.setattr(sys, "executable", python)
     monkeypatch.setattr(sys, "platform", platform)
     expected = [str(tmp_path / beside)] if is_found else [python, "-m", "signalbox"]
-    assert window_routes._executable() == expected  # noqa: SLF001 - other systems are not at hand
+    assert page_content._executable() == expected  # noqa: SLF001 - other systems are not at hand
 
 
 def test_a_program_for_people_without_python_names_itself(
@@ -36,7 +36,7 @@ def test_a_program_for_people_without_python_names_itself(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "Signalbox"))
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert window_routes._executable() == [str(tmp_path / "Signalbox")]  # noqa: SLF001 - as above
+    assert page_content._executable() == [str(tmp_path / "Signalbox")]  # noqa: SLF001 - as above
 
 
 def test_the_module_that_is_named_without_one_can_be_run(
@@ -44,6 +44,6 @@ def test_the_module_that_is_named_without_one_can_be_run(
 ) -> None:
     real = sys.executable
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    command = [real, *window_routes._executable()[1:], "--version"]  # noqa: SLF001 - as above
+    command = [real, *page_content._executable()[1:], "--version"]  # noqa: SLF001 - as above
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -24,6 +24,15 @@ from support.raw_http import NDJSON, Client, assert_sound, head, plain_socket
 STORE = "signalbox.db"
 
 
+def test_a_server_begins_without_what_only_windows_help_and_sources_need() -> None:
+    late = ("click", "datastar_py", "importlib.metadata", "jinja2", "psutil", "signalbox.ui.views")
+    program = f"import signalbox.server.__main__, sys; print({{*{late}}} & {{*sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
 def refused(
     data_dir: Path,
     *options: str,

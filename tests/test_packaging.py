@@ -18,6 +18,7 @@ import elf_libraries
 import icon
 import licences
 import man_page
+from signalbox.server import __version__
 from support.harness import ROOT
 
 QT = "PySide6/Qt/"
@@ -113,7 +114,7 @@ class TestLicences:
 
 class TestIdentity:
     def test_the_version_is_that_of_the_project(self) -> None:
-        assert app_metadata.version() == version("signalbox-app")
+        assert app_metadata.version() == __version__ == version("signalbox-app")
 
     def test_windows_reads_name_and_version(self) -> None:
         nodes = ast.walk(ast.parse(app_metadata.windows_version_file()))

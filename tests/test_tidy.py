@@ -32,6 +32,7 @@ MAY_IMPORT: Final = {
     "migration": "model|runtime|store|engines|settings",
     "sources": "model|runtime|store|read|write|feed",
     "clock_status": "model|runtime|read|feed|settings",
+    "serve_command": "settings|usage_errors",
 }
 """The other modules and rooms: all that they import of the server, beside themselves."""
 

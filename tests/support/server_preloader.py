@@ -22,6 +22,7 @@ from typing import Any  # noqa: E402
 import gevent.os  # noqa: E402
 
 from signalbox.server.__main__ import main  # noqa: E402
+from signalbox.server.http.window import page_content  # noqa: E402, F401 - loaded once for all
 
 LARGEST = 1 << 20
 # Those of gevent would begin a hub, which is to begin in the server.

@@ -1,37 +1,32 @@
 """The routes of the window: the empty page, its files, login, page content, and its stream."""
 
-import sys
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import bottle
 import msgspec
 
 from signalbox import ui
-from signalbox.server import __version__
 from signalbox.server.feed import Feed
-from signalbox.server.formats.text_lines import ENCODINGS
 from signalbox.server.http.api.queries import bottle_json_response, request_parameters
 from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
-from signalbox.server.http.window.page_stream import page
-from signalbox.server.http.window.regions import Regions
 from signalbox.server.http.window.window_ids import WindowIds
-from signalbox.server.http.window.window_query import WindowQuery
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.request import request_of
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
 from signalbox.server.http.wire.responses import HEADERS, matches_etag
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
-from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.runtime.trusted_clock import Clock
-from signalbox.server.settings import command_line
-from signalbox.ui.views import login_page, shell
+
+if TYPE_CHECKING:
+    from signalbox.server.http.window.page_content import PageContent
 
 STATIC: Final = Path(ui.__file__).parent / "static"
 POLICY: Final = (
@@ -74,7 +69,6 @@ class WindowRoutes:
         self._engine = engine
         self._data_dir = data_dir
         self._clock = clock
-        self._charts = ChartCache()
         self._window_ids = window_ids
         self._files = {file.name for file in STATIC.iterdir()}
 
@@ -95,7 +89,7 @@ class WindowRoutes:
             port = request.environ["HTTP_HOST"].partition(":")[2]
             headers = {"Location": f"http://127.0.0.1:{port}/", **dict(HEADERS)}
             return bottle.HTTPResponse(status=307, headers=headers)
-        return _text_response(login_page(), "text/html; charset=utf-8")
+        return _text_response(self._content.empty_page(), "text/html; charset=utf-8")
 
     def hello(self) -> bottle.HTTPResponse:
         """Prove to a page that this server knows the window's secret, before it sends that."""
@@ -107,41 +101,27 @@ class WindowRoutes:
 
     def redeem(self) -> bottle.HTTPResponse:
         """Exchange a code for the window's secret, and the content of the page with it."""
-        redemption = _parse_body(Redemption)
+        redemption, page, node = _parse_body(Redemption), token_hex(16), self._node()
         secret, again = self._guard.redeem(redemption.code)
-        page = self._page_content(redemption.page)
-        return bottle_json_response(Admission(secret=secret, again=again, page=page))
+        window = self._window_ids.assign(node, page, redemption.page)
+        content = self._content.content(node, window, page)
+        return bottle_json_response(Admission(secret=secret, again=again, page=content))
 
     def goodbye(self) -> bottle.HTTPResponse:
         """A page was closed. It has no time to authenticate, so what it sends is no secret."""
         self._window_ids.on_page_closed(_parse_body(Goodbye).page)
         return bottle_json_response({})
 
-    def _page_content(self, before: str) -> str:
-        """The content of a new page, with the id that its window gets."""
-        page, node = token_hex(16), self._node()
-        return shell(
-            store=self._readmodel.store,
-            version=__version__,
-            theme=_theme(self._readmodel),
-            shell_line=_example_command(self._data_dir),
-            window=self._window_ids.assign(node, page, before),
-            page=page,
-            node=node,
-            data_dir=str(self._data_dir),
-            encodings=ENCODINGS,
-            regions=self._initial_regions(),
-            has_keys=self._readmodel.current.keys() > 0,
-        )
+    @cached_property
+    def _content(self) -> "PageContent":
+        """What windows show, which is loaded with the first of them: scripts alone need none."""
+        from signalbox.server.http.window.page_content import PageContent  # noqa: PLC0415 - see there
+
+        return PageContent(self._readmodel, self._feed, self._engine, self._data_dir, self._clock)
 
     def _node(self) -> str:
         """This node's name in the ids of its windows; empty where the store is not shared."""
         return str((self._engine()["log"] or {}).get("node", ""))
-
-    def _initial_regions(self) -> dict[str, str]:
-        """Regions that a window shows before it has loaded its scripts and opened its stream."""
-        regions = Regions(WindowQuery(), self._readmodel, self._feed, self._engine, self._charts)
-        return regions.initial_html(int(self._clock() * 1000))
 
     def static(self, name: str) -> bottle.HTTPResponse:
         """Answer `/static/<name>`: a script, style sheet or image of the page."""
@@ -163,15 +143,7 @@ class WindowRoutes:
         """Answer `/queries/page`: the stream of patches of one page."""
         request = request_of(bottle.request.environ)
         signals = _parse_signals(bottle.request.query.get("datastar"))
-        frames = page(
-            request,
-            self._readmodel,
-            self._feed,
-            self._engine,
-            signals,
-            self._charts,
-            self._clock,
-        )
+        frames = self._content.frames(request, signals)
         self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
         bottle.response.headers.update(dict(HEADERS))
         bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
@@ -198,26 +170,6 @@ def _parse_signals(text: str | None) -> dict[str, Any]:
     if not isinstance(signals, dict):
         raise Invalid("The parameter datastar is not a JSON object.")
     return signals
-
-
-def _theme(readmodel: ReadModel) -> str:
-    """The theme that the page begins with, as the setting says."""
-    item = readmodel.current.get("_signalbox.theme")
-    return str(values.decode(item.raw.encode())) if item else "system"
-
-
-def _example_command(data_dir: Path) -> str:
-    """A command that sets a key of this store, to be pasted into a shell."""
-    return command_line(data_dir, "set", "hello", "world", program=_executable())
-
-
-def _executable() -> list[str]:
-    """The command that starts this installation."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    name = "signalbox.exe" if sys.platform == "win32" else "signalbox"
-    beside = Path(sys.executable).with_name(name)
-    return [str(beside)] if beside.exists() else [sys.executable, "-m", "signalbox"]
 
 
 def _text_response(text: str, media_type: str) -> bottle.HTTPResponse:
