@@ -8,6 +8,7 @@ import pytest
 
 from support.nats_server import NatsCluster, NatsServer
 from support.nodes import (
+    ELECTION_SECONDS,
     Site,
     assert_equal_when_ended,
     log_status,
@@ -61,7 +62,7 @@ def leader(cluster: NatsCluster) -> NatsServer:
         )
         return answer["cluster"]["leader"] if answer else None
 
-    name = until(found)
+    name = until(found, ELECTION_SECONDS)
     assert name is not None
     return cluster.servers[int(name[1:])]
 

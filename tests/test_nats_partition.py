@@ -9,7 +9,18 @@ import pytest
 
 from support.harness import Server
 from support.nats_server import NatsCluster
-from support.nodes import HALF, TOO_LARGE, Site, lost, post, reach, regained, until
+from support.nodes import (
+    ELECTION_SECONDS,
+    HALF,
+    IMPATIENT,
+    TOO_LARGE,
+    Site,
+    lost,
+    post,
+    reach,
+    regained,
+    until,
+)
 
 pytestmark = pytest.mark.long
 
@@ -41,9 +52,13 @@ def confirmed(node: Server, type: str, **fields: Any) -> dict[str, Any]:
         told = post(node, type, **fields)
         return None if told.get("code") == "unavailable" else told
 
-    told = until(answer, 60)
+    told = until(answer, ELECTION_SECONDS)
     assert told
     return told
+
+
+def is_accepted(node: Server) -> bool:
+    return bool(post(node, "set", key="x", value="after")["status"] == "accepted")
 
 
 def test_a_partitioned_leader_confirms_nothing(cluster: NatsCluster, tmp_path: Path) -> None:
@@ -58,7 +73,7 @@ def test_a_partitioned_leader_confirms_nothing(cluster: NatsCluster, tmp_path: P
         assert lost(near)["problem"]
         assert monotonic() - cut < NOTICED
         assert "\nsignalbox_log_connected 0\n" in near.get("/queries/metrics").body.decode()
-        until(lambda: post(far, "set", key="x", value="after")["status"] == "accepted", 30)
+        until(lambda: is_accepted(far), ELECTION_SECONDS)
         until(lambda: "cut off" in (told := lost(near)["problem"]) or "no leader" in told)
         last = far.get("/queries/state/x").json()["revision"]
         for fields in (
@@ -90,7 +105,7 @@ def test_while_one_server_is_away_refusals_are_confirmed_by_the_others(
         cluster.servers[2].kill()
         told = confirmed(node, "set", key="x", value=2, expect="absent")
         assert (told["code"], told["revision"]) == ("conflict", 1)
-        until(lambda: min(cluster.heard("store")) > NOTICED, 30)
+        until(lambda: min(cluster.heard("store")) > NOTICED)
         assert confirmed(node, "set", key="x", value=1)["changed"] is False
         told = confirmed(node, "set", key="x", value=2, expect="absent")
         assert (told["code"], told["revision"]) == ("conflict", 1)
@@ -101,10 +116,12 @@ def test_a_new_node_passes_over_a_server_that_is_cut_off(
     cluster: NatsCluster, tmp_path: Path
 ) -> None:
     with Site(tmp_path, address=f"{cluster.url}/store?replicas=3") as site:
+        site.limits = IMPATIENT
         (far,) = at_each(site, cluster, 1)
         far.set("x", "before")
+        cluster.lead(0, "store")
         cluster.part(0)
-        until(lambda: post(far, "set", key="x", value="after")["status"] == "accepted", 30)
+        until(lambda: is_accepted(far), ELECTION_SECONDS)
         new = site.node()
         reach(far.get("/queries/state/x").json()["revision"], new)
         assert new.value("x") == "after"

@@ -48,6 +48,13 @@ LOST: Final = (OSError, HTTPException)
 IMPATIENT: Final = {"signalbox.server.app.TIMEOUT_SECONDS": 3.0}
 """Limits of a node that soon answers that it does not know."""
 
+ELECTION_SECONDS: Final = 90.0
+"""Within which servers of NATS agree on a leader.
+
+An election takes up to 9 s, and is repeated where two of them stand at once, as they do on a slow
+machine.
+"""
+
 Broker = NatsServer | RedisServer
 Found = TypeVar("Found")
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from signalbox.server.engines.shared_log import SharedLog
 from support.harness import Server
-from support.nodes import BOUND, LOST, reach, until, whole
+from support.nodes import BOUND, ELECTION_SECONDS, LOST, reach, until, whole
 from support.raw_http import Client
 
 
@@ -64,7 +64,7 @@ def await_more_accepted(senders: Sequence[RetryingSender], number: int) -> None:
     def done() -> bool:
         return all(len(one.told) >= most for one, most in zip(senders, wanted, strict=True))
 
-    until(done, 60)
+    until(done, ELECTION_SECONDS)
 
 
 def stop_senders(over: Event, senders: Sequence[RetryingSender]) -> None:
