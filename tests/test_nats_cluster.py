@@ -1,6 +1,8 @@
 """Three NATS servers hold the log: one of them may die at any moment, also the one that decides."""
 
+import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,24 @@ def test_the_durability_of_a_cluster_is_a_quorum(site: Site) -> None:
     node = site.node("--require-durable")
     assert status(node)["durability"] == "on a majority of 3 servers before acknowledged"
     assert log_status(node)["durable"] is True
+
+
+def test_a_new_node_waits_until_the_servers_have_a_leader_again(
+    cluster: NatsCluster, site: Site
+) -> None:
+    site.node().set("k", 1)
+    site.limits = {"signalbox.server.cluster.node.ELECTION_SECONDS": ELECTION_SECONDS}
+    left, *others = cluster.servers
+    for server in others:
+        server.kill()
+    with socket.create_server(("127.0.0.1", 0)) as no_broker, ThreadPoolExecutor() as pool:
+        hosts = f"127.0.0.1:{left.port},127.0.0.1:{no_broker.getsockname()[1]}"
+        new = pool.submit(site.node, address=f"nats://{hosts}/store?replicas=3")
+        for _ in range(2):  # it has tried all of its servers, and begun again
+            no_broker.accept()[0].close()
+        for server in others:
+            server.start()
+        reach(1, new.result())
 
 
 def test_a_cluster_that_loses_its_leader_under_load_loses_and_doubles_nothing(

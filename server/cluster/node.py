@@ -16,6 +16,7 @@ from signalbox.server.engines.replicated_engine import ReplicatedEngine
 from signalbox.server.engines.shared_log import (
     LogMetadata,
     LogStatus,
+    Partitioned,
     SharedLog,
     not_durable_message,
     shared_log,
@@ -40,6 +41,9 @@ CATCH_UP_SECONDS: Final = 5.0
 RECONNECT_SECONDS: Final = 0.1
 """The pause before the first reconnection; twice as long before each further one."""
 MAX_RECONNECT_SECONDS: Final = 2.0
+ELECTION_SECONDS: Final = 30.0
+"""How long a new data directory waits for the servers of its log to agree on a leader; an election
+of NATS takes up to 9 s, and sometimes a second one is needed."""
 
 
 class Node:
@@ -158,7 +162,7 @@ class Node:
         """Make a new data directory a replica; it stores the log that it awaits until it is one."""
         self._database.set_meta(AWAITED_LOG, self._address)
         try:
-            status = self._log.connect(LogMetadata(self._store))
+            status = self._connect_after_election()
         except (Unavailable, StoreError) as error:
             raise StoreError(
                 f"{error} This new data directory waits for that log: start it again when it is "
@@ -169,6 +173,17 @@ class Node:
         self._store = metadata.store
         self._check_replica(status)
         return status
+
+    def _connect_after_election(self) -> LogStatus:
+        """Connect a new data directory to the log, once its servers have agreed on a leader."""
+        end = monotonic() + ELECTION_SECONDS
+        while True:
+            try:
+                return self._log.connect(LogMetadata(self._store))
+            except Partitioned:
+                if monotonic() > end:
+                    raise
+                gevent.sleep(MAX_RECONNECT_SECONDS)
 
     def _store_address(self) -> None:
         """Store the log's address: this data directory follows that log from now on."""

@@ -26,22 +26,24 @@ class ServerFailover:
     def connect(self, connect: Callable[[Address], LogStatus]) -> LogStatus:
         """Call `connect` for one host after another; the status from the first that succeeds.
 
-        Raises `Unavailable` if none succeeds, and whatever else `connect` raises.
+        Raises `Unavailable` if none succeeds, `Partitioned` if one may once its servers have agreed
+        on a leader, and whatever else `connect` raises.
         """
         first, number = self._current or 0, len(self._address.hosts)
-        problems: list[str] = []
+        problems, kind = list[str](), Unavailable
         for index in (*range(first, number), *range(first)):
             try:
                 status = connect(self._address.at(index))
             except Unavailable as error:
                 problems.append(str(error))
+                kind = Partitioned if isinstance(error, Partitioned) else kind
                 is_current = isinstance(error, Partitioned) and index == self._current
                 if is_current and self._may_heal():
                     break
             else:
                 self._current, self._partitioned_since = index, None
                 return status
-        raise Unavailable(" ".join(problems))
+        raise kind(" ".join(problems))
 
     def _may_heal(self) -> bool:
         """Whether the current server's partition is recent enough to wait for its end."""
