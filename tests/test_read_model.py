@@ -26,6 +26,8 @@ SEARCHES = [
     *["x", "É", "é", "%", "_", "TEXT", "100%", "zzz", "größe", "SS", "ПРИВЕТ МИР", "k", "0", "n"],
     *['"', '"x', '"x":', 'say "X"', "u0001", "\\n", "\\", "\t", "\x01", "\x00", "!", "\u212a"],
 ]
+LAST = {"key": "zzz", "changed": "0:zzz"}
+"""Cursors behind all items."""
 SETTING = st.just({"type": "set", "key": "_signalbox.theme", "value": "dark"})
 COMMANDS = st.one_of(
     st.fixed_dictionaries({"type": st.just("set"), "key": KEYS, "value": VALUES}),
@@ -57,6 +59,7 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_index, "BUCKET", 3)
     monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
     monkeypatch.setattr(state_query, "NEAR", 4)
+    monkeypatch.setattr(state_query, "MAX_SORTED", 4)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -116,6 +119,8 @@ def test_every_page_and_count_is_what_looking_at_all_keys_gives(
         assert page.total == store.readmodel.current.count(wanted) == len(expected)
         assert page.revision == store.readmodel.revision
         assert walked(store, wanted, sort, limit) == expected
+        behind = store.readmodel.current.page(wanted, sort, LAST[sort], limit=limit)
+        assert (behind.items, behind.total) == ([], len(expected))
 
 
 def walked(store: Store, wanted: Filter, sort: str, limit: int) -> list[Item]:

@@ -64,7 +64,10 @@ class CurrentView:
         """How many keys match now, exactly."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
-            return self._readers.in_thread(lambda connection: state_query.count(connection, query))
+            low, high = query.pattern.low, query.pattern.high
+            return self._readers.in_thread(
+                lambda connection: state_query.count(connection, query, low, high)
+            )
         with self._readers.snapshot() as connection:
             return self._count(connection, query, query.pattern.high)
 

@@ -16,7 +16,7 @@ from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix
 from signalbox.server.read import state_query, tree
-from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
+from signalbox.server.read.state_query import MAX_SORTED, Filter, Item, Page, StateQuery
 from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
 from signalbox.server.store.reader_pool import ReaderPool
@@ -27,8 +27,6 @@ CACHED_REVISIONS: Final = 8
 """Revisions whose sets of keys are remembered."""
 CHUNK: Final = 5_000
 """Keys looked up together."""
-MAX_SORTED: Final = 20_000
-"""So many keys are sorted by their last change; of more the log is walked backwards."""
 
 
 class KeySets:

@@ -1,12 +1,12 @@
 """A query of the state (filter, order and position) and the SQL that answers it now."""
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 import apsw
+import msgspec
 
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import (
@@ -17,6 +17,7 @@ from signalbox.server.model.keys import (
     is_key,
 )
 from signalbox.server.model.values import TYPES
+from signalbox.server.read import text_search
 from signalbox.server.read.row_forms import ITEM_COLUMNS, JSON_ITEM_COLUMNS
 from signalbox.server.store import log_table
 
@@ -26,6 +27,8 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_SEARCH: Final = 10_000
 """Characters; SQLite takes patterns of five times as many bytes, and escapes double some."""
 SORTS: Final = ("key", "changed")
+MAX_SORTED: Final = 20_000
+"""So many matches are sorted by their last change; of more the changes are walked backwards."""
 NEAR: Final = 1_000
 """Keys or changes that may be skipped while the whole server waits; more take a thread."""
 
@@ -111,11 +114,6 @@ class StateQuery:
             return False
         return self.sort == "key" or (self.pattern.text == "**" and self.offset <= NEAR)
 
-    @property
-    def is_first_page(self) -> bool:
-        """Whether the page begins with the first match."""
-        return not self.offset and self.before is None and self.low == self.pattern.low
-
     def cursor(self, last: Item) -> str:
         """The cursor that continues the query after the item `last`."""
         return last.key if self.sort == "key" else f"{last.revision}:{last.key}"
@@ -145,7 +143,10 @@ def items(
     connection: apsw.Connection, query: StateQuery, low: str, skip: int
 ) -> tuple[list[Item], bool]:
     """A page of items from `low` on, without the first `skip`, and whether there are more."""
-    where, bound = _conditions(query, low)
+    where, bound = _conditions(query, low, query.high)
+    if query.before:
+        where += " AND (s.revision, s.key) < (:before_revision, :before_key)"
+        bound |= {"before_revision": query.before[0], "before_key": query.before[1]}
     bound |= {"limit": query.limit + 1, "skip": skip}
     rows = connection.execute(
         _ORDERED[query.sort].format(where=where, columns=query.columns), bound
@@ -169,31 +170,64 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
 
 
 def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: bool) -> Page:
-    """The page, with its total, of a state query without an index: it looks at every key."""
-    found, more = items(connection, query, query.low, query.offset)
+    """The page, with its total, of a state query without an index: it looks at every key once."""
     total = -1
-    if with_total:
-        has_all = query.is_first_page and not more
-        total = len(found) if has_all else count(connection, query)
+    if query.sort == "changed":
+        found, more, total = _page_by_change(connection, query, with_total)
+    else:
+        found, more = items(connection, query, query.low, query.offset)
+        if with_total:
+            total = _total(connection, query, found, more)
     following = query.cursor(found[-1]) if more else None
     return Page(log_table.last_revision(connection), total, found, following)
 
 
-def count(connection: apsw.Connection, query: StateQuery) -> int:
-    """How many keys match a state query, wherever its page begins."""
-    where, bound = _conditions(query, query.pattern.low, paged=False)
+def _total(connection: apsw.Connection, query: StateQuery, found: list[Item], more: bool) -> int:
+    """How many keys match a query in key order with the page `found`; only others are counted."""
+    before = count(connection, query, query.pattern.low, min(query.low, query.high))
+    if found:
+        rest = count(connection, query, found[-1].key + "\0", query.high) if more else 0
+        return before + query.offset + len(found) + rest
+    return before + (count(connection, query, query.low, query.high) if query.offset else 0)
+
+
+def _page_by_change(
+    connection: apsw.Connection, query: StateQuery, with_total: bool
+) -> tuple[list[Item], bool, int]:
+    """The page of a query by last change, whether there are more, and the total.
+
+    A few matches are found in key order and sorted. Of many the first ones are soon found by
+    walking the keys by their last change, which takes longer for each key.
+    """
+    where, bound = _conditions(query, query.pattern.low, query.high)
+    matches = connection.execute(_MATCHES.format(where=where), bound | {"limit": MAX_SORTED + 1})
+    places = [(int(revision), str(key)) for revision, key in matches]
+    if len(places) > MAX_SORTED:
+        rest = count(connection, query, places[-1][1] + "\0", query.high) if with_total else 0
+        return *items(connection, query, query.low, query.offset), len(places) + rest
+    places.sort(reverse=True)
+    keys = [key for revision, key in places if not query.before or (revision, key) < query.before]
+    asked = msgspec.json.encode(keys[query.offset : query.offset + query.limit + 1]).decode()
+    rows = connection.execute(_OF_KEYS.format(columns=query.columns), (asked,))
+    return *taken(starmap(Item, rows), query.limit), len(places)
+
+
+def count(connection: apsw.Connection, query: StateQuery, low: str, high: str) -> int:
+    """How many keys in [low, high) match a state query, wherever its page begins."""
+    if low >= high:
+        return 0
+    where, bound = _conditions(query, low, high)
     return int(connection.execute(_COUNT.format(where=where), bound).get)
 
 
-def _conditions(query: StateQuery, low: str, paged: bool = True) -> tuple[str, dict[str, Any]]:
-    """The WHERE clause of a query from key `low` on, and its parameters."""
-    where = ["s.key >= :low AND s.key < :high", visible(query.pattern)]
-    bound: dict[str, Any] = {"low": low, "high": query.high}
-    texts, values = key_and_value_conditions(query)
-    if paged and query.before:
-        where.append("(s.revision, s.key) < (:before_revision, :before_key)")
-        bound |= {"before_revision": query.before[0], "before_key": query.before[1]}
-    return " AND ".join([*where, *texts]), bound | values
+def _conditions(query: StateQuery, low: str, high: str) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause of a query for keys in [low, high), and its parameters.
+
+    That a key is visible comes last: nearly all are, so it is asked only of those that match.
+    """
+    conditions, bound = key_and_value_conditions(query)
+    where = ["s.key >= :low AND s.key < :high", *conditions, visible(query.pattern)]
+    return " AND ".join(where), bound | {"low": low, "high": high}
 
 
 def visible(pattern: Pattern) -> str:
@@ -218,40 +252,10 @@ def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, An
     if query.type:
         where.append(f"instr('{TYPES[query.type]}', substr(s.value, 1, 1)) > 0")
     if query.search:
-        condition, texts = _search_condition(query.search)
+        condition, texts = text_search.condition(query.search)
         where.append(condition)
         bound |= texts
     return where, bound
-
-
-def _search_condition(text: str) -> tuple[str, dict[str, str]]:
-    """A condition that key or value contains `text`, and its parameters.
-
-    Rows in ASCII without escapes are compared by LIKE, which finds what folding the case would find
-    and is several times faster.
-    """
-    folded = text.casefold()
-    key = unicodedata.normalize("NFC", text).casefold()  # whichever form was typed
-    bound = {"folded": folded, "key": key, "like": f"%{_escaped_for_like(folded)}%"}
-    in_key = in_value = "0"
-    if folded.isascii() and folded.isprintable():
-        in_key, in_value = (f"s.{column} LIKE :like ESCAPE '!'" for column in ("key", "value"))
-        if '"' in folded or "\\" in folded:
-            in_value += " AND substr(s.value, 1, 1) <> '\"'"
-    return (
-        f"(CASE WHEN {_NOT_ASCII_KEY} THEN key_contains(:key, s.key) ELSE {in_key} END OR "
-        f"CASE WHEN {_NOT_PLAIN_VALUE} THEN value_contains(:folded, s.value) ELSE {in_value} END)"
-    ), bound
-
-
-_NOT_ASCII_KEY: Final = "octet_length(s.key) <> length(s.key)"
-_NOT_PLAIN_VALUE: Final = "(octet_length(s.value) <> length(s.value) OR s.value GLOB '\"*\\*')"
-"""Not in ASCII, or a string with an escape."""
-
-
-def _escaped_for_like(text: str) -> str:
-    """A searched text as a part of a pattern of SQL's LIKE, which escapes by `!`."""
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 _ITEM: Final = """
@@ -271,4 +275,12 @@ FROM state s INDEXED BY state_by_revision LEFT JOIN transactions t ON t.revision
 WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
 """,
 }
+_MATCHES: Final = """
+SELECT s.revision, s.key FROM state s WHERE {where} ORDER BY s.key LIMIT :limit
+"""
+_OF_KEYS: Final = """
+SELECT {columns}
+FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
+LEFT JOIN transactions t ON t.revision = s.revision
+"""
 _COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"
