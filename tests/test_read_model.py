@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from signalbox.server.model.errors import Invalid
 from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.times import iso
 from signalbox.server.model.values import TYPES, type_of
 from signalbox.server.read import snapshot_pages, state_query
 from signalbox.server.read.state_query import Filter, Item
@@ -121,6 +122,31 @@ def test_every_page_and_count_is_what_looking_at_all_keys_gives(
         assert walked(store, wanted, sort, limit) == expected
         behind = store.readmodel.current.page(wanted, sort, LAST[sort], limit=limit)
         assert (behind.items, behind.total) == ([], len(expected))
+        assert walked_as_json(store, wanted, sort, limit) == list(map(as_json, expected))
+
+
+def walked_as_json(store: Store, wanted: Filter, sort: str, limit: int) -> list[Any]:
+    """As `walked`, by the pages of the API."""
+    found: list[Any] = []
+    after: str | None = None
+    while True:
+        page = store.readmodel.current.json_page(wanted, sort, after, limit)
+        assert page.total == store.readmodel.current.count(wanted)
+        found += json.loads(f"[{page.items}]")
+        if page.next is None:
+            return found
+        after = page.next
+
+
+def as_json(item: Item) -> dict[str, Any]:
+    """An item as the API has it."""
+    return {
+        "key": item.key,
+        "value": json.loads(item.raw),
+        "revision": item.revision,
+        "at": iso(item.at),
+        "actor": item.actor,
+    }
 
 
 def walked(store: Store, wanted: Filter, sort: str, limit: int) -> list[Item]:
@@ -133,6 +159,17 @@ def walked(store: Store, wanted: Filter, sort: str, limit: int) -> list[Item]:
         if page.next is None:
             return found
         after = page.next
+
+
+def test_pages_of_the_api_end_where_values_are_large(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set(**{f"n{number}": "x" * (number * 40) for number in range(20)})
+    expected = list(map(as_json, everything(store)))
+    monkeypatch.setattr(state_query, "PAGE_BYTES", 800)
+    first = store.readmodel.current.json_page(Filter(), "key", None, 10)
+    assert len(json.loads(f"[{first.items}]")) < 10
+    assert walked_as_json(store, Filter(), "key", 10) == expected
 
 
 def test_a_page_at_any_offset_leaves_reserved_keys_out(store: Store) -> None:

@@ -45,7 +45,8 @@ from signalbox.server.write.writer import Writer
 
 Environ = dict[str, Any]
 Write = Callable[[Request, str], Response]
-KEY_PATH: Final = "/queries/state/"
+PAGE_PATH: Final = "/queries/state"
+KEY_PATH: Final = f"{PAGE_PATH}/"
 
 
 class Routes(NamedTuple):
@@ -98,12 +99,13 @@ def routes(
 
 
 def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Direct:
-    """Answers commands and queries of one key, which programs send most, by the shortest way."""
+    """Answers commands and queries of the state, which programs send most, by the shortest way."""
 
     def answer(request: Request) -> Response | None:
         path = request.path
         write = writes.get(path)
-        if write is None and not (path.startswith(KEY_PATH) and path != KEY_PATH):
+        is_page = path == PAGE_PATH
+        if write is None and not is_page and (not path.startswith(KEY_PATH) or path == KEY_PATH):
             return None
         try:
             role = guard.check(request)
@@ -111,10 +113,13 @@ def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Dir
                 _check_method(request, "POST")
                 guard.require_write(role)
                 return write(request, role or "")
-            readmodel.turns.wait()
+            if is_page:
+                _check_method(request, "GET")
+                readmodel.turns.wait()
+                return queries.answer_page(readmodel, request)
             key = _decoded(path).removeprefix(KEY_PATH)
             _check_method(request, "GET")
-            return queries.answer_key(readmodel, key, request)
+            return queries.answer_key(readmodel, key, request)  # as short as a command
         except SignalboxError as error:
             return _refusal(request, error)
 
@@ -178,7 +183,7 @@ def _decoded(path: str) -> str:
 
 def _check_method(request: Request, wanted: str) -> None:
     """Raises `MethodNotAllowed` where the path has no route for this method."""
-    if request.method not in (allowed := _with_head(wanted)):
+    if request.method != wanted and request.method not in (allowed := _with_head(wanted)):
         raise _method_error(request.method, _decoded(request.path), allowed)
 
 

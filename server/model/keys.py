@@ -6,6 +6,7 @@ Keys sort by their bytes in UTF-8, which is the order of their characters' numbe
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from signalbox.server.model.errors import (
@@ -210,6 +211,7 @@ def is_pattern(text: str) -> bool:
     return 1 <= len(text) <= MAX_PATTERN and _has_valid_characters(text)
 
 
+@lru_cache(maxsize=64)
 def compile_pattern(text: str) -> Pattern:
     """`*` matches within a segment, `**` across segments, the rest literally.
 

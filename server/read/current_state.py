@@ -6,7 +6,7 @@ import apsw
 
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, RESERVED_END, after_prefix
 from signalbox.server.read import state_query, tree
-from signalbox.server.read.state_query import Filter, Item, Page, StateQuery
+from signalbox.server.read.state_query import Filter, Item, JsonPage, Page, StateQuery
 from signalbox.server.read.tree import KnownRank
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.projection import Projection
@@ -28,8 +28,8 @@ class CurrentView:
 
     def get(self, key: str) -> Item | None:
         """The key's item as of the last commit, None where there is none."""
-        with self._readers.snapshot() as connection:
-            return state_query.item(connection, key)
+        row = self._readers.row(state_query.ITEM, (key,))
+        return None if row[0] is None else Item(*row)
 
     def page(
         self,
@@ -39,10 +39,22 @@ class CurrentView:
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
-        as_json: bool = False,
     ) -> Page:
         """A page of the items that match now; see `StateView.page`."""
-        query = StateQuery(wanted, sort, after, offset, limit, as_json)
+        return self._page(StateQuery(wanted, sort, after, offset, limit), with_total)
+
+    def json_page(self, wanted: Filter, sort: str, after: str | None, limit: int) -> JsonPage:
+        """The same page of the last commit, its items as JSON."""
+        query = StateQuery(wanted, sort, after, 0, limit, as_json=True)
+        if query.is_indexed and sort == "key":
+            with self._readers.snapshot() as connection:
+                if found := state_query.json_items(connection, query):
+                    total = self._count(connection, query, query.pattern.high)
+                    return JsonPage(self.revision, total, *found)
+        return JsonPage.of(self._page(query, with_total=True))
+
+    def _page(self, query: StateQuery, with_total: bool) -> Page:
+        """The page of a query now."""
         if not query.is_indexed:
             return self._readers.in_thread(
                 lambda connection: state_query.scanned_page(connection, query, with_total)

@@ -77,12 +77,13 @@ def _csv_row() -> str:
 
 ITEM_COLUMNS: Final = "s.key, s.value, s.revision, t.at, t.actor"
 """Those of an item in tables `s` and `t`, the transaction."""
-JSON_ITEM_COLUMNS: Final = f"""
-s.key, '{{"key":' || json_quote(s.key) || ',"value":' || s.value || ',"revision":' || s.revision
-    || ',"at":"' || {iso_time("t.at")} || '","actor":' || json_quote(t.actor) || '}}',
-s.revision, t.at, t.actor
+JSON_ITEM: Final = f"""
+'{{"key":' || json_quote(s.key) || ',"value":' || s.value || ',"revision":' || s.revision
+    || ',"at":"' || {iso_time("t.at")} || '","actor":' || json_quote(t.actor) || '}}'
 """
-"""The same with the whole item as JSON instead of its value, see `schemas.Item`."""
+"""The same item as JSON, see `schemas.Item`."""
+JSON_ITEM_COLUMNS: Final = f"s.key, {JSON_ITEM}, s.revision, t.at, t.actor"
+"""Those of an item with its JSON instead of its value."""
 
 
 def _env_lines(pairs: str) -> str:

@@ -16,7 +16,14 @@ from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix
 from signalbox.server.read import state_query, tree
-from signalbox.server.read.state_query import MAX_SORTED, Filter, Item, Page, StateQuery
+from signalbox.server.read.state_query import (
+    MAX_SORTED,
+    Filter,
+    Item,
+    JsonPage,
+    Page,
+    StateQuery,
+)
 from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
 from signalbox.server.store.reader_pool import ReaderPool
@@ -81,10 +88,17 @@ class AsOfView:
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
-        as_json: bool = False,
     ) -> Page:
         """A page of the items that match as of the revision; see `StateView.page`."""
-        query = StateQuery(wanted, sort, after, offset, limit, as_json)
+        return self._page(StateQuery(wanted, sort, after, offset, limit), with_total)
+
+    def json_page(self, wanted: Filter, sort: str, after: str | None, limit: int) -> JsonPage:
+        """The same page as of the revision, its items as JSON."""
+        query = StateQuery(wanted, sort, after, 0, limit, as_json=True)
+        return JsonPage.of(self._page(query, with_total=True))
+
+    def _page(self, query: StateQuery, with_total: bool) -> Page:
+        """The page of a query as of the revision."""
 
         def read_page(snapshot: "_AsOfSnapshot") -> Page:
             items, more = state_query.taken(_ordered(snapshot, query), query.limit)

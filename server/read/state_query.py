@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import starmap
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -18,7 +18,7 @@ from signalbox.server.model.keys import (
 )
 from signalbox.server.model.values import TYPES
 from signalbox.server.read import text_search
-from signalbox.server.read.row_forms import ITEM_COLUMNS, JSON_ITEM_COLUMNS
+from signalbox.server.read.row_forms import ITEM_COLUMNS, JSON_ITEM, JSON_ITEM_COLUMNS
 from signalbox.server.store import log_table
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
@@ -54,6 +54,22 @@ class Page(NamedTuple):
     items: list[Item]
     next: str | None
     compacted: Sequence[str] = ()
+
+
+class JsonPage(NamedTuple):
+    """As `Page`; `items` are JSON texts as `schemas.Item` has them, separated by commas."""
+
+    revision: int
+    total: int
+    items: str
+    next: str | None
+    compacted: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, page: Page) -> "JsonPage":
+        """The same of a page whose items have JSON as `raw`."""
+        items = ",".join([item.raw for item in page.items])
+        return cls(page.revision, page.total, items, page.next, page.compacted)
 
 
 class Filter(NamedTuple):
@@ -132,13 +148,6 @@ class StateQuery:
         self.before = (int(revision), key)
 
 
-def item(connection: apsw.Connection, key: str) -> Item | None:
-    """The item of one key in the current state."""
-    for row in connection.execute(_ITEM, (key,)):
-        return Item(*row)
-    return None
-
-
 def items(
     connection: apsw.Connection, query: StateQuery, low: str, skip: int
 ) -> tuple[list[Item], bool]:
@@ -151,7 +160,30 @@ def items(
     rows = connection.execute(
         _ORDERED[query.sort].format(where=where, columns=query.columns), bound
     )
-    return taken(starmap(Item, rows), query.limit)
+    return taken(map(_item, rows), query.limit)
+
+
+_item: Final = partial(tuple.__new__, Item)
+"""As `Item(*columns)`, without running Python for each row."""
+
+
+def json_items(connection: apsw.Connection, query: StateQuery) -> tuple[str, str | None] | None:
+    """A page of items in the order of keys as one JSON text, and the cursor if there are more.
+
+    One statement makes the text. None where values are so large that they might exceed
+    `PAGE_BYTES`: `items` looks at each before it reads more.
+    """
+    where, bound = _conditions(query, query.low, query.high)
+    bound |= {"limit": query.limit, "largest": PAGE_BYTES // query.limit}
+    sql = _JSON_ITEMS.format(item=JSON_ITEM, where=where)
+    text, found, last, largest = connection.execute(sql, bound).get
+    if not found:
+        return "", None
+    if largest > bound["largest"]:
+        return None
+    following = {"low": last + "\0"}
+    has_more = connection.execute(_ANY.format(where=where), bound | following).get
+    return text, last if has_more else None
 
 
 def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
@@ -165,7 +197,7 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
         if len(page) == limit or size >= PAGE_BYTES:
             return page, True
         page.append(item)
-        size += len(item.raw)
+        size += len(item[1])
     return page, False
 
 
@@ -209,7 +241,7 @@ def _page_by_change(
     keys = [key for revision, key in places if not query.before or (revision, key) < query.before]
     asked = msgspec.json.encode(keys[query.offset : query.offset + query.limit + 1]).decode()
     rows = connection.execute(_OF_KEYS.format(columns=query.columns), (asked,))
-    return *taken(starmap(Item, rows), query.limit), len(places)
+    return *taken(map(_item, rows), query.limit), len(places)
 
 
 def count(connection: apsw.Connection, query: StateQuery, low: str, high: str) -> int:
@@ -258,10 +290,12 @@ def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, An
     return where, bound
 
 
-_ITEM: Final = """
-SELECT s.key, s.value, s.revision, t.at, t.actor
-FROM state s LEFT JOIN transactions t ON t.revision = s.revision WHERE s.key = ?
+ITEM: Final = """
+SELECT (SELECT ifnull(max(revision), 0) FROM transactions),
+    s.key, s.value, s.revision, t.at, t.actor
+FROM (SELECT 1) LEFT JOIN state s ON s.key = ? LEFT JOIN transactions t ON t.revision = s.revision
 """
+"""The newest revision and the item of one key in the state now; NULLs where there is none."""
 _ORDERED: Final = {
     "key": """
 SELECT {columns}
@@ -283,4 +317,12 @@ SELECT {columns}
 FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
 LEFT JOIN transactions t ON t.revision = s.revision
 """
+_JSON_ITEMS: Final = """
+SELECT group_concat(CASE WHEN octet_length(s.value) <= :largest THEN {item} END), count(*),
+    max(s.key), max(octet_length(s.value))
+FROM (
+    SELECT s.key, s.value, s.revision FROM state s WHERE {where} ORDER BY s.key LIMIT :limit
+) s LEFT JOIN transactions t ON t.revision = s.revision
+"""
+_ANY: Final = "SELECT 1 FROM state s WHERE {where} LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from signalbox.server.read.state_query import Filter, Item, Page
+from signalbox.server.read.state_query import Filter, Item, JsonPage, Page
 from signalbox.server.read.tree import Tree
 
 
@@ -28,13 +28,15 @@ class StateView(Protocol):
         offset: int = 0,
         limit: int = 100,
         with_total: bool = True,
-        as_json: bool = False,
     ) -> Page:
         """`limit` matching items after the cursor `after`, or from `offset` on.
 
-        `sort` is "key" or "changed" (last change first). With `as_json` the `raw` of each item is
-        the whole item as the API has it. Raises `Invalid` for an unusable filter or cursor.
+        `sort` is "key" or "changed" (last change first). Raises `Invalid` for an unusable filter or
+        cursor.
         """
+
+    def json_page(self, wanted: Filter, sort: str, after: str | None, limit: int) -> JsonPage:
+        """The same page as `page`, its items as JSON."""
 
     def position(self, wanted: Filter, key: str) -> int | None:
         """How many matching keys sort before `key`; None where that takes looking at every key."""

@@ -55,14 +55,16 @@ class KeyIndex:
         return self._firsts[bucket], offset - sums[bucket]
 
     def count(self, low: str, high: str, count: CountRange) -> int:
-        """How many keys lie in [low, high); SQL counts in the buckets at both ends."""
-        one, other = bisect_right(self._firsts, low) - 1, bisect_right(self._firsts, high) - 1
-        if one == other:
+        """How many keys lie in [low, high); SQL counts where a bucket is not wholly in there."""
+        firsts, buckets = self._firsts, len(self._firsts)
+        begin = bisect_left(firsts, low)
+        end = buckets if high == AFTER_ALL_KEYS else bisect_right(firsts, high) - 1
+        if begin > end or begin == buckets:
             return count(low, high)
+        before = count(low, firsts[begin]) if low != firsts[begin] else 0
+        behind = count(firsts[end], high) if end < buckets and firsts[end] != high else 0
         sums = self._cumulative_counts()
-        begin, end = self._firsts[one + 1], self._firsts[other]
-        rest = count(end, high) if end != high else 0
-        return count(low, begin) + (sums[other] - sums[one + 1]) + rest
+        return before + (sums[end] - sums[begin]) + behind
 
     def seek(self, low: str, offset: int, count: CountRange) -> tuple[str, int]:
         """As `at`, for the key at `offset` from `low` on."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
+from load import KEYS
 from programs import fsync_milliseconds, result_of, running, serving
 from rows import Row, at_least, no_more_than, ratio_of
 from support.redis_server import DURABLE, RedisServer
@@ -91,6 +92,8 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
             PEER: _side(peer.process.pid, "load.py", {"port": peer.ready["port"], "token": ""}),
             BARE: _side(bare.process.pid, "load.py", {"port": bare.ready["port"], "token": ""}),
         }
+        for side in (us, *others.values()):
+            side.measure(0.2, **LOADS[1].given, least=KEYS)  # so that there are all keys
         control = _control(us, rounds, seconds)
         yield control
         for load in LOADS:

@@ -1,8 +1,8 @@
 """A program: sends requests over keep-alive connections as fast as they are answered.
 
-Given {"port", "token", "kind", "connections", "seconds"}, prints {"requests", "seconds"}. The
-kinds: `set` sends commands, `get` queries one key, `page` a page of 100 items; keys are those that
-`set` sets.
+Given {"port", "token", "kind", "connections", "seconds"} and "least", how many requests there are
+at least, prints {"requests", "seconds"}. The kinds: `set` sends commands, `get` queries one key,
+`page` a page of 100 items; keys are the thousand that `set` sets one after the other.
 """
 
 import json
@@ -22,13 +22,14 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     requests = REQUESTS[given["kind"]](given["port"], given["token"])
     connections = [connect(given["port"]) for _ in range(given["connections"])]
-    print(json.dumps(drive(connections, requests, given["seconds"])), flush=True)
+    done = drive(connections, requests, given["seconds"], given.get("least", 0))
+    print(json.dumps(done), flush=True)
 
 
 def drive(
-    connections: list[socket.socket], requests: Iterator[bytes], seconds: float
+    connections: list[socket.socket], requests: Iterator[bytes], seconds: float, least: int
 ) -> dict[str, float]:
-    """One request at a time on each connection, for so long."""
+    """One request at a time on each connection, for so long, and until so many are answered."""
     answered = 0
     missing = dict.fromkeys(connections, 0)
     with selectors.DefaultSelector() as selector:
@@ -36,7 +37,7 @@ def drive(
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)
             connection.send(next(requests))
-        while (spent := perf_counter() - started) < seconds:
+        while (spent := perf_counter() - started) < seconds or answered < least:
             for key, _ in selector.select():
                 connection = key.fileobj  # type: ignore[assignment]
                 data = connection.recv(65_536)

@@ -26,7 +26,6 @@ from signalbox.server.read.tree import Child
 def mount(app: bottle.Bottle, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
     """Add the routes of this module to `app`."""
     queries = _Queries(readmodel, status)
-    app.get("/queries/state", callback=queries.state)
     app.get("/queries/tree", callback=queries.tree)
     app.get("/queries/history/<key:path>", callback=queries.history)
     app.get("/queries/diff", callback=queries.diff)
@@ -49,28 +48,26 @@ def answer_key(readmodel: ReadModel, key: str, request: Request) -> Response:
     return json_answer(200, item_schema(item), ("ETag", etag))
 
 
+def answer_page(readmodel: ReadModel, request: Request) -> Response:
+    """Answer `/queries/state`: a page of items."""
+    params = parse_parameters(request.query, "/queries/state")
+    page = readmodel.at(requested_revision(readmodel, params)).json_page(
+        Filter(params.get("match", "**"), params.get("type"), params.get("search")),
+        params.get("sort", "key"),
+        params.get("after"),
+        limit_of(params),
+    )
+    items: Any = msgspec.Raw(f"[{page.items}]".encode())
+    compacted = compacted_prefixes(params, page.compacted, page.revision)
+    return json_answer(200, schemas.Page(page.revision, page.total, items, page.next, compacted))
+
+
 class _Queries:
     """One method for each route."""
 
     def __init__(self, readmodel: ReadModel, status: Callable[[], dict[str, Any]]) -> None:
         self._readmodel = readmodel
         self._status = status
-
-    def state(self) -> bottle.HTTPResponse:
-        """Answer `/queries/state`: a page of items."""
-        params = request_parameters("/queries/state")
-        page = self._view(params).page(
-            Filter(params.get("match", "**"), params.get("type"), params.get("search")),
-            params.get("sort", "key"),
-            params.get("after"),
-            limit=limit_of(params),
-            as_json=True,
-        )
-        items: Any = msgspec.Raw(b"[" + ",".join(item.raw for item in page.items).encode() + b"]")
-        compacted = compacted_prefixes(params, page.compacted, page.revision)
-        return bottle_json_response(
-            schemas.Page(page.revision, page.total, items, page.next, compacted)
-        )
 
     def tree(self) -> bottle.HTTPResponse:
         """Answer `/queries/tree`: the next segments below a prefix."""
