@@ -2,10 +2,11 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from signalbox.ui import invisible_characters
 
@@ -94,6 +95,8 @@ def truncate(text: str, longest: int = MAX_CHARACTERS) -> str:
 
 def mark_invisible(text: str) -> str:
     """`text` with a visible sign for each character that is invisible or changes the layout."""
+    if text.isascii() and text.isprintable():
+        return text  # as nearly all are
     return text.translate(_VISIBLE_SIGNS)
 
 
@@ -156,7 +159,13 @@ def time_since(at: int, now: int) -> str:
 
 def local_time(at: int) -> str:
     """A time in ms as local date and time with its zone."""
-    local = datetime.fromtimestamp(at / 1000, UTC).astimezone()
+    return _local_time(at // 1000)
+
+
+@lru_cache(maxsize=4_000)
+def _local_time(seconds: int) -> str:
+    """The same of a time in seconds."""
+    local = datetime.fromtimestamp(seconds, UTC).astimezone()
     return local.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
@@ -195,8 +204,10 @@ def split_key(key: str, search: str = "") -> tuple[Markup, Markup]:
 def highlight(text: str, search: str, start: int = 0, end: int | None = None) -> Markup:
     """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`."""
     end = len(text) if end is None else end
+    if not search:
+        return escape(text[start:end])
     pieces, done = Markup(""), start
-    for match in re.finditer(re.escape(search), text, re.IGNORECASE) if search else ():
+    for match in re.finditer(re.escape(search), text, re.IGNORECASE):
         low, high = max(done, match.start()), min(end, match.end())
         if low < high:
             pieces += Markup("{}<mark>{}</mark>").format(text[done:low], text[low:high])

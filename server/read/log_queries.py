@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Final
 
 from signalbox.server.model import reversal
@@ -16,6 +17,8 @@ from signalbox.server.store.reader_pool import ReaderPool
 
 CACHED_DIFFS: Final = 32
 """Pairs of revisions whose number of differing keys is remembered."""
+CACHED_TIMES: Final = 1_000
+"""Times whose revision is remembered: the limits of the intervals that windows show."""
 
 
 class LogQueries:
@@ -25,6 +28,7 @@ class LogQueries:
         """Queries of the event log on snapshots of `readers`."""
         self._readers = readers
         self._differences = lru_cache(CACHED_DIFFS)(self._count_differences)
+        self._last_before = lru_cache(CACHED_TIMES)(self._find_last_before)
 
     def history(self, key: str, before: int | None = None, limit: int = 100) -> History:
         """The versions of a key, newest first, below revision `before`."""
@@ -83,15 +87,31 @@ class LogQueries:
         with self._readers.snapshot() as connection:
             return log_sql.actors(connection, prefix)
 
-    def transactions_per_interval(self, start: int, end: int, count: int) -> list[int]:
-        """How many transactions fall into each of `count` equal intervals of [start, end) ms."""
+    def transactions_per_interval(self, start: int, length: int, count: int) -> list[int]:
+        """How many transactions fall into each of `count` intervals of `length` ms from `start`."""
+        horizons = self.horizons()
         with self._readers.snapshot() as connection:
-            return log_sql.transactions_per_interval(connection, start, end, count)
+            revisions = [log_sql.newest(connection)]
+        # Retention may have removed the transaction of a horizon.
+        revisions += [(horizon.revision, horizon.at) for horizon in horizons]
+        newest, newest_at = (max(column) for column in zip(*revisions, strict=True))
+        limits = range(start, start + (count + 1) * length, length)
+        cuts = [
+            newest if limit > newest_at else self._last_before(limit, horizons) for limit in limits
+        ]
+        # What was remembered before retention removed a transaction may be later than what follows.
+        return [later - earlier for earlier, later in pairwise(accumulate(cuts, max))]
 
     def horizons(self) -> Horizons:
         """The retention horizons: the oldest complete revision of each prefix."""
         with self._readers.snapshot() as connection:
             return read_horizons(connection)
+
+    def _find_last_before(self, limit: int, _: Horizons) -> int:
+        """The last revision before a time (ms) that is not later than the newest transaction: it
+        stays so, since times never decrease, until retention changes the horizons.
+        """
+        return self.revision_at(limit - 1)
 
     def _count_differences(
         self, since: int, until: int, match: str, _: Horizons

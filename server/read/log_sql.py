@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Final, NamedTuple
 
 import apsw
@@ -264,15 +264,13 @@ def actors(connection: apsw.Connection, prefix: str) -> list[str]:
     return [actor for actor, _ in connection.execute(_ACTORS, bounds)]
 
 
-def transactions_per_interval(
-    connection: apsw.Connection, start: int, end: int, count: int
-) -> list[int]:
-    """How many transactions fall into each of `count` equal intervals of [start, end) ms."""
-    width = (end - start) / count
-    cuts = [revision_at(connection, int(start + width * n) - 1) for n in range(count + 1)]
-    return [later - earlier for earlier, later in pairwise(cuts)]
+def newest(connection: apsw.Connection) -> tuple[int, int]:
+    """The last revision and its time in ms; zeros where there is none."""
+    found: tuple[int, int] | None = connection.execute(_NEWEST).get
+    return found or (0, 0)
 
 
+_NEWEST: Final = "SELECT revision, at FROM transactions ORDER BY revision DESC LIMIT 1"
 _HISTORY: Final = """
 SELECT c.revision, t.at, t.actor, t.command_id, t.type, c.value
 FROM changes c JOIN transactions t ON t.revision = c.revision

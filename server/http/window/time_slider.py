@@ -12,7 +12,7 @@ TICKS: Final = 70
 SPAN_MS: Final = {"15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 """In ms; any other name means the whole history that is kept."""
 SHORTEST: Final = 10_000
-TICK: Final = 1_000
+"""In ms."""
 NO_KEY: Final = "_"
 """In place of a key where none is selected."""
 
@@ -26,17 +26,20 @@ class TimeSlider:
 
     def render(self, now: int) -> RegionContent:
         """The HTML of the slider's ticks: how many changes fall into each interval."""
-        start, end = self._time_range(now)
-        ticks = self._readmodel.log.transactions_per_interval(start, end, TICKS)
-        return views.ticks(ticks, start=start, end=end), {}, True
+        start, tick = self.first_interval(now)
+        ticks = self._readmodel.log.transactions_per_interval(start, tick, TICKS)
+        return views.ticks(ticks, start=start, end=start + TICKS * tick), {}, True
 
-    def _time_range(self, now: int) -> tuple[int, int]:
-        """Start and end in ms, at limits of intervals, so that they do not move all the time."""
+    def first_interval(self, now: int) -> tuple[int, int]:
+        """Start of the first interval and length of each, in ms.
+
+        Starts are multiples of the length, which changes rarely: most intervals are those of the
+        frame before, and their counts are remembered.
+        """
         first = self._readmodel.log.first_time() or now
         span = max(SHORTEST, min(now - first, SPAN_MS.get(self._query.stretch, now)))
-        tick = max(TICK, span // TICKS)
-        end = (now // tick + 1) * tick
-        return end - span - tick, end
+        tick = _rounded_up(-(-span // (TICKS - 1)))
+        return (now // tick + 1 - TICKS) * tick, tick
 
     def _neighbour_revisions(self) -> list[int | None]:
         """The revisions before and after the one shown: of any key, and of the selected key."""
@@ -63,3 +66,9 @@ class TimeSlider:
     def at(self) -> int:
         """When the revision that is shown was made, in ms."""
         return self._readmodel.log.time_of(self._query.at or 0)
+
+
+def _rounded_up(length: int) -> int:
+    """The next number that two digits and zeros make."""
+    unit: int = 10 ** max(0, len(str(length)) - 2)
+    return -(-length // unit) * unit
