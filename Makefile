@@ -40,7 +40,7 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 test: $(TOOLS)
 	@$(PY) packaging/install_system_packages.py --required $(TEST_PACKAGES)
 	$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not serial" --durations=10; beside=$$?; \
-	$(PY) -m pytest -m serial --durations=10 && exit $$beside
+	$(PY) -m pytest -m serial --durations=10 $(shell grep -l "mark.serial" tests/test_*.py) && exit $$beside
 
 # `make bench QUICK=1` or `make bench -- --quick`: all of it, smaller, within two minutes.
 # `make bench NAMES="http lag"`: only these.

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support.harness import ROOT, Server
 from support.other_program import OtherProgram, other_program
@@ -172,10 +172,10 @@ def test_a_tab_tells_no_worker_that_another_tab_was_given_by_a_stranger(
 
 
 def test_a_page_and_a_worker_that_an_earlier_program_left_get_no_code(
-    tmp_path: Path, chromium: Browser
+    tmp_path: Path, chromium: Browser, browser: BrowserContext
 ) -> None:
     port = free_port()
-    pages = [chromium.new_context().new_page() for _ in range(2)]
+    pages = [browser.new_page(), chromium.new_context().new_page()]
     with other_program(port) as there:
         stranger(there)
         pages[0].goto(there.url)
@@ -195,7 +195,7 @@ def test_a_page_and_a_worker_that_an_earlier_program_left_get_no_code(
             page.reload()
             await_stream(page)
             assert box.get("/queries/status").json()["revision"] == before
-            page.context.close()
+        pages[1].context.close()
     finally:
         box.kill()
 

@@ -17,10 +17,10 @@ from typing import Any, Final, TypeVar
 
 import psutil
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from support.harness import ROOT, SECONDS
-from support.page_window import no_loop_runs
+from support.page_window import playwright_running
 
 T = TypeVar("T")
 
@@ -320,7 +320,7 @@ def page_of(port: int) -> Iterator[Page]:
 @contextmanager
 def pages_of(port: int) -> Iterator[list[Page]]:
     """The same for all windows, in no order."""
-    with no_loop_runs(), sync_playwright() as playwright:
+    with playwright_running() as playwright:
         # Qt's engine has one browser context and lets nobody set defaults for it.
         browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
         try:

@@ -14,6 +14,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Locator,
     Page,
+    Playwright,
     ViewportSize,
     expect,
     sync_playwright,
@@ -116,25 +117,58 @@ class Window:
         self.page.wait_for_function(expression, arg=argument)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's, started once for all tests of a file.
+class _Driver:
+    """Playwright, which each process starts once: that takes most of a second.
 
-    Playwright's asyncio loop counts as running for as long as it is open, so that nothing else in
-    this process could have one: it ends with the file.
+    Its asyncio loop counts as running for as long as it is open, so that nothing else in this
+    process could have one: outside of `running` it does not count.
     """
-    with no_loop_runs(), sync_playwright() as playwright:
+
+    def __init__(self) -> None:
+        self._started: Playwright | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[Playwright]:
+        """Playwright for a `with` block, which may be within another one."""
+        with no_loop_runs():
+            asyncio._set_running_loop(self._loop)  # noqa: SLF001
+            self._started = self._started or sync_playwright().start()
+            self._loop = asyncio._get_running_loop()  # noqa: SLF001
+            yield self._started
+
+    def stop(self) -> None:
+        """End it, where it was started."""
+        if self._started:
+            with self.running() as playwright:
+                playwright.stop()
+
+
+_DRIVER: Final = _Driver()
+playwright_running: Final = _DRIVER.running
+
+
+def pytest_sessionfinish() -> None:
+    _DRIVER.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's, started once for all tests of a process; to be used where `browser` is as well."""
+    with playwright_running() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
+    yield started
+    with playwright_running():
         started.close()
 
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[BrowserContext]:
     """A new profile: nothing stored. Every window is a tab of its own."""
-    context = chromium.new_context(viewport=SIZE)
-    yield context
-    context.close()
+    with playwright_running():
+        context = chromium.new_context(viewport=SIZE)
+        yield context
+        context.close()
 
 
 @contextmanager

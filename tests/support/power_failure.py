@@ -110,11 +110,13 @@ class Disk:
             self.pending.pop(moment.name, None)
 
     def cut(self, folder: Path, survives: random.Random | None) -> None:
-        """Write what a power cut now leaves. `survives` None: nothing that was not synced.
+        """Let `folder` hold what a power cut now leaves. `survives` None: nothing unsynced.
 
         Else each unsynced write is there, is missing, or is there in some of its sectors.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            left.unlink()
         for name in self.durable.keys() | self.pending.keys():
             content = self.durable.get(name)
             for operation in self.pending.get(name, []):
