@@ -153,12 +153,12 @@ Command = Member | Batch | HistoryCommand
 TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(Command)}
 
 
-class EncodedSet(msgspec.Struct, frozen=True):
+class EncodedSet(msgspec.Struct, frozen=True, gc=False):
     """A `set` whose value is checked and encoded ahead, which needs no state."""
 
     key: str
     raw: str
-    expect: Expect
+    expect: Expect = "any"
 
 
 class Attempt(NamedTuple):
@@ -304,28 +304,35 @@ def _check(command: Command, where: str = "") -> None:
         for number, member in enumerate(command.commands):
             _check(member, f"commands[{number}].")
         return
-    if isinstance(command, HistoryCommand):
-        _check_history_command(command)
-    elif isinstance(command, DeletePrefix):
-        check_prefix(command.prefix, where)
-    elif isinstance(command, Rename):
-        _check_rename(command, where)
-    else:
-        check = check_key if isinstance(command, Delete) else check_new_key
-        check(command.key, where)
-        if isinstance(command, Add):
-            _check_by(command, where)
+    _CHECKS[type(command)](command, where)
     if command.expect != "any":
         _check_expect(command, command.expect, where)
 
 
-def _check_history_command(command: HistoryCommand) -> None:
-    """Check the fields of an undo, redo or restore. Raises `Invalid`."""
-    if isinstance(command, Restore):
-        compile_pattern(command.match)
-        for prefix in command.without:
-            check_prefix(prefix)
-        return
+def _check_new_key(command: Set | Toggle | Merge, where: str) -> None:
+    """Check the key of a command that may create it. Raises `Invalid`."""
+    check_new_key(command.key, where)
+
+
+def _check_delete(command: Delete, where: str) -> None:
+    """Check the key of a `delete`. Raises `Invalid`."""
+    check_key(command.key, where)
+
+
+def _check_delete_prefix(command: DeletePrefix, where: str) -> None:
+    """Check the prefix of a `delete_prefix`. Raises `Invalid`."""
+    check_prefix(command.prefix, where)
+
+
+def _check_restore(command: Restore, _: str) -> None:
+    """Check the pattern and the prefixes of a restore. Raises `Invalid`."""
+    compile_pattern(command.match)
+    for prefix in command.without:
+        check_prefix(prefix)
+
+
+def _check_reversal(command: Undo | Redo, _: str) -> None:
+    """Check the fields of an undo or redo. Raises `Invalid`."""
     if command.of is not None and not _is_text_of(_ID, command.of):
         raise Invalid(
             f"The field of is {quoted(command.of)}; it is the id of a command.", field="of"
@@ -340,8 +347,9 @@ def _check_history_command(command: HistoryCommand) -> None:
         )
 
 
-def _check_by(command: Add, where: str) -> None:
-    """Check the summand of an `add`. Raises `Invalid` or `TooLarge`."""
+def _check_add(command: Add, where: str) -> None:
+    """Check the key and the summand of an `add`. Raises `Invalid` or `TooLarge`."""
+    check_new_key(command.key, where)
     if not values.is_number(command.by):
         raise Invalid(
             f"The field {where}by is {quoted(command.by)}; allowed is a number.",
@@ -372,6 +380,20 @@ def _check_rename(command: Rename, where: str) -> None:
             f"{where}key, {quoted(key)}.",
             field=f"{where}to",
         )
+
+
+_CHECKS: Final[dict[type, Callable[[Any, str], None]]] = {
+    Set: _check_new_key,
+    Delete: _check_delete,
+    DeletePrefix: _check_delete_prefix,
+    Add: _check_add,
+    Toggle: _check_new_key,
+    Merge: _check_new_key,
+    Rename: _check_rename,
+    Restore: _check_restore,
+    Undo: _check_reversal,
+    Redo: _check_reversal,
+}
 
 
 def _check_expect(command: Member | HistoryCommand, expect: Expect, where: str) -> None:

@@ -148,13 +148,7 @@ class Draft(Overlay):
     """
 
     def add(self, changes: Changes) -> None:
-        """Add changes; a key whose value is equal already keeps its revision."""
-        for key, raw in changes.items():
-            if self.exists(key) if raw is None else not _is_equal(self.get(key), raw):
-                self._set(key, raw)
-
-    def add_net(self, changes: Changes) -> None:
-        """As `add`, for changes that are net already, as those that `decide` has made."""
+        """Add changes that `decide` has made on this draft."""
         if not self.changes:
             self.apply(changes, self.revision + 1)
             return
@@ -190,7 +184,7 @@ def prepare_command(command: Command) -> Command | EncodedSet:
         return msgspec.structs.replace(command, commands=members)
     if isinstance(command, Set):
         return EncodedSet(
-            command.key, _checked_and_encoded(command.key, command.value), command.expect
+            command.key, checked_and_encoded(command.key, command.value), command.expect
         )
     return command
 
@@ -200,35 +194,39 @@ def decide(state: State, command: Command | EncodedSet) -> Changes:
 
     Raises `Conflict`, `Invalid`, `NotFound`, `TooLarge` or `WrongType`: then there are none.
     """
-    draft = Draft(state)
-    for member in command.commands if isinstance(command, Batch) else (command,):
-        changes = _member_changes(draft, member)
-        if isinstance(member, DeletePrefix):
-            draft.add_net(changes)  # they are many, and only of keys that exist
-        else:
-            draft.add(changes)
-        if len(draft.changes) > MAX_CHANGES:
-            is_batch = isinstance(command, Batch)  # its other members would make more
-            raise too_many(len(draft.changes), "at least " if is_batch else "")
-    check_size(draft.changes)
-    return draft.changes
+    if not isinstance(command, Batch):
+        changes = _net_member_changes(state, command)
+    else:
+        draft = Draft(state)
+        for member in command.commands:
+            draft.add(_net_member_changes(draft, member))
+            if len(draft.changes) > MAX_CHANGES:
+                raise too_many(len(draft.changes), "at least ")  # other members would make more
+        changes = draft.changes
+    check_size(changes)
+    return changes
 
 
-def _member_changes(state: State, member: Any) -> Changes:
-    """The changes of one command, which may be a member of a batch, if its `expect` is met."""
+def _net_member_changes(state: State, member: Any) -> Changes:
+    """The net changes of one command, which may be a member of a batch, if its `expect` is met."""
     if member.expect != "any":
         _check_expectation(state, member)
-    return _DECIDERS[type(member)](state, member)
-
-
-def _set_encoded(_: State, command: EncodedSet) -> Changes:
-    """The change of a `set` whose value is encoded and checked already."""
-    return {command.key: command.raw}
+    if isinstance(member, EncodedSet):
+        key, raw = member.key, member.raw
+        return {} if _is_equal(state.get(key), raw) else {key: raw}
+    changes = _DECIDERS[type(member)](state, member)
+    if isinstance(member, DeletePrefix):
+        return changes  # they are many, and only of keys that exist
+    return {
+        key: raw
+        for key, raw in changes.items()
+        if (state.exists(key) if raw is None else not _is_equal(state.get(key), raw))
+    }
 
 
 def _set(_: State, command: Set) -> Changes:
     """The change of a `set` command."""
-    return {command.key: _checked_and_encoded(command.key, command.value)}
+    return {command.key: checked_and_encoded(command.key, command.value)}
 
 
 def _delete(state: State, command: Delete) -> Changes:
@@ -256,7 +254,7 @@ def _add(state: State, command: Add) -> Changes:
             f"by is {values.encode(command.by):.40}.",
             key=command.key,
         )
-    return {command.key: _checked_and_encoded(command.key, total)}
+    return {command.key: checked_and_encoded(command.key, total)}
 
 
 def _toggle(state: State, command: Toggle) -> Changes:
@@ -264,14 +262,14 @@ def _toggle(state: State, command: Toggle) -> Changes:
     entry = state.get(command.key)
     if entry and entry.raw not in ("true", "false"):
         raise _wrong_type(command.key, entry, "boolean")
-    return {command.key: _checked_and_encoded(command.key, not (entry and entry.raw == "true"))}
+    return {command.key: checked_and_encoded(command.key, not (entry and entry.raw == "true"))}
 
 
 def _merge(state: State, command: Merge) -> Changes:
     """The change of a `merge` command."""
     entry = state.get(command.key)
     before = values.decode(entry.raw.encode()) if entry else None
-    return {command.key: _checked_and_encoded(command.key, _merged(before, command.value))}
+    return {command.key: checked_and_encoded(command.key, _merged(before, command.value))}
 
 
 def _merged(target: Any, patch: Any) -> Any:
@@ -332,7 +330,6 @@ def _refuse_overwriting(state: State, targets: Mapping[str, str]) -> None:
 
 
 _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
-    EncodedSet: _set_encoded,
     Set: _set,
     Delete: _delete,
     DeletePrefix: _delete_prefix,
@@ -343,7 +340,7 @@ _DECIDERS: Final[dict[type, Callable[[State, Any], Changes]]] = {
 }
 
 
-def _checked_and_encoded(key: str, value: Any) -> str:
+def checked_and_encoded(key: str, value: Any) -> str:
     """A command's value as compact JSON. Raises `Invalid` or `TooLarge` where it is not allowed."""
     raw = values.encode(value)
     values.check_size(raw, key)  # first: what is small is soon looked through

@@ -1,5 +1,6 @@
 """Changes and transactions, the content of the event log, and their encoding in shared logs."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple
 
@@ -55,6 +56,11 @@ class Transaction(NamedTuple):
     of: tuple[int, ...] = ()
     compacted: int = 0
     checksum: int | None = None
+
+    def changes_below(self, start: str) -> bool:
+        """Whether it changes a key that begins with `start`."""
+        at = bisect_left(self.changes, (start,))
+        return at < len(self.changes) and self.changes[at].key.startswith(start)
 
 
 def head_checksum(transaction: Transaction) -> int:

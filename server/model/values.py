@@ -30,8 +30,9 @@ TYPES: Final = {
 }
 """Each JSON type with the characters its text can begin with."""
 
+_encode: Final = msgspec.json.Encoder().encode
 _EXACT: Final = Context(prec=2 * MAX_BYTES)
-_SIMPLE: Final = (str, int, type(None), msgspec.Raw)
+_SIMPLE: Final = {str, int, bool, type(None), msgspec.Raw}
 _CONTAINERS: Final = (dict, list)
 _BEYOND_INT: Final = 10**MAX_INT_DIGITS
 _STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -52,7 +53,7 @@ def decode(body: bytes, what: str = "The body") -> Any:
         value = from_json(body, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
     except ValueError:
         value = _decode_or_explain(body, what)
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if len(body) > MAX_DEPTH and body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         depth = _depth(value)
         if depth > MAX_DEPTH + ENVELOPE:
             raise _too_deep(depth)
@@ -90,7 +91,7 @@ def _place(error: json.JSONDecodeError) -> str:
 
 def encode(value: Any) -> str:
     """`value` as compact JSON text; what `decode` returned comes back equal."""
-    return msgspec.json.encode(value).decode()
+    return _encode(value).decode()
 
 
 def same(one: str, other: str) -> bool:
@@ -128,7 +129,7 @@ def check(value: Any, key: str) -> None:
 
     Raises `TooLarge` beyond `MAX_DEPTH` and `Invalid` for a float that has overflowed.
     """
-    if isinstance(value, _SIMPLE) or (isinstance(value, float) and math.isfinite(value)):
+    if type(value) in _SIMPLE or (isinstance(value, float) and math.isfinite(value)):
         return
     level, depth = [value], 0
     while level:

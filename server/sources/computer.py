@@ -55,9 +55,7 @@ class ComputerSource:
 
     def _on_commit(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         """Measure as the setting says from now on, where somebody has changed that."""
-        if any(
-            change.key == COMPUTER for transaction in transactions for change in transaction.changes
-        ):
+        if any(transaction.changes_below(COMPUTER) for transaction in transactions):
             self._setting_changed.set()
 
     def _setting(self) -> ComputerSetting:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ MAX_RESERVE: Final = 64 * 1024 * 1024
 """Bytes that are reserved for deleting every key, at most: enough for the keys that one command may
 delete, where they are short.
 """
+_RAW: Final = attrgetter("raw")
 COMMIT_PAGES_BYTES: Final = 40 * 1024
 """Bytes of the pages that any commit changes besides its content, about the most."""
 CHANGE_BYTES: Final = 200
@@ -58,7 +60,7 @@ class DiskReserve:
             return
         size = sum(len(transaction.changes) for transaction in transactions)
         is_scarce = free_if_scarce(path) is not None
-        if off_hub(lambda: only_deletes(transactions), size):
+        if only_deletes(transactions):
             if self._is_full or (
                 is_scarce
                 and self._lacks(path, off_hub(lambda: bytes_for_deleting(transactions), size))
@@ -116,8 +118,8 @@ class DiskReserve:
 
 def only_deletes(transactions: Sequence[Transaction]) -> bool:
     """Whether the transactions only delete keys, and so may use the reserve of the disk."""
-    return bool(transactions) and all(
-        raw is None for transaction in transactions for _, raw, _ in transaction.changes
+    return bool(transactions) and not any(
+        any(map(_RAW, transaction.changes)) for transaction in transactions
     )
 
 

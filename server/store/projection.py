@@ -6,7 +6,8 @@ what queries ask is in `server/read/`.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -26,6 +27,7 @@ from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.reader_pool import ReaderPool
 
 Result = TypeVar("Result")
+_RAW: Final = attrgetter("raw")
 
 
 class Projection:
@@ -60,7 +62,7 @@ class Projection:
         """
         if transactions:
             last = transactions[-1].revision
-            has_deletions = any(raw is None for t in transactions for _, raw, _ in t.changes)
+            has_deletions = any(None in map(_RAW, each.changes) for each in transactions)
             state_table.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
             self._store_counts_if_due(len(added) + len(removed))
             self._uncommitted = (last, sorted(added), sorted(removed))

@@ -221,11 +221,7 @@ class Compactor:
 
     def _watch_settings(self, transactions: Sequence[Transaction], _: Sequence[Outcome]) -> None:
         """Begin a pass where a commit has changed a retention setting."""
-        if any(
-            change.key.startswith(RETENTION)
-            for transaction in transactions
-            for change in transaction.changes
-        ):
+        if any(transaction.changes_below(RETENTION) for transaction in transactions):
             self._settings_changed.set()
 
     def _run(self) -> None:

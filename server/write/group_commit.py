@@ -66,7 +66,7 @@ class _StateBefore:
 
     def look_up(self, keys: Collection[str]) -> None:
         """Read the entries of many keys with few queries."""
-        missing = sorted({key for key in keys if key not in self._cached})
+        missing = sorted(set(keys) - self._cached.keys())
         for start in range(0, len(missing), SCAN_SLICE):
             chunk = missing[start : start + SCAN_SLICE]
             self._cached |= dict.fromkeys(chunk)
@@ -109,6 +109,8 @@ class GroupCommit:
         self._at = at
         self._ids: dict[str, Outcome] = {}
         self._effects: list[KeyEffect] | None = None
+        self._absent_before = set[str]()
+        """Of the keys that the group changes, those that do not exist before it."""
         self.expected = self._before.revision
         self.transactions: list[Transaction] = []
         self.outcomes: list[Outcome] = []
@@ -161,11 +163,12 @@ class GroupCommit:
         stored = [outcome for outcome in self.outcomes if outcome.is_stored]
         if not self.transactions and not stored:
             return
-        added, removed = off_hub(self._added_and_removed_keys, self.changes)
         engine.append(
             self.transactions,
             self.expected,
-            lambda: self._projection.apply(self.transactions, stored, added, removed),
+            lambda: self._projection.apply(
+                self.transactions, stored, *self._added_and_removed_keys()
+            ),
         )
         self._projection.committed()
 
@@ -186,9 +189,9 @@ class GroupCommit:
 
     def _added_and_removed_keys(self) -> tuple[list[str], list[str]]:
         """The keys that exist only after the group, and only before it."""
-        existed, after = self._before.exists, self._after.changes.items()
-        added = [key for key, raw in after if raw is not None and not existed(key)]
-        removed = [key for key, raw in after if raw is None and existed(key)]
+        absent, after = self._absent_before, self._after.changes.items()
+        added = [key for key, raw in after if raw is not None and key in absent]
+        removed = [key for key, raw in after if raw is None and key not in absent]
         return added, removed
 
     def _decided_alone(
@@ -281,11 +284,12 @@ class GroupCommit:
 
         Raises `ValueError` for a deletion of an absent key, which no log may have.
         """
-        now, existed = self._after.changes, self._before.exists
-        absent = {key for key in changes if (now[key] is None if key in now else not existed(key))}
+        exists = self._after.exists
+        absent = {key for key in changes if not exists(key)}
         if any(changes[key] is None for key in absent):
             raise ValueError("a deletion of a key that is not there")
-        return [_change((key, raw, key in absent)) for key, raw in sorted(changes.items())]
+        self._absent_before |= absent - self._after.changes.keys()
+        return [_change((key, changes[key], key in absent)) for key in sorted(changes)]
 
 
 _change: Final = partial(tuple.__new__, Change)

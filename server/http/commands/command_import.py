@@ -40,6 +40,7 @@ from signalbox.server.model.errors import (
     error_from_fields,
 )
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.plain_set import read_plain_set
 from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
@@ -112,10 +113,9 @@ class Import:
         """Parse rows of the current batch, and add their text to its fingerprint."""
         if not self._lines:
             self._batch_started = monotonic()
-        for row in rows:
-            if row.command is None and (not row.text or row.text.isspace()):
-                continue
-            self.counts["lines"] += 1
+        filled = [row for row in rows if row.command is not None or row.text.strip()]
+        self.counts["lines"] += len(filled)
+        for row in filled:
             command = command_of(row)
             if isinstance(command, SignalboxError):
                 self._reject(Rejection(row.number, command))
@@ -223,7 +223,9 @@ def command_of(row: Row) -> Command | EncodedSet | SignalboxError:
     if isinstance(row.command, SignalboxError):
         return row.command  # not raised: its traceback would hold the row, and the row holds it
     try:
-        return prepare_command(row.command or _parse_command(row.text))
+        if row.command is not None:
+            return prepare_command(row.command)
+        return read_plain_set(row.text) or prepare_command(_parse_command(row.text))
     except SignalboxError as error:
         return error
 

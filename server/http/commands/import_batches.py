@@ -67,7 +67,7 @@ class Batch:
                     raise with_line_number(error, number) from error
                 self.rejections.append(Rejection(number, error))
             else:
-                draft.add_net(made)
+                draft.add(made)
                 size = grown
             if count % SLICE == 0:
                 yield_to_hub()
