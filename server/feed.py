@@ -113,8 +113,9 @@ class Feed:
     def _keep_recent(self, outcome: Outcome) -> None:
         """Keep an outcome for windows of its actor, in place of the oldest one."""
         actor = outcome.attempt.actor
-        outcomes = self._recent.setdefault(actor, deque(maxlen=MAX_RECENT))
-        outcomes.append(outcome._replace(effects=None))
+        if (outcomes := self._recent.get(actor)) is None:
+            outcomes = self._recent[actor] = deque(maxlen=MAX_RECENT)
+        outcomes.append(outcome._replace(effects=None) if outcome.effects else outcome)
         self._recent.move_to_end(actor)
         if len(self._recent) > MAX_ACTORS:
             self._recent.popitem(last=False)

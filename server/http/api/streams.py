@@ -237,7 +237,7 @@ class Streams:
         """Keep what a commit has brought, for all streams."""
         self._last_ack += len(outcomes)
         batch = Batch(transactions, outcomes, self._last_ack)
-        self._recent.append(batch._replace(transactions=()))
+        self._recent.append(Batch((), outcomes, self._last_ack))
         while self._recent[0].last_ack <= self._last_ack - RECENT_ACKS:
             self._recent.popleft()
         if self._live:

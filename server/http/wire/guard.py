@@ -129,6 +129,8 @@ class Guard:
 
     def _check_host(self, host: str | None, authority: str | None) -> None:
         """`authority` is what an absolute-form target names; it must say what Host says."""
+        if host == self._address and authority is None:
+            return  # as nearly always
         for one in (host, host if authority is None else authority):
             if one is None or not self._own_host.fullmatch(one.lower()):
                 raise Forbidden(f"The Host {_quoted(one)} is not this server's.")

@@ -197,11 +197,12 @@ class Connection:
 
     def _answer(self, request: Request) -> None:
         """Send the response, and read what is left of the body. Raises `ClientGone`."""
-        streamed = WsgiResponse(request)
+        streamed: WsgiResponse | None = None
         try:
             if (whole := self._server.direct(request)) is not None:
                 self.send(encode_response(request, whole))
             else:
+                streamed = WsgiResponse(request)
                 environ = environment(request, self._server.server_port)
                 streamed.run(self._server.application, environ)
         except ClientGone:
@@ -209,7 +210,7 @@ class Connection:
         except Exception:
             logger.exception("Unexpected error.")
             self.is_closing = True
-            if not request.is_taken_over and not streamed.has_begun:
+            if not (request.is_taken_over or (streamed and streamed.has_begun)):
                 why = "Something went wrong in the server; what, is in its log."
                 self.send(closing_response(Internal(why)))
             return

@@ -5,6 +5,7 @@ that we do not (CONNECT, RTSP), nor the body, since it keeps to itself where tha
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -20,6 +21,8 @@ open branches of its tree, within the first line."""
 MAX_LINES: Final = 100
 MAX_DIGITS: Final = 18
 """Of a length: more bytes than anybody has."""
+MAX_CACHED: Final = 2_048
+"""Bytes of header lines of which the meaning is remembered."""
 _ONCE: Final = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "authorization", "origin"}
 )
@@ -62,8 +65,8 @@ class Head(NamedTuple):
     """Decoded: its bytes as Latin-1 (PEP 3333)."""
     query: str
     is_http_1_0: bool
-    headers: dict[str, str]
-    """Values by lower-case name."""
+    headers: Mapping[str, str]
+    """Values by lower-case name; others may share them."""
     length: int | None
     """Of the body, in bytes; None for one that is chunked."""
 
@@ -118,10 +121,10 @@ def parse_head(data: bytes) -> Head:
     """`data` ends with the empty line. Raises `Malformed` or `TooLarge` (RFC 9112)."""
     end = data.index(b"\r\n")
     method, authority, path, query, is_http_1_0 = _parse_first_line(data[:end])
-    headers = _parse_headers(data[end:])
+    lines = data[end:]
+    headers, length = (_parse_once if len(lines) <= MAX_CACHED else _parse_headers)(lines)
     if "host" not in headers and not is_http_1_0:
         raise Malformed("The header Host is missing.")
-    length = _body_length(headers)
     if length is None and is_http_1_0:
         raise Malformed("HTTP/1.0 knows no Transfer-Encoding.")
     return Head(method, authority, path, query, is_http_1_0, headers, length)
@@ -165,8 +168,11 @@ class _Lines(list[tuple[bytes, bytes]]):
         self.append((name, value))
 
 
-def _parse_headers(data: bytes) -> dict[str, str]:
-    """`data` is the header lines between the end of the first line and that of the empty one."""
+def _parse_headers(data: bytes) -> tuple[Mapping[str, str], int | None]:
+    """The headers and the body's length, as in `Head`.
+
+    `data` is the header lines between the end of the first line and that of the empty one.
+    """
     if data.count(b"\n") > MAX_LINES + 2:
         raise HeaderTooLarge(f"There are more than {MAX_LINES} header lines.", limit=MAX_LINES)
     lines = _Lines()
@@ -176,7 +182,12 @@ def _parse_headers(data: bytes) -> dict[str, str]:
         pass  # a server may go on without one (RFC 9110, 7.8)
     except HttpParserError as error:
         raise _what_is_wrong(data) from error
-    return _merged(lines)
+    headers = _merged(lines)
+    return headers, _body_length(headers)
+
+
+_parse_once: Final = lru_cache(maxsize=128)(_parse_headers)
+"""A client sends the same lines with most of its requests."""
 
 
 def _merged(lines: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def json_answer(status: int, body: Any, *headers: tuple[str, str]) -> Response:
 
 def matches_etag(given: str, etag: str) -> bool:
     """Whether an If-None-Match has this `etag` (with its quotes; RFC 9110, 13.1.2)."""
-    return given.strip() == "*" or etag in _ETAG.findall(given)
+    return given != "" and (given.strip() == "*" or etag in _ETAG.findall(given))
 
 
 def error_response(
