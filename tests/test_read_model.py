@@ -13,10 +13,18 @@ from signalbox.server.model.errors import Invalid
 from signalbox.server.model.keys import compile_pattern
 from signalbox.server.model.times import iso
 from signalbox.server.model.values import TYPES, type_of
-from signalbox.server.read import snapshot_pages, state_query
-from signalbox.server.read.state_query import Filter, Item
+from signalbox.server.read import (
+    snapshot_pages,
+    state_as_of,
+    state_query,
+    state_scan,
+    text_blocks,
+    text_index,
+)
+from signalbox.server.read.state_query import SORTS, Filter, Item
 from signalbox.server.store import key_index
 from support.local_store import Store
+from support.naive_search import contains
 
 WORDS = ["a", "a.x", "a.y", "a-b", "a-b.x", "a.b.c", "b", "b.x", "c/d", "Ab.x", "_signalboxes"]
 KEYS = st.sampled_from([*WORDS, *(f"n.{number:02}" for number in range(20))])
@@ -60,7 +68,10 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_index, "BUCKET", 3)
     monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
     monkeypatch.setattr(state_query, "NEAR", 4)
-    monkeypatch.setattr(state_query, "MAX_SORTED", 4)
+    monkeypatch.setattr(state_scan, "MAX_SORTED", 4)
+    monkeypatch.setattr(state_as_of, "MAX_SORTED", 4)
+    monkeypatch.setattr(text_index, "MIN_KEYS", 1)
+    monkeypatch.setattr(text_blocks, "BLOCK_KEYS", 2)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -83,11 +94,7 @@ def fits(item: Item, wanted: Filter) -> bool:
         return False
     if wanted.type and type_of(item.raw) != wanted.type:
         return False
-    if wanted.search:
-        value = json.loads(item.raw)
-        shown = value if isinstance(value, str) else item.raw
-        return any(wanted.search.casefold() in text.casefold() for text in (item.key, shown))
-    return True
+    return not wanted.search or contains(item.key, item.raw, wanted.search)
 
 
 @settings(deadline=None, max_examples=80)
@@ -170,6 +177,25 @@ def test_pages_of_the_api_end_where_values_are_large(
     first = store.readmodel.current.json_page(Filter(), "key", None, 10)
     assert len(json.loads(f"[{first.items}]")) < 10
     assert walked_as_json(store, Filter(), "key", 10) == expected
+
+
+def test_a_text_is_searched_for_among_the_keys_of_any_pattern(store: Store) -> None:
+    store.set(a__x="Größe", b__x="größe", b__y="größe", c__x="other", ä__x=1)
+    for match, found in (
+        ("*.x", ["a.x", "b.x"]),
+        ("**.x", ["a.x", "b.x"]),
+        ("b.*", ["b.x", "b.y"]),
+    ):
+        for text in ("größe", "GRÖ"):
+            page = store.readmodel.current.page(Filter(match, None, text))
+            assert [item.key for item in page.items] == found
+        page = store.readmodel.current.page(Filter(match, None, "th"))
+        assert [item.key for item in page.items] == (["c.x"] if match != "b.*" else [])
+    store.set(a__x=1)
+    before = store.readmodel.at(store.readmodel.revision - 1)
+    for sort in SORTS:
+        page = before.page(Filter("**", None, "ä"), sort)
+        assert [item.key for item in page.items] == ["ä.x"]
 
 
 def test_a_page_at_any_offset_leaves_reserved_keys_out(store: Store) -> None:

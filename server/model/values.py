@@ -109,6 +109,11 @@ def type_of(raw: str) -> str:
     return next(name for name, starts in TYPES.items() if raw[0] in starts)
 
 
+def shown_text(raw: str) -> str:
+    """What a search looks at in a JSON text: a string's content, else the text itself."""
+    return str(msgspec.json.decode(raw)) if raw[:1] == '"' else raw
+
+
 def size(raw: str) -> int:
     """The bytes of a JSON text in UTF-8."""
     return len(raw) if raw.isascii() else len(raw.encode())

@@ -1,25 +1,30 @@
 """The state as it is now: keys are counted in memory, items are found in the table of the state."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import apsw
 
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, RESERVED_END, after_prefix
 from signalbox.server.read import state_query, tree
 from signalbox.server.read.state_query import Filter, Item, JsonPage, Page, StateQuery
+from signalbox.server.read.state_scan import StateScan
+from signalbox.server.read.text_index import TextIndex
 from signalbox.server.read.tree import KnownRank
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
 from signalbox.server.store.state_table import key_counter
 
+Result = TypeVar("Result")
+
 
 class CurrentView:
     """A `StateView` of the last commit."""
 
-    def __init__(self, readers: ReaderPool, projection: Projection) -> None:
-        """The view of the last commit; `projection` has its key index."""
-        self._readers, self._projection = readers, projection
+    def __init__(self, readers: ReaderPool, projection: Projection, texts: TextIndex) -> None:
+        """The view of the last commit; `projection` has its key index, `texts` that of texts."""
+        self._readers, self._projection, self._texts = readers, projection, texts
 
     @property
     def revision(self) -> int:
@@ -56,9 +61,7 @@ class CurrentView:
     def _page(self, query: StateQuery, with_total: bool) -> Page:
         """The page of a query now."""
         if not query.is_indexed:
-            return self._readers.in_thread(
-                lambda connection: state_query.scanned_page(connection, query, with_total)
-            )
+            return self._scan(query, lambda scan: scan.page(with_total))
         with self._readers.snapshot() as connection:
             total = self._count(connection, query, query.pattern.high) if with_total else -1
             items, more = state_query.items(connection, query, *self._start(connection, query))
@@ -76,10 +79,7 @@ class CurrentView:
         """How many keys match now, exactly."""
         query = StateQuery.of(wanted)
         if not query.is_indexed:
-            low, high = query.pattern.low, query.pattern.high
-            return self._readers.in_thread(
-                lambda connection: state_query.count(connection, query, low, high)
-            )
+            return self._scan(query, StateScan.count)
         with self._readers.snapshot() as connection:
             return self._count(connection, query, query.pattern.high)
 
@@ -94,6 +94,11 @@ class CurrentView:
             keys = _CurrentTreeKeys(connection, self._projection.index, prefix)
             children, following = tree.children(keys, prefix, after, limit)
         return tree.Tree(self.revision, total, children, following)
+
+    def _scan(self, query: StateQuery, ask: Callable[[StateScan], Result]) -> Result:
+        """Look at keys one by one, in a native thread."""
+        blocks = self._texts.blocks() if query.search else None
+        return self._readers.in_thread(lambda connection: ask(StateScan(connection, query, blocks)))
 
     def _count(self, connection: apsw.Connection, query: StateQuery, high: str) -> int:
         """How many keys of the query's range sort before `high`."""

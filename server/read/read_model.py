@@ -18,6 +18,7 @@ from signalbox.server.read.shared_pages import SharedPages
 from signalbox.server.read.snapshot_pages import Snapshots
 from signalbox.server.read.state_as_of import AsOfView, KeySets
 from signalbox.server.read.state_view import StateView
+from signalbox.server.read.text_index import TextIndex
 from signalbox.server.runtime.scheduling import Turns
 from signalbox.server.store import attempts_table
 from signalbox.server.store.database import Database
@@ -40,7 +41,8 @@ class ReadModel:
         self.held, self.turns = HeldRevisions(), Turns()
         self.shared_pages = SharedPages(self._readers)
         self.snapshots = Snapshots(self.held, self.shared_pages, self.turns)
-        self.current: StateView = CurrentView(self._readers, projection)
+        self._texts = TextIndex(self._readers, lambda: len(projection.index))
+        self.current: StateView = CurrentView(self._readers, projection, self._texts)
         self.log = LogQueries(self._readers)
         self.log_pages = LogPages(self.store, self.held, self.shared_pages, self.turns)
         self._key_sets = KeySets(projection.counts_for)
@@ -103,6 +105,7 @@ class ReadModel:
 
     def close(self) -> None:
         """Close the connections that queries read with."""
+        self._texts.close()
         self._readers.close()
 
 

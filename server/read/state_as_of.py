@@ -16,14 +16,8 @@ from signalbox.server.model import horizons
 from signalbox.server.model.horizons import Range
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, after_prefix
 from signalbox.server.read import state_query, tree
-from signalbox.server.read.state_query import (
-    MAX_SORTED,
-    Filter,
-    Item,
-    JsonPage,
-    Page,
-    StateQuery,
-)
+from signalbox.server.read.state_query import Filter, Item, JsonPage, Page, StateQuery
+from signalbox.server.read.state_scan import MAX_SORTED
 from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.key_counts import KeyCounts, KeysAtRevision
 from signalbox.server.store.reader_pool import ReaderPool

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import apsw
-import msgspec
 
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import (
@@ -19,7 +18,6 @@ from signalbox.server.model.keys import (
 from signalbox.server.model.values import TYPES
 from signalbox.server.read import text_search
 from signalbox.server.read.row_forms import ITEM_COLUMNS, JSON_ITEM, JSON_ITEM_COLUMNS
-from signalbox.server.store import log_table
 
 _REVISION: Final = re.compile(r"[0-9]{1,18}")
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -27,8 +25,6 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_SEARCH: Final = 10_000
 """Characters; SQLite takes patterns of five times as many bytes, and escapes double some."""
 SORTS: Final = ("key", "changed")
-MAX_SORTED: Final = 20_000
-"""So many matches are sorted by their last change; of more the changes are walked backwards."""
 NEAR: Final = 1_000
 """Keys or changes that may be skipped while the whole server waits; more take a thread."""
 
@@ -152,7 +148,7 @@ def items(
     connection: apsw.Connection, query: StateQuery, low: str, skip: int
 ) -> tuple[list[Item], bool]:
     """A page of items from `low` on, without the first `skip`, and whether there are more."""
-    where, bound = _conditions(query, low, query.high)
+    where, bound = _conditions(query, low)
     if query.before:
         where += " AND (s.revision, s.key) < (:before_revision, :before_key)"
         bound |= {"before_revision": query.before[0], "before_key": query.before[1]}
@@ -160,10 +156,10 @@ def items(
     rows = connection.execute(
         _ORDERED[query.sort].format(where=where, columns=query.columns), bound
     )
-    return taken(map(_item, rows), query.limit)
+    return taken(map(as_item, rows), query.limit)
 
 
-_item: Final = partial(tuple.__new__, Item)
+as_item: Final = partial(tuple.__new__, Item)
 """As `Item(*columns)`, without running Python for each row."""
 
 
@@ -173,7 +169,7 @@ def json_items(connection: apsw.Connection, query: StateQuery) -> tuple[str, str
     One statement makes the text. None where values are so large that they might exceed
     `PAGE_BYTES`: `items` looks at each before it reads more.
     """
-    where, bound = _conditions(query, query.low, query.high)
+    where, bound = _conditions(query, query.low)
     bound |= {"limit": query.limit, "largest": PAGE_BYTES // query.limit}
     sql = _JSON_ITEMS.format(item=JSON_ITEM, where=where)
     text, found, last, largest = connection.execute(sql, bound).get
@@ -201,65 +197,14 @@ def taken(matching: Iterator[Item], limit: int) -> tuple[list[Item], bool]:
     return page, False
 
 
-def scanned_page(connection: apsw.Connection, query: StateQuery, with_total: bool) -> Page:
-    """The page, with its total, of a state query without an index: it looks at every key once."""
-    total = -1
-    if query.sort == "changed":
-        found, more, total = _page_by_change(connection, query, with_total)
-    else:
-        found, more = items(connection, query, query.low, query.offset)
-        if with_total:
-            total = _total(connection, query, found, more)
-    following = query.cursor(found[-1]) if more else None
-    return Page(log_table.last_revision(connection), total, found, following)
-
-
-def _total(connection: apsw.Connection, query: StateQuery, found: list[Item], more: bool) -> int:
-    """How many keys match a query in key order with the page `found`; only others are counted."""
-    before = count(connection, query, query.pattern.low, min(query.low, query.high))
-    if found:
-        rest = count(connection, query, found[-1].key + "\0", query.high) if more else 0
-        return before + query.offset + len(found) + rest
-    return before + (count(connection, query, query.low, query.high) if query.offset else 0)
-
-
-def _page_by_change(
-    connection: apsw.Connection, query: StateQuery, with_total: bool
-) -> tuple[list[Item], bool, int]:
-    """The page of a query by last change, whether there are more, and the total.
-
-    A few matches are found in key order and sorted. Of many the first ones are soon found by
-    walking the keys by their last change, which takes longer for each key.
-    """
-    where, bound = _conditions(query, query.pattern.low, query.high)
-    matches = connection.execute(_MATCHES.format(where=where), bound | {"limit": MAX_SORTED + 1})
-    places = [(int(revision), str(key)) for revision, key in matches]
-    if len(places) > MAX_SORTED:
-        rest = count(connection, query, places[-1][1] + "\0", query.high) if with_total else 0
-        return *items(connection, query, query.low, query.offset), len(places) + rest
-    places.sort(reverse=True)
-    keys = [key for revision, key in places if not query.before or (revision, key) < query.before]
-    asked = msgspec.json.encode(keys[query.offset : query.offset + query.limit + 1]).decode()
-    rows = connection.execute(_OF_KEYS.format(columns=query.columns), (asked,))
-    return *taken(map(_item, rows), query.limit), len(places)
-
-
-def count(connection: apsw.Connection, query: StateQuery, low: str, high: str) -> int:
-    """How many keys in [low, high) match a state query, wherever its page begins."""
-    if low >= high:
-        return 0
-    where, bound = _conditions(query, low, high)
-    return int(connection.execute(_COUNT.format(where=where), bound).get)
-
-
-def _conditions(query: StateQuery, low: str, high: str) -> tuple[str, dict[str, Any]]:
-    """The WHERE clause of a query for keys in [low, high), and its parameters.
+def _conditions(query: StateQuery, low: str) -> tuple[str, dict[str, Any]]:
+    """The WHERE clause of a query for its keys from `low` on, and its parameters.
 
     That a key is visible comes last: nearly all are, so it is asked only of those that match.
     """
     conditions, bound = key_and_value_conditions(query)
     where = ["s.key >= :low AND s.key < :high", *conditions, visible(query.pattern)]
-    return " AND ".join(where), bound | {"low": low, "high": high}
+    return " AND ".join(where), bound | {"low": low, "high": query.high}
 
 
 def visible(pattern: Pattern) -> str:
@@ -269,8 +214,13 @@ def visible(pattern: Pattern) -> str:
     return f"NOT (s.key >= '{RESERVED}' AND s.key < '{RESERVED_END}')"
 
 
-def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, Any]]:
-    """Conditions on `s.key` and `s.value` besides the range of keys, and their parameters."""
+def key_and_value_conditions(
+    query: StateQuery, may_be_beyond_ascii: str = "TRUE"
+) -> tuple[list[str], dict[str, Any]]:
+    """Conditions on `s.key` and `s.value` besides the range of keys, and their parameters.
+
+    `may_be_beyond_ascii` is SQL for whether a row can have text beyond ASCII.
+    """
     pattern, where, bound = query.pattern, list[str](), dict[str, Any]()
     if pattern.glob:
         where.append("s.key GLOB :glob")
@@ -284,7 +234,7 @@ def key_and_value_conditions(query: StateQuery) -> tuple[list[str], dict[str, An
     if query.type:
         where.append(f"instr('{TYPES[query.type]}', substr(s.value, 1, 1)) > 0")
     if query.search:
-        condition, texts = text_search.condition(query.search)
+        condition, texts = text_search.condition(query.search, may_be_beyond_ascii)
         where.append(condition)
         bound |= texts
     return where, bound
@@ -309,14 +259,6 @@ FROM state s INDEXED BY state_by_revision LEFT JOIN transactions t ON t.revision
 WHERE {where} ORDER BY s.revision DESC, s.key DESC LIMIT :limit OFFSET :skip
 """,
 }
-_MATCHES: Final = """
-SELECT s.revision, s.key FROM state s WHERE {where} ORDER BY s.key LIMIT :limit
-"""
-_OF_KEYS: Final = """
-SELECT {columns}
-FROM json_each(?) asked CROSS JOIN state s ON s.key = asked.value
-LEFT JOIN transactions t ON t.revision = s.revision
-"""
 _JSON_ITEMS: Final = """
 SELECT group_concat(CASE WHEN octet_length(s.value) <= :largest THEN {item} END), count(*),
     max(s.key), max(octet_length(s.value))
@@ -325,4 +267,3 @@ FROM (
 ) s LEFT JOIN transactions t ON t.revision = s.revision
 """
 _ANY: Final = "SELECT 1 FROM state s WHERE {where} LIMIT 1"
-_COUNT: Final = "SELECT count(*) FROM state s WHERE {where}"

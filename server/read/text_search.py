@@ -19,42 +19,42 @@ _NOT_AS_THEY_ARE: Final = re.compile(r'["\\\x00-\x1f]')
 """What stands in JSON's strings only escaped (RFC 8259, section 7); all else is as it is."""
 
 
-def condition(text: str) -> tuple[str, dict[str, Any]]:
-    """A condition that `s.key` or `s.value` contains `text`, and its parameters."""
-    folded = text.casefold()
-    key = unicodedata.normalize("NFC", text).casefold()  # whichever form was typed
+def folded_forms(text: str) -> tuple[str, str]:
+    """What is looked for in folded keys, which are in NFC, and in folded texts of values."""
+    return unicodedata.normalize("NFC", text).casefold(), text.casefold()
+
+
+def condition(text: str, may_be_beyond_ascii: str) -> tuple[str, dict[str, Any]]:
+    """A condition that `s.key` or `s.value` contains `text`, and its parameters.
+
+    `may_be_beyond_ascii` is SQL for whether a row can have characters beyond ASCII.
+    """
+    key, folded = folded_forms(text)
     bound = {
-        "folded": folded,
-        "like": _like(folded),
-        "glob": _glob(folded),
-        "key": key,
-        "key_like": _like(key),
-        "key_glob": _glob(key),
+        "in_value": folded,
+        "in_value_like": _like(folded),
+        "in_value_glob": _glob(folded),
+        "in_key": key,
+        "in_key_like": _like(key),
+        "in_key_glob": _glob(key),
     }
-    return f"({_in_key(key)} OR {_in_value(folded)})", bound
-
-
-def _in_key(folded: str) -> str:
-    """The condition that `s.key` contains the folded text. LIKE folds the case of ASCII."""
-    if not folded.isascii():
-        return _KEY_BEYOND_ASCII
-    if not folded.isprintable():
-        return "FALSE"  # no key has a control character
-    if not _sources(folded):
-        return "s.key LIKE :key_like ESCAPE '!'"
-    return f"s.key LIKE :key_like ESCAPE '!' OR {_KEY_BEYOND_ASCII}"
+    parts = []
+    if key.isascii() and key.isprintable():  # as every key in ASCII is
+        parts.append(_KEY_IS_LIKE)
+    if folded.isascii():
+        parts.append(_in_value(folded))
+    sides = ((key, _KEY_BEYOND_ASCII), (folded, _VALUE_BEYOND_ASCII))
+    if slow := [found for wanted, found in sides if not wanted.isascii() or _sources(wanted)]:
+        parts.append(f"{may_be_beyond_ascii} AND ({' OR '.join(slow)})")
+    return f"({' OR '.join(parts)})", bound
 
 
 def _in_value(folded: str) -> str:
-    """The condition that the text of `s.value` contains the folded text."""
-    if not folded.isascii():
-        return _VALUE_BEYOND_ASCII
+    """The condition that a folded text in ASCII is in `s.value`, of which LIKE folds the ASCII."""
     if _NOT_AS_THEY_ARE.search(folded):
-        found = f"(s.value LIKE :like ESCAPE '!' OR {_HAS_ESCAPE}) AND {_VALUE_CONTAINS}"
-    else:
-        # The n of an escaped line end is no n.
-        found = f"s.value LIKE :like ESCAPE '!' AND (NOT {_HAS_ESCAPE} OR {_VALUE_CONTAINS})"
-    return f"{found} OR {_VALUE_BEYOND_ASCII}" if _sources(folded) else found
+        return f"({_VALUE_IS_LIKE} OR {_HAS_ESCAPE}) AND {_VALUE_CONTAINS}"
+    # The n of an escaped line end is no n.
+    return f"{_VALUE_IS_LIKE} AND (NOT {_HAS_ESCAPE} OR {_VALUE_CONTAINS})"
 
 
 def _like(folded: str) -> str:
@@ -105,10 +105,14 @@ def _folded_from() -> dict[str, str]:
 
 
 _HAS_ESCAPE: Final = r"instr(s.value, '\')"
-_VALUE_CONTAINS: Final = "value_contains(:folded, s.value)"
+_KEY_IS_LIKE: Final = "s.key LIKE :in_key_like ESCAPE '!'"
+_VALUE_IS_LIKE: Final = "s.value LIKE :in_value_like ESCAPE '!'"
+_VALUE_CONTAINS: Final = "value_contains(:in_value, s.value)"
 _KEY_BEYOND_ASCII: Final = (
-    "octet_length(s.key) <> length(s.key) AND s.key GLOB :key_glob AND key_contains(:key, s.key)"
+    "octet_length(s.key) <> length(s.key) "
+    "AND s.key GLOB :in_key_glob AND key_contains(:in_key, s.key)"
 )
 _VALUE_BEYOND_ASCII: Final = (
-    f"octet_length(s.value) <> length(s.value) AND s.value GLOB :glob AND {_VALUE_CONTAINS}"
+    "octet_length(s.value) <> length(s.value) "
+    f"AND s.value GLOB :in_value_glob AND {_VALUE_CONTAINS}"
 )

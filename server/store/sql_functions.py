@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 import apsw
-import msgspec
 
+from signalbox.server.model import values
 from signalbox.server.model.checksums import of_row
 from signalbox.server.model.events import combine_checksums
 
@@ -37,8 +37,7 @@ def _key_contains(*arguments: Any) -> bool:
 def _value_contains(*arguments: Any) -> bool:
     """SQL: whether a value (a string's content, else JSON) contains a case-folded text."""
     folded, raw = arguments
-    text = msgspec.json.decode(raw) if raw[0] == '"' else raw
-    return folded in text.casefold()
+    return folded in values.shown_text(raw).casefold()
 
 
 def _transaction_checksum(*arguments: Any) -> int:
