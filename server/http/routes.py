@@ -77,7 +77,8 @@ def routes(
     }
     imports, reads = _imports(writer, readmodel), _queries(readmodel, status, url)
     window_ids = WindowIds(readmodel, writer.run_between_commits)
-    WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids).mount(reads)
+    windows = WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids)
+    windows.mount(reads)
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = request_of(environ)
@@ -91,6 +92,9 @@ def routes(
             if request.path == "/queries/stream":
                 _check_method(request, "GET")
                 return streams.route(request, start_response)
+            if request.path == "/queries/page":
+                _check_method(request, "GET")
+                return windows.page(request, start_response)
             return _by_bottle(reads, environ, start_response)
         except SignalboxError as error:
             return respond(start_response, _refusal(request, error))

@@ -23,6 +23,7 @@ import engines
 import fanout
 import http_rates
 import imports
+import kept
 import lag
 import past
 import sizes
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "streams": fanout.measure,
     "lag": lag.measure,
     "keys": sizes.measure,
+    "memory": kept.measure,
     "past": past.measure,
     "start": start.measure,
     "client": client.measure,

@@ -57,7 +57,7 @@ def page(
     except msgspec.ValidationError as error:
         raise Invalid(invalid_field_message(signals)) from error
     if request.method == "HEAD":
-        return iter((b"\n",))  # bottle leaves the body out, and its length with it
+        return iter(())
     # A request that the browser repeats has the parameters of its first try: they are outdated.
     have = {} if request.headers.get("last-event-id") else dict(query.have)
     request.be_the_last()
@@ -82,6 +82,7 @@ def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[byte
             if frame:
                 yield frame.encode()
                 sent = monotonic()
+            del frame  # it may be large, and the next one long in coming
             _wait_for_frame_time(started + FRAME_SECONDS, subscription)
             subscription.wait(patches.seconds_until_due())
             patches.mark_stale()

@@ -1,11 +1,12 @@
 """The routes of the window: the empty page, its files, login, page content, and its stream."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 import bottle
 import msgspec
@@ -17,9 +18,9 @@ from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redempt
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.wire.guard import Guard
-from signalbox.server.http.wire.request import request_of
+from signalbox.server.http.wire.request import Request, request_of
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
-from signalbox.server.http.wire.responses import HEADERS, matches_etag
+from signalbox.server.http.wire.responses import HEADERS, StartResponse, matches_etag
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.read_model import ReadModel
@@ -73,13 +74,12 @@ class WindowRoutes:
         self._files = {file.name for file in STATIC.iterdir()}
 
     def mount(self, app: bottle.Bottle) -> None:
-        """Add the routes of the window to `app`."""
+        """Add the routes of the window to `app`, all but that of `page`."""
         app.get("/", callback=self.index)
         app.get("/static/<name>", callback=self.static)
         app.get("/hello", callback=self.hello)
         app.post("/redeem", callback=self.redeem)
         app.post("/goodbye", callback=self.goodbye)
-        app.get("/queries/page", callback=self.page)
 
     def index(self) -> bottle.HTTPResponse:
         """Answer `/`: the empty page, which asks for its content with a code."""
@@ -139,14 +139,15 @@ class WindowRoutes:
         response.headers.update({**dict(HEADERS), "Cache-Control": "no-cache"})
         return response
 
-    def page(self) -> Iterator[bytes]:
-        """Answer `/queries/page`: the stream of patches of one page."""
-        request = request_of(bottle.request.environ)
-        signals = _parse_signals(bottle.request.query.get("datastar"))
+    def page(self, request: Request, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer `/queries/page`: the stream of patches of one page.
+
+        Without bottle, which keeps the first patches, with all rows, until the stream ends.
+        """
+        signals = _parse_signals(request.query)
         frames = self._content.frames(request, signals)
         self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
-        bottle.response.headers.update(dict(HEADERS))
-        bottle.response.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        start_response("200 OK", [*HEADERS, ("Content-Type", "text/event-stream; charset=utf-8")])
         return self._streams.count_open(frames)
 
 
@@ -160,11 +161,12 @@ def _parse_body(wanted: type[Body]) -> Body:
         raise Invalid(f"The body has to be {_BODIES[wanted]}.") from error
 
 
-def _parse_signals(text: str | None) -> dict[str, Any]:
-    """The page's signals in the parameter `datastar`. Raises `Invalid`."""
+def _parse_signals(query: str) -> dict[str, Any]:
+    """The page's signals in the parameter `datastar` of a URL's query. Raises `Invalid`."""
+    parameters = dict(parse_qsl(query, encoding="latin-1"))  # the bytes as characters
     try:
-        # Bottle gives the bytes of a parameter as characters.
-        signals = values.decode((text or "{}").encode("latin-1"), "The parameter datastar")
+        text = parameters.get("datastar", "{}").encode("latin-1")
+        signals = values.decode(text, "The parameter datastar")
     except SignalboxError as error:
         raise Invalid(error.message) from error
     if not isinstance(signals, dict):

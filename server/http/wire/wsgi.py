@@ -80,6 +80,7 @@ class WsgiResponse:
                 for part in parts:
                     if part:
                         self._write(part)
+                    del part  # it may be large, and the next one long in coming
                 if not self.has_begun:
                     self._write(b"")
             if self._is_chunked:
