@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import ndjson
+import searching
 from support.harness import Server
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -112,6 +113,7 @@ LOADS: Final = (
         commanding(DRY_RESTORE | {"match": f"{SITES[0]}**"}),
         1_000_000,
     ),
+    Load("searches among {keys} keys", searching.every_kind, 1_000_000),
     Load("the difference of {keys} keys", reading("/queries/diff?from=0", 1), 1_000_000),
     Load(
         "deleting {keys} keys, and undoing that",

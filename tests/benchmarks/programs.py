@@ -90,6 +90,12 @@ def memory(pid: int, field: str = "VmRSS") -> float:
     raise ValueError(f"{field} is not in /proc/{pid}/status")
 
 
+def cpu_milliseconds(pid: int) -> float:
+    """The CPU that the threads of a process have used so far, exactly (Linux)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
+
+
 def fsync_milliseconds(folder: Path, times: int = 200) -> float:
     """The median time that `folder`'s disk needs to make 4 KiB durable."""
     path, spent = folder / "fsync", []

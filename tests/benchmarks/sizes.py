@@ -10,6 +10,7 @@ from typing import Final
 import browsing
 import growing
 import ndjson
+import searching
 import start
 from asks import Asker
 from programs import memory, serving
@@ -36,7 +37,8 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     yield Row(f"{many:,} keys: serve until ready", f"{format_number(median(ready))} ms")
     with serving(folder / "many") as lot, serving(folder / "few") as few:
         yield from _queries(lot, few, many, times)
-        yield from _searches(lot, few, many, max(times // 10, 12))
+        yield from searching.measure(lot, few, many, FEW, max(times // 10, 12))
+        yield _beside_searches(lot, many, max(times // 100, 2))
         yield from browsing.measure(lot, few, many, loads)
         yield at_most(f"{many:,} keys: memory of the server", memory(lot.pid), "MB", 200)
 
@@ -51,22 +53,20 @@ def _queries(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
         yield at_most(what, percentile(ours, 0.95), "ms", 10, beside, 2)
 
 
-def _searches(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
-    """Searches look at every key; whoever asks for something else must not wait for them."""
-    sides = ((Asker(lot), many), (Asker(few), FEW))
-    ours, others = _in_turn(_search, sides, times)
-    beside = _SMALL, percentile(others, 0.95)
-    yield at_most(f"{many:,} keys: search, p95", percentile(ours, 0.95), "ms", 300, beside)
-    alone = [_one(*sides[0]) for _ in range(times * 10)]
+def _beside_searches(lot: Server, many: int, times: int) -> Row:
+    """Whoever asks for something else must not wait for searches."""
+    asker = Asker(lot)
+    alone = [_one(asker, many) for _ in range(600)]
     with ThreadPoolExecutor(1) as pool:
-        searching = pool.submit(lambda: _in_turn(_search, ((Asker(lot), many),), times))
+        searches = pool.submit(searching.every_kind, lot, times)
         meanwhile: list[float] = []
-        while not searching.done():
-            meanwhile.append(_one(*sides[0]))
-        searching.result()
+        while not searches.done():
+            meanwhile.append(_one(asker, many))
+        searches.result()
     what = f"{many:,} keys: one key while searches run, p99"
-    quiet = "none running", percentile(alone, 0.99)
-    yield at_most(what, percentile(meanwhile, 0.99), "ms", 10, quiet)
+    return at_most(
+        what, percentile(meanwhile, 0.99), "ms", 10, ("none running", percentile(alone, 0.99))
+    )
 
 
 def _in_turn(ask: Ask, sides: tuple[tuple[Asker, int], ...], times: int) -> tuple[list[float], ...]:
@@ -104,11 +104,6 @@ def _one(asker: Asker, keys: int) -> float:
     return asker.ask(f"/queries/state/{ndjson.key(_dice.randrange(keys))}")
 
 
-def _search(asker: Asker, _keys: int) -> float:
-    return asker.ask("/queries/state", search=_dice.choice(_TEXTS), limit=PAGE)
-
-
-_TEXTS: Final = ("of unit 4321", "DEVICE77", "state 5", "found nowhere")
 _QUESTIONS: Final[dict[str, Ask]] = {
     f"a page of {PAGE} behind a key": _by_key,
     f"a page of {PAGE} below a prefix": _by_prefix,
