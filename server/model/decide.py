@@ -38,6 +38,7 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import RESERVED, check_key
+from signalbox.server.model.rules import RULES, RuleSet
 
 MAX_CHANGES: Final = 100_000
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
@@ -56,6 +57,10 @@ class State(Protocol):
     @property
     def revision(self) -> int:
         """The revision of the last transaction in the state."""
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that the state has."""
 
     def get(self, key: str) -> Entry | None:
         """The key's entry in the state; None where the key does not exist."""
@@ -90,11 +95,20 @@ class Overlay:
         self._revisions: dict[str, int] = {}
         self.changes: Changes = {}
         self.revision = base.revision
+        self._rules: RuleSet | None = None
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules after the overlay's uncommitted changes."""
+        if self._rules is None:
+            self._rules = self._base.rules.changed(self.changes)
+        return self._rules
 
     def apply(self, changes: Changes, revision: int) -> None:
         """Add the changes of a transaction with this revision to the overlay."""
         self.changes |= changes
         self._revisions |= dict.fromkeys(changes, revision)
+        self._rules = None if self._rules is None else self._rules.changed(changes)
 
     def get(self, key: str) -> Entry | None:
         """The key's entry after the overlay's uncommitted changes, else that of the state below."""
@@ -157,6 +171,8 @@ class Draft(Overlay):
 
     def _set(self, key: str, raw: str | None) -> None:
         """Set or delete a key; a change back to what the state has is none."""
+        if key.startswith(RULES):
+            self._rules = None
         if key in self.changes and _is_equal(self._base.get(key), raw):
             del self.changes[key], self._revisions[key]
         else:

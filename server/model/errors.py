@@ -14,7 +14,18 @@ BLANK_CHARACTERS: Final = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Marks, letters and a symbol that show as nothing: Unicode's `Default_Ignorable_Code_Point` of
 these categories but for variation selectors, with which emoji and scripts are written, and the
 Braille pattern without dots."""
-DETAIL_FIELDS: Final = ("key", "keys", "of", "revision", "limit", "field")
+DETAIL_FIELDS: Final = (
+    "key",
+    "keys",
+    "total",
+    "rule",
+    "path",
+    "because",
+    "of",
+    "revision",
+    "limit",
+    "field",
+)
 """Fields that an error may have besides its code and its message."""
 
 
@@ -72,8 +83,10 @@ _JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_text_to_quote)
 class SignalboxError(Exception):
     """A refusal with a stable `code` and one sentence.
 
-    `key`, `keys`, `of`, `revision`, `limit` and `field` are set where they help the sender to go
-    on. `field` is what is to be given otherwise: of the command, or a parameter of the query.
+    The other fields are set where they help the sender to go on. `field` is what is to be given
+    otherwise: of the command, or a parameter of the query; `path` is a JSON Pointer into the value
+    of `key`, or of `rule`. `keys` are the first of `total`. `because` are the other keys for which
+    an interlock refuses.
     """
 
     code: ClassVar[str] = "internal"
@@ -92,6 +105,10 @@ class SignalboxError(Exception):
         revision: int | None = None,
         limit: int | None = None,
         field: str | None = None,
+        total: int | None = None,
+        rule: str | None = None,
+        path: str | None = None,
+        because: list[dict[str, Any]] | None = None,
     ) -> None:
         """A refusal; `message` is its sentence, the others are fields of answers."""
         super().__init__(message)
@@ -102,6 +119,10 @@ class SignalboxError(Exception):
         self.revision = revision
         self.limit = limit
         self.field = field
+        self.total = total
+        self.rule = rule
+        self.path = path
+        self.because = because
 
     def fields(self) -> dict[str, Any]:
         """The fields of answers: `code`, `message`, and those of `DETAIL_FIELDS` that are set."""
@@ -192,6 +213,18 @@ class WrongType(SignalboxError):
 
 class Conflict(SignalboxError):
     code, remembered = "conflict", True
+
+
+class RuleBroken(SignalboxError):
+    """A value that a rule takes from nobody, whenever it is set."""
+
+    code, remembered = "rule", True
+
+
+class Interlocked(SignalboxError):
+    """A change that a rule does not allow now, or not to this actor."""
+
+    code, remembered = "interlocked", True
 
 
 class IdReused(SignalboxError):

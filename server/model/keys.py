@@ -198,6 +198,11 @@ class Pattern(NamedTuple):
     shows_reserved: bool
 
     @property
+    def is_key(self) -> bool:
+        """Whether the pattern has no wildcard, and so is one key."""
+        return "*" not in self.text
+
+    @property
     def is_range(self) -> bool:
         """Whether the keys that match are those of one range, in key order."""
         return self.glob is None
@@ -241,20 +246,33 @@ def _as_glob(text: str) -> str:
     return re.sub(r"[?\[]", r"[\g<0>]", re.sub(r"\*+", "*", text))
 
 
-def _as_regex(text: str) -> str:
+def capturing_regex(text: str) -> re.Pattern[str]:
+    """The regular expression of a pattern, with a group for what each of its wildcards takes.
+
+    The leftmost takes as little as lets the rest match, then the next one.
+    """
+    return re.compile(_as_regex(text, "({})"))
+
+
+def _as_regex(text: str, wildcard: str = "{}") -> str:
     """The pattern as a regular expression without backtracking, so that none takes long: the text
     after a star matches where it first occurs (an atomic group), which leaves most for later stars.
+
+    `wildcard` is how the expression of each wildcard is written.
     """
+    across, within = wildcard.format(".*?"), wildcard.format("[^.]*?")
     first, *others = re.split(r"\*\*+", text)
     if not others:
-        return _within_segments(first, at_end=True)
-    between = "".join(f"(?>.*?{_within_segments(part, at_end=False)})" for part in others[:-1])
-    last = _within_segments(others[-1], at_end=True)
-    return f"{_within_segments(first, at_end=False)}{between}.*?{last}"
+        return _within_segments(first, within, at_end=True)
+    between = "".join(
+        f"(?>{across}{_within_segments(part, within, at_end=False)})" for part in others[:-1]
+    )
+    last = _within_segments(others[-1], within, at_end=True)
+    return f"{_within_segments(first, within, at_end=False)}{between}{across}{last}"
 
 
-def _within_segments(part: str, at_end: bool) -> str:
+def _within_segments(part: str, wildcard: str, at_end: bool) -> str:
     """A part without `**`; one that stands at the pattern's end must reach the key's end."""
     head, *literals = map(re.escape, part.split("*"))
-    last = f"[^.]*{literals.pop()}" if at_end and literals else ""
-    return head + "".join(f"(?>[^.]*?{literal})" for literal in literals) + last
+    last = wildcard + literals.pop() if at_end and literals else ""
+    return head + "".join(f"(?>{wildcard}{literal})" for literal in literals) + last

@@ -188,14 +188,14 @@ def total(one: Any, other: Any) -> Any:
             summed = one + other
             if abs(summed) < _BEYOND_INT:
                 return summed
-        return _integer(format(_EXACT.add(_as_decimal(one), _as_decimal(other)), "f"))
+        return _integer(format(_EXACT.add(as_decimal(one), as_decimal(other)), "f"))
     try:
         return float(one) + float(other)
     except (OverflowError, TypeError):  # an integer beyond every float
         return math.inf
 
 
-def _as_decimal(number: Any) -> Decimal:
+def as_decimal(number: Any) -> Decimal:
     """A JSON number without rounding, so that numbers compare as they are written."""
     return Decimal(bytes(number).decode() if isinstance(number, msgspec.Raw) else number)
 

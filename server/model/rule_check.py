@@ -1,0 +1,234 @@
+"""Hold the net changes of a command against the rules: what they refuse, and the sentence for it.
+
+Pure. Who has many changes checks them slice by slice, so that others run in between.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from msgspec import Raw
+
+from signalbox.server.model import values
+from signalbox.server.model.decide import MAX_NAMED, Changes, State
+from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
+from signalbox.server.model.rules import Dependency, RequiredKey, Rule
+
+MAX_BECAUSE: Final = 20
+"""Keys that a refusal gives as its reasons, at most."""
+MAX_BECAUSE_BYTES: Final = 1024
+"""Bytes of such a key's value, at most; of a longer one the beginning, as a text."""
+
+
+class Refusal(NamedTuple):
+    """Why one rule refuses the change of one key.
+
+    `fact` is a sentence. A `path` is one into the value, which the rule takes from nobody; without
+    it the rule refuses the change now, for the `because`, or from this actor.
+    """
+
+    key: str
+    rule: Rule
+    fact: str
+    path: str | None = None
+    because: tuple[dict[str, Any], ...] = ()
+
+
+class RuleCheck:
+    """Checks the changes of one transaction by the rules as they are after it."""
+
+    def __init__(self, state: State, changes: Changes, actor: str) -> None:
+        """`state` is the one before the changes, which are net; `actor` is who makes them."""
+        self.rules = state.rules.changed(changes)
+        self._state = state
+        self._changes = changes
+        self._actor = actor
+        self._refusals: list[Refusal] = []
+        self._refused: dict[bool, set[str]] = {True: set(), False: set()}
+        """The refused keys: those whose values break a schema, and those that are interlocked."""
+
+    def look_at(self, keys: Collection[str]) -> None:
+        """Check the changes of these keys, and what requires them."""
+        if not self.rules:
+            return
+        found = [(key, self.rules.matching(key)) for key in keys]
+        self._state.look_up(list(self._keys_to_look_up(found)))
+        for key, rules in found:
+            for rule in rules:
+                for refusal in self._refusals_of(key, rule):
+                    self._add(refusal)
+            for dependency, dependent in self.rules.dependents(key):
+                if refusal := self._refusal_of_dependent(key, dependency, dependent):
+                    self._add(refusal)
+
+    @property
+    def refused_keys(self) -> set[str]:
+        """The keys whose changes are refused, of those that were looked at."""
+        return self._refused[True] | self._refused[False]
+
+    def raise_refusal(self) -> None:
+        """Raises `RuleBroken`, else `Interlocked`, where a rule refuses what was looked at."""
+        if not self._refusals:
+            return
+        breaks = [one for one in self._refusals if one.path is not None]
+        raise _error(breaks or self._refusals, self._refused[bool(breaks)])
+
+    def _add(self, refusal: Refusal) -> None:
+        """Remember a refusal; of many keys only how many they are."""
+        breaks = refusal.path is not None
+        keys = self._refused[breaks]
+        if refusal.key in keys or len(keys) < MAX_NAMED:
+            self._refusals.append(refusal)
+        keys.add(refusal.key)
+
+    def _keys_to_look_up(self, found: Iterable[tuple[str, tuple[Rule, ...]]]) -> Iterator[str]:
+        """The keys that the rules of these keys require, and those that require these keys."""
+        for key, rules in found:
+            for rule in rules:
+                if rule.requires:
+                    captures = rule.captures(key)
+                    required = (one.key(captures) for one in rule.requires)
+                    yield from (one for one in required if one is not None)
+            for _, dependent in self.rules.dependents(key):
+                yield dependent
+
+    def _refusals_of(self, key: str, rule: Rule) -> Iterator[Refusal]:
+        """Why a rule that is about a key refuses its change."""
+        raw = self._changes[key]
+        if rule.fault:
+            yield Refusal(
+                key, rule, f"The rule {rule.name} cannot be used, so nothing changes {key}", path=""
+            )
+            return
+        if raw is not None and rule.schema and not rule.schema.is_satisfied(raw):
+            problem = rule.schema.first_problem(raw)
+            where = f" at {problem.path}" if problem.path else ""
+            verb = "have" if problem.path else "be"
+            fact = f"{key} cannot {verb} {problem.given}{where}; it must {problem.demand}"
+            yield Refusal(key, rule, fact, problem.path)
+            return
+        if rule.on and (raw is None or not rule.on.is_satisfied(raw)):
+            return
+        if raw is None and not rule.may_delete:
+            yield Refusal(key, rule, f"{key} may not be deleted")
+        if rule.actors is not None and not self._is_allowed(rule):
+            allowed = ", ".join(pattern.text for pattern in rule.actors)
+            yield Refusal(key, rule, f"{key} may be changed by {allowed}; this was {self._actor}")
+        captures = rule.captures(key) if rule.requires else ()
+        missing = [
+            reason
+            for required in rule.requires
+            if (reason := self._unmet(required, required.key(captures)))
+        ]
+        if missing:
+            yield Refusal(key, rule, missing[0][0], because=tuple(one for _, one in missing))
+
+    def _refusal_of_dependent(
+        self, key: str, dependency: Dependency, dependent: str
+    ) -> Refusal | None:
+        """Why a required key must not change while the key that requires it is as it is."""
+        if dependent in self._changes:
+            return None  # that change is held against the rule itself
+        entry = self._state.get(dependent)
+        rule, required = dependency.rule, dependency.required
+        if entry is None or (rule.on and not rule.on.is_satisfied(entry.raw)):
+            return None
+        if self._is_met(required, key):
+            return None
+        given = quoted(values.decode(entry.raw.encode()))
+        demand = required.schema.demand() if required.schema else "not exist"
+        fact = f"{dependent} is {given}; as long as it is, {key} must {demand}"
+        reason = _reason(dependent, entry.raw, entry.revision)
+        return Refusal(key, rule, fact, because=(reason,))
+
+    def _unmet(self, required: RequiredKey, key: str | None) -> tuple[str, dict[str, Any]] | None:
+        """The sentence and the reason where a required key is not as it must be, else None."""
+        if key is None:
+            if required.schema is None:
+                return None
+            return f"{required.template} makes no key here; it must exist", {
+                "key": required.template,
+                "missing": True,
+            }
+        raw, revision = self._after(key)
+        if raw is None:
+            if required.schema is None:
+                return None
+            fact = f"{key} does not exist; it must {required.schema.demand()}"
+            return fact, {"key": key, "missing": True}
+        if required.schema is None:
+            return f"{key} exists; it must not", _reason(key, raw, revision)
+        if required.schema.is_satisfied(raw):
+            return None
+        problem = required.schema.first_problem(raw)
+        where = f" has {problem.given} at {problem.path}" if problem.path else f" is {problem.given}"
+        return f"{key}{where}; it must {problem.demand}", _reason(key, raw, revision)
+
+    def _is_met(self, required: RequiredKey, key: str) -> bool:
+        """Whether a required key is as it must be, after the changes."""
+        raw, _ = self._after(key)
+        if required.schema is None:
+            return raw is None
+        return raw is not None and required.schema.is_satisfied(raw)
+
+    def _after(self, key: str) -> tuple[str | None, int | None]:
+        """The value of a key after the changes, and the revision of one that they do not change."""
+        if key in self._changes:
+            return self._changes[key], None
+        entry = self._state.get(key)
+        return (entry.raw, entry.revision) if entry else (None, None)
+
+    def _is_allowed(self, rule: Rule) -> bool:
+        """Whether the actor is one of those that the rule names."""
+        name = self._actor.partition("@")[0]
+        return any(
+            pattern.regex.fullmatch(self._actor if "@" in pattern.text else name)
+            for pattern in rule.actors or ()
+        )
+
+
+def check_rules(state: State, changes: Changes, actor: str) -> None:
+    """Check few changes at once. Raises `RuleBroken` or `Interlocked`."""
+    check = RuleCheck(state, changes, actor)
+    check.look_at(changes)
+    check.raise_refusal()
+
+
+def _error(refusals: list[Refusal], refused: set[str]) -> SignalboxError:
+    """The refusal of a command, which names the first refused key and every rule about it."""
+    first_key = min(refusal.key for refusal in refusals)
+    of_key = [refusal for refusal in refusals if refusal.key == first_key]
+    first = of_key[0]
+    others = sorted({one.rule.name for one in of_key} - {first.rule.name})
+    keys = sorted(refused)[:MAX_NAMED]
+    message = f"{first.rule.says} {first.fact}" if first.rule.says else first.fact
+    if others:
+        verb = "refuses" if len(others) == 1 else "refuse"
+        message += f"; {_listed(others)} {verb} it too"
+    if len(refused) > 1:
+        message += f", and {len(refused) - 1} more" if len(refused) > 2 else f", and {keys[1]} too"
+    because = [reason for one in of_key for reason in one.because][:MAX_BECAUSE]
+    kind = RuleBroken if first.path is not None else Interlocked
+    return kind(
+        message + ".",
+        key=first_key,
+        keys=keys if len(refused) > 1 else None,
+        total=len(refused) if len(refused) > 1 else None,
+        rule=first.rule.name,
+        path=first.path,
+        because=because or None,
+    )
+
+
+def _listed(names: list[str]) -> str:
+    """The names of rules as a sentence lists them."""
+    rules = "the rule " if len(names) == 1 else "the rules "
+    return rules + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
+
+
+def _reason(key: str, raw: str, revision: int | None) -> dict[str, Any]:
+    """A key with its value, as a refusal gives it as a reason; None is a revision to come."""
+    value: Any = Raw(raw.encode())
+    if values.size(raw) > MAX_BECAUSE_BYTES:
+        value = raw.encode()[:MAX_BECAUSE_BYTES].decode(errors="ignore")
+    return {"key": key, "value": value} | ({} if revision is None else {"revision": revision})
+

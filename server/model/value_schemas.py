@@ -1,0 +1,234 @@
+"""Schemas that values must satisfy, compiled; what of a value does not, in a sentence of our own."""
+
+import functools
+import re
+from decimal import Decimal
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from signalbox.server.model import values
+from signalbox.server.model.errors import Invalid, TooLarge, quoted
+from signalbox.server.model.schema_dialect import FORMATS, Path, check_dialect, json_pointer
+
+MAX_PATTERN_BYTES: Final = 32 * 1024
+"""What the engine may need for one compiled regular expression: larger ones are slow to match."""
+MAX_WORK: Final = 15_000_000
+"""What one check of a value may take, in nanoseconds of a fast machine, estimated from above."""
+_PART: Final = 8
+_BYTE: Final = 3
+_DIGITS: Final = re.compile(r"[0-9]{16}")
+"""A text with fewer digits in a row has no integer beyond 64 bits."""
+_INT64: Final = 2**63
+_COLOR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
+_NOT_ASSERTED: Final = (
+    "idn-email idn-hostname iri iri-reference uri-template relative-json-pointer"
+).split()
+_TYPE_NAMES: Final = {
+    "null": "null",
+    "boolean": "true or false",
+    "number": "a number",
+    "integer": "an integer",
+    "string": "a text",
+    "array": "a list",
+    "object": "an object",
+}
+_LIMITS: Final = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "a text that matches {}",
+}
+_SIZES: Final = {
+    "minLength": ("at least", "character"),
+    "maxLength": ("at most", "character"),
+    "minItems": ("at least", "item"),
+    "maxItems": ("at most", "item"),
+    "minProperties": ("at least", "member"),
+    "maxProperties": ("at most", "member"),
+}
+_OTHERS: Final = {
+    "uniqueItems": "have no two equal items",
+    "contains": "have other items",
+    "propertyNames": "have other names",
+    "not": "be something else",
+    "anyOf": "satisfy one of several schemas",
+    "oneOf": "satisfy exactly one of several schemas",
+    "falseSchema": "not be there",
+    "dependentRequired": "have more members",
+}
+
+
+@functools.cache
+def _library() -> ModuleType:
+    """The library that validates; it takes a while to load, and most stores have no rule."""
+    import jsonschema_rs  # noqa: PLC0415
+
+    return jsonschema_rs
+
+
+class Problem(NamedTuple):
+    """The `path` (a JSON Pointer) into a value, what is `given` there, and what it must do instead:
+    the end of a sentence, such as `be at most 1`.
+    """
+
+    path: str
+    given: str
+    demand: str
+
+
+class ValueSchema:
+    """One compiled schema. `source` is its JSON value, as the rule has it."""
+
+    def __init__(self, source: Any, where: Path = ()) -> None:
+        """Compile a schema, which is at the path `where` of a rule.
+
+        Raises `Invalid`, which names the path, where it is none of the dialect.
+        """
+        self.source = source
+        self._cost = check_dialect(source, where)
+        library = _library()
+        # As text: the library takes numbers of a text as they are written.
+        text = values.encode(source)
+        try:
+            self._validator = library.Draft202012Validator(
+                text,
+                formats=_OWN_FORMATS,
+                validate_formats=True,
+                pattern_options=library.RegexOptions(
+                    size_limit=MAX_PATTERN_BYTES, dfa_size_limit=MAX_PATTERN_BYTES
+                ),
+                offline=True,
+            )
+        except library.ValidationError as error:
+            raise _refused(source, (*error.instance_path,), where) from error
+        except (ValueError, library.ReferencingError) as error:
+            raise Invalid(
+                f"{json_pointer(where)} is no schema that can be used.", path=json_pointer(where)
+            ) from error
+
+    def is_satisfied(self, raw: str) -> bool:
+        """Whether a value, given as JSON text, satisfies the schema. Raises `TooLarge`."""
+        self._check_work(raw)
+        return bool(self._validator.is_valid(_decoded(raw)))
+
+    def first_problem(self, raw: str) -> "Problem":
+        """What of a value that does not satisfy the schema does not."""
+        library, value = _library(), _decoded(raw)
+        try:
+            self._validator.validate(value)
+        except library.ValidationError as error:
+            path: Path = (*error.instance_path,)
+            return Problem(json_pointer(path), quoted(_at(value, path)), _demand(error.kind))
+        return Problem("", quoted(value), "be as it is")
+
+    def demand(self) -> str:
+        """What the schema asks, as the end of a sentence: `be true`; for a key that is missing."""
+        keywords = self.source if isinstance(self.source, dict) else {}
+        said = [
+            phrase
+            for name, value in keywords.items()
+            if (phrase := _phrase(name, value)) is not None
+        ]
+        return " and ".join(said[:3]) or "exist"
+
+    def _check_work(self, raw: str) -> None:
+        """Raises `TooLarge` where a value is too much for the schema to be checked at once."""
+        if len(raw) * (_PART * self._cost.schemas + _BYTE * self._cost.patterns) <= MAX_WORK:
+            return
+        parts = 1 + raw.count(",") + raw.count("[") + raw.count("{")
+        size = values.size(raw)
+        work = _PART * parts * self._cost.schemas + _BYTE * size * self._cost.patterns
+        if work > MAX_WORK:
+            raise TooLarge(
+                f"A value of {size} bytes and {parts} parts is too much to check by a schema of "
+                f"{self._cost.schemas} schemas and {self._cost.patterns} patterns: make one smaller."
+            )
+
+
+def _refused(source: Any, path: Path, where: Path) -> Invalid:
+    """The refusal of a keyword whose value the draft does not allow."""
+    given = _at(source, path)
+    pointer = json_pointer((*where, *path))
+    if path and path[-1] in ("pattern", "patternProperties"):
+        why = "no regular expression in linear time (no look-around, no back-references, not large)"
+    elif path:
+        why = "not what JSON Schema draft 2020-12 allows there"
+    else:
+        why = "no schema of JSON Schema draft 2020-12"
+    return Invalid(f"{pointer} is {quoted(given)}, which is {why}.", path=pointer)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What a JSON value has at a path."""
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _decoded(raw: str) -> Any:
+    """A JSON text as the library takes it, integers beyond 64 bits exactly."""
+    value = values.decode(raw.encode())
+    return _exact(value) if _DIGITS.search(raw) else value
+
+
+def _exact(value: Any) -> Any:
+    """A decoded value with decimals for the integers that the library would not compare exactly."""
+    if isinstance(value, dict):
+        return {name: _exact(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_exact(inner) for inner in value]
+    is_long = isinstance(value, int) and not -_INT64 <= value < _INT64
+    return values.as_decimal(value) if is_long or not isinstance(value, _PLAIN) else value
+
+
+_PLAIN: Final = (str, int, float, type(None))
+
+
+def _demand(kind: Any) -> str:
+    """What the failed keyword asks, as the end of a sentence."""
+    name, value = kind.name, kind.value
+    if name in ("additionalProperties", "unevaluatedProperties"):
+        return f"not have {quoted(value[0] if isinstance(value, list) else value)}"
+    if name == "required":
+        return f"have {quoted(value)}"
+    if name == "unevaluatedItems":
+        return "have fewer items"
+    if (phrase := _phrase(name, value)) is not None:
+        return phrase
+    return _OTHERS.get(name, "be as the rule says")
+
+
+def _phrase(name: str, value: Any) -> str | None:
+    """What a keyword with a simple value asks, as the end of a sentence; None for any other."""
+    if name == "type":
+        types = value if isinstance(value, list) else [value]
+        return "be " + " or ".join(_TYPE_NAMES.get(one, str(one)) for one in types)
+    if name == "const":
+        return f"be {quoted(value)}"
+    if name == "enum" and isinstance(value, list):
+        return "be one of " + quoted(value)[1:-1] if len(value) > 1 else f"be {quoted(value[0])}"
+    if name in _LIMITS:
+        return "be " + _LIMITS[name].format(quoted(_plain_number(value)))
+    if name in _SIZES:
+        bound, unit = _SIZES[name]
+        return f"have {bound} {value} {unit}{'' if value == 1 else 's'}"
+    if name == "format" and value in FORMATS:
+        return f"have the form of a {value}"
+    return None
+
+
+def _plain_number(value: Any) -> Any:
+    """A number as JSON writes it, whatever the library has made of it."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_color(text: str) -> bool:
+    """Whether a text is a colour as HTML writes it: #rgb, #rrggbb or #rrggbbaa."""
+    return _COLOR.fullmatch(text) is not None
+
+
+_OWN_FORMATS: Final = {"color": _is_color} | dict.fromkeys(_NOT_ASSERTED, lambda _: True)
