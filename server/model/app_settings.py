@@ -7,6 +7,7 @@ import msgspec
 
 from signalbox.server.model.errors import Invalid, quoted
 from signalbox.server.model.keys import RESERVED
+from signalbox.server.model.rules import RULES, check_rule
 
 _UNITS: Final = {
     "s": 1_000,
@@ -98,9 +99,14 @@ def check_setting(key: str, value: Any) -> None:
     """Raises `Invalid` for a value that the app cannot use; keys outside `_signalbox.` are free."""
     if not key.startswith(RESERVED):
         return
+    if key.startswith(RULES):
+        check_rule(key, value)
+        return
     name = _setting_name(key)
     if name not in SETTINGS:
-        names = ", ".join([*SETTINGS, RETENTION + ".<prefix>", GEOMETRY + ".<number>"])
+        names = ", ".join(
+            [*SETTINGS, RETENTION + ".<prefix>", GEOMETRY + ".<number>", RULES + "<name>"]
+        )
         raise Invalid(f"The key {key} is no setting of the app; there are {names}.", key=key)
     try:
         msgspec.convert(value, SETTINGS[name])

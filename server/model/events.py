@@ -2,18 +2,27 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from signalbox.server.model import checksums
 from signalbox.server.model.errors import StoreError, TooLarge, UnknownVersion
+from signalbox.server.model.keys import RESERVED
 
-VERSION: Final = 2
-"""The version of the events that this program writes: since the second they have a checksum."""
+VERSION: Final = 3
+"""The newest version of events that this program knows."""
+RULES_VERSION: Final = 3
+"""Of events that change rules: a program that would ignore these cannot read them."""
+PLAIN_VERSION: Final = 2
+"""Of all other events that this program writes: they have a checksum."""
 WITHOUT_CHECKSUM: Final = 1
 REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
+RULE_PREFIXES: Final = (RESERVED + "apps.", RESERVED + "rules.")
+"""The keys below these decide what commands may change."""
+_key_of: Final = attrgetter("key")
 COMPACTED: Final = "compacted"
 """Type of a placeholder without changes for a transaction that retention had removed before the
 log was moved here: shared logs have no gaps."""
@@ -61,6 +70,16 @@ class Transaction(NamedTuple):
         """Whether it changes a key that begins with `start`."""
         at = bisect_left(self.changes, (start,))
         return at < len(self.changes) and self.changes[at].key.startswith(start)
+
+
+def version_of(transaction: Transaction) -> int:
+    """The version of the event that a transaction is."""
+    changes = transaction.changes
+    for prefix in RULE_PREFIXES:
+        index = bisect_left(changes, prefix, key=_key_of)
+        if index < len(changes) and changes[index].key.startswith(prefix):
+            return RULES_VERSION
+    return PLAIN_VERSION
 
 
 def head_checksum(transaction: Transaction) -> int:
@@ -115,7 +134,9 @@ def encode(transaction: Transaction) -> bytes:
     it has verified it.
     """
     _, *content, of, compacted, _ = transaction
-    return _ENCODER.encode((VERSION, *content, of, compacted, checksum(transaction)))
+    return _ENCODER.encode(
+        (version_of(transaction), *content, of, compacted, checksum(transaction))
+    )
 
 
 def decode(data: bytes, revision: int) -> Transaction:
@@ -214,7 +235,7 @@ class _Versioned(msgspec.Struct, array_like=True):
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """The exceptions of decoding bytes that are no event of ours."""
 _Stored1 = tuple[Literal[1], str, str, int, str, bytes, list[Change], tuple[int, ...], int]
-_Stored = tuple[Literal[2], str, str, int, str, bytes, list[Change], tuple[int, ...], int, int]
+_Stored = tuple[Literal[2, 3], str, str, int, str, bytes, list[Change], tuple[int, ...], int, int]
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)
 _STORED_1: Final = msgspec.msgpack.Decoder(_Stored1)

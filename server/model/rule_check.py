@@ -6,8 +6,6 @@ Pure. Who has many changes checks them slice by slice, so that others run in bet
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from msgspec import Raw
-
 from signalbox.server.model import values
 from signalbox.server.model.decide import MAX_NAMED, Changes, State
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
@@ -31,6 +29,13 @@ class Refusal(NamedTuple):
     fact: str
     path: str | None = None
     because: tuple[dict[str, Any], ...] = ()
+
+
+class Reason(NamedTuple):
+    """A required key that is not as it must be: a sentence, and the key as answers have it."""
+
+    fact: str
+    key: dict[str, Any]
 
 
 class RuleCheck:
@@ -57,8 +62,8 @@ class RuleCheck:
                 for refusal in self._refusals_of(key, rule):
                     self._add(refusal)
             for dependency, dependent in self.rules.dependents(key):
-                if refusal := self._refusal_of_dependent(key, dependency, dependent):
-                    self._add(refusal)
+                if held := self._refusal_of_dependent(key, dependency, dependent):
+                    self._add(held)
 
     @property
     def refused_keys(self) -> set[str]:
@@ -114,13 +119,10 @@ class RuleCheck:
             allowed = ", ".join(pattern.text for pattern in rule.actors)
             yield Refusal(key, rule, f"{key} may be changed by {allowed}; this was {self._actor}")
         captures = rule.captures(key) if rule.requires else ()
-        missing = [
-            reason
-            for required in rule.requires
-            if (reason := self._unmet(required, required.key(captures)))
-        ]
-        if missing:
-            yield Refusal(key, rule, missing[0][0], because=tuple(one for _, one in missing))
+        unmet = (self._unmet(required, required.key(captures)) for required in rule.requires)
+        if missing := [reason for reason in unmet if reason]:
+            because = tuple(reason.key for reason in missing)
+            yield Refusal(key, rule, missing[0].fact, because=because)
 
     def _refusal_of_dependent(
         self, key: str, dependency: Dependency, dependent: str
@@ -137,31 +139,26 @@ class RuleCheck:
         given = quoted(values.decode(entry.raw.encode()))
         demand = required.schema.demand() if required.schema else "not exist"
         fact = f"{dependent} is {given}; as long as it is, {key} must {demand}"
-        reason = _reason(dependent, entry.raw, entry.revision)
+        reason = _described(dependent, entry.raw, entry.revision)
         return Refusal(key, rule, fact, because=(reason,))
 
-    def _unmet(self, required: RequiredKey, key: str | None) -> tuple[str, dict[str, Any]] | None:
-        """The sentence and the reason where a required key is not as it must be, else None."""
-        if key is None:
-            if required.schema is None:
-                return None
-            return f"{required.template} makes no key here; it must exist", {
-                "key": required.template,
-                "missing": True,
-            }
-        raw, revision = self._after(key)
+    def _unmet(self, required: RequiredKey, key: str | None) -> Reason | None:
+        """Why a required key is not as it must be; None where it is."""
+        schema = required.schema
+        raw, revision = self._after(key) if key else (None, None)
         if raw is None:
-            if required.schema is None:
+            if schema is None:
                 return None
-            fact = f"{key} does not exist; it must {required.schema.demand()}"
-            return fact, {"key": key, "missing": True}
-        if required.schema is None:
-            return f"{key} exists; it must not", _reason(key, raw, revision)
-        if required.schema.is_satisfied(raw):
+            fact = f"{key or required.template} does not exist; it must {schema.demand()}"
+            return Reason(fact, {"key": key or required.template, "missing": True})
+        assert key is not None
+        if schema is None:
+            return Reason(f"{key} exists; it must not", _described(key, raw, revision))
+        if schema.is_satisfied(raw):
             return None
-        problem = required.schema.first_problem(raw)
-        where = f" has {problem.given} at {problem.path}" if problem.path else f" is {problem.given}"
-        return f"{key}{where}; it must {problem.demand}", _reason(key, raw, revision)
+        problem = schema.first_problem(raw)
+        place = f"has {problem.given} at {problem.path}" if problem.path else f"is {problem.given}"
+        return Reason(f"{key} {place}; it must {problem.demand}", _described(key, raw, revision))
 
     def _is_met(self, required: RequiredKey, key: str) -> bool:
         """Whether a required key is as it must be, after the changes."""
@@ -225,10 +222,9 @@ def _listed(names: list[str]) -> str:
     return rules + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
 
 
-def _reason(key: str, raw: str, revision: int | None) -> dict[str, Any]:
+def _described(key: str, raw: str, revision: int | None) -> dict[str, Any]:
     """A key with its value, as a refusal gives it as a reason; None is a revision to come."""
-    value: Any = Raw(raw.encode())
+    value: Any = values.decode(raw.encode())
     if values.size(raw) > MAX_BECAUSE_BYTES:
         value = raw.encode()[:MAX_BECAUSE_BYTES].decode(errors="ignore")
     return {"key": key, "value": value} | ({} if revision is None else {"revision": revision})
-

@@ -130,44 +130,54 @@ class Dependency(NamedTuple):
 class _PatternIndex(Generic[Payload]):
     """What rules have stored for patterns, found by the text before the first wildcard.
 
-    It is not changed: `changed` makes another one.
+    Where nothing stands there, by the text after the last one. It is not changed: `changed` makes
+    another one.
     """
 
-    def __init__(
-        self,
-        exact: Mapping[str, tuple["_Entry[Payload]", ...]],
-        heads: Mapping[str, tuple["_Entry[Payload]", ...]],
-    ) -> None:
-        self._exact, self._heads = exact, heads
-        self._lengths = sorted({len(head) for head in heads})
+    def __init__(self, entries: Mapping[tuple[str, str], tuple["_Entry[Payload]", ...]]) -> None:
+        self._entries = entries
+        self._heads = sorted({len(head) for kind, head in entries if kind == _HEAD})
+        self._tails = sorted({len(tail) for kind, tail in entries if kind == _TAIL})
 
     def changed(
         self, removed: Iterable["_Entry[Payload]"], added: Iterable["_Entry[Payload]"]
     ) -> "_PatternIndex[Payload]":
         """The index without what these rules have stored for these patterns, and with more."""
-        exact, heads = dict(self._exact), dict(self._heads)
+        entries = dict(self._entries)
         for entry in removed:
-            stored = exact if entry.pattern.is_key else heads
-            low = entry.pattern.low
-            stored[low] = tuple(one for one in stored[low] if one.name != entry.name)
+            place = _place_of(entry.pattern)
+            kept = tuple(one for one in entries.pop(place, ()) if one.name != entry.name)
+            if kept:
+                entries[place] = kept
         for entry in added:
-            stored = exact if entry.pattern.is_key else heads
-            stored[entry.pattern.low] = (*stored.get(entry.pattern.low, ()), entry)
-        return _PatternIndex(
-            {low: entries for low, entries in exact.items() if entries},
-            {low: entries for low, entries in heads.items() if entries},
-        )
+            place = _place_of(entry.pattern)
+            entries[place] = (*entries.get(place, ()), entry)
+        return _PatternIndex(entries)
 
     def find(self, key: str) -> Iterator[Payload]:
         """What is stored for the patterns that match a key, each as often as it matches."""
-        for entry in self._exact.get(key, ()):
-            yield entry.payload
-        for length in self._lengths:
-            if length > len(key):
-                return
-            for entry in self._heads.get(key[:length], ()):
+        size = len(key)
+        places = [(_WHOLE, key)]
+        places += [(_HEAD, key[:length]) for length in self._heads if length <= size]
+        places += [(_TAIL, key[size - length :]) for length in self._tails if length <= size]
+        for place in places:
+            for entry in self._entries.get(place, ()):
                 if entry.pattern.regex.fullmatch(key):
                     yield entry.payload
+
+
+_WHOLE: Final = "whole"
+_HEAD: Final = "head"
+_TAIL: Final = "tail"
+
+
+def _place_of(pattern: Pattern) -> tuple[str, str]:
+    """Where an index has what is stored for a pattern."""
+    if pattern.is_key:
+        return _WHOLE, pattern.text
+    if pattern.low:
+        return _HEAD, pattern.low
+    return _TAIL, _WILDCARD.split(pattern.text)[-1]
 
 
 class _Entry(NamedTuple, Generic[Payload]):
@@ -184,8 +194,8 @@ class RuleSet:
     def __init__(self, rules: Mapping[str, Rule] | None = None) -> None:
         """No rules, or those with these names; see `changed`."""
         self.rules: Mapping[str, Rule] = dict(rules or {})
-        self._by_match: _PatternIndex[Rule] = _PatternIndex({}, {})
-        self._by_required: _PatternIndex[Dependency] = _PatternIndex({}, {})
+        self._by_match: _PatternIndex[Rule] = _PatternIndex({})
+        self._by_required: _PatternIndex[Dependency] = _PatternIndex({})
         self._found: dict[str, tuple[Rule, ...]] = {}
 
     def __bool__(self) -> bool:
@@ -207,7 +217,9 @@ class RuleSet:
                 added.append(rules[name])
         result = RuleSet(rules)
         result._by_match = self._by_match.changed(_matches(removed), _matches(added))
-        result._by_required = self._by_required.changed(_dependencies(removed), _dependencies(added))
+        result._by_required = self._by_required.changed(
+            _dependencies(removed), _dependencies(added)
+        )
         return result
 
     def matching(self, key: str) -> tuple[Rule, ...]:
@@ -249,7 +261,8 @@ def check_rule(key: str, value: Any) -> None:
     name = key.removeprefix(RULES)
     if len(name) > MAX_RULE_NAME:
         raise Invalid(
-            f"The name of the rule has {len(name)} characters; allowed are {MAX_RULE_NAME}.", key=key
+            f"The name of the rule has {len(name)} characters; allowed are {MAX_RULE_NAME}.",
+            key=key,
         )
     raw = values.encode(value)
     if (size := values.size(raw)) > MAX_RULE_BYTES:
@@ -394,8 +407,8 @@ def _check_holds(rule: Rule) -> None:
             if missing := set(range(1, len(wildcards) + 1)) - numbers:
                 raise _refusal(
                     path,
-                    f"does not have {{{min(missing)}}}; with holds every wildcard of match stands in "
-                    "each required key",
+                    f"does not have {{{min(missing)}}}; with holds every wildcard of match stands "
+                    "in each required key",
                 )
             across = [number for number in numbers if len(wildcards[number - 1]) > 1]
             segments = required.template.split(".")

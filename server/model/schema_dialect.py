@@ -1,5 +1,6 @@
-"""The dialect of JSON Schema that rules are written in: draft 2020-12 without identifiers, remote and
-recursive references, and unknown keywords.
+"""The dialect of JSON Schema that rules are written in.
+
+It is draft 2020-12 without identifiers, remote and recursive references, and unknown keywords.
 
 Source: https://json-schema.org/draft/2020-12. What a schema costs is counted before it is compiled,
 since a few kilobytes of it can ask for any amount of work.
@@ -17,16 +18,15 @@ MAX_SCHEMA_DEPTH: Final = 50
 EXTENSION: Final = "x-"
 """Keywords that begin with it are anybody's own: they are kept and mean nothing."""
 FORMATS: Final = (
-    "date-time date time duration email hostname ipv4 ipv6 uri uri-reference uuid json-pointer regex "
-    "color"
+    "date-time date time duration email hostname ipv4 ipv6 uri uri-reference uuid json-pointer "
+    "regex color"
 ).split()
 """The formats that a value must have; all others only describe it."""
 
-_SCHEMA: Final = ("not", "if", "then", "else", "items", "contains", "propertyNames") + (
-    "additionalProperties",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-)
+_SCHEMA: Final = (
+    "not if then else items contains propertyNames additionalProperties unevaluatedItems "
+    "unevaluatedProperties"
+).split()
 _LIST: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED: Final = ("properties", "patternProperties", "dependentSchemas", "$defs")
 _IN_PLACE: Final = {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"}
@@ -35,9 +35,9 @@ _UNEVALUATED: Final = ("unevaluatedItems", "unevaluatedProperties")
 _EVALUATED_AGAIN: Final = 3
 """How often what applies in place is evaluated where a schema asks what was not evaluated."""
 _ASSERTIONS: Final = (
-    "type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength "
-    "pattern maxItems minItems uniqueItems maxContains minContains maxProperties minProperties "
-    "required dependentRequired format"
+    "type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength "
+    "minLength pattern maxItems minItems uniqueItems maxContains minContains maxProperties "
+    "minProperties required dependentRequired format"
 ).split()
 ANNOTATIONS: Final = (
     "title description default examples readOnly writeOnly deprecated contentEncoding "
@@ -100,9 +100,7 @@ class _Checker:
         if isinstance(schema, bool):
             return Cost(1), 1
         if not isinstance(schema, dict):
-            raise self._refusal(
-                path, f"is {quoted(schema)}; a schema is an object, true or false"
-            )
+            raise self._refusal(path, f"is {quoted(schema)}; a schema is an object, true or false")
         self._check_keywords(schema, path)
         again = _EVALUATED_AGAIN if any(name in schema for name in _UNEVALUATED) else 1
         total, levels = Cost(1 + _compared(schema), _patterns(schema)), 0
@@ -187,9 +185,8 @@ def check_dialect(schema: Any, where: Path = ()) -> Cost:
 
 
 def _subschemas(schema: dict[str, Any], path: Path) -> Iterator[tuple[Any, Path, bool]]:
-    """The schemas directly within a schema, but for definitions, and whether they apply in place."""
-    for name in schema:
-        value = schema[name]
+    """The schemas directly within a schema but for definitions; whether they apply in place."""
+    for name, value in schema.items():
         if name in _SCHEMA:
             yield value, (*path, name), name in _IN_PLACE
         elif name in _LIST:

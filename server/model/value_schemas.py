@@ -1,4 +1,4 @@
-"""Schemas that values must satisfy, compiled; what of a value does not, in a sentence of our own."""
+"""Schemas that values must satisfy, compiled; what of a value does not, in our own words."""
 
 import functools
 import re
@@ -142,8 +142,9 @@ class ValueSchema:
         work = _PART * parts * self._cost.schemas + _BYTE * size * self._cost.patterns
         if work > MAX_WORK:
             raise TooLarge(
-                f"A value of {size} bytes and {parts} parts is too much to check by a schema of "
-                f"{self._cost.schemas} schemas and {self._cost.patterns} patterns: make one smaller."
+                f"A value of {size} bytes and {parts} parts is too much to check by "
+                f"{self._cost.schemas} schemas and {self._cost.patterns} patterns: make either "
+                "smaller."
             )
 
 
@@ -202,21 +203,22 @@ def _demand(kind: Any) -> str:
 
 def _phrase(name: str, value: Any) -> str | None:
     """What a keyword with a simple value asks, as the end of a sentence; None for any other."""
+    phrase = None
     if name == "type":
         types = value if isinstance(value, list) else [value]
-        return "be " + " or ".join(_TYPE_NAMES.get(one, str(one)) for one in types)
-    if name == "const":
-        return f"be {quoted(value)}"
-    if name == "enum" and isinstance(value, list):
-        return "be one of " + quoted(value)[1:-1] if len(value) > 1 else f"be {quoted(value[0])}"
-    if name in _LIMITS:
-        return "be " + _LIMITS[name].format(quoted(_plain_number(value)))
-    if name in _SIZES:
+        phrase = "be " + " or ".join(_TYPE_NAMES.get(one, str(one)) for one in types)
+    elif name == "const":
+        phrase = f"be {quoted(value)}"
+    elif name == "enum":
+        phrase = f"be one of {quoted(value)[1:-1]}" if value[1:] else f"be {quoted(value[0])}"
+    elif name in _LIMITS:
+        phrase = "be " + _LIMITS[name].format(quoted(_plain_number(value)))
+    elif name in _SIZES:
         bound, unit = _SIZES[name]
-        return f"have {bound} {value} {unit}{'' if value == 1 else 's'}"
-    if name == "format" and value in FORMATS:
-        return f"have the form of a {value}"
-    return None
+        phrase = f"have {bound} {value} {unit}{'' if value == 1 else 's'}"
+    elif name == "format" and value in FORMATS:
+        phrase = f"have the form of a {value}"
+    return phrase
 
 
 def _plain_number(value: Any) -> Any:

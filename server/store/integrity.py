@@ -84,7 +84,7 @@ def _transaction_problems(connection: apsw.Connection) -> Iterator[str]:
     for revision, version, *content, of, checksum in connection.execute(_TRANSACTIONS):
         texts = [_text(part) if isinstance(part, bytes) else part for part in content[:3]]
         subject = f"Transaction {revision} ({shortened(texts[2])} by {shortened(texts[1])})"
-        if version not in (WITHOUT_CHECKSUM, VERSION):
+        if not WITHOUT_CHECKSUM <= version <= VERSION:
             yield f"{subject} says that its version is {shortened(version)}."
         elif version == WITHOUT_CHECKSUM:
             if checksum is not None:

@@ -11,13 +11,13 @@ import msgspec
 
 from signalbox.server.model.events import (
     REVERSING,
-    VERSION,
     Change,
     Transaction,
     change_checksum,
     check_version,
     combine_checksums,
     head_checksum,
+    version_of,
 )
 
 _INSERT_TRANSACTIONS: Final = """
@@ -90,7 +90,7 @@ def _transaction_row(transaction: Transaction) -> tuple[Any, ...]:
     """The row of a transaction in the log, without its changes."""
     return (
         transaction.revision,
-        VERSION,
+        version_of(transaction),
         transaction.id,
         transaction.fingerprint,
         transaction.type,

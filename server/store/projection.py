@@ -12,9 +12,16 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.model.events import Entry, Transaction, net_key_changes
+from signalbox.server.model.events import (
+    RULES_VERSION,
+    Entry,
+    Transaction,
+    net_key_changes,
+    version_of,
+)
 from signalbox.server.model.keys import after_prefix
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.rules import RULES, RuleSet, rules_of
 from signalbox.server.store import (
     attempts_table,
     key_counts,
@@ -42,7 +49,11 @@ class Projection:
         log_table.check_newest(self._writer)
         self.revision = log_table.last_revision(self._writer)
         self.index = KeyIndex(state_table.keys(self._writer))
-        self._uncommitted: tuple[int, list[str], list[str]] | None = None
+        self.rules = rules_of(
+            (key, entry.raw) for key, entry in state_table.entries(self._writer, RULES)
+        )
+        """The rules of the last visible commit."""
+        self._uncommitted: tuple[int, list[str], list[str], RuleSet] | None = None
         self._counted = key_counts.last_stored(self._writer)
         self._counted_next = self._counted
         self._changed_keys = key_counts.CHANGED_KEYS_PER_COUNT
@@ -65,7 +76,7 @@ class Projection:
             has_deletions = any(None in map(_RAW, each.changes) for each in transactions)
             state_table.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
             self._store_counts_if_due(len(added) + len(removed))
-            self._uncommitted = (last, sorted(added), sorted(removed))
+            self._uncommitted = (last, sorted(added), sorted(removed), self._rules(transactions))
         attempts_table.store(self._writer, outcomes)
 
     def apply_decided(self, transactions: Sequence[Transaction]) -> None:
@@ -171,6 +182,14 @@ class Projection:
         self._readers_ahead.close()
         self._readers.close()
 
+    def _rules(self, transactions: Sequence[Transaction]) -> RuleSet:
+        """The rules after the transactions."""
+        rules = self.rules
+        for transaction in transactions:
+            if version_of(transaction) == RULES_VERSION:
+                rules = rules.changed({change.key: change.raw for change in transaction.changes})
+        return rules
+
     def _store_counts_if_due(self, changed_keys: int) -> None:
         """Store key counts of the last commit, once so many keys have changed."""
         if (
@@ -184,6 +203,6 @@ class Projection:
     def _make_visible(self) -> None:
         """Let queries see the last commit: its revision, and the counts of its keys."""
         if self._uncommitted:
-            self.revision, added, removed = self._uncommitted
+            self.revision, added, removed, self.rules = self._uncommitted
             self._uncommitted, self._counted = None, self._counted_next
             self.index.change(added, removed)

@@ -23,6 +23,8 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_enco
 from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
+from signalbox.server.model.rule_check import RuleCheck
+from signalbox.server.model.rules import check_number_of_rules
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import yield_to_hub
 from signalbox.server.runtime.threads import off_hub
@@ -33,6 +35,8 @@ logger: Final = logging.getLogger(__name__)
 
 SCAN_SLICE: Final = 500
 """Entries that are read before the greenlet yields to others."""
+RULES_SLICE: Final = 500
+"""Changes that are checked by rules then."""
 KEYS_SLICE: Final = 5_000
 """Keys without their entries that are read then."""
 
@@ -44,6 +48,7 @@ class _StateBefore:
         """The state that `projection` has before the group."""
         self._projection = projection
         self.revision = projection.revision
+        self.rules = projection.rules
         self._cached: dict[str, Entry | None] = {}
         self._existing: dict[str, bool] = {}
         """Of keys whose entries were not read."""
@@ -242,12 +247,27 @@ class GroupCommit:
             changes = decide(self._after, attempt.command)
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
+        if attempt.decide is None:
+            self._check_rules(changes, attempt.actor)
         if attempt.dry_run and self._max_bytes is None:
             return len(changes)
         if changes or of:
             # An undo is recorded as done also where there is nothing left to change.
             self._add_transaction(attempt, changes, of)
         return len(changes)
+
+    def _check_rules(self, changes: Changes, actor: str) -> None:
+        """Raises `RuleBroken` or `Interlocked` where a rule refuses the changes of a command."""
+        check = RuleCheck(self._after, changes, actor)
+        if not check.rules:
+            return
+        check_number_of_rules(check.rules, self._after.rules)
+        keys = list(changes)
+        for start in range(0, len(keys), RULES_SLICE):
+            check.look_at(keys[start : start + RULES_SLICE])
+            if len(keys) > RULES_SLICE:
+                yield_to_hub()
+        check.raise_refusal()
 
     def _reversal(self, decision: Decision) -> tuple[Changes, tuple[int, ...]]:
         """The changes of an undo, redo or restore, and which revisions it reverses."""

@@ -10,6 +10,7 @@ from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import SignalboxError
 from signalbox.server.model.events import Entry
+from signalbox.server.model.rules import RuleSet, rules_of
 
 
 class DictState:
@@ -18,6 +19,10 @@ class DictState:
     def __init__(self, held: dict[str, Any] | None = None, revision: int = 7) -> None:
         self.held = {key: Entry(json.dumps(value), 3) for key, value in (held or {}).items()}
         self.revision = revision
+
+    @property
+    def rules(self) -> RuleSet:
+        return rules_of((key, entry.raw) for key, entry in self.held.items())
 
     def get(self, key: str) -> Entry | None:
         return self.held.get(key)

@@ -48,6 +48,7 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
+from signalbox.server.model.rules import RULES, rules_of
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts_table, log_table, state_table
 from signalbox.server.write.writer import Writer
@@ -314,6 +315,10 @@ class _SnapshotDraft:
         )
         self._overlay = apsw.Connection("")  # a private file, once it is larger than its cache
         self._overlay.execute(_TABLE)
+        self.rules = rules_of(
+            (key, entry.raw) for key, entry in state_table.entries(connection, RULES)
+        )
+        """The rules with the changes of the file."""
 
     def close(self) -> None:
         """Remove the draft's changes on top of the snapshot."""
@@ -376,6 +381,7 @@ class _SnapshotDraft:
         """Set or delete a key on top of the snapshot; its value there is kept beside it."""
         before = state_table.entry(self._connection, key)
         self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
+        self.rules = self.rules.changed({key: raw})
 
     def key_counts(self) -> dict[str, int]:
         """How many keys the file would create, change, leave equal or delete."""
