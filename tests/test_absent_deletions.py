@@ -58,7 +58,7 @@ def imported(store: Store, *lines: bytes) -> Outcome:
     numbered = [
         (number, prepare_command(read_line(line))) for number, line in enumerate(lines, start=1)
     ]
-    batch = Batch(numbered, False, batch_limits(None))
+    batch = Batch(numbered, "me", False, batch_limits(None))
     name = f"import-{next(NUMBERS)}"
     attempt = Attempt(
         name, "me", "import", b"f", None, decide=batch.decide, preload_keys=batch.keys

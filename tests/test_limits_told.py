@@ -180,7 +180,7 @@ def test_a_line_that_is_too_large_for_a_transaction_leaves_the_others() -> None:
     room = BatchLimits(lines=100, bytes=10_000, most=1_000, content=900)
     sizes = (100, 950, 300, 899, 400)
     given = [{"type": "set", "key": f"k{n}", "value": "x" * n} for n in sizes]
-    batch = Batch([(n, read_command(one)) for n, one in enumerate(given)], False, room)
+    batch = Batch([(n, read_command(one)) for n, one in enumerate(given)], "me", False, room)
     assert batch.decide(DictState()).keys() == {"k100", "k300", "k400"}
     assert [one.number for one in batch.rejections] == [1, 3]
     for rejection, actual in zip(batch.rejections, (106 + 956, 106 + 306 + 905), strict=True):

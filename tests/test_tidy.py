@@ -84,6 +84,7 @@ ELSEWHERE: Final = {
     "keepachangelog.com",
     "semver.org",
     "www.w3.org",
+    "json-schema.org",
     "www.freedesktop.org",  # the name of a format
     "www.sqlite.org",
     "docs.nats.io",  # where the engines' promises come from

@@ -214,7 +214,7 @@ def test_a_slow_decision_is_not_answered_as_a_silent_engine(
     """Lines that are too large for one transaction, on a machine that is slow to say so."""
     line = b'{"type":"set","key":"huge.%d","value":"' + b"x" * 200_000 + b'"}'
     lines = [(number, prepare_command(read_line(line % number))) for number in range(1, 90)]
-    batch = Batch(lines, True, batch_limits(node_store.writer.max_bytes))
+    batch = Batch(lines, "me", True, batch_limits(node_store.writer.max_bytes))
 
     def slowly(state: State) -> Changes:
         gevent.sleep(3 * TIMEOUT)

@@ -124,6 +124,10 @@ class SignalboxError(Exception):
         self.path = path
         self.because = because
 
+    def reworded(self, message: str) -> "SignalboxError":
+        """The same refusal with another sentence."""
+        return error_from_fields(self.fields() | {"message": message})
+
     def fields(self) -> dict[str, Any]:
         """The fields of answers: `code`, `message`, and those of `DETAIL_FIELDS` that are set."""
         body: dict[str, Any] = {"code": self.code, "message": self.message}

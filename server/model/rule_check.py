@@ -3,14 +3,16 @@
 Pure. Who has many changes checks them slice by slice, so that others run in between.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from signalbox.server.model import values
 from signalbox.server.model.decide import MAX_NAMED, Changes, State
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
-from signalbox.server.model.rules import Dependency, RequiredKey, Rule
+from signalbox.server.model.rules import Dependency, RequiredKey, Rule, check_number_of_rules
 
+STEP: Final = 20
+"""Changes that are checked between two pauses."""
 MAX_BECAUSE: Final = 20
 """Keys that a refusal gives as its reasons, at most."""
 MAX_BECAUSE_BYTES: Final = 1024
@@ -53,8 +55,6 @@ class RuleCheck:
 
     def look_at(self, keys: Collection[str]) -> None:
         """Check the changes of these keys, and what requires them."""
-        if not self.rules:
-            return
         found = [(key, self.rules.matching(key)) for key in keys]
         self._state.look_up(list(self._keys_to_look_up(found)))
         for key, rules in found:
@@ -183,10 +183,22 @@ class RuleCheck:
         )
 
 
-def check_rules(state: State, changes: Changes, actor: str) -> None:
-    """Check few changes at once. Raises `RuleBroken` or `Interlocked`."""
+def check_rules(
+    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
+) -> None:
+    """Check net changes of a state by the rules as they are after them.
+
+    `pause` is called after each short step. Raises `RuleBroken`, `Interlocked` or `TooLarge`.
+    """
     check = RuleCheck(state, changes, actor)
-    check.look_at(changes)
+    if not check.rules:
+        return
+    check_number_of_rules(check.rules, state.rules)
+    keys = list(changes)
+    for start in range(0, len(keys), STEP):
+        check.look_at(keys[start : start + STEP])
+        if pause:
+            pause()
     check.raise_refusal()
 
 

@@ -333,7 +333,7 @@ def _patterns(given: Any, field: str, forbidden: str = "") -> list[str]:
     """The patterns of a field: one, or a list of them."""
     texts = given if isinstance(given, list) and given else [given]
     for number, text in enumerate(texts):
-        path = (field, number) if isinstance(given, list) else (field,)
+        path: Path = (field, number) if texts is given else (field,)
         if not isinstance(text, str) or not is_pattern(text):
             raise _refusal(path, f"is {quoted(text)}; allowed is a pattern, or a list of them")
         if forbidden and text.startswith(forbidden):

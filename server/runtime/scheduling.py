@@ -21,6 +21,21 @@ def yield_to_hub() -> None:
     gevent.idle(priority=HIGHEST_PRIORITY)
 
 
+class Pauses:
+    """Pauses of long work, in which others run: call `pause` after each of its short steps."""
+
+    def __init__(self, seconds: float = ROUND_SECONDS) -> None:
+        """The work goes on for `seconds` between two pauses."""
+        self._seconds = seconds
+        self._until = perf_counter() + seconds
+
+    def pause(self) -> None:
+        """Let others run, if the last pause is long enough ago."""
+        if perf_counter() >= self._until:
+            yield_to_hub()
+            self._until = perf_counter() + self._seconds
+
+
 def wait_until_idle() -> None:
     """Let all others run first: return once the hub is idle, after `IDLE_SECONDS` at the latest.
 

@@ -23,10 +23,9 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_enco
 from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
-from signalbox.server.model.rule_check import RuleCheck
-from signalbox.server.model.rules import check_number_of_rules
+from signalbox.server.model.rule_check import check_rules
 from signalbox.server.runtime.error_messages import reason
-from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.runtime.scheduling import Pauses, yield_to_hub
 from signalbox.server.runtime.threads import off_hub
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.read_errors import is_damage
@@ -35,8 +34,6 @@ logger: Final = logging.getLogger(__name__)
 
 SCAN_SLICE: Final = 500
 """Entries that are read before the greenlet yields to others."""
-RULES_SLICE: Final = 500
-"""Changes that are checked by rules then."""
 KEYS_SLICE: Final = 5_000
 """Keys without their entries that are read then."""
 
@@ -248,26 +245,13 @@ class GroupCommit:
         else:
             raise attempt.refusal or Invalid("There is nothing to do.")
         if attempt.decide is None:
-            self._check_rules(changes, attempt.actor)
+            check_rules(self._after, changes, attempt.actor, Pauses().pause)
         if attempt.dry_run and self._max_bytes is None:
             return len(changes)
         if changes or of:
             # An undo is recorded as done also where there is nothing left to change.
             self._add_transaction(attempt, changes, of)
         return len(changes)
-
-    def _check_rules(self, changes: Changes, actor: str) -> None:
-        """Raises `RuleBroken` or `Interlocked` where a rule refuses the changes of a command."""
-        check = RuleCheck(self._after, changes, actor)
-        if not check.rules:
-            return
-        check_number_of_rules(check.rules, self._after.rules)
-        keys = list(changes)
-        for start in range(0, len(keys), RULES_SLICE):
-            check.look_at(keys[start : start + RULES_SLICE])
-            if len(keys) > RULES_SLICE:
-                yield_to_hub()
-        check.raise_refusal()
 
     def _reversal(self, decision: Decision) -> tuple[Changes, tuple[int, ...]]:
         """The changes of an undo, redo or restore, and which revisions it reverses."""

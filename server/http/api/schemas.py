@@ -20,17 +20,35 @@ class Shape(msgspec.Struct):
 # Acknowledgements and refusals.
 
 
+class Reason(Shape):
+    """A key for which a rule refuses a change now: its value, cut where it is long, or `missing`.
+
+    `revision` is that of its last change, unless that is part of the refused command.
+    """
+
+    key: str
+    value: Any = UNSET
+    missing: Literal[True] | UnsetType = UNSET
+    revision: int | UnsetType = UNSET
+
+
 class Refusal(Shape):
     """`limit` is the limit that was exceeded, `revision` the one that was found.
 
     `of` are the commands that an undo or redo would have reversed. `field` is the field of the
-    command, or the parameter, that is to be given otherwise.
+    command, or the parameter, that is to be given otherwise. `keys` are the first of `total`.
+    `rule` is the name of the rule that refuses, `because` are the keys for which it does. `path` is
+    a JSON Pointer into the value that is refused.
     """
 
     code: Code
     message: str
     key: str | UnsetType = UNSET
     keys: list[str] | UnsetType = UNSET
+    total: int | UnsetType = UNSET
+    rule: str | UnsetType = UNSET
+    path: str | UnsetType = UNSET
+    because: list[Reason] | UnsetType = UNSET
     of: list[str] | UnsetType = UNSET
     revision: int | UnsetType = UNSET
     limit: int | UnsetType = UNSET
@@ -146,6 +164,10 @@ class Summary(Counts, tag_field="type", tag="summary", kw_only=True):
     message: str | UnsetType = UNSET
     key: str | UnsetType = UNSET
     keys: list[str] | UnsetType = UNSET
+    total: int | UnsetType = UNSET
+    rule: str | UnsetType = UNSET
+    path: str | UnsetType = UNSET
+    because: list[Reason] | UnsetType = UNSET
     limit: int | UnsetType = UNSET
     field: str | UnsetType = UNSET
     dry_run: bool | UnsetType = UNSET

@@ -162,7 +162,7 @@ class Import:
         """Submit the current batch once the previous one has its outcome."""
         self._await_submitted()
         if self._lines and self.failure is None:
-            batch = Batch(self._lines, self._atomic, self._limits)
+            batch = Batch(self._lines, self._actor, self._atomic, self._limits)
             attempt = self._attempt(decide=batch.decide, preload_keys=batch.keys)
             self._submitted = (self._writer.enqueue(attempt), batch, len(self._lines))
             self._batch += 1

@@ -13,8 +13,9 @@ from signalbox.server.model.decide import (
     decide,
     too_many,
 )
-from signalbox.server.model.errors import SignalboxError, TooLarge
-from signalbox.server.runtime.scheduling import yield_to_hub
+from signalbox.server.model.errors import Interlocked, SignalboxError, TooLarge
+from signalbox.server.model.rule_check import check_rules
+from signalbox.server.runtime.scheduling import Pauses
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -22,8 +23,9 @@ MAX_ATOMIC_TEXT: Final = 2 * MAX_TRANSACTION_BYTES
 """Bytes of the rows of an atomic import."""
 CHANGE_BYTES: Final = 12
 """Bytes of a change in an engine's message beside its key and value, at most."""
+
 SLICE: Final = 250
-"""Lines that are decided before other greenlets run."""
+"""Rows that are parsed before other greenlets run."""
 
 Line = tuple[int, Command | EncodedSet]
 """A command and its number in the body, from 1."""
@@ -37,9 +39,10 @@ class Rejection(NamedTuple):
 class Batch:
     """Lines that become one transaction, without those that are rejected."""
 
-    def __init__(self, lines: list[Line], atomic: bool, limits: "BatchLimits") -> None:
-        """A batch of the lines of an import, which is one transaction of it."""
+    def __init__(self, lines: list[Line], actor: str, atomic: bool, limits: "BatchLimits") -> None:
+        """A batch of the lines of an import by `actor`, which is one transaction of it."""
         self._lines = lines
+        self._actor = actor
         self._atomic = atomic
         self._limits = limits
         self.rejections: list[Rejection] = []
@@ -50,12 +53,17 @@ class Batch:
         return [key for _, command in self._lines if (key := getattr(command, "key", None))]
 
     def decide(self, state: State) -> Changes:
-        """As `decide.decide`, for all lines in order. Pure, but other greenlets run meanwhile."""
-        draft, size = Draft(state), 0
+        """As `decide.decide`, for all lines in order. Pure, but other greenlets run meanwhile.
+
+        Rules are held against each line alone, or against an atomic batch as a whole.
+        """
+        draft, size, pauses = Draft(state), 0, Pauses()
         self.rejections = []
-        for count, (number, command) in enumerate(self._lines, start=1):
+        for number, command in self._lines:
             try:
                 made = decide(draft, command)
+                if not self._atomic:
+                    check_line(draft, made, self._actor)
                 grown = size
                 for key, raw in made.items():
                     grown += values.size(key) + (values.size(raw) if raw else 0)
@@ -69,9 +77,19 @@ class Batch:
             else:
                 draft.add(made)
                 size = grown
-            if count % SLICE == 0:
-                yield_to_hub()
+            pauses.pause()
+        if self._atomic:
+            check_rules(state, draft.changes, self._actor, pauses.pause)
         return draft.changes
+
+
+def check_line(state: State, changes: Changes, actor: str) -> None:
+    """Hold the rules against one line of a plain import. Raises as `check_rules`."""
+    try:
+        check_rules(state, changes, actor)
+    except Interlocked as error:
+        hint = "Each line is judged alone; atomic=1 judges all of them together."
+        raise error.reworded(f"{error.message} {hint}") from error
 
 
 class BatchLimits(NamedTuple):
@@ -108,10 +126,4 @@ def too_many_bytes(size: int, limits: BatchLimits, atomic: bool) -> TooLarge:
 
 def with_line_number(error: SignalboxError, number: int) -> SignalboxError:
     """The error of a line of an import, with the number of the line."""
-    return type(error)(
-        f"Line {number}: {error.message}",
-        key=error.key,
-        keys=error.keys,
-        revision=error.revision,
-        limit=error.limit,
-    )
+    return error.reworded(f"Line {number}: {error.message}")

@@ -27,6 +27,7 @@ from signalbox.server.http.commands.history_line import is_history_line, transac
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
     batch_limits,
+    check_line,
     too_many_bytes,
     with_line_number,
 )
@@ -48,6 +49,7 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
+from signalbox.server.model.rule_check import check_rules
 from signalbox.server.model.rules import RULES, rules_of
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts_table, log_table, state_table
@@ -94,10 +96,10 @@ class ImportPreviews:
         self._one_at_a_time = BoundedSemaphore(1)
 
     def run(
-        self, reader: RowReader, buffered: BufferedFile, identity: str, atomic: bool
+        self, reader: RowReader, buffered: BufferedFile, identity: str, actor: str, atomic: bool
     ) -> Iterator[bytes]:
         """Lines of the response, as of an import: progress, rejected lines, the summary."""
-        preview = _Preview(buffered, identity, atomic, self._writer.max_bytes)
+        preview = _Preview(buffered, identity, actor, atomic, self._writer.max_bytes)
         job = gevent.spawn(self._preview_when_complete, reader, preview)
         try:
             while not job.ready():
@@ -121,10 +123,15 @@ class ImportPreviews:
 
 class _Preview:
     def __init__(
-        self, buffered: BufferedFile, identity: str, atomic: bool, max_bytes: int | None
+        self,
+        buffered: BufferedFile,
+        identity: str,
+        actor: str,
+        atomic: bool,
+        max_bytes: int | None,
     ) -> None:
         """The preview of the import `identity` of a file; `max_bytes` limits a transaction."""
-        self._buffered, self._id, self._atomic = buffered, identity, atomic
+        self._buffered, self._id, self._actor, self._atomic = buffered, identity, actor, atomic
         self._rejected = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the answer
         self._max_bytes = max_bytes
         self._batch = _Batch(max_bytes, atomic)
@@ -152,6 +159,7 @@ class _Preview:
                 if row.command is not None or row.text.strip():
                     self._handle_row(row, draft, batches)
                 self._end_row(row, batches)
+            self._check_atomic(draft)
             self._end_file(batches)
             self._count(draft)
         finally:
@@ -170,6 +178,14 @@ class _Preview:
         except SignalboxError as error:
             self.failure = self.failure or error
         self._count_duplicates(partial(batches.end_row, row))
+
+    def _check_atomic(self, draft: "_SnapshotDraft") -> None:
+        """Hold the rules against an atomic file as a whole."""
+        if self._atomic and not self._is_history and not (self.failure or self._refusal):
+            try:
+                check_rules(draft, draft.changes(), self._actor)
+            except SignalboxError as error:
+                self._refusal = error.with_traceback(None)
 
     def _end_file(self, batches: KnownBatches) -> None:
         """A file that cannot be read is refused before an atomic one is decided."""
@@ -219,7 +235,7 @@ class _Preview:
     def _decide(self, number: int, command: Command | EncodedSet, draft: "_SnapshotDraft") -> None:
         """An import decides an atomic file only once it has read all of it."""
         try:
-            draft.apply_command(command, self._batch)
+            draft.apply_command(command, self._batch, None if self._atomic else self._actor)
         except SignalboxError as error:
             if not self._atomic:
                 raise
@@ -353,9 +369,20 @@ class _SnapshotDraft:
         """How many keys begin with `prefix`; a preview has time to look at each."""
         return sum(1 for _ in self.scan(prefix))
 
-    def apply_command(self, command: Command | EncodedSet, batch: _Batch) -> None:
-        """Add the changes of a command to the draft. Raises as `decide`, and as `batch` does."""
+    def changes(self) -> Changes:
+        """The net changes of the file, of which an atomic import may have only so many."""
+        return dict(self._overlay.execute(_CHANGED))
+
+    def apply_command(
+        self, command: Command | EncodedSet, batch: _Batch, actor: str | None
+    ) -> None:
+        """Add the changes of a command to the draft. Raises as `decide`, and as `batch` does.
+
+        The rules are held against that of an `actor`.
+        """
         made: Changes = decide(self, command)
+        if actor is not None:
+            check_line(self, made, actor)
         batch.add_changes(made)
         for key, raw in made.items():
             self._write(key, raw)
@@ -398,6 +425,7 @@ _BELOW: Final = "SELECT key, now FROM touched WHERE substr(key, 1, ?2) = ?1 AND 
 _TOUCH: Final = """
 INSERT INTO touched VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET now = excluded.now
 """
+_CHANGED: Final = "SELECT key, now FROM touched WHERE before IS NOT now"
 _FOUND: Final = """
 SELECT count(*) FILTER (WHERE before IS NULL AND now IS NOT NULL),
     count(*) FILTER (WHERE before <> now),

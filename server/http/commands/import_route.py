@@ -39,7 +39,7 @@ class Preview(Protocol):
     """A dry run of an import; see `signalbox.server.http.commands.import_preview`."""
 
     def __call__(
-        self, reader: RowReader, buffered: Any, identity: str, atomic: bool
+        self, reader: RowReader, buffered: Any, identity: str, actor: str, atomic: bool
     ) -> Iterator[bytes]:
         """Preview the import of the `buffered` file of `reader`; the lines of the response."""
 
@@ -56,7 +56,7 @@ def import_route(
         """Import or preview the rows of a body; the lines of the response."""
         try:
             if isinstance(reader.file, buffered):
-                yield from preview(reader, reader.file, identity, atomic)
+                yield from preview(reader, reader.file, identity, actor, atomic)
             elif is_history_line(reader.first_row()):
                 yield from history(identity, atomic).run(reader, lambda: body_error(reader))
             else:

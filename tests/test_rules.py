@@ -1,0 +1,446 @@
+"""Rules: which records are rules, which keys they are about, and what they refuse."""
+
+from typing import Any
+
+import pytest
+
+from signalbox.server.model.errors import Interlocked, Invalid, RuleBroken, SignalboxError, TooLarge
+from signalbox.server.model.rule_check import check_rules
+from signalbox.server.model.rules import MAX_CACHED, RULES, RuleSet, check_rule, rules_of
+from signalbox.server.model.values import encode
+from support.dict_state import DictState
+
+TRUE = {"const": True}
+LAMP = {
+    "match": "lamp.*.on",
+    "on": TRUE,
+    "requires": {"fuse.{1}": TRUE},
+    "holds": True,
+    "says": "Put the fuse in first.",
+}
+
+
+def state(rules: dict[str, Any], **keys: Any) -> DictState:
+    """A state with these rules, and keys whose names have `_` for each dot."""
+    held = {key.replace("_", "."): value for key, value in keys.items()}
+    return DictState(held | {RULES + name: rule for name, rule in rules.items()})
+
+
+def refusal(
+    before: DictState, changes: dict[str, Any], actor: str = "me", deleted: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The fields of the refusal of these changes; empty where the rules allow them."""
+    raw: dict[str, str | None] = {key: encode(value) for key, value in changes.items()}
+    try:
+        check_rules(before, raw | dict.fromkeys(deleted), actor)
+    except SignalboxError as error:
+        return error.fields()
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        (5, ""),
+        ({}, "/match"),
+        ({"match": 5}, "/match"),
+        ({"match": []}, "/match"),
+        ({"match": ["a", 5]}, "/match/1"),
+        ({"match": "_signalbox.theme"}, "/match"),
+        ({"match": "a", "foo": 1}, "/foo"),
+        ({"match": "a", "delete": "no"}, "/delete"),
+        ({"match": "a", "holds": 1}, "/holds"),
+        ({"match": "a", "holds": True}, "/holds"),
+        ({"match": "a", "says": ""}, "/says"),
+        ({"match": "a", "actors": []}, "/actors"),
+        ({"match": "a", "actors": {"a": 1}}, "/actors"),
+        ({"match": "a", "requires": []}, "/requires"),
+        ({"match": "a", "requires": {"b": True}}, "/requires/b"),
+        ({"match": "a", "requires": {"b": 5}}, "/requires/b"),
+        ({"match": "a", "requires": {"_signalbox.theme": {}}}, "/requires/_signalbox.theme"),
+        ({"match": "a", "requires": {"b..c": {}}}, "/requires/b..c"),
+        ({"match": "a.*", "requires": {"b.{2}": {}}}, "/requires/b.{2}"),
+        ({"match": ["a.*", "b"], "requires": {"b.{1}": {}}}, "/requires/b.{1}"),
+        ({"match": "a.*", "requires": {"b": {}}, "holds": True}, "/requires/b"),
+        ({"match": "a*.b*", "requires": {"x.{1}{2}": {}}, "holds": True}, "/requires/x.{1}{2}"),
+        ({"match": "**.a.**", "requires": {"{1}.{2}": {}}, "holds": True}, "/requires/{1}.{2}"),
+        ({"match": "a", "schema": 5}, "/schema"),
+        ({"match": "a", "schema": {"minimun": 1}}, "/schema/minimun"),
+        ({"match": "a", "schema": {"type": "float"}}, "/schema/type"),
+        ({"match": "a", "schema": {"minimum": "1"}}, "/schema/minimum"),
+        ({"match": "a", "schema": {"allOf": {}}}, "/schema/allOf"),
+        ({"match": "a", "schema": {"properties": []}}, "/schema/properties"),
+        ({"match": "a", "schema": {"items": {"items": 7}}}, "/schema/items/items"),
+        ({"match": "a", "schema": {"unit": 5}}, "/schema/unit"),
+        ({"match": "a", "schema": {"$id": "x"}}, "/schema/$id"),
+        ({"match": "a", "schema": {"$anchor": "x"}}, "/schema/$anchor"),
+        ({"match": "a", "schema": {"$dynamicRef": "#x"}}, "/schema/$dynamicRef"),
+        ({"match": "a", "schema": {"definitions": {}}}, "/schema/definitions"),
+        ({"match": "a", "schema": {"$schema": "x"}}, "/schema/$schema"),
+        ({"match": "a", "schema": {"$ref": "https://a.example/b"}}, "/schema/$ref"),
+        ({"match": "a", "schema": {"$ref": "#"}}, "/schema/$ref"),
+        ({"match": "a", "schema": {"$ref": "#/$defs/a"}}, "/schema/$ref"),
+        ({"match": "a", "schema": {"items": {"$defs": {}}}}, "/schema/items/$defs"),
+        ({"match": "a", "schema": {"a/b~": 1}}, "/schema/a~1b~0"),
+        ({"match": "a", "schema": {"pattern": "(a"}}, "/schema/pattern"),
+        ({"match": "a", "schema": {"pattern": "(?=a)b"}}, "/schema/pattern"),
+        ({"match": "a", "schema": {"pattern": r"(a)\1"}}, "/schema/pattern"),
+        ({"match": "a", "schema": {"pattern": "a{0,500}a{0,500}b"}}, "/schema/pattern"),
+        ({"match": "a", "on": {"minimun": 1}}, "/on/minimun"),
+        ({"match": "a", "requires": {"b": {"minimun": 1}}}, "/requires/b/minimun"),
+    ],
+)
+def test_what_is_no_rule_is_refused_with_the_path(record: Any, path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_rule(RULES + "r", record)
+    assert (caught.value.path, caught.value.key) == (path, RULES + "r")
+    assert caught.value.message.startswith("The rule r cannot be used: ")
+
+
+def test_a_value_that_is_no_schema_gets_the_hint_of_one() -> None:
+    with pytest.raises(Invalid, match=r'\{"const": true\}'):
+        check_rule(RULES + "r", {"match": "a", "requires": {"b": True}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        False,
+        {},
+        {"$schema": "https://json-schema.org/draft/2020-12/schema"},
+        {"title": "T", "description": "D", "default": 1, "examples": [1], "readOnly": True},
+        {"unit": "°C", "x-anything": {"at": "all"}, "format": "of our own"},
+        {"$defs": {"a": {"type": "integer"}}, "items": {"$ref": "#/$defs/a"}},
+        {"$defs": {"a/b": {"type": "integer"}}, "$ref": "#/$defs/a~1b"},
+        {"patternProperties": {"^a": {"minLength": 1}}, "unevaluatedProperties": False},
+    ],
+)
+def test_what_the_dialect_has_is_taken(schema: Any) -> None:
+    check_rule(RULES + "r", {"match": "a", "schema": schema})
+
+
+def nested(levels: int, **keywords: Any) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        schema = {"allOf": [schema], **keywords}
+    return schema
+
+
+def doubled(levels: int) -> dict[str, Any]:
+    """A schema of a few hundred bytes that refers to itself 2 ** levels times."""
+    definitions: dict[str, Any] = {"d0": {"type": "integer"}}
+    for level in range(1, levels + 1):
+        one = {"$ref": f"#/$defs/d{level - 1}"}
+        definitions[f"d{level}"] = {"anyOf": [one, one]}
+    return {"$defs": definitions, "$ref": f"#/$defs/d{levels}"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(51),
+        doubled(27),
+        {"anyOf": [{"minLength": number} for number in range(2_000)]},
+        nested(18, unevaluatedProperties=False),
+        {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"},
+        {
+            "$defs": {"a": {"not": {"$ref": "#/$defs/b"}}, "b": {"not": {"$ref": "#/$defs/a"}}},
+            "$ref": "#/$defs/a",
+        },
+        {"items": {"enum": [[number] for number in range(2_000)]}},
+    ],
+    ids=["deep", "doubled", "wide", "unevaluated", "recursive", "mutual", "compared"],
+)
+def test_a_schema_that_would_cost_too_much_is_refused_before_it_is_compiled(schema: Any) -> None:
+    with pytest.raises((Invalid, TooLarge)):
+        check_rule(RULES + "r", {"match": "a", "schema": schema})
+
+
+def test_as_much_as_is_allowed_is_taken() -> None:
+    for schema in (nested(50), doubled(8), {"anyOf": [{"minLength": n} for n in range(500)]}):
+        check_rule(RULES + "r", {"match": "a", "schema": schema})
+
+
+def test_a_rule_has_limits() -> None:
+    with pytest.raises(TooLarge):
+        check_rule(RULES + "r", {"match": "a", "says": "x" * 16_384})
+    with pytest.raises(Invalid, match="129 characters"):
+        check_rule(RULES + "r" * 129, {"match": "a"})
+    many = state({f"r{number}": {"match": f"a{number}"} for number in range(5_000)})
+    check_rules(many, {RULES + "r7": encode({"match": "b"})}, "me")
+    with pytest.raises(TooLarge, match="5000"):
+        check_rules(many, {RULES + "more": encode({"match": "b"})}, "me")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "path", "message"),
+    [
+        ({"type": "number"}, "oops", "", 'a cannot be "oops"; it must be a number.'),
+        ({"type": ["number", "null"]}, [], "", "a cannot be []; it must be null or a number."),
+        ({"minimum": 1}, 0, "", "a cannot be 0; it must be at least 1."),
+        ({"exclusiveMaximum": 1.5}, 2, "", "a cannot be 2; it must be less than 1.5."),
+        ({"multipleOf": 0.1}, 0.25, "", "a cannot be 0.25; it must be a multiple of 0.1."),
+        ({"const": None}, 0, "", "a cannot be 0; it must be null."),
+        ({"enum": ["on", "off"]}, "o", "", 'a cannot be "o"; it must be one of "on", "off".'),
+        ({"maxLength": 1}, "ab", "", 'a cannot be "ab"; it must have at most 1 character.'),
+        ({"pattern": "^b"}, "a", "", 'a cannot be "a"; it must be a text that matches "^b".'),
+        ({"format": "date"}, "x", "", 'a cannot be "x"; it must have the form of a date.'),
+        ({"format": "color"}, "x", "", 'a cannot be "x"; it must have the form of a color.'),
+        ({"minItems": 2}, [1], "", "a cannot be [1]; it must have at least 2 items."),
+        ({"required": ["b"]}, {}, "", 'a cannot be {}; it must have "b".'),
+        (
+            {"properties": {"b/c": {"type": "null"}}},
+            {"b/c": 1},
+            "/b~1c",
+            "a cannot have 1 at /b~1c; it must be null.",
+        ),
+        ({"items": {"minimum": 3}}, [4, 2], "/1", "a cannot have 2 at /1; it must be at least 3."),
+        (
+            {"properties": {"b": True}, "additionalProperties": False},
+            {"c": 1},
+            "",
+            'a cannot be {"c": 1}; it must not have "c".',
+        ),
+        ({"uniqueItems": True}, [1, 1], "", "a cannot be [1, 1]; it must have no two equal items."),
+        ({"not": {"const": 1}}, 1, "", "a cannot be 1; it must be something else."),
+        (False, 1, "", "a cannot be 1; it must not be there."),
+        ({"maximum": 5}, 10**4_000, "", None),
+        ({"maximum": 2**70}, 2**70 + 1, "", None),
+        ({"enum": [2**70]}, 2**70 + 1, "", None),
+    ],
+)
+def test_a_value_that_breaks_a_schema_is_refused(
+    schema: Any, value: Any, path: str, message: str | None
+) -> None:
+    told = refusal(state({"r": {"match": "a", "schema": schema}}), {"a": value})
+    assert (told["code"], told["key"], told["rule"], told["path"]) == ("rule", "a", "r", path)
+    assert message in (None, told["message"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer"}, 1.0),
+        ({"multipleOf": 0.01}, 0.07),
+        ({"maximum": 2**70}, 2**70),
+        ({"enum": [2**70]}, 2**70),
+        ({"format": "idn-hostname"}, "."),
+        ({"format": "iri"}, "\\"),
+        ({"format": "what else"}, "\\"),
+        ({"contentEncoding": "base64", "contentMediaType": "application/json"}, "{"),
+    ],
+)
+def test_a_value_that_satisfies_a_schema_is_taken(schema: Any, value: Any) -> None:
+    assert refusal(state({"r": {"match": "a", "schema": schema}}), {"a": value}) == {}
+
+
+def test_a_value_is_not_checked_where_that_would_take_long() -> None:
+    many = {"items": {"anyOf": [{"minLength": length} for length in range(500)]}}
+    with pytest.raises(TooLarge):
+        check_rules(state({"r": {"match": "a", "schema": many}}), {"a": encode([0] * 50_000)}, "me")
+    patterns = {"allOf": [{"pattern": rf"\w+\b{number}"} for number in range(50)]}
+    with pytest.raises(TooLarge):
+        check_rules(
+            state({"r": {"match": "a", "schema": patterns}}), {"a": encode("é" * 9**5)}, "x"
+        )
+
+
+def test_what_is_refused_says_it_in_the_words_of_the_rule() -> None:
+    says = {"match": "lr", "schema": {"maximum": 1}, "says": "A rate is between 0 and 1."}
+    told = refusal(state({"lr": says}), {"lr": 5})
+    assert told["message"] == "A rate is between 0 and 1. lr cannot be 5; it must be at most 1."
+
+
+def test_a_required_key_is_that_of_what_the_wildcards_took() -> None:
+    told = refusal(state({"lamp": LAMP}, fuse_attic=True), {"lamp.hall.on": True})
+    assert told == {
+        "code": "interlocked",
+        "message": "Put the fuse in first. fuse.hall does not exist; it must be true.",
+        "key": "lamp.hall.on",
+        "rule": "lamp",
+        "because": [{"key": "fuse.hall", "missing": True}],
+    }
+    told = refusal(state({"lamp": LAMP}, fuse_hall=False), {"lamp.hall.on": True})
+    assert told["message"] == "Put the fuse in first. fuse.hall is false; it must be true."
+    assert told["because"] == [{"key": "fuse.hall", "value": False, "revision": 3}]
+    assert refusal(state({"lamp": LAMP}, fuse_hall=True), {"lamp.hall.on": True}) == {}
+
+
+def test_a_command_is_judged_by_the_state_that_it_leaves() -> None:
+    before = state({"lamp": LAMP}, fuse_hall=True)
+    assert refusal(before, {"lamp.attic.on": True, "fuse.attic": True}) == {}
+    told = refusal(before, {"lamp.hall.on": True}, deleted=("fuse.hall",))
+    assert told["because"] == [{"key": "fuse.hall", "missing": True}]
+    new = {RULES + "new": {"match": "a", "schema": {"type": "null"}}}
+    assert refusal(before, {"a": 1, **new})["rule"] == "new"
+    assert refusal(before, {"lamp.attic.on": True}, deleted=(RULES + "lamp",)) == {}
+
+
+def test_with_holds_a_required_key_cannot_change_under_what_requires_it() -> None:
+    before = state({"lamp": LAMP}, fuse_hall=True, lamp_hall_on=True)
+    told = refusal(before, {}, deleted=("fuse.hall",))
+    assert (told["code"], told["key"]) == ("interlocked", "fuse.hall")
+    assert told["message"] == (
+        "Put the fuse in first. lamp.hall.on is true; as long as it is, fuse.hall must be true."
+    )
+    assert told["because"] == [{"key": "lamp.hall.on", "value": True, "revision": 3}]
+    assert refusal(before, {"fuse.hall": 5})["code"] == "interlocked"
+    assert refusal(before, {"lamp.hall.on": False}, deleted=("fuse.hall",)) == {}
+    assert refusal(before, {"fuse.attic": False}) == {}
+    free = state({"lamp": LAMP | {"holds": False}}, fuse_hall=True, lamp_hall_on=True)
+    assert refusal(free, {"fuse.hall": False}) == {}
+
+
+@pytest.mark.parametrize(
+    ("match", "required", "dependent", "key"),
+    [
+        ("a.*.b.*", "x.{2}.{1}", "a.p.b.q", "x.q.p"),
+        ("a.**.z", "{1}.x", "a.p.q.z", "p.q.x"),
+        ("a.**.*", "{2}.x.{1}", "a.p.q.r", "r.x.p.q"),
+        ("a.*", "b.{1}.c.{1}", "a.p", "b.p.c.p"),
+        ("a*-*.on", "f.{1}.{2}", "ap-q.on", "f.p.q"),
+        ("a", "b", "a", "b"),
+    ],
+)
+def test_what_requires_a_key_is_found_from_the_key(
+    match: str, required: str, dependent: str, key: str
+) -> None:
+    rule = {"match": match, "requires": {required: TRUE}, "holds": True}
+    rules = rules_of([(RULES + "r", encode(rule))])
+    assert [found for _, found in rules.dependents(key)] == [dependent]
+    assert rules.matching(dependent)[0].requires[0].key(rules.rules["r"].captures(dependent)) == key
+
+
+def test_a_key_that_would_be_split_otherwise_requires_another() -> None:
+    rule = {"match": "x.*-*.on", "requires": {"f.{1}.{2}": TRUE}, "holds": True}
+    rules = rules_of([(RULES + "r", encode(rule))])
+    assert [found for _, found in rules.dependents("f.p.q-r")] == ["x.p-q-r.on"]
+    assert list(rules.dependents("f.p-q.r")) == []
+
+
+def test_a_key_that_must_not_exist() -> None:
+    rule = {"match": "a", "requires": {"b": None}}
+    told = refusal(state({"r": rule}, b=1), {"a": 1})
+    assert told["message"] == "b exists; it must not."
+    assert refusal(state({"r": rule}, b=1), {"a": 1}, deleted=("b",)) == {}
+    held = state({"r": rule | {"holds": True}}, a=1)
+    assert refusal(held, {"b": 1})["message"] == "a is 1; as long as it is, b must not exist."
+
+
+def test_on_says_which_writes_count() -> None:
+    rule = {"match": "a", "on": {"minimum": 10}, "actors": ["op"], "delete": False}
+    before = state({"r": rule}, a=1)
+    assert refusal(before, {"a": 5}) == {}
+    assert refusal(before, {}, deleted=("a",)) == {}
+    assert refusal(before, {"a": 10})["message"] == "a may be changed by op; this was me."
+    assert refusal(before, {"a": 10}, actor="op") == {}
+    always = state({"r": {**rule, "on": True}}, a=1)
+    assert refusal(always, {"a": 5})["code"] == "interlocked"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "actor", "may"),
+    [
+        (["op"], "op", True),
+        (["op"], "op@node", True),
+        (["op"], "opera", False),
+        (["op*"], "opera@node", True),
+        (["x", "op@*"], "op@node", True),
+        (["op@home"], "op@node", False),
+        (["op@home"], "op", False),
+        ("*", "anybody", True),
+    ],
+)
+def test_actors_are_compared_before_their_node(allowed: Any, actor: str, may: bool) -> None:
+    rule = {"match": "a", "actors": allowed}
+    assert bool(refusal(state({"r": rule}), {"a": 1}, actor)) is not may
+
+
+def test_a_key_that_may_not_be_deleted() -> None:
+    before = state({"r": {"match": "a", "delete": False}}, a=1)
+    assert refusal(before, {"b": 1}, deleted=("a",))["message"] == "a may not be deleted."
+    assert refusal(before, {"a": 2}) == {}
+
+
+def test_a_value_that_nobody_takes_comes_before_what_is_locked() -> None:
+    rules = {"a": {"match": "a", "actors": ["x"]}, "z": {"match": "z", "schema": {"maximum": 1}}}
+    told = refusal(state(rules), {"a": 1, "z": 5})
+    assert (told["code"], told["key"]) == ("rule", "z")
+    assert "keys" not in told
+
+
+def test_many_refused_keys_are_counted_and_a_hundred_named() -> None:
+    before = state({"r": {"match": "**", "schema": {"type": "null"}}})
+    told = refusal(before, {f"k{number:03}": 1 for number in range(250)})
+    assert (told["key"], told["total"], len(told["keys"])) == ("k000", 250, 100)
+    assert told["message"] == "k000 cannot be 1; it must be null, and 249 more."
+
+
+def test_every_rule_that_refuses_is_named() -> None:
+    rules = {f"r{number}": {"match": "a", "schema": {"const": number}} for number in range(3)}
+    told = refusal(state(rules), {"a": 0})
+    assert told["rule"] == "r1"
+    assert told["message"] == "a cannot be 0; it must be 1; the rule r2 refuses it too."
+
+
+def test_a_reason_is_cut_where_it_is_long() -> None:
+    rule = {"match": "a", "requires": {f"b{number}": {"const": 1} for number in range(30)}}
+    told = refusal(state({"r": rule}, b0="x" * 5_000), {"a": 1})
+    assert len(told["because"]) == 20
+    assert told["because"][0]["value"] == '"' + "x" * 1_023
+    assert len(told["message"]) < 200
+
+
+def test_a_rule_that_cannot_be_used_refuses_all_writes_to_its_keys() -> None:
+    before = state({"r": {"match": "a.*", "from the future": 1}})
+    assert refusal(before, {"a.b": 1})["message"] == (
+        "The rule r cannot be used, so nothing changes a.b."
+    )
+    assert refusal(before, {"b": 1}) == {}
+    assert [rule.name for rule in before.rules.faulty] == ["r"]
+    assert refusal(state({"r": 5, "s": {"match": 7}}), {"a": 1}) == {}
+
+
+def test_no_rule_is_about_the_keys_of_the_app() -> None:
+    before = state({"r": {"match": "**", "schema": False}})
+    assert refusal(before, {"_signalbox.theme": "dark", RULES + "s": {"match": "a"}}) == {}
+
+
+def test_rules_of_a_key_are_found_whatever_their_patterns_are() -> None:
+    texts = ["a", "a.b", "*", "**", "a.*", "a.**", "**.b", "*.b", "a*", "*b", "a.*.c", "**b**"]
+    rules = rules_of((RULES + f"r{n}", encode({"match": text})) for n, text in enumerate(texts))
+    for key in ("a", "b", "a.b", "ab", "a.x.c", "x.a.b", "abc.d", "c"):
+        for _ in range(2):
+            found = {rule.matches[0].pattern.text for rule in rules.matching(key)}
+            assert found == {
+                rule.matches[0].pattern.text
+                for rule in rules.rules.values()
+                if rule.matches[0].pattern.matches(key)
+            }
+
+
+def test_rules_change_one_by_one_as_if_all_were_read_anew() -> None:
+    rules = RuleSet()
+    texts = ["a", "a.*", "**.b", "a", "c.*"]
+    for number, text in enumerate(texts):
+        record = encode({"match": text, "requires": {"q": {}}, "holds": text == "a"})
+        rules = rules.changed({RULES + f"r{number}": record, "unrelated": "1"})
+    rules = rules.changed({RULES + "r0": None, RULES + "r1": encode({"match": ["x", "a.b"]})})
+    assert [rule.name for rule in rules.matching("a")] == ["r3"]
+    assert [rule.name for rule in rules.matching("a.b")] == ["r1", "r2"]
+    assert [rule.name for rule in rules.matching("x")] == ["r1"]
+    assert [dependency.rule.name for dependency, _ in rules.dependents("q")] == ["r3"]
+    assert rules.changed({"unrelated": "1"}) is rules
+    assert not rules.changed(dict.fromkeys(RULES + name for name in rules.rules))
+
+
+def test_what_is_remembered_of_keys_is_bounded() -> None:
+    rules = rules_of([(RULES + "r", encode({"match": "**"}))])
+    for number in range(MAX_CACHED + 10):
+        assert rules.matching(f"k{number}")
+    assert len(rules._found) <= MAX_CACHED  # noqa: SLF001
+
+
+def test_refusals_are_remembered_as_conflicts_are() -> None:
+    assert (RuleBroken.remembered, Interlocked.remembered) == (True, True)

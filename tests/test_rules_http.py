@@ -1,0 +1,154 @@
+"""Rules are held against every command on every engine, and live as all keys do."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from signalbox.server.model.rules import RULES
+from support.brokers import Options
+from support.harness import Server
+from support.nodes import Site, reach
+
+StartServer = Callable[..., Server]
+
+RANGE = {"match": "n.**", "schema": {"type": "integer", "minimum": 0, "maximum": 9}}
+LAMP = {"match": "lamp.*", "on": {"const": True}, "requires": {"fuse.{1}": {"const": True}}}
+
+
+@pytest.fixture
+def box(engine: Options, server: StartServer) -> Server:
+    return server(*engine())
+
+
+def sent(box: Server, type: str, **fields: Any) -> dict[str, Any]:
+    """The answer to one command."""
+    answer: dict[str, Any] = box.post({"type": type, **fields}).json()
+    return answer
+
+
+def refused(box: Server, type: str, **fields: Any) -> tuple[str, str]:
+    """The code and the rule of a command that a rule refuses; it changes nothing."""
+    before = box.get("/queries/status").json()["revision"]
+    told = sent(box, type, **fields)
+    assert told["status"] == "rejected", told
+    assert box.get("/queries/status").json()["revision"] == before
+    return told["code"], told.get("rule", "")
+
+
+def test_every_command_is_held_against_the_rules(box: Server) -> None:
+    for key, value in (("n.a", 9), ("n.b", "old"), ("m", True), ("n.o", {"a": 1}), ("text", "x")):
+        box.set(key, value)
+    box.set(RULES + "range", RANGE)
+    is_rule = ("rule", "range")
+    assert refused(box, "set", key="n.a", value=10) == is_rule
+    assert refused(box, "add", key="n.a") == is_rule
+    assert refused(box, "toggle", key="n.new") == is_rule
+    assert refused(box, "merge", key="n.o", value={"b": 2}) == is_rule
+    assert refused(box, "rename", key="text", to="n.text") == is_rule
+    members = [{"type": "set", "key": "free", "value": 1}, {"type": "add", "key": "n.a"}]
+    assert refused(box, "batch", commands=members) == is_rule
+    assert sent(box, "batch", commands=[*members, {"type": "set", "key": "n.a", "value": 0}])[
+        "changed"
+    ]
+    assert sent(box, "delete", key="n.b")["changed"]
+    assert sent(box, "set", key="n.o", value={"a": 1})["changed"] is False
+    assert refused(box, "undo", of=sent(box, "delete", key="n.o")["id"]) == is_rule
+    assert refused(box, "restore", to_revision=2) == is_rule
+    assert sent(box, "restore", to_revision=2, match="n.a")["status"] == "accepted"
+
+
+def test_deletions_are_held_against_the_rules(box: Server) -> None:
+    box.set("keep.a", 1)
+    created = sent(box, "set", key="keep.b", value=1)
+    box.set(RULES + "keep", {"match": "keep.*", "delete": False})
+    is_kept = ("interlocked", "keep")
+    assert refused(box, "delete", key="keep.a") == is_kept
+    assert refused(box, "delete_prefix", prefix="keep.") == is_kept
+    assert refused(box, "rename", key="keep.a", to="a") == is_kept
+    assert refused(box, "undo", of=created["id"]) == is_kept
+    assert refused(box, "restore", to_revision=0, match="keep.**") == is_kept
+
+
+def test_a_refusal_is_remembered_and_acknowledged(box: Server) -> None:
+    box.set(RULES + "lamp", LAMP)
+    first = sent(box, "set", key="lamp.a", value=True, id="once")
+    assert first["because"] == [{"key": "fuse.a", "missing": True}]
+    box.set("fuse.a", True)
+    again = sent(box, "set", key="lamp.a", value=True, id="once")
+    assert again == first | {"duplicate": True}
+    assert box.get("/queries/attempts/once").json()["because"] == first["because"]
+    assert sent(box, "set", key="lamp.a", value=True, id="twice")["status"] == "accepted"
+
+
+def test_rules_are_keys_like_others(box: Server) -> None:
+    made = sent(box, "set", key=RULES + "range", value=RANGE)
+    assert refused(box, "set", key="n.a", value=10) == ("rule", "range")
+    assert sent(box, "undo", of=made["id"])["status"] == "accepted"
+    assert sent(box, "set", key="n.a", value=10)["status"] == "accepted"
+    told = sent(box, "set", key=RULES + "range", value={"match": "n.**", "schema": {"minimun": 1}})
+    assert (told["code"], told["path"]) == ("invalid", "/schema/minimun")
+    renamed = sent(box, "rename", key="n.a", to=RULES + "odd")
+    assert renamed["code"] == "invalid"
+
+
+def import_lines(box: Server, *lines: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
+    """What the server says of an import of these commands."""
+    body = "\n".join(map(json.dumps, lines)).encode()
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = box.request("POST", f"/commands/import?{asked}", body, headers)
+    return [json.loads(line) for line in answer.body.splitlines()]
+
+
+LINES = (
+    {"type": "set", "key": RULES + "lamp", "value": LAMP},
+    {"type": "set", "key": "lamp.a", "value": True},
+    {"type": "set", "key": "fuse.a", "value": True},
+    {"type": "set", "key": "lamp.a", "value": True},
+    {"type": "set", "key": "other", "value": 1},
+)
+
+
+@pytest.mark.parametrize("dry_run", [1, 0])
+def test_each_line_of_an_import_is_judged_alone(box: Server, dry_run: int) -> None:
+    *rejected, summary = import_lines(box, *LINES, dry_run=dry_run)
+    (line,) = [one for one in rejected if one["type"] == "rejected"]
+    assert (line["line"], line["code"], line["rule"]) == (2, "interlocked", "lamp")
+    assert "atomic=1" in line["message"]
+    assert (summary["accepted"], summary["rejected"]) == (4, 1)
+    assert box.get("/queries/state/lamp.a").status == (404 if dry_run else 200)
+
+
+@pytest.mark.parametrize("dry_run", [1, 0])
+def test_an_atomic_import_is_judged_once_at_its_end(box: Server, dry_run: int) -> None:
+    *_, summary = import_lines(box, *LINES, atomic=1, dry_run=dry_run)
+    assert (summary["status"], summary["accepted"]) == ("accepted", 5)
+    broken = {"type": "set", "key": "lamp.b", "value": True}
+    *_, summary = import_lines(box, *LINES, broken, atomic=1, dry_run=dry_run)
+    assert (summary["status"], summary["code"], summary["rule"]) == (
+        "rejected",
+        "interlocked",
+        "lamp",
+    )
+
+
+def test_rules_hold_after_a_restart(engine: Options, server: StartServer) -> None:
+    box = server(*engine())
+    box.set(RULES + "range", RANGE)
+    assert box.stop() == 0
+    again = server(data_dir=box.data_dir)
+    assert refused(again, "set", key="n.a", value=10) == ("rule", "range")
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_nodes_have_the_same_rules(kind: str, tmp_path: Any) -> None:
+    with Site(tmp_path, kind) as site:
+        one, other = site.nodes(2)
+        last = one.set(RULES + "range", RANGE)["revision"]
+        reach(last, other)
+        assert refused(other, "set", key="n.a", value=10) == ("rule", "range")
+        last = sent(other, "delete", key=RULES + "range")["revision"]
+        reach(last, one)
+        assert sent(one, "set", key="n.a", value=10)["status"] == "accepted"
