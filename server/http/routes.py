@@ -95,6 +95,8 @@ def routes(
             if request.path == "/queries/page":
                 _check_method(request, "GET")
                 return windows.page(request, start_response)
+            if request.path.startswith("/queries/"):
+                request.end_with_client()
             return _by_bottle(reads, environ, start_response)
         except SignalboxError as error:
             return respond(start_response, _refusal(request, error))
@@ -119,10 +121,13 @@ def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Dir
                 return write(request, role or "")
             if is_page:
                 _check_method(request, "GET")
+                request.end_with_client()
                 readmodel.turns.wait()
                 return queries.answer_page(readmodel, request)
             key = _decoded(path).removeprefix(KEY_PATH)
             _check_method(request, "GET")
+            if request.query:
+                request.end_with_client()
             return queries.answer_key(readmodel, key, request)  # as short as a command
         except SignalboxError as error:
             return _refusal(request, error)

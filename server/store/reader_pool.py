@@ -6,6 +6,8 @@ from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 import apsw
+import gevent
+from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from signalbox.server.model.errors import StoreError, Unavailable
@@ -16,6 +18,8 @@ from signalbox.server.store.read_errors import is_read_error
 Result = TypeVar("Result")
 
 THREADS: Final = 2
+INTERRUPT_SECONDS: Final = 0.01
+"""Between two attempts to end a query."""
 
 
 class ReaderPool:
@@ -71,22 +75,27 @@ class ReaderPool:
     def in_thread(self, query: Callable[[apsw.Connection], Result]) -> Result:
         """Run `query` on a snapshot of its own in a native thread; only the caller waits.
 
-        Raises `Unavailable` where the store cannot be read, and what `query` raises.
+        Where the caller is killed meanwhile, the query is ended as well. Raises `Unavailable` where
+        the store cannot be read, and what `query` raises.
         """
         connection = self._idle.pop() if self._idle else self._connect()
+        running: AsyncResult[Result | Exception] | None = None
         try:
-            result = self._threads.apply(_in_transaction, (connection, query))
-        except Exception:
-            self._idle.append(connection)
+            running = self._threads.spawn(_in_transaction, connection, query)
+            result = running.get()
+        except BaseException:
+            if running is None:  # no thread was free
+                self._idle.append(connection)
+            else:
+                gevent.spawn(_interrupt, connection, running)
             raise
         if isinstance(result, Exception) and is_read_error(result):
             connection.close(force=True)
             raise self.unreadable(result) from result
-        # A caller that is killed while it waits leaves the connection to the thread that uses it.
         self._idle.append(connection)
         if isinstance(result, Exception):
             raise result
-        answer: Result = result
+        answer: Result = result  # type: ignore[assignment]
         return answer
 
     def unreadable(self, error: Exception) -> Unavailable:
@@ -129,6 +138,15 @@ class ReaderPool:
             raise
         self._opened.add(connection)
         return connection
+
+
+def _interrupt(connection: apsw.Connection, running: "AsyncResult[Any]") -> None:
+    """End a query that nobody waits for any more, and close its connection."""
+    with suppress(apsw.ConnectionClosedError):  # by `close`
+        while not running.ready():
+            connection.interrupt()
+            running.wait(INTERRUPT_SECONDS)  # it may have been between two statements
+    connection.close(force=True)
 
 
 def _begin_transaction(connection: apsw.Connection) -> tuple[apsw.Connection, int]:

@@ -49,3 +49,8 @@ class BackgroundJob:
         job, self._job = self._job, None
         job.get()
         return True
+
+    def end(self) -> None:
+        """End the job that runs, if any: nobody looks at the region any more."""
+        if self._job is not None:
+            self._job.kill(block=False)

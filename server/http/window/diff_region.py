@@ -30,6 +30,10 @@ class DiffRegion:
         """How to render the region of differences."""
         return {"diff": self._diff}
 
+    def close(self) -> None:
+        """End the comparison that runs in the background."""
+        self._job.end()
+
     def _diff(self, now: int) -> RegionContent:
         """The region's HTML; a comparison runs in the background meanwhile."""
         since, until = self._compared_revisions()

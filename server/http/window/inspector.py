@@ -37,6 +37,10 @@ class Inspector:
         """How to render the history and the chart of the selected key, if one is selected."""
         return {"history": self._history, "chart": self._chart} if self._query.key else {}
 
+    def close(self) -> None:
+        """End the chart that is read in the background."""
+        self._job.end()
+
     def _history(self, now: int) -> RegionContent:
         """The HTML of the key's history."""
         query, revision = self._query, self._revision()

@@ -67,13 +67,17 @@ def page(
     def regions(query: WindowQuery) -> Regions:
         return Regions(query, readmodel, feed, engine, charts)
 
-    return _frames(PagePatches(query, regions, readmodel, feed, clock, have), subscription)
+    patches = PagePatches(query, regions, readmodel, feed, clock, have)
+    return _frames(request, patches, subscription)
 
 
-def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[bytes]:
+def _frames(
+    request: Request, patches: "PagePatches", subscription: Subscription
+) -> Iterator[bytes]:
     """The frames of a page's stream, and heartbeats where nothing changes."""
     sent = 0.0
     try:
+        request.end_with_client(0)
         while not subscription.closed:
             started = monotonic()
             frame = patches.frame()
@@ -88,6 +92,7 @@ def _frames(patches: "PagePatches", subscription: Subscription) -> Iterator[byte
             patches.mark_stale()
     finally:
         subscription.close()
+        patches.close()
 
 
 def _wait_for_frame_time(until: float, subscription: Subscription) -> None:
@@ -131,6 +136,10 @@ class PagePatches:
         self._complete: set[str] = set()
         self._final: set[str] = set()
         """Rendered when all regions were complete: of an earlier moment they never change."""
+
+    def close(self) -> None:
+        """End what runs in the background for the regions that are shown."""
+        self._regions.close()
 
     def mark_stale(self) -> None:
         """The state may have changed: render every region again once it is due."""
@@ -208,6 +217,7 @@ class PagePatches:
         if self._is_held and self._sent_signals.get("_outcomes", outcomes) != outcomes:
             # A command sent from a held page: show its result.
             revision = self._readmodel.revision
+            self.close()
             self._select_regions(replace(self._query, at=revision, pinned=revision))
             self._since = self._feed.changes
         signals = {

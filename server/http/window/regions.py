@@ -70,6 +70,11 @@ class Regions:
         }
         return {self._query.view: main[self._query.view]} | chosen | frame
 
+    def close(self) -> None:
+        """End what runs in the background for these regions."""
+        self._comparison.close()
+        self._inspector.close()
+
     def initial_html(self, now: int) -> dict[str, str]:
         """The HTML of the regions that a new page contains from the beginning."""
         looks = {"rows": self._rows, "tree": self._tree, "about": self._about, "foot": self._foot}

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -73,6 +74,8 @@ class Connection:
         self._reader: Any = None
         """The greenlet that waits for something to receive."""
         self._on_disconnect: Callable[[], object] | None = None
+        self._ending: gevent.Greenlet[..., object] | None = None
+        """Ends the greenlet that answers, in a moment."""
 
     def serve(self) -> None:
         """Answer requests until the client disconnects or is disconnected."""
@@ -122,6 +125,10 @@ class Connection:
         self._on_disconnect = on_disconnect
         self._start_watching()
 
+    def end_with_client(self, seconds: float) -> None:
+        """See `Request.end_with_client`."""
+        self.watch(partial(self._end_if_disconnected, gevent.getcurrent(), seconds))
+
     def close_now(self) -> None:
         """End the connection; a greenlet that waits for the client goes on, and learns of it."""
         with suppress(OSError):  # the client has ended it
@@ -153,6 +160,20 @@ class Connection:
         if self._on_disconnect is not None:
             self._on_disconnect()
 
+    def _end_if_disconnected(self, answering: Any, seconds: float) -> None:
+        """Called in the hub, which sees requests that were sent ahead as well."""
+        if not seconds:
+            answering.kill(block=False)
+        elif not self._has_sent_more():
+            self._ending = gevent.spawn_later(seconds, answering.kill, block=False)
+
+    def _has_sent_more(self) -> bool:
+        """Whether something has arrived behind the request that is being answered."""
+        try:
+            return bool(self.buffer or self.sock._sock.recv(1, socket.MSG_PEEK))  # noqa: SLF001
+        except OSError:
+            return False
+
     def _serve_one(self) -> bool:
         """Answer one request; whether another may follow."""
         try:
@@ -172,6 +193,9 @@ class Connection:
             return False
         finally:
             self.is_answering, self._on_disconnect = False, None
+            if self._ending is not None:
+                self._ending.kill(block=False)
+                self._ending = None
             self._server.last_busy = monotonic()
         if self.is_closing and (self.buffer or not request.is_read):
             self._linger()

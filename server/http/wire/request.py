@@ -3,12 +3,14 @@
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from signalbox.server import settings
 from signalbox.server.http.wire.body_framing import BLOCK, ChunkedBody, SizedBody, Source
 from signalbox.server.http.wire.request_head import Head, without_empty_lines
 from signalbox.server.model.errors import Malformed
+
+ENDED_SECONDS: Final = 0.25
 
 
 class Connection(Source, Protocol):
@@ -24,6 +26,8 @@ class Connection(Source, Protocol):
     def send(self, data: bytes) -> None: ...
 
     def watch(self, on_disconnect: Callable[[], object]) -> None: ...
+
+    def end_with_client(self, seconds: float) -> None: ...
 
 
 class Request:
@@ -117,6 +121,15 @@ class Request:
         behind the last request.
         """
         self._connection.watch(on_disconnect)
+
+    def end_with_client(self, seconds: float = ENDED_SECONDS) -> None:
+        """End the greenlet that answers, and what it waits for, so long after the client has ended
+        its side of the connection: only where nobody else needs what it does.
+
+        TCP does not tell a client that has disconnected from one that waits for the answer still.
+        With 0 seconds also whatever it sends behind the request ends it.
+        """
+        self._connection.end_with_client(seconds)
 
     def take_over(self) -> socket.socket:
         """The socket, for a route that responds by itself; closed when the route ends.

@@ -1,0 +1,88 @@
+"""A query whose client has disconnected is ended, and its place is free for others."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Semaphore
+from urllib.parse import urlencode
+
+import apsw
+import gevent
+import pytest
+
+from signalbox.server.store.reader_pool import THREADS
+from support.harness import ROOT, SECONDS, Server
+from support.local_store import Store
+from support.raw_http import Client, head, plain_socket
+
+ENDLESS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+@pytest.fixture(scope="module")
+def endless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Its queries never end in their threads."""
+    server = Server(
+        tmp_path_factory.mktemp("endless"),
+        program=("-m", "support.endless_server"),
+        env={"PYTHONPATH": str(ROOT / "tests")},
+    )
+    with Client(server) as client:
+        client.send("set", key="k", value="text")
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "state?search=x",
+        "state?at=1",
+        "state/k?at=1",
+        "tree?at=1",
+        "diff?from=0",
+        "history/k",
+        "attempts?actor=tester",
+        "export",
+        "export?format=env",
+        "export?history=1",
+        f"page?{urlencode({'datastar': json.dumps({'text': 'x'})})}",
+        f"page?{urlencode({'datastar': json.dumps({'view': 'diff'})})}",
+    ],
+)
+def test_a_query_ends_with_its_client(endless_server: Server, path: str) -> None:
+    said = endless_server.process.stdout
+    assert said is not None
+    with plain_socket(endless_server) as plain:
+        plain.sendall(head(endless_server, f"GET /queries/{path}"))
+        assert said.readline() == b"began\n"
+    assert said.readline() == b"ended\n"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "signalbox.db" if request.param == "sqlite" else None) as made:
+        yield made
+
+
+@pytest.mark.parametrize("statement", [ENDLESS, "SELECT 1"], ids=["long", "many"])
+def test_a_query_whose_caller_is_killed_gives_its_thread_back(store: Store, statement: str) -> None:
+    """There are more of them than threads."""
+    began, ended = Semaphore(0), Semaphore(0)
+
+    def never_end(connection: apsw.Connection) -> None:
+        began.release()
+        try:
+            while True:
+                connection.execute(statement).fetchall()
+        finally:
+            ended.release()
+
+    callers = [gevent.spawn(store.readmodel.in_thread, never_end) for _ in range(THREADS + 2)]
+    gevent.sleep(0)
+    for _ in range(THREADS):
+        assert began.acquire(timeout=SECONDS)
+    gevent.killall(callers)
+    for _ in range(THREADS):
+        assert store.readmodel.in_thread(lambda connection: connection.execute("SELECT 1").get) == 1
+    for _ in range(THREADS):
+        assert ended.acquire(timeout=SECONDS)
