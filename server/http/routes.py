@@ -79,6 +79,7 @@ def routes(
     window_ids = WindowIds(readmodel, writer.run_between_commits)
     windows = WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids)
     windows.mount(reads)
+    endless = {"/queries/stream": streams.route, "/queries/page": windows.page}
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = request_of(environ)
@@ -89,12 +90,9 @@ def routes(
                 guard.require_write(role)
                 return imports(request, start_response, role or "")
             readmodel.turns.wait()
-            if request.path == "/queries/stream":
+            if (stream := endless.get(request.path)) is not None:
                 _check_method(request, "GET")
-                return streams.route(request, start_response)
-            if request.path == "/queries/page":
-                _check_method(request, "GET")
-                return windows.page(request, start_response)
+                return stream(request, start_response)
             if request.path.startswith("/queries/"):
                 request.end_with_client()
             return _by_bottle(reads, environ, start_response)
