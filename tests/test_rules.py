@@ -308,15 +308,25 @@ def test_what_requires_a_key_is_found_from_the_key(
 ) -> None:
     rule = {"match": match, "requires": {required: TRUE}, "holds": True}
     rules = rules_of([(RULES + "r", encode(rule))])
-    assert [found for _, found in rules.dependents(key)] == [dependent]
-    assert rules.matching(dependent)[0].requires[0].key(rules.rules["r"].captures(dependent)) == key
+    assert [found for _, found in rules.about(key).dependents] == [dependent]
+    assert (
+        rules.about(dependent).matching[0].requires[0].key(rules.rules["r"].captures(dependent))
+        == key
+    )
 
 
 def test_a_key_that_would_be_split_otherwise_requires_another() -> None:
     rule = {"match": "x.*-*.on", "requires": {"f.{1}.{2}": TRUE}, "holds": True}
     rules = rules_of([(RULES + "r", encode(rule))])
-    assert [found for _, found in rules.dependents("f.p.q-r")] == ["x.p-q-r.on"]
-    assert list(rules.dependents("f.p-q.r")) == []
+    assert [found for _, found in rules.about("f.p.q-r").dependents] == ["x.p-q-r.on"]
+    assert rules.about("f.p-q.r").dependents == ()
+
+
+def test_of_several_patterns_the_first_that_matches_says_what_is_required() -> None:
+    rule = {"match": ["a.*", "*.b"], "requires": {"b.{1}": None}, "holds": True}
+    before = state({"r": rule}, a_b=1)
+    assert refusal(before, {"b.b": 1})["because"][0]["key"] == "a.b"
+    assert refusal(before, {"b.a": 1}) == {}
 
 
 def test_a_key_that_must_not_exist() -> None:
@@ -412,7 +422,7 @@ def test_rules_of_a_key_are_found_whatever_their_patterns_are() -> None:
     rules = rules_of((RULES + f"r{n}", encode({"match": text})) for n, text in enumerate(texts))
     for key in ("a", "b", "a.b", "ab", "a.x.c", "x.a.b", "abc.d", "c"):
         for _ in range(2):
-            found = {rule.matches[0].pattern.text for rule in rules.matching(key)}
+            found = {rule.matches[0].pattern.text for rule in rules.about(key).matching}
             assert found == {
                 rule.matches[0].pattern.text
                 for rule in rules.rules.values()
@@ -427,10 +437,10 @@ def test_rules_change_one_by_one_as_if_all_were_read_anew() -> None:
         record = encode({"match": text, "requires": {"q": {}}, "holds": text == "a"})
         rules = rules.changed({RULES + f"r{number}": record, "unrelated": "1"})
     rules = rules.changed({RULES + "r0": None, RULES + "r1": encode({"match": ["x", "a.b"]})})
-    assert [rule.name for rule in rules.matching("a")] == ["r3"]
-    assert [rule.name for rule in rules.matching("a.b")] == ["r1", "r2"]
-    assert [rule.name for rule in rules.matching("x")] == ["r1"]
-    assert [dependency.rule.name for dependency, _ in rules.dependents("q")] == ["r3"]
+    assert [rule.name for rule in rules.about("a").matching] == ["r3"]
+    assert [rule.name for rule in rules.about("a.b").matching] == ["r1", "r2"]
+    assert [rule.name for rule in rules.about("x").matching] == ["r1"]
+    assert [dependency.rule.name for dependency, _ in rules.about("q").dependents] == ["r3"]
     assert rules.changed({"unrelated": "1"}) is rules
     assert not rules.changed(dict.fromkeys(RULES + name for name in rules.rules))
 
@@ -438,7 +448,7 @@ def test_rules_change_one_by_one_as_if_all_were_read_anew() -> None:
 def test_what_is_remembered_of_keys_is_bounded() -> None:
     rules = rules_of([(RULES + "r", encode({"match": "**"}))])
     for number in range(MAX_CACHED + 10):
-        assert rules.matching(f"k{number}")
+        assert rules.about(f"k{number}").matching
     assert len(rules._found) <= MAX_CACHED  # noqa: SLF001
 
 

@@ -9,7 +9,15 @@ from typing import Any, Final, NamedTuple
 from signalbox.server.model import values
 from signalbox.server.model.decide import MAX_NAMED, Changes, State
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
-from signalbox.server.model.rules import Dependency, RequiredKey, Rule, check_number_of_rules
+from signalbox.server.model.rules import (
+    NO_RULES,
+    RULES,
+    Dependency,
+    RequiredKey,
+    Rule,
+    RulesOfKey,
+    check_number_of_rules,
+)
 
 STEP: Final = 20
 """Changes that are checked between two pauses."""
@@ -55,13 +63,16 @@ class RuleCheck:
 
     def look_at(self, keys: Collection[str]) -> None:
         """Check the changes of these keys, and what requires them."""
-        found = [(key, self.rules.matching(key)) for key in keys]
-        self._state.look_up(list(self._keys_to_look_up(found)))
-        for key, rules in found:
-            for rule in rules:
+        about = self.rules.about
+        found = [(key, of_key) for key in keys if (of_key := about(key)) is not NO_RULES]
+        if not found:
+            return
+        self._state.look_up(list(_keys_to_look_up(found)))
+        for key, of_key in found:
+            for rule in of_key.matching:
                 for refusal in self._refusals_of(key, rule):
                     self._add(refusal)
-            for dependency, dependent in self.rules.dependents(key):
+            for dependency, dependent in of_key.dependents:
                 if held := self._refusal_of_dependent(key, dependency, dependent):
                     self._add(held)
 
@@ -85,17 +96,6 @@ class RuleCheck:
             self._refusals.append(refusal)
         keys.add(refusal.key)
 
-    def _keys_to_look_up(self, found: Iterable[tuple[str, tuple[Rule, ...]]]) -> Iterator[str]:
-        """The keys that the rules of these keys require, and those that require these keys."""
-        for key, rules in found:
-            for rule in rules:
-                if rule.requires:
-                    captures = rule.captures(key)
-                    required = (one.key(captures) for one in rule.requires)
-                    yield from (one for one in required if one is not None)
-            for _, dependent in self.rules.dependents(key):
-                yield dependent
-
     def _refusals_of(self, key: str, rule: Rule) -> Iterator[Refusal]:
         """Why a rule that is about a key refuses its change."""
         raw = self._changes[key]
@@ -118,7 +118,7 @@ class RuleCheck:
         if rule.actors is not None and not self._is_allowed(rule):
             allowed = ", ".join(pattern.text for pattern in rule.actors)
             yield Refusal(key, rule, f"{key} may be changed by {allowed}; this was {self._actor}")
-        captures = rule.captures(key) if rule.requires else ()
+        captures = (rule.captures(key) or ()) if rule.requires else ()
         unmet = (self._unmet(required, required.key(captures)) for required in rule.requires)
         if missing := [reason for reason in unmet if reason]:
             because = tuple(reason.key for reason in missing)
@@ -183,6 +183,18 @@ class RuleCheck:
         )
 
 
+def _keys_to_look_up(found: Iterable[tuple[str, RulesOfKey]]) -> Iterator[str]:
+    """The keys that the rules of these keys require, and those that require these keys."""
+    for key, of_key in found:
+        for rule in of_key.matching:
+            if rule.requires:
+                captures = rule.captures(key) or ()
+                required = (one.key(captures) for one in rule.requires)
+                yield from (one for one in required if one is not None)
+        for _, dependent in of_key.dependents:
+            yield dependent
+
+
 def check_rules(
     state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
 ) -> None:
@@ -190,9 +202,9 @@ def check_rules(
 
     `pause` is called after each short step. Raises `RuleBroken`, `Interlocked` or `TooLarge`.
     """
+    if not state.rules and not any(key.startswith(RULES) for key in changes):
+        return  # most stores, and each line of an import
     check = RuleCheck(state, changes, actor)
-    if not check.rules:
-        return
     check_number_of_rules(check.rules, state.rules)
     keys = list(changes)
     for start in range(0, len(keys), STEP):

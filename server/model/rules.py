@@ -92,10 +92,10 @@ class Rule(NamedTuple):
         """The key that the rule is."""
         return RULES + self.name
 
-    def captures(self, key: str) -> tuple[str, ...]:
-        """What the wildcards of the first matching pattern take of a key that matches."""
+    def captures(self, key: str) -> tuple[str, ...] | None:
+        """What the wildcards of the first matching pattern take of a key; None where none does."""
         found = (match.captures(key) for match in self.matches)
-        return next(captures for captures in found if captures is not None)
+        return next((captures for captures in found if captures is not None), None)
 
 
 class Dependency(NamedTuple):
@@ -120,8 +120,9 @@ class Dependency(NamedTuple):
             if taken.setdefault(number, text) != text:
                 return None
         dependent = self.match.key(tuple(taken[number] for number in sorted(taken)))
-        captures = self.match.captures(dependent) if is_key(dependent) else None
-        # What the wildcards take of that key may be something else: then it requires another key.
+        # Its wildcards may take something else, or another pattern of the rule comes first: then it
+        # requires another key.
+        captures = self.rule.captures(dependent) if is_key(dependent) else None
         if captures is None or self.required.key(captures) != key:
             return None
         return dependent
@@ -188,6 +189,16 @@ class _Entry(NamedTuple, Generic[Payload]):
     payload: Payload
 
 
+class RulesOfKey(NamedTuple):
+    """The rules that are about a key, by name, and the keys under which it must not change."""
+
+    matching: tuple[Rule, ...] = ()
+    dependents: tuple[tuple[Dependency, str], ...] = ()
+
+
+NO_RULES: Final = RulesOfKey()
+
+
 class RuleSet:
     """The rules of a state; those of a changed state are another set."""
 
@@ -196,7 +207,7 @@ class RuleSet:
         self.rules: Mapping[str, Rule] = dict(rules or {})
         self._by_match: _PatternIndex[Rule] = _PatternIndex({})
         self._by_required: _PatternIndex[Dependency] = _PatternIndex({})
-        self._found: dict[str, tuple[Rule, ...]] = {}
+        self._found: dict[str, RulesOfKey] = {}
 
     def __bool__(self) -> bool:
         """Whether there is any rule."""
@@ -222,28 +233,29 @@ class RuleSet:
         )
         return result
 
-    def matching(self, key: str) -> tuple[Rule, ...]:
-        """The rules that are about a key, in the order of their names."""
+    def about(self, key: str) -> "RulesOfKey":
+        """The rules that are about a key, and the keys that it must not change under."""
         if (known := self._found.get(key)) is not None:
             return known
-        found = self.matching_one_of_many(key)
+        found = self.about_one_of_many(key)
         if len(self._found) >= MAX_CACHED:
             self._found.clear()
         self._found[key] = found
         return found
 
-    def matching_one_of_many(self, key: str) -> tuple[Rule, ...]:
-        """As `matching`, for a key of a scan, which is not asked for again soon."""
+    def about_one_of_many(self, key: str) -> "RulesOfKey":
+        """As `about`, for a key of a scan, which is not asked for again soon."""
         if key.startswith(RESERVED):
-            return ()
+            return NO_RULES
         found = {rule.name: rule for rule in self._by_match.find(key)}
-        return tuple(found[name] for name in sorted(found)) if found else ()
-
-    def dependents(self, key: str) -> Iterator[tuple[Dependency, str]]:
-        """The keys that a required key must not be changed under, and by which rule."""
-        for dependency in self._by_required.find(key):
-            if (dependent := dependency.dependent_key(key)) is not None:
-                yield dependency, dependent
+        dependents = [
+            (dependency, dependent)
+            for dependency in self._by_required.find(key)
+            if (dependent := dependency.dependent_key(key)) is not None
+        ]
+        if not found and not dependents:
+            return NO_RULES
+        return RulesOfKey(tuple(found[name] for name in sorted(found)), tuple(dependents))
 
     @property
     def faulty(self) -> list[Rule]:
