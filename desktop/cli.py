@@ -109,17 +109,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _complete() if os.environ.get(COMPLETE) else _run_command_line(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        return report_os_error(error)
+    return status
+
+
+def report_os_error(error: OSError) -> int:
+    """Say what could not be read or printed; the exit status. Whoever reads no more has enough."""
+    if isinstance(error, BrokenPipeError):
         stdio.discard_stdout()
         return 0
-    except OSError as error:
-        if (sentence := stdio.stdout_error(error)) is None:
-            print_error(_file_error(error))
-            return CANNOT_OPEN
-        stdio.discard_stdout()
-        print_error(sentence)
-        return REJECTED
-    return status
+    if (sentence := stdio.stdout_error(error)) is None:
+        print_error(_file_error(error))
+        return CANNOT_OPEN
+    stdio.discard_stdout()
+    print_error(sentence)
+    return REJECTED
 
 
 def _complete() -> int:

@@ -13,26 +13,39 @@ from io import TextIOWrapper
 from signalbox import client
 
 
-def print_value(options: Mapping[str, str], words: Sequence[str]) -> bool:
-    """Print the value where `options` and `words` of a command line ask for one; whether it was."""
+def print_value(options: Mapping[str, str], words: Sequence[str]) -> int | None:
+    """Print the value where `options` and `words` of a command line ask for one.
+
+    The exit status; None where that is left to the command line, and nothing was printed.
+    """
     if len(words) != 2 or words[0] != "get" or words[1].startswith("-"):
-        return False
+        return None
     if options.keys() - {"--data-dir"} or not isinstance(sys.stdout, TextIOWrapper):
-        return False
+        return None
     if sys.stdout.isatty() or os.environ.keys() & {"SIGNALBOX_ENGINE", "SIGNALBOX_REQUIRE_DURABLE"}:
-        return False
+        return None
     try:
         item = _find_item(options.get("--data-dir"), words[1])
         if item is None:
-            return False
+            return None
         value = item["value"]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
     except client.UNREACHABLE:
-        return False
-    return True
+        return None
+    return _print(sys.stdout, text)
+
+
+def _print(stdout: TextIOWrapper, text: str) -> int:
+    """Print a line; the exit status."""
+    try:
+        stdout.reconfigure(errors="backslashreplace")
+        stdout.write(f"{text}\n")
+        stdout.flush()
+    except OSError as error:
+        from signalbox.desktop.cli import report_os_error  # noqa: PLC0415 - see above
+
+        return report_os_error(error)
+    return 0
 
 
 def _find_item(folder: str | None, key: str) -> dict[str, object] | None:

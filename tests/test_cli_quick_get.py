@@ -1,10 +1,12 @@
 """`get KEY` in a script is answered without loading the command line, and no differently."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from signalbox.desktop.quick_get import print_value
 from support.command_line import CommandResult, Shell
 from support.harness import Server
 from support.raw_http import serving
@@ -40,6 +42,16 @@ def shell(box: Server) -> Shell:
 def test_it_prints_what_the_command_line_prints(shell: Shell, value: str) -> None:
     shell.ok("set", "k", value)
     assert shell.as_process("get", "k") == shell("get", "k")
+
+
+def test_what_could_not_be_printed_is_not_printed_again(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.ok("set", "k", "1")
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert print_value({"--data-dir": str(shell.data_dir)}, ["get", "k"]) == 1
+    assert capsys.readouterr().err.endswith("what stdout is written to is full.\n")
 
 
 def test_the_command_line_is_not_loaded_for_it(shell: Shell) -> None:

@@ -59,11 +59,21 @@ def test_the_authority_of_a_target_is_checked_as_host_is(
     assert named in answer.json()["message"]
 
 
-@pytest.mark.parametrize("target", ["*", "queries/status", "{host}", "/queries/status#part"])
+@pytest.mark.parametrize("target", ["queries/status", "{host}", "/queries/status#part"])
 def test_a_target_of_no_known_form_is_malformed(box: Server, target: str) -> None:
     answer = bare(box, f"OPTIONS {target} HTTP/1.1\r\nHost: {{host}}\r\n{{token}}\r\n\r\n")
     assert (answer.status, answer.json()["code"]) == (400, "malformed")
     assert "target" in answer.json()["message"]
+
+
+def test_options_of_the_server_as_a_whole(box: Server) -> None:
+    """RFC 9110, 9.3.7: also without a token, and the connection goes on behind it."""
+    said = exchange(box, f"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1:{box.port}\r\n\r\n".encode())
+    assert (said.status, said.body) == (204, b"")
+    assert said.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+    assert bare(box, "OPTIONS * HTTP/1.1\r\nHost: elsewhere\r\n\r\n").status == 403
+    for method in ("GET", "POST", "options"):  # RFC 9112, 3.2.4
+        assert bare(box, f"{method} * HTTP/1.1\r\nHost: {{host}}\r\n\r\n").status == 400
 
 
 def test_an_empty_line_before_a_request_is_passed_over(box: Server) -> None:

@@ -1,10 +1,18 @@
 """The write-ahead log is used again from its start instead of growing with each commit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apsw
+import pytest
 
 from conftest import StartServer
+from signalbox.server.store.database import CHECKPOINT_PAGES
 from signalbox.server.store.file_names import STORE_FILE
+from signalbox.server.write.compactor import Compactor
+from support.fake_computer_clock import FakeComputer
 from support.harness import Server
+from support.local_store import Store
 from support.raw_http import Client
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -26,3 +34,25 @@ def test_it_stays_small_while_many_write(server: StartServer) -> None:
     assert one.get("/queries/status").json()["revision"] == SENDERS * SETS
     log = one.data_dir / f"{STORE_FILE}-wal"
     assert 0 < log.stat().st_size < MAX_BYTES
+
+
+def test_a_compaction_that_fails_leaves_checkpoints_as_they_were(tmp_path: Path) -> None:
+    """During one a checkpoint follows each few commits, which would slow down all that write."""
+    computer = FakeComputer()
+    with Store(tmp_path / STORE_FILE, computer.clock()) as store:
+        compactor = Compactor(
+            store.readmodel, store.feed, store.writer, computer.clock(), dict, lambda: None
+        )
+        for number in range(3):
+            store.set(a=number)
+        store.run(type="set", key="_signalbox.retention", value={"max_age": "1m"})
+        computer.wait(3600)
+        store.database.writer.execute(
+            "CREATE TRIGGER keep BEFORE DELETE ON changes BEGIN SELECT RAISE(ABORT, 'kept'); END"
+        )
+        with pytest.raises(apsw.ConstraintError):
+            compactor.compact()
+        assert store.database.writer.pragma("wal_autocheckpoint") == CHECKPOINT_PAGES
+        store.database.writer.execute("DROP TRIGGER keep")
+        assert compactor.compact()["changes"] > 0
+        compactor.close()

@@ -109,10 +109,13 @@ def _direct(guard: Guard, writes: dict[str, Write], readmodel: ReadModel) -> Dir
         path = request.path
         write = writes.get(path)
         is_page = path == PAGE_PATH
-        if write is None and not is_page and (not path.startswith(KEY_PATH) or path == KEY_PATH):
+        is_key = path.startswith(KEY_PATH) and path != KEY_PATH
+        if write is None and not (is_page or is_key or path == "*"):
             return None
         try:
             role = guard.check(request)
+            if path == "*":
+                return Response(204, (("Allow", "GET, HEAD, POST, OPTIONS"), *HEADERS))
             if write is not None:
                 _check_method(request, "POST")
                 guard.require_write(role)

@@ -163,9 +163,11 @@ class Compactor:
         if not sweep.is_done:
             gevent.get_hub().threadpool.apply(self._checkpoint)
             self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES_MEANWHILE))
-            self._sweep(sweep)
-            self._writer.run_between_commits(removal.remove_unused_records)
-            self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES))
+            try:
+                self._sweep(sweep)
+                self._writer.run_between_commits(removal.remove_unused_records)
+            finally:
+                self._writer.run_between_commits(partial(checkpoint_every, CHECKPOINT_PAGES))
         return planned
 
     def _sweep(self, sweep: Sweep) -> None:

@@ -110,6 +110,8 @@ class GroupCommit:
         self._after = Overlay(self._before)
         self._at = at
         self._ids: dict[str, Outcome] = {}
+        self._stored: dict[str, tuple[bytes, dict[str, Any]] | None] = {}
+        """What `first_outcome` has found."""
         self._effects: list[KeyEffect] | None = None
         self._absent_before = set[str]()
         """Of the keys that the group changes, those that do not exist before it."""
@@ -154,6 +156,12 @@ class GroupCommit:
         self.outcomes.append(outcome)
         if not (attempt.dry_run or outcome.duplicate or isinstance(outcome.error, IdReused)):
             self._ids[attempt.id] = outcome
+
+    def first_outcome(self, identity: str) -> tuple[bytes, dict[str, Any]] | None:
+        """As `Projection.first_outcome`, looked up once."""
+        if identity not in self._stored:
+            self._stored[identity] = self._projection.first_outcome(identity)
+        return self._stored[identity]
 
     def contains(self, attempt: Attempt) -> bool:
         """Whether the group has the same command with the same id."""
@@ -217,7 +225,7 @@ class GroupCommit:
         """The first answer to the same command. Raises `IdReused` if its id was another's."""
         if not attempt.has_sender_id:
             return None
-        earlier = self._earlier(attempt.id) or self._projection.first_outcome(attempt.id)
+        earlier = self._earlier(attempt.id) or self.first_outcome(attempt.id)
         if earlier is None:
             return None
         fingerprint, answer = earlier

@@ -238,7 +238,7 @@ class Writer:
             if isinstance(command, HistoryCommand):
                 if group.transactions:
                     break  # it reads the log, which does not have this group yet
-                if not self._is_decided(pending, command):
+                if not self._is_decided(group, pending, command):
                     self._begin_decision(self._queue.popleft(), command)
                     continue
             pending.is_in_group = True
@@ -284,13 +284,15 @@ class Writer:
         self._deciding.add(greenlet)
         greenlet.link(end)
 
-    def _is_decided(self, pending: PendingAttempt, command: HistoryCommand) -> bool:
+    def _is_decided(
+        self, group: GroupCommit, pending: PendingAttempt, command: HistoryCommand
+    ) -> bool:
         """Decide a command of the history, or revise its earlier decision; False where it must be
         decided ahead. One whose id has an outcome already is not decided again.
         """
         attempt = pending.attempt
         try:
-            if attempt.has_sender_id and self._projection.first_outcome(attempt.id):
+            if attempt.has_sender_id and group.first_outcome(attempt.id):
                 return True
             if pending.decision:
                 pending.decision = self._history.revise(attempt, command, pending.decision)
@@ -338,7 +340,9 @@ class Writer:
                 return
             group = self._new_group()
             command = pending.attempt.command
-            if isinstance(command, HistoryCommand) and not self._is_decided(pending, command):
+            if isinstance(command, HistoryCommand) and not self._is_decided(
+                group, pending, command
+            ):
                 self._begin_decision(pending, command)
                 continue
             group.add(pending.attempt, pending.decision)

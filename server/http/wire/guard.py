@@ -20,7 +20,7 @@ CODE_SECONDS: Final = 300
 MAX_CODES: Final = 100
 
 Role = Literal["read", "write", "window"]
-PUBLIC: Final = {"/", "/hello", "/redeem", "/goodbye"}
+PUBLIC: Final = {"/", "/hello", "/redeem", "/goodbye", "*"}
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 

@@ -137,12 +137,15 @@ def _parse_first_line(line: bytes) -> tuple[str, str | None, str, str, bool]:
     if len(words) != 3 or not _METHOD.fullmatch(words[0]) or not _TARGET.fullmatch(words[1]):
         raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
     method, target, version = words
+    is_http_1_0 = version == b"HTTP/1.0"
     if version != b"HTTP/1.1" and not _VERSION_1.fullmatch(version):
         if _VERSION.fullmatch(version) and not version.startswith(b"HTTP/1."):
             raise UnsupportedVersion(version.decode())
         raise Malformed("The first line is not METHOD TARGET HTTP/1.1.")
+    if words[:2] == [b"OPTIONS", b"*"]:  # about the server as a whole (RFC 9110, 9.3.7)
+        return "OPTIONS", None, "*", "", is_http_1_0
     authority, path, query = _parse_target(target.decode("latin-1"))
-    return method.decode(), authority, path, query, version == b"HTTP/1.0"
+    return method.decode(), authority, path, query, is_http_1_0
 
 
 def _parse_target(target: str) -> tuple[str | None, str, str]:
