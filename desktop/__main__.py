@@ -16,14 +16,23 @@ def main() -> int:
         return serve([*arguments[: len(arguments) - len(following)], *following[1:]])
     if not (following or "" in options.values() or "--json" in options or _is_completing()):
         return _open_window(options)
-    if following[:1] == ["get"] and not _is_completing():
-        from signalbox.desktop.quick_get import print_value  # noqa: PLC0415 - nothing else needs it
+    try:
+        if following[:1] == ["get"] and not _is_completing() and _get_quickly(options, following):
+            return 0
+    except OSError as error:
+        from signalbox.desktop.cli import report_os_error  # noqa: PLC0415 - as below
 
-        if (status := print_value(options, following)) is not None:
-            return status
+        return report_os_error(error)
     from signalbox.desktop.cli import main as command_line  # noqa: PLC0415 - the window needs none of it
 
     return command_line()
+
+
+def _get_quickly(options: dict[str, str], words: list[str]) -> bool:
+    """Print the value of a key where that needs no command line; whether it was printed."""
+    from signalbox.desktop.quick_get import print_value  # noqa: PLC0415 - nothing else needs it
+
+    return print_value(options, words)
 
 
 def _is_completing() -> bool:

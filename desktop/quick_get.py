@@ -13,39 +13,29 @@ from io import TextIOWrapper
 from signalbox import client
 
 
-def print_value(options: Mapping[str, str], words: Sequence[str]) -> int | None:
-    """Print the value where `options` and `words` of a command line ask for one.
+def print_value(options: Mapping[str, str], words: Sequence[str]) -> bool:
+    """Print the value where `options` and `words` of a command line ask for one; whether it was.
 
-    The exit status; None where that is left to the command line, and nothing was printed.
+    Raises `OSError` where stdout cannot be written to.
     """
     if len(words) != 2 or words[0] != "get" or words[1].startswith("-"):
-        return None
+        return False
     if options.keys() - {"--data-dir"} or not isinstance(sys.stdout, TextIOWrapper):
-        return None
+        return False
     if sys.stdout.isatty() or os.environ.keys() & {"SIGNALBOX_ENGINE", "SIGNALBOX_REQUIRE_DURABLE"}:
-        return None
+        return False
     try:
         item = _find_item(options.get("--data-dir"), words[1])
         if item is None:
-            return None
+            return False
         value = item["value"]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except client.UNREACHABLE:
-        return None
-    return _print(sys.stdout, text)
-
-
-def _print(stdout: TextIOWrapper, text: str) -> int:
-    """Print a line; the exit status."""
-    try:
-        stdout.reconfigure(errors="backslashreplace")
-        stdout.write(f"{text}\n")
-        stdout.flush()
-    except OSError as error:
-        from signalbox.desktop.cli import report_os_error  # noqa: PLC0415 - see above
-
-        return report_os_error(error)
-    return 0
+        return False
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    return True
 
 
 def _find_item(folder: str | None, key: str) -> dict[str, object] | None:
