@@ -7,6 +7,7 @@ import apsw
 
 from signalbox.server.model.keys import AFTER_ALL_KEYS, RESERVED, RESERVED_END, after_prefix
 from signalbox.server.read import state_query, tree
+from signalbox.server.read.known_totals import KnownTotal, KnownTotals
 from signalbox.server.read.state_query import Filter, Item, JsonPage, Page, StateQuery
 from signalbox.server.read.state_scan import StateScan
 from signalbox.server.read.text_index import TextIndex
@@ -25,6 +26,7 @@ class CurrentView:
     def __init__(self, readers: ReaderPool, projection: Projection, texts: TextIndex) -> None:
         """The view of the last commit; `projection` has its key index, `texts` that of texts."""
         self._readers, self._projection, self._texts = readers, projection, texts
+        self._totals = KnownTotals()
 
     @property
     def revision(self) -> int:
@@ -61,7 +63,10 @@ class CurrentView:
     def _page(self, query: StateQuery, with_total: bool) -> Page:
         """The page of a query now."""
         if not query.is_indexed:
-            return self._scan(query, lambda scan: scan.page(with_total))
+            page = self._scan(query, lambda scan: scan.page(with_total))
+            if with_total:
+                self._totals.remember(query.filter, KnownTotal(page.revision, page.total))
+            return page
         with self._readers.snapshot() as connection:
             total = self._count(connection, query, query.pattern.high) if with_total else -1
             items, more = state_query.items(connection, query, *self._start(connection, query))
@@ -98,7 +103,10 @@ class CurrentView:
     def _scan(self, query: StateQuery, ask: Callable[[StateScan], Result]) -> Result:
         """Look at keys one by one, in a native thread."""
         blocks = self._texts.blocks() if query.search else None
-        return self._readers.in_thread(lambda connection: ask(StateScan(connection, query, blocks)))
+        known = self._totals.get(query.filter)
+        return self._readers.in_thread(
+            lambda connection: ask(StateScan(connection, query, blocks, known))
+        )
 
     def _count(self, connection: apsw.Connection, query: StateQuery, high: str) -> int:
         """How many keys of the query's range sort before `high`."""

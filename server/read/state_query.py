@@ -105,6 +105,7 @@ class StateQuery:
                 limit=MAX_SEARCH,
                 field="search",
             )
+        self.filter = wanted
         self.pattern: Pattern = compile_pattern(wanted.match)
         self.type, self.search = wanted.type, wanted.search or None
         self.sort, self.offset, self.limit = sort, offset, limit

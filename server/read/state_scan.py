@@ -11,6 +11,7 @@ import msgspec
 
 from signalbox.server.model.horizons import without_reserved
 from signalbox.server.read import state_query
+from signalbox.server.read.known_totals import KnownTotal
 from signalbox.server.read.state_query import Item, Page, StateQuery, as_item, taken
 from signalbox.server.read.text_blocks import ALL_KEYS, Candidates, TextBlocks
 from signalbox.server.store import log_table
@@ -23,10 +24,16 @@ class StateScan:
     """One query, read with one connection within one snapshot."""
 
     def __init__(
-        self, connection: apsw.Connection, query: StateQuery, blocks: TextBlocks | None = None
+        self,
+        connection: apsw.Connection,
+        query: StateQuery,
+        blocks: TextBlocks | None = None,
+        known: KnownTotal | None = None,
     ) -> None:
-        """Scan for a query; `blocks` say which keys can contain the text that it searches for."""
-        self._connection, self._query = connection, query
+        """Scan for a query; `blocks` say which keys can contain the text that it searches for,
+        `known` how many keys matched its filter before.
+        """
+        self._connection, self._query, self._known = connection, query, known
         pattern = query.pattern
         parts = [(pattern.low, pattern.high)]
         if not pattern.shows_reserved:
@@ -62,12 +69,20 @@ class StateScan:
     def _total(self, found: list[Item], more: bool) -> int:
         """How many keys match, if `found` is the page in key order: only others are counted."""
         query = self._query
+        is_first = query.low == query.pattern.low and not query.offset
+        if is_first and not more:
+            return len(found)
+        if (updated := self._updated_total()) is not None:
+            return updated
         before = self._count(_between(self._candidates, query.pattern.low, query.low))
-        if found:
-            rest = _between(self._candidates, found[-1].key + "\0", query.high) if more else []
-            return before + query.offset + len(found) + self._count(rest)
-        from_here = _between(self._candidates, query.low, query.high) if query.offset else []
-        return before + self._count(from_here)
+        if not found:
+            return before + self._count(_between(self._candidates, query.low, query.high))
+        rest = _between(self._candidates, found[-1].key + "\0", query.high) if more else []
+        return before + query.offset + len(found) + self._count(rest)
+
+    def _updated_total(self) -> int | None:
+        """How many keys match, where that is known from what has changed since a count."""
+        return self._known.updated(self._connection, self._query) if self._known else None
 
     def _page_by_change(self, with_total: bool) -> tuple[list[Item], bool, int]:
         """The items of the page by last change, whether there are more, and the total.
@@ -76,18 +91,25 @@ class StateScan:
         walking the keys by their last change, which takes longer for each key.
         """
         query = self._query
-        bound = {"limit": MAX_SORTED + 1, "skip": 0}
-        matches = self._select(_MATCHES, self._candidates, bound)
-        places = [(int(revision), str(key)) for revision, key in matches]
-        if len(places) > MAX_SORTED:
+        total = self._updated_total()
+        if total is None or total <= MAX_SORTED:
+            bound = {"limit": MAX_SORTED + 1, "skip": 0}
+            matches = self._select(_MATCHES, self._candidates, bound)
+            places = [(int(revision), str(key)) for revision, key in matches]
+            if len(places) <= MAX_SORTED:
+                return *self._sorted_page(places), len(places)
             rest = _between(self._candidates, places[-1][1] + "\0", query.high)
-            total = len(places) + (self._count(rest) if with_total else 0)
-            return *state_query.items(self._connection, query, query.low, query.offset), total
+            total = len(places) + self._count(rest) if with_total else -1
+        return *state_query.items(self._connection, query, query.low, query.offset), total
+
+    def _sorted_page(self, places: list[tuple[int, str]]) -> tuple[list[Item], bool]:
+        """The items of the page, and whether there are more, of the matches by their revisions."""
+        query = self._query
         places.sort(reverse=True)
         keys = [key for place, key in places if not query.before or (place, key) < query.before]
         asked = msgspec.json.encode(keys[query.offset : query.offset + query.limit + 1]).decode()
         rows = self._connection.execute(_OF_KEYS.format(columns=query.columns), (asked,))
-        return *taken(map(as_item, rows), query.limit), len(places)
+        return taken(map(as_item, rows), query.limit)
 
     def _count(self, candidates: Candidates) -> int:
         """How many keys of some candidates match."""

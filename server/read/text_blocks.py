@@ -1,7 +1,7 @@
 """Which blocks of neighbouring keys can contain a text: an index in memory, which searches use.
 
 Each block has a digest of its keys and values: which characters, pairs and triples of them they
-have, case-folded, by one hash of each (a Bloom filter). So a block may seem to have one that it has
+have, case-folded, by two hashes of each (a Bloom filter). So a block may seem to have one that it has
 not, and is looked at in vain.
 """
 
@@ -23,12 +23,15 @@ BLOCK_TEXT: Final = 8 * 1024
 MAX_TEXT: Final = 16 * 1024
 """Bytes of a value; a block with a larger one can contain anything."""
 DIGEST_BITS: Final = 4096
+MAX_GAP: Final = 2
+"""So few blocks between others are soon looked at too."""
 MAX_CHANGED: Final = 20_000
 """Where more keys have changed since, all keys are looked at, which then takes no longer."""
 
 Candidates = list[tuple[str, str, bool]]
 """Keys in [first, second), in key order, and whether text beyond ASCII may be there."""
 ALL_KEYS: Final[Candidates] = [("", AFTER_ALL_KEYS, True)]
+_ONE: Final = ord("1")
 _ANYTHING: Final = -1
 """The digest of a block that can contain anything: it has all bits."""
 
@@ -68,14 +71,20 @@ class TextBlocks:
         can_contain, beyond_ascii = self._can_contain(text), list(self._beyond_ascii)
         for number in self._numbers(changed):
             can_contain[number] = beyond_ascii[number] = True
-        chosen, end = Candidates(), 0
+        runs, end = list[tuple[int, int, bool]](), 0
         for (is_chosen, is_beyond_ascii), run in groupby(
             zip(can_contain, beyond_ascii, strict=True)
         ):
             start, end = end, end + sum(1 for _ in run)
-            if is_chosen:
-                chosen.append((*self._range(start, end - 1), is_beyond_ascii))
-        return chosen
+            if not is_chosen:
+                continue
+            if runs and start - runs[-1][1] <= MAX_GAP:
+                before, gap, was_beyond_ascii = runs[-1]
+                if not any(beyond_ascii[gap:start]) and was_beyond_ascii == is_beyond_ascii:
+                    runs[-1] = before, end, is_beyond_ascii
+                    continue
+            runs.append((start, end, is_beyond_ascii))
+        return [(*self._range(start, last - 1), beyond) for start, last, beyond in runs]
 
     def _can_contain(self, text: str) -> list[bool]:
         """Whether each block can contain the text, as of the revision of the blocks."""
@@ -147,11 +156,12 @@ def _digest(folded: str) -> int:
 
 
 def _bits(parts: set[tuple[str, ...]]) -> int:
-    """A number with one bit for each part, by its hash."""
-    bits = 0
+    """A number with two bits for each part, by its hash."""
+    digits = bytearray(b"0") * DIGEST_BITS
     for part in parts:
-        bits |= 1 << hash(part) % DIGEST_BITS
-    return bits
+        number = hash(part)
+        digits[number % DIGEST_BITS] = digits[(number >> 12) % DIGEST_BITS] = _ONE
+    return int(digits, 2)
 
 
 def read_blocks(

@@ -38,7 +38,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
     with serving(folder / "many") as lot, serving(folder / "few") as few:
         yield from _queries(lot, few, many, times)
         yield from searching.measure(lot, few, many, FEW, max(times // 10, 12))
-        yield _beside_searches(lot, many, max(times // 100, 2))
+        yield _beside_searches(lot, many, max(times // 10, 12))
         yield from browsing.measure(lot, few, many, loads)
         yield at_most(f"{many:,} keys: memory of the server", memory(lot.pid), "MB", 200)
 
