@@ -1,8 +1,8 @@
 """Which blocks of neighbouring keys can contain a text: an index in memory, which searches use.
 
 Each block has a digest of its keys and values: which characters, pairs and triples of them they
-have, case-folded, by two hashes of each (a Bloom filter). So a block may seem to have one that it has
-not, and is looked at in vain.
+have, case-folded, by two hashes of each (a Bloom filter). So a block may seem to have one that it
+has not, and is looked at in vain.
 """
 
 from bisect import bisect_left, bisect_right
