@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
+import apsw
 import pytest
 
 from signalbox.server.model.rules import RULES
+from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import Options
 from support.harness import Server
-from support.nodes import Site, reach
+from support.nodes import Site, assert_equal_when_ended, reach
 
 StartServer = Callable[..., Server]
 
@@ -152,3 +156,87 @@ def test_nodes_have_the_same_rules(kind: str, tmp_path: Any) -> None:
         last = sent(other, "delete", key=RULES + "range")["revision"]
         reach(last, one)
         assert sent(one, "set", key="n.a", value=10)["status"] == "accepted"
+
+
+def test_a_reversal_can_leave_out_what_is_refused(box: Server) -> None:
+    many = [{"type": "set", "key": key, "value": 50} for key in ("n.a", "n.b", "m")]
+    first = sent(box, "batch", commands=many)["revision"]
+    second = sent(box, "batch", commands=[one | {"value": 5} for one in many])
+    box.set("n.b", 6)
+    box.set(RULES + "range", RANGE)
+    told = sent(box, "undo", of=second["id"], keep=["n.b"])
+    assert (told["code"], told["key"], "keys" in told) == ("rule", "n.a", False)
+    dry = sent(box, "undo", of=second["id"], keep="refused", dry_run=True)
+    assert [effect["key"] for effect in dry["effects"]] == ["m"]
+    assert sent(box, "undo", of=second["id"], keep="refused")["changes"] == 1
+    assert {key: box.value(key) for key in ("n.a", "n.b", "m")} == {"n.a": 5, "n.b": 6, "m": 50}
+    box.set("m", 7)
+    told = sent(box, "restore", to_revision=first)
+    assert (told["keys"], told["total"]) == (["n.a", "n.b"], 2)
+    assert sent(box, "restore", to_revision=first, keep=["n.a"])["key"] == "n.b"
+    assert sent(box, "restore", to_revision=first, keep="refused")["changes"] == 1
+    assert box.value("m") == 50
+    assert sent(box, "restore", to_revision=first, keep=5)["code"] == "invalid"
+
+
+def test_what_is_left_out_may_refuse_more(box: Server) -> None:
+    for key in ("a", "b", "c"):
+        box.set(key, 1)
+    made = sent(box, "batch", commands=[{"type": "delete", "key": key} for key in ("a", "b", "c")])
+    box.set(RULES + "a", {"match": "a", "schema": {"const": 2}})
+    box.set(RULES + "b", {"match": "b", "requires": {"a": {"const": 1}}})
+    assert sent(box, "undo", of=made["id"], keep="refused")["changes"] == 1
+    assert [box.get(f"/queries/state/{key}").status for key in ("a", "b", "c")] == [404, 404, 200]
+
+
+def test_a_restore_can_bring_the_rules_of_its_keys(box: Server) -> None:
+    box.set("n.a", 50)
+    then = box.set("m", 1)["revision"]
+    box.set("n.a", 5)
+    box.set(RULES + "range", RANGE)
+    box.set(RULES + "other", {"match": "other"})
+    assert refused(box, "restore", to_revision=then) == ("rule", "range")
+    told = sent(box, "restore", to_revision=then, rules=True)
+    assert told["changes"] == 2
+    assert box.value("n.a") == 50
+    assert box.get(f"/queries/state/{RULES}range").status == 404
+    assert box.get(f"/queries/state/{RULES}other").status == 200
+
+
+def test_a_plain_undo_takes_back_a_rule_that_was_just_made(box: Server) -> None:
+    box.set("n.a", 5)
+    box.set(RULES + "range", RANGE)
+    box.set("_signalbox.theme", "dark")
+    assert sent(box, "undo")["status"] == "accepted"
+    assert box.get(f"/queries/state/{RULES}range").status == 404
+    assert box.value("n.a") == 5
+    assert sent(box, "redo")["status"] == "accepted"
+    assert refused(box, "set", key="n.a", value=10) == ("rule", "range")
+
+
+def test_a_log_with_rules_stops_programs_that_would_ignore_them(box: Server) -> None:
+    box.set("free", 1)
+    rule = box.set(RULES + "range", RANGE)["revision"]
+    box.set("free", 2)
+    assert box.stop() == 0
+    with closing(apsw.Connection(str(box.data_dir / STORE_FILE))) as store:
+        versions = dict(store.execute("SELECT revision, version FROM transactions"))
+    assert versions == {rule - 1: 2, rule: 3, rule + 1: 2}
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_rule_and_a_write_that_it_forbids_have_one_order(kind: str, tmp_path: Any) -> None:
+    with Site(tmp_path, kind) as site, ThreadPoolExecutor(2) as pool:
+        one, other = site.nodes(2)
+        for number in range(10):
+            key, name = f"n{number}", f"{RULES}r{number}"
+            rule = {"match": key, "schema": {"type": "null"}}
+            ruled = pool.submit(sent, one, "set", key=name, value=rule)
+            written = pool.submit(sent, other, "set", key=key, value=1)
+            assert ruled.result()["status"] == "accepted"
+            if written.result()["status"] == "accepted":
+                assert written.result()["revision"] < ruled.result()["revision"]
+            else:
+                assert written.result()["rule"] == f"r{number}"
+        reach(ruled.result()["revision"], one, other)
+        assert_equal_when_ended(one, other)

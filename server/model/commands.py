@@ -116,12 +116,22 @@ class Batch(_Member, frozen=True, tag="batch"):
     commands: list[Member]
 
 
+KEEP_REFUSED: Final = "refused"
+Keep = list[str] | Literal["refused"]
+"""The keys that a reversal leaves as they are: these, or all that it would be refused for."""
+
+
 class Restore(_Member, frozen=True, tag="restore"):
-    """Matching keys get their values of a revision; those below the prefixes `without` stay."""
+    """Matching keys get their values of a revision; those below the prefixes `without` stay.
+
+    `keep` is that of an undo. With `rules`, rules about a key that changes come along.
+    """
 
     to_revision: Revision
     match: str = "**"
     without: list[str] = []
+    keep: Keep = []
+    rules: bool = False
     expect: Expect = "any"
 
 
@@ -129,11 +139,12 @@ class Undo(_Member, frozen=True, tag="undo"):
     """`of` is a command's id, an import's for all its batches; by default the actor's newest.
 
     Where somebody has changed a key since, `keep` leaves it as it is and `replace` overwrites it if
-    its last change is still the one of that revision.
+    its last change is still the one of that revision. `keep` may also be "refused": every key that
+    would be refused, since it has changed or by a rule, is left as it is.
     """
 
     of: str | None = None
-    keep: list[str] = []
+    keep: Keep = []
     replace: dict[str, Revision] = {}
     expect: Expect = "any"
 
@@ -142,7 +153,7 @@ class Redo(_Member, frozen=True, tag="redo"):
     """`of` is the id of an undo, or of the command that was undone; by default the last undo."""
 
     of: str | None = None
-    keep: list[str] = []
+    keep: Keep = []
     replace: dict[str, Revision] = {}
     expect: Expect = "any"
 
@@ -329,6 +340,8 @@ def _check_restore(command: Restore, _: str) -> None:
     compile_pattern(command.match)
     for prefix in command.without:
         check_prefix(prefix)
+    for key in _kept(command):
+        check_key(key)
 
 
 def _check_reversal(command: Undo | Redo, _: str) -> None:
@@ -337,14 +350,20 @@ def _check_reversal(command: Undo | Redo, _: str) -> None:
         raise Invalid(
             f"The field of is {quoted(command.of)}; it is the id of a command.", field="of"
         )
-    for key in (*command.keep, *command.replace):
+    kept = _kept(command)
+    for key in (*kept, *command.replace):
         check_key(key)
-    if both := set(command.keep) & set(command.replace):
+    if both := set(kept) & set(command.replace):
         raise Invalid(
             f"The key {min(both)} is named in keep and in replace; only one can be.",
             key=min(both),
             field="keep",
         )
+
+
+def _kept(command: HistoryCommand) -> list[str]:
+    """The keys that a reversal names as those to leave as they are."""
+    return command.keep if isinstance(command.keep, list) else []
 
 
 def _check_add(command: Add, where: str) -> None:

@@ -95,6 +95,8 @@ def _revise_restore(
     keys = sorted(key for key in since.keys if pattern.matches(key) and is_within(command, key))
     if isinstance(decision.refusal, Invalid) and since.transactions:
         return None  # it was of a revision that may have come meanwhile
+    if command.rules and since.keys:
+        return None  # others may be the rules that come along
     if not keys or decision.reversal is None:
         return decision._replace(revision=log.revision)
     changes = {key: raw for key, raw in decision.reversal.changes.items() if key not in since.keys}

@@ -22,6 +22,8 @@ MAX_PATTERN: Final = 512
 RESERVED: Final = "_signalbox."
 RESERVED_END: Final = "_signalbox/"
 """The first key after every key that begins with `RESERVED` ('/' follows '.')."""
+MADE_BY_PEOPLE: Final = tuple(RESERVED + name + "." for name in ("rules", "boards", "apps"))
+"""What people make of the app's own keys: they undo it as they undo other changes."""
 AFTER_ALL_KEYS: Final = "\U0010ffff"
 """Sorts after every key: Unicode never assigns it."""
 

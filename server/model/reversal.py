@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from signalbox.server.model import horizons, values
-from signalbox.server.model.commands import Redo, Restore, Undo
+from signalbox.server.model.commands import KEEP_REFUSED, Redo, Restore, Undo
 from signalbox.server.model.decide import (
     MAX_NAMED,
     MAX_TRANSACTION_BYTES,
@@ -29,6 +29,7 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.keys import Pattern, compile_pattern
+from signalbox.server.model.rules import RULES, rules_of
 from signalbox.server.model.times import iso
 
 MAX_DESCRIBED: Final = 3
@@ -207,12 +208,44 @@ def _restored(log: ReversalLog, command: Restore) -> Reversal:
                 new_keys.add(key)
             size += change_size(key, was)
             check_growing(len(changes), size)
+    if command.rules:
+        for key, is_now, was in _rules_about(log, changes, then):
+            changes[key] = was
+            new_keys |= {key} if is_now is None else set()
     return Reversal(changes, new_keys=new_keys)
 
 
 def is_within(command: Restore, key: str) -> bool:
     """Whether the command restores the key, or prefix, if it matches its pattern."""
+    if command.keep != KEEP_REFUSED and key in command.keep:
+        return False
     return not (command.without and key.startswith(tuple(command.without)))
+
+
+def _rules_about(
+    log: ReversalLog, changes: Changes, then: int
+) -> list[tuple[str, str | None, str | None]]:
+    """The rules that are others now than `then`, as `differing_since` has them, if they are about a
+    key that changes: by their patterns now, or by those then.
+    """
+    differing = {
+        key: (key, is_now, was)
+        for key, is_now, was in log.differing_since(compile_pattern(RULES + "**"), then)
+        if not is_equal(is_now, was)
+    }
+    now = dict(log.current_values(differing))
+    both = [
+        rules_of(now.items()),
+        rules_of((key, was) for key, _, was in differing.values() if was),
+    ]
+    found = {
+        rule.key
+        for rules in both
+        if rules
+        for key in changes
+        for rule in rules.about_one_of_many(key).matching
+    }
+    return [differing[key] for key in sorted(found - changes.keys())]
 
 
 def _undo_targets(log: ReversalLog, command: Undo | Redo, actor: str) -> list[TransactionHead]:
@@ -287,7 +320,8 @@ def _reversal_of(
     changes: Changes = {}
     blocked: dict[str, int] = {}
     found_keys, size = set[str](), 0
-    keep = frozenset(command.keep)
+    keeps_refused = command.keep == KEEP_REFUSED
+    keep = frozenset() if keeps_refused else frozenset(command.keep)
     for changed in log.changed_by(revisions):
         found_keys.add(changed.key)
         if changed.key in keep:
@@ -296,7 +330,10 @@ def _reversal_of(
         size += change_size(changed.key, changed.before)
         check_growing(len(changes), size)
         if blocking := _blocking_revision(log, changed, revisions, command.replace):
-            blocked[changed.key] = blocking
+            if keeps_refused:
+                del changes[changed.key]
+            else:
+                blocked[changed.key] = blocking
     if unknown := (keep | command.replace.keys()) - found_keys:
         raise Invalid(f"The key {min(unknown)} is not among those that would be reversed.")
     of = tuple(target.revision for target in targets)

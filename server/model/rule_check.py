@@ -21,6 +21,8 @@ from signalbox.server.model.rules import (
 
 STEP: Final = 20
 """Changes that are checked between two pauses."""
+MAX_ROUNDS: Final = 20
+"""How often what a rule refuses is left out, and the rest looked at again."""
 MAX_BECAUSE: Final = 20
 """Keys that a refusal gives as its reasons, at most."""
 MAX_BECAUSE_BYTES: Final = 1024
@@ -104,8 +106,7 @@ class RuleCheck:
                 key, rule, f"The rule {rule.name} cannot be used, so nothing changes {key}", path=""
             )
             return
-        if raw is not None and rule.schema and not rule.schema.is_satisfied(raw):
-            problem = rule.schema.first_problem(raw)
+        if raw is not None and rule.schema and (problem := rule.schema.problem(raw)):
             where = f" at {problem.path}" if problem.path else ""
             verb = "have" if problem.path else "be"
             fact = f"{key} cannot {verb} {problem.given}{where}; it must {problem.demand}"
@@ -154,9 +155,8 @@ class RuleCheck:
         assert key is not None
         if schema is None:
             return Reason(f"{key} exists; it must not", _described(key, raw, revision))
-        if schema.is_satisfied(raw):
+        if (problem := schema.problem(raw)) is None:
             return None
-        problem = schema.first_problem(raw)
         place = f"has {problem.given} at {problem.path}" if problem.path else f"is {problem.given}"
         return Reason(f"{key} {place}; it must {problem.demand}", _described(key, raw, revision))
 
@@ -202,16 +202,43 @@ def check_rules(
 
     `pause` is called after each short step. Raises `RuleBroken`, `Interlocked` or `TooLarge`.
     """
-    if not state.rules and not any(key.startswith(RULES) for key in changes):
+    if not _concerns_rules(state, changes):
         return  # most stores, and each line of an import
-    check = RuleCheck(state, changes, actor)
-    check_number_of_rules(check.rules, state.rules)
-    keys = list(changes)
+    check_number_of_rules(state.rules.changed(changes), state.rules)
+    _checked(state, changes, actor, pause).raise_refusal()
+
+
+def allowed_changes(
+    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
+) -> Changes:
+    """The net changes without those that rules refuse; `check_rules` looks at what is left.
+
+    Where one is left out, another may be refused that was not before: so it goes on for a while.
+    """
+    for _ in range(MAX_ROUNDS):
+        if not _concerns_rules(state, changes):
+            break
+        if not (refused := _checked(state, changes, actor, pause).refused_keys):
+            break
+        changes = {key: raw for key, raw in changes.items() if key not in refused}
+    return changes
+
+
+def _concerns_rules(state: State, changes: Changes) -> bool:
+    """Whether there are rules before or after the changes."""
+    return bool(state.rules) or any(key.startswith(RULES) for key in changes)
+
+
+def _checked(
+    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None
+) -> RuleCheck:
+    """The check of all changes."""
+    check, keys = RuleCheck(state, changes, actor), list(changes)
     for start in range(0, len(keys), STEP):
         check.look_at(keys[start : start + STEP])
         if pause:
             pause()
-    check.raise_refusal()
+    return check
 
 
 def _error(refusals: list[Refusal], refused: set[str]) -> SignalboxError:

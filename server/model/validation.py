@@ -24,7 +24,8 @@ _ALLOWED: Final = {
     "match": "allowed is a text, a pattern of keys",
     "without": "allowed is a list of prefixes",
     "of": "allowed is a text, the id of a command",
-    "keep": "allowed is a list of keys",
+    "keep": 'allowed are a list of keys and "refused"',
+    "rules": "allowed are true and false",
     "expect": f"allowed are {EXPECT}",
     "commands": "allowed is a list of commands",
 }

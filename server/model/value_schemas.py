@@ -12,7 +12,7 @@ from signalbox.server.model.schema_dialect import FORMATS, Path, check_dialect, 
 
 MAX_PATTERN_BYTES: Final = 32 * 1024
 """What the engine may need for one compiled regular expression: larger ones are slow to match."""
-MAX_WORK: Final = 15_000_000
+MAX_WORK: Final = 10_000_000
 """What one check of a value may take, in nanoseconds of a fast machine, estimated from above."""
 _PART: Final = 8
 _BYTE: Final = 3
@@ -113,15 +113,18 @@ class ValueSchema:
         self._check_work(raw)
         return bool(self._validator.is_valid(_decoded(raw)))
 
-    def first_problem(self, raw: str) -> "Problem":
-        """What of a value that does not satisfy the schema does not."""
-        library, value = _library(), _decoded(raw)
+    def problem(self, raw: str) -> Problem | None:
+        """What of a value does not satisfy the schema, None where it does. Raises `TooLarge`."""
+        self._check_work(raw)
+        value = _decoded(raw)
+        if self._validator.is_valid(value):  # twenty times as fast as to ask what is wrong
+            return None
         try:
             self._validator.validate(value)
-        except library.ValidationError as error:
+        except _library().ValidationError as error:
             path: Path = (*error.instance_path,)
             return Problem(json_pointer(path), quoted(_at(value, path)), _demand(error.kind))
-        return Problem("", quoted(value), "be as it is")
+        return None
 
     def demand(self) -> str:
         """What the schema asks, as the end of a sentence: `be true`; for a key that is missing."""

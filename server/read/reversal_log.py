@@ -9,7 +9,13 @@ import msgspec
 
 from signalbox.server.model.history_decision import ChangesSince
 from signalbox.server.model.horizons import LAST_REVISION, Horizons
-from signalbox.server.model.keys import RESERVED, RESERVED_END, Pattern
+from signalbox.server.model.keys import (
+    MADE_BY_PEOPLE,
+    RESERVED,
+    RESERVED_END,
+    Pattern,
+    after_prefix,
+)
 from signalbox.server.model.reversal import ChangedKey, LatestChange, TransactionHead
 from signalbox.server.read import log_sql
 from signalbox.server.store import log_table, state_table
@@ -61,9 +67,10 @@ class SqlReversalLog:
         return reversing
 
     def changes_visible_keys(self, revision: int) -> bool:
-        """Whether a reversal of this revision would show: it has changed keys of people."""
-        bound = (revision, RESERVED, RESERVED_END)
-        return self._connection.execute(_VISIBLE, bound).get is not None
+        """Whether a reversal of this revision would show: it has changed keys of people, or what
+        people make of the app's own keys.
+        """
+        return self._connection.execute(_VISIBLE, (revision,)).get is not None
 
     def changed_keys(self, revision: int) -> list[str]:
         """The keys that this revision has changed."""
@@ -152,8 +159,13 @@ WITH RECURSIVE reached (target) AS (
 _ALL_REVERSED: Final = _REACHED + _COLUMNS + "JOIN reached ON reached.target = revision"
 _REVERSED_BY: Final = "SELECT max(revision) FROM reversals WHERE target = ?"
 _VISIBLE: Final = """
-SELECT 1 FROM changes WHERE revision = ? AND NOT (key >= ? AND key < ?) LIMIT 1
-"""
+SELECT 1 FROM changes
+WHERE revision = ? AND (NOT (key >= '{}' AND key < '{}') OR {}) LIMIT 1
+""".format(
+    RESERVED,
+    RESERVED_END,
+    " OR ".join(f"(key >= '{low}' AND key < '{after_prefix(low)}')" for low in MADE_BY_PEOPLE),
+)
 _WAS_THERE: Final = """(
     SELECT p.value IS NOT NULL FROM changes p WHERE p.key = {0}.key AND p.revision < {0}.revision
     ORDER BY p.revision DESC LIMIT 1

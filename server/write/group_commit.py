@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from signalbox.server.engines.engine_interface import Engine
-from signalbox.server.model.commands import Attempt, HistoryCommand
+from signalbox.server.model.commands import KEEP_REFUSED, Attempt, HistoryCommand
 from signalbox.server.model.decide import (
     Changes,
     Overlay,
@@ -23,7 +23,7 @@ from signalbox.server.model.events import Change, Entry, Transaction, check_enco
 from signalbox.server.model.history_decision import Decision
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.reversal import KeyEffect
-from signalbox.server.model.rule_check import check_rules
+from signalbox.server.model.rule_check import allowed_changes, check_rules
 from signalbox.server.runtime.error_messages import reason
 from signalbox.server.runtime.scheduling import Pauses, yield_to_hub
 from signalbox.server.runtime.threads import off_hub
@@ -247,7 +247,7 @@ class GroupCommit:
             self._before.look_up(attempt.preload_keys)
             changes = attempt.decide(self._after)
         elif decision is not None:
-            changes, of = self._reversal(decision)
+            changes, of = self._reversal(attempt, decision)
         elif attempt.command is not None and not isinstance(attempt.command, HistoryCommand):
             changes = decide(self._after, attempt.command)
         else:
@@ -261,14 +261,19 @@ class GroupCommit:
             self._add_transaction(attempt, changes, of)
         return len(changes)
 
-    def _reversal(self, decision: Decision) -> tuple[Changes, tuple[int, ...]]:
+    def _reversal(self, attempt: Attempt, decision: Decision) -> tuple[Changes, tuple[int, ...]]:
         """The changes of an undo, redo or restore, and which revisions it reverses."""
         found = decision.result()
         self._effects = found.effects
         if found.conflict:
             raise found.conflict
         self._before.learn({key: key not in found.new_keys for key in found.changes})
-        return found.changes, found.of
+        changes = found.changes
+        if isinstance(attempt.command, HistoryCommand) and attempt.command.keep == KEEP_REFUSED:
+            changes = allowed_changes(self._after, changes, attempt.actor, Pauses().pause)
+            if self._effects is not None:
+                self._effects = [effect for effect in self._effects if effect.key in changes]
+        return changes, found.of
 
     def _add_transaction(self, attempt: Attempt, changes: Changes, of: tuple[int, ...]) -> None:
         """Add the transaction of a decided command to the group. Raises `TooLarge`."""
