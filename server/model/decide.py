@@ -4,7 +4,7 @@ Pure: no I/O, no clock. Undo, redo and restore are decided in `reversal`.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -163,7 +163,7 @@ class Draft(Overlay):
 
     def add(self, changes: Changes) -> None:
         """Add changes that `decide` has made on this draft."""
-        if not self.changes:
+        if self.changes.keys().isdisjoint(changes):
             self.apply(changes, self.revision + 1)
             return
         for key, raw in changes.items():
@@ -214,6 +214,7 @@ def decide(state: State, command: Command | EncodedSet) -> Changes:
         changes = _net_member_changes(state, command)
     else:
         draft = Draft(state)
+        draft.look_up([key for each in command.commands if (key := getattr(each, "key", None))])
         for member in command.commands:
             draft.add(_net_member_changes(draft, member))
             if len(draft.changes) > MAX_CHANGES:
@@ -221,6 +222,15 @@ def decide(state: State, command: Command | EncodedSet) -> Changes:
         changes = draft.changes
     check_size(changes)
     return changes
+
+
+def decide_sets(state: State, commands: Iterable[EncodedSet]) -> Changes:
+    """As `decide` for each, where they set different keys and expect nothing of them."""
+    return {
+        command.key: command.raw
+        for command in commands
+        if not _is_equal(state.get(command.key), command.raw)
+    }
 
 
 def _net_member_changes(state: State, member: Any) -> Changes:

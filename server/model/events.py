@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -22,7 +21,6 @@ REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
 RULE_PREFIXES: Final = (RESERVED + "apps.", RESERVED + "rules.")
 """The keys below these decide what commands may change."""
-_key_of: Final = attrgetter("key")
 COMPACTED: Final = "compacted"
 """Type of a placeholder without changes for a transaction that retention had removed before the
 log was moved here: shared logs have no gaps."""
@@ -74,12 +72,8 @@ class Transaction(NamedTuple):
 
 def version_of(transaction: Transaction) -> int:
     """The version of the event that a transaction is."""
-    changes = transaction.changes
-    for prefix in RULE_PREFIXES:
-        index = bisect_left(changes, prefix, key=_key_of)
-        if index < len(changes) and changes[index].key.startswith(prefix):
-            return RULES_VERSION
-    return PLAIN_VERSION
+    about_rules = any(map(transaction.changes_below, RULE_PREFIXES))
+    return RULES_VERSION if about_rules else PLAIN_VERSION
 
 
 def head_checksum(transaction: Transaction) -> int:

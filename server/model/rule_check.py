@@ -202,8 +202,8 @@ def check_rules(
 
     `pause` is called after each short step. Raises `RuleBroken`, `Interlocked` or `TooLarge`.
     """
-    if not _concerns_rules(state, changes):
-        return  # most stores, and each line of an import
+    if not concerns_rules(state, changes):
+        return  # most stores
     check_number_of_rules(state.rules.changed(changes), state.rules)
     _checked(state, changes, actor, pause).raise_refusal()
 
@@ -216,7 +216,7 @@ def allowed_changes(
     Where one is left out, another may be refused that was not before: so it goes on for a while.
     """
     for _ in range(MAX_ROUNDS):
-        if not _concerns_rules(state, changes):
+        if not concerns_rules(state, changes):
             break
         if not (refused := _checked(state, changes, actor, pause).refused_keys):
             break
@@ -224,9 +224,9 @@ def allowed_changes(
     return changes
 
 
-def _concerns_rules(state: State, changes: Changes) -> bool:
-    """Whether there are rules before or after the changes."""
-    return bool(state.rules) or any(key.startswith(RULES) for key in changes)
+def concerns_rules(state: State, keys: Iterable[str]) -> bool:
+    """Whether there are rules before or after changes of these keys."""
+    return bool(state.rules) or any(key.startswith(RULES) for key in keys)
 
 
 def _checked(

@@ -122,7 +122,7 @@ class ComputerSource:
         self._submit(members)
 
     def _submit(self, members: list[Any]) -> None:
-        """Write the measurements by a batch, as everybody writes."""
-        self._writer.submit(
+        """Write the measurements by a batch, as everybody writes; nobody is waiting for them."""
+        self._writer.enqueue(
             Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False)
-        )
+        ).wait()

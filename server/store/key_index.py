@@ -6,7 +6,7 @@ Keys are counted in buckets, a million in eight thousand. Within one bucket SQL 
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Final
 
 import msgspec
@@ -24,15 +24,14 @@ class KeyIndex:
 
     def __init__(self, keys: Iterable[str]) -> None:
         """Distribute sorted keys to buckets of the index."""
+        source = iter(keys)
         self._firsts: list[str] = [""]
-        self._counts: list[int] = [0]
+        self._counts: list[int] = [len(list(islice(source, BUCKET)))]
         self._cumulative: list[int] | None = None
         self._is_uneven = False
-        for key in keys:
-            if self._counts[-1] == BUCKET:
-                self._firsts.append(key)
-                self._counts.append(0)
-            self._counts[-1] += 1
+        while bucket := list(islice(source, BUCKET)):
+            self._firsts.append(bucket[0])
+            self._counts.append(len(bucket))
 
     def __len__(self) -> int:
         """The number of keys, which is that of all buckets."""

@@ -70,10 +70,11 @@ class _StateBefore:
         """Read the entries of many keys with few queries."""
         missing = sorted(set(keys) - self._cached.keys())
         for start in range(0, len(missing), SCAN_SLICE):
+            if start:
+                yield_to_hub()
             chunk = missing[start : start + SCAN_SLICE]
             self._cached |= dict.fromkeys(chunk)
             self._cached |= self._projection.entries_of(chunk)
-            yield_to_hub()
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Entry]]:
         """Every key that begins with `prefix`, before the group; others run in between."""

@@ -7,6 +7,7 @@ up to the writer's commit strategy.
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -87,6 +88,8 @@ class Writer:
         self._is_closing = False
         self.is_deciding = False
         """Whether a group is being decided, and its commit has not begun."""
+        self.last_submitted = -inf
+        """When somebody last began to wait for a single command, in seconds of `monotonic`."""
         self._strategy = strategy or LocalCommit(engine)
         self._strategy.attach(self)
         self._greenlet = gevent.spawn(self._run)
@@ -104,6 +107,7 @@ class Writer:
 
     def submit(self, attempt: Attempt) -> Outcome:
         """Wait for the attempt's one outcome. Never raises for a refusal: it is in the outcome."""
+        self.last_submitted = monotonic()
         return self.enqueue(attempt).wait()
 
     def enqueue(self, attempt: Attempt) -> PendingAttempt:
@@ -235,6 +239,8 @@ class Writer:
         while self._queue and len(attempts) < MAX_GROUP and group.changes < MAX_GROUP_CHANGES:
             pending = self._queue[0]
             command = pending.attempt.command
+            if attempts and pending.attempt.decide is not None:
+                break  # a batch of an import: who waits for a single command need not wait for it
             if isinstance(command, HistoryCommand):
                 if group.transactions:
                     break  # it reads the log, which does not have this group yet

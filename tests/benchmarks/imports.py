@@ -20,4 +20,4 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
             ours.append(count / (perf_counter() - started))
         did = result_of("raw_import.py", path=str(folder / f"raw-{number}.db"), count=count)
         raw.append(count / did["seconds"])
-    yield at_least(f"import of {count:,} lines over HTTP", ours, "apsw alone", raw, "/s", 0.45)
+    yield at_least(f"import of {count:,} lines over HTTP", ours, "apsw alone", raw, "/s", 0.5)

@@ -6,6 +6,7 @@ A load is a function that asks and returns once everything has been answered.
 import selectors
 import socket
 from collections.abc import Callable
+from itertools import count
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from support.harness import Server
 
 TIMEOUT_SECONDS: Final = 30.0
 """Seconds after which readers give up."""
+IMPORTED: Final = 100_000
+_IMPORTS: Final = count(1)
 CAUGHT_UP: Final = b"event: caught-up"
 DRY_RESTORE: Final = {"type": "restore", "to_revision": 1, "dry_run": True}
 SITES: Final = [f"site{number}." for number in range(ndjson.SITES)]
@@ -83,6 +86,11 @@ def commanding(*commands: dict[str, Any]) -> Callable[[Server], None]:
     return run
 
 
+def importing(server: Server) -> None:
+    """An import of a hundred thousand keys that the store does not have, far apart in key order."""
+    ndjson.send(server, ndjson.lines(IMPORTED).replace(b"site", b"new%d.site" % next(_IMPORTS)))
+
+
 def retaining(server: Server) -> None:
     """A thousand retention keys, the status that lists them, and what they would remove."""
     for first in range(0, 1_000, 500):
@@ -106,6 +114,7 @@ LOADS: Final = (
     ),
     Load("20 history exports of {keys} changes", reading("/queries/export?history=1", 20)),
     Load("500 pages of 1,000 items", reading("/queries/state?limit=1000", 500)),
+    Load(f"an import of {IMPORTED:,} new keys", importing, is_quick=True),
     Load("1,000 retention keys, status and dry run", retaining, is_quick=True),
     Load("a restore of all {keys} keys, dry run", commanding(DRY_RESTORE), is_quick=True),
     Load(

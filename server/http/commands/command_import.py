@@ -15,6 +15,8 @@ from signalbox.server.formats.text_lines import (
 )
 from signalbox.server.http.commands.import_batches import (
     MAX_ATOMIC_TEXT,
+    OTHERS_SECONDS,
+    SHORT_BATCH_LINES,
     SLICE,
     Batch,
     Line,
@@ -178,9 +180,11 @@ class Import:
         fingerprint = self._writer.fingerprint(f"{self._id}-{self._batch}")
         end = 0 if fingerprint is None else row_count(fingerprint)
         self._may_end_early = not self._atomic and end <= self._digest.number
-        return (
-            self._digest.number + self._limits.lines if self._may_end_early or self._atomic else end
-        )
+        if not (self._may_end_early or self._atomic):
+            return end
+        is_alone = monotonic() - self._writer.last_submitted > OTHERS_SECONDS
+        lines = self._limits.lines
+        return self._digest.number + (lines if is_alone else min(lines, SHORT_BATCH_LINES))
 
     def _await_submitted(self) -> None:
         """Wait for the outcome of the submitted batch, and count what it says."""

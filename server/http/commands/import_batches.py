@@ -11,21 +11,27 @@ from signalbox.server.model.decide import (
     Draft,
     State,
     decide,
+    decide_sets,
     too_many,
 )
 from signalbox.server.model.errors import Interlocked, SignalboxError, TooLarge
-from signalbox.server.model.rule_check import check_rules
+from signalbox.server.model.rule_check import check_rules, concerns_rules
 from signalbox.server.runtime.scheduling import Pauses
 
 BATCH_LINES: Final = 10_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
+SHORT_BATCH_LINES: Final = 4_000
+"""Lines of a batch while others send commands, which may have to wait for it. A quarter of them
+would take half of the time: most keys lie in pages of their own.
+"""
+OTHERS_SECONDS: Final = 1.0
+"""For so long after a command of somebody else, batches are short."""
 MAX_ATOMIC_TEXT: Final = 2 * MAX_TRANSACTION_BYTES
 """Bytes of the rows of an atomic import."""
 CHANGE_BYTES: Final = 12
 """Bytes of a change in an engine's message beside its key and value, at most."""
-
-SLICE: Final = 250
-"""Rows that are parsed before other greenlets run."""
+SLICE: Final = 500
+"""Rows that are parsed before other greenlets run, and lines that are decided together."""
 
 Line = tuple[int, Command | EncodedSet]
 """A command and its number in the body, from 1."""
@@ -45,6 +51,8 @@ class Batch:
         self._actor = actor
         self._atomic = atomic
         self._limits = limits
+        self._size = 0
+        """Bytes of the keys and values that the decided lines have changed."""
         self.rejections: list[Rejection] = []
 
     @property
@@ -57,30 +65,57 @@ class Batch:
 
         Rules are held against each line alone, or against an atomic batch as a whole.
         """
-        draft, size, pauses = Draft(state), 0, Pauses()
-        self.rejections = []
-        for number, command in self._lines:
-            try:
-                made = decide(draft, command)
-                if not self._atomic:
-                    check_line(draft, made, self._actor)
-                grown = size
-                for key, raw in made.items():
-                    grown += values.size(key) + (values.size(raw) if raw else 0)
-                changes = len(draft.changes) + len(made)
-                if grown > self._limits.content or changes > MAX_CHANGES:
-                    raise self._limits.refusal(grown, changes, self._atomic)
-            except SignalboxError as error:
-                if self._atomic:
-                    raise with_line_number(error, number) from error
-                self.rejections.append(Rejection(number, error))
-            else:
-                draft.add(made)
-                size = grown
+        draft, self._size, self.rejections = Draft(state), 0, []
+        pauses = Pauses()
+        for start in range(0, len(self._lines), SLICE):
+            lines = self._lines[start : start + SLICE]
+            if not self._decide_together(draft, lines):
+                for number, command in lines:
+                    self._decide_one(draft, number, command)
+                    pauses.pause()
             pauses.pause()
         if self._atomic:
             check_rules(state, draft.changes, self._actor, pauses.pause)
         return draft.changes
+
+    def _decide_together(self, draft: Draft, lines: list[Line]) -> bool:
+        """Decide lines that set different keys, as most do, in a third of the time; False where
+        these are others, or one may have to be rejected.
+        """
+        sets = [
+            command
+            for _, command in lines
+            if isinstance(command, EncodedSet) and command.expect == "any"
+        ]
+        keys = {command.key for command in sets}
+        if len(keys) < len(lines) or (not self._atomic and concerns_rules(draft, keys)):
+            return False
+        try:
+            self._add(draft, decide_sets(draft, sets))
+        except TooLarge:
+            return False
+        return True
+
+    def _decide_one(self, draft: Draft, number: int, command: Command | EncodedSet) -> None:
+        """Decide one line; an error that it has rejects it, or all of an atomic import."""
+        try:
+            made = decide(draft, command)
+            if not self._atomic:
+                check_line(draft, made, self._actor)
+            self._add(draft, made)
+        except SignalboxError as error:
+            if self._atomic:
+                raise with_line_number(error, number) from error
+            self.rejections.append(Rejection(number, error))
+
+    def _add(self, draft: Draft, made: Changes) -> None:
+        """Add changes to the draft. Raises `TooLarge` where the batch cannot have them as well."""
+        texts = [*made, *filter(None, made.values())]
+        size, changes = self._size + values.size("".join(texts)), len(draft.changes) + len(made)
+        if size > self._limits.content or changes > MAX_CHANGES:
+            raise self._limits.refusal(size, changes, self._atomic)
+        draft.add(made)
+        self._size = size
 
 
 def check_line(state: State, changes: Changes, actor: str) -> None:
