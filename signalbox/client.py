@@ -99,6 +99,10 @@ class Rejected(Exception):
         self.limit: int | None = body.get("limit")
         self.of: list[str] = body.get("of", [])
         self.field: str | None = body.get("field")
+        self.rule: str | None = body.get("rule")
+        self.path: str | None = body.get("path")
+        self.because: list[dict[str, Any]] = body.get("because", [])
+        self.total: int | None = body.get("total")
         self.effects: list[dict[str, Any]] = body.get("effects", [])
         self.is_known: bool = body.get("status") != "unknown"
 
@@ -107,8 +111,42 @@ class Rejected(Exception):
         return f"{self.code}: {self.message}"
 
 
+class Conflict(Rejected):
+    """What was expected does not hold: `key` is at `revision`, or others have changed `keys`."""
+
+
+class NotFound(Rejected):
+    """There is no such key, attempt or route."""
+
+
+class RuleBroken(Rejected):
+    """The rule `rule` never takes this value of `key`; `path` points to what is wrong in it."""
+
+
+class Interlocked(Rejected):
+    """The rule `rule` does not allow the change of `key` now, or not to this actor: see `because`,
+    the keys for which it does not, each with its `value` (or `missing`) and its `revision`.
+    """
+
+
+_REFUSALS: Final = {
+    "conflict": Conflict,
+    "not_found": NotFound,
+    "rule": RuleBroken,
+    "interlocked": Interlocked,
+}
+
+
+def _refusal(status: int, body: Mapping[str, Any]) -> Rejected:
+    """The refusal in the body of an answer, of the class for its code."""
+    return _REFUSALS.get(body.get("code", ""), Rejected)(status, body)
+
+
 class Change(NamedTuple):
-    """A key's current value (`is_current`), or its new value; then with `actor`, `at` and `id`."""
+    """A key's current value (`is_current`), or its new value; then with `actor`, `at` and `id`.
+
+    With `caught_up=True` a watch has one more after the current values: `is_caught_up`, its key "".
+    """
 
     key: str
     value: Any
@@ -118,6 +156,11 @@ class Change(NamedTuple):
     actor: str | None = None
     at: str | None = None
     id: str | None = None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether it is no change, but says that all current values have been given."""
+        return not self.key
 
 
 class Version(NamedTuple):
@@ -170,17 +213,19 @@ def connect(
     token: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     start: bool = True,
+    default: Callable[[Any], Any] | None = None,
 ) -> Box:
     """A client of the running app; where none runs, of a server that is started for us.
 
-    With `url` and `token` nothing is looked for or started. Raises `NotRunning`.
+    With `url` and `token` nothing is looked for or started. `default` is called with each value
+    that is no JSON and gives what is written instead, as in `json.dumps`. Raises `NotRunning`.
     """
     if url is not None:
-        box = Box(url, token or "", actor)
+        box = Box(url, token or "", actor, default=default)
         box.query("status")
         return box
     folder = expand_data_dir(data_dir) if data_dir else default_data_dir()
-    return Box("", "", actor, _ServerFinder(folder, start))
+    return Box("", "", actor, _ServerFinder(folder, start), default=default)
 
 
 class _CommandMethods(ABC):
@@ -231,6 +276,11 @@ class Batch(_CommandMethods):
         self._commands: list[dict[str, Any]] = []
         self.outcome: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        """How many commands it has, and whether they were sent."""
+        state = "gathered" if self.outcome is None else "sent"
+        return f"<Batch of {len(self._commands)} commands, {state}>"
+
     def _send(self, command: dict[str, Any]) -> dict[str, Any]:
         """Gather a command for the batch; its outcome comes with the batch's."""
         self._commands.append(command)
@@ -253,7 +303,8 @@ class Box(_CommandMethods):
     the endpoint, None where it was given by its address. Where `directory` is given, the server has
     to serve that one. `silence` is after how many seconds without an answer a connection is lost.
 
-    A command that was lost on the way is sent again with the same id, so it is done once.
+    A command that was lost on the way is sent again with the same id, so it is done once. `default`
+    is called with values that are no JSON (see `connect`).
     """
 
     def __init__(
@@ -264,9 +315,13 @@ class Box(_CommandMethods):
         finder: _ServerFinder | None = None,
         silence: float = SILENCE_TIMEOUT,
         directory: str | None = None,
+        default: Callable[[Any], Any] | None = None,
     ) -> None:
         """A client of the server at `url`; requests wait `silence` seconds for any answer."""
         self.actor = actor
+        self._encode = _encode_json
+        if default is not None:
+            self._encode = json.JSONEncoder(allow_nan=False, default=default).encode
         self.node: str | None = None
         self.connections = _ConnectionPool(silence)
         self.connections.use(url, token, directory)
@@ -292,19 +347,46 @@ class Box(_CommandMethods):
     # Commands.
 
     def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Send any command; its acknowledgement. Raises `Rejected`, `NotRunning`."""
+        """Send any command; its acknowledgement.
+
+        Raises `Rejected`, `NotRunning`; `TypeError` or `ValueError` for what is no JSON.
+        """
         body = {"id": os.urandom(12).hex(), **command}
         if self.actor is not None:
             body.setdefault("actor", self.actor)
         headers = {"Content-Type": "application/json"}
         answer: dict[str, Any] = self._request_json(
-            "POST", "/commands", _encode_json(body).encode(), headers
+            "POST", "/commands", self._encode_command(body).encode(), headers
         )
         return answer
 
     def _send(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command to the server; its acknowledgement."""
         return self.command(command)
+
+    def _encode_command(self, command: Mapping[str, Any]) -> str:
+        """A command as JSON. Raises `TypeError`, `ValueError`, which name the key."""
+        try:
+            return self._encode(command)
+        except (TypeError, ValueError, RecursionError):
+            for member in command.get("commands", (command,)):
+                if "value" in member:
+                    self._encode_value(member.get("key"), member["value"])
+            raise
+
+    def _encode_value(self, key: Any, value: Any) -> str:
+        """A value as JSON. Raises `TypeError`, `ValueError`, which name the key."""
+        try:
+            return self._encode(value)
+        except TypeError as error:
+            raise TypeError(
+                f"The value of {key} is no JSON: it is, or holds, what JSON has no form for. "
+                "`connect(default=…)` can say what to write instead."
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"The value of {key} is no JSON: a number in it is not finite, or it holds itself."
+            ) from error
 
     def batch(self) -> Batch:
         """A batch: `with box.batch() as batch:` sends its commands as one transaction."""
@@ -395,6 +477,45 @@ class Box(_CommandMethods):
         for page in self._pages("state", match=match, at=_moment_text(at), strict=strict):
             yield from ((item["key"], item["value"]) for item in page["items"])
 
+    def keys(self, match: str = "**", *, at: Moment | None = None) -> Iterator[str]:
+        """Keys that match, in order."""
+        return (key for key, _ in self.items(match, at=at))
+
+    def values(self, match: str = "**", *, at: Moment | None = None) -> Iterator[Any]:
+        """The values of keys that match, in the order of the keys."""
+        return (value for _, value in self.items(match, at=at))
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Delete a key and return the value that it had; `default` where there is no such key.
+
+        Raises `KeyError` without a default.
+        """
+        while (item := self.item(key)) is not None:
+            with contextlib.suppress(Conflict):  # it has changed since: that value is the one
+                self.delete(key, expect=item["revision"])
+                return item["value"]
+        if not default:
+            raise KeyError(key)
+        return default[0]
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value of a key, which is set to `default` where it does not exist."""
+        while (item := self.item(key)) is None:
+            with contextlib.suppress(Conflict):
+                self.set(key, default, expect="absent")
+                return default
+        return item["value"]
+
+    def update(
+        self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **values: Any
+    ) -> dict[str, Any]:
+        """Set all keys of a mapping, or of pairs, in one transaction; its acknowledgement, empty
+        where there are none.
+        """
+        pairs = dict(other) | values
+        commands = [{"type": "set", "key": key, "value": pairs[key]} for key in pairs]
+        return self.command({"type": "batch", "commands": commands}) if commands else {}
+
     def history(self, key: str) -> Iterator[Version]:
         """The values of a key, newest first, as far back as they are kept."""
         for page in self._pages("history/" + quote(key, safe=""), "before"):
@@ -437,9 +558,20 @@ class Box(_CommandMethods):
             parameters |= {name: page[name] for name in ("from", "to") if name in page}
             parameters |= {"at": page["revision"]} if parameters.get("at") else {}
 
-    def watch(self, match: str = "**", *, after: int | str | None = None) -> Watch:
-        """Current values, then changes; only what came after a revision with `after`."""
-        return Watch(self, match, None if after is None else str(after))
+    def watch(
+        self,
+        match: str = "**",
+        *,
+        after: int | str | None = None,
+        timeout: float | None = None,
+        caught_up: bool = False,
+    ) -> Watch:
+        """Current values, then changes; only what came after a revision with `after`.
+
+        `timeout`: seconds after which waiting for the next change raises `TimeoutError`; the watch
+        can go on then. `caught_up`: a change that `is_caught_up` tells when all before was given.
+        """
+        return Watch(self, match, None if after is None else str(after), timeout, caught_up)
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key. Raises `KeyError` where the key does not exist."""
@@ -475,6 +607,12 @@ class Box(_CommandMethods):
     def __len__(self) -> int:
         """How many keys the state has, the app's own settings left out."""
         return int(self.query("status")["keys"])
+
+    def __repr__(self) -> str:
+        """Where its server is, who writes, and whether it is open."""
+        place = self.url or "no server"
+        actor = "" if self.actor is None else f" as {self.actor}"
+        return f"<Box at {place}{actor}{', closed' if self.is_closed else ''}>"
 
     def __enter__(self) -> Self:
         """The client, which `with` closes."""
@@ -568,29 +706,52 @@ class Box(_CommandMethods):
 
 
 class Watch:
-    """Iterates over changes; reconnects by itself, without gap or duplicate, until closed."""
+    """Iterates over changes; reconnects by itself, without gap or duplicate, until closed.
 
-    def __init__(self, box: Box, match: str, after: str | None) -> None:
+    What interrupts waiting, such as Ctrl-C or `TimeoutError`, ends nothing: `next` goes on.
+    """
+
+    def __init__(
+        self,
+        box: Box,
+        match: str,
+        after: str | None,
+        timeout: float | None = None,
+        caught_up: bool = False,
+    ) -> None:
         """Watch the keys that match; `after` is the position that an earlier watch has reached."""
         self._box = box
         self._match = match
         self._position = after
+        self._timeout = timeout
+        self._tells_caught_up = caught_up
         self._connection: _Connection | None = None
+        self._events: _EventReader | None = None
         self._closed = threading.Event()
         self._retry_until: float | None = None  # while the server is gone
+        self._pending: deque[Change] = deque()
         self._revisions: dict[str, int] = {}
         self._snapshot_keys: set[str] | None = None
-        self._changes = self._reconnecting_changes()
+        self.is_connected = False
 
     def __iter__(self) -> Self:
         """The watch itself: it is its own iterator."""
         return self
 
     def __next__(self) -> Change:
-        """Wait for the next change of a watched key."""
-        if self._is_closed():
-            raise StopIteration
-        return next(self._changes)
+        """Wait for the next change of a watched key. Raises `TimeoutError`, `NotRunning`."""
+        until = None if self._timeout is None else time.monotonic() + self._timeout
+        while not self._is_closed():
+            if self._pending:
+                return self._pending.popleft()
+            self._take_event(until)
+        raise StopIteration
+
+    def __repr__(self) -> str:
+        """What it watches, and how it stands."""
+        connected = "connected" if self.is_connected else "not connected"
+        state = "closed" if self._is_closed() else connected
+        return f"<Watch of {self._match}, {state}>"
 
     def __enter__(self) -> Self:
         """The watch, which `with` closes."""
@@ -600,49 +761,82 @@ class Watch:
         """Close the watch."""
         self.close()
 
+    def __del__(self) -> None:
+        """End the connection of a watch that nobody has any more."""
+        self._drop_connection()
+
     def close(self) -> None:
         """End the watch, also from another thread."""
         self._closed.set()
-        if self._connection is not None:
-            self._box.connections.drop(self._connection)
-
-    def _reconnecting_changes(self) -> Iterator[Change]:
-        """The changes of one stream after the other, until the watch is closed."""
-        while not self._is_closed():
-            try:
-                yield from self._stream_changes()
-            except (OSError, Stranger) as error:
-                if not self._is_closed():
-                    self._retry_until = self._retry_until or time.monotonic() + SERVER_TIMEOUT
-                    self._box.wait_for_server(error, self._retry_until)
-            finally:
-                if self._connection is not None:
-                    self._box.connections.drop(self._connection)
+        self._drop_connection()
 
     def _is_closed(self) -> bool:
         """Whether the watch, or its client, was closed."""
         return self._closed.is_set() or self._box.is_closed
 
-    def _stream_changes(self) -> Iterator[Change]:
-        """The changes of one stream of the server, until it ends."""
-        self._connection = connection = self._box.connections.open()
-        path = query_path("stream", {"match": self._match, "after": self._position})
-        self._snapshot_keys = None
+    def _drop_connection(self) -> None:
+        self.is_connected = False
+        self._events = None
+        if (connection := self._connection) is not None:
+            self._box.connections.drop(connection)
+
+    def _take_event(self, until: float | None) -> None:
+        """Take the next event of the stream, which is opened again where it was lost.
+
+        Raises `TimeoutError` where none has come `until` then (`time.monotonic`).
+        """
+        try:
+            events = self._events or self._open_stream()
+            event = events.next(until)
+        except (OSError, Stranger) as error:
+            self._drop_connection()
+            if not self._is_closed():
+                self._wait_for_server(error)
+            event = None
+        if event is not None:
+            self._pending.extend(self._changes_of(event))
+            if event.name != "reset":
+                self._position = event.id or self._position
+        elif until is not None and time.monotonic() >= until:
+            raise TimeoutError(f"No change of {self._match} came within {self._timeout} seconds.")
+
+    def _wait_for_server(self, error: Exception) -> None:
+        """Look for the server again. Raises `NotRunning` once that has taken too long."""
+        self._retry_until = self._retry_until or time.monotonic() + SERVER_TIMEOUT
+        try:
+            self._box.wait_for_server(error, self._retry_until)
+        except NotRunning:
+            self._retry_until = None  # whoever asks again waits again
+            raise
+
+    def _open_stream(self) -> _EventReader:
+        """Open the stream where the last one has ended."""
+        self._connection = self._box.connections.open()
         if self._is_closed():  # `close` may have come before there was a connection
-            return
-        response = self._box.connections.send(connection, "GET", path)
-        self._retry_until = None
-        for event in _parse_events(response):
-            self._position = event.id or self._position
-            if event.name == "snapshot":
-                yield from self._changes_in_snapshot(event.data)
-            elif event.name == "caught-up":
-                yield from self._missed_deletions(event.data["revision"])
-            elif event.name == "change":
-                yield from self._changes_in_event(event.data)
-            elif event.name == "reset":  # the known revisions may be of another store
-                self._position, self._revisions = None, dict.fromkeys(self._revisions, -1)
-        raise ConnectionError("the stream has ended")
+            raise ConnectionError("the watch has been closed")
+        self._snapshot_keys = None
+        parameters = {"match": self._match, "after": self._position}
+        try:
+            events = _EventReader(self._box.connections, self._connection, parameters)
+        except BaseException:
+            self._drop_connection()
+            raise
+        self._events, self._retry_until, self.is_connected = events, None, True
+        return events
+
+    def _changes_of(self, event: _ServerSentEvent) -> Iterator[Change]:
+        """The changes in an event of the stream."""
+        if event.name == "snapshot":
+            yield from self._changes_in_snapshot(event.data)
+        elif event.name == "caught-up":
+            yield from self._missed_deletions(event.data["revision"])
+            if self._tells_caught_up:
+                self._tells_caught_up = False
+                yield Change("", None, event.data["revision"], is_current=True)
+        elif event.name == "change":
+            yield from self._changes_in_event(event.data)
+        elif event.name == "reset":  # the known revisions may be of another store
+            self._position, self._revisions = None, dict.fromkeys(self._revisions, -1)
 
     def _changes_in_snapshot(self, data: dict[str, Any]) -> Iterator[Change]:
         """The changes in a `snapshot` event: the items that this watch has not given yet."""
@@ -715,21 +909,70 @@ class _ServerSentEvent(NamedTuple):
     id: str | None
 
 
-def _parse_events(response: Answer) -> Iterator[_ServerSentEvent]:
-    """The server-sent events of a stream (WHATWG HTML, section 9.2); data may be missing."""
-    name, data, identity = "", "", None
-    for line in response:
-        field, _, value = line.decode().rstrip("\r\n").partition(":")
+class _EventReader:
+    """The server-sent events of a stream (WHATWG HTML, section 9.2), until its connection ends.
+
+    It is no generator, so that it can go on after waiting was interrupted.
+    """
+
+    def __init__(
+        self, pool: _ConnectionPool, connection: _Connection, parameters: Mapping[str, Any]
+    ) -> None:
+        """Open the stream on a connection. Raises `Rejected`, `OSError`."""
+        self._socket, self._silence = connection.socket, pool.silence
+        answer = pool.send(connection, "GET", query_path("stream", parameters))
+        *lines, self._rest = answer.rest().split(b"\n")
+        self._lines = deque(lines)
+        self._heard = time.monotonic()
+        self._name, self._data = "", ""
+        self._id: str | None = None
+
+    def next(self, until: float | None) -> _ServerSentEvent | None:
+        """The next event, whose data may be missing; None where none has come `until` then.
+
+        Raises `OSError` where the connection has ended or was silent for too long.
+        """
+        while True:
+            while self._lines:
+                if (event := self._take_line(self._lines.popleft())) is not None:
+                    return event
+            if (block := self._receive(until)) is None:
+                return None
+            *lines, self._rest = (self._rest + block).split(b"\n")
+            self._lines.extend(lines)
+
+    def _take_line(self, line: bytes) -> _ServerSentEvent | None:
+        """The event that a line ends, if it does."""
+        field, _, value = line.decode().rstrip("\r").partition(":")
         value = value.removeprefix(" ")
         if field == "event":
-            name = value
+            self._name = value
         elif field == "data":
-            data = value
+            self._data = value
         elif field == "id":
-            identity = value
-        elif line in (b"\n", b"\r\n"):
-            yield _ServerSentEvent(name, decode_json(data) if data else None, identity)
-            name, data, identity = "", "", None
+            self._id = value
+        elif not field and not value:
+            data = decode_json(self._data) if self._data else None
+            event = _ServerSentEvent(self._name, data, self._id)
+            self._name, self._data, self._id = "", "", None
+            return event
+        return None
+
+    def _receive(self, until: float | None) -> bytes | None:
+        """The next bytes; None where none have come `until` then."""
+        silent = self._heard + self._silence
+        end = silent if until is None else min(until, silent)
+        try:
+            self._socket.settimeout(max(end - time.monotonic(), 0.001))
+            block = self._socket.recv(BLOCK_BYTES)
+        except TimeoutError:
+            if time.monotonic() < silent:
+                return None
+            raise
+        if not block:
+            raise ConnectionError("the stream has ended")
+        self._heard = time.monotonic()
+        return block
 
 
 def decode_json(text: bytes | str) -> Any:
@@ -822,6 +1065,13 @@ class Answer:
         body, self._at = self._buffer[self._at :], len(self._buffer)  # as nearly all of them
         self._end()
         return body
+
+    def rest(self) -> bytes:
+        """What has arrived of a body that ends with its connection; the socket has what follows."""
+        if self._length is not None or self._is_chunked:
+            raise _BrokenAnswer
+        rest, self._at = self._buffer[self._at :], len(self._buffer)
+        return rest
 
     def blocks(self) -> Iterator[bytes]:
         """The body in blocks, as they arrive."""
@@ -936,6 +1186,7 @@ class _Connection:
         self.socket = socket.create_connection(address, silence)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._host = f"Host: {host}:{port}"
+        self._pid = os.getpid()
         self._answer: Answer | None = None
 
     @property
@@ -975,6 +1226,13 @@ class _Connection:
     def _receive(self) -> bytes:
         return self.socket.recv(BLOCK_BYTES)
 
+    def end(self) -> None:
+        """End the connection, even if another thread waits on it."""
+        if self._pid == os.getpid():  # a forked process only has a copy of its parent's
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
 
 # ---- Connections ---------------------------------------------------------------------------------
 
@@ -990,7 +1248,7 @@ class _ConnectionPool:
         self.url = self.token = self._authorization = ""
         self.closed = threading.Event()
         self._directory: str | None = None
-        self._silence = silence
+        self.silence = silence
         self._idle: deque[_Connection] = deque()
         self._connections: set[_Connection] = set()
         self._pid = os.getpid()
@@ -1011,7 +1269,7 @@ class _ConnectionPool:
         """Send one request, once. Raises `Rejected`, `OSError`."""
         answer = connection.send(method, path, body, self._authorization, headers or {})
         if answer.status >= 400:
-            raise Rejected(answer.status, _error_body(answer))
+            raise _refusal(answer.status, _error_body(answer))
         return answer
 
     def send_once(
@@ -1055,9 +1313,10 @@ class _ConnectionPool:
         """A new connection. Raises `Stranger`, `Rejected`, `OSError`."""
         if self.closed.is_set():
             raise ConnectionError("the client has been closed")
-        deadline = time.monotonic() + self._silence
+        self._forget_inherited()
+        deadline = time.monotonic() + self.silence
         parts = urlsplit(self.url)
-        connection = _Connection(parts.hostname or "", parts.port or 80, self._silence)
+        connection = _Connection(parts.hostname or "", parts.port or 80, self.silence)
         self._connections.add(connection)
         if self.token:
             self._verify_server(connection, deadline)
@@ -1066,9 +1325,7 @@ class _ConnectionPool:
     def drop(self, connection: _Connection) -> None:
         """End a connection, even if another thread waits on it."""
         self._connections.discard(connection)
-        with contextlib.suppress(OSError):
-            connection.socket.shutdown(socket.SHUT_RDWR)
-        connection.socket.close()
+        connection.end()
 
     def drop_idle(self) -> None:
         """End the connections that no request uses."""
@@ -1097,7 +1354,7 @@ class _ConnectionPool:
             copies, self._connections, self._idle = self._connections, set(), deque()
             self._pid = os.getpid()
             for connection in copies:
-                connection.socket.close()
+                connection.end()
 
     def _verify_server(self, connection: _Connection, deadline: float) -> None:
         """Have the server prove before the deadline that it knows the token; else drop it.
@@ -1110,7 +1367,7 @@ class _ConnectionPool:
             if not self._knows_token(connection.socket, f"{host}:{port}", deadline):
                 raise Stranger(f"{host}:{port}")
             unless_verified.pop_all()
-        connection.socket.settimeout(self._silence)
+        connection.socket.settimeout(self.silence)
 
     def _knows_token(self, sock: socket.socket, address: str, deadline: float) -> bool:
         """Whether the server at the other end of `sock` proves that it knows the token.
@@ -1123,7 +1380,7 @@ class _ConnectionPool:
         try:
             answer = Answer(reader.receive)
             if answer.status == TOO_MANY_CONNECTIONS:
-                raise Rejected(answer.status, _error_body(answer))
+                raise _refusal(answer.status, _error_body(answer))
             body = answer.read()
         except OSError:
             if reader.has_received_nothing:  # a server that hangs or has just ended

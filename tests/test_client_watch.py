@@ -1,17 +1,22 @@
 """The client's watch: what is, what comes, and no gap and no duplicate whatever happens between."""
 
 import shutil
+import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 import signalbox
-from signalbox.client import Box, Change
+from signalbox.client import Box, Change, Watch
+from support.forks import forked
 from support.harness import SECONDS, Server
+from support.nodes import until
 from support.raw_http import serving
 
 
@@ -108,6 +113,94 @@ def test_closing_the_box_ends_every_watch(box: Box) -> None:
         rest = [pool.submit(list, changes) for changes in watches]
         box.close()
         assert [one.result(SECONDS) for one in rest] == [[], [], []]
+
+
+def test_a_watch_tells_when_all_current_values_were_given(box: Box) -> None:
+    assert [one.is_caught_up for one in islice(box.watch(caught_up=True), 1)] == [True]
+    box["a"], box["b"] = 1, 2
+    with box.watch(caught_up=True) as changes:
+        assert [one.is_caught_up for one in islice(changes, 3)] == [False, False, True]
+        revision = box.set("a", 3)["revision"]
+        assert next(changes).revision == revision
+    with box.watch(after=2, caught_up=True) as changes:
+        assert [one.key for one in islice(changes, 2)] == ["a", ""]
+
+
+def test_a_watch_goes_on_after_a_timeout(box: Box) -> None:
+    with box.watch("a", timeout=0.01) as changes:
+        for value in range(3):
+            with pytest.raises(TimeoutError, match=r"^No change of a came within 0\.01 seconds"):
+                next(changes)
+            box["a"] = value
+            assert soon(changes).value == value
+
+
+def soon(changes: Watch) -> Change:
+    """The next change of a watch with a timeout, which may be too short for this machine."""
+    while True:
+        with suppress(TimeoutError):
+            return next(changes)
+
+
+def test_a_timeout_holds_while_the_server_is_away(data_dir: Path) -> None:
+    server = Server(data_dir)
+    try:
+        with signalbox.connect("tester", data_dir=data_dir, start=False) as box:
+            box["a"] = 1
+            changes = box.watch("a", timeout=0.1)
+            assert soon(changes).value == 1
+            server.kill()
+            with pytest.raises(TimeoutError):
+                next(changes)
+            server = Server(data_dir)
+            box["a"] = 2
+            assert soon(changes).value == 2
+    finally:
+        server.kill()
+
+
+def test_ctrl_c_does_not_end_a_watch(box: Box) -> None:
+    """The interrupt comes while `next` waits for the server, as in a notebook's cell."""
+    box["a"] = 1
+    changes = box.watch("a")
+    assert next(changes).value == 1
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(changes)
+    box["a"] = 2
+    assert next(changes).value == 2
+
+
+def interrupted(changes: Watch) -> None:
+    """Wait for the next change until a signal comes, which is sent once this thread waits."""
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        frames = sys._current_frames  # noqa: SLF001 - documented: where each thread is
+        until(lambda: frames()[main].f_code.co_name == "_receive")
+        signal.pthread_kill(main, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        next(changes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_child_that_closes_its_copy_of_a_watch_leaves_that_of_its_parent(box: Box) -> None:
+    box["a"] = 1
+    changes = box.watch("a")
+    assert next(changes).value == 1
+
+    def close() -> None:
+        changes.close()
+        box.close()
+
+    assert forked(close) == 0
+    assert changes.is_connected
+    box["a"] = 2
+    assert (next(changes).value, changes.is_connected) == (2, True)
+    assert box.query("status")["streams"] == 1
 
 
 def test_many_that_find_no_server_start_one_together(data_dir: Path) -> None:
