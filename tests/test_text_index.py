@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.keys import AFTER_ALL_KEYS
 from signalbox.server.model.values import encode
 from signalbox.server.read import text_blocks, text_index
 from signalbox.server.read.state_query import Filter, Item, StateQuery
@@ -159,14 +160,13 @@ def test_beyond_the_most_blocks_all_keys_are_looked_at(
     searched: Searched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_index, "MAX_BLOCKS", 4)
+    monkeypatch.setattr(text_blocks, "MAX_CHANGED", 30)
     fill(searched.store, 40)
-    for _ in range(3):
+    for changed in (0, 1, 39, 40):
+        searched.store.set(**{f"key{number:03}": f"changed {number}" for number in range(changed)})
         searched.index.renew()
-        ((first, _, is_beyond_ascii),) = searched.candidates("nowhere")
-        assert "key008" <= first <= "key016"
-        assert is_beyond_ascii
-        assert searched.keys("value 039") == ["key039"]
-        searched.store.set(key039="value 039!", key000="!")
+        assert searched.candidates("nowhere") == [("key016", AFTER_ALL_KEYS, True)]
+        assert searched.keys("value 039") == (["key039"] if changed < 40 else [])
 
 
 def test_blocks_are_split_as_they_grow(searched: Searched) -> None:

@@ -12,6 +12,7 @@ from signalbox.server.model import values
 from signalbox.server.model.keys import is_key
 from signalbox.server.read import text_search
 from signalbox.server.store.sql_functions import register_functions
+from signalbox.ui.formatting import highlight, split_key
 from support.naive_search import contains
 
 ALPHABET = (
@@ -58,3 +59,22 @@ def test_every_character_that_has_a_case_is_found_by_its_folded_form(start: int)
     for char in map(chr, range(start, start + 0x10000)):
         if char.isprintable() and char.casefold() != char:
             assert finds(char.casefold(), "k", values.encode(f"a{char}b")), hex(ord(char))
+
+
+@pytest.mark.parametrize(
+    ("text", "needle", "marked"),
+    [
+        ("Lange Straße 1", "STRASSE", "Lange <mark>Straße</mark> 1"),
+        ("Straße", "s", "<mark>S</mark>tra<mark>ß</mark>e"),
+        ("aaaaa <b>", "aa", "<mark>aa</mark><mark>aa</mark>a &lt;b&gt;"),
+        ("desk lamp", "LAMP", "desk <mark>lamp</mark>"),
+        ("desk lamp", "nowhere", "desk lamp"),
+    ],
+)
+def test_what_was_found_is_marked(text: str, needle: str, marked: str) -> None:
+    assert highlight(text, needle) == marked
+
+
+def test_a_key_is_marked_whichever_form_was_typed() -> None:
+    prefix, name = split_key("Küche.Licht", "ku\u0308che")
+    assert (prefix, name) == ("<mark>Küche</mark>.", "Licht")

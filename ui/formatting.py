@@ -1,8 +1,12 @@
 """Formats values, numbers, times and actors for the page, and escapes invisible characters."""
 
 import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -198,17 +202,31 @@ def split_key(key: str, search: str = "") -> tuple[Markup, Markup]:
     """
     key = mark_invisible(key)
     middle = key.rfind(".") + 1
+    search = unicodedata.normalize("NFC", search)
     return highlight(key, search, 0, middle), highlight(key, search, middle, len(key))
 
 
+def _places(text: str, folded: str) -> Iterator[tuple[int, int]]:
+    """Where a case-folded search is in a text: all characters that fold to some of it."""
+    parts = [char.casefold() for char in text]
+    begins = list(accumulate(map(len, parts), initial=0))
+    whole, after = "".join(parts), 0
+    while (at := whole.find(folded, after)) >= 0:
+        after = at + len(folded)
+        yield bisect_right(begins, at) - 1, bisect_left(begins, after)
+
+
 def highlight(text: str, search: str, start: int = 0, end: int | None = None) -> Markup:
-    """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`."""
+    """`text` from `start` to `end` with every `search` in it, whatever its case, in `<mark>`.
+
+    Case is folded as a search does: "strasse" marks "Straße".
+    """
     end = len(text) if end is None else end
     if not search:
         return escape(text[start:end])
     pieces, done = Markup(""), start
-    for match in re.finditer(re.escape(search), text, re.IGNORECASE):
-        low, high = max(done, match.start()), min(end, match.end())
+    for first, after_last in _places(text, search.casefold()):
+        low, high = max(done, first), min(end, after_last)
         if low < high:
             pieces += Markup("{}<mark>{}</mark>").format(text[done:low], text[low:high])
             done = high

@@ -112,16 +112,25 @@ class TextBlocks:
             ranges = [self._range(run[0], run[-1]) for run in numbers]
         return log_table.last_revision(connection), ranges
 
+    def outside(self, ranges: Sequence[tuple[str, str]]) -> int:
+        """How many blocks are in none of these ranges, which begin and end where blocks do."""
+        inside = (self._end(high) - self._end(low) for low, high in ranges)
+        return len(self._blocks) - sum(inside)
+
     def renewed(
         self, revision: int, ranges: Sequence[tuple[str, str]], new: Sequence[Sequence[Block]]
     ) -> "TextBlocks":
         """As of a revision, since when only `ranges` are outdated, whose blocks are `new`."""
         blocks, kept = list[Block](), 0
         for (low, high), inside in zip(ranges, new, strict=True):
-            blocks += self._blocks[kept : bisect_left(self._firsts, low)]
+            blocks += self._blocks[kept : self._end(low)]
             blocks += inside
-            kept = bisect_left(self._firsts, high)
+            kept = self._end(high)
         return TextBlocks(revision, [*blocks, *self._blocks[kept:]])
+
+    def _end(self, key: str) -> int:
+        """How many blocks begin before a key."""
+        return bisect_left(self._firsts, key)
 
     def _changed(self, connection: apsw.Connection) -> list[str]:
         """The keys that have changed since the revision of the blocks: all, or too many."""
@@ -182,8 +191,8 @@ def read_blocks(
 
 
 def joined(blocks: Sequence[Block]) -> list[Block]:
-    """Blocks of which the last is not much smaller than the others."""
-    if len(blocks) < 2 or blocks[-1].keys >= BLOCK_KEYS // 2:
+    """Blocks of which the last, unless it can contain anything, has not much fewer keys."""
+    if len(blocks) < 2 or blocks[-1].keys >= BLOCK_KEYS // 2 or blocks[-1].digest == _ANYTHING:
         return list(blocks)
     *others, one, last = blocks
     keys, beyond_ascii = one.keys + last.keys, one.beyond_ascii or last.beyond_ascii

@@ -11,6 +11,7 @@ import gevent
 
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.read.text_blocks import Block, TextBlocks, joined, read_blocks, unknown
+from signalbox.server.runtime.threads import off_hub
 from signalbox.server.store.reader_pool import ReaderPool
 
 MIN_KEYS: Final = 20_000
@@ -66,11 +67,12 @@ class TextIndex:
         if not ranges:
             return
         new: list[list[Block]] = []
-        room = MAX_BLOCKS - len(blocks)
+        kept = blocks.outside(ranges)
         for low, high in ranges:
+            room = MAX_BLOCKS - kept - sum(map(len, new))
             new.append(joined(self._read(low, high, room)))
-            room -= len(new[-1])
-        self._blocks = blocks.renewed(revision, ranges, new)
+        size = kept + sum(map(len, new))
+        self._blocks = off_hub(lambda: blocks.renewed(revision, ranges, new), size)
 
     def _read(self, low: str, high: str, room: int) -> list[Block]:
         """The blocks of the keys in [low, high): about `room` of them, and one of all the rest."""
