@@ -63,10 +63,10 @@ class Searched:
 
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a few keys make many blocks and slices."""
+    """So that a few keys make many blocks and slices, which are read when a test says so."""
     monkeypatch.setattr(text_index, "MIN_KEYS", 10)
     monkeypatch.setattr(text_index, "MIN_CHANGED", 1)
-    monkeypatch.setattr(text_index, "MIN_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(text_index, "MIN_PAUSE_SECONDS", 3_600.0)
     monkeypatch.setattr(text_index, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(text_blocks, "BLOCK_KEYS", 4)
 
@@ -91,6 +91,7 @@ def test_a_search_finds_what_looking_at_every_key_finds(
     """The index is brought up to date in the background, between and during the commands."""
     with pytest.MonkeyPatch.context() as patch, Store() as store:
         patch.setattr(text_blocks, "MAX_CHANGED", most_changed)
+        patch.setattr(text_index, "MIN_PAUSE_SECONDS", 0.0)
         patch.setattr(text_index, "PAUSE", 0)
         searched = Searched(store)
         store.set(**{f"k{number:02}": f"first {number}" for number in range(0, 30, 2)})

@@ -10,6 +10,7 @@ import apsw
 import gevent
 
 from signalbox.server.model.errors import Unavailable
+from signalbox.server.model.keys import AFTER_ALL_KEYS
 from signalbox.server.read.text_blocks import Block, TextBlocks, joined, read_blocks, unknown
 from signalbox.server.runtime.threads import off_hub
 from signalbox.server.store.reader_pool import ReaderPool
@@ -69,7 +70,9 @@ class TextIndex:
         new: list[list[Block]] = []
         kept = blocks.outside(ranges)
         for low, high in ranges:
-            room = MAX_BLOCKS - kept - sum(map(len, new))
+            others = kept + sum(map(len, new))
+            rest_is_kept = high < AFTER_ALL_KEYS
+            room = MAX_BLOCKS + rest_is_kept - others
             new.append(joined(self._read(low, high, room)))
         size = kept + sum(map(len, new))
         self._blocks = off_hub(lambda: blocks.renewed(revision, ranges, new), size)
