@@ -28,7 +28,7 @@ class Screen:
         return self._await(self._has_text)
 
     def await_nothing(self) -> None:
-        """Until the window that was format_number is closed."""
+        """Until the window that was shown is closed."""
         self._await(lambda: not self._has_text())
 
     def _has_text(self) -> bool:

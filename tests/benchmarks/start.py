@@ -36,14 +36,14 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         server.stop()
     what = f"{KEYS:,} keys: serve until ready"
     yield _row(what, "bare", [(until_ready(store), _bare_until_ready()) for _ in range(rounds + 1)])
-    what = f"{KEYS:,} keys: window until its rows are format_number"
+    what = f"{KEYS:,} keys: window until its rows are shown"
     if shutil.which("Xvfb") is None:
         yield Row(what, "needs Xvfb")
         return
     with screen(folder) as display:
         pairs = [(_window(store, display), _empty(EMPTY, display)) for _ in range(rounds + 1)]
         yield _row(what, "an empty one", pairs)
-        what = f"{KEYS:,} keys: window of the bundle until its rows are format_number"
+        what = f"{KEYS:,} keys: window of the bundle until its rows are shown"
         if quick or not BUNDLED.exists():
             yield Row(what, "needs `make build` and full size")
             return
@@ -83,21 +83,21 @@ def _window(store: Path, display: Screen, program: Path = DesktopApp.program) ->
     desk.program = program
     process = desk.start(ROOT, **ENGINE)
     try:
-        format_number = display.await_text()
+        shown = display.await_text()
         process.terminate()
         process.wait()
     finally:
         desk.end()
     display.await_nothing()
-    return (format_number - started) * 1000
+    return (shown - started) * 1000
 
 
 def _empty(command: Command, display: Screen) -> float:
     started = perf_counter()
     with _empty_window(command, display):
-        format_number = display.await_text()
+        shown = display.await_text()
     display.await_nothing()
-    return (format_number - started) * 1000
+    return (shown - started) * 1000
 
 
 @contextmanager
