@@ -4,7 +4,7 @@ A region is one element with an id of its own. Names of parameters are those of 
 `now` is in ms since 1970 UTC, `own` is this window's actor.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -94,6 +94,16 @@ MODULES: Final = (
     *("history", "chart", "diff", "about", "menu", "title", "save", "transfer", "app"),
 )
 """The scripts of the page, which are preloaded before login."""
+
+FIRST_TEMPLATES: Final = "door shell rows tree about foot ticks found fact".split()
+"""Those of a page until it is complete."""
+
+
+def load_templates() -> Iterator[None]:
+    """Compile what a new page needs, one template after the other."""
+    for name in FIRST_TEMPLATES:
+        yield
+        _templates().get_template(f"{name}.html")
 
 
 def login_page() -> str:

@@ -26,7 +26,6 @@ from signalbox.server.http.wire.responses import (
     Response,
     StartResponse,
     error_answer,
-    json_answer,
     respond,
     status_of,
 )
@@ -70,16 +69,16 @@ def routes(
     compactor: Compactor,
 ) -> Routes:
     """All routes, behind the guard."""
-    writes: dict[str, Write] = {
-        "/commands": Commands(writer),
-        "/commands/compact": compaction(compactor),
-        "/login": lambda *_: json_answer(200, {"url": guard.login_address()}),
-    }
     imports, reads = _imports(writer, readmodel), _queries(readmodel, status, url)
     window_ids = WindowIds(readmodel, writer.run_between_commits)
     windows = WindowRoutes(guard, readmodel, feed, streams, engine, data_dir, clock, window_ids)
     windows.mount(reads)
     endless = {"/queries/stream": streams.route, "/queries/page": windows.page}
+    writes: dict[str, Write] = {
+        "/commands": Commands(writer),
+        "/commands/compact": compaction(compactor),
+        "/login": windows.login,
+    }
 
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = request_of(environ)

@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 MAX_QUOTED: Final = 80
 """Characters of a given value that a message quotes."""
 JOINERS: Final = "\u200c\u200d"
@@ -45,8 +43,8 @@ def quoted(value: Any) -> str:
 
 def _json_pieces(value: Any) -> Iterator[str]:
     """A JSON value as JSON, piece by piece; of a long text or number only its beginning."""
-    if isinstance(value, msgspec.Raw):
-        yield bytes(value)[: MAX_QUOTED + 1].decode(errors="replace")
+    if (raw := _undecoded(value)) is not None:
+        yield raw.decode(errors="replace")
     elif isinstance(value, dict):
         members = (
             (f"{_JSON.encode(name[: MAX_QUOTED + 1])}: ", member) for name, member in value.items()
@@ -74,7 +72,16 @@ def _is_visible(char: str) -> bool:
 
 def _text_to_quote(value: Any) -> str:
     """The text that a message quotes of a value without a JSON form, such as a long number."""
-    return bytes(value)[: MAX_QUOTED + 1].decode() if isinstance(value, msgspec.Raw) else str(value)
+    raw = _undecoded(value)
+    return str(value) if raw is None else raw.decode()
+
+
+def _undecoded(value: Any) -> bytes | None:
+    """The beginning of a JSON text that was not decoded (`msgspec.Raw`); None for another value."""
+    try:
+        return bytes(memoryview(value)[: MAX_QUOTED + 1])
+    except TypeError:
+        return None
 
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, default=_text_to_quote)

@@ -4,6 +4,7 @@ import "./early.js";
 import { fetchPage, rememberPage, strangerMessage } from "./access.js";
 
 const THEME = "theme"; // the window's last theme, so that the page does not flash in another one
+const PAINT_MS = 100;
 const SIGNED_OUT = "This window is signed out. The command  signalbox token --login  prints an address that opens it.";
 
 const root = document.documentElement;
@@ -17,8 +18,16 @@ async function open() {
   document.body = body;
   rememberPage(body.dataset.page);
   await stylesLoaded();
+  await painted();
   await import("./app.js");
 }
+
+/** Once the rows can be seen, which the scripts would hold up; what is out of sight is not painted. */
+const painted = () =>
+  new Promise((go) => {
+    requestAnimationFrame(() => setTimeout(go));
+    setTimeout(go, PAINT_MS);
+  });
 
 /** Once every style sheet is loaded or has failed: the scripts measure the page. */
 const stylesLoaded = () => Promise.all([...document.querySelectorAll("link[rel=stylesheet]")].map(styleLoaded));

@@ -18,6 +18,7 @@ from signalbox.server.http.wire.request import Request
 from signalbox.server.model import values
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.scheduling import wait_until_idle
 from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.settings import command_line
 from signalbox.ui import views
@@ -38,6 +39,11 @@ class PageContent:
         self._readmodel, self._feed, self._engine = readmodel, feed, engine
         self._data_dir, self._clock = data_dir, clock
         self._charts = ChartCache()
+
+    def prepare(self) -> None:
+        """Compile the templates of a new page while nobody waits for it; others run in between."""
+        for _ in views.load_templates():
+            wait_until_idle()
 
     def empty_page(self) -> str:
         """The page before its login, which everybody gets."""

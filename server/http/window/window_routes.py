@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import bottle
+import gevent
 import msgspec
 
 from signalbox import ui
@@ -20,7 +21,13 @@ from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.wire.guard import Guard
 from signalbox.server.http.wire.request import Request, request_of
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
-from signalbox.server.http.wire.responses import HEADERS, StartResponse, matches_etag
+from signalbox.server.http.wire.responses import (
+    HEADERS,
+    Response,
+    StartResponse,
+    json_answer,
+    matches_etag,
+)
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.read_model import ReadModel
@@ -71,6 +78,7 @@ class WindowRoutes:
         self._data_dir = data_dir
         self._clock = clock
         self._window_ids = window_ids
+        self._preparation: gevent.Greenlet[[], None] | None = None
         self._files = {file.name for file in STATIC.iterdir()}
 
     def mount(self, app: bottle.Bottle) -> None:
@@ -80,6 +88,12 @@ class WindowRoutes:
         app.get("/hello", callback=self.hello)
         app.post("/redeem", callback=self.redeem)
         app.post("/goodbye", callback=self.goodbye)
+
+    def login(self, _request: Request, _role: str) -> Response:
+        """Answer `/login`: a one-time address. What renders the page is loaded until it is used."""
+        if self._preparation is None:
+            self._preparation = gevent.spawn(self._prepare)
+        return json_answer(200, {"url": self._guard.login_address()})
 
     def index(self) -> bottle.HTTPResponse:
         """Answer `/`: the empty page, which asks for its content with a code."""
@@ -118,6 +132,10 @@ class WindowRoutes:
         from signalbox.server.http.window.page_content import PageContent  # noqa: PLC0415 - see there
 
         return PageContent(self._readmodel, self._feed, self._engine, self._data_dir, self._clock)
+
+    def _prepare(self) -> None:
+        """Load what windows show before the first one asks for it."""
+        self._content.prepare()
 
     def _node(self) -> str:
         """This node's name in the ids of its windows; empty where the store is not shared."""
