@@ -11,7 +11,7 @@ import pytest
 import signalbox
 from signalbox.desktop import cli
 from signalbox.server import app, settings
-from signalbox.server.http.api import exports, queries
+from signalbox.server.http.api import exports, queries, rule_routes
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.parameters import EXPORT_FORMATS, ROUTES
 from signalbox.server.http.window import window_routes
@@ -39,6 +39,7 @@ def routes() -> set[str]:
     nothing = cast("Any", None)
     queries.mount(mounted, nothing, nothing)
     exports.mount(mounted, nothing)
+    rule_routes.mount(mounted, nothing)
     window_routes.WindowRoutes(*[nothing] * 8).mount(mounted)
     return {
         re.sub(r"<[^>]+>|\{[^}]+\}", "{}", path)

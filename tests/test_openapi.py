@@ -18,6 +18,9 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Keys and prefixes, and attempts of every outcome."""
     with serving(tmp_path_factory.mktemp("openapi") / "store") as server, Client(server) as client:
         client.send("set", key="a", value={"x": [1, None]}, id="first", actor="typist")
+        client.send("set", key="level", value="mid")
+        rule = {"match": "level", "schema": {"enum": ["low", "high"]}, "requires": {"a": None}}
+        client.send("set", key="_signalbox.rules.level", value=rule)
         client.send("batch", commands=[{"type": "set", "key": f"a.{n}", "value": n} for n in "xyz"])
         client.send("rename", key="a.x", to="b.x")
         client.send("delete", key="none", id="unchanged")
@@ -106,6 +109,13 @@ QUERIES = [
     ("/queries/state", "/queries/state?type=text"),
     ("/queries/tree", "/queries/tree"),
     ("/queries/tree", "/queries/tree?prefix=a.&limit=1"),
+    ("/queries/describe/{key}", "/queries/describe/a"),
+    ("/queries/describe/{key}", "/queries/describe/level"),
+    ("/queries/describe/{key}", "/queries/describe/level?value=5&actor=ada"),
+    ("/queries/describe/{key}", "/queries/describe/level?value=x"),
+    ("/queries/violations", "/queries/violations"),
+    ("/queries/violations", "/queries/violations?rule=level&limit=1"),
+    ("/queries/violations", "/queries/violations?rule=none"),
     ("/queries/attempts", "/queries/attempts"),
     ("/queries/attempts", "/queries/attempts?limit=1"),
     ("/queries/attempts/{id}", "/queries/attempts/first"),

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import bottle
 
 from signalbox.server.feed import Feed
-from signalbox.server.http.api import exports, queries
+from signalbox.server.http.api import exports, queries, rule_routes
 from signalbox.server.http.api.openapi import describe
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.commands.command_route import Commands
@@ -75,7 +75,7 @@ def routes(
     windows.mount(reads)
     endless = {"/queries/stream": streams.route, "/queries/page": windows.page}
     writes: dict[str, Write] = {
-        "/commands": Commands(writer),
+        "/commands": Commands(writer, partial(rule_routes.violations_of, readmodel)),
         "/commands/compact": compaction(compactor),
         "/login": windows.login,
     }
@@ -151,6 +151,7 @@ def _queries(
     app.router.add_filter("path", lambda _: (r"(?s:.+)", None, None))  # line ends are no key's, too
     app.default_error_handler = _bottle_error_as_json
     queries.mount(app, readmodel, status)
+    rule_routes.mount(app, readmodel)
     exports.mount(app, readmodel)
     app.get(
         "/openapi.json",

@@ -4,17 +4,19 @@ Pure. Who has many changes checks them slice by slice, so that others run in bet
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from signalbox.server.model import values
-from signalbox.server.model.decide import MAX_NAMED, Changes, State
+from signalbox.server.model.decide import MAX_NAMED, Changes
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
+from signalbox.server.model.events import Entry
 from signalbox.server.model.rules import (
     NO_RULES,
     RULES,
     Dependency,
     RequiredKey,
     Rule,
+    RuleSet,
     RulesOfKey,
     check_number_of_rules,
 )
@@ -27,6 +29,21 @@ MAX_BECAUSE: Final = 20
 """Keys that a refusal gives as its reasons, at most."""
 MAX_BECAUSE_BYTES: Final = 1024
 """Bytes of such a key's value, at most; of a longer one the beginning, as a text."""
+
+
+class RuledState(Protocol):
+    """What rules ask of a state."""
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules that the state has."""
+
+    def get(self, key: str) -> Entry | None:
+        """The key's entry in the state; None where the key does not exist."""
+
+    def look_up(self, keys: Collection[str]) -> None:
+        """Load the entries of many keys together, since `get` will ask for most of them."""
+        ...
 
 
 class Refusal(NamedTuple):
@@ -53,7 +70,7 @@ class Reason(NamedTuple):
 class RuleCheck:
     """Checks the changes of one transaction by the rules as they are after it."""
 
-    def __init__(self, state: State, changes: Changes, actor: str) -> None:
+    def __init__(self, state: RuledState, changes: Changes, actor: str) -> None:
         """`state` is the one before the changes, which are net; `actor` is who makes them."""
         self.rules = state.rules.changed(changes)
         self._state = state
@@ -69,7 +86,7 @@ class RuleCheck:
         found = [(key, of_key) for key in keys if (of_key := about(key)) is not NO_RULES]
         if not found:
             return
-        self._state.look_up(list(_keys_to_look_up(found)))
+        self._state.look_up(list(keys_to_look_up(found)))
         for key, of_key in found:
             for rule in of_key.matching:
                 for refusal in self._refusals_of(key, rule):
@@ -88,7 +105,7 @@ class RuleCheck:
         if not self._refusals:
             return
         breaks = [one for one in self._refusals if one.path is not None]
-        raise _error(breaks or self._refusals, self._refused[bool(breaks)])
+        raise error_of(breaks or self._refusals, self._refused[bool(breaks)])
 
     def _add(self, refusal: Refusal) -> None:
         """Remember a refusal; of many keys only how many they are."""
@@ -106,11 +123,8 @@ class RuleCheck:
                 key, rule, f"The rule {rule.name} cannot be used, so nothing changes {key}", path=""
             )
             return
-        if raw is not None and rule.schema and (problem := rule.schema.problem(raw)):
-            where = f" at {problem.path}" if problem.path else ""
-            verb = "have" if problem.path else "be"
-            fact = f"{key} cannot {verb} {problem.given}{where}; it must {problem.demand}"
-            yield Refusal(key, rule, fact, problem.path)
+        if raw is not None and (broken := schema_refusal(key, rule, raw)):
+            yield broken
             return
         if rule.on and (raw is None or not rule.on.is_satisfied(raw)):
             return
@@ -183,7 +197,17 @@ class RuleCheck:
         )
 
 
-def _keys_to_look_up(found: Iterable[tuple[str, RulesOfKey]]) -> Iterator[str]:
+def schema_refusal(key: str, rule: Rule, raw: str) -> Refusal | None:
+    """Why the schema of a rule does not take a value; None where it does. Raises `TooLarge`."""
+    if rule.schema is None or (problem := rule.schema.problem(raw)) is None:
+        return None
+    where = f" at {problem.path}" if problem.path else ""
+    verb = "have" if problem.path else "be"
+    fact = f"{key} cannot {verb} {problem.given}{where}; it must {problem.demand}"
+    return Refusal(key, rule, fact, problem.path)
+
+
+def keys_to_look_up(found: Iterable[tuple[str, RulesOfKey]]) -> Iterator[str]:
     """The keys that the rules of these keys require, and those that require these keys."""
     for key, of_key in found:
         for rule in of_key.matching:
@@ -196,7 +220,7 @@ def _keys_to_look_up(found: Iterable[tuple[str, RulesOfKey]]) -> Iterator[str]:
 
 
 def check_rules(
-    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
+    state: RuledState, changes: Changes, actor: str, pause: Callable[[], None] | None = None
 ) -> None:
     """Check net changes of a state by the rules as they are after them.
 
@@ -241,8 +265,11 @@ def _checked(
     return check
 
 
-def _error(refusals: list[Refusal], refused: set[str]) -> SignalboxError:
-    """The refusal of a command, which names the first refused key and every rule about it."""
+def error_of(refusals: list[Refusal], refused: set[str]) -> SignalboxError:
+    """The refusal of a command that would change the `refused` keys.
+
+    It names the first one, and every rule that refuses that.
+    """
     first_key = min(refusal.key for refusal in refusals)
     of_key = [refusal for refusal in refusals if refusal.key == first_key]
     first = of_key[0]

@@ -257,6 +257,11 @@ class RuleSet:
             return NO_RULES
         return RulesOfKey(tuple(found[name] for name in sorted(found)), tuple(dependents))
 
+    def with_schemas_for(self, key: str) -> list[Rule]:
+        """The rules about a key of a scan whose schemas its value must satisfy, by name."""
+        found = {rule.name: rule for rule in self._by_match.find(key) if rule.schema}
+        return [found[name] for name in sorted(found)]
+
     @property
     def faulty(self) -> list[Rule]:
         """The rules that this program cannot use."""

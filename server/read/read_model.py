@@ -14,6 +14,7 @@ from signalbox.server.read.current_state import CurrentView
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.log_pages import LogPages
 from signalbox.server.read.log_queries import LogQueries
+from signalbox.server.read.rule_queries import RuleQueries
 from signalbox.server.read.shared_pages import SharedPages
 from signalbox.server.read.snapshot_pages import Snapshots
 from signalbox.server.read.state_as_of import AsOfView, KeySets
@@ -29,8 +30,8 @@ Result = TypeVar("Result")
 
 
 class ReadModel:
-    """The state by `current` or `at` a revision, all of it by `snapshots`, the log by `log`, and
-    the attempts.
+    """The state by `current` or `at` a revision, all of it by `snapshots`, the log by `log`, the
+    rules by `rules`, and the attempts.
     """
 
     def __init__(self, database: Database, projection: Projection) -> None:
@@ -45,6 +46,7 @@ class ReadModel:
         self.current: StateView = CurrentView(self._readers, projection, self._texts)
         self.log = LogQueries(self._readers)
         self.log_pages = LogPages(self.store, self.held, self.shared_pages, self.turns)
+        self.rules = RuleQueries(self._readers, projection, self.held)
         self._key_sets = KeySets(projection.counts_for)
 
     @property

@@ -107,7 +107,7 @@ def _page(wanted: _Wanted, start: str, connection: apsw.Connection) -> Page[str]
     (low, high), *others = ranges
     scanned = wanted.limit if query.pattern.is_range else SCANNED_KEYS
     end = connection.execute(_NTH, (low, high, scanned - 1)).get
-    items = _ItemsAt(connection, query, wanted.revision, low, end + "\0" if end else high)
+    items = ItemsAt(connection, query, wanted.revision, low, end + "\0" if end else high)
     limit = items.fitting(wanted.limit)
     rows, count, last = items.rows(wanted.form, limit)
     following: str | None = others[0][0] if others else None
@@ -133,8 +133,8 @@ def _ranges_behind(
     return [(max(low, start), high) for low, high in ranges if high > start]
 
 
-class _ItemsAt:
-    """The items in [low, high) at a revision that match a query."""
+class ItemsAt:
+    """The items in [low, high) at a revision that match a query, in key order."""
 
     def __init__(
         self, connection: apsw.Connection, query: StateQuery, revision: int, low: str, high: str
@@ -147,6 +147,11 @@ class _ItemsAt:
         died = connection.execute(_COUNT_DIED, (revision, state_query.NEAR + 1)).get
         # The one walks along the latest deletions, the other along all keys that were ever deleted.
         self._dead = _DIED_LATELY if died <= state_query.NEAR else _DIED
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """The keys with their values as JSON text, read as they are asked for."""
+        sql = _ENTRIES.format(items=self._sql("{}.value"))
+        yield from self._connection.execute(sql, self._bound | {"limit": -1})
 
     def fitting(self, limit: int) -> int:
         """How many of the first `limit` items have `PAGE_BYTES` at most; at least one."""
@@ -202,6 +207,7 @@ FROM (
 ) k
 """
 """Keys that exist, and those that have been deleted since, with what they were."""
+_ENTRIES: Final = "SELECT i.key, i.value FROM ({items}) i"
 _SIZES: Final = "SELECT octet_length(i.key) + i.value FROM ({items}) i"
 _ROWS: Final = """
 SELECT group_concat({row}, :separator), count(*), max(i.key) FROM ({items}) i

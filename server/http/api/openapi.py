@@ -8,7 +8,7 @@ import msgspec
 
 from signalbox.server import __version__
 from signalbox.server.formats.import_file import MEDIA_TYPES
-from signalbox.server.http.api import schemas
+from signalbox.server.http.api import rule_schemas, schemas
 from signalbox.server.http.api.parameters import (
     ACTOR,
     ID,
@@ -16,6 +16,7 @@ from signalbox.server.http.api.parameters import (
     ROUTE_PARAMETERS,
     ROUTES,
 )
+from signalbox.server.http.api.rule_schemas import Description, Violations
 from signalbox.server.http.api.schemas import (
     EVENTS,
     Accepted,
@@ -140,7 +141,8 @@ def _as_booleans(node: Any) -> Any:
 
 def _schemas() -> Schema:
     """The schemas of all commands and responses, by their names."""
-    kinds = [kind for kind in vars(schemas).values() if isclass(kind)]
+    named = vars(schemas) | vars(rule_schemas)
+    kinds = [kind for kind in named.values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
     _, components = msgspec.json.schema_components(
         [Command, *answers], ref_template=_SCHEMAS + "{name}"
@@ -387,6 +389,21 @@ _ROUTES: Final[dict[str, Route]] = {
         "What differs between two moments, key by key.",
         _json_content(Diff),
         links={"next": ("compare", "after", "/next")},
+    ),
+    "GET /queries/describe/{key}": Route(
+        "describe_key",
+        "What the rules say of a key, and whether it may have a value now.",
+        _json_content(Description),
+        links={"state": ("get_key", "key", "/key")},
+    ),
+    "GET /queries/violations": Route(
+        "list_violations",
+        "The keys whose values break the schema of a rule.",
+        _json_content(Violations),
+        links={
+            "next": ("list_violations", "after", "/next"),
+            "first": ("describe_key", "key", "/items/0/key"),
+        },
     ),
     "GET /queries/attempts": Route(
         "list_attempts",

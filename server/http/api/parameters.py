@@ -83,6 +83,8 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         _text_schema(enum=["0", "1"], default="0"),
         "1: refused with 410 where retention has removed what the moment needs.",
     ),
+    "value": Parameter(_text_schema(), "JSON: whether the key may have this value."),
+    "rule": Parameter(_text_schema(), "Only what breaks the rule with this name."),
     "from": Parameter(_MOMENT, "One moment: a revision or an ISO 8601 time."),
     "to": Parameter(_MOMENT, "The other moment, before or behind the first; by default now."),
     "history": Parameter(
@@ -121,6 +123,9 @@ ROUTE_PARAMETERS: Final[dict[tuple[str, str], Parameter]] = {
         _text_schema(enum=list(READERS)),
         "How the file is written; by default as its media type, name or beginning says.",
     ),
+    ("/queries/describe/{key}", "actor"): Parameter(
+        _text_schema(pattern=ACTOR, default="script"), "Whether this actor may set it."
+    ),
     ("/queries/history/{key}", "before"): Parameter(_REVISION, "Continue behind this revision."),
 }
 """Parameters with a schema of their own for one route."""
@@ -136,6 +141,8 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/queries/tree": ("prefix", "after", "limit", "at", "strict"),
     "/queries/history/{key}": ("before", "limit", "strict"),
     "/queries/diff": ("from", "to", "match", "after", "limit", "strict"),
+    "/queries/describe/{key}": ("at", "actor", "value"),
+    "/queries/violations": ("match", "rule", "after", "limit", "at"),
     "/queries/attempts": ("actor", "status", "before", "limit"),
     "/queries/attempts/{id}": (),
     "/queries/export": ("format", "match", "history", "after", "at", "strict"),

@@ -68,10 +68,19 @@ class Effect(Shape):
     back: Any = UNSET
 
 
+class BrokenBy(Shape):
+    """How many keys have values at `revision` that a rule does not take, and the first 100."""
+
+    revision: int
+    total: int
+    keys: list[str]
+
+
 class Accepted(Shape, tag_field="status", tag="accepted"):
     """`revision` is null in a dry run of what is new, the store's where nothing changed.
 
-    `effects` are those of a dry run of an undo, redo or restore, in the order of the keys.
+    `effects` are those of a dry run of an undo, redo or restore, in the order of the keys,
+    `violations` are of one that sets a rule.
     """
 
     id: str
@@ -81,6 +90,7 @@ class Accepted(Shape, tag_field="status", tag="accepted"):
     duplicate: bool
     dry_run: Literal[True] | UnsetType = UNSET
     effects: list[Effect] | UnsetType = UNSET
+    violations: BrokenBy | UnsetType = UNSET
 
 
 class Rejected(Refusal, tag_field="status", tag="rejected", kw_only=True):

@@ -1,17 +1,21 @@
-"""`POST /commands`: one command in, its acknowledgement out. Nothing here reads the state."""
+"""`POST /commands`: one command in, its acknowledgement out.
 
-from collections.abc import Iterator
+Nothing here reads the state, but to say which keys would break a rule that is only tried.
+"""
+
+from collections.abc import Callable, Iterator
 from secrets import token_hex
-from typing import Final
+from typing import Any, Final
 
 from signalbox.server.http.wire.request import Request
 from signalbox.server.http.wire.request_body import BodyMemory, BodyReservation, read_body
 from signalbox.server.http.wire.responses import Response, json_answer, status_of
 from signalbox.server.model import values
-from signalbox.server.model.commands import read_attempt
+from signalbox.server.model.commands import Attempt, EncodedSet, read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import Malformed
 from signalbox.server.model.outcomes import Outcome
+from signalbox.server.model.rules import RULES
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
@@ -22,9 +26,12 @@ DEFAULT_ACTORS: Final = {"write": "script", "window": "window"}
 class Commands:
     """The route. Large bodies share `MAX_BODIES` of memory until they are answered."""
 
-    def __init__(self, writer: Writer) -> None:
-        """The route of single commands, which `writer` decides and commits."""
-        self._writer = writer
+    def __init__(self, writer: Writer, violations_of: Callable[[str, str], Any]) -> None:
+        """The route of single commands, which `writer` decides and commits.
+
+        `violations_of` tells which keys would break a rule, given with its name and JSON text.
+        """
+        self._writer, self._violations_of = writer, violations_of
         # Ascending, so that they are adjacent in an index; random, so that nobody can use one
         # before us.
         start = token_hex(4)
@@ -45,11 +52,22 @@ class Commands:
     def _answer(self, request: Request, role: str, reservation: BodyReservation) -> Response:
         """Read the body, and answer with the outcome of the command in it."""
         body = read_body(request, reservation)
-        outcome = _outcome(self._writer, body, DEFAULT_ACTORS[role], next(self._ids))
+        attempt = _attempt(body, DEFAULT_ACTORS[role], next(self._ids))
+        outcome = _outcome(self._writer, attempt)
         if "datastar-request" in request.headers:
             return Response(204)  # the page's stream shows the outcome
         answer = outcome.reply()
+        if attempt.dry_run and answer["status"] == "accepted" and not outcome.duplicate:
+            request.end_with_client()
+            answer |= self._violations(attempt)
         return json_answer(status_of(answer.get("code")), answer)
+
+    def _violations(self, attempt: Attempt) -> dict[str, Any]:
+        """The field `violations` of the answer to a dry run that would set a rule."""
+        command = attempt.command
+        if not isinstance(command, EncodedSet) or not command.key.startswith(RULES):
+            return {}
+        return {"violations": self._violations_of(command.key.removeprefix(RULES), command.raw)}
 
 
 def _random_parts() -> Iterator[str]:
@@ -59,12 +77,16 @@ def _random_parts() -> Iterator[str]:
         yield from (many[start : start + 8] for start in range(0, len(many), 8))
 
 
-def _outcome(writer: Writer, body: bytes, default_actor: str, new_id: str) -> Outcome:
-    """The outcome of one attempt. Raises `Malformed` where the body is no JSON object."""
+def _attempt(body: bytes, default_actor: str, new_id: str) -> Attempt:
+    """The attempt in a body. Raises `Malformed` where that is no JSON object."""
     fields = values.decode(body)
     if not isinstance(fields, dict):
         raise Malformed("The body is JSON, but no object; a command is an object with a type.")
-    attempt = prepare_attempt(read_attempt(fields, default_actor, new_id))
+    return prepare_attempt(read_attempt(fields, default_actor, new_id))
+
+
+def _outcome(writer: Writer, attempt: Attempt) -> Outcome:
+    """The outcome of an attempt."""
     if attempt.refusal is not None and not attempt.refusal.remembered:
         waiting = PendingAttempt(attempt)
         writer.reject(waiting, attempt.refusal)

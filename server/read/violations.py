@@ -1,0 +1,146 @@
+"""The keys whose values break the schema of a rule, at one revision, found slice by slice."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import apsw
+
+from signalbox.server.model.errors import TooLarge
+from signalbox.server.model.horizons import Range, without_reserved
+from signalbox.server.model.keys import Pattern
+from signalbox.server.model.rule_check import error_of, schema_refusal
+from signalbox.server.model.rules import Rule, RuleSet
+from signalbox.server.read.snapshot_pages import ItemsAt
+from signalbox.server.read.state_query import Filter, StateQuery
+
+SLICE_SECONDS: Final = 0.03
+"""How long one slice takes, or one value that takes longer."""
+
+
+class Violation(NamedTuple):
+    """A key whose value a rule does not take: the name of the rule, where in the value (a JSON
+    Pointer), and the sentence that a command with this value would get.
+    """
+
+    key: str
+    rule: str
+    path: str
+    message: str
+
+
+class Violations(NamedTuple):
+    """`total` counts every such key; `next` continues after `items`. `compacted` as of a page."""
+
+    revision: int
+    total: int
+    items: list[Violation]
+    next: str | None
+    compacted: Sequence[str] = ()
+
+
+class ViolationScan:
+    """Looks at the keys of a revision that rules with schemas are about.
+
+    Each slice may read another snapshot: a read transaction that is held for long keeps the
+    write-ahead log from being reused. The caller holds the revision meanwhile.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        revision: int,
+        pattern: Pattern,
+        complete: Iterable[Range],
+        page: tuple[str, int] = ("", 0),
+    ) -> None:
+        """Scan the keys that match a pattern, in the ranges that are `complete` at the revision.
+
+        `page` is the key behind which items are wanted, and how many.
+        """
+        self._rules, self._revision = rules, revision
+        self._query = StateQuery.of(Filter(pattern.text))
+        self._ranges = _in_both(_ranges_of(rules), without_reserved(list(complete)))
+        self._after, self._limit = page
+        self.total = 0
+        """Keys that were found, whether or not they are items."""
+        self.items: list[Violation] = []
+        self.has_more = False
+        """Whether there are items that the page has no room for."""
+
+    def page_only(self) -> None:
+        """Leave out the keys before the page: they are counted already."""
+        self._ranges = _in_both(self._ranges, [(self._after + "\0", self._query.high)])
+
+    def examine(self, connection: apsw.Connection) -> bool:
+        """Examine the next keys; False where there are no more."""
+        until = perf_counter() + SLICE_SECONDS
+        while self._ranges:
+            low, high = self._ranges[0]
+            for key, raw in ItemsAt(connection, self._query, self._revision, low, high).entries():
+                self._examine(key, raw)
+                if perf_counter() > until:
+                    self._ranges[0] = (key + "\0", high)
+                    return True
+            del self._ranges[0]
+        return False
+
+    def _examine(self, key: str, raw: str) -> None:
+        """Count a key whose value breaks a rule."""
+        rules = self._rules.with_schemas_for(key)
+        if all(_is_satisfied(rule, raw) for rule in rules):
+            return
+        self.total += 1
+        if key > self._after:
+            if len(self.items) < self._limit:
+                self.items.append(_violation(key, raw, rules))
+            else:
+                self.has_more = True
+
+
+def _is_satisfied(rule: Rule, raw: str) -> bool:
+    """Whether a value satisfies the schema of a rule; not where it is too large to be checked."""
+    try:
+        return rule.schema is None or rule.schema.is_satisfied(raw)
+    except TooLarge:
+        return False
+
+
+def _violation(key: str, raw: str, rules: Iterable[Rule]) -> Violation:
+    """What a command that sets this value, which not all rules take, would be told."""
+    found = []
+    for rule in rules:
+        try:
+            found.append(schema_refusal(key, rule, raw))
+        except TooLarge as error:
+            return Violation(key, rule.name, "", error.message)
+    told = error_of([refusal for refusal in found if refusal], {key})
+    return Violation(key, told.rule or "", told.path or "", told.message)
+
+
+def _ranges_of(rules: RuleSet) -> list[Range]:
+    """The ranges of keys that rules with schemas can be about, in order, apart from each other."""
+    joined: list[Range] = []
+    for low, high in sorted(
+        (match.pattern.low, match.pattern.high)
+        for rule in rules.rules.values()
+        if rule.schema
+        for match in rule.matches
+    ):
+        if joined and low <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+        else:
+            joined.append((low, high))
+    return joined
+
+
+def _in_both(some: Iterable[Range], others: Sequence[Range]) -> list[Range]:
+    """What lies in a range of both lists."""
+
+    def parts() -> Iterator[Range]:
+        for low, high in some:
+            for start, end in others:
+                if max(low, start) < min(high, end):
+                    yield max(low, start), min(high, end)
+
+    return list(parts())

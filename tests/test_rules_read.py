@@ -1,0 +1,237 @@
+"""What rules say of a key, and which keys break them, on every engine, now and at any moment."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from signalbox.server.model.rules import RULES
+from support.brokers import Options
+from support.harness import Server
+
+StartServer = Callable[..., Server]
+
+RANGE = {"match": "n.**", "schema": {"type": "integer", "minimum": 0, "maximum": 9}}
+LAMP = {
+    "match": "lamp.*.on",
+    "schema": {"type": "boolean", "title": "A lamp"},
+    "on": {"const": True},
+    "requires": {"fuse.{1}": {"const": True}},
+    "holds": True,
+    "says": "Put the fuse in first.",
+}
+LEVEL = {"match": "level", "schema": {"enum": ["low", "high"]}, "actors": ["ada"]}
+
+
+@pytest.fixture
+def box(engine: Options, server: StartServer) -> Server:
+    return server(*engine())
+
+
+@pytest.fixture
+def local(server: StartServer) -> Server:
+    return server()
+
+
+def described(box: Server, key: str, **query: Any) -> dict[str, Any]:
+    """What the rules say of a key."""
+    answer = box.get(f"/queries/describe/{key}", **query)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def broken(box: Server, **query: Any) -> dict[str, Any]:
+    """The page of keys whose values break a rule."""
+    answer = box.get("/queries/violations", **query)
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def allowed(found: dict[str, Any]) -> list[tuple[Any, bool]]:
+    """The values that were judged, and whether they may be set."""
+    return [(one["value"], one["allowed"]) for one in found["values"]]
+
+
+def refusal_of(box: Server, key: str, value: Any, actor: str = "script") -> dict[str, Any]:
+    """What a command with this value is answered: the fields of the refusal alone."""
+    told = box.post({"type": "set", "key": key, "value": value, "actor": actor}).json()
+    assert told["status"] == "rejected"
+    return {name: given for name, given in told.items() if name not in ("id", "status")}
+
+
+def test_a_key_is_described_and_its_values_are_judged(box: Server) -> None:
+    box.set(RULES + "lamp", LAMP)
+    found = described(box, "lamp.hall.on")
+    revision = box.get("/queries/status").json()["revision"]
+    assert (found["key"], found["revision"]) == ("lamp.hall.on", revision)
+    assert "value" not in found
+    assert found["description"] == {"type": "boolean", "title": "A lamp"}
+    assert found["rules"] == [{"name": "lamp", "record": LAMP}]
+    assert allowed(found) == [(False, True), (True, False)]
+    refusal = found["values"][1]["refusal"]
+    assert refusal["message"] == "Put the fuse in first. fuse.hall does not exist; it must be true."
+    assert refusal == refusal_of(box, "lamp.hall.on", True)
+    box.set("fuse.hall", True)
+    box.set("lamp.hall.on", True)
+    assert allowed(described(box, "lamp.hall.on")) == [(False, True), (True, True)]
+    held = described(box, "fuse.hall", value="false")
+    assert (held["rules"], held["value"]) == ([], True)
+    assert held["values"][0]["refusal"] == refusal_of(box, "fuse.hall", False)
+
+
+def test_the_given_value_else_each_choice_else_the_present_one_is_judged(local: Server) -> None:
+    local.set(RULES + "level", LEVEL)
+    local.set(RULES + "range", RANGE)
+    assert allowed(described(local, "level")) == [("low", False), ("high", False)]
+    assert allowed(described(local, "level", actor="ada@here")) == [("low", True), ("high", True)]
+    for value, is_allowed in ((3, True), (10, False), ("x", False)):
+        found = described(local, "n.a", value=json.dumps(value))
+        assert allowed(found) == [(value, is_allowed)]
+        if not is_allowed:
+            assert found["values"][0]["refusal"] == refusal_of(local, "n.a", value)
+    assert described(local, "n.a")["values"] == []
+    local.set("n.a", 5)
+    assert allowed(described(local, "n.a")) == [(5, True)]
+    local.set("free", {"a": 1})
+    free = described(local, "free")
+    assert (free["description"], free["rules"], allowed(free)) == ({}, [], [({"a": 1}, True)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("_signalbox.theme", '"green"', "invalid"),
+        (RULES + "odd", "{}", "invalid"),
+        ("a", json.dumps("x" * 20_000 + "y"), None),
+        ("a", "[" * 101 + "]" * 101, "too_large"),
+        ("a", "1e999", "invalid"),
+    ],
+)
+def test_a_value_that_no_rule_is_about_is_judged_as_a_command_is(
+    local: Server, key: str, value: str, code: str | None
+) -> None:
+    (judged,) = described(local, key, value=value)["values"]
+    assert judged.get("refusal", {}).get("code") == code
+
+
+@pytest.mark.parametrize("value", ["", "{", "[1,]", '{"a":1,"a":2}', "nothing"])
+def test_a_value_that_is_no_json_is_refused_by_its_parameter(local: Server, value: str) -> None:
+    answer = local.get("/queries/describe/a", value=value)
+    assert (answer.status, answer.json()["code"], answer.json()["field"]) == (
+        422,
+        "invalid",
+        "value",
+    )
+
+
+def test_a_key_is_described_as_it_was(box: Server) -> None:
+    box.set("n.a", 5)
+    first = box.set(RULES + "range", RANGE)["revision"]
+    wider = {"match": "n.*", "schema": {"maximum": 20}}
+    second = box.set(RULES + "range", wider)["revision"]
+    box.set("n.a", 15)
+    assert described(box, "n.a", at=first - 1)["description"] == {}
+    then = described(box, "n.a", at=first, value="15")
+    assert (then["revision"], then["value"], allowed(then)) == (first, 5, [(15, False)])
+    then = described(box, "n.a", at=second, value="15")
+    assert (then["description"], then["value"], allowed(then)) == ({"maximum": 20}, 5, [(15, True)])
+
+
+def test_an_interlock_is_judged_by_the_keys_of_that_moment(local: Server) -> None:
+    local.set(RULES + "lamp", LAMP)
+    before = local.set("fuse.a", True)["revision"]
+    after = local.post({"type": "delete", "key": "fuse.a"}).json()["revision"]
+    assert allowed(described(local, "lamp.a.on", at=before))[1] == (True, True)
+    assert allowed(described(local, "lamp.a.on", at=after))[1] == (True, False)
+
+
+def test_keys_whose_values_break_a_schema_are_listed(box: Server) -> None:
+    for key, value in (("n.a", 5), ("n.b", "old"), ("n.c.d", 12), ("m", -1), ("level", "mid")):
+        box.set(key, value)
+    assert broken(box)["total"] == 0
+    before = box.set(RULES + "range", RANGE)["revision"]
+    revision = box.set(RULES + "level", LEVEL)["revision"]
+    found = broken(box)
+    assert (found["revision"], found["total"], found["next"]) == (revision, 3, None)
+    assert [(one["key"], one["rule"], one["path"]) for one in found["items"]] == [
+        ("level", "level", ""),
+        ("n.b", "range", ""),
+        ("n.c.d", "range", ""),
+    ]
+    assert found["items"][1]["message"] == refusal_of(box, "n.b", "older")["message"].replace(
+        "older", "old"
+    )
+    assert broken(box, match="n.*")["total"] == 1
+    assert broken(box, rule="range")["total"] == 2
+    assert broken(box, at=before)["total"] == 2
+    page = broken(box, limit=1)
+    keys = [page["items"][0]["key"]]
+    while page["next"]:
+        page = broken(box, limit=1, after=page["next"])
+        assert page["total"] == 3
+        keys += [one["key"] for one in page["items"]]
+    assert keys == ["level", "n.b", "n.c.d"]
+    box.set("n.b", 3)
+    box.post({"type": "delete", "key": "n.c.d"})
+    assert broken(box)["total"] == 1
+    assert broken(box, at=revision)["total"] == 3
+
+
+def test_a_violation_names_the_place_in_the_value_and_every_rule(local: Server) -> None:
+    local.set("o", {"a": [1, "x"]})
+    items = {"properties": {"a": {"items": {"type": "integer"}}}}
+    local.set(RULES + "one", {"match": "o", "schema": items})
+    local.set(RULES + "two", {"match": "*", "schema": {"required": ["b"]}})
+    (found,) = broken(local)["items"]
+    assert (found["rule"], found["path"]) == ("one", "/a/1")
+    assert found["message"] == (
+        'o cannot have "x" at /a/1; it must be an integer; the rule two refuses it too.'
+    )
+
+
+def test_interlocks_and_the_apps_own_keys_are_no_violations(local: Server) -> None:
+    local.set("lamp.a.on", True)
+    local.set(RULES + "lamp", LAMP)
+    local.set(RULES + "all", {"match": "**", "schema": {"type": "boolean"}})
+    assert broken(local)["total"] == 0
+    assert broken(local, match="_signalbox.**")["total"] == 0
+
+
+def test_a_rule_that_does_not_exist_is_not_found(local: Server) -> None:
+    answer = local.get("/queries/violations", rule="none")
+    assert (answer.status, answer.json()["code"], answer.json()["rule"]) == (
+        404,
+        "not_found",
+        "none",
+    )
+
+
+def tried(box: Server, name: str, rule: Any) -> dict[str, Any]:
+    """The answer to a dry run that sets a rule."""
+    command = {"type": "set", "key": RULES + name, "value": rule, "dry_run": True}
+    answer: dict[str, Any] = box.post(command).json()
+    return answer
+
+
+def test_a_dry_run_of_a_rule_says_which_keys_would_break_it(box: Server) -> None:
+    box.set("m", "old")
+    box.post({"type": "batch", "commands": [set_of(f"n.{n:03}", n - 1) for n in range(120)]})
+    revision = box.set("n.z", "old")["revision"]
+    found = tried(box, "range", RANGE)
+    assert (found["status"], found["revision"]) == ("accepted", None)
+    assert (found["violations"]["revision"], found["violations"]["total"]) == (revision, 111)
+    assert found["violations"]["keys"] == ["n.000", *[f"n.{n:03}" for n in range(11, 110)]]
+    assert box.get(f"/queries/state/{RULES}range").status == 404
+    assert tried(box, "odd", {"match": 5})["code"] == "invalid"
+    made = box.set(RULES + "range", RANGE)
+    assert "violations" not in made
+    narrower = tried(box, "range", {"match": "n.00*", "schema": {"maximum": 3}})
+    assert narrower["violations"]["keys"] == [f"n.00{n}" for n in range(5, 10)]
+
+
+def set_of(key: str, value: Any) -> dict[str, Any]:
+    """A command of a batch."""
+    return {"type": "set", "key": key, "value": value}
