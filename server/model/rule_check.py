@@ -233,7 +233,7 @@ def check_rules(
 
 
 def allowed_changes(
-    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
+    state: RuledState, changes: Changes, actor: str, pause: Callable[[], None] | None = None
 ) -> Changes:
     """The net changes without those that rules refuse; `check_rules` looks at what is left.
 
@@ -248,13 +248,13 @@ def allowed_changes(
     return changes
 
 
-def concerns_rules(state: State, keys: Iterable[str]) -> bool:
+def concerns_rules(state: RuledState, keys: Iterable[str]) -> bool:
     """Whether there are rules before or after changes of these keys."""
     return bool(state.rules) or any(key.startswith(RULES) for key in keys)
 
 
 def _checked(
-    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None
+    state: RuledState, changes: Changes, actor: str, pause: Callable[[], None] | None
 ) -> RuleCheck:
     """The check of all changes."""
     check, keys = RuleCheck(state, changes, actor), list(changes)
