@@ -105,10 +105,11 @@ class SqliteEngine:
                 self._reserve.check_space(transactions, expected)
             run_writes, run_commit = self._threads(transactions, takes_long)
             self._begin()
-            run_writes(write)
-            self._check_open_files()
-            before_commit()
-            run_commit(self._commit)
+            with self._database.recent_items.changing(transactions):
+                run_writes(write)
+                self._check_open_files()
+                before_commit()
+                run_commit(self._commit)
         except LogConflict:
             self._check_open_files()  # the file may have been replaced
             raise

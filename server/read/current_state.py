@@ -15,6 +15,7 @@ from signalbox.server.read.tree import KnownRank
 from signalbox.server.store.key_index import KeyIndex
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
+from signalbox.server.store.recent_items import RecentItems
 from signalbox.server.store.state_table import key_counter
 
 Result = TypeVar("Result")
@@ -23,9 +24,12 @@ Result = TypeVar("Result")
 class CurrentView:
     """A `StateView` of the last commit."""
 
-    def __init__(self, readers: ReaderPool, projection: Projection, texts: TextIndex) -> None:
+    def __init__(
+        self, readers: ReaderPool, projection: Projection, texts: TextIndex, recent: RecentItems
+    ) -> None:
         """The view of the last commit; `projection` has its key index, `texts` that of texts."""
         self._readers, self._projection, self._texts = readers, projection, texts
+        self._recent = recent
         self._totals = KnownTotals()
 
     @property
@@ -35,8 +39,12 @@ class CurrentView:
 
     def get(self, key: str) -> Item | None:
         """The key's item as of the last commit, None where there is none."""
-        row = self._readers.row(state_query.ITEM, (key,))
-        return None if row[0] is None else Item(*row)
+        if (row := self._recent.get(key)) is None:
+            row = self._readers.row(state_query.ITEM, (key,))
+            if row[0] is None:
+                return None
+            self._recent.keep(row)
+        return Item(*row)
 
     def page(
         self,

@@ -43,7 +43,9 @@ class ReadModel:
         self.shared_pages = SharedPages(self._readers)
         self.snapshots = Snapshots(self.held, self.shared_pages, self.turns)
         self._texts = TextIndex(self._readers, lambda: len(projection.index))
-        self.current: StateView = CurrentView(self._readers, projection, self._texts)
+        self.current: StateView = CurrentView(
+            self._readers, projection, self._texts, database.recent_items
+        )
         self.log = LogQueries(self._readers)
         self.log_pages = LogPages(self.store, self.held, self.shared_pages, self.turns)
         self.rules = RuleQueries(self._readers, projection, self.held)

@@ -16,6 +16,7 @@ from signalbox.server.runtime.error_messages import DAMAGED, damaged_store
 from signalbox.server.store import ballast, checks_before_opening, store_marker
 from signalbox.server.store.file_watch import OpenFiles
 from signalbox.server.store.read_only import open_error
+from signalbox.server.store.recent_items import RecentItems
 from signalbox.server.store.schema import checksum_sql, migrate
 from signalbox.server.store.sql_functions import register_functions
 
@@ -57,6 +58,7 @@ class Database:
         self._called = called or path or Path()
         self.path = path = checks_before_opening.resolve_link(path) if path else None
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
+        self.recent_items = RecentItems()
         self._is_relaxed = self._is_in_checkpoint = self._must_finish_checkpoint = False
         if path:
             checks_before_opening.check_regular_file(path)
