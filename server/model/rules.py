@@ -34,6 +34,7 @@ _PLACEHOLDER: Final = re.compile(r"\{([1-9][0-9]?)\}")
 _WILDCARD: Final = re.compile(r"\*+")
 
 Payload = TypeVar("Payload")
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class RequiredKey(NamedTuple):
@@ -92,6 +93,12 @@ class Rule(NamedTuple):
         """The key that the rule is."""
         return RULES + self.name
 
+    @property
+    def asks_for_schema_alone(self) -> bool:
+        """Whether nothing but the new value of a key matters to the rule."""
+        is_bound = self.requires or self.actors is not None or not self.may_delete
+        return not (is_bound or self.fault)
+
     def captures(self, key: str) -> tuple[str, ...] | None:
         """What the wildcards of the first matching pattern take of a key; None where none does."""
         found = (match.captures(key) for match in self.matches)
@@ -128,59 +135,6 @@ class Dependency(NamedTuple):
         return dependent
 
 
-class _PatternIndex(Generic[Payload]):
-    """What rules have stored for patterns, found by the text before the first wildcard.
-
-    Where nothing stands there, by the text after the last one. It is not changed: `changed` makes
-    another one.
-    """
-
-    def __init__(self, entries: Mapping[tuple[str, str], tuple["_Entry[Payload]", ...]]) -> None:
-        self._entries = entries
-        self._heads = sorted({len(head) for kind, head in entries if kind == _HEAD})
-        self._tails = sorted({len(tail) for kind, tail in entries if kind == _TAIL})
-
-    def changed(
-        self, removed: Iterable["_Entry[Payload]"], added: Iterable["_Entry[Payload]"]
-    ) -> "_PatternIndex[Payload]":
-        """The index without what these rules have stored for these patterns, and with more."""
-        entries = dict(self._entries)
-        for entry in removed:
-            place = _place_of(entry.pattern)
-            kept = tuple(one for one in entries.pop(place, ()) if one.name != entry.name)
-            if kept:
-                entries[place] = kept
-        for entry in added:
-            place = _place_of(entry.pattern)
-            entries[place] = (*entries.get(place, ()), entry)
-        return _PatternIndex(entries)
-
-    def find(self, key: str) -> Iterator[Payload]:
-        """What is stored for the patterns that match a key, each as often as it matches."""
-        size = len(key)
-        places = [(_WHOLE, key)]
-        places += [(_HEAD, key[:length]) for length in self._heads if length <= size]
-        places += [(_TAIL, key[size - length :]) for length in self._tails if length <= size]
-        for place in places:
-            for entry in self._entries.get(place, ()):
-                if entry.pattern.regex.fullmatch(key):
-                    yield entry.payload
-
-
-_WHOLE: Final = "whole"
-_HEAD: Final = "head"
-_TAIL: Final = "tail"
-
-
-def _place_of(pattern: Pattern) -> tuple[str, str]:
-    """Where an index has what is stored for a pattern."""
-    if pattern.is_key:
-        return _WHOLE, pattern.text
-    if pattern.low:
-        return _HEAD, pattern.low
-    return _TAIL, _WILDCARD.split(pattern.text)[-1]
-
-
 class _Entry(NamedTuple, Generic[Payload]):
     """What the rule with this name has stored for a pattern."""
 
@@ -189,14 +143,97 @@ class _Entry(NamedTuple, Generic[Payload]):
     payload: Payload
 
 
+_Entries = Mapping[str, tuple[_Entry[Payload], ...]]
+
+
+class _PatternIndex(Generic[Payload]):
+    """What rules have stored for patterns, found by the text before the first wildcard.
+
+    Where nothing stands there, by the text after the last one. It is not changed: `changed` makes
+    another one.
+    """
+
+    def __init__(
+        self,
+        keys: _Entries[Payload] = NOTHING,
+        heads: _Entries[Payload] = NOTHING,
+        tails: _Entries[Payload] = NOTHING,
+    ) -> None:
+        self._keys, self._heads, self._tails = keys, heads, tails
+        self._head_lengths = sorted(set(map(len, heads)))
+        self._tail_lengths = sorted(set(map(len, tails)))
+
+    def changed(
+        self, removed: Iterable[_Entry[Payload]], added: Iterable[_Entry[Payload]]
+    ) -> "_PatternIndex[Payload]":
+        """The index without what these rules have stored for these patterns, and with more."""
+        keys, heads, tails = dict(self._keys), dict(self._heads), dict(self._tails)
+
+        def place(pattern: Pattern) -> tuple[dict[str, tuple[_Entry[Payload], ...]], str]:
+            if pattern.is_key:
+                return keys, pattern.text
+            if pattern.low:
+                return heads, pattern.low
+            return tails, _WILDCARD.split(pattern.text)[-1]
+
+        for entry in removed:
+            where, text = place(entry.pattern)
+            if kept := tuple(one for one in where.pop(text, ()) if one.name != entry.name):
+                where[text] = kept
+        for entry in added:
+            where, text = place(entry.pattern)
+            where[text] = (*where.get(text, ()), entry)
+        return _PatternIndex(keys, heads, tails)
+
+    def find(self, key: str) -> list[Payload]:
+        """What is stored for the patterns that match a key, each as often as it matches."""
+        found = [entry.payload for entry in self._keys.get(key, ())]
+        size = len(key)
+        for length in self._head_lengths:
+            if length > size:
+                break
+            found += [
+                entry.payload
+                for entry in self._heads.get(key[:length], ())
+                if entry.pattern.is_range or entry.pattern.regex.fullmatch(key)
+            ]
+        for length in self._tail_lengths:
+            if length > size:
+                break
+            found += [
+                entry.payload
+                for entry in self._tails.get(key[size - length :], ())
+                if entry.pattern.is_range or entry.pattern.regex.fullmatch(key)
+            ]
+        return found
+
+
 class RulesOfKey(NamedTuple):
-    """The rules that are about a key, by name, and the keys under which it must not change."""
+    """The rules that are about a key, by name, and the keys under which it must not change.
+
+    `schemas` are those of the rules, where these ask for nothing else.
+    """
 
     matching: tuple[Rule, ...] = ()
     dependents: tuple[tuple[Dependency, str], ...] = ()
+    schemas: tuple[ValueSchema, ...] | None = ()
 
 
 NO_RULES: Final = RulesOfKey()
+
+
+def _of_key(key: str, found: list[Rule], required: list[Dependency]) -> RulesOfKey:
+    """The rules and dependencies that were found for a key, put together."""
+    by_name = {rule.name: rule for rule in found}  # several patterns of one may match
+    rules = [by_name[name] for name in sorted(by_name)]
+    dependents = [
+        (dependency, dependent)
+        for dependency in required
+        if (dependent := dependency.dependent_key(key)) is not None
+    ]
+    schemas = [rule.schema for rule in rules if rule.schema and rule.asks_for_schema_alone]
+    is_all = len(schemas) == len(rules) and not dependents
+    return RulesOfKey(tuple(rules), tuple(dependents), tuple(schemas) if is_all else None)
 
 
 class RuleSet:
@@ -205,9 +242,11 @@ class RuleSet:
     def __init__(self, rules: Mapping[str, Rule] | None = None) -> None:
         """No rules, or those with these names; see `changed`."""
         self.rules: Mapping[str, Rule] = dict(rules or {})
-        self._by_match: _PatternIndex[Rule] = _PatternIndex({})
-        self._by_required: _PatternIndex[Dependency] = _PatternIndex({})
+        self._by_match: _PatternIndex[Rule] = _PatternIndex()
+        self._by_required: _PatternIndex[Dependency] = _PatternIndex()
         self._found: dict[str, RulesOfKey] = {}
+        self._combinations: dict[tuple[str, ...], RulesOfKey] = {}
+        """What is found of keys that nothing requires, by the names of the rules."""
 
     def __bool__(self) -> bool:
         """Whether there is any rule."""
@@ -240,6 +279,7 @@ class RuleSet:
         found = self.about_one_of_many(key)
         if len(self._found) >= MAX_CACHED:
             self._found.clear()
+            self._combinations.clear()
         self._found[key] = found
         return found
 
@@ -247,15 +287,15 @@ class RuleSet:
         """As `about`, for a key of a scan, which is not asked for again soon."""
         if key.startswith(RESERVED):
             return NO_RULES
-        found = {rule.name: rule for rule in self._by_match.find(key)}
-        dependents = [
-            (dependency, dependent)
-            for dependency in self._by_required.find(key)
-            if (dependent := dependency.dependent_key(key)) is not None
-        ]
-        if not found and not dependents:
+        rules, required = self._by_match.find(key), self._by_required.find(key)
+        if not (rules or required):
             return NO_RULES
-        return RulesOfKey(tuple(found[name] for name in sorted(found)), tuple(dependents))
+        if required:
+            return _of_key(key, rules, required)
+        names = tuple([rule.name for rule in rules])
+        if (known := self._combinations.get(names)) is None:
+            known = self._combinations[names] = _of_key(key, rules, [])
+        return known
 
     def with_schemas_for(self, key: str) -> list[Rule]:
         """The rules about a key of a scan whose schemas its value must satisfy, by name."""

@@ -16,8 +16,9 @@ MAX_WORK: Final = 10_000_000
 """What one check of a value may take, in nanoseconds of a fast machine, estimated from above."""
 _PART: Final = 8
 _BYTE: Final = 3
-_DIGITS: Final = re.compile(r"[0-9]{16}")
-"""A text with fewer digits in a row has no integer beyond 64 bits."""
+DIGITS: Final = 18
+"""An integer of so many digits has at most 64 bits."""
+_LONG: Final = re.compile(rf"[0-9]{{{DIGITS + 1}}}")
 _INT64: Final = 2**63
 _COLOR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 _NOT_ASSERTED: Final = (
@@ -174,7 +175,7 @@ def _at(value: Any, path: Path) -> Any:
 def _decoded(raw: str) -> Any:
     """A JSON text as the library takes it, integers beyond 64 bits exactly."""
     value = values.decode(raw.encode())
-    return _exact(value) if _DIGITS.search(raw) else value
+    return _exact(value) if len(raw) > DIGITS and _LONG.search(raw) else value
 
 
 def _exact(value: Any) -> Any:

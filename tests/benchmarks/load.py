@@ -2,7 +2,8 @@
 
 Given {"port", "token", "kind", "connections", "seconds"} and "least", how many requests there are
 at least, prints {"requests", "seconds"}. The kinds: `set` sends commands, `get` queries one key,
-`page` a page of 100 items; keys are the thousand that `set` sets one after the other.
+`page` a page of 100 items; keys are the thousand that `set` sets one after the other. `spread`
+sets a hundred thousand others.
 """
 
 import json
@@ -78,6 +79,16 @@ def _sets(port: int, token: str) -> Iterator[bytes]:
     return (start + body % (number % KEYS, first + number) for number in count())
 
 
+def _spread_sets(port: int, token: str) -> Iterator[bytes]:
+    """As `_sets`, of a hundred groups of a thousand keys; neighbours are of different groups."""
+    body = b'{"type":"set","key":"bench.g%02d.k%03d","value":%d}'
+    first = time_ns() // 1000
+    start = head(port, token, len(body % (0, 0, first)))
+    return (
+        start + body % (number % 100, number // 100 % 1_000, first + number) for number in count()
+    )
+
+
 def _gets(port: int, token: str) -> Iterator[bytes]:
     query = _query(port, token)
     return (query % (b"/bench.k%03d" % (number % KEYS)) for number in count())
@@ -88,7 +99,7 @@ def _pages(port: int, token: str) -> Iterator[bytes]:
     return (request for _ in count())
 
 
-REQUESTS = {"set": _sets, "get": _gets, "page": _pages}
+REQUESTS = {"set": _sets, "spread": _spread_sets, "get": _gets, "page": _pages}
 
 
 def head(port: int, token: str, length: int) -> bytes:

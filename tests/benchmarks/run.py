@@ -26,6 +26,7 @@ import imports
 import kept
 import lag
 import past
+import ruled
 import sizes
 import start
 from rows import Row, table
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Path, bool], Iterator[Row]]] = {
     "http": http_rates.measure,
     "bystander": bystander.measure,
     "import": imports.measure,
+    "rules": ruled.measure,
     "streams": fanout.measure,
     "lag": lag.measure,
     "keys": sizes.measure,
