@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from signalbox.server.model.descriptions import choices, describe
-from signalbox.server.model.rules import RULES, rules_of
+from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.rules import rules_of
 from signalbox.server.model.values import decode, encode
 
 KEY = "train.lr"

@@ -6,7 +6,8 @@ import pytest
 
 from signalbox.server.model.errors import Interlocked, Invalid, RuleBroken, SignalboxError, TooLarge
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rules import MAX_CACHED, RULES, RuleSet, check_rule, rules_of
+from signalbox.server.model.rule_records import RULES, check_rule
+from signalbox.server.model.rules import MAX_CACHED, RuleSet, rules_of
 from signalbox.server.model.values import encode
 from support.dict_state import DictState
 

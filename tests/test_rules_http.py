@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from signalbox.server.model.rules import RULES
+from signalbox.server.model.rule_records import RULES
 from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import Options
 from support.harness import Server

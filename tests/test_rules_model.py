@@ -11,7 +11,7 @@ from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rules import RULES, check_rule
+from signalbox.server.model.rule_records import RULES, check_rule
 from signalbox.server.model.values import decode
 from support.dict_state import DictState
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.model.rules import RULES
+from signalbox.server.model.rule_records import RULES
 from support.brokers import Options
 from support.harness import Server
 

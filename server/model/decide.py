@@ -38,7 +38,8 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import RESERVED, check_key
-from signalbox.server.model.rules import RULES, RuleSet
+from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.rules import RuleSet
 
 MAX_CHANGES: Final = 100_000
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from signalbox.server.model import values
 from signalbox.server.model.errors import TooLarge
-from signalbox.server.model.rules import Rule
+from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.schema_dialect import EXTENSION
 
 Schema = dict[str, Any]

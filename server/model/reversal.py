@@ -29,7 +29,8 @@ from signalbox.server.model.errors import (
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.keys import Pattern, compile_pattern
-from signalbox.server.model.rules import RULES, rules_of
+from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.rules import rules_of
 from signalbox.server.model.times import iso
 
 MAX_DESCRIBED: Final = 3

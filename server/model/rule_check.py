@@ -10,12 +10,10 @@ from signalbox.server.model import values
 from signalbox.server.model.decide import MAX_NAMED, Changes
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
 from signalbox.server.model.events import Entry
+from signalbox.server.model.rule_records import RULES, RequiredKey, Rule
 from signalbox.server.model.rules import (
     NO_RULES,
-    RULES,
     Dependency,
-    RequiredKey,
-    Rule,
     RuleSet,
     RulesOfKey,
     check_number_of_rules,

@@ -1,108 +1,31 @@
-"""Rules: what a value may be, and when it may change. A rule is a key below `_signalbox.rules.`.
+"""The rules of a state: which of them are about a key, and which keys require it.
 
-Here a rule's record is parsed and found for a key; `rule_check` holds changes against rules. Pure.
+`rule_records` has one rule, `rule_check` holds changes against rules. Pure.
 """
 
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from signalbox.server.model import values
-from signalbox.server.model.errors import Invalid, SignalboxError, TooLarge, quoted
-from signalbox.server.model.keys import (
-    RESERVED,
-    Pattern,
-    capturing_regex,
-    check_new_key,
-    compile_pattern,
-    is_key,
-    is_pattern,
+from signalbox.server.model.errors import TooLarge
+from signalbox.server.model.keys import RESERVED, Pattern, capturing_regex, compile_pattern, is_key
+from signalbox.server.model.rule_records import (
+    PLACEHOLDER,
+    RULES,
+    WILDCARD,
+    Match,
+    RequiredKey,
+    Rule,
+    usable_or_not,
 )
-from signalbox.server.model.schema_dialect import Path, json_pointer
 from signalbox.server.model.value_schemas import ValueSchema
 
-RULES: Final = RESERVED + "rules."
 MAX_RULES: Final = 5_000
-MAX_RULE_BYTES: Final = 16 * 1024
-MAX_RULE_NAME: Final = 128
 MAX_CACHED: Final = 10_000
 """Keys of which it is remembered which rules are about them."""
 
-_FIELDS: Final = ("match", "schema", "requires", "on", "holds", "actors", "delete", "says")
-_PLACEHOLDER: Final = re.compile(r"\{([1-9][0-9]?)\}")
-_WILDCARD: Final = re.compile(r"\*+")
-
 Payload = TypeVar("Payload")
 NOTHING: Final[Mapping[str, Any]] = {}
-
-
-class RequiredKey(NamedTuple):
-    """A key that a rule requires: its name, perhaps with `{1}`, and what it must satisfy.
-
-    Without `schema` it must not exist.
-    """
-
-    template: str
-    schema: ValueSchema | None
-
-    def key(self, captures: tuple[str, ...]) -> str | None:
-        """The key for what the wildcards of `match` took; None where that makes no key."""
-        key = _PLACEHOLDER.sub(lambda found: captures[int(found[1]) - 1], self.template)
-        return key if is_key(key) else None
-
-
-class Match(NamedTuple):
-    """One pattern of a rule, which also tells what its wildcards take of a key."""
-
-    pattern: Pattern
-    capturing: re.Pattern[str]
-
-    def captures(self, key: str) -> tuple[str, ...] | None:
-        """What each wildcard takes of a key; None where the key does not match."""
-        if key.startswith(RESERVED) or not (found := self.capturing.fullmatch(key)):
-            return None
-        return found.groups()
-
-    def key(self, captures: tuple[str, ...]) -> str:
-        """The key in which each wildcard has taken this."""
-        rest = iter(captures)
-        return _WILDCARD.sub(lambda _: next(rest), self.pattern.text)
-
-
-class Rule(NamedTuple):
-    """A parsed rule; `record` is its JSON value.
-
-    One that this program cannot use has a `fault`, a sentence, and refuses all writes to its keys.
-    """
-
-    name: str
-    record: Mapping[str, Any]
-    matches: tuple[Match, ...]
-    schema: ValueSchema | None = None
-    requires: tuple[RequiredKey, ...] = ()
-    on: ValueSchema | None = None
-    holds: bool = False
-    actors: tuple[Pattern, ...] | None = None
-    may_delete: bool = True
-    says: str | None = None
-    fault: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The key that the rule is."""
-        return RULES + self.name
-
-    @property
-    def asks_for_schema_alone(self) -> bool:
-        """Whether nothing but the new value of a key matters to the rule."""
-        is_bound = self.requires or self.actors is not None or not self.may_delete
-        return not (is_bound or self.fault)
-
-    def captures(self, key: str) -> tuple[str, ...] | None:
-        """What the wildcards of the first matching pattern take of a key; None where none does."""
-        found = (match.captures(key) for match in self.matches)
-        return next((captures for captures in found if captures is not None), None)
 
 
 class Dependency(NamedTuple):
@@ -174,7 +97,7 @@ class _PatternIndex(Generic[Payload]):
                 return keys, pattern.text
             if pattern.low:
                 return heads, pattern.low
-            return tails, _WILDCARD.split(pattern.text)[-1]
+            return tails, WILDCARD.split(pattern.text)[-1]
 
         for entry in removed:
             where, text = place(entry.pattern)
@@ -313,173 +236,10 @@ def rules_of(entries: Iterable[tuple[str, str]]) -> RuleSet:
     return RuleSet().changed(dict(entries))
 
 
-def check_rule(key: str, value: Any) -> None:
-    """Raises `Invalid`, with the path into the value, or `TooLarge` for what is no rule."""
-    name = key.removeprefix(RULES)
-    if len(name) > MAX_RULE_NAME:
-        raise Invalid(
-            f"The name of the rule has {len(name)} characters; allowed are {MAX_RULE_NAME}.",
-            key=key,
-        )
-    raw = values.encode(value)
-    if (size := values.size(raw)) > MAX_RULE_BYTES:
-        raise TooLarge(
-            f"The rule {name} has {size} bytes; allowed are {MAX_RULE_BYTES}.",
-            key=key,
-            limit=MAX_RULE_BYTES,
-        )
-    try:
-        _parsed(name, raw)
-    except Invalid as error:
-        raise Invalid(
-            f"The rule {name} cannot be used: {error.message}", key=key, path=error.path or ""
-        ) from error
-
-
 def check_number_of_rules(rules: RuleSet, before: RuleSet) -> None:
     """Raises `TooLarge` for more rules than there may be, where they have become more."""
     if len(rules.rules) > max(MAX_RULES, len(before.rules)):
         raise TooLarge(f"There are {MAX_RULES} rules already, as many as allowed.", limit=MAX_RULES)
-
-
-def usable_or_not(name: str, raw: str) -> Rule:
-    """The rule with this record; what cannot be used is a rule as well, with a fault."""
-    try:
-        return _parsed(name, raw)
-    except SignalboxError as error:
-        record = values.decode(raw.encode())
-        patterns = record.get("match") if isinstance(record, dict) else ()
-        texts = patterns if isinstance(patterns, list) else [patterns]
-        usable = [text for text in texts if isinstance(text, str) and is_pattern(text)]
-        matches = tuple(_match(text) for text in usable if not text.startswith(RESERVED))
-        record = record if isinstance(record, dict) else {}
-        return Rule(name, record, matches, fault=error.message)
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(name: str, raw: str) -> Rule:
-    """The rule with this record. Raises `Invalid`."""
-    record = values.decode(raw.encode())
-    if not isinstance(record, dict):
-        raise Invalid(f"its value is {quoted(record)}; a rule is an object with match.", path="")
-    for field in record:
-        if field not in _FIELDS:
-            raise _refusal((field,), f"is unknown; a rule has {', '.join(_FIELDS)}")
-    matches = tuple(_match(text) for text in _patterns(record.get("match"), "match", RESERVED))
-    wildcards = min(match.capturing.groups for match in matches)
-    rule = Rule(
-        name,
-        record,
-        matches,
-        schema=_schema(record, "schema"),
-        requires=tuple(_required_keys(record.get("requires", {}), wildcards)),
-        on=_schema(record, "on"),
-        holds=_flag(record, "holds", default=False),
-        actors=tuple(map(compile_pattern, _patterns(record["actors"], "actors")))
-        if "actors" in record
-        else None,
-        may_delete=_flag(record, "delete", default=True),
-        says=_text(record, "says"),
-    )
-    if rule.holds:
-        _check_holds(rule)
-    return rule
-
-
-def _patterns(given: Any, field: str, forbidden: str = "") -> list[str]:
-    """The patterns of a field: one, or a list of them."""
-    texts = given if isinstance(given, list) and given else [given]
-    for number, text in enumerate(texts):
-        path: Path = (field, number) if texts is given else (field,)
-        if not isinstance(text, str) or not is_pattern(text):
-            raise _refusal(path, f"is {quoted(text)}; allowed is a pattern, or a list of them")
-        if forbidden and text.startswith(forbidden):
-            raise _refusal(path, f"is {quoted(text)}; no rule is about keys below {forbidden}")
-    return texts
-
-
-def _match(text: str) -> Match:
-    """A pattern of a rule."""
-    return Match(compile_pattern(text), capturing_regex(text))
-
-
-def _schema(record: Mapping[str, Any], field: str) -> ValueSchema | None:
-    """The compiled schema of a field, None where the rule has none."""
-    return ValueSchema(record[field], (field,)) if field in record else None
-
-
-def _flag(record: Mapping[str, Any], field: str, default: bool) -> bool:
-    """The value of a field that is true or false."""
-    given = record.get(field, default)
-    if not isinstance(given, bool):
-        raise _refusal((field,), f"is {quoted(given)}; allowed are true and false")
-    return given
-
-
-def _text(record: Mapping[str, Any], field: str) -> str | None:
-    """The value of a field that is a text."""
-    given = record.get(field)
-    if field in record and not (isinstance(given, str) and given.strip()):
-        raise _refusal((field,), f"is {quoted(given)}; allowed is a text")
-    return given
-
-
-def _required_keys(given: Any, wildcards: int) -> Iterator[RequiredKey]:
-    """The required keys of a rule whose patterns have at least so many wildcards."""
-    if not isinstance(given, dict):
-        raise _refusal(
-            ("requires",), f"is {quoted(given)}; allowed is an object from key to schema"
-        )
-    for template, schema in given.items():
-        path: Path = ("requires", template)
-        if template.startswith(RESERVED):
-            raise _refusal(path, f"is below {RESERVED}, whose keys no rule requires")
-        numbers = [int(found) for found in _PLACEHOLDER.findall(template)]
-        if too_high := [number for number in numbers if number > wildcards]:
-            raise _refusal(
-                path,
-                f"has {{{max(too_high)}}}, and not every pattern of match has so many wildcards",
-            )
-        try:
-            check_new_key(_PLACEHOLDER.sub("x", template))
-        except Invalid as error:
-            raise _refusal(path, f"is no key: {error.message.rstrip('.')}") from error
-        if schema is not None and not isinstance(schema, dict):
-            hint = quoted({"const": schema})
-            raise _refusal(
-                path, f"is {quoted(schema)}; allowed is a schema, an object such as {hint}, or null"
-            )
-        yield RequiredKey(template, None if schema is None else ValueSchema(schema, path))
-
-
-def _check_holds(rule: Rule) -> None:
-    """Raises `Invalid` where the keys that require a key could not be told from that key."""
-    if not rule.requires:
-        raise _refusal(("holds",), "is true; then the rule must have requires")
-    for match in rule.matches:
-        wildcards = _WILDCARD.findall(match.pattern.text)
-        for required in rule.requires:
-            path: Path = ("requires", required.template)
-            numbers = {int(found) for found in _PLACEHOLDER.findall(required.template)}
-            if missing := set(range(1, len(wildcards) + 1)) - numbers:
-                raise _refusal(
-                    path,
-                    f"does not have {{{min(missing)}}}; with holds every wildcard of match stands "
-                    "in each required key",
-                )
-            across = [number for number in numbers if len(wildcards[number - 1]) > 1]
-            segments = required.template.split(".")
-            if len(across) > 1 or any(len(_PLACEHOLDER.findall(one)) > 1 for one in segments):
-                raise _refusal(
-                    path,
-                    "has several placeholders that cannot be told apart in a key; with holds each "
-                    "segment has at most one, and one at most stands for **",
-                )
-
-
-def _refusal(path: Path, what: str) -> Invalid:
-    """The refusal of what a path of the record has."""
-    return Invalid(f"{json_pointer(path)} {what}.", path=json_pointer(path))
 
 
 def _matches(rules: Iterable[Rule]) -> Iterator[_Entry[Rule]]:
@@ -500,9 +260,9 @@ def _dependencies(rules: Iterable[Rule]) -> Iterator[_Entry[Dependency]]:
 
 def _dependency(rule: Rule, match: Match, required: RequiredKey) -> _Entry[Dependency]:
     """How one pattern of a rule depends on one of its required keys."""
-    wildcards = _WILDCARD.findall(match.pattern.text)
-    order = [int(found) for found in _PLACEHOLDER.findall(required.template)]
-    literals = _PLACEHOLDER.split(required.template)[::2]
+    wildcards = WILDCARD.findall(match.pattern.text)
+    order = [int(found) for found in PLACEHOLDER.findall(required.template)]
+    literals = PLACEHOLDER.split(required.template)[::2]
     text = literals[0] + "".join(
         wildcards[number - 1] + literal for number, literal in zip(order, literals[1:], strict=True)
     )

@@ -14,7 +14,8 @@ from signalbox.server.model.events import Entry
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.model.keys import after_prefix, compile_pattern
 from signalbox.server.model.rule_check import keys_to_look_up
-from signalbox.server.model.rules import RULES, RuleSet, RulesOfKey, rules_of
+from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.rules import RuleSet, RulesOfKey, rules_of
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.violations import Violations, ViolationScan
 from signalbox.server.store import state_table

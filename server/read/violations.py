@@ -10,7 +10,8 @@ from signalbox.server.model.errors import TooLarge
 from signalbox.server.model.horizons import Range, without_reserved
 from signalbox.server.model.keys import Pattern
 from signalbox.server.model.rule_check import error_of, schema_refusal
-from signalbox.server.model.rules import Rule, RuleSet
+from signalbox.server.model.rule_records import Rule
+from signalbox.server.model.rules import RuleSet
 from signalbox.server.read.snapshot_pages import ItemsAt
 from signalbox.server.read.state_query import Filter, StateQuery
 

@@ -20,7 +20,7 @@ from signalbox.server.model.errors import Invalid, Malformed, SignalboxError
 from signalbox.server.model.events import Entry
 from signalbox.server.model.keys import check_key
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rules import Rule
+from signalbox.server.model.rule_records import Rule
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.rule_queries import RulesAround
 from signalbox.server.runtime.scheduling import Pauses

@@ -15,7 +15,7 @@ from signalbox.server.model.commands import Attempt, EncodedSet, read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import Malformed
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.rules import RULES
+from signalbox.server.model.rule_records import RULES
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 

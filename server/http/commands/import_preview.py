@@ -50,7 +50,8 @@ from signalbox.server.model.decide import (
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rules import RULES, rules_of
+from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.rules import rules_of
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts_table, log_table, state_table
 from signalbox.server.write.writer import Writer
