@@ -1,5 +1,6 @@
 """The source *this computer*: follows its setting, and what it writes is true."""
 
+import re
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -8,6 +9,7 @@ import psutil
 import pytest
 
 from conftest import StartServer
+from signalbox.server.model.rule_records import check_rule
 from signalbox.server.sources.computer import ComputerSource
 from signalbox.server.sources.measurement import Measurement
 from support.harness import SECONDS, Event, Server
@@ -112,3 +114,25 @@ def test_a_setting_it_cannot_follow_is_refused(server: StartServer) -> None:
     for value in ({"enabled": True, "every": 0.01}, {"enabled": 1}, True, {"other": 1}):
         answer = box.post({"type": "set", "key": SETTING, "value": value})
         assert (answer.status, answer.json()["code"]) == (422, "invalid")
+
+
+def test_it_describes_its_keys_once(server: StartServer) -> None:
+    box = server()
+    described = "_signalbox.rules.computer.cpu.percent"
+    with box.stream(match="computer.**") as stream:
+        switch(box, enabled=True, every=0.1)
+        stream.until("change")
+    rule = box.value(described)
+    assert rule["schema"] == {"title": "Processor load", "readOnly": True, "unit": "%"}
+    check_rule(described, rule)
+    matches = [re.sub(r"core\d+", "core*", key) for key in Measurement().read()]
+    rules = box.get("/queries/state", match="_signalbox.rules.**", limit=100).json()["items"]
+    assert {f"computer.{key}" for key in matches} <= {rule["value"]["match"] for rule in rules}
+    box.post({"type": "delete", "key": described})
+    assert box.stop() == 0
+    again = server(data_dir=box.data_dir)
+    with again.stream(
+        match="computer.**", after=again.get("/queries/status").json()["revision"]
+    ) as stream:
+        stream.until("change")
+    assert again.get(f"/queries/state/{described}").status == 404

@@ -16,6 +16,7 @@ from signalbox.server.model.commands import Attempt, Batch, Set
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.read.read_model import ReadModel
+from signalbox.server.sources.computer_rules import describing_rules
 from signalbox.server.sources.reported_failures import ReportedFailures
 from signalbox.server.write.writer import Writer
 
@@ -42,6 +43,7 @@ class ComputerSource:
         self._writer = writer
         self._setting_changed = Event()
         self._has_retention = False
+        self._has_described = False
         self._failures = ReportedFailures()
         # psutil stores the last measurement for each thread: all are made by one thread.
         self._thread = ThreadPool(1)
@@ -102,6 +104,7 @@ class ComputerSource:
             setting = self._setting()
             if setting.enabled:
                 self._set_default_retention()
+                self._describe_keys()
                 self._write(self._thread.apply(self._measurement.read))
         except Exception as error:  # noqa: BLE001 - logged; the next step may succeed
             self._failures.report("This computer", error)
@@ -113,6 +116,20 @@ class ComputerSource:
         if not self._has_retention and self._readmodel.current.get(RETENTION_KEY) is None:
             self._submit([Set(key=RETENTION_KEY, value={"max_age": "2d"}, expect="absent")])
         self._has_retention = True
+
+    def _describe_keys(self) -> None:
+        """Describe the keys by rules, each once: one that a person has deleted stays away."""
+        if self._has_described:
+            return
+        history = self._readmodel.log.history
+        members: list[Any] = [
+            Set(key=key, value=rule, expect="absent")
+            for key, rule in describing_rules().items()
+            if not history(key, limit=1).items
+        ]
+        if members:
+            self._submit(members)
+        self._has_described = True
 
     def _write(self, values: dict[str, Any]) -> None:
         """Write measured values to keys below `computer.`."""
