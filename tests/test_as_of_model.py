@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from signalbox.server import maintenance
 from signalbox.server.model.keys import compile_pattern
+from signalbox.server.read import difference_count, log_sql
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
@@ -37,6 +38,15 @@ def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(key_counts, "CHANGED_KEYS_PER_COUNT", 3)
         monkeypatch.setattr(key_counts, "BUCKETS", 2)
         monkeypatch.setattr(key_index, "BUCKET", 2)
+
+
+@pytest.fixture(params=["few", "many"])
+def comparing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few changes are looked through; where there are many, keys are examined slice by slice."""
+    if request.param == "many":
+        monkeypatch.setattr(log_sql, "MAX_SCANNED_CHANGES", 0)
+        monkeypatch.setattr(log_sql, "CHUNK", 2)
+        monkeypatch.setattr(difference_count, "SLICE", 2)
 
 
 def write(store: Store, groups: list[list[dict[str, object]]]) -> History:
@@ -130,6 +140,7 @@ def test_the_memory_engine_answers_for_any_moment_as_well(
         check(store.readmodel, write(store, groups))
 
 
+@pytest.mark.usefixtures("comparing")
 @RELAXED
 @given(groups=GROUPS, match=st.sampled_from(MATCHES), limit=st.integers(1, 4))
 def test_what_differs_leads_from_one_moment_to_another(
@@ -151,6 +162,24 @@ def test_what_differs_leads_from_one_moment_to_another(
             assert state == {key: history.states[until][key] for key in wanted} | {
                 key: history.states[since][key] for key in rest
             }
+
+
+@pytest.mark.usefixtures("comparing")
+def test_a_key_that_was_set_anew_in_between_differs_if_its_value_does() -> None:
+    with Store() as store:
+        for key in ("ended", "kept", "changed", "other", "gone"):
+            store.set(**{key: 1})
+        since = store.readmodel.revision
+        for key in ("ended", "kept", "changed"):
+            store.run(type="delete", key=key)
+        store.set(kept=1, changed=2, born=1, gone=2)
+        until = store.readmodel.revision
+        for key in ("born", "gone", "kept"):
+            store.run(type="delete", key=key)
+        store.set(other=2)
+        for pair in ((since, until), (until, since)):
+            found = {key for key, _, _ in differences(store.readmodel, *pair, "**", 1)}
+            assert found == {"born", "changed", "ended", "gone"}
 
 
 def differences(

@@ -10,6 +10,7 @@ import pytest
 
 from signalbox.server import maintenance
 from signalbox.server.model.errors import Compacted, NotFound
+from signalbox.server.read import difference_count, log_sql
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store import key_counts, key_index
 from signalbox.server.write import removal, retention_plans
@@ -25,6 +26,8 @@ def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(key_counts, "MAX_LISTED", 2)
         monkeypatch.setattr(key_counts, "CHANGED_KEYS_PER_COUNT", 5)
         monkeypatch.setattr(key_index, "BUCKET", 3)
+        monkeypatch.setattr(log_sql, "MAX_SCANNED_CHANGES", 0)
+        monkeypatch.setattr(difference_count, "SLICE", 2)
 
 
 class Past:
@@ -109,6 +112,7 @@ class Past:
     def check(self) -> None:
         """Every moment holds exactly the keys whose past is kept so long, and names the others."""
         kept = self.store.readmodel.log.horizons()
+        newest = visible(self.history.states[-1])
         for at, state in enumerate(self.history.states):
             expected = {
                 key: value for key, value in visible(state).items() if self.horizon(key) <= at
@@ -119,6 +123,14 @@ class Past:
             assert page.total == view.keys() == view.tree().total == len(expected)
             assert page.compacted == sorted(each.prefix for each in kept if each.revision > at)
             assert view.page(Filter(), offset=2, limit=3).items == page.items[2:5]
+            differing = {
+                key
+                for key in expected.keys() | newest.keys()
+                if self.horizon(key) <= at and expected.get(key) != newest.get(key)
+            }
+            found = self.store.readmodel.log.diff(at, len(self.history.states) - 1, limit=1000)
+            assert {item.key for item in found.items} == differing
+            assert found.total == len(differing)
 
     def check_newest(self) -> None:
         """The newest change of each key is there, and its history says where it is cut."""

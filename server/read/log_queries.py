@@ -9,7 +9,8 @@ from signalbox.server.model import reversal
 from signalbox.server.model.events import Transaction
 from signalbox.server.model.horizons import Horizons
 from signalbox.server.read import log_sql
-from signalbox.server.read.log_sql import Diff, DifferenceCount, History
+from signalbox.server.read.difference_count import DifferenceCount
+from signalbox.server.read.log_sql import Diff, History
 from signalbox.server.read.reversal_log import SqlReversalLog
 from signalbox.server.store import log_table
 from signalbox.server.store.horizons_table import read_horizons

@@ -78,37 +78,15 @@ def diff(
 ) -> Diff:
     """A page of the differences between two revisions, in either direction, in key order.
 
-    Its total is that of the page; `DifferenceCount` counts all.
+    Its total is that of the page.
     """
     pattern = compile_pattern(match)
     if after is not None:
         pattern = pattern._replace(low=max(pattern.low, after + "\0"))
     keys = ChangedKeys(min(since, until), max(since, until), pattern).all(connection)
-    items = list(islice(_differences(connection, keys, since, until, pattern), limit + 1))
+    items = list(islice(differences(connection, keys, since, until, pattern), limit + 1))
     following = items[limit - 1].key if len(items) > limit else None
     return Diff(since, until, len(items), items[:limit], following, [])
-
-
-class DifferenceCount:
-    """Counts the keys that differ between two revisions, slice by slice.
-
-    Each slice may read another snapshot: a read transaction that is held for long keeps the
-    write-ahead log from being reused.
-    """
-
-    def __init__(self, since: int, until: int, match: str) -> None:
-        """Count the differing keys that match, between the revisions `since` and `until`."""
-        self._since, self._until = since, until
-        self._pattern = compile_pattern(match)
-        self._keys = ChangedKeys(min(since, until), max(since, until), self._pattern)
-        self.total = 0
-
-    def examine(self, connection: apsw.Connection) -> bool:
-        """Examine the next keys; False where there are no more."""
-        keys = self._keys.take(connection)
-        differing = _differences(connection, keys, self._since, self._until, self._pattern)
-        self.total += sum(1 for _ in differing)
-        return bool(keys)
 
 
 def incomplete_prefixes(
@@ -132,11 +110,15 @@ class ChangedKeys:
         self._of_few_changes: list[str] | None = None
         self._is_begun = False
 
-    def take(self, connection: apsw.Connection) -> list[str]:
-        """The next keys, at most `CHUNK`; none where there are no more."""
+    def are_few(self, connection: apsw.Connection) -> bool:
+        """Whether so few changes lie between the revisions that the log is the shortest way."""
         if not self._is_begun:
             self._begin(connection)
-        if self._of_few_changes is not None:
+        return self._of_few_changes is not None
+
+    def take(self, connection: apsw.Connection) -> list[str]:
+        """The next keys, at most `CHUNK`; none where there are no more."""
+        if self.are_few(connection) and self._of_few_changes is not None:
             keys = self._of_few_changes[:CHUNK]
             del self._of_few_changes[:CHUNK]
             return keys
@@ -170,7 +152,7 @@ class ChangedKeys:
                 yield key
 
 
-def _differences(
+def differences(
     connection: apsw.Connection, keys: Iterable[str], since: int, until: int, pattern: Pattern
 ) -> Iterator[Difference]:
     """The keys among `keys` whose values at two revisions differ, with both values.

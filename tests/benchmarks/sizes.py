@@ -39,6 +39,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield from _queries(lot, few, many, times)
         yield from searching.measure(lot, few, many, FEW, max(times // 10, 12))
         yield _beside_searches(lot, many, max(times // 10, 12))
+        yield from _differences(lot, many)
         yield from browsing.measure(lot, few, many, loads)
         yield at_most(f"{many:,} keys: memory of the server", memory(lot.pid), "MB", 200)
 
@@ -51,6 +52,14 @@ def _queries(lot: Server, few: Server, many: int, times: int) -> Iterator[Row]:
         beside = _SMALL, percentile(others, 0.95)
         what = f"{many:,} keys: {name}, p95"
         yield at_most(what, percentile(ours, 0.95), "ms", 10, beside, 2)
+
+
+def _differences(lot: Server, many: int) -> Iterator[Row]:
+    """Between the empty store and now; the first page comes with the number of all."""
+    asker, what = Asker(lot), f"{many:,} keys: what differs from the empty store"
+    first, again = (asker.ask("/queries/diff", **{"from": 0}) for _ in range(2))
+    yield at_most(f"{what}, counted", first, "ms", 4_000)
+    yield at_most(f"{what}, once it was counted", again, "ms", 1_000)
 
 
 def _beside_searches(lot: Server, many: int, times: int) -> Row:
