@@ -1,5 +1,6 @@
 """The write-ahead log is used again from its start instead of growing with each commit."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +8,12 @@ import apsw
 import pytest
 
 from conftest import StartServer
-from signalbox.server.store.database import CHECKPOINT_PAGES
+from signalbox.server.store.database import (
+    CHECKPOINT_PAGES,
+    LARGE_COMMIT_PAGES,
+    LARGE_DUE_PAGES,
+    Database,
+)
 from signalbox.server.store.file_names import STORE_FILE
 from signalbox.server.write.compactor import Compactor
 from support.fake_computer_clock import FakeComputer
@@ -56,3 +62,35 @@ def test_a_compaction_that_fails_leaves_checkpoints_as_they_were(tmp_path: Path)
         store.database.writer.execute("DROP TRIGGER keep")
         assert compactor.compact()["changes"] > 0
         compactor.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "signalbox.db")
+    yield made
+    made.close()
+
+
+def commit_pages(database: Database, pages: int) -> list[Callable[[], None]]:
+    """Commit a text of so many pages; the checkpoints that are due then, which nobody runs yet."""
+    due: list[Callable[[], None]] = []
+    database.set_meta(f"text of {pages}", "x" * 4096 * pages)
+    database.checkpoint_when_due(due.append, lambda finish: finish())
+    return due
+
+
+def test_large_commits_are_checkpointed_together(database: Database) -> None:
+    pages = LARGE_COMMIT_PAGES + 100
+    at_once = LARGE_DUE_PAGES // pages
+    assert not any(commit_pages(database, pages + number) for number in range(at_once))
+    assert commit_pages(database, pages + at_once) == [database.checkpoint]
+
+
+def test_a_small_commit_has_those_checkpointed_that_large_ones_have_left(
+    database: Database,
+) -> None:
+    assert commit_pages(database, LARGE_COMMIT_PAGES + 100) == []
+    (checkpoint,) = commit_pages(database, 1)
+    checkpoint()
+    pages, in_file = database.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    assert pages == in_file > LARGE_COMMIT_PAGES

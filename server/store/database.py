@@ -31,6 +31,11 @@ CHECKPOINT_PAGES: Final = 16_000
 """64 MB of write-ahead log between checkpoints: fewer of them during an import."""
 CHECKPOINT_DUE_PAGES: Final = 800
 """3 MB are checkpointed beside the writer: a commit that checkpoints 64 would hold up everybody."""
+LARGE_COMMIT_PAGES: Final = 800
+"""Behind a commit of so many pages another may come that changes most of them again, as in an
+import: they are checkpointed together."""
+LARGE_DUE_PAGES: Final = 5_000
+"""20 MB are checkpointed then."""
 BUSY_TIMEOUT_MS: Final = 5_000
 """For another process that has the store open."""
 SHORT_BUSY_TIMEOUT_MS: Final = 200
@@ -60,6 +65,8 @@ class Database:
         self._name = str(path) if path else f"file:/{secrets.token_hex(8)}?vfs=memdb"
         self.recent_items = RecentItems()
         self._is_relaxed = self._is_in_checkpoint = self._must_finish_checkpoint = False
+        self._log_pages = 0
+        """Pages in the write-ahead log after the last commit, with those in the file already."""
         if path:
             checks_before_opening.check_regular_file(path)
             store_marker.check_not_lost(path)
@@ -198,10 +205,13 @@ class Database:
             return
         with suppress(apsw.Error):  # the commit before it has succeeded anyway
             pages, there = self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if pages - there > CHECKPOINT_DUE_PAGES:
+            before, self._log_pages = self._log_pages, pages
+            committed = pages - before if pages >= before else pages
+            is_large = committed > LARGE_COMMIT_PAGES
+            if pages - there > (LARGE_DUE_PAGES if is_large else CHECKPOINT_DUE_PAGES):
                 self._is_in_checkpoint = self._must_finish_checkpoint = True
                 in_background(self.checkpoint)
-            elif self._must_finish_checkpoint:
+            elif self._must_finish_checkpoint and not is_large:
                 self._must_finish_checkpoint = False
                 blocking(self._finish_checkpoint)
 
