@@ -15,6 +15,7 @@ from signalbox.server.model.decide import Changes, State
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.read.state_query import Filter
 from signalbox.server.store.read_errors import READING_ROOMS
+from signalbox.server.store.recent_items import LONGEST
 from support.local_store import Store
 from support.raw_http import Client
 from support.source_files import module_of, python_files
@@ -26,7 +27,7 @@ Query = Callable[[apsw.Connection], Any]
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / FILE) as opened:
-        opened.set(lamp="on")
+        opened.set(lamp="on" * LONGEST)  # so long that it is read from the file each time
         yield opened
 
 

@@ -44,6 +44,8 @@ class CurrentView:
             if row[0] is None:
                 return None
             self._recent.keep(row)
+        elif row[2] > self._projection.revision:
+            self._projection.observe(row[2])
         return Item(*row)
 
     def page(

@@ -43,7 +43,7 @@ class Projection:
 
     def __init__(self, database: Database) -> None:
         """Open the projection of a store. Raises `UnknownVersion` for that of a newer Signalbox."""
-        self._writer = database.writer
+        self._writer, self._recent = database.writer, database.recent_items
         # Apart from the connections of queries: while the writer waits, nothing can be written.
         self._readers = ReaderPool(database, threads=1)
         self._readers_ahead = ReaderPool(database, threads=1)
@@ -115,6 +115,8 @@ class Projection:
 
     def entry(self, key: str) -> Entry | None:
         """The value and revision of a key, as the next command is decided against."""
+        if row := self._recent.get(key):
+            return Entry(row[1], row[2])
         return state_table.entry(self._writer, key)
 
     def entries_of(self, keys: Sequence[str]) -> dict[str, Entry]:
