@@ -27,8 +27,9 @@ MAX_DIGITS: Final = 300_000
 COMPLETE: Final = "_SIGNALBOX_COMPLETE"
 """The variable by which a shell asks how a word may go on."""
 SUBCOMMANDS: Final = (
-    "add backup compact completion diff export get history import log ls merge migrate mv path "
-    "rebuild redo replay restore rm run serve set status toggle token tree undo verify watch"
+    "add backup check compact completion describe diff export get history import log ls merge "
+    "migrate mv path rebuild redo replay restore rm rule run serve set status toggle token tree "
+    "undo verify watch"
 ).split()
 """Each is a function of its name in a file of its name in `desktop/commands/`."""
 
@@ -62,13 +63,20 @@ def load_subcommand(name: str) -> click.Command:
     subcommand = next(
         member for member in vars(module).values() if isinstance(member, click.Command)
     )
-    for parameter in subcommand.params:
-        if parameter.type is click.STRING:
-            parameter.type = TEXT
-    first, _, _ = (subcommand.help or "").partition("\n\n")
-    subcommand.short_help = " ".join(first.split())  # click would cut it after a line's width
+    for each in with_its_own(subcommand):
+        for parameter in each.params:
+            if parameter.type is click.STRING:
+                parameter.type = TEXT
+        first, _, _ = (each.help or "").partition("\n\n")
+        each.short_help = " ".join(first.split())  # click would cut it after a line's width
     subcommand.epilog = help_section(EXAMPLES[name])
     return subcommand
+
+
+def with_its_own(subcommand: click.Command) -> list[click.Command]:
+    """A subcommand and those that it has itself, such as `rule ls`."""
+    own = subcommand.commands.values() if isinstance(subcommand, click.Group) else ()
+    return [subcommand, *own]
 
 
 def command() -> click.Group:
@@ -177,5 +185,6 @@ def _apply_options(
 
 def _require_json_option(name: str) -> None:
     """Raises a usage error where the subcommand of this name prints no JSON."""
-    if not any("--json" in parameter.opts for parameter in load_subcommand(name).params):
+    named = with_its_own(load_subcommand(name))
+    if not any("--json" in parameter.opts for each in named for parameter in each.params):
         raise click.UsageError(f"There is no option --json of {name}.")

@@ -70,6 +70,7 @@ KEY: Final = Suggested("key", _utf8, _IN_UTF8)
 PREFIX: Final = Suggested("prefix", _utf8, _IN_UTF8)
 PATTERN: Final = Suggested("pattern", _utf8, _IN_UTF8)
 ACTOR: Final = Suggested("actor", _utf8, _IN_UTF8)
+RULE: Final = Suggested("rule", _utf8, _IN_UTF8)
 
 
 def whole(least: int) -> Checked[int]:

@@ -30,6 +30,7 @@ MOST: Final = 1_000
 """As many children or attempts as one query gives."""
 PART: Final = "part"
 """The type of a completion that goes on: no space follows it."""
+RULES: Final = "_signalbox.rules."
 HIGHEST: Final = chr(0x10FFFF)
 LITERAL: Final = re.compile(r"[^\w@%+=:,./-]")
 """What needs a backslash outside quotes."""
@@ -85,11 +86,18 @@ def actors(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
             yield CompletionItem(actor)
 
 
+def rules(box: client.Box, incomplete: str) -> Iterator[CompletionItem[str]]:
+    """Complete the name of a rule, segment by segment as a key."""
+    for item in keys(box, RULES + incomplete):
+        yield CompletionItem(str(item.value).removeprefix(RULES), type=item.type)
+
+
 SUGGESTIONS: Final[dict[str, Callable[[client.Box, str], Iterator[CompletionItem[str]]]]] = {
     "key": keys,
     "prefix": prefixes,
     "pattern": patterns,
     "actor": actors,
+    "rule": rules,
 }
 """From a word of the command line that names something of a store to what it may be."""
 
@@ -105,10 +113,11 @@ def _children(box: client.Box, incomplete: str) -> Iterable[dict[str, Any]]:
 
 def _data_dir(ctx: click.Context) -> Path:
     """The data directory that a command line names, which need not exist. Raises `NotRunning`."""
-    contexts = (ctx, ctx.parent)
-    for folder in (context.params.get("data_dir") for context in contexts if context):
-        if folder:
+    context: click.Context | None = ctx
+    while context:
+        if folder := context.params.get("data_dir"):
             return client.expand_data_dir(folder)
+        context = context.parent
     return client.default_data_dir()
 
 

@@ -11,15 +11,20 @@ PROGRAM: Final = (
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "add": ("signalbox add visits", "signalbox add oven.target -5"),
     "backup": ("signalbox backup monday.db",),
+    "check": ("signalbox check", "signalbox check 'oven.**' --rule oven-range"),
     "compact": ("signalbox compact --dry-run", "signalbox compact"),
     "completion": (
         'eval "$(signalbox completion bash)"',
         'signalbox completion zsh >"${fpath[1]}/_signalbox"',
         "signalbox completion fish >~/.config/fish/completions/signalbox.fish",
     ),
+    "describe": (
+        "signalbox describe oven.target",
+        "signalbox describe lamp.hall.on --value true --actor ada",
+    ),
     "diff": ("signalbox diff 812 now", "signalbox diff 2026-11-23T10:00 now 'build.**'"),
     "export": (
-        "signalbox export >all.ndjson",
+        "signalbox export --settings >all.ndjson",
         "signalbox export 'build.**' --format csv --at 812 >build.csv",
         "signalbox export --history >history.ndjson",
     ),
@@ -53,6 +58,15 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "signalbox restore 2026-11-23T10:00 --without log. --yes",
     ),
     "rm": ("signalbox rm build.status", "signalbox rm build."),
+    "rule": (
+        "signalbox rule set oven-range oven.target --type number --min 0 --max 250 --step 5",
+        "signalbox rule set door 'lift.*.moving' --on true --requires 'door.{1}.closed=true'",
+        "signalbox rule set mode oven.mode --choices off,bake,grill --dry-run",
+        "signalbox rule ls",
+        "signalbox rule show oven-range >oven-range.json",
+        "signalbox rule set oven-range --json oven-range.json",
+        "signalbox rule rm oven-range",
+    ),
     "run": ("signalbox run backup -- rsync -a src/ dest/",),
     "serve": ("signalbox serve", "signalbox serve --port 8123 --data-dir ~/lab --json"),
     "set": (

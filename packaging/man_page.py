@@ -46,7 +46,18 @@ def _commands() -> Iterator[str]:
             for paragraph in (command.help or "").split("\n\n"):
                 yield from (roff(" ".join(paragraph.split())), ".PP")
             yield from _options(command, context)
+            for own in cli.with_its_own(command)[1:]:
+                yield from _own_command(own, context)
             yield from (".PP", *_examples(EXAMPLES[name]))
+
+
+def _own_command(command: click.Command, above: click.Context) -> Iterator[str]:
+    """A command that a subcommand has itself: usage, description and options."""
+    with click.Context(command, above, command.name) as context:
+        usage = " ".join(command.collect_usage_pieces(context))
+        yield from (".PP", f".B {roff(f'{above.info_name} {command.name} {usage}')}", ".PP")
+        yield from (roff(" ".join((command.help or "").split())), ".PP")
+        yield from _options(command, context)
 
 
 def _tail() -> Iterator[str]:

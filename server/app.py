@@ -313,6 +313,9 @@ class App:
             "bytes": self.database.bytes_used(),
             "free_bytes": self._answer_or_last("free_bytes", self.readmodel.free_bytes, 0),
             "retention": [plan_fields(plan) for plan in plans],
+            "faulty_rules": [
+                {"name": rule.name, "problem": rule.fault} for rule in self.projection.rules.faulty
+            ],
             "streams": self.streams.open,
             "connections": len(self._server.connections),
             "rates": {"changes_per_second": self.feed.rate()},

@@ -38,6 +38,9 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for key, value in VALUES.items():
             server.set(key, value, actor="ada")
         server.set("last", 1, actor="ci@host")
+        for name in ("oven", "door.left", "door.right"):
+            server.set(f"_signalbox.rules.{name}", {"match": "oven"}, actor="ada")
+        server.set("last", 2, actor="ci@host")
         yield server
 
 
@@ -77,6 +80,13 @@ def completions(
         ("export --fo", ["plain,--format"]),
         ("get --bogus x", []),
         ("completion z", ["plain,zsh"]),
+        ("rule s", ["plain,set", "plain,show"]),
+        ("rule show o", ["plain,oven"]),
+        ("rule rm ", ["part,door.", "plain,oven"]),
+        ("rule set door.", ["plain,door.left", "plain,door.right"]),
+        ("rule set x y --type b", ["plain,boolean"]),
+        ("check --rule o", ["plain,oven"]),
+        ("describe build.s", ["plain,build.status", "part,build.step."]),
         ("ve", ["plain,verify"]),
         ("--re", ["plain,--require-durable"]),
         ("serve --po", ["plain,--port"]),

@@ -13,7 +13,7 @@ from support.command_line import Shell
 from support.raw_http import serving
 
 LINES: Final = [*PROGRAM, *(line for lines in EXAMPLES.values() for line in lines)]
-FILES: Final = ("keys.csv", "history.ndjson")
+FILES: Final = ("keys.csv", "history.ndjson", "oven-range.json")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,10 @@ MOMENTS: Final = "allowed are a revision, now, and a time in ISO 8601 such as 20
         ("export --history=1", "The option --history takes no value."),
         ("path x y", "'x y' is too much; allowed are options alone."),
         ("toggle a b", "'b' is too much; allowed are KEY."),
-        ("nothing", "There is no subcommand nothing; there are add, backup, compact, completion,"),
+        (
+            "nothing",
+            "There is no subcommand nothing; there are add, backup, check, compact,",
+        ),
         (
             "--jsno",
             "There is no option --jsno; allowed are --data-dir, --engine,",

@@ -29,7 +29,8 @@ def test_it_has_every_subcommand_with_its_options_and_examples(shown: str, name:
     section = shown.split(f"\n.SS signalbox {name} ")[1].split("\n.S", maxsplit=1)[0]
     options = [
         parameter
-        for parameter in cli.load_subcommand(name).params
+        for command in cli.with_its_own(cli.load_subcommand(name))
+        for parameter in command.params
         if isinstance(parameter, click.Option)
     ]
     assert [option.opts for option in options if option.opts[0] not in section] == []

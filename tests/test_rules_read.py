@@ -1,13 +1,16 @@
 """What rules say of a key, and which keys break them, on every engine, now and at any moment."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from signalbox.server.model.rule_records import RULES
 from support.brokers import Options
+from support.command_line import Shell
 from support.harness import Server
 
 StartServer = Callable[..., Server]
@@ -235,3 +238,23 @@ def test_a_dry_run_of_a_rule_says_which_keys_would_break_it(box: Server) -> None
 def set_of(key: str, value: Any) -> dict[str, Any]:
     """A command of a batch."""
     return {"type": "set", "key": key, "value": value}
+
+
+def test_a_rule_that_cannot_be_used_is_named_in_the_status(server: StartServer) -> None:
+    box = server()
+    box.set("n.a", "old")
+    box.set(RULES + "range", RANGE)
+    assert box.get("/queries/status").json()["faulty_rules"] == []
+    box.stop()
+    with closing(sqlite3.connect(box.data_dir / "signalbox.db")) as store, store:
+        for table in ("state", "changes"):  # as a newer program may have written it
+            store.execute(f"UPDATE {table} SET value = replace(value, 'minimum', 'minimun')")
+    other = server(data_dir=box.data_dir)
+    (faulty,) = other.get("/queries/status").json()["faulty_rules"]
+    assert faulty["name"] == "range"
+    assert "minimun" in faulty["problem"]
+    assert f"faulty rule range\t{faulty['problem']}\n" in Shell(box.data_dir).ok("status")
+    found = described(other, "n.a")
+    assert (found["description"], found["rules"][0]["problem"]) == ({}, faulty["problem"])
+    assert allowed(found) == [("old", False)]
+    assert broken(other)["total"] == 0

@@ -21,16 +21,30 @@ from signalbox.desktop.terminal_output import warn_compacted, warn_if_before_all
 @click.command("export", cls=LiteralCommand)
 @click.argument("match", required=False, type=PATTERN)
 @click.option("--format", "kind", type=OneOf(["ndjson", "json", "csv", "env"]))
+@click.option("--settings", is_flag=True, help="The app's settings as well, such as rules.")
 @click.option("--history", is_flag=True, help="One transaction a line: for import and replay.")
 @at_option
 @read_dir_option
 def export(
-    match: str | None, kind: str | None, history: bool, at: str | None, data_dir: Path
+    match: str | None,
+    kind: str | None,
+    settings: bool,
+    history: bool,
+    at: str | None,
+    data_dir: Path,
 ) -> None:
     """Print the keys that match."""
     if history and kind not in (None, "ndjson"):
         raise click.UsageError(f"--history is written as ndjson, not as {kind}.")
-    parameters = {"match": match, "format": kind, "history": 1 if history else None, "at": at}
+    if history and settings:
+        raise click.UsageError("--history has the settings already: leave out --settings.")
+    parameters = {
+        "match": match,
+        "format": kind,
+        "settings": 1 if settings else None,
+        "history": 1 if history else None,
+        "at": at,
+    }
     with connect(data_dir) as box, ProgressBar("Exporting") as bar:
         answer = box.request("GET", client.query_path("export", parameters))
         bar.hide_before_output()

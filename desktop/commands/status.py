@@ -25,10 +25,12 @@ def status(as_json: bool, data_dir: Path) -> None:
 
 
 def _flatten(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field by its dotted name; retention as one line for each prefix."""
+    """Every field by its dotted name; of retention a line for each prefix, of rules for each."""
     for name, value in fields.items():
         if name == "retention":
             yield from ((f"{name} {rule['prefix'] or '**'}", _retention(rule)) for rule in value)
+        elif name == "faulty_rules":
+            yield from ((f"faulty rule {rule['name']}", rule["problem"]) for rule in value)
         elif isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{name}.")
         else:

@@ -81,6 +81,15 @@ SETTINGS: Final[dict[str, Any]] = {
     "_signalbox.window.raise": int,
 }
 
+PORTABLE: Final = (
+    RETENTION,
+    RETENTION + ".**",
+    RULES + "**",
+    COMPUTER.rpartition(".")[0] + ".**",
+    "_signalbox.theme",
+)
+"""Patterns of the settings that go with the keys to another store; windows stay where they are."""
+
 _ALLOWED: Final = {
     COMPUTER: 'an object with "enabled", true or false, and "every", seconds from 0.1 to 3600',
     RETENTION: (

@@ -1,6 +1,6 @@
 """`GET /queries/export`: streams the state of one revision as NDJSON, JSON, CSV or .env."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -15,8 +15,9 @@ from signalbox.server.http.api.queries import (
     revision_parameter,
 )
 from signalbox.server.http.wire.responses import HEADERS
-from signalbox.server.model.errors import Conflict, Invalid
-from signalbox.server.model.keys import compile_pattern, env_name
+from signalbox.server.model.app_settings import PORTABLE
+from signalbox.server.model.errors import Conflict, Invalid, quoted
+from signalbox.server.model.keys import RESERVED, compile_pattern, env_name
 from signalbox.server.read import env_names, row_forms
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.read.row_forms import RowForm
@@ -50,11 +51,12 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
         raise Invalid("The parameter after is allowed with history=1 only.")
     after = revision_parameter(params.get("after"), "after") or 0
     needed = after if with_history else revision
-    unknown = _left_out(readmodel, params, needed)
+    parts = {match: _left_out(readmodel, params, match, needed) for match in _patterns(params)}
+    unknown = sorted({prefix for prefixes in parts.values() for prefix in prefixes})
     body = (
         readmodel.log_pages.history(after, revision, params.get("match"))
         if with_history
-        else _state(readmodel, params.get("match", "**"), name, revision, unknown)
+        else _state(readmodel, parts, name, revision)
     )
     headers = {
         "Content-Type": FORMATS[name].media_type,
@@ -68,24 +70,45 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
     return _with_first_chunk(body)
 
 
-def _left_out(readmodel: ReadModel, params: Parameters, needed: int) -> list[str]:
+def _patterns(params: Parameters) -> list[str]:
+    """The patterns of what is exported. Raises `Invalid`.
+
+    Settings come last: rules are not held against what an import has set before.
+    """
+    match = params.get("match", "**")
+    if params.get("settings") != "1":
+        return [match]
+    if params.get("history") == "1" or match.startswith(RESERVED):
+        what = "history=1" if params.get("history") == "1" else f"match={quoted(match)}"
+        raise Invalid(f"The parameter settings is 1; {what} has them already.", field="settings")
+    return [match, *PORTABLE]
+
+
+def _left_out(readmodel: ReadModel, params: Parameters, match: str, needed: int) -> list[str]:
     """The prefixes that are not complete at the revision `needed`. Raises `Compacted`."""
-    pattern = compile_pattern(params.get("match", "**"))
+    pattern = compile_pattern(match)
     unknown = readmodel.log.horizons().incomplete_prefixes(needed, pattern.low, pattern.high)
     compacted_prefixes(params, unknown, needed)
     return unknown
 
 
 def _state(
-    readmodel: ReadModel, match: str, name: str, revision: int, unknown: list[str]
+    readmodel: ReadModel, parts: Mapping[str, list[str]], name: str, revision: int
 ) -> Iterator[bytes]:
-    """The body of an export of the state, without the prefixes `unknown`. Raises `Conflict`."""
-    pages = readmodel.snapshots.pages
+    """The body of an export of the state. Raises `Conflict`.
+
+    `parts` are patterns, each with the prefixes that are left out.
+    """
+
+    def pages(form: RowForm) -> Iterator[bytes]:
+        for match, unknown in parts.items():
+            yield from readmodel.snapshots.pages(revision, match, form, unknown)
+
     if name == "env":
-        names = pages(revision, match, row_forms.ENV_NAMES, unknown)
+        names = pages(row_forms.ENV_NAMES)
         _refuse_collision(env_names.collision(names, readmodel.in_thread))
     found = FORMATS[name]
-    return found.around(pages(revision, match, found.form, unknown))
+    return found.around(pages(found.form))
 
 
 def _with_first_chunk(body: Iterator[bytes]) -> Iterator[bytes]:

@@ -8,7 +8,15 @@ import msgspec
 
 from signalbox.server import __version__
 from signalbox.server.formats.import_file import MEDIA_TYPES
-from signalbox.server.http.api import rule_schemas, schemas
+from signalbox.server.http.api import login_schemas, rule_schemas, schemas
+from signalbox.server.http.api.login_schemas import (
+    Admission,
+    Farewell,
+    Goodbye,
+    Hello,
+    LoginAddress,
+    Redemption,
+)
 from signalbox.server.http.api.parameters import (
     ACTOR,
     ID,
@@ -21,20 +29,14 @@ from signalbox.server.http.api.schemas import (
     EVENTS,
     Accepted,
     AcceptedAttempt,
-    Admission,
     Attempts,
     Compaction,
     Diff,
-    Farewell,
-    Goodbye,
-    Hello,
     History,
     Item,
-    LoginAddress,
     Page,
     Progress,
     Recorded,
-    Redemption,
     Refusal,
     Rejected,
     RejectedAttempt,
@@ -141,7 +143,7 @@ def _as_booleans(node: Any) -> Any:
 
 def _schemas() -> Schema:
     """The schemas of all commands and responses, by their names."""
-    named = vars(schemas) | vars(rule_schemas)
+    named = vars(schemas) | vars(rule_schemas) | vars(login_schemas)
     kinds = [kind for kind in named.values() if isclass(kind)]
     answers = [kind for kind in kinds if issubclass(kind, schemas.Shape) and kind != schemas.Shape]
     _, components = msgspec.json.schema_components(

@@ -90,6 +90,10 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "history": Parameter(
         _text_schema(enum=["0", "1"], default="0"), "1: every transaction instead of the state."
     ),
+    "settings": Parameter(
+        _text_schema(enum=["0", "1"], default="0"),
+        "1: then the app's own settings as well, such as rules.",
+    ),
     "dry_run": Parameter(
         _text_schema(enum=["0", "1"], default="0"), "1: only say what would be done."
     ),
@@ -145,7 +149,7 @@ ROUTES: Final[dict[str, tuple[str, ...]]] = {
     "/queries/violations": ("match", "rule", "after", "limit", "at"),
     "/queries/attempts": ("actor", "status", "before", "limit"),
     "/queries/attempts/{id}": (),
-    "/queries/export": ("format", "match", "history", "after", "at", "strict"),
+    "/queries/export": ("format", "match", "settings", "history", "after", "at", "strict"),
     "/queries/status": (),
     "/queries/metrics": (),
     "/queries/stream": ("match", "after", "acks"),

@@ -324,55 +324,6 @@ class Compaction(Shape):
     clock: Clock
 
 
-class LoginAddress(Shape):
-    url: str
-
-
-class Proofs(Shape):
-    """HMACs (SHA-256, hexadecimal) under the read token, the write token, the window's secret."""
-
-    read: str
-    write: str
-    window: str
-
-
-class Hello(Shape):
-    """`directory` is the device and inode of the data directory; `run` is of this process."""
-
-    store: str
-    directory: str
-    run: str
-    proofs: Proofs
-
-
-class Redemption(Shape, forbid_unknown_fields=True):
-    """What a one-time address has in its fragment; `page` is the one that its tab had before."""
-
-    code: str
-    page: str = ""
-
-
-class Goodbye(Shape, forbid_unknown_fields=True):
-    """The id of a page that was closed."""
-
-    page: str
-
-
-class Farewell(Shape):
-    """Nothing."""
-
-
-class Admission(Shape):
-    """The window's secret, and the page's inside as HTML.
-
-    `again` is a code for when the page is loaded again, good for as long as the server runs.
-    """
-
-    secret: str
-    again: str
-    page: str
-
-
 # Events of a stream.
 
 
@@ -473,6 +424,13 @@ class SharedLog(Shape):
     conflicts: int
 
 
+class FaultyRule(Shape):
+    """A rule that this program cannot use: it refuses all writes to its keys."""
+
+    name: str
+    problem: str
+
+
 class Status(Shape):
     """`durability` says what `accepted` means. Of `bytes`, `free_bytes` are used again.
 
@@ -493,6 +451,7 @@ class Status(Shape):
     bytes: int
     free_bytes: int
     retention: list[Retention]
+    faulty_rules: list[FaultyRule]
     streams: int
     connections: int
     rates: Rates

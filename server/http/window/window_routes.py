@@ -14,8 +14,8 @@ import msgspec
 
 from signalbox import ui
 from signalbox.server.feed import Feed
+from signalbox.server.http.api.login_schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.queries import bottle_json_response, request_parameters
-from signalbox.server.http.api.schemas import Admission, Goodbye, Hello, Redemption
 from signalbox.server.http.api.streams import Streams
 from signalbox.server.http.window.window_ids import WindowIds
 from signalbox.server.http.wire.guard import Guard
