@@ -7,7 +7,7 @@ from playwright.sync_api import Route, expect
 
 from support.harness import ROOT, Server
 from support.page_login import page_origin
-from support.page_window import OpenWindow, Window, set_values
+from support.page_window import OpenWindow, Window, record_requests, set_values
 
 STATIC = ROOT / "ui" / "static"
 LAMPS = [("lamp.desk.on", True), ("lamp.desk.brightness", 70), ("lamp.hall.on", False)]
@@ -15,9 +15,15 @@ TRAIN = [("train.epoch", 118), ("train.lr", 0.01), ("train.run", "resnet50")]
 
 
 @pytest.fixture
-def window(box: Server, open_window: OpenWindow) -> Window:
+def requests() -> list[str]:
+    """The addresses that the window has asked for."""
+    return []
+
+
+@pytest.fixture
+def window(box: Server, open_window: OpenWindow, requests: list[str]) -> Window:
     set_values(box, [*LAMPS, *TRAIN])
-    return open_window(box)
+    return open_window(box, lambda page: record_requests(page, requests))
 
 
 def test_a_command_from_elsewhere_makes_its_row_appear_change_and_go(window: Window) -> None:
@@ -30,13 +36,15 @@ def test_a_command_from_elsewhere_makes_its_row_appear_change_and_go(window: Win
     expect(window.row("hello")).to_have_count(0)
 
 
-def test_one_stream_stays_open_while_nothing_else_is_requested(window: Window) -> None:
+def test_one_stream_stays_open_while_nothing_else_is_requested(
+    window: Window, requests: list[str]
+) -> None:
     window.server.set("hello", 1)
     expect(window.value("hello")).to_have_text("1")
-    assert sum("/queries/page" in url for url in window.requests) == 1
+    assert sum("/queries/page" in url for url in requests) == 1
     window.node("lamp.").click()
     expect(window["#about h1"]).to_have_text("lamp.")
-    assert sum("/queries/page" in url for url in window.requests) == 2
+    assert sum("/queries/page" in url for url in requests) == 2
 
 
 def test_every_kind_of_value_reads_as_what_it_is(window: Window) -> None:
@@ -287,10 +295,10 @@ def test_an_empty_store_shows_three_ways_to_begin(box: Server, open_window: Open
     assert box.value("_signalbox.sources.computer")["enabled"] is False
 
 
-def test_the_window_asks_its_own_server_for_everything_and_nobody_else(window: Window) -> None:
+def test_the_window_asks_its_own_server_for_everything_and_nobody_else(
+    window: Window, requests: list[str]
+) -> None:
     window.node("lamp.").click()
     window.search("o")
     expect(window["#found"]).to_contain_text("found")
-    assert {"/".join(url.split("/", 3)[:3]) for url in window.requests} == {
-        page_origin(window.server)
-    }
+    assert {"/".join(url.split("/", 3)[:3]) for url in requests} == {page_origin(window.server)}

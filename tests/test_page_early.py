@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from support.harness import Server
-from support.page_window import OpenWindow, set_values
+from support.page_window import OpenWindow, record_requests, set_values
 
 
 def click_row(page: Page) -> None:
@@ -103,7 +103,11 @@ def test_a_page_whose_styles_are_late_or_lost_opens_all_the_same(
     """Without styles the list is as high as all of its rows, which are more than it may ask for."""
     set_values(box, [(f"k.{n:05}", n) for n in range(1_000)])
 
+    requests: list[str] = []
+
     def prepare(page: Page) -> None:
+        record_requests(page, requests)
+
         def answer(route: Route) -> None:
             if is_lost:
                 route.abort()
@@ -117,5 +121,5 @@ def test_a_page_whose_styles_are_late_or_lost_opens_all_the_same(
     expect(window["#grid"]).to_have_attribute("aria-rowcount", "1001")
     expect(window.row("k.00003")).to_be_visible()
     if not is_lost:
-        asked = [url for url in window.requests if "/queries/page" in url]
+        asked = [url for url in requests if "/queries/page" in url]
         assert len(asked) == 1

@@ -48,10 +48,8 @@ class Window:
     def __init__(self, page: Page, server: Server) -> None:
         self.page, self.server = page, server
         self.errors: list[str] = []
-        self.requests: list[str] = []
         page.on("console", self._on_console_message)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
         page.set_default_timeout(10_000)
         answer = server.request("POST", "/login")
         page.goto(answer.json()["url"])
@@ -224,6 +222,11 @@ def open_window(browser: BrowserContext) -> Iterator[OpenWindow]:
     errors = [error for window in opened for error in window.errors]
     if errors:
         pytest.fail("The page complains: " + " | ".join(errors))
+
+
+def record_requests(page: Page, addresses: list[str]) -> None:
+    """Add the address of everything that the page will ask for."""
+    page.on("request", lambda request: addresses.append(request.url))
 
 
 def set_values(server: Server, values: Iterable[tuple[str, Any]], actor: str = "script") -> None:
