@@ -22,7 +22,7 @@ MIN_CHANGED: Final = 500
 MAX_BLOCKS: Final = 65_536
 """40 MB, four million keys; those behind them are in a block that can contain anything."""
 SLICE_SECONDS: Final = 0.01
-SLICE_PAUSE: Final = 2
+SLICE_PAUSE: Final = 3
 """Pause after a slice, in times of how long it took."""
 PAUSE: Final = 50
 """Pause after all of them, in times of how long they took: while somebody searches, a fiftieth of
