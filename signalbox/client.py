@@ -4,9 +4,11 @@ import signalbox
 box = signalbox.connect(actor="train.py")
 box["train.lr"] = 0.01
 for change in box.watch("train.*"): ...
+lr = box.knob("train.lr", 0.01, minimum=0, maximum=1)  # then `lr.value` is always the current one
 
-In this order: what calls return and raise, the client (`Box`, `Batch`, `Watch`), what it sends and
-receives, its connections, finding the server of a data directory, starting one.
+In this order: what calls return and raise, the client (`Box`, `Batch`, `Watch`), what its threads
+keep current (`Knob`, `Mirror`) and write (`Box.log`), what it sends and receives, its connections,
+finding the server of a data directory, starting one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import contextlib
 import functools
 import hmac
 import json
+import math
 import os
 import socket
 import stat
@@ -23,16 +26,26 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
     import subprocess
 
+T = TypeVar("T")
 Moment = int | str | datetime
 """A revision, or a time (ISO 8601 as text): then the last revision not later is meant."""
 
@@ -55,6 +68,12 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HELLO_BYTES: Final = 4_096
 """Bytes of the answer to /hello, with its headers."""
 SAFE_DIGITS: Final = 4_000
+RULES: Final = "_signalbox.rules."
+"""The prefix of the keys that are rules."""
+MAX_RULE_NAME: Final = 128
+MAX_RETRY_INTERVAL: Final = 1.0
+"""Seconds to which the pauses of a thread grow that looks for a server which is away."""
+_NOT_GIVEN: Final = object()
 NONBLOCKING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags with which opening a file never waits, even where a pipe is in its place."""
 
@@ -174,6 +193,15 @@ class Version(NamedTuple):
     at: str
     id: str
     type: str
+
+
+class Violation(NamedTuple):
+    """A key whose value breaks the schema of a rule; `path` points to what is wrong in it."""
+
+    key: str
+    rule: str
+    path: str
+    message: str
 
 
 class Difference(NamedTuple):
@@ -326,6 +354,9 @@ class Box(_CommandMethods):
         self.connections = _ConnectionPool(silence)
         self.connections.use(url, token, directory)
         self._finder = finder
+        self._lock = threading.Lock()
+        self._knobs: _KnobStream | None = None
+        self._log: _Log | None = None
         self._retry_seconds = 0.0  # until the server has answered once
         self._find_server()
 
@@ -371,10 +402,10 @@ class Box(_CommandMethods):
         except (TypeError, ValueError, RecursionError):
             for member in command.get("commands", (command,)):
                 if "value" in member:
-                    self._encode_value(member.get("key"), member["value"])
+                    self.encode_value(member.get("key"), member["value"])
             raise
 
-    def _encode_value(self, key: Any, value: Any) -> str:
+    def encode_value(self, key: Any, value: Any) -> str:
         """A value as JSON. Raises `TypeError`, `ValueError`, which name the key."""
         try:
             return self._encode(value)
@@ -442,6 +473,96 @@ class Box(_CommandMethods):
         with self.request("POST", path, silence=None) as answer:
             report: dict[str, Any] = decode_json(answer.read())
         return report
+
+    def log(self, values: Mapping[str, Any], *, every: float = 0.1) -> None:
+        """Set keys in the background, the latest value of each, at most once in `every` seconds.
+
+        Together they are one transaction. They are written at the latest by `flush`, `close`, and
+        the end of the program. What cannot be written is reported by `logging` with its key. Raises
+        `TypeError` or `ValueError` for what is no JSON.
+        """
+        texts = {key: self.encode_value(key, value) for key, value in values.items()}
+        with self._lock:
+            self._log = self._log or _Log(self)
+        self._log.put(texts, every)
+
+    def flush(self, timeout: float = SERVER_TIMEOUT) -> None:
+        """Wait until what was given to `log` is written. Raises `TimeoutError`."""
+        if self._log is not None and not self._log.flush(timeout):
+            raise TimeoutError("What was logged could not be written yet.")
+
+    # Rules.
+
+    def rule(
+        self,
+        name: str,
+        match: str | Sequence[str],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        requires: Mapping[str, Any] | None = None,
+        on: Mapping[str, Any] | None = None,
+        holds: bool | None = None,
+        actors: Sequence[str] | None = None,
+        delete: bool | None = None,
+        says: str | None = None,
+    ) -> dict[str, Any]:
+        """Set the rule `name`, which is a key below `_signalbox.rules.`; the acknowledgement."""
+        fields: dict[str, Any] = {"schema": schema, "requires": requires, "on": on, "holds": holds}
+        fields |= {"actors": actors, "delete": delete, "says": says}
+        given = {field: value for field, value in fields.items() if value is not None}
+        return self.set(RULES + name, {"match": match, **given})
+
+    def knob(
+        self,
+        key: str,
+        default: T,
+        *,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        choices: Sequence[T] | None = None,
+        step: float | None = None,
+        unit: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        declare: Literal["keep", "replace"] = "keep",
+    ) -> Knob[T]:
+        """A key whose value can be read at any time without asking the server.
+
+        A key that does not exist is set to `default`. What is declared becomes a rule, unless the
+        key has one by that name already: then that is kept, with a warning where it differs, or
+        replaced. Raises `RuleBroken` where the key's value breaks a rule, `ValueError` where the
+        default is not what is declared, and as `command`.
+        """
+        bounds = {"minimum": minimum, "maximum": maximum, "multipleOf": step, "unit": unit}
+        texts = {"title": title, "description": description, "enum": choices and list(choices)}
+        schema = _knob_schema(key, default, bounds | texts)
+        _declare_knob(self, key, default, schema, replaces=declare == "replace")
+        with self._lock:
+            self._knobs = self._knobs or _KnobStream(self)
+        return self._knobs.knob(key, default)
+
+    def describe(
+        self, key: str, *, value: Any = _NOT_GIVEN, at: Moment | None = None
+    ) -> dict[str, Any]:
+        """What the rules say of a key, and whether this actor may set it to `value` now, or to each
+        of its choices: what `/queries/describe` answers.
+        """
+        text = None if value is _NOT_GIVEN else self.encode_value(key, value)
+        path = "describe/" + quote(key, safe="")
+        answer: dict[str, Any] = self.query(path, at=_moment_text(at), actor=self.actor, value=text)
+        return answer
+
+    def check(
+        self, match: str = "**", *, rule: str | None = None, at: Moment | None = None
+    ) -> Iterator[Violation]:
+        """The keys whose values break the schema of a rule, or of the one named, in key order."""
+        for page in self._pages("violations", match=match, rule=rule, at=_moment_text(at)):
+            for item in page["items"]:
+                yield Violation(*(item[name] for name in Violation._fields))
+
+    def mirror(self, match: str = "**") -> Mirror:
+        """The keys that match with their values as a local mapping, which follows every change."""
+        return Mirror(self, match)
 
     def login(self) -> str:
         """A one-time address that opens the window's page in a browser."""
@@ -623,7 +744,12 @@ class Box(_CommandMethods):
         self.close()
 
     def close(self) -> None:
-        """End every connection and watch of this client; release the server that it started."""
+        """End every connection and watch of this client; release the server that it started.
+
+        Before that what was given to `log` is written.
+        """
+        if self._log is not None:
+            self._log.finish()
         self.connections.close()
         if self._finder is not None:
             self._finder.close()
@@ -867,6 +993,606 @@ class Watch:
             else:
                 self._revisions[key] = data["revision"]
             yield Change(key, change.get("value"), data["revision"], deleted, **origin)
+
+
+# ---- What threads keep current and write ---------------------------------------------------------
+
+
+_running: set[Any] = set()
+"""Weak references to what has a thread, which a forked process has to begin again."""
+
+
+def _survive_fork(one: _Follower | _LatestValues) -> None:
+    """Have `one.after_fork` called in every child that is forked from now on."""
+    import weakref  # noqa: PLC0415 - few clients have threads
+
+    if not _running and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+    _running.add(weakref.ref(one, _running.discard))
+
+
+def _after_fork() -> None:
+    """Tell what had a thread in the parent that it has none here."""
+    for reference in list(_running):
+        if (one := reference()) is not None:
+            one.after_fork()
+
+
+def _logger() -> Any:
+    import logging  # noqa: PLC0415 - slow to import, and rarely needed
+
+    return logging.getLogger("signalbox")
+
+
+class _LatestValues:
+    """Gives the latest value of each name to a function, in a thread of its own."""
+
+    def __init__(self, handle: Callable[[dict[Any, Any]], object]) -> None:
+        """`handle` gets the values that were put since it was called last."""
+        self._handle = handle
+        self.after_fork()
+        _survive_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin without values and without a thread: those of a parent are its own."""
+        self._changed = threading.Condition()
+        self._values: dict[Any, Any] = {}
+        self._every = 0.0
+        self._is_handling = self._is_hurried = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, values: Mapping[Any, Any], every: float = 0.0) -> None:
+        """Hand these over once `every` seconds have passed since the last time."""
+        with self._changed:
+            self._every = min(every, self._every) if self._values else every
+            self._values.update(values)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="signalbox", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def put_back(self, values: dict[Any, Any]) -> None:
+        """Hand these over again, but for names that have a newer value."""
+        with self._changed:
+            self._values = values | self._values
+
+    def take(self) -> dict[Any, Any]:
+        """What was not handed over yet, which is not done any more."""
+        with self._changed:
+            values, self._values = self._values, {}
+        return values
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all was handed over, at once; whether it was, within these seconds."""
+        with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+            is_done = self._changed.wait_for(
+                lambda: not self._values and not self._is_handling, seconds
+            )
+            self._is_hurried = False
+        return is_done
+
+    def _run(self) -> None:
+        """The thread."""
+        changed, due = self._changed, 0.0
+        while True:
+            with changed:
+                while not self._values:
+                    changed.wait()
+                while not self._is_hurried and (left := due + self._every - time.monotonic()) > 0:
+                    changed.wait(left)
+                values, self._values, self._is_handling = self._values, {}, True
+            due = time.monotonic()
+            try:
+                self._handle(values)
+            finally:
+                with changed:
+                    self._is_handling = False
+                    changed.notify_all()
+
+
+class _Log:
+    """Writes what `Box.log` is given, and reports what could not be written."""
+
+    def __init__(self, box: Box) -> None:
+        """Write to the server of `box`; at the end of the program at the latest."""
+        import atexit  # noqa: PLC0415 - few clients log
+
+        self._box = box
+        self._texts = _LatestValues(self._write)
+        self._reported: set[str | None] = set()
+        self.put, self.flush = self._texts.put, self._texts.flush
+        atexit.register(self.finish)
+
+    def finish(self) -> None:
+        """Write what is left; report what cannot be written in time."""
+        if not self._box.is_closed and not self.flush(SERVER_TIMEOUT):
+            self._lose(self._texts.take())
+
+    def _write(self, texts: dict[str, str]) -> None:
+        """Set these keys, to values as JSON. A key that is refused does not keep the others."""
+        commands = [
+            {"type": "set", "key": key, "value": _decode_json(text)} for key, text in texts.items()
+        ]
+        try:
+            self._box.command({"type": "batch", "commands": commands})
+        except NotRunning as error:
+            self._keep(texts, error)
+        except Rejected as error:
+            if error.status in _PASSING:
+                self._keep(texts, error)
+            elif len(texts) > 1:
+                for key, text in texts.items():
+                    self._write({key: text})
+            else:
+                self._report(next(iter(texts)), str(error))
+        else:
+            self._reported -= {None, *texts}
+
+    def _keep(self, texts: dict[str, str], error: Exception) -> None:
+        """Try again a little later what cannot be written now."""
+        if self._box.is_closed:
+            self._lose(texts)
+            return
+        self._report(None, str(error))
+        self._texts.put_back(texts)
+        self._box.connections.closed.wait(MAX_RETRY_INTERVAL)
+
+    def _lose(self, texts: dict[str, str]) -> None:
+        if texts:
+            _logger().error("signalbox: these logged keys were not written: %s", ", ".join(texts))
+
+    def _report(self, key: str | None, reason: str) -> None:
+        """Report once, until it is well again, that a key, or anything, cannot be written."""
+        if key not in self._reported:
+            self._reported.add(key)
+            what = "Logged values wait to be written" if key is None else f"{key} was not logged"
+            _logger().error("signalbox: %s: %s", what, reason)
+
+
+_PASSING: Final = (429, 500, 503)
+"""Statuses of HTTP after which the same may be accepted a little later."""
+
+
+class _Follower(ABC):
+    """A thread that follows the server for as long as the client is open.
+
+    In a forked process it begins again when `is_stopped` is noticed.
+    """
+
+    def __init__(self, box: Box) -> None:
+        """Follow the server of `box`, once it is started."""
+        self._box = box
+        self.after_fork()
+        _survive_fork(self)
+
+    def after_fork(self) -> None:
+        """Be without a thread and a connection: those of a parent are its own."""
+        self.lock = threading.Lock()
+        self.is_stopped = True
+
+    def start(self) -> None:
+        """Start the thread, if there is none."""
+        with self.lock:
+            if self.is_stopped:
+                self.is_stopped = False
+                threading.Thread(target=self._run, name="signalbox", daemon=True).start()
+
+    def is_closed(self) -> bool:
+        """Whether nothing has to be followed any more."""
+        return self._box.is_closed
+
+    def _run(self) -> None:
+        """Follow the server again and again; it may be away for long."""
+        pause = RETRY_INTERVAL
+        while not self.is_closed():
+            began = time.monotonic()
+            try:
+                self._follow()
+            except (OSError, NotRunning, Rejected) as error:
+                is_new = time.monotonic() > began + MAX_RETRY_INTERVAL
+                pause = RETRY_INTERVAL if is_new else min(2 * pause, MAX_RETRY_INTERVAL)
+                if not self._box.connections.closed.wait(pause):
+                    with contextlib.suppress(NotRunning, Rejected, OSError):
+                        self._box.wait_for_server(error, time.monotonic() + SERVER_TIMEOUT)
+
+    @abstractmethod
+    def _follow(self) -> None:
+        """Follow it until the connection is lost, which raises `OSError` or what requests do."""
+
+
+class _KnobStream(_Follower):
+    """Keeps all knobs of a client current by one stream, which begins after what they were read at.
+
+    It asks for what all their keys have in common: no snapshot of that is ever sent.
+    """
+
+    def __init__(self, box: Box) -> None:
+        """Follow the server of `box`, as soon as there is a knob."""
+        self._knobs: dict[str, Knob[Any]] = {}
+        self.calls = _LatestValues(_call_listeners)
+        super().__init__(box)
+
+    def after_fork(self) -> None:
+        """Begin anew, from what the keys are now."""
+        super().after_fork()
+        self.connected = False
+        self._connection: _Connection | None = None
+        self._position: str | None = None
+        self._match = ""
+        self._unread: set[str] = set()
+        self._is_reopening = False
+
+    def knob(self, key: str, default: T) -> Knob[T]:
+        """The one knob of a key, with its value as it is now."""
+        with self.lock:
+            knob: Knob[T] = self._knobs.get(key) or Knob(self._box, self, key, default)
+            self._knobs[key], knob.default = knob, default
+            if not _covers(self._match, key):
+                self._unread.add(key)
+                self._is_reopening = True
+                if self._connection is not None:  # for a wider stream
+                    self._box.connections.drop(self._connection)
+        self._read(knob)
+        self.start()
+        return knob
+
+    def _read(self, knob: Knob[Any]) -> None:
+        """Ask for the value of a knob's key."""
+        position = self._position
+        if (item := self._box.item(knob.key)) is not None:
+            knob.take(item["revision"], item["value"])
+        elif position is not None:
+            knob.take(int(position.rpartition(":")[2]), None, exists=False)
+
+    def _follow(self) -> None:
+        """Read what was not read yet, and follow the stream from there."""
+        try:
+            self._follow_stream()
+        except OSError:
+            if not self._is_reopening:
+                raise
+        finally:
+            self.connected = self.connected and self._is_reopening
+
+    def _follow_stream(self) -> None:
+        """Take the events of one stream, until its connection is lost."""
+        if self._position is None:
+            self._begin()
+        connections = self._box.connections
+        self._connection = connection = connections.open()
+        with self.lock:
+            self._is_reopening = False
+            self._match = _common_pattern(list(self._knobs))
+            unread, self._unread = self._unread, set()
+        try:
+            for key in unread:
+                self._read(self._knobs[key])
+            parameters = {"match": self._match, "after": self._position}
+            events = _EventReader(connections, connection, parameters)
+            while self._position is not None:
+                if (event := events.next(None)) is not None:
+                    self._take_event(event)
+        except BaseException:
+            self._unread |= unread
+            raise
+        finally:
+            connections.drop(connection)
+
+    def _begin(self) -> None:
+        """Begin at the newest revision; what is known may be of another store."""
+        status = self._box.query("status")
+        with self.lock:
+            self._position = f"{status['store']}:{status['revision']}"
+            self._unread = set(self._knobs)
+            for knob in self._knobs.values():
+                knob.revision = -1
+
+    def _take_event(self, event: _ServerSentEvent) -> None:
+        """Give the knobs what an event of the stream says."""
+        if event.name == "reset":
+            self._position = None
+            return
+        if event.name == "change":
+            for change in event.data["changes"]:
+                if (knob := self._knobs.get(change["key"])) is not None:
+                    exists = not change.get("deleted", False)
+                    knob.take(event.data["revision"], change.get("value"), exists=exists)
+        elif event.name == "caught-up":
+            self.connected = True
+        self._position = event.id or self._position
+
+
+def _common_pattern(keys: Sequence[str]) -> str:
+    """A pattern for all these keys, of the segments that they begin with."""
+    if len(keys) == 1:
+        return keys[0]
+    common: list[str] = []
+    for segments in zip(*(key.split(".")[:-1] for key in keys), strict=False):
+        if len(set(segments)) > 1:
+            break
+        common.append(segments[0])
+    return ".".join([*common, "**"])
+
+
+def _covers(pattern: str, key: str) -> bool:
+    """Whether a pattern of `_common_pattern` matches a key."""
+    is_prefix = pattern.endswith("**")
+    return key.startswith(pattern[:-2]) if is_prefix else key == pattern
+
+
+def _call_listeners(values: dict[tuple[str, Callable[[Any], object]], Any]) -> None:
+    """Call each function that waits for changes of a knob with the key's value."""
+    for (key, function), value in values.items():
+        try:
+            function(value)
+        except Exception:  # noqa: BLE001 - it is the user's, and the others must be called
+            _logger().exception("signalbox: on_change of %s failed", key)
+
+
+class Mirror(_Follower, Mapping[str, Any]):
+    """The keys that match with their values, local, read-only, and kept current in the background.
+
+    It begins complete. What iterates over it sees one moment. While the server is away it is as it
+    was (see `connected`); a forked process begins anew.
+    """
+
+    def __init__(self, box: Box, match: str) -> None:
+        """Read all keys that match. Raises as `Box.query`."""
+        self._match = match
+        self._is_closed = False
+        self._values: dict[str, Any] = {}
+        self.revision = 0
+        self._watch: Watch | None = None
+        super().__init__(box)
+        self._watch = self._read_all()
+        self.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether changes arrive now."""
+        if self.is_stopped:
+            self.start()
+        return self._watch is not None and self._watch.is_connected
+
+    def copy(self) -> dict[str, Any]:
+        """All of it at one moment."""
+        return self._current.copy()
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key. Raises `KeyError`."""
+        return self._current[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys at one moment."""
+        return iter(self.copy())
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._current)
+
+    def keys(self) -> KeysView[str]:
+        """The keys at one moment."""
+        return self.copy().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The values at one moment."""
+        return self.copy().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """The keys and values at one moment."""
+        return self.copy().items()
+
+    def __repr__(self) -> str:
+        """What it has, and how it stands."""
+        state = "" if self.connected else ", not connected"
+        return f"<Mirror of {self._match}: {len(self)} keys at revision {self.revision}{state}>"
+
+    def __enter__(self) -> Self:
+        """The mirror, which `with` closes."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the mirror."""
+        self.close()
+
+    def close(self) -> None:
+        """Follow no changes any more."""
+        self._is_closed = True
+        if self._watch is not None:
+            self._watch.close()
+
+    def after_fork(self) -> None:
+        """Begin anew, from what the keys are now."""
+        super().after_fork()
+        self._watch = None
+
+    def is_closed(self) -> bool:
+        """Whether it was closed, or its client."""
+        return self._is_closed or super().is_closed()
+
+    @property
+    def _current(self) -> dict[str, Any]:
+        """The keys and values, which the thread changes."""
+        if self.is_stopped:
+            self.start()
+        return self._values
+
+    def _read_all(self) -> Watch:
+        """Take the state as it is, all at once; a watch that goes on from there."""
+        values: dict[str, Any] = {}
+        watch = self._box.watch(self._match, caught_up=True)
+        for change in watch:
+            if change.is_caught_up:
+                self._values, self.revision = values, change.revision
+                break
+            _take_change(values, change)
+        return watch
+
+    def _follow(self) -> None:
+        """Take every change."""
+        self._watch = watch = self._watch or self._read_all()
+        for change in watch:
+            _take_change(self._values, change)
+            self.revision = change.revision
+
+
+def _take_change(values: dict[str, Any], change: Change) -> None:
+    """Make a change in a copy of the state."""
+    if change.deleted:
+        values.pop(change.key, None)
+    else:
+        values[change.key] = change.value
+
+
+class Knob(Generic[T]):
+    """A key with a value that is read locally and kept current in the background.
+
+    All knobs of a client share one thread and one stream, which survive restarts of the server and
+    begin again in a forked process.
+    """
+
+    def __init__(self, box: Box, stream: _KnobStream, key: str, default: T) -> None:
+        """The knob of `key`, which is `default` where the key does not exist."""
+        self._box, self._stream = box, stream
+        self.key, self.default = key, default
+        self._value = default
+        self.revision = -1
+        self._listeners: list[Callable[[T], object]] = []
+
+    @property
+    def value(self) -> T:
+        """The key's value; the last known one where the server is away (see `connected`)."""
+        if self._stream.is_stopped:
+            self._stream.start()
+        return self._value
+
+    @property
+    def connected(self) -> bool:
+        """Whether changes arrive now."""
+        if self._stream.is_stopped:
+            self._stream.start()
+        return self._stream.connected
+
+    def set(self, value: T) -> dict[str, Any]:
+        """Set the key; the acknowledgement. Raises as `Box.command`."""
+        text = self._box.encode_value(self.key, value)
+        acknowledgement = self._box.set(self.key, value)
+        self.take(acknowledgement["revision"], _decode_json(text))
+        return acknowledgement
+
+    def on_change(self, function: Callable[[T], object]) -> Callable[[T], object]:
+        """Call `function` with each new value, in a thread for all that; it may be a decorator.
+
+        While one is at work, the others wait, and get the latest value then. What it raises is
+        reported by `logging`.
+        """
+        self._listeners.append(function)
+        return function
+
+    def off_change(self, function: Callable[[T], object]) -> None:
+        """Do not call `function` any more. Raises `ValueError` where it was not called."""
+        self._listeners.remove(function)
+
+    def take(self, revision: int, value: Any, *, exists: bool = True) -> None:
+        """Have the value of a revision, unless a newer one is known."""
+        new = _like(self.default, value) if exists else self.default
+        with self._stream.lock:
+            if revision <= self.revision:
+                return
+            self.revision = revision
+            is_changed = type(new) is not type(self._value) or new != self._value
+            self._value = new
+        if is_changed and self._listeners:
+            self._stream.calls.put({(self.key, one): new for one in self._listeners})
+
+    def __float__(self) -> float:
+        """The value as a float."""
+        value: Any = self.value
+        return float(value)
+
+    def __int__(self) -> int:
+        """The value as an int."""
+        value: Any = self.value
+        return int(value)
+
+    def __bool__(self) -> bool:
+        """Whether the value is true."""
+        return bool(self.value)
+
+    def __repr__(self) -> str:
+        """Its key and value, and whether it is connected."""
+        state = "" if self.connected else ", not connected"
+        return f"<Knob {self.key} = {self._value!r}{state}>"
+
+
+def _like(default: Any, value: Any) -> Any:
+    """A number as the type that the default has, where it is the same number."""
+    with contextlib.suppress(OverflowError):
+        if isinstance(default, float) and type(value) is int:
+            return float(value)
+    if type(default) is int and type(value) is float and value.is_integer():
+        return int(value)
+    return value
+
+
+def _knob_schema(key: str, default: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
+    """What a knob declares as a schema. Raises `ValueError` where the default is not in it."""
+    given = {name: value for name, value in declared.items() if value is not None}
+    numbers = [given[name] for name in ("minimum", "maximum", "multipleOf") if name in given]
+    for number in (default, *numbers):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"A number of the knob {key} is not finite: {number}.")
+    low, high = given.get("minimum", default), given.get("maximum", default)
+    if numbers and not low <= default <= high:
+        raise ValueError(f"The default of the knob {key}, {default!r}, is not in its range.")
+    if "enum" in given and default not in given["enum"]:
+        raise ValueError(f"The default of the knob {key}, {default!r}, is none of its choices.")
+    kinds = {bool: "boolean", str: "string", float: "number", list: "array", dict: "object"}
+    kind = kinds.get(type(default))
+    if type(default) is int:
+        kind = "number" if any(isinstance(number, float) for number in numbers) else "integer"
+    typed = {} if kind is None or "enum" in given else {"type": kind}
+    return typed | given | {"default": default}
+
+
+def _warn_of_rule(name: str, present: Any, declared: dict[str, Any]) -> None:
+    """Warn whoever declares a knob of a rule that says something else, and is kept."""
+    import warnings  # noqa: PLC0415 - as above
+
+    theirs = present.get("schema") if isinstance(present, dict) else present
+    warnings.warn(
+        f"The rule {name} is kept: it says {_encode_json(theirs)}, the knob declares "
+        f'{_encode_json(declared["schema"])}. `declare="replace"` would replace it.',
+        stacklevel=4,
+    )
+
+
+def _declare_knob(
+    box: Box, key: str, default: Any, schema: dict[str, Any], *, replaces: bool
+) -> None:
+    """Make a knob's rule and its key where they are missing. Raises as `Box.knob`."""
+    rule = {"match": key, "schema": schema}
+    name = key
+    if len(key) > MAX_RULE_NAME:
+        name = "knob." + hmac.digest(b"knob", key.encode(), "sha256").hex()
+    while True:
+        present, item = box.item(RULES + name), box.item(key)
+        batch = Batch(box)
+        if present is None:
+            batch.set(RULES + name, rule, expect="absent")
+        elif replaces and present["value"] != rule:
+            batch.set(RULES + name, rule, expect=present["revision"])
+        elif present["value"] != rule:
+            _warn_of_rule(name, present["value"], rule)
+        if item is None:
+            batch.set(key, default, expect="absent")
+        with contextlib.suppress(Conflict), batch:  # somebody else was faster: look again
+            break
+    for one in box.check(key) if item else ():
+        told = {"code": "rule", "status": "rejected", "message": one.message}
+        raise RuleBroken(422, told | {"key": key, "rule": one.rule, "path": one.path})
 
 
 # ---- What the client sends -----------------------------------------------------------------------
