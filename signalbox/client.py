@@ -479,8 +479,10 @@ class Box(_CommandMethods):
 
         Together they are one transaction. They are written at the latest by `flush`, `close`, and
         the end of the program. What cannot be written is reported by `logging` with its key. Raises
-        `TypeError` or `ValueError` for what is no JSON.
+        `TypeError` or `ValueError` for what is no JSON, `NotRunning` where this client is closed.
         """
+        if self.is_closed:
+            raise NotRunning("This client has been closed.")
         texts = {key: self.encode_value(key, value) for key, value in values.items()}
         with self._lock:
             self._log = self._log or _Log(self)
@@ -998,22 +1000,26 @@ class Watch:
 # ---- What threads keep current and write ---------------------------------------------------------
 
 
-_running: set[Any] = set()
-"""Weak references to what has a thread, which a forked process has to begin again."""
+_running: dict[int, Any] = {}
+"""Weak references, by id, to what has a thread, which a forked process has to begin again."""
+_forks_are_told: list[bool] = []
+"""Whether `_after_fork` is called; that is registered once, and for good."""
 
 
 def _survive_fork(one: _Follower | _LatestValues) -> None:
     """Have `one.after_fork` called in every child that is forked from now on."""
     import weakref  # noqa: PLC0415 - few clients have threads
 
-    if not _running and hasattr(os, "register_at_fork"):
+    if not _forks_are_told and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
-    _running.add(weakref.ref(one, _running.discard))
+        _forks_are_told.append(True)
+    place = id(one)
+    _running[place] = weakref.ref(one, lambda _: _running.pop(place))
 
 
 def _after_fork() -> None:
     """Tell what had a thread in the parent that it has none here."""
-    for reference in list(_running):
+    for reference in list(_running.values()):
         if (one := reference()) is not None:
             one.after_fork()
 
@@ -1037,8 +1043,9 @@ class _LatestValues:
         """Begin without values and without a thread: those of a parent are its own."""
         self._changed = threading.Condition()
         self._values: dict[Any, Any] = {}
+        self._handled: dict[Any, Any] = {}
         self._every = 0.0
-        self._is_handling = self._is_hurried = False
+        self._is_hurried = False
         self._thread: threading.Thread | None = None
 
     def put(self, values: Mapping[Any, Any], every: float = 0.0) -> None:
@@ -1057,9 +1064,9 @@ class _LatestValues:
             self._values = values | self._values
 
     def take(self) -> dict[Any, Any]:
-        """What was not handed over yet, which is not done any more."""
+        """What was not handled yet; it is not handed over any more."""
         with self._changed:
-            values, self._values = self._values, {}
+            values, self._values = self._handled | self._values, {}
         return values
 
     def flush(self, seconds: float) -> bool:
@@ -1068,7 +1075,7 @@ class _LatestValues:
             self._is_hurried = True
             self._changed.notify_all()
             is_done = self._changed.wait_for(
-                lambda: not self._values and not self._is_handling, seconds
+                lambda: not self._values and not self._handled, seconds
             )
             self._is_hurried = False
         return is_done
@@ -1082,13 +1089,13 @@ class _LatestValues:
                     changed.wait()
                 while not self._is_hurried and (left := due + self._every - time.monotonic()) > 0:
                     changed.wait(left)
-                values, self._values, self._is_handling = self._values, {}, True
+                self._handled, self._values = self._values, {}
             due = time.monotonic()
             try:
-                self._handle(values)
+                self._handle(self._handled)
             finally:
                 with changed:
-                    self._is_handling = False
+                    self._handled = {}
                     changed.notify_all()
 
 
@@ -1107,8 +1114,10 @@ class _Log:
 
     def finish(self) -> None:
         """Write what is left; report what cannot be written in time."""
-        if not self._box.is_closed and not self.flush(SERVER_TIMEOUT):
-            self._lose(self._texts.take())
+        if self._box.is_closed or self.flush(SERVER_TIMEOUT):
+            return
+        if lost := ", ".join(self._texts.take()):
+            _logger().error("signalbox: it ended before these logged keys were written: %s", lost)
 
     def _write(self, texts: dict[str, str]) -> None:
         """Set these keys, to values as JSON. A key that is refused does not keep the others."""
@@ -1130,18 +1139,13 @@ class _Log:
         else:
             self._reported -= {None, *texts}
 
-    def _keep(self, texts: dict[str, str], error: Exception) -> None:
+    def _keep(self, texts: dict[str, str], error: NotRunning | Rejected) -> None:
         """Try again a little later what cannot be written now."""
-        if self._box.is_closed:
-            self._lose(texts)
+        if self._box.is_closed:  # which has reported them
             return
         self._report(None, str(error))
         self._texts.put_back(texts)
         self._box.connections.closed.wait(MAX_RETRY_INTERVAL)
-
-    def _lose(self, texts: dict[str, str]) -> None:
-        if texts:
-            _logger().error("signalbox: these logged keys were not written: %s", ", ".join(texts))
 
     def _report(self, key: str | None, reason: str) -> None:
         """Report once, until it is well again, that a key, or anything, cannot be written."""
