@@ -1252,6 +1252,7 @@ class _KnobStream(_Follower):
 
     def _follow(self) -> None:
         """Read what was not read yet, and follow the stream from there."""
+        self._is_reopening = False  # by now it is; what fails is the server's
         try:
             self._follow_stream()
         except OSError:
@@ -1267,7 +1268,6 @@ class _KnobStream(_Follower):
         connections = self._box.connections
         self._connection = connection = connections.open()
         with self.lock:
-            self._is_reopening = False
             self._match = _common_pattern(list(self._knobs))
             unread, self._unread = self._unread, set()
         try:
