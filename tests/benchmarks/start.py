@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Final
 
 import ndjson
-from programs import ENVIRONMENT, HERE, running, serving
+from programs import ENVIRONMENT, HERE, cpu_milliseconds, running, serving
 from rows import Row, at_most
 from screen import Screen, screen
 from support.desktop_window import DesktopApp
@@ -36,6 +36,8 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         server.stop()
     what = f"{KEYS:,} keys: serve until ready"
     yield _row(what, "bare", [(until_ready(store), _bare_until_ready()) for _ in range(rounds + 1)])
+    pairs = [(_cpu_until_ready(store), _bare_cpu_until_ready()) for _ in range(rounds + 1)]
+    yield _row(f"{what}, CPU", "bare", pairs)
     what = f"{KEYS:,} keys: window until its rows are shown"
     if shutil.which("Xvfb") is None:
         yield Row(what, "needs Xvfb")
@@ -75,6 +77,18 @@ def _bare_until_ready() -> float:
     started = perf_counter()
     with running("bare.py"):
         return (perf_counter() - started) * 1000
+
+
+def _cpu_until_ready(store: Path) -> float:
+    with serving(store) as server:
+        spent = cpu_milliseconds(server.pid)
+        server.stop()
+    return spent
+
+
+def _bare_cpu_until_ready() -> float:
+    with running("bare.py") as program:
+        return cpu_milliseconds(program.process.pid)
 
 
 def _window(store: Path, display: Screen, program: Path = DesktopApp.program) -> float:
