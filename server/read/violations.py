@@ -12,6 +12,8 @@ from signalbox.server.model.keys import Pattern
 from signalbox.server.model.rule_check import error_of, schema_refusal
 from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.rules import RuleSet
+from signalbox.server.model.rules_in_order import RulesInOrder
+from signalbox.server.model.value_schemas import ValueSchema
 from signalbox.server.read.snapshot_pages import ItemsAt
 from signalbox.server.read.state_query import Filter, StateQuery
 
@@ -59,7 +61,7 @@ class ViolationScan:
 
         `page` is the key behind which items are wanted, and how many.
         """
-        self._rules, self._revision = rules, revision
+        self._rules, self._in_order, self._revision = rules, RulesInOrder(rules), revision
         self._query = StateQuery.of(Filter(pattern.text))
         self._ranges = _in_both(_ranges_of(rules), without_reserved(list(complete)))
         self._after, self._limit = page
@@ -88,21 +90,20 @@ class ViolationScan:
 
     def _examine(self, key: str, raw: str) -> None:
         """Count a key whose value breaks a rule."""
-        rules = self._rules.with_schemas_for(key)
-        if all(_is_satisfied(rule, raw) for rule in rules):
+        if all(_is_satisfied(schema, raw) for schema in self._in_order.schemas(key)):
             return
         self.total += 1
         if key > self._after:
             if len(self.items) < self._limit:
-                self.items.append(_violation(key, raw, rules))
+                self.items.append(_violation(key, raw, self._rules.with_schemas_for(key)))
             else:
                 self.has_more = True
 
 
-def _is_satisfied(rule: Rule, raw: str) -> bool:
-    """Whether a value satisfies the schema of a rule; not where it is too large to be checked."""
+def _is_satisfied(schema: ValueSchema, raw: str) -> bool:
+    """Whether a value satisfies a schema; not where it is too large to be checked."""
     try:
-        return rule.schema is None or rule.schema.is_satisfied(raw)
+        return schema.is_satisfied(raw)
     except TooLarge:
         return False
 
