@@ -15,7 +15,10 @@ INTERRUPTED: Final = 130
 """By Ctrl-C, as a shell says it."""
 MEANINGS: Final = {
     0: "Accepted, done.",
-    REJECTED: "The command or a line of an import was rejected, or a question answered with no.",
+    REJECTED: (
+        "The command or a line of an import was rejected, a question answered with no, or a value "
+        "breaks a rule (check)."
+    ),
     2: "Wrong usage.",
     NO_SUCH_KEY: "No such key.",
     CANNOT_OPEN: "The store cannot be reached or opened.",

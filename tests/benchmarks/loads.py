@@ -10,6 +10,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
+import breaking
 import ndjson
 import searching
 from support.harness import Server
@@ -123,6 +124,7 @@ LOADS: Final = (
         1_000_000,
     ),
     Load("searches among {keys} keys", searching.every_kind, 1_000_000),
+    Load("which of {keys} keys break a rule", breaking.asking, 1_000_000),
     Load("the difference of {keys} keys", reading("/queries/diff?from=0", 1), 1_000_000),
     Load(
         "deleting {keys} keys, and undoing that",

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import breaking
 import browsing
 import growing
 import ndjson
@@ -40,6 +41,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         yield from searching.measure(lot, few, many, FEW, max(times // 10, 12))
         yield _beside_searches(lot, many, max(times // 10, 12))
         yield from _differences(lot, many)
+        yield from breaking.measure(lot, many)
         yield from browsing.measure(lot, few, many, loads)
         yield at_most(f"{many:,} keys: memory of the server", memory(lot.pid), "MB", 200)
 
