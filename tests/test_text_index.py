@@ -1,6 +1,7 @@
 """The index of texts in memory: searches find the same with it, whatever is written meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from signalbox.server.model.values import encode
 from signalbox.server.read import text_blocks, text_index
 from signalbox.server.read.state_query import Filter, Item, StateQuery
 from signalbox.server.read.state_scan import StateScan
-from signalbox.server.read.text_blocks import ALL_KEYS, Candidates
+from signalbox.server.read.text_blocks import ALL_KEYS, Block, Candidates
 from signalbox.server.read.text_index import TextIndex
 from signalbox.server.store.reader_pool import ReaderPool
 from support.local_store import Store
@@ -30,16 +31,40 @@ COMMANDS = st.one_of(
 TEXTS = st.sampled_from(
     ["alpha", "beta", "ss", "strasse", "1", "k1", "äp", "温度", "y", "\n", "zzz"]
 )
-STEPS = st.lists(COMMANDS, max_size=8) | TEXTS
+NEIGHBOURS = st.integers(0, 24).map(
+    lambda first: [{"type": "delete", "key": f"k{first + number:02}"} for number in range(10)]
+)
+"""Whole blocks are deleted at once."""
+STEPS = st.lists(COMMANDS, max_size=8) | NEIGHBOURS | TEXTS
+
+
+class WatchedIndex(TextIndex):
+    """Keeps what has ended its work, which in the background nobody learns of."""
+
+    def __init__(self, readers: ReaderPool, keys: Callable[[], int]) -> None:
+        super().__init__(readers, keys)
+        self.errors: list[Exception] = []
+        self.before_reading: Callable[[], object] = int
+
+    def _read(self, low: str, high: str, room: int) -> list[Block]:
+        self.before_reading()
+        return super()._read(low, high, room)
+
+    def renew(self) -> None:
+        try:
+            super().renew()
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
 
 class Searched:
-    """A store with an index of its own."""
+    """A store with an index of its own, whose work must not fail."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.readers = ReaderPool(store.database)
-        self.index = TextIndex(self.readers, store.readmodel.current.keys)
+        self.index = WatchedIndex(self.readers, store.readmodel.current.keys)
 
     def find(self, text: str, sort: str = "key") -> list[Item]:
         query = StateQuery(Filter(search=text), sort, None, 0, 1_000)
@@ -59,6 +84,7 @@ class Searched:
     def close(self) -> None:
         self.index.close()
         self.readers.close()
+        assert not self.index.errors
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +208,22 @@ def test_blocks_are_split_as_they_grow(searched: Searched) -> None:
     blocks = searched.index.blocks()
     assert blocks
     assert 80 / 8 <= len(blocks) <= 80 / 2
+
+
+@pytest.mark.parametrize("deleted", [range(4), range(12, 20), range(36, 40), range(40)])
+def test_keys_may_be_deleted_while_their_blocks_are_read(
+    searched: Searched, deleted: range
+) -> None:
+    keys = [f"key{number:03}" for number in range(40)]
+    deletions = [{"type": "delete", "key": keys[number]} for number in deleted]
+    fill(searched.store, 40)
+    searched.index.renew()
+    searched.store.set(**{keys[number]: "new" for number in deleted})
+    searched.index.before_reading = partial(searched.store.run_all, deletions)
+    searched.index.renew()
+    assert searched.candidates("new") == searched.candidates("nowhere") == []
+    searched.store.set(**{keys[number]: "newer" for number in deleted})
+    assert searched.keys("NEWER") == [keys[number] for number in deleted]
 
 
 def test_an_index_that_cannot_be_read_is_made_later(

@@ -160,7 +160,8 @@ def digest_of_needle(folded: str) -> int:
 
 def _digest(folded: str) -> int:
     """The bits of all that a needle within the text can ask for."""
-    triples = set(zip(folded, folded[1:] + "\n", folded[2:] + "\n\n", strict=True))
+    behind = folded + "\n\n"
+    triples = set(zip(folded, behind[1:], behind[2:], strict=False))
     return _bits({*triples, *(each[:2] for each in triples), *(each[:1] for each in triples)})
 
 
@@ -176,7 +177,10 @@ def _bits(parts: set[tuple[str, ...]]) -> int:
 def read_blocks(
     connection: apsw.Connection, low: str, high: str
 ) -> Iterator[tuple[Block, str | None]]:
-    """The blocks of the keys in [low, high), each with the first key of the next one."""
+    """The blocks of the keys in [low, high), each with the first key of the next one.
+
+    There is at least one, which can contain nothing where all of these keys have been deleted.
+    """
     texts: list[str] = []
     size, first, is_known = 0, low, True
     for key, raw in connection.execute(_TEXTS, (MAX_TEXT, low, high)):
