@@ -9,6 +9,7 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from signalbox.client import (
+        AsyncBox,
         Batch,
         Box,
         Change,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AsyncBox",
     "Batch",
     "Box",
     "Change",

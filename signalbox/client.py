@@ -7,8 +7,8 @@ for change in box.watch("train.*"): ...
 lr = box.knob("train.lr", 0.01, minimum=0, maximum=1)  # then `lr.value` is always the current one
 
 In this order: what calls return and raise, the client (`Box`, `Batch`, `Watch`), what its threads
-keep current (`Knob`, `Mirror`) and write (`Box.log`), what it sends and receives, its connections,
-finding the server of a data directory, starting one.
+keep current (`Knob`, `Mirror`) and write (`Box.log`), the client for asyncio, what it sends and
+receives, its connections, finding the server of a data directory, starting one.
 """
 
 from __future__ import annotations
@@ -1597,6 +1597,142 @@ def _declare_knob(
     for one in box.check(key) if item else ():
         told = {"code": "rule", "status": "rejected", "message": one.message}
         raise RuleBroken(422, told | {"key": key, "rule": one.rule, "path": one.path})
+
+
+# ---- The client for asyncio ----------------------------------------------------------------------
+
+
+class AsyncBox:
+    """The client for asyncio: each method of `Box` by its name, run in a thread and awaited.
+
+    What gives an iterator there gives a list here. `batch` and `watch` are for `async with`, and a
+    watch for `async for`. A command whose awaiting is cancelled may be done all the same.
+    """
+
+    def __init__(self, box: Box) -> None:
+        """The same client as `box`, which `close` closes."""
+        self.box = box
+
+    @classmethod
+    async def connect(cls, actor: str | None = None, **options: Any) -> Self:
+        """A client of the running app, or of a server that is started: see `connect`."""
+        return cls(await _in_thread(functools.partial(connect, actor, **options)))
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of `Box`; of a method what does the same in a thread."""
+        found = getattr(self.box, name)
+        if not callable(found):
+            return found
+
+        @functools.wraps(found)
+        async def call(*arguments: Any, **options: Any) -> Any:
+            return await _in_thread(functools.partial(found, *arguments, **options))
+
+        return call
+
+    def batch(self) -> AsyncBatch:
+        """A batch: `async with box.batch() as batch:` sends its commands as one transaction."""
+        return AsyncBatch(self.box)
+
+    def watch(self, match: str = "**", **options: Any) -> AsyncWatch:
+        """`Box.watch` for `async for`."""
+        return AsyncWatch(self.box.watch(match, **options))
+
+    def __repr__(self) -> str:
+        """The client that it is."""
+        return f"<AsyncBox of {self.box!r}>"
+
+    async def __aenter__(self) -> Self:
+        """The client, which `async with` closes."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the client."""
+        await _in_thread(self.box.close)
+
+
+class AsyncBatch(Batch):
+    """Gathers commands; `async with` sends them as one transaction, as `Batch` does."""
+
+    async def __aenter__(self) -> Self:
+        """The batch, to gather commands."""
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        """Send the gathered commands as one transaction, unless an exception leaves the batch."""
+        await _in_thread(functools.partial(self.__exit__, kind))
+
+
+class AsyncWatch:
+    """A watch for `async for`, with a thread of its own until it is closed.
+
+    Where awaiting the next change is cancelled, that change is the next one.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        """Iterate over `watch`."""
+        import queue  # noqa: PLC0415 - few clients use asyncio
+
+        self._watch = watch
+        self._wanted: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._next: Any = None
+        threading.Thread(target=self._serve, name="signalbox", daemon=True).start()
+
+    def __aiter__(self) -> Self:
+        """The watch itself: it is its own iterator."""
+        return self
+
+    async def __anext__(self) -> Change:
+        """Wait for the next change of a watched key. Raises `TimeoutError`, `NotRunning`."""
+        import asyncio  # noqa: PLC0415 - as above
+        from concurrent.futures import Future  # noqa: PLC0415
+
+        if self._next is None:
+            self._next = Future()
+            self._wanted.put(self._next)
+        try:
+            change: Change | None = await asyncio.shield(asyncio.wrap_future(self._next))
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._next = None
+            raise
+        self._next = None
+        if change is None:
+            raise StopAsyncIteration
+        return change
+
+    async def __aenter__(self) -> Self:
+        """The watch, which `async with` closes."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the watch."""
+        self.close()
+
+    def close(self) -> None:
+        """End the watch."""
+        self._watch.close()
+        self._wanted.put(None)
+
+    def _serve(self) -> None:
+        """The thread: waits for one change whenever one is wanted."""
+        while (wanted := self._wanted.get()) is not None:
+            try:
+                wanted.set_result(next(self._watch, None))
+            except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
+                wanted.set_exception(error)
+
+
+async def _in_thread(function: Callable[[], Any]) -> Any:
+    """What a function returns that may wait; all of it, where that is an iterator."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    def call() -> Any:
+        result = function()
+        return list(result) if isinstance(result, Iterator) else result
+
+    return await asyncio.to_thread(call)
 
 
 # ---- What the client sends -----------------------------------------------------------------------
