@@ -15,7 +15,7 @@ from support.harness import Server
 
 StartServer = Callable[..., Server]
 
-RANGE = {"match": "n.**", "schema": {"type": "integer", "minimum": 0, "maximum": 9}}
+RANGE: dict[str, Any] = {"match": "n.**", "schema": {"type": "integer", "minimum": 0, "maximum": 9}}
 LAMP = {
     "match": "lamp.*.on",
     "schema": {"type": "boolean", "title": "A lamp"},
@@ -141,6 +141,22 @@ def test_a_key_is_described_as_it_was(box: Server) -> None:
     assert (then["revision"], then["value"], allowed(then)) == (first, 5, [(15, False)])
     then = described(box, "n.a", at=second, value="15")
     assert (then["description"], then["value"], allowed(then)) == ({"maximum": 20}, 5, [(15, True)])
+
+
+def test_rules_are_those_of_the_moment_however_they_have_changed_since(local: Server) -> None:
+    local.set("n.a", 50)
+    local.set(RULES + "kept", RANGE)
+    local.set(RULES + "gone", {"match": "n.*", "schema": {"title": "Gone"}})
+    at = local.set(RULES + "changed", {"match": "n.*", "schema": {"unit": "m"}})["revision"]
+    local.post({"type": "delete", "key": RULES + "gone"})
+    local.set(RULES + "changed", {"match": "n.*", "schema": {"unit": "s"}})
+    local.set(RULES + "new", {"match": "n.*", "schema": {"description": "New"}})
+    then, now = described(local, "n.a", at=at), described(local, "n.a")
+    assert [rule["name"] for rule in then["rules"]] == ["changed", "gone", "kept"]
+    assert then["description"] == RANGE["schema"] | {"title": "Gone", "unit": "m"}
+    assert [rule["name"] for rule in now["rules"]] == ["changed", "kept", "new"]
+    assert now["description"] == RANGE["schema"] | {"description": "New", "unit": "s"}
+    assert (broken(local, at=at)["total"], broken(local, at=1)["total"]) == (1, 0)
 
 
 def test_an_interlock_is_judged_by_the_keys_of_that_moment(local: Server) -> None:

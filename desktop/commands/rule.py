@@ -8,7 +8,7 @@ import click
 
 from signalbox.desktop.arguments import InputFile, LiteralCommand
 from signalbox.desktop.cli_client import connect, query_items
-from signalbox.desktop.click_types import RULE, OneOf
+from signalbox.desktop.click_types import PATTERN, RULE, OneOf
 from signalbox.desktop.exit_status import NO_SUCH_KEY
 from signalbox.desktop.json_text import parse_json_argument
 from signalbox.desktop.options import at_option, data_dir_option, json_option, read_dir_option
@@ -84,7 +84,7 @@ def remove_rule(name: str, as_json: bool, data_dir: Path) -> int:
 
 @rule.command("set", cls=LiteralCommand)
 @click.argument("name", type=RULE)
-@click.argument("match", nargs=-1)
+@click.argument("match", nargs=-1, type=PATTERN)
 @click.option("--type", "type_", type=OneOf(TYPES), help="The JSON type of a value.")
 @click.option("--min", "least", type=NUMBER, help="The smallest value.")
 @click.option("--max", "most", type=NUMBER, help="The largest value.")
@@ -120,14 +120,15 @@ def set_rule(
     command = {"type": "set", "key": RULES + name, "value": record, "dry_run": dry_run}
     with connect(data_dir) as box:
         ack = box.command(command)
-    if dry_run:
+    as_json = click.get_current_context().find_root().obj.as_json
+    if dry_run and not as_json:
         broken = ack["violations"]
         would = counted(broken["total"], "key would break it", "keys would break it")
         print_line(f"{would}, at revision {broken['revision']}")
         for key in broken["keys"]:
             print_line(format_value(key))
     else:
-        print_ack(ack, click.get_current_context().find_root().obj.as_json)
+        print_ack(ack, as_json)
 
 
 def _read_record(match: tuple[str, ...], options: dict[str, Any], file: BinaryIO | None) -> Any:

@@ -128,10 +128,22 @@ class RuleQueries:
         if unknown := kept.incomplete_prefixes(revision, *_RULE_KEYS):
             raise horizons.compacted_error(unknown, revision)
         low, high = _RULE_KEYS
-        bound = {"low": low, "high": high, "at": revision}
+        bound, now = {"low": low, "high": high, "at": revision}, self._projection.rules
         return self._readers.in_thread(
-            lambda connection: rules_of(connection.execute(_RULES_AT, bound))
+            lambda connection: _rules_like(now, dict(connection.execute(_RULES_AT, bound)))
         )
+
+
+def _rules_like(now: RuleSet, entries: Mapping[str, str]) -> RuleSet:
+    """The rules with these records by key; those that there are now are not compiled again."""
+    kept = {
+        rule.key
+        for rule in now.rules.values()
+        if values.encode(rule.record) == entries.get(rule.key)
+    }
+    removed = [rule.key for rule in now.rules.values() if rule.key not in entries]
+    added = {key: raw for key, raw in entries.items() if key not in kept}
+    return now.changed(dict.fromkeys(removed) | added)
 
 
 def _new_scan(
