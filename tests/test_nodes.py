@@ -269,7 +269,7 @@ def test_an_event_of_a_newer_version_stops_the_node_loudly_and_reads_go_on(
     node = site.node()
     node.set("k", 1)
     with monkeypatch.context() as newer:  # this process is the newer Signalbox
-        newer.setattr(events, "VERSION", 99)
+        newer.setattr(events, "PLAIN_VERSION", 99)
         site.log().append(sets(2, 1), 1)
     until(lambda: "version 99" in (log_status(node)["problem"] or ""))
     refused = post(node, "set", key="k", value=2)
