@@ -1,6 +1,7 @@
 """Questions that look at many keys keep nobody else waiting."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -8,7 +9,8 @@ import gevent
 import pytest
 
 from signalbox.server.model.errors import Unavailable
-from signalbox.server.read import snapshot_pages, state_query
+from signalbox.server.read import snapshot_pages, state_query, violations
+from signalbox.server.read.row_forms import RowForm
 from signalbox.server.read.state_query import Filter
 from support.local_store import Store
 
@@ -17,6 +19,7 @@ from support.local_store import Store
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few dozen keys make many steps, and a few changes are too many."""
     monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
+    monkeypatch.setattr(violations, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(state_query, "NEAR", 4)
 
 
@@ -55,6 +58,54 @@ def test_others_get_their_turns_while_all_keys_are_looked_at(
     store.set(**{f"n__{number:03}": number for number in range(100)})
     turns = turns_during(lambda: list(store.snapshot(match, 5)))
     assert turns >= least
+
+
+def delete(store: Store, prefix: str) -> None:
+    assert store.run(type="delete_prefix", prefix=prefix).error is None
+
+
+NEW_KEYS = {f"n__{number:03}": number for number in range(100)}
+RULE = {"_signalbox__rules__all": {"match": "**", "schema": {"maximum": 200, "minimum": 50}}}
+
+
+@pytest.mark.parametrize(
+    ("match", "total", "least"), [("**zzz", 0, 20), ("n.**", 50, 20), ("none.**", 0, 0)]
+)
+def test_others_get_their_turns_while_violations_are_looked_for(
+    store: Store, match: str, total: int, least: int
+) -> None:
+    store.set(**NEW_KEYS)
+    store.set(**RULE)
+    assert turns_during(lambda: store.readmodel.rules.violations(match=match)) >= least
+    assert store.readmodel.rules.violations(match=match).total == total
+
+
+def test_others_get_their_turns_while_keys_are_passed_over_that_were_created_later(
+    store: Store,
+) -> None:
+    store.set(o=1)
+    store.set(**RULE)
+    at = store.readmodel.revision
+    store.set(**dict.fromkeys(NEW_KEYS, 100))
+    assert turns_during(lambda: store.readmodel.rules.violations(at)) >= 20
+    assert store.readmodel.rules.violations(at).total == 1
+
+
+def test_others_get_their_turns_while_keys_are_passed_over_that_were_deleted_before(
+    store: Store,
+) -> None:
+    store.set(**NEW_KEYS, **{f"o__{number}": number for number in range(10)})
+    delete(store, "n.")
+    store.set(**RULE)
+    at = store.readmodel.revision
+    delete(store, "o.")
+    form = RowForm("key", ",", "%(rows)s")
+    pages = partial(store.readmodel.snapshots.pages, at, "**", form)
+    assert turns_during(lambda: list(pages())) >= 20
+    assert b"".join(pages()).count(b"o.") == 10
+    find = partial(store.readmodel.rules.violations, at)
+    assert turns_during(find) >= 20
+    assert find().total == 10
 
 
 def test_others_get_their_turns_while_a_long_list_is_passed_over(store: Store) -> None:

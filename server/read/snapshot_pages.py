@@ -26,7 +26,7 @@ PAGE_ITEMS: Final = 500
 PAGE_BYTES: Final = 128 * 1024
 """Of keys and values on a page, unless it is one item."""
 SCANNED_KEYS: Final = 20_000
-"""Keys that are looked at for one page, at most."""
+"""Keys, and deletions of keys, that are looked at for one page, at most."""
 
 NOT_CHOSEN: Final = -1
 """For those who waited for a reader that was ended."""
@@ -106,7 +106,7 @@ def _page(wanted: _Wanted, start: str, connection: apsw.Connection) -> Page[str]
         return Page(b"", None)
     (low, high), *others = ranges
     scanned = wanted.limit if query.pattern.is_range else SCANNED_KEYS
-    end = connection.execute(_NTH, (low, high, scanned - 1)).get
+    end = end_of_scan(connection, wanted.revision, low, high, scanned)
     items = ItemsAt(connection, query, wanted.revision, low, end + "\0" if end else high)
     limit = items.fitting(wanted.limit)
     rows, count, last = items.rows(wanted.form, limit)
@@ -133,6 +133,26 @@ def _ranges_behind(
     return [(max(low, start), high) for low, high in ranges if high > start]
 
 
+def end_of_scan(
+    connection: apsw.Connection, revision: int, low: str, high: str, keys: int
+) -> str | None:
+    """The key up to which [low, high) is looked at in one statement; None where that is all.
+
+    Up to there so many `keys` exist at most, and where deletions have to be looked at to know what
+    there was at the `revision`, there are `SCANNED_KEYS` of them.
+    """
+    ends = [connection.execute(_NTH, (low, high, keys - 1)).get]
+    if not _died_lately(connection, revision):
+        ends.append(connection.execute(_NTH_DIED, (low, high, SCANNED_KEYS - 1)).get)
+    return min(filter(None, ends), default=None)
+
+
+def _died_lately(connection: apsw.Connection, revision: int) -> bool:
+    """Whether so few keys have been deleted since that all of these can be looked at."""
+    died: int = connection.execute(_COUNT_DIED, (revision, state_query.NEAR + 1)).get
+    return died <= state_query.NEAR
+
+
 class ItemsAt:
     """The items in [low, high) at a revision that match a query, in key order."""
 
@@ -144,9 +164,8 @@ class ItemsAt:
         conditions, bound = state_query.key_and_value_conditions(query)
         self._bound: dict[str, Any] = bound | {"at": revision, "low": low, "high": high}
         self._where = " AND ".join([state_query.visible(query.pattern), *conditions])
-        died = connection.execute(_COUNT_DIED, (revision, state_query.NEAR + 1)).get
         # The one walks along the latest deletions, the other along all keys that were ever deleted.
-        self._dead = _DIED_LATELY if died <= state_query.NEAR else _DIED
+        self._dead = _DIED_LATELY if _died_lately(connection, revision) else _DIED
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """The keys with their values as JSON text, read as they are asked for."""
@@ -182,6 +201,7 @@ class ItemsAt:
 
 
 _NTH: Final = "SELECT key FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
+_NTH_DIED: Final = "SELECT key FROM lives WHERE key >= ? AND key < ? ORDER BY key LIMIT 1 OFFSET ?"
 _COUNT_DIED: Final = "SELECT count(*) FROM (SELECT 1 FROM lives WHERE died > ? LIMIT ?)"
 _DIED_LATELY: Final = """
 SELECT s.key, NULL, NULL FROM lives s INDEXED BY lives_by_died

@@ -14,7 +14,8 @@ from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.rules import RuleSet
 from signalbox.server.model.rules_in_order import RulesInOrder
 from signalbox.server.model.value_schemas import ValueSchema
-from signalbox.server.read.snapshot_pages import ItemsAt
+from signalbox.server.read import snapshot_pages
+from signalbox.server.read.snapshot_pages import ItemsAt, end_of_scan
 from signalbox.server.read.state_query import Filter, StateQuery
 
 SLICE_SECONDS: Final = 0.03
@@ -80,13 +81,18 @@ class ViolationScan:
         until = perf_counter() + SLICE_SECONDS
         while self._ranges:
             low, high = self._ranges[0]
-            for key, raw in ItemsAt(connection, self._query, self._revision, low, high).entries():
+            # The time is looked at with each match, of which there may be none for long.
+            end = end_of_scan(connection, self._revision, low, high, snapshot_pages.SCANNED_KEYS)
+            part = (low, end + "\0" if end else high)
+            for key, raw in ItemsAt(connection, self._query, self._revision, *part).entries():
                 self._examine(key, raw)
                 if perf_counter() > until:
                     self._ranges[0] = (key + "\0", high)
                     return True
-            del self._ranges[0]
-        return False
+            self._ranges[:1] = [(end + "\0", high)] if end else []
+            if perf_counter() > until:
+                break
+        return bool(self._ranges)
 
     def _examine(self, key: str, raw: str) -> None:
         """Count a key whose value breaks a rule."""
