@@ -130,6 +130,21 @@ def test_a_value_that_is_no_json_is_refused_by_its_parameter(local: Server, valu
     )
 
 
+def test_a_value_longer_than_python_prints_is_refused_by_a_sentence(local: Server) -> None:
+    local.set(RULES + "range", RANGE)
+    for value in ("1" * 5_000, "[" + "1" * 5_000 + "]"):
+        answer = local.get("/queries/describe/n.a", value=value)
+        assert b'"code":"rule","message":"n.a cannot be ' in answer.body, answer.body[:500]
+        body = f'{{"type": "set", "key": "n.a", "value": {value}}}'.encode()
+        told = local.request("POST", "/commands", body, {"Content-Type": "application/json"})
+        assert (told.status, told.json()["code"]) == (422, "rule")
+
+
+def test_an_actor_that_nobody_can_be_is_refused(local: Server) -> None:
+    answer = local.get("/queries/describe/a", actor="a b")
+    assert (answer.status, answer.json()["field"]) == (422, "actor")
+
+
 def test_a_key_is_described_as_it_was(box: Server) -> None:
     box.set("n.a", 5)
     first = box.set(RULES + "range", RANGE)["revision"]

@@ -125,6 +125,8 @@ class ValueSchema:
         except _library().ValidationError as error:
             path: Path = (*error.instance_path,)
             return Problem(json_pointer(path), quoted(_at(value, path)), _demand(error.kind))
+        except ValueError:  # the library finds no words for integers that Python does not print
+            return Problem("", quoted(value), self.demand())
         return None
 
     def demand(self) -> str:

@@ -14,7 +14,7 @@ from signalbox.server.http.api.queries import (
     requested_revision,
 )
 from signalbox.server.model import descriptions, values
-from signalbox.server.model.commands import checked_set
+from signalbox.server.model.commands import check_actor, checked_set
 from signalbox.server.model.decide import checked_and_encoded
 from signalbox.server.model.errors import Invalid, Malformed, SignalboxError
 from signalbox.server.model.events import Entry
@@ -43,11 +43,12 @@ def _describe(readmodel: ReadModel, key: str) -> bottle.HTTPResponse:
     """Answer `/queries/describe/{key}`: what the rules say of a key, and of values for it."""
     params = request_parameters("/queries/describe/{key}")
     check_key(key)
+    check_actor(actor := params.get("actor", DEFAULT_ACTOR))
     around = readmodel.rules.about(key, requested_revision(readmodel, params))
     matching = around.of_key.matching
     description = descriptions.describe(key, matching)
-    entry, actor = around.get(key), params.get("actor", DEFAULT_ACTOR)
-    pauses, judged = Pauses(), list[rule_schemas.JudgedValue]()
+    entry, pauses = around.get(key), Pauses()
+    judged: list[rule_schemas.JudgedValue] = []
     for value in _values_to_judge(params.get("value"), description, entry):
         judged.append(_judged(around, key, value, actor))
         pauses.pause()
