@@ -758,6 +758,13 @@ class Box(_CommandMethods):
 
     # Requests.
 
+    def after_fork(self) -> None:
+        """Have locks of its own: a thread of the parent may have held them."""
+        self._lock = threading.Lock()
+        self.connections.after_fork()
+        if self._finder is not None:
+            self._finder.after_fork()
+
     def request(
         self,
         method: str,
@@ -1006,7 +1013,7 @@ _forks_are_told: list[bool] = []
 """Whether `_after_fork` is called; that is registered once, and for good."""
 
 
-def _survive_fork(one: _Follower | _LatestValues) -> None:
+def _survive_fork(one: Box | _Follower | _LatestValues) -> None:
     """Have `one.after_fork` called in every child that is forked from now on."""
     import weakref  # noqa: PLC0415 - few clients have threads
 
@@ -1053,7 +1060,7 @@ class _LatestValues:
         with self._changed:
             self._every = min(every, self._every) if self._values else every
             self._values.update(values)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="signalbox", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -1107,6 +1114,7 @@ class _Log:
         import atexit  # noqa: PLC0415 - few clients log
 
         self._box = box
+        _survive_fork(box)
         self._texts = _LatestValues(self._write)
         self._reported: set[str | None] = set()
         self.put, self.flush = self._texts.put, self._texts.flush
@@ -1169,6 +1177,7 @@ class _Follower(ABC):
         """Follow the server of `box`, once it is started."""
         self._box = box
         self.after_fork()
+        _survive_fork(box)
         _survive_fork(self)
 
     def after_fork(self) -> None:
@@ -1231,8 +1240,10 @@ class _KnobStream(_Follower):
     def knob(self, key: str, default: T) -> Knob[T]:
         """The one knob of a key, with its value as it is now."""
         with self.lock:
-            knob: Knob[T] = self._knobs.get(key) or Knob(self._box, self, key, default)
-            self._knobs[key], knob.default = knob, default
+            if key not in self._knobs:
+                self._knobs[key] = Knob(self._box, self, key, default)
+            knob: Knob[T] = self._knobs[key]
+            knob.default = default
             if not _covers(self._match, key):
                 self._unread.add(key)
                 self._is_reopening = True
@@ -1553,10 +1564,15 @@ def _knob_schema(key: str, default: Any, declared: Mapping[str, Any]) -> dict[st
         raise ValueError(f"The default of the knob {key}, {default!r}, is not in its range.")
     if "enum" in given and default not in given["enum"]:
         raise ValueError(f"The default of the knob {key}, {default!r}, is none of its choices.")
-    kinds = {bool: "boolean", str: "string", float: "number", list: "array", dict: "object"}
-    kind = kinds.get(type(default))
-    if type(default) is int:
-        kind = "number" if any(isinstance(number, float) for number in numbers) else "integer"
+    kinds: dict[type, str] = {
+        bool: "boolean",
+        str: "string",
+        float: "number",
+        list: "array",
+        dict: "object",
+    }
+    kinds[int] = "number" if any(isinstance(number, float) for number in numbers) else "integer"
+    kind = next((kinds[each] for each in type(default).__mro__ if each in kinds), None)
     typed = {} if kind is None or "enum" in given else {"type": kind}
     return typed | given | {"default": default}
 
@@ -2119,6 +2135,12 @@ class _ConnectionPool:
         self._connections: set[_Connection] = set()
         self._pid = os.getpid()
 
+    def after_fork(self) -> None:
+        """Have an event of its own: a thread of the parent may have held its lock."""
+        was_closed, self.closed = self.closed.is_set(), threading.Event()
+        if was_closed:
+            self.closed.set()
+
     def use(self, url: str, token: str, directory: str | None) -> None:
         """Connect to this server from now on; its data directory must be `directory` if given."""
         self.url, self.token, self._directory = url, token, directory
@@ -2472,8 +2494,12 @@ class _ServerFinder:
         """Finds the server of `data_dir`; `start` allows to start one."""
         self.data_dir = data_dir
         self._start = start
-        self._lock = threading.Lock()
+        self.after_fork()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def after_fork(self) -> None:
+        """Have a lock of its own."""
+        self._lock = threading.Lock()
 
     def find_or_start(self) -> Endpoint:
         """The server that runs now, else one that was started. Raises `NotRunning`."""

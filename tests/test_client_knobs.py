@@ -100,6 +100,15 @@ def test_a_knob_is_a_number_and_a_truth(box: Box) -> None:
     assert kinds == {"k.n": "integer", "k.on": "boolean", "k.word": "string"}
 
 
+def test_a_cell_that_is_run_again_has_the_same_knob(box: Box) -> None:
+    defaults: tuple[Any, ...] = (False, True, 0, 1.5, "", None, [], {})
+    for default in defaults:
+        name = f"again.{type(default).__name__}.{default!r:.4}".rstrip(".")
+        first = box.knob(name, default)
+        assert box.knob(name, default) is first
+        assert first.value == default
+
+
 def test_choices_are_what_the_key_may_be(box: Box, person: Box) -> None:
     mode = box.knob("mode", "fast", choices=("fast", "exact"), description="How to count")
     person["mode"] = "exact"
@@ -368,5 +377,31 @@ def test_a_knob_that_joins_while_the_server_goes_away_is_followed_later(tmp_path
                 server = Server(data_dir)
                 server.set(f"{number}.late", 1)
                 until(lambda late=late: late.value == 1)  # type: ignore[misc]
+    finally:
+        server.kill()
+
+
+def test_a_fork_while_the_server_is_away_hangs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent's thread looks for the server, with locks of which the child has copies."""
+    monkeypatch.setattr(signalbox.client, "SERVER_TIMEOUT", 0.05)
+    data_dir = tmp_path / "store"
+    server = Server(data_dir)
+    try:
+        with signalbox.connect("train.py", data_dir=data_dir, start=False) as box:
+            lr = box.knob("train.lr", 0.01)
+            until(lambda: lr.connected)
+            server.kill()
+            until(lambda: not lr.connected)
+
+            def child() -> None:
+                assert lr.value == 0.01
+                assert not lr.connected
+                with pytest.raises(signalbox.NotRunning):
+                    box.query("status")
+                box.close()
+
+            assert [forked(child) for _ in range(10)] == [0] * 10
     finally:
         server.kill()

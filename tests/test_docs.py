@@ -147,6 +147,7 @@ def test_every_call_of_the_client_is_documented() -> None:
         f"box.{name}" for name in vars(signalbox.Box.__mro__[1]) if name[0] != "_"
     }
     inner = {
+        "box.after_fork",
         "box.encode_value",
         "box.is_closed",
         "box.request",

@@ -1,4 +1,4 @@
-"""What clients cost: the CPU of one request in Python, and of one call of the command line."""
+"""What clients cost: the CPU of one request in Python, of a knob, and of the command line."""
 
 import os
 import subprocess
@@ -25,6 +25,7 @@ def measure(folder: Path, quick: bool) -> Iterator[Row]:
         redis = stack.enter_context(RedisServer(folder / "redis"))
         at_once = int(stack.enter_context(running("unread.py")).ready["port"])
         yield from _requests(server, at_once, redis, rounds, times)
+        yield _knob(server, rounds, 100 * times)
         yield _command_line(server, 2 * rounds)
 
 
@@ -55,6 +56,14 @@ def _requests(
         for name, ours in spent.items():
             what = f"Python client: its own CPU for one {kind}, {name}"
             yield at_most(what, median(ours), "µs", None, beside, 0.9)
+
+
+def _knob(server: Server, rounds: int, times: int) -> Row:
+    """A read of a knob, which asks nobody, beside one of an attribute."""
+    port, token = server.port, server.write_token
+    spent = result_of("knob_reads.py", port=port, token=token, times=times, rounds=rounds)
+    beside = ("an attribute", spent["attribute"])
+    return at_most("Python client: CPU for one knob.value", spent["knob"], "ns", 1_000, beside)
 
 
 def _command_line(server: Server, rounds: int) -> Row:
