@@ -289,3 +289,23 @@ def test_a_rule_that_cannot_be_used_is_named_in_the_status(server: StartServer) 
     assert (found["description"], found["rules"][0]["problem"]) == ({}, faulty["problem"])
     assert allowed(found) == [("old", False)]
     assert broken(other)["total"] == 0
+
+
+def test_what_retention_has_removed_is_left_out_and_named(local: Server) -> None:
+    local.set("old.k", 5)
+    local.set("k", 5)
+    at = local.set(RULES + "small", {"match": "**", "schema": {"maximum": 2}})["revision"]
+    local.set(RULES + "needs", {"match": "n", "requires": {"old.k": {"const": 3}}})
+    needs = local.set("_signalbox.retention.old", {"max_age": "0s"})["revision"]
+    local.set("old.k", 1)
+    assert local.request("POST", "/commands/compact").status == 200
+    found = broken(local, at=at)
+    assert (found["total"], found["items"][0]["key"]) == (1, "k")
+    assert found["compacted"] == ["old."]
+    assert "compacted" not in broken(local, at=at, match="k")
+    assert [one["key"] for one in broken(local)["items"]] == ["k"]
+    assert described(local, "k", at=at)["value"] == 5
+    for key in ("old.k", "n"):
+        answer = local.get(f"/queries/describe/{key}", at=needs)
+        assert (answer.status, answer.json()["code"]) == (410, "compacted")
+        assert answer.json()["keys"] == ["old."]
