@@ -23,8 +23,8 @@ from signalbox.server.store.horizons_table import read_horizons
 from signalbox.server.store.projection import Projection
 from signalbox.server.store.reader_pool import ReaderPool
 
-CACHED_RULES: Final = 8
-"""Revisions whose rules are remembered."""
+CACHED_RULES: Final = 2
+"""Revisions whose rules are remembered: 5,000 that differ from those of now take 60 MB."""
 CACHED_TOTALS: Final = 32
 """Queries of violations whose totals are remembered."""
 
