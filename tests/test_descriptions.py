@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from signalbox.server.model import descriptions
 from signalbox.server.model.descriptions import choices, describe
 from signalbox.server.model.rule_records import RULES
 from signalbox.server.model.rules import rules_of
@@ -16,7 +17,11 @@ def described(*schemas: Any, **rules: Any) -> dict[str, Any]:
     """What schemas of rules that match by `**`, and whole rules, say of `KEY`."""
     named = {f"r{number}": {"match": "**", "schema": one} for number, one in enumerate(schemas)}
     entries = [(RULES + name, encode(rule)) for name, rule in (named | rules).items()]
-    return describe(KEY, rules_of(entries).about(KEY).matching)
+    return describe(KEY, rules_of(entries).about(KEY).matching, nothing)
+
+
+def nothing() -> None:
+    """The pause of a description that is soon there."""
 
 
 def test_a_key_without_schemas_has_an_empty_description() -> None:
@@ -103,3 +108,25 @@ def test_choices_are_listed_where_they_can_be() -> None:
     assert choices({"type": "boolean", "enum": [True]}) == [True]
     assert choices({"type": ["boolean", "null"]}) is None
     assert choices({}) is None
+
+
+def test_others_get_their_turn_after_each_choice() -> None:
+    pauses: list[None] = []
+    rules = {
+        RULES + "choices": encode({"match": KEY, "schema": {"enum": list(range(500))}}),
+        RULES + "bound": encode({"match": "**", "schema": {"maximum": 9}}),
+    }
+    matching = rules_of(rules.items()).about(KEY).matching
+    found = describe(KEY, matching, lambda: pauses.append(None))
+    assert found == {"enum": list(range(10)), "maximum": 9}
+    assert len(pauses) == 500
+
+
+def test_choices_that_take_long_to_be_held_against_every_rule_are_as_the_most_specific_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(descriptions, "MAX_CHECKS", 5)
+    bound, rule = {"maximum": 2}, {"match": KEY, "schema": {"enum": [1, 2, 3]}}
+    assert described(bound, rule=rule) == {"enum": [1, 2, 3], "maximum": 2}
+    rule = {"match": KEY, "schema": {"enum": [2, 3]}}
+    assert described(bound, rule=rule) == {"enum": [2], "maximum": 2}

@@ -14,6 +14,9 @@ from signalbox.server.model.errors import TooLarge
 from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.schema_dialect import EXTENSION
 
+MAX_CHECKS: Final = 100_000
+"""Choices that are held against a schema each, about a microsecond for one."""
+
 Schema = dict[str, Any]
 Rank = tuple[int, int, str]
 
@@ -32,10 +35,11 @@ _MAX_BITS: Final = 1_000
 """Of the least common multiple of two steps; of a larger one no editor makes use."""
 
 
-def describe(key: str, rules: Iterable[Rule]) -> Schema:
+def describe(key: str, rules: Iterable[Rule], pause: Callable[[], None]) -> Schema:
     """What the rules that match a key say of it together; empty where they say nothing.
 
-    `enum` has those choices alone that satisfy every schema.
+    `enum` has those choices alone that satisfy every schema, unless that takes more than
+    `MAX_CHECKS`. `pause` is called after each choice.
     """
     ordered = sorted(
         (rule for rule in rules if rule.schema), key=lambda rule: _specificity(key, rule)
@@ -50,7 +54,7 @@ def describe(key: str, rules: Iterable[Rule]) -> Schema:
     if (kinds := _types(schemas)) is not None:
         description["type"] = kinds
     if (given := _choices(schemas)) is not None:
-        description["enum"] = [choice for choice in given if _is_allowed(choice, ordered)]
+        description["enum"] = _allowed(given, ordered, pause)
     description |= _bound(schemas, _LOWER, is_lower=True)
     description |= _bound(schemas, _UPPER, is_lower=False)
     if steps := _values_of(schemas, "multipleOf"):
@@ -128,6 +132,21 @@ def _choices(schemas: Sequence[Schema]) -> list[Any] | None:
             listed: list[Any] = schema["enum"]
             return listed
     return None
+
+
+def _allowed(given: list[Any], rules: Sequence[Rule], pause: Callable[[], None]) -> list[Any]:
+    """The choices that satisfy the schemas of all rules; all of them where that takes long.
+
+    Not some of them: a value that is missing in `enum` is forbidden.
+    """
+    if len(given) * len(rules) > MAX_CHECKS:
+        return given
+    found = []
+    for choice in given:
+        if _is_allowed(choice, rules):
+            found.append(choice)
+        pause()
+    return found
 
 
 def _is_allowed(value: Any, rules: Sequence[Rule]) -> bool:

@@ -45,10 +45,9 @@ def _describe(readmodel: ReadModel, key: str) -> bottle.HTTPResponse:
     check_key(key)
     check_actor(actor := params.get("actor", DEFAULT_ACTOR))
     around = readmodel.rules.about(key, requested_revision(readmodel, params))
-    matching = around.of_key.matching
-    description = descriptions.describe(key, matching)
-    entry, pauses = around.get(key), Pauses()
-    judged: list[rule_schemas.JudgedValue] = []
+    matching, pauses = around.of_key.matching, Pauses()
+    description = descriptions.describe(key, matching, pauses.pause)
+    entry, judged = around.get(key), list[rule_schemas.JudgedValue]()
     for value in _values_to_judge(params.get("value"), description, entry):
         judged.append(_judged(around, key, value, actor))
         pauses.pause()
