@@ -1001,6 +1001,8 @@ class Watch:
                 self._revisions.pop(key, None)
             else:
                 self._revisions[key] = data["revision"]
+                if self._snapshot_keys is not None:  # created while the snapshot was being sent
+                    self._snapshot_keys.add(key)
             yield Change(key, change.get("value"), data["revision"], deleted, **origin)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -201,6 +202,41 @@ def test_a_child_that_closes_its_copy_of_a_watch_leaves_that_of_its_parent(box: 
     box["a"] = 2
     assert (next(changes).value, changes.is_connected) == (2, True)
     assert box.query("status")["streams"] == 1
+
+
+EVENTS = b"""HTTP/1.1 200 OK\r
+Content-Type: text/event-stream\r
+Connection: close\r
+\r
+event: snapshot
+data: {"revision": 1, "items": [{"key": "old", "value": 1, "revision": 1}]}
+
+event: change
+data: {"revision": 2, "id": "a", "actor": "b", "at": "c", "changes": [{"key": "new", "value": 2}]}
+id: store:2
+
+event: caught-up
+data: {"revision": 2}
+id: store:2
+
+"""
+
+
+def test_a_key_that_is_created_while_the_snapshot_is_sent_is_not_taken_for_deleted() -> None:
+    """A server that is asked at the right moment answers so: a change comes before `caught-up`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        box = Box(f"http://127.0.0.1:{listener.getsockname()[1]}", "")
+        with box, ThreadPoolExecutor(1) as pool:
+            changes = pool.submit(lambda: list(islice(box.watch(caught_up=True), 3)))
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(EVENTS)
+                found = changes.result(SECONDS)
+    assert [(one.key, one.value, one.deleted) for one in found] == [
+        ("old", 1, False),
+        ("new", 2, False),
+        ("", None, False),
+    ]
 
 
 def test_many_that_find_no_server_start_one_together(data_dir: Path) -> None:
