@@ -309,3 +309,14 @@ def test_what_retention_has_removed_is_left_out_and_named(local: Server) -> None
         answer = local.get(f"/queries/describe/{key}", at=needs)
         assert (answer.status, answer.json()["code"]) == (410, "compacted")
         assert answer.json()["keys"] == ["old."]
+
+
+def test_a_value_that_is_too_much_to_check_counts_and_says_so(local: Server) -> None:
+    local.set("n.a", list(range(6_000)))
+    one_of = {"items": {"anyOf": [{"const": number} for number in range(400)]}}
+    local.set(RULES + "many", {"match": "n.*", "schema": one_of})
+    (found,) = broken(local)["items"]
+    assert (found["key"], found["rule"], found["path"]) == ("n.a", "many", "")
+    assert "too much to check" in found["message"]
+    (judged,) = described(local, "n.a")["values"]
+    assert (judged["allowed"], judged["refusal"]["code"]) == (False, "too_large")
