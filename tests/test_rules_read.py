@@ -199,6 +199,8 @@ def test_keys_whose_values_break_a_schema_are_listed(box: Server) -> None:
         "older", "old"
     )
     assert broken(box, match="n.*")["total"] == 1
+    assert broken(box, match="**.d")["total"] == 1
+    assert broken(box, match="*.b")["total"] == 1
     assert broken(box, rule="range")["total"] == 2
     assert broken(box, at=before)["total"] == 2
     page = broken(box, limit=1)
@@ -320,3 +322,19 @@ def test_a_value_that_is_too_much_to_check_counts_and_says_so(local: Server) -> 
     assert "too much to check" in found["message"]
     (judged,) = described(local, "n.a")["values"]
     assert (judged["allowed"], judged["refusal"]["code"]) == (False, "too_large")
+
+
+def test_many_keys_and_long_values_are_looked_at(local: Server) -> None:
+    lines = [{"type": "set", "key": f"n.{number:05}", "value": number} for number in range(2_500)]
+    lines.append({"type": "set", "key": "n.long", "value": "x" * 200_000})
+    body = "\n".join(map(json.dumps, lines)).encode()
+    local.request("POST", "/commands/import", body, {"Content-Type": "application/x-ndjson"})
+    at = local.set(RULES + "even", {"match": "n.*", "schema": {"multipleOf": 2, "maxLength": 9}})
+    for query in ({}, {"at": at["revision"]}):
+        page = broken(local, limit=1_000, **query)
+        found = [one["key"] for one in page["items"]]
+        while page["next"]:
+            page = broken(local, limit=1_000, after=page["next"], **query)
+            found += [one["key"] for one in page["items"]]
+        assert page["total"] == 1_251
+        assert found == [*(f"n.{number:05}" for number in range(1, 2_500, 2)), "n.long"]

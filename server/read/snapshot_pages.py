@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import apsw
+import msgspec
 from gevent.event import AsyncResult
 
 from signalbox.server.model import horizons
@@ -25,6 +26,8 @@ from signalbox.server.store.horizons_table import read_horizons
 PAGE_ITEMS: Final = 500
 PAGE_BYTES: Final = 128 * 1024
 """Of keys and values on a page, unless it is one item."""
+LONG_BYTES: Final = 4_096
+"""A value of so many bytes is not read together with others."""
 SCANNED_KEYS: Final = 20_000
 """Keys, and deletions of keys, that are looked at for one page, at most."""
 
@@ -167,10 +170,21 @@ class ItemsAt:
         # The one walks along the latest deletions, the other along all keys that were ever deleted.
         self._dead = _DIED_LATELY if _died_lately(connection, revision) else _DIED
 
-    def entries(self) -> Iterator[tuple[str, str]]:
-        """The keys with their values as JSON text, read as they are asked for."""
+    def entries(self, limit: int) -> list[tuple[str, str | None]]:
+        """The first `limit` keys with their values as JSON text, None for one of `LONG_BYTES`.
+
+        One statement that gives one row: a thread that takes many rows one by one gives the
+        interpreter up and takes it again for each, so that those who wait for it hardly get it.
+        """
         sql = _ENTRIES.format(items=self._sql("{}.value"))
-        yield from self._connection.execute(sql, self._bound | {"limit": -1})
+        found = self._connection.execute(sql, self._bound | {"limit": limit, "long": LONG_BYTES})
+        return msgspec.json.decode(found.get, type=list[tuple[str, str | None]])
+
+    def value(self, key: str) -> str:
+        """The value of one of the keys as JSON text."""
+        sql = _VALUE.format(items=self._sql("{}.value"))
+        bound = self._bound | {"low": key, "high": key + "\0", "limit": 1}
+        return str(self._connection.execute(sql, bound).get)
 
     def fitting(self, limit: int) -> int:
         """How many of the first `limit` items have `PAGE_BYTES` at most; at least one."""
@@ -227,7 +241,12 @@ FROM (
 ) k
 """
 """Keys that exist, and those that have been deleted since, with what they were."""
-_ENTRIES: Final = "SELECT i.key, i.value FROM ({items}) i"
+_ENTRIES: Final = """
+SELECT json_group_array(json_array(
+    i.key, CASE WHEN octet_length(i.value) < :long THEN i.value END
+)) FROM ({items}) i
+"""
+_VALUE: Final = "SELECT i.value FROM ({items}) i"
 _SIZES: Final = "SELECT octet_length(i.key) + i.value FROM ({items}) i"
 _ROWS: Final = """
 SELECT group_concat({row}, :separator), count(*), max(i.key) FROM ({items}) i

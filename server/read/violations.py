@@ -14,12 +14,17 @@ from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.rules import RuleSet
 from signalbox.server.model.rules_in_order import RulesInOrder
 from signalbox.server.model.value_schemas import ValueSchema
-from signalbox.server.read import snapshot_pages
-from signalbox.server.read.snapshot_pages import ItemsAt, end_of_scan
+from signalbox.server.read.snapshot_pages import ItemsAt
 from signalbox.server.read.state_query import Filter, StateQuery
 
 SLICE_SECONDS: Final = 0.03
 """How long one slice takes, or one value that takes longer."""
+CHUNK: Final = 1_000
+"""Keys that are read together."""
+
+
+_ALL: Final = StateQuery.of(Filter())
+"""A pattern that SQL looks for may be found only after very many keys, in one long transaction."""
 
 
 class Violation(NamedTuple):
@@ -63,7 +68,7 @@ class ViolationScan:
         `page` is the key behind which items are wanted, and how many.
         """
         self._rules, self._in_order, self._revision = rules, RulesInOrder(rules), revision
-        self._query = StateQuery.of(Filter(pattern.text))
+        self._pattern = pattern
         self._ranges = _in_both(_ranges_of(rules), without_reserved(list(complete)))
         self._after, self._limit = page
         self.total = 0
@@ -74,25 +79,26 @@ class ViolationScan:
 
     def page_only(self) -> None:
         """Leave out the keys before the page: they are counted already."""
-        self._ranges = _in_both(self._ranges, [(self._after + "\0", self._query.high)])
+        self._ranges = _in_both(self._ranges, [(self._after + "\0", self._pattern.high)])
 
     def examine(self, connection: apsw.Connection) -> bool:
         """Examine the next keys; False where there are no more."""
         until = perf_counter() + SLICE_SECONDS
         while self._ranges:
             low, high = self._ranges[0]
-            # The time is looked at with each match, of which there may be none for long.
-            end = end_of_scan(connection, self._revision, low, high, snapshot_pages.SCANNED_KEYS)
-            part = (low, end + "\0" if end else high)
-            for key, raw in ItemsAt(connection, self._query, self._revision, *part).entries():
-                self._examine(key, raw)
+            items = ItemsAt(connection, _ALL, self._revision, low, high)
+            entries = items.entries(CHUNK)
+            for key, raw in entries:
+                if self._pattern.is_range or self._pattern.regex.fullmatch(key):
+                    self._examine(key, items.value(key) if raw is None else raw)
                 if perf_counter() > until:
                     self._ranges[0] = (key + "\0", high)
                     return True
-            self._ranges[:1] = [(end + "\0", high)] if end else []
-            if perf_counter() > until:
-                break
-        return bool(self._ranges)
+            if len(entries) < CHUNK:
+                del self._ranges[0]
+            else:
+                self._ranges[0] = (entries[-1][0] + "\0", high)
+        return False
 
     def _examine(self, key: str, raw: str) -> None:
         """Count a key whose value breaks a rule."""
