@@ -18,8 +18,11 @@ def run_in_background(job: Callable[[], None]) -> None:
 
 def off_hub(work: Callable[[], Result], size: int) -> Result:
     """Run `work` on so many items; on many in a thread of the pool, so that the hub goes on."""
-    if size < LARGE:
-        return work()
+    return work() if size < LARGE else in_native_thread(work)
+
+
+def in_native_thread(work: Callable[[], Result]) -> Result:
+    """Run `work` in a thread of the pool; only the caller waits."""
     result = gevent.get_hub().threadpool.apply(_result_or_error, (work,))
     if isinstance(result, _Error):
         raise result.error
@@ -36,7 +39,7 @@ class _Error(NamedTuple):
 def _result_or_error(work: Callable[[], Result]) -> Result | _Error:
     try:
         return work()
-    except Exception as error:  # noqa: BLE001 - raised by `off_hub`
+    except Exception as error:  # noqa: BLE001 - raised by `in_native_thread`
         return _Error(error)
 
 

@@ -1,7 +1,6 @@
 """The routes of the window: the empty page, its files, login, page content, and its stream."""
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
@@ -31,6 +30,8 @@ from signalbox.server.http.wire.responses import (
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, NotFound, SignalboxError
 from signalbox.server.read.read_model import ReadModel
+from signalbox.server.runtime.scheduling import FairLock
+from signalbox.server.runtime.threads import in_native_thread
 from signalbox.server.runtime.trusted_clock import Clock
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class WindowRoutes:
         self._data_dir = data_dir
         self._clock = clock
         self._window_ids = window_ids
+        self._loaded: PageContent | None = None
+        self._loading = FairLock()
         self._preparation: gevent.Greenlet[[], None] | None = None
         self._files = {file.name for file in STATIC.iterdir()}
 
@@ -126,12 +129,18 @@ class WindowRoutes:
         self._window_ids.on_page_closed(_parse_body(Goodbye).page)
         return bottle_json_response({})
 
-    @cached_property
+    @property
     def _content(self) -> "PageContent":
-        """What windows show, which is loaded with the first of them: scripts alone need none."""
-        from signalbox.server.http.window.page_content import PageContent  # noqa: PLC0415 - see there
+        """What windows show, which is loaded with the first of them: scripts alone need none.
 
-        return PageContent(self._readmodel, self._feed, self._engine, self._data_dir, self._clock)
+        In a native thread, since it takes a tenth of a second.
+        """
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = in_native_thread(_page_content)(
+                    self._readmodel, self._feed, self._engine, self._data_dir, self._clock
+                )
+        return self._loaded
 
     def _prepare(self) -> None:
         """Load what windows show before the first one asks for it."""
@@ -167,6 +176,13 @@ class WindowRoutes:
         self._window_ids.on_stream_opened(str(signals.get("actor")), str(signals.get("page")))
         start_response("200 OK", [*HEADERS, ("Content-Type", "text/event-stream; charset=utf-8")])
         return self._streams.count_open(frames)
+
+
+def _page_content() -> "type[PageContent]":
+    """Import what renders pages."""
+    from signalbox.server.http.window.page_content import PageContent  # noqa: PLC0415 - see there
+
+    return PageContent
 
 
 def _parse_body(wanted: type[Body]) -> Body:
