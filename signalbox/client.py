@@ -71,6 +71,8 @@ SAFE_DIGITS: Final = 4_000
 RULES: Final = "_signalbox.rules."
 """The prefix of the keys that are rules."""
 MAX_RULE_NAME: Final = 128
+MAX_BATCH: Final = 1_000
+"""Commands in one batch."""
 MAX_RETRY_INTERVAL: Final = 1.0
 """Seconds to which the pauses of a thread grow that looks for a server which is away."""
 _NOT_GIVEN: Final = object()
@@ -632,8 +634,9 @@ class Box(_CommandMethods):
     def update(
         self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **values: Any
     ) -> dict[str, Any]:
-        """Set all keys of a mapping, or of pairs, in one transaction; its acknowledgement, empty
-        where there are none.
+        """Set all keys of a mapping, or of pairs, 1,000 at most, in one transaction.
+
+        Its acknowledgement, empty where there are none.
         """
         pairs = dict(other) | values
         commands = [{"type": "set", "key": key, "value": pairs[key]} for key in pairs]
@@ -1131,6 +1134,11 @@ class _Log:
 
     def _write(self, texts: dict[str, str]) -> None:
         """Set these keys, to values as JSON. A key that is refused does not keep the others."""
+        if len(texts) > MAX_BATCH:
+            keys = list(texts)
+            for start in range(0, len(keys), MAX_BATCH):
+                self._write({key: texts[key] for key in keys[start : start + MAX_BATCH]})
+            return
         commands = [
             {"type": "set", "key": key, "value": _decode_json(text)} for key, text in texts.items()
         ]

@@ -143,6 +143,13 @@ def test_only_the_latest_values_are_written(box: Box) -> None:
     assert box["list"] == [1]
 
 
+def test_more_keys_than_a_transaction_takes_are_written_in_several(box: Box) -> None:
+    box.log({f"k{number}": number for number in range(2_500)}, every=0)
+    box.flush()
+    assert dict(box.items()) == {f"k{number}": number for number in range(2_500)}
+    assert box.revision() == 3
+
+
 def test_what_is_no_json_is_an_error_where_it_is_logged(box: Box) -> None:
     for value, kind in ((float("nan"), ValueError), (object(), TypeError)):
         with pytest.raises(kind, match=r"train\.loss"):
