@@ -1,6 +1,8 @@
 """Formats values, numbers, times and actors for the page, and escapes invisible characters."""
 
 import re
+import sys
+import time
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from markupsafe import Markup, escape
 
 from signalbox.ui import invisible_characters
 
+ZONE_SECONDS: Final = 60
+"""After so long the system's time zone is read again."""
 MAX_CHARACTERS: Final = 240
 """Characters of a value in a row; the editor shows all of it."""
 
@@ -162,13 +166,24 @@ def time_since(at: int, now: int) -> str:
 
 
 def local_time(at: int) -> str:
-    """A time in ms as local date and time with its zone."""
-    return _local_time(at // 1000)
+    """A time in ms as local date and time with its zone.
+
+    A change of the system's zone is seen within a minute, where the C library tells of it.
+    """
+    return _local_time(at // 1000, _read_zone(int(time.monotonic() // ZONE_SECONDS)))
+
+
+@lru_cache(maxsize=1)
+def _read_zone(period: int) -> int:
+    """Have the C library read the system's time zone, which it else keeps; once a period."""
+    if sys.platform != "win32":  # it has no such function
+        time.tzset()
+    return period
 
 
 @lru_cache(maxsize=4_000)
-def _local_time(seconds: int) -> str:
-    """The same of a time in seconds."""
+def _local_time(seconds: int, _zone: int) -> str:
+    """The same of a time in seconds; remembered until the zone is read again."""
     local = datetime.fromtimestamp(seconds, UTC).astimezone()
     return local.strftime("%Y-%m-%d %H:%M:%S %z")
 
