@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from signalbox.server.model.errors import Interlocked, Invalid, RuleBroken, SignalboxError, TooLarge
-from signalbox.server.model.rule_check import check_rules
+from signalbox.server.model.rule_check import allowed_changes, check_rules
 from signalbox.server.model.rule_records import RULES, check_rule
 from signalbox.server.model.rules import MAX_CACHED, RuleSet, rules_of
 from signalbox.server.model.values import encode
@@ -454,3 +455,92 @@ def test_what_is_remembered_of_keys_is_bounded() -> None:
 
 def test_refusals_are_remembered_as_conflicts_are() -> None:
     assert (RuleBroken.remembered, Interlocked.remembered) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        ({"match": [f"a{number}" for number in range(101)]}, "/match"),
+        ({"match": "a", "actors": [f"a{number}" for number in range(101)]}, "/actors"),
+        ({"match": "a", "requires": {f"b{number}": None for number in range(101)}}, "/requires"),
+        (
+            {
+                "match": [f"a{number}" for number in range(20)],
+                "requires": {f"b{number}": None for number in range(20)},
+                "holds": True,
+            },
+            "/holds",
+        ),
+    ],
+)
+def test_a_rule_has_only_so_many_patterns_and_keys(record: Any, path: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check_rule(RULES + "r", record)
+    assert caught.value.path == path
+
+
+def test_a_value_under_many_rules_is_checked_as_long_as_all_of_them_allow() -> None:
+    numbers = {"items": {"type": "number"}}
+    rules = {f"r{number:03}": {"match": "a", "schema": numbers} for number in range(200)}
+    told = refusal(state(rules), {"a": [0] * 100_000})
+    assert (told["code"], told["key"]) == ("too_large", "a")
+    assert refusal(state(rules), {"a": [0] * 100}) == {}
+
+
+def test_a_check_pauses_after_each_step_and_each_rule() -> None:
+    rules = {f"r{number}": {"match": "a", "actors": ["me"]} for number in range(50)}
+    pauses: list[int] = []
+    check_rules(state(rules), {"a": "1"}, "me", lambda: pauses.append(1))
+    assert len(pauses) >= 50
+    made: dict[str, str | None] = {
+        RULES + f"r{number}": encode({"match": "a"}) for number in range(50)
+    }
+    pauses.clear()
+    check_rules(state({}), made, "me", lambda: pauses.append(1))
+    assert len(pauses) >= 50
+
+
+def test_what_is_too_large_to_check_is_left_out_with_what_is_refused() -> None:
+    many = {"items": {"anyOf": [{"minLength": length} for length in range(500)]}}
+    before = state({"r": {"match": "a", "schema": many}})
+    changes: dict[str, str | None] = {"a": encode([0] * 50_000), "b": "1"}
+    assert allowed_changes(before, changes, "me") == {"b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"enum": []}, 1),
+        ({"maximum": 5}, Raw(b"9" * 4_501)),
+        ({"minimum": Raw(b"9" * 4_501)}, 1),
+        ({"const": Raw(b"9" * 4_501)}, 1),
+        ({"multipleOf": 7}, Raw(b"9" * 4_501)),
+        ({"items": {"maximum": 5}}, [Raw(b"9" * 4_501)]),
+        ({"enum": [Raw(b"9" * 4_501)]}, Raw(b"8" * 4_501)),
+    ],
+)
+def test_whatever_is_refused_is_told_in_a_sentence(schema: Any, value: Any) -> None:
+    told = refusal(state_of_raw(encode({"match": "a", "schema": schema})), {"a": value})
+    assert told["code"] == "rule"
+    assert told["message"].endswith(".")
+    required = encode({"match": "b", "requires": {"a": schema}})
+    assert refusal(state_of_raw(required), {"b": 1})["code"] == "interlocked"
+    assert refusal(state_of_raw(required), {"b": 1, "a": value})["code"] == "interlocked"
+
+
+def state_of_raw(rule: str) -> DictState:
+    """A state with one rule, given as JSON text."""
+    made = DictState()
+    made.apply({RULES + "r": rule})
+    return made
+
+
+def test_a_rule_that_is_no_json_any_more_is_one_that_cannot_be_used() -> None:
+    rules = rules_of([(RULES + "r", "{bad")])
+    assert [rule.name for rule in rules.faulty] == ["r"]
+
+
+def test_the_first_of_many_refused_keys_is_among_those_that_are_named() -> None:
+    before = state({"r": {"match": "**", "schema": {"type": "null"}}})
+    told = refusal(before, {f"k{number:03}": 1 for number in range(300, 0, -1)})
+    assert told["key"] == told["keys"][0] == "k001"

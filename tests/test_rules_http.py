@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
+from threading import Event
 from typing import Any
 
 import apsw
@@ -240,3 +242,66 @@ def test_a_rule_and_a_write_that_it_forbids_have_one_order(kind: str, tmp_path: 
                 assert written.result()["rule"] == f"r{number}"
         reach(ruled.result()["revision"], one, other)
         assert_equal_when_ended(one, other)
+
+
+def test_a_restore_with_rules_goes_on_while_others_write(box: Server) -> None:
+    set_many(box, {f"n.{number}": number % 10 for number in range(3_000)})
+    then = box.get("/queries/status").json()["revision"]
+    set_many(box, {f"n.{number}": (number + 1) % 10 for number in range(3_000)})
+    box.set(RULES + "range", RANGE)
+    ended = Event()
+
+    def write() -> None:
+        for number in count():
+            if ended.is_set():
+                return
+            box.set("elsewhere", number)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        told = sent(box, "restore", to_revision=then, match="n.**", rules=True)
+        ended.set()
+        writing.result()
+    assert (told["status"], told["changes"]) == ("accepted", 3_001)
+
+
+def set_many(box: Server, values: dict[str, Any]) -> None:
+    import_lines(box, *({"type": "set", "key": key, "value": values[key]} for key in values))
+
+
+def test_rules_that_come_along_leave_what_is_kept(box: Server) -> None:
+    then = box.set("n.a", 5)["revision"]
+    box.set("n.a", 6)
+    box.set(RULES + "range", RANGE)
+    for leaves in ({"keep": [RULES + "range"]}, {"without": ["_signalbox."]}):
+        told = sent(box, "restore", to_revision=then, rules=True, dry_run=True, **leaves)
+        assert [effect["key"] for effect in told["effects"]] == ["n.a"]
+
+
+def test_a_reversal_of_which_nothing_is_left_is_refused(box: Server) -> None:
+    box.set("n.a", 50)
+    cleared = sent(box, "delete", key="n.a")
+    box.set(RULES + "range", RANGE)
+    told = sent(box, "undo", of=cleared["id"], keep="refused")
+    assert (told["code"], told["rule"]) == ("rule", "range")
+    box.post({"type": "delete", "key": RULES + "range"})
+    assert sent(box, "undo", of=cleared["id"])["changes"] == 1
+    assert box.value("n.a") == 50
+
+
+def test_lines_of_an_import_that_lock_nothing_get_no_hint(box: Server) -> None:
+    box.set(RULES + "mine", {"match": "a", "actors": ["nobody"]})
+    line, *_ = import_lines(box, {"type": "set", "key": "a", "value": 1})
+    assert line["code"] == "interlocked"
+    assert "atomic" not in line["message"]
+
+
+def test_a_preview_counts_the_rules_as_the_import_does(server: StartServer) -> None:
+    box = server()
+    lines = [
+        {"type": "set", "key": f"{RULES}r{number}", "value": {"match": f"k{number}"}}
+        for number in range(5_001)
+    ]
+    for dry_run in (1, 0):
+        *_, summary = import_lines(box, *lines, atomic=1, dry_run=dry_run)
+        assert (summary["status"], summary["code"]) == ("rejected", "too_large")

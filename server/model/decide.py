@@ -181,23 +181,30 @@ class Draft(Overlay):
             self._revisions[key] = self.revision + 1
 
 
-def prepare_attempt(attempt: Attempt) -> Attempt:
+def prepare_attempt(attempt: Attempt, pause: Callable[[], None] | None = None) -> Attempt:
     """As `prepare_command`; what that refuses becomes the attempt's refusal."""
     if attempt.command is None or isinstance(attempt.command, EncodedSet):
         return attempt
     try:
-        return attempt._replace(command=prepare_command(attempt.command))
+        return attempt._replace(command=prepare_command(attempt.command, pause))
     except SignalboxError as error:
         return attempt._replace(command=None, refusal=error)
 
 
-def prepare_command(command: Command) -> Command | EncodedSet:
+def prepare_command(
+    command: Command, pause: Callable[[], None] | None = None
+) -> Command | EncodedSet:
     """Check and encode the values of `command` ahead, which does not depend on the state.
 
-    Raises `Invalid` or `TooLarge` for a value that no state could hold.
+    `pause` is called after each member of a batch. Raises `Invalid` or `TooLarge` for a value that
+    no state could hold.
     """
     if isinstance(command, Batch):
-        members: list[Any] = [prepare_command(member) for member in command.commands]
+        members = list[Any]()
+        for member in command.commands:
+            members.append(prepare_command(member))
+            if pause:
+                pause()
         return msgspec.structs.replace(command, commands=members)
     if isinstance(command, Set):
         return EncodedSet(

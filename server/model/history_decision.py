@@ -16,11 +16,13 @@ from signalbox.server.model.reversal import (
     Reversal,
     ReversalLog,
     TransactionHead,
+    add_rules,
     decide,
     effects_of,
     is_equal,
     is_within,
 )
+from signalbox.server.model.rule_records import RULES
 
 
 class Decision(NamedTuple):
@@ -95,8 +97,8 @@ def _revise_restore(
     keys = sorted(key for key in since.keys if pattern.matches(key) and is_within(command, key))
     if isinstance(decision.refusal, Invalid) and since.transactions:
         return None  # it was of a revision that may have come meanwhile
-    if command.rules and since.keys:
-        return None  # others may be the rules that come along
+    if command.rules and any(key.startswith(RULES) for key in since.keys):
+        return None
     if not keys or decision.reversal is None:
         return decision._replace(revision=log.revision)
     changes = {key: raw for key, raw in decision.reversal.changes.items() if key not in since.keys}
@@ -105,6 +107,9 @@ def _revise_restore(
         if not is_equal(is_now, was):
             changes |= {key: was}
             new_keys |= {key} if is_now is None else set()
+    if command.rules:
+        changes = {key: raw for key, raw in changes.items() if pattern.matches(key)}
+        add_rules(log, command, changes, new_keys)
     check_size(changes)
     effects = decision.reversal.effects
     if effects is not None:

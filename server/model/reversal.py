@@ -17,6 +17,7 @@ from signalbox.server.model.decide import (
     Changes,
     change_size,
     check_growing,
+    check_size,
     check_store_revision,
 )
 from signalbox.server.model.errors import (
@@ -28,7 +29,7 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
-from signalbox.server.model.keys import Pattern, compile_pattern
+from signalbox.server.model.keys import Pattern, after_prefix, compile_pattern
 from signalbox.server.model.rule_records import RULES
 from signalbox.server.model.rules import rules_of
 from signalbox.server.model.times import iso
@@ -198,6 +199,8 @@ def _restored(log: ReversalLog, command: Restore) -> Reversal:
         )
     pattern = compile_pattern(command.match)
     unknown = log.horizons().incomplete_prefixes(then, pattern.low, pattern.high)
+    if command.rules:
+        unknown += log.horizons().incomplete_prefixes(then, RULES, after_prefix(RULES))
     if missing := [prefix for prefix in unknown if is_within(command, prefix)]:
         raise horizons.compacted_error(missing, then)
     changes: Changes = {}
@@ -210,9 +213,7 @@ def _restored(log: ReversalLog, command: Restore) -> Reversal:
             size += change_size(key, was)
             check_growing(len(changes), size)
     if command.rules:
-        for key, is_now, was in _rules_about(log, changes, then):
-            changes[key] = was
-            new_keys |= {key} if is_now is None else set()
+        add_rules(log, command, changes, new_keys)
     return Reversal(changes, new_keys=new_keys)
 
 
@@ -223,22 +224,18 @@ def is_within(command: Restore, key: str) -> bool:
     return not (command.without and key.startswith(tuple(command.without)))
 
 
-def _rules_about(
-    log: ReversalLog, changes: Changes, then: int
-) -> list[tuple[str, str | None, str | None]]:
-    """The rules that are others now than `then`, as `differing_since` has them, if they are about a
-    key that changes: by their patterns now, or by those then.
+def add_rules(log: ReversalLog, command: Restore, changes: Changes, new_keys: set[str]) -> None:
+    """Let the rules come along that are others now than then, if they are about a key that changes:
+    by their patterns now, or by those then. Raises `TooLarge`.
     """
+    then = command.to_revision
     differing = {
-        key: (key, is_now, was)
+        key: (is_now is None, was)
         for key, is_now, was in log.differing_since(compile_pattern(RULES + "**"), then)
-        if not is_equal(is_now, was)
+        if is_within(command, key) and not is_equal(is_now, was)
     }
-    now = dict(log.current_values(differing))
-    both = [
-        rules_of(now.items()),
-        rules_of((key, was) for key, _, was in differing.values() if was),
-    ]
+    now = log.current_values(differing)
+    both = (rules_of(now), rules_of((key, was) for key, (_, was) in differing.items() if was))
     found = {
         rule.key
         for rules in both
@@ -246,7 +243,10 @@ def _rules_about(
         for key in changes
         for rule in rules.about_one_of_many(key).matching
     }
-    return [differing[key] for key in sorted(found - changes.keys())]
+    for key in sorted(found - changes.keys()):
+        is_new, changes[key] = differing[key]
+        new_keys |= {key} if is_new else set()
+    check_size(changes)
 
 
 def _undo_targets(log: ReversalLog, command: Undo | Redo, actor: str) -> list[TransactionHead]:

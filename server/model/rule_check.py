@@ -1,4 +1,4 @@
-"""Hold the net changes of a command against the rules: what they refuse, and the sentence for it.
+"""Check the net changes of a command by the rules: what they refuse, and the sentence for it.
 
 Pure. Who has many changes checks them slice by slice, so that others run in between.
 """
@@ -8,19 +8,22 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from signalbox.server.model import values
 from signalbox.server.model.decide import MAX_NAMED, Changes
-from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError, quoted
-from signalbox.server.model.events import Entry
-from signalbox.server.model.rule_records import RULES, RequiredKey, Rule
-from signalbox.server.model.rules import (
-    NO_RULES,
-    Dependency,
-    RuleSet,
-    RulesOfKey,
-    check_number_of_rules,
+from signalbox.server.model.errors import (
+    Interlocked,
+    RuleBroken,
+    SignalboxError,
+    TooLarge,
+    quoted,
 )
+from signalbox.server.model.events import Entry
+from signalbox.server.model.rule_records import RULES, Dependency, RequiredKey, Rule
+from signalbox.server.model.rules import NO_RULES, RuleSet, RulesOfKey, check_number_of_rules
+from signalbox.server.model.value_schemas import CheckedValue
 
 STEP: Final = 20
 """Changes that are checked between two pauses."""
+FEW_SCHEMAS: Final = 10
+"""Schemas that one value is checked by without a pause."""
 MAX_ROUNDS: Final = 20
 """How often what a rule refuses is left out, and the rest looked at again."""
 MAX_BECAUSE: Final = 20
@@ -68,15 +71,27 @@ class Reason(NamedTuple):
 class RuleCheck:
     """Checks the changes of one transaction by the rules as they are after it."""
 
-    def __init__(self, state: RuledState, changes: Changes, actor: str) -> None:
-        """`state` is the one before the changes, which are net; `actor` is who makes them."""
-        self.rules = state.rules.changed(changes)
+    def __init__(
+        self,
+        state: RuledState,
+        changes: Changes,
+        actor: str,
+        pause: Callable[[], None] | None = None,
+    ) -> None:
+        """`state` is the one before the changes, which are net; `actor` is who makes them.
+
+        `pause` is called after each short step, so that others run in between.
+        """
+        self._pause = pause or _go_on
+        self.rules = state.rules.changed(changes, self._pause)
         self._state = state
         self._changes = changes
         self._actor = actor
         self._refusals: list[Refusal] = []
         self._refused: dict[bool, set[str]] = {True: set(), False: set()}
         """The refused keys: those whose values break a schema, and those that are interlocked."""
+        self._too_large: dict[str, TooLarge] = {}
+        """Keys whose values, or those of what they require, are too much to check."""
 
     def look_at(self, keys: Collection[str]) -> None:
         """Check the changes of these keys, and what requires them."""
@@ -86,20 +101,33 @@ class RuleCheck:
             return
         self._state.look_up(list(keys_to_look_up(found)))
         for key, of_key in found:
-            for rule in of_key.matching:
-                for refusal in self._refusals_of(key, rule):
-                    self._add(refusal)
-            for dependency, dependent in of_key.dependents:
-                if held := self._refusal_of_dependent(key, dependency, dependent):
-                    self._add(held)
+            try:
+                self._check(key, of_key)
+            except TooLarge as error:
+                self._too_large[key] = TooLarge(f"{key}: {error.message}", key=key)
+
+    def _check(self, key: str, of_key: RulesOfKey) -> None:
+        """Check the change of one key. Raises `TooLarge`."""
+        raw = self._changes[key]
+        value = None if raw is None else CheckedValue(raw)
+        for rule in of_key.matching:
+            for refusal in self._refusals_of(key, rule, value):
+                self._add(refusal)
+            self._pause()
+        for dependency, dependent in of_key.dependents:
+            if held := self._refusal_of_dependent(key, dependency, dependent):
+                self._add(held)
+            self._pause()
 
     @property
     def refused_keys(self) -> set[str]:
         """The keys whose changes are refused, of those that were looked at."""
-        return self._refused[True] | self._refused[False]
+        return self._refused[True] | self._refused[False] | self._too_large.keys()
 
     def raise_refusal(self) -> None:
-        """Raises `RuleBroken`, else `Interlocked`, where a rule refuses what was looked at."""
+        """Raises `TooLarge`, else `RuleBroken`, else `Interlocked`, where something is refused."""
+        if self._too_large:
+            raise self._too_large[min(self._too_large)]
         if not self._refusals:
             return
         breaks = [one for one in self._refusals if one.path is not None]
@@ -113,20 +141,19 @@ class RuleCheck:
             self._refusals.append(refusal)
         keys.add(refusal.key)
 
-    def _refusals_of(self, key: str, rule: Rule) -> Iterator[Refusal]:
-        """Why a rule that is about a key refuses its change."""
-        raw = self._changes[key]
+    def _refusals_of(self, key: str, rule: Rule, value: CheckedValue | None) -> Iterator[Refusal]:
+        """Why a rule that is about a key refuses its change; `value` is the new one."""
         if rule.fault:
             yield Refusal(
                 key, rule, f"The rule {rule.name} cannot be used, so nothing changes {key}", path=""
             )
             return
-        if raw is not None and (broken := schema_refusal(key, rule, raw)):
+        if value and (broken := schema_refusal(key, rule, value)):
             yield broken
             return
-        if rule.on and (raw is None or not rule.on.is_satisfied(raw)):
+        if rule.on and (value is None or not rule.on.is_satisfied(value)):
             return
-        if raw is None and not rule.may_delete:
+        if value is None and not rule.may_delete:
             yield Refusal(key, rule, f"{key} may not be deleted")
         if rule.actors is not None and not self._is_allowed(rule):
             allowed = ", ".join(pattern.text for pattern in rule.actors)
@@ -142,7 +169,7 @@ class RuleCheck:
     ) -> Refusal | None:
         """Why a required key must not change while the key that requires it is as it is."""
         if dependent in self._changes:
-            return None  # that change is held against the rule itself
+            return None  # that change is checked by the rule itself
         entry = self._state.get(dependent)
         rule, required = dependency.rule, dependency.required
         if entry is None or (rule.on and not rule.on.is_satisfied(entry.raw)):
@@ -195,9 +222,9 @@ class RuleCheck:
         )
 
 
-def schema_refusal(key: str, rule: Rule, raw: str) -> Refusal | None:
+def schema_refusal(key: str, rule: Rule, value: CheckedValue | str) -> Refusal | None:
     """Why the schema of a rule does not take a value; None where it does. Raises `TooLarge`."""
-    if rule.schema is None or (problem := rule.schema.problem(raw)) is None:
+    if rule.schema is None or (problem := rule.schema.problem(value)) is None:
         return None
     where = f" at {problem.path}" if problem.path else ""
     verb = "have" if problem.path else "be"
@@ -228,8 +255,9 @@ def check_rules(
         return
     if not concerns_rules(state, changes):
         return
-    check_number_of_rules(state.rules.changed(changes), state.rules)
-    _checked(state, changes, actor, pause).raise_refusal()
+    check = _checked(state, changes, actor, pause)
+    check_number_of_rules(check.rules, state.rules)
+    check.raise_refusal()
 
 
 def _is_plainly_allowed(state: RuledState, key: str, raw: str | None) -> bool:
@@ -242,7 +270,15 @@ def _is_plainly_allowed(state: RuledState, key: str, raw: str | None) -> bool:
     schemas = state.rules.about(key).schemas
     if schemas is None:
         return False
-    return raw is None or all(schema.is_satisfied(raw) for schema in schemas)
+    if raw is None or not schemas:
+        return True
+    if len(schemas) > FEW_SCHEMAS:
+        return False  # they are checked with pauses in between
+    value = CheckedValue(raw)
+    try:
+        return all(schema.is_satisfied(value) for schema in schemas)
+    except TooLarge:
+        return False  # the refusal names the key
 
 
 def allowed_changes(
@@ -266,16 +302,28 @@ def concerns_rules(state: RuledState, keys: Iterable[str]) -> bool:
     return bool(state.rules) or any(key.startswith(RULES) for key in keys)
 
 
+def are_under_rules(state: RuledState, keys: Iterable[str]) -> bool:
+    """Whether any of these keys is a rule, or a rule is about it or requires it."""
+    if not concerns_rules(state, keys):
+        return False
+    about = state.rules.about
+    return any(key.startswith(RULES) or about(key) is not NO_RULES for key in keys)
+
+
 def _checked(
     state: RuledState, changes: Changes, actor: str, pause: Callable[[], None] | None
 ) -> RuleCheck:
-    """The check of all changes."""
-    check, keys = RuleCheck(state, changes, actor), list(changes)
+    """The check of all changes, in the order of their keys."""
+    check, keys = RuleCheck(state, changes, actor, pause), sorted(changes)
     for start in range(0, len(keys), STEP):
         check.look_at(keys[start : start + STEP])
         if pause:
             pause()
     return check
+
+
+def _go_on() -> None:
+    """The pause of a check that nobody waits for."""
 
 
 def error_of(refusals: list[Refusal], refused: set[str]) -> SignalboxError:

@@ -22,6 +22,13 @@ from signalbox.server.model.value_schemas import ValueSchema
 RULES: Final = RESERVED + "rules."
 MAX_RULE_BYTES: Final = 16 * 1024
 MAX_RULE_NAME: Final = 128
+MAX_RULES: Final = 5_000
+MAX_PATTERNS: Final = 100
+"""Patterns in one rule: in `match`, and in `actors`."""
+MAX_REQUIRED: Final = 100
+"""Keys that one rule requires."""
+MAX_HELD: Final = 300
+"""With `holds`: patterns of `match` times required keys, each of which is compiled."""
 
 _FIELDS: Final = ("match", "schema", "requires", "on", "holds", "actors", "delete", "says")
 PLACEHOLDER: Final = re.compile(r"\{([1-9][0-9]?)\}")
@@ -78,6 +85,8 @@ class Rule(NamedTuple):
     may_delete: bool = True
     says: str | None = None
     fault: str | None = None
+    dependencies: tuple[tuple[Pattern, "Dependency"], ...] = ()
+    """With `holds`: how its keys depend on those that it requires, with patterns of the latter."""
 
     @property
     def key(self) -> str:
@@ -94,6 +103,36 @@ class Rule(NamedTuple):
         """What the wildcards of the first matching pattern take of a key; None where none does."""
         found = (match.captures(key) for match in self.matches)
         return next((captures for captures in found if captures is not None), None)
+
+
+class Dependency(NamedTuple):
+    """A rule whose interlock works both ways, by one of its patterns and one of its required keys.
+
+    `expression` matches the required keys, with a group for each placeholder; `order` says which
+    wildcard each group is.
+    """
+
+    rule: Rule
+    match: Match
+    required: RequiredKey
+    expression: re.Pattern[str]
+    order: tuple[int, ...]
+
+    def dependent_key(self, key: str) -> str | None:
+        """The matching key that requires `key`; None where there is none."""
+        if not (found := self.expression.fullmatch(key)):
+            return None
+        taken: dict[int, str] = {}
+        for number, text in zip(self.order, found.groups(), strict=True):
+            if taken.setdefault(number, text) != text:
+                return None
+        dependent = self.match.key(tuple(taken[number] for number in sorted(taken)))
+        # Its wildcards may take something else, or another pattern of the rule comes first: then it
+        # requires another key.
+        captures = self.rule.captures(dependent) if is_key(dependent) else None
+        if captures is None or self.required.key(captures) != key:
+            return None
+        return dependent
 
 
 def check_rule(key: str, value: Any) -> None:
@@ -124,16 +163,24 @@ def usable_or_not(name: str, raw: str) -> Rule:
     try:
         return _parsed(name, raw)
     except SignalboxError as error:
-        record = values.decode(raw.encode())
-        patterns = record.get("match") if isinstance(record, dict) else ()
-        texts = patterns if isinstance(patterns, list) else [patterns]
+        record = _record_or_nothing(raw)
+        patterns = record.get("match")
+        texts = patterns[:MAX_PATTERNS] if isinstance(patterns, list) else [patterns]
         usable = [text for text in texts if isinstance(text, str) and is_pattern(text)]
         matches = tuple(_match(text) for text in usable if not text.startswith(RESERVED))
-        record = record if isinstance(record, dict) else {}
         return Rule(name, record, matches, fault=error.message)
 
 
-@functools.lru_cache(maxsize=256)
+def _record_or_nothing(raw: str) -> dict[str, Any]:
+    """The record of a rule that cannot be used; nothing where it is no JSON object at all."""
+    try:
+        record = values.decode(raw.encode())
+    except SignalboxError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+@functools.lru_cache(maxsize=MAX_RULES)
 def _parsed(name: str, raw: str) -> Rule:
     """The rule with this record. Raises `Invalid`."""
     record = values.decode(raw.encode())
@@ -160,12 +207,15 @@ def _parsed(name: str, raw: str) -> Rule:
     )
     if rule.holds:
         _check_holds(rule)
+        rule = rule._replace(dependencies=tuple(_dependencies(rule)))
     return rule
 
 
 def _patterns(given: Any, field: str, forbidden: str = "") -> list[str]:
     """The patterns of a field: one, or a list of them."""
     texts = given if isinstance(given, list) and given else [given]
+    if len(texts) > MAX_PATTERNS:
+        raise _refusal((field,), f"has {len(texts)} patterns; allowed are {MAX_PATTERNS}")
     for number, text in enumerate(texts):
         path: Path = (field, number) if texts is given else (field,)
         if not isinstance(text, str) or not is_pattern(text):
@@ -207,6 +257,8 @@ def _required_keys(given: Any, wildcards: int) -> Iterator[RequiredKey]:
         raise _refusal(
             ("requires",), f"is {quoted(given)}; allowed is an object from key to schema"
         )
+    if len(given) > MAX_REQUIRED:
+        raise _refusal(("requires",), f"has {len(given)} keys; allowed are {MAX_REQUIRED}")
     for template, schema in given.items():
         path: Path = ("requires", template)
         if template.startswith(RESERVED):
@@ -233,6 +285,11 @@ def _check_holds(rule: Rule) -> None:
     """Raises `Invalid` where the keys that require a key could not be told from that key."""
     if not rule.requires:
         raise _refusal(("holds",), "is true; then the rule must have requires")
+    if (held := len(rule.matches) * len(rule.requires)) > MAX_HELD:
+        raise _refusal(
+            ("holds",),
+            f"is true; then patterns of match times required keys may be {MAX_HELD}, not {held}",
+        )
     for match in rule.matches:
         wildcards = WILDCARD.findall(match.pattern.text)
         for required in rule.requires:
@@ -257,3 +314,18 @@ def _check_holds(rule: Rule) -> None:
 def _refusal(path: Path, what: str) -> Invalid:
     """The refusal of what a path of the record has."""
     return Invalid(f"{json_pointer(path)} {what}.", path=json_pointer(path))
+
+
+def _dependencies(rule: Rule) -> Iterator[tuple[Pattern, Dependency]]:
+    """How the keys of a rule depend on those that it requires."""
+    for match in rule.matches:
+        wildcards = WILDCARD.findall(match.pattern.text)
+        for required in rule.requires:
+            order = [int(found) for found in PLACEHOLDER.findall(required.template)]
+            literals = PLACEHOLDER.split(required.template)[::2]
+            text = literals[0] + "".join(
+                wildcards[number - 1] + literal
+                for number, literal in zip(order, literals[1:], strict=True)
+            )
+            expression = capturing_regex(text)
+            yield compile_pattern(text), Dependency(rule, match, required, expression, tuple(order))

@@ -1,61 +1,28 @@
 """The rules of a state: which of them are about a key, and which keys require it.
 
-`rule_records` has one rule, `rule_check` holds changes against rules. Pure.
+`rule_records` has one rule, `rule_check` checks changes by rules. Pure.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from signalbox.server.model.errors import TooLarge
-from signalbox.server.model.keys import RESERVED, Pattern, capturing_regex, compile_pattern, is_key
+from signalbox.server.model.keys import RESERVED, Pattern
 from signalbox.server.model.rule_records import (
-    PLACEHOLDER,
+    MAX_RULES,
     RULES,
     WILDCARD,
-    Match,
-    RequiredKey,
+    Dependency,
     Rule,
     usable_or_not,
 )
 from signalbox.server.model.value_schemas import ValueSchema
 
-MAX_RULES: Final = 5_000
 MAX_CACHED: Final = 10_000
 """Keys of which it is remembered which rules are about them."""
 
 Payload = TypeVar("Payload")
 NOTHING: Final[Mapping[str, Any]] = {}
-
-
-class Dependency(NamedTuple):
-    """A rule whose interlock works both ways, by one of its patterns and one of its required keys.
-
-    `expression` matches the required keys, with a group for each placeholder; `order` says which
-    wildcard each group is.
-    """
-
-    rule: Rule
-    match: Match
-    required: RequiredKey
-    expression: re.Pattern[str]
-    order: tuple[int, ...]
-
-    def dependent_key(self, key: str) -> str | None:
-        """The matching key that requires `key`; None where there is none."""
-        if not (found := self.expression.fullmatch(key)):
-            return None
-        taken: dict[int, str] = {}
-        for number, text in zip(self.order, found.groups(), strict=True):
-            if taken.setdefault(number, text) != text:
-                return None
-        dependent = self.match.key(tuple(taken[number] for number in sorted(taken)))
-        # Its wildcards may take something else, or another pattern of the rule comes first: then it
-        # requires another key.
-        captures = self.rule.captures(dependent) if is_key(dependent) else None
-        if captures is None or self.required.key(captures) != key:
-            return None
-        return dependent
 
 
 class _Entry(NamedTuple, Generic[Payload]):
@@ -90,23 +57,28 @@ class _PatternIndex(Generic[Payload]):
         self, removed: Iterable[_Entry[Payload]], added: Iterable[_Entry[Payload]]
     ) -> "_PatternIndex[Payload]":
         """The index without what these rules have stored for these patterns, and with more."""
-        keys, heads, tails = dict(self._keys), dict(self._heads), dict(self._tails)
+        tables = dict(self._keys), dict(self._heads), dict(self._tails)
+        by_place: dict[tuple[int, str], list[_Entry[Payload]]] = {}
 
-        def place(pattern: Pattern) -> tuple[dict[str, tuple[_Entry[Payload], ...]], str]:
-            if pattern.is_key:
-                return keys, pattern.text
-            if pattern.low:
-                return heads, pattern.low
-            return tails, WILDCARD.split(pattern.text)[-1]
+        def stored(pattern: Pattern) -> list[_Entry[Payload]]:
+            table, text = _place_of(pattern)
+            if (found := by_place.get((table, text))) is None:
+                found = by_place[table, text] = list(tables[table].get(text, ()))
+            return found
 
+        names = set[str]()
         for entry in removed:
-            where, text = place(entry.pattern)
-            if kept := tuple(one for one in where.pop(text, ()) if one.name != entry.name):
-                where[text] = kept
+            stored(entry.pattern)
+            names.add(entry.name)
+        for entries in by_place.values():
+            entries[:] = [one for one in entries if one.name not in names]
         for entry in added:
-            where, text = place(entry.pattern)
-            where[text] = (*where.get(text, ()), entry)
-        return _PatternIndex(keys, heads, tails)
+            stored(entry.pattern).append(entry)
+        for (table, text), entries in by_place.items():
+            tables[table].pop(text, None)
+            if entries:
+                tables[table][text] = tuple(entries)
+        return _PatternIndex(*tables)
 
     def find(self, key: str) -> list[Payload]:
         """What is stored for the patterns that match a key, each as often as it matches."""
@@ -131,8 +103,15 @@ class _PatternIndex(Generic[Payload]):
         return found
 
 
+def _place_of(pattern: Pattern) -> tuple[int, str]:
+    """Which table of an index has a pattern (keys, heads, tails), and by which text."""
+    if pattern.is_key:
+        return 0, pattern.text
+    return (1, pattern.low) if pattern.low else (2, WILDCARD.split(pattern.text)[-1])
+
+
 class RulesOfKey(NamedTuple):
-    """The rules that are about a key, by name, and the keys under which it must not change.
+    """The rules that are about a key, by name, and the keys that require it.
 
     `schemas` are those of the rules, where these ask for nothing else.
     """
@@ -175,8 +154,13 @@ class RuleSet:
         """Whether there is any rule."""
         return bool(self.rules)
 
-    def changed(self, changes: Mapping[str, str | None]) -> "RuleSet":
-        """The rules after these changes, of which only those of rules count. Never raises."""
+    def changed(
+        self, changes: Mapping[str, str | None], pause: Callable[[], None] | None = None
+    ) -> "RuleSet":
+        """The rules after these changes, of which only those of rules count. Never raises.
+
+        `pause` is called after each rule that is parsed.
+        """
         found = {key: raw for key, raw in changes.items() if key.startswith(RULES)}
         if not found:
             return self
@@ -188,6 +172,8 @@ class RuleSet:
             if raw is not None:
                 rules[name] = usable_or_not(name, raw)
                 added.append(rules[name])
+                if pause:
+                    pause()
         result = RuleSet(rules)
         result._by_match = self._by_match.changed(_matches(removed), _matches(added))
         result._by_required = self._by_required.changed(
@@ -252,19 +238,5 @@ def _matches(rules: Iterable[Rule]) -> Iterator[_Entry[Rule]]:
 def _dependencies(rules: Iterable[Rule]) -> Iterator[_Entry[Dependency]]:
     """The keys that rules with `holds` require, as patterns, for an index."""
     for rule in rules:
-        if rule.holds:
-            for match in rule.matches:
-                for required in rule.requires:
-                    yield _dependency(rule, match, required)
-
-
-def _dependency(rule: Rule, match: Match, required: RequiredKey) -> _Entry[Dependency]:
-    """How one pattern of a rule depends on one of its required keys."""
-    wildcards = WILDCARD.findall(match.pattern.text)
-    order = [int(found) for found in PLACEHOLDER.findall(required.template)]
-    literals = PLACEHOLDER.split(required.template)[::2]
-    text = literals[0] + "".join(
-        wildcards[number - 1] + literal for number, literal in zip(order, literals[1:], strict=True)
-    )
-    dependency = Dependency(rule, match, required, capturing_regex(text), tuple(order))
-    return _Entry(compile_pattern(text), rule.name, dependency)
+        for pattern, dependency in rule.dependencies:
+            yield _Entry(pattern, rule.name, dependency)

@@ -6,9 +6,11 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from msgspec import UNSET
+
 from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, TooLarge, quoted
-from signalbox.server.model.schema_dialect import FORMATS, Path, check_dialect, json_pointer
+from signalbox.server.model.schema_dialect import FORMATS, Cost, Path, check_dialect, json_pointer
 
 MAX_PATTERN_BYTES: Final = 32 * 1024
 """What the engine may need for one compiled regular expression: larger ones are slow to match."""
@@ -109,25 +111,26 @@ class ValueSchema:
                 f"{json_pointer(where)} is no schema that can be used.", path=json_pointer(where)
             ) from error
 
-    def is_satisfied(self, raw: str) -> bool:
-        """Whether a value, given as JSON text, satisfies the schema. Raises `TooLarge`."""
-        self._check_work(raw)
-        return bool(self._validator.is_valid(_decoded(raw)))
+    def is_satisfied(self, value: "CheckedValue | str") -> bool:
+        """Whether a value, given as JSON text as well, satisfies the schema. Raises `TooLarge`."""
+        value = CheckedValue(value) if isinstance(value, str) else value
+        value.charge(self._cost)
+        return bool(self._validator.is_valid(value.decoded))
 
-    def problem(self, raw: str) -> Problem | None:
+    def problem(self, value: "CheckedValue | str") -> Problem | None:
         """What of a value does not satisfy the schema, None where it does. Raises `TooLarge`."""
-        self._check_work(raw)
-        value = _decoded(raw)
-        if self._validator.is_valid(value):  # twenty times as fast as to ask what is wrong
+        value = CheckedValue(value) if isinstance(value, str) else value
+        if self.is_satisfied(value):  # twenty times as fast as to ask what is wrong
             return None
+        whole = Problem("", quoted(value.given), self.demand())
         try:
-            self._validator.validate(value)
+            self._validator.validate(value.decoded)
         except _library().ValidationError as error:
             path: Path = (*error.instance_path,)
-            return Problem(json_pointer(path), quoted(_at(value, path)), _demand(error.kind))
-        except ValueError:  # the library finds no words for integers that Python does not print
-            return Problem("", quoted(value), self.demand())
-        return None
+            return Problem(json_pointer(path), quoted(_at(value.given, path)), _demand(error.kind))
+        except ValueError:  # the library has no sentence for a number of thousands of digits
+            return whole
+        return whole
 
     def demand(self) -> str:
         """What the schema asks, as the end of a sentence: `be true`; for a key that is missing."""
@@ -139,18 +142,47 @@ class ValueSchema:
         ]
         return " and ".join(said[:3]) or "exist"
 
-    def _check_work(self, raw: str) -> None:
-        """Raises `TooLarge` where a value is too much for the schema to be checked at once."""
-        if len(raw) * (_PART * self._cost.schemas + _BYTE * self._cost.patterns) <= MAX_WORK:
+
+class CheckedValue:
+    """A value that is held by several schemas: decoded once, and its work added up.
+
+    `given` is the value as decoded JSON, `decoded` as the library takes it.
+    """
+
+    def __init__(self, raw: str) -> None:
+        """`raw` is the value as JSON text."""
+        self.raw = raw
+        self._work = 0
+        self._given: Any = UNSET
+        self._decoded: Any = UNSET
+
+    @property
+    def given(self) -> Any:
+        if self._given is UNSET:
+            self._given = values.decode(self.raw.encode())
+        return self._given
+
+    @property
+    def decoded(self) -> Any:
+        if self._decoded is UNSET:
+            is_long = len(self.raw) > DIGITS and _LONG.search(self.raw)
+            self._decoded = _exact(self.given) if is_long else self.given
+        return self._decoded
+
+    def charge(self, cost: Cost) -> None:
+        """Add what a schema costs. Raises `TooLarge` where it is too much to check at once."""
+        raw = self.raw
+        most = len(raw) * (_PART * cost.schemas + _BYTE * cost.patterns)
+        if self._work + most <= MAX_WORK:
+            self._work += most
             return
         parts = 1 + raw.count(",") + raw.count("[") + raw.count("{")
         size = values.size(raw)
-        work = _PART * parts * self._cost.schemas + _BYTE * size * self._cost.patterns
-        if work > MAX_WORK:
+        self._work += _PART * parts * cost.schemas + _BYTE * size * cost.patterns
+        if self._work > MAX_WORK:
             raise TooLarge(
-                f"A value of {size} bytes and {parts} parts is too much to check by "
-                f"{self._cost.schemas} schemas and {self._cost.patterns} patterns: make either "
-                "smaller."
+                f"A value of {size} bytes and {parts} parts is too much to check by all schemas "
+                "and patterns that it must satisfy: make either smaller."
             )
 
 
@@ -172,12 +204,6 @@ def _at(value: Any, path: Path) -> Any:
     for part in path:
         value = value[part]
     return value
-
-
-def _decoded(raw: str) -> Any:
-    """A JSON text as the library takes it, integers beyond 64 bits exactly."""
-    value = values.decode(raw.encode())
-    return _exact(value) if len(raw) > DIGITS and _LONG.search(raw) else value
 
 
 def _exact(value: Any) -> Any:
@@ -216,7 +242,7 @@ def _phrase(name: str, value: Any) -> str | None:
     elif name == "const":
         phrase = f"be {quoted(value)}"
     elif name == "enum":
-        phrase = f"be one of {quoted(value)[1:-1]}" if value[1:] else f"be {quoted(value[0])}"
+        phrase = f"be one of {quoted(value)[1:-1]}" if value[1:] else "be " + _only(value)
     elif name in _LIMITS:
         phrase = "be " + _LIMITS[name].format(quoted(_plain_number(value)))
     elif name in _SIZES:
@@ -227,10 +253,16 @@ def _phrase(name: str, value: Any) -> str | None:
     return phrase
 
 
+def _only(values: list[Any]) -> str:
+    """The one value of a list, or that there is none."""
+    return quoted(values[0]) if values else "nothing: no value is allowed"
+
+
 def _plain_number(value: Any) -> Any:
     """A number as JSON writes it, whatever the library has made of it."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        is_whole = value == value.to_integral_value()
+        return values.integer(format(value, "f")) if is_whole else float(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -188,7 +188,7 @@ def total(one: Any, other: Any) -> Any:
             summed = one + other
             if abs(summed) < _BEYOND_INT:
                 return summed
-        return _integer(format(_EXACT.add(as_decimal(one), as_decimal(other)), "f"))
+        return integer(format(_EXACT.add(as_decimal(one), as_decimal(other)), "f"))
     try:
         return float(one) + float(other)
     except (OverflowError, TypeError):  # an integer beyond every float
@@ -200,7 +200,7 @@ def as_decimal(number: Any) -> Decimal:
     return Decimal(bytes(number).decode() if isinstance(number, msgspec.Raw) else number)
 
 
-def _integer(text: str) -> Any:
+def integer(text: str) -> Any:
     """A JSON integer; one of too many digits for Python's `int` stays as it is written."""
     return int(text) if len(text.lstrip("-")) <= MAX_INT_DIGITS else msgspec.Raw(text.encode())
 
@@ -244,5 +244,5 @@ def _constant(text: str) -> Any:
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=integer
 )

@@ -127,9 +127,7 @@ class ComputerSource:
             for key, rule in describing_rules().items()
             if not history(key, limit=1).items
         ]
-        if members:
-            self._submit(members)
-        self._has_described = True
+        self._has_described = not members or self._submit(members)
 
     def _write(self, values: dict[str, Any]) -> None:
         """Write measured values to keys below `computer.`."""
@@ -138,8 +136,9 @@ class ComputerSource:
         ]
         self._submit(members)
 
-    def _submit(self, members: list[Any]) -> None:
-        """Write the measurements by a batch, as everybody writes; nobody is waiting for them."""
-        self._writer.enqueue(
-            Attempt(token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False)
-        ).wait()
+    def _submit(self, members: list[Any]) -> bool:
+        """Write by a batch, as everybody writes; nobody else waits. Whether that was accepted."""
+        attempt = Attempt(
+            token_hex(8), ACTOR, "batch", b"", Batch(commands=members), has_sender_id=False
+        )
+        return self._writer.enqueue(attempt).wait().error is None

@@ -67,17 +67,20 @@ class Projection:
         outcomes: Sequence[Outcome],
         added: list[str],
         removed: list[str],
+        rules: RuleSet | None = None,
     ) -> None:
         """Write what `transactions` make of the state, and `outcomes` that the log does not hold.
 
-        `added` and `removed` are the keys that exist only after, and only before all of them.
+        `added` and `removed` are the keys that exist only after, and only before all of them;
+        `rules` are those after, where the caller has them.
         """
         if transactions:
             last = transactions[-1].revision
             has_deletions = any(None in map(_RAW, each.changes) for each in transactions)
             state_table.fold(self._writer, transactions[0].revision - 1, last, has_deletions)
             self._store_counts_if_due(len(added) + len(removed))
-            self._uncommitted = (last, sorted(added), sorted(removed), self._rules(transactions))
+            rules = self._rules(transactions) if rules is None else rules
+            self._uncommitted = (last, sorted(added), sorted(removed), rules)
         attempts_table.store(self._writer, outcomes)
 
     def apply_decided(self, transactions: Sequence[Transaction]) -> None:

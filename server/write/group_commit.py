@@ -68,7 +68,7 @@ class _StateBefore:
 
     def look_up(self, keys: Collection[str]) -> None:
         """Read the entries of many keys with few queries."""
-        missing = sorted(set(keys) - self._cached.keys())
+        missing = sorted({key for key in keys if key not in self._cached})
         for start in range(0, len(missing), SCAN_SLICE):
             if start:
                 yield_to_hub()
@@ -178,7 +178,7 @@ class GroupCommit:
             self.transactions,
             self.expected,
             lambda: self._projection.apply(
-                self.transactions, stored, *self._added_and_removed_keys()
+                self.transactions, stored, *self._added_and_removed_keys(), self._after.rules
             ),
         )
         self._projection.committed()
@@ -271,7 +271,10 @@ class GroupCommit:
         self._before.learn({key: key not in found.new_keys for key in found.changes})
         changes = found.changes
         if isinstance(attempt.command, HistoryCommand) and attempt.command.keep == KEEP_REFUSED:
-            changes = allowed_changes(self._after, changes, attempt.actor, Pauses().pause)
+            pause = Pauses().pause
+            changes = allowed_changes(self._after, changes, attempt.actor, pause)
+            if found.changes and not changes:  # nothing is left: it is refused as a whole
+                check_rules(self._after, found.changes, attempt.actor, pause)
             if self._effects is not None:
                 self._effects = [effect for effect in self._effects if effect.key in changes]
         return changes, found.of
@@ -306,7 +309,7 @@ class GroupCommit:
         absent = {key for key in changes if not exists(key)}
         if any(changes[key] is None for key in absent):
             raise ValueError("a deletion of a key that is not there")
-        self._absent_before |= absent - self._after.changes.keys()
+        self._absent_before |= {key for key in absent if key not in self._after.changes}
         return [_change((key, changes[key], key in absent)) for key in sorted(changes)]
 
 

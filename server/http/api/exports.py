@@ -73,7 +73,7 @@ def _export(readmodel: ReadModel) -> Iterator[bytes]:
 def _patterns(params: Parameters) -> list[str]:
     """The patterns of what is exported. Raises `Invalid`.
 
-    Settings come last: rules are not held against what an import has set before.
+    Settings come last: rules are not checked for what an import has set before.
     """
     match = params.get("match", "**")
     if params.get("settings") != "1":

@@ -16,6 +16,7 @@ from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import Malformed
 from signalbox.server.model.outcomes import Outcome
 from signalbox.server.model.rule_records import RULES
+from signalbox.server.runtime.scheduling import Pauses
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer
 
@@ -82,7 +83,8 @@ def _attempt(body: bytes, default_actor: str, new_id: str) -> Attempt:
     fields = values.decode(body)
     if not isinstance(fields, dict):
         raise Malformed("The body is JSON, but no object; a command is an object with a type.")
-    return prepare_attempt(read_attempt(fields, default_actor, new_id))
+    pause = Pauses().pause if fields.get("type") == "batch" else None
+    return prepare_attempt(read_attempt(fields, default_actor, new_id), pause)
 
 
 def _outcome(writer: Writer, attempt: Attempt) -> Outcome:

@@ -1,5 +1,6 @@
 """Batches of an import: lines that become one transaction, and the limits of a batch."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from signalbox.server.model import values
@@ -15,7 +16,7 @@ from signalbox.server.model.decide import (
     too_many,
 )
 from signalbox.server.model.errors import Interlocked, SignalboxError, TooLarge
-from signalbox.server.model.rule_check import check_rules, concerns_rules
+from signalbox.server.model.rule_check import are_under_rules, check_rules
 from signalbox.server.runtime.scheduling import Pauses
 
 BATCH_LINES: Final = 10_000
@@ -63,7 +64,7 @@ class Batch:
     def decide(self, state: State) -> Changes:
         """As `decide.decide`, for all lines in order. Pure, but other greenlets run meanwhile.
 
-        Rules are held against each line alone, or against an atomic batch as a whole.
+        Each line is checked by the rules alone, or an atomic batch as a whole.
         """
         draft, self._size, self.rejections = Draft(state), 0, []
         pauses = Pauses()
@@ -71,7 +72,7 @@ class Batch:
             lines = self._lines[start : start + SLICE]
             if not self._decide_together(draft, lines):
                 for number, command in lines:
-                    self._decide_one(draft, number, command)
+                    self._decide_one(draft, number, command, pauses.pause)
                     pauses.pause()
             pauses.pause()
         if self._atomic:
@@ -88,7 +89,7 @@ class Batch:
             if isinstance(command, EncodedSet) and command.expect == "any"
         ]
         keys = {command.key for command in sets}
-        if len(keys) < len(lines) or (not self._atomic and concerns_rules(draft, keys)):
+        if len(keys) < len(lines) or (not self._atomic and are_under_rules(draft, keys)):
             return False
         try:
             self._add(draft, decide_sets(draft, sets))
@@ -96,12 +97,18 @@ class Batch:
             return False
         return True
 
-    def _decide_one(self, draft: Draft, number: int, command: Command | EncodedSet) -> None:
+    def _decide_one(
+        self,
+        draft: Draft,
+        number: int,
+        command: Command | EncodedSet,
+        pause: Callable[[], None],
+    ) -> None:
         """Decide one line; an error that it has rejects it, or all of an atomic import."""
         try:
             made = decide(draft, command)
             if not self._atomic:
-                check_line(draft, made, self._actor)
+                check_line(draft, made, self._actor, pause)
             self._add(draft, made)
         except SignalboxError as error:
             if self._atomic:
@@ -118,11 +125,15 @@ class Batch:
         self._size = size
 
 
-def check_line(state: State, changes: Changes, actor: str) -> None:
-    """Hold the rules against one line of a plain import. Raises as `check_rules`."""
+def check_line(
+    state: State, changes: Changes, actor: str, pause: Callable[[], None] | None = None
+) -> None:
+    """Check the changes of one line of a plain import by the rules. Raises as `check_rules`."""
     try:
-        check_rules(state, changes, actor)
+        check_rules(state, changes, actor, pause)
     except Interlocked as error:
+        if not error.because:
+            raise
         hint = "Each line is judged alone; atomic=1 judges all of them together."
         raise error.reworded(f"{error.message} {hint}") from error
 

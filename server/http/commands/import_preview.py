@@ -51,7 +51,7 @@ from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
 from signalbox.server.model.rule_check import check_rules
 from signalbox.server.model.rule_records import RULES
-from signalbox.server.model.rules import rules_of
+from signalbox.server.model.rules import check_number_of_rules, rules_of
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts_table, log_table, state_table
 from signalbox.server.write.writer import Writer
@@ -181,9 +181,10 @@ class _Preview:
         self._count_duplicates(partial(batches.end_row, row))
 
     def _check_atomic(self, draft: "_SnapshotDraft") -> None:
-        """Hold the rules against an atomic file as a whole."""
+        """Check an atomic file as a whole by the rules."""
         if self._atomic and not self._is_history and not (self.failure or self._refusal):
             try:
+                check_number_of_rules(draft.rules, draft.rules_before)
                 check_rules(draft, draft.changes(), self._actor)
             except SignalboxError as error:
                 self._refusal = error.with_traceback(None)
@@ -336,6 +337,7 @@ class _SnapshotDraft:
             (key, entry.raw) for key, entry in state_table.entries(connection, RULES)
         )
         """The rules with the changes of the file."""
+        self.rules_before = self.rules
 
     def close(self) -> None:
         """Remove the draft's changes on top of the snapshot."""
@@ -379,7 +381,7 @@ class _SnapshotDraft:
     ) -> None:
         """Add the changes of a command to the draft. Raises as `decide`, and as `batch` does.
 
-        The rules are held against that of an `actor`.
+        The changes of an `actor` are checked by the rules.
         """
         made: Changes = decide(self, command)
         if actor is not None:
