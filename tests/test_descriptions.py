@@ -90,8 +90,8 @@ def test_texts_are_of_the_more_specific_rule() -> None:
 
 def test_what_a_schema_refers_to_and_all_of_hold_too() -> None:
     schema = {
-        "$defs": {"a/b": {"maximum": 3, "title": "Defined"}},
-        "$ref": "#/$defs/a~1b",
+        "$defs": {"a.b": {"maximum": 3, "title": "Defined"}},
+        "$ref": "#/$defs/a.b",
         "allOf": [{"minimum": 1}, {"allOf": [{"type": "integer", "title": "Deep"}]}],
         "anyOf": [{"multipleOf": 2}, {"multipleOf": 3}],
     }

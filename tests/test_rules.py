@@ -82,6 +82,10 @@ def refusal(
         ({"match": "a", "schema": {"$ref": "https://a.example/b"}}, "/schema/$ref"),
         ({"match": "a", "schema": {"$ref": "#"}}, "/schema/$ref"),
         ({"match": "a", "schema": {"$ref": "#/$defs/a"}}, "/schema/$ref"),
+        ({"match": "a", "schema": {"$defs": {"%41": {}}, "$ref": "#/$defs/%41"}}, "/schema/$ref"),
+        ({"match": "a", "schema": {"$defs": {"a b": {}}, "$ref": "#/$defs/a b"}}, "/schema/$ref"),
+        ({"match": "m.**", "requires": {"{1}.y.{1}": {}}, "holds": True}, "/requires/{1}.y.{1}"),
+        ({"match": "*." * 21 + "a"}, "/match"),
         ({"match": "a", "schema": {"items": {"$defs": {}}}}, "/schema/items/$defs"),
         ({"match": "a", "schema": {"a/b~": 1}}, "/schema/a~1b~0"),
         ({"match": "a", "schema": {"pattern": "(a"}}, "/schema/pattern"),
@@ -114,7 +118,7 @@ def test_a_value_that_is_no_schema_gets_the_hint_of_one() -> None:
         {"title": "T", "description": "D", "default": 1, "examples": [1], "readOnly": True},
         {"unit": "°C", "x-anything": {"at": "all"}, "format": "of our own"},
         {"$defs": {"a": {"type": "integer"}}, "items": {"$ref": "#/$defs/a"}},
-        {"$defs": {"a/b": {"type": "integer"}}, "$ref": "#/$defs/a~1b"},
+        {"$defs": {"a.b-c_1": {"type": "integer"}}, "$ref": "#/$defs/a.b-c_1"},
         {"patternProperties": {"^a": {"minLength": 1}}, "unevaluatedProperties": False},
     ],
 )
@@ -544,3 +548,41 @@ def test_the_first_of_many_refused_keys_is_among_those_that_are_named() -> None:
     before = state({"r": {"match": "**", "schema": {"type": "null"}}})
     told = refusal(before, {f"k{number:03}": 1 for number in range(300, 0, -1)})
     assert told["key"] == told["keys"][0] == "k001"
+
+
+def test_what_would_take_long_to_explain_is_refused_without_a_place() -> None:
+    schema = {"anyOf": [{"items": {"type": "integer"}}, {"maxItems": 1}]}
+    before = state({"r": {"match": "a", "schema": schema}})
+    told = refusal(before, {"a": ["x"] * 60_000})
+    assert (told["code"], told["path"]) == ("rule", "")
+    assert told["message"].endswith("it must satisfy one of several schemas.")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"uniqueItems": True}, [10**19 + number for number in range(2_000)]),
+        ({"allOf": [{"minimum": 1}] * 800}, Raw(b"9" * 250_000)),
+    ],
+)
+def test_long_integers_count_for_what_they_cost(schema: Any, value: Any) -> None:
+    told = refusal(state({"r": {"match": "a", "schema": schema}}), {"a": value})
+    assert (told["code"], told["key"]) == ("too_large", "a")
+
+
+def test_a_long_integer_is_told_as_it_is_written() -> None:
+    told = refusal(state({"r": {"match": "a", "schema": {"maximum": 5}}}), {"a": 10**30})
+    assert told["message"] == f"a cannot be {10**30}; it must be at most 5."
+
+
+def test_no_key_of_the_app_is_required_by_what_a_wildcard_took() -> None:
+    rule = {"match": "m.**", "requires": {"_signalbo{1}": TRUE}}
+    before = DictState({RULES + "r": rule, "_signalbox.theme": "dark"})
+    told = refusal(before, {"m.x.theme": 1})
+    assert told["message"] == "_signalbo{1} makes no key here; it must be true."
+    assert "because" not in told
+
+
+def test_a_refusal_by_very_many_rules_names_some() -> None:
+    rules = {f"r{number:03}": {"match": "a", "actors": ["x"]} for number in range(300)}
+    assert refusal(state(rules), {"a": 1})["message"].endswith("and 289 more refuse it too.")

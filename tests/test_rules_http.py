@@ -306,3 +306,18 @@ def test_a_preview_counts_the_rules_as_the_import_does(server: StartServer) -> N
     for dry_run in (1, 0):
         *_, summary = import_lines(box, *lines, atomic=1, dry_run=dry_run)
         assert (summary["status"], summary["code"]) == ("rejected", "too_large")
+
+
+@pytest.mark.parametrize(
+    ("before", "there", "back"), [(1.0, 2, 1), ({"a": 1, "b": 2}, 5, {"b": 2, "a": 1})]
+)
+def test_a_value_that_comes_back_in_another_spelling_is_no_change(
+    server: StartServer, before: Any, there: Any, back: Any
+) -> None:
+    box = server()
+    box.set("g", before)
+    box.set(RULES + "never", {"match": "g", "schema": {"const": "never"}})
+    lines = [{"type": "set", "key": "g", "value": value} for value in (there, back)]
+    for dry_run in (1, 0):
+        *_, summary = import_lines(box, *lines, atomic=1, dry_run=dry_run)
+        assert (summary["status"], summary["changes"]) == ("accepted", 0)

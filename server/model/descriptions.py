@@ -94,7 +94,7 @@ def _all_that_hold(schema: Any, document: Any) -> Iterator[Schema]:
         return
     yield schema
     if "$ref" in schema:
-        name = schema["$ref"].removeprefix("#/$defs/").replace("~1", "/").replace("~0", "~")
+        name = schema["$ref"].removeprefix("#/$defs/")
         yield from _all_that_hold(document["$defs"][name], document)
     for inner in schema.get("allOf", ()):
         yield from _all_that_hold(inner, document)

@@ -24,8 +24,10 @@ STEP: Final = 20
 """Changes that are checked between two pauses."""
 FEW_SCHEMAS: Final = 10
 """Schemas that one value is checked by without a pause."""
-MAX_ROUNDS: Final = 20
+MAX_ROUNDS: Final = 100
 """How often what a rule refuses is left out, and the rest looked at again."""
+MAX_LISTED: Final = 10
+"""Rules that a message names, at most."""
 MAX_BECAUSE: Final = 20
 """Keys that a refusal gives as its reasons, at most."""
 MAX_BECAUSE_BYTES: Final = 1024
@@ -65,7 +67,7 @@ class Reason(NamedTuple):
     """A required key that is not as it must be: a sentence, and the key as answers have it."""
 
     fact: str
-    key: dict[str, Any]
+    key: dict[str, Any] | None = None
 
 
 class RuleCheck:
@@ -159,9 +161,15 @@ class RuleCheck:
             allowed = ", ".join(pattern.text for pattern in rule.actors)
             yield Refusal(key, rule, f"{key} may be changed by {allowed}; this was {self._actor}")
         captures = (rule.captures(key) or ()) if rule.requires else ()
-        unmet = (self._unmet(required, required.key(captures)) for required in rule.requires)
-        if missing := [reason for reason in unmet if reason]:
-            because = tuple(reason.key for reason in missing)
+        missing = list[Reason]()
+        for required in rule.requires:
+            if len(missing) < MAX_BECAUSE and (
+                reason := self._unmet(required, required.key(captures))
+            ):
+                missing.append(reason)
+            self._pause()
+        if missing:
+            because = tuple(reason.key for reason in missing if reason.key)
             yield Refusal(key, rule, missing[0].fact, because=because)
 
     def _refusal_of_dependent(
@@ -189,8 +197,10 @@ class RuleCheck:
         if raw is None:
             if schema is None:
                 return None
-            fact = f"{key or required.template} does not exist; it must {schema.demand()}"
-            return Reason(fact, {"key": key or required.template, "missing": True})
+            if key is None:
+                return Reason(f"{required.template} makes no key here; it must {schema.demand()}")
+            fact = f"{key} does not exist; it must {schema.demand()}"
+            return Reason(fact, {"key": key, "missing": True})
         assert key is not None
         if schema is None:
             return Reason(f"{key} exists; it must not", _described(key, raw, revision))
@@ -357,8 +367,11 @@ def error_of(refusals: list[Refusal], refused: set[str]) -> SignalboxError:
 
 def _listed(names: list[str]) -> str:
     """The names of rules as a sentence lists them."""
-    rules = "the rule " if len(names) == 1 else "the rules "
-    return rules + (" and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0])
+    if len(names) == 1:
+        return f"the rule {names[0]}"
+    if len(names) > MAX_LISTED:
+        return f"the rules {', '.join(names[:MAX_LISTED])} and {len(names) - MAX_LISTED} more"
+    return f"the rules {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _described(key: str, raw: str, revision: int | None) -> dict[str, Any]:

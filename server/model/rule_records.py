@@ -25,6 +25,8 @@ MAX_RULE_NAME: Final = 128
 MAX_RULES: Final = 5_000
 MAX_PATTERNS: Final = 100
 """Patterns in one rule: in `match`, and in `actors`."""
+MAX_WILDCARDS: Final = 20
+"""Wildcards in one pattern of `match`."""
 MAX_REQUIRED: Final = 100
 """Keys that one rule requires."""
 MAX_HELD: Final = 300
@@ -47,7 +49,7 @@ class RequiredKey(NamedTuple):
     def key(self, captures: tuple[str, ...]) -> str | None:
         """The key for what the wildcards of `match` took; None where that makes no key."""
         key = PLACEHOLDER.sub(lambda found: captures[int(found[1]) - 1], self.template)
-        return key if is_key(key) else None
+        return key if is_key(key) and not key.startswith(RESERVED) else None
 
 
 class Match(NamedTuple):
@@ -222,6 +224,8 @@ def _patterns(given: Any, field: str, forbidden: str = "") -> list[str]:
             raise _refusal(path, f"is {quoted(text)}; allowed is a pattern, or a list of them")
         if forbidden and text.startswith(forbidden):
             raise _refusal(path, f"is {quoted(text)}; no rule is about keys below {forbidden}")
+        if (wildcards := len(WILDCARD.findall(text))) > MAX_WILDCARDS:
+            raise _refusal(path, f"has {wildcards} wildcards; allowed are {MAX_WILDCARDS}")
     return texts
 
 
@@ -294,8 +298,8 @@ def _check_holds(rule: Rule) -> None:
         wildcards = WILDCARD.findall(match.pattern.text)
         for required in rule.requires:
             path: Path = ("requires", required.template)
-            numbers = {int(found) for found in PLACEHOLDER.findall(required.template)}
-            if missing := set(range(1, len(wildcards) + 1)) - numbers:
+            numbers = [int(found) for found in PLACEHOLDER.findall(required.template)]
+            if missing := set(range(1, len(wildcards) + 1)).difference(numbers):
                 raise _refusal(
                     path,
                     f"does not have {{{min(missing)}}}; with holds every wildcard of match stands "

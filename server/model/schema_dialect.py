@@ -55,21 +55,28 @@ _KEYWORDS: Final = frozenset(
     [*_SCHEMA, *_LIST, *_NAMED, *_ASSERTIONS, *ANNOTATIONS, "$ref", "$schema"]
 )
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_REFERENCE: Final = re.compile(r"#/\$defs/([^/]+)")
+_REFERENCE: Final = re.compile(r"#/\$defs/([A-Za-z0-9_.-]+)")
+"""Plain names alone: of others the library would decode escapes, and might find another one."""
 _WORD_BOUNDARY: Final = re.compile(r"\\[bB]")
 
 Path = tuple[str | int, ...]
 
 
 class Cost(NamedTuple):
-    """What one value costs to check: `schemas` for each part of it, `patterns` for each byte."""
+    """What one value costs to check: `schemas` for each part of it, `patterns` for each byte.
+
+    `unique` are the schemas that compare all items of a list, and `alternatives` those with several
+    alternatives, all of which are part of the library's explanation.
+    """
 
     schemas: int = 0
     patterns: int = 0
+    unique: int = 0
+    alternatives: int = 0
 
     def plus(self, other: "Cost", times: int = 1) -> "Cost":
         """The sum of this cost and the other one, the latter so many times."""
-        return Cost(self.schemas + times * other.schemas, self.patterns + times * other.patterns)
+        return Cost._make(mine + times * its for mine, its in zip(self, other, strict=True))
 
 
 _PATTERN_COST: Final = 1
@@ -103,7 +110,7 @@ class _Checker:
             raise self._refusal(path, f"is {quoted(schema)}; a schema is an object, true or false")
         self._check_keywords(schema, path)
         again = _EVALUATED_AGAIN if any(name in schema for name in _UNEVALUATED) else 1
-        total, levels = Cost(1 + _compared(schema), _patterns(schema)), 0
+        total, levels = _own_cost(schema), 0
         for inner, inner_path, is_in_place in _subschemas(schema, path):
             cost, inner_levels = self.cost(inner, inner_path, depth + 1)
             total = total.plus(cost, again if is_in_place else 1)
@@ -134,10 +141,12 @@ class _Checker:
     def _referred(self, reference: Any, path: Path, depth: int) -> tuple[Cost, int]:
         """The cost and the levels of what a reference refers to."""
         found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
-        name = found[1].replace("~1", "/").replace("~0", "~") if found else ""
+        name = found[1] if found else ""
         if name not in self._definitions:
             raise self._refusal(
-                path, f"is {quoted(reference)}; allowed is #/$defs/<name> of a definition there"
+                path,
+                f"is {quoted(reference)}; allowed is #/$defs/<name> of a definition there, "
+                "its name of A-Z a-z 0-9 _ . -",
             )
         if name in self._open:
             raise self._refusal(path, f"is {quoted(reference)}, which refers to itself")
@@ -195,6 +204,16 @@ def _subschemas(schema: dict[str, Any], path: Path) -> Iterator[tuple[Any, Path,
         elif name in _NAMED and name != "$defs":
             for key, inner in value.items():
                 yield inner, (*path, name, key), name in _IN_PLACE
+
+
+def _own_cost(schema: dict[str, Any]) -> Cost:
+    """What a schema costs without those within it."""
+    return Cost(
+        1 + _compared(schema),
+        _patterns(schema),
+        int("uniqueItems" in schema),
+        int("anyOf" in schema or "oneOf" in schema),
+    )
 
 
 def _compared(schema: dict[str, Any]) -> int:

@@ -1,8 +1,8 @@
 """Schemas that values must satisfy, compiled; what of a value does not, in our own words."""
 
-import functools
 import re
 from decimal import Decimal
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -18,9 +18,16 @@ MAX_WORK: Final = 10_000_000
 """What one check of a value may take, in nanoseconds of a fast machine, estimated from above."""
 _PART: Final = 8
 _BYTE: Final = 3
+_DIGIT: Final = 30
+_LONG_PAIR: Final = 500
+"""Nanoseconds for each part, byte, digit of a long integer, and pair of such integers."""
+MAX_EXPLAINED: Final = 5_000
+MAX_COPIED: Final = 4_096
+"""Where there are alternatives: schemas times parts, and bytes, of which the library is asked what
+is wrong. It says so of each alternative and part, with a copy."""
 DIGITS: Final = 18
 """An integer of so many digits has at most 64 bits."""
-_LONG: Final = re.compile(rf"[0-9]{{{DIGITS + 1}}}")
+_LONG: Final = re.compile(rf"[0-9]{{{DIGITS + 1},}}")
 _INT64: Final = 2**63
 _COLOR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 _NOT_ASSERTED: Final = (
@@ -63,7 +70,7 @@ _OTHERS: Final = {
 }
 
 
-@functools.cache
+@cache
 def _library() -> ModuleType:
     """The library that validates; it takes a while to load, and most stores have no rule."""
     import jsonschema_rs  # noqa: PLC0415
@@ -122,7 +129,11 @@ class ValueSchema:
         value = CheckedValue(value) if isinstance(value, str) else value
         if self.is_satisfied(value):  # twenty times as fast as to ask what is wrong
             return None
-        whole = Problem("", quoted(value.given), self.demand())
+        whole = Problem("", quoted(value.given), self.demand("be as the rule says"))
+        if self._cost.alternatives and (
+            len(value.raw) > MAX_COPIED or self._cost.schemas * value.parts > MAX_EXPLAINED
+        ):
+            return whole  # the library would say of each alternative what is wrong with each part
         try:
             self._validator.validate(value.decoded)
         except _library().ValidationError as error:
@@ -132,15 +143,15 @@ class ValueSchema:
             return whole
         return whole
 
-    def demand(self) -> str:
-        """What the schema asks, as the end of a sentence: `be true`; for a key that is missing."""
+    def demand(self, otherwise: str = "exist") -> str:
+        """What the schema asks, as the end of a sentence: `be true`; else `otherwise`."""
         keywords = self.source if isinstance(self.source, dict) else {}
         said = [
             phrase
             for name, value in keywords.items()
-            if (phrase := _phrase(name, value)) is not None
+            if (phrase := _phrase(name, value) or _OTHERS.get(name)) is not None
         ]
-        return " and ".join(said[:3]) or "exist"
+        return " and ".join(said[:3]) or otherwise
 
 
 class CheckedValue:
@@ -156,6 +167,16 @@ class CheckedValue:
         self._given: Any = UNSET
         self._decoded: Any = UNSET
 
+    @cached_property
+    def parts(self) -> int:
+        """How many values it has in it, at most."""
+        return 1 + self.raw.count(",") + self.raw.count("[") + self.raw.count("{")
+
+    @cached_property
+    def _long(self) -> list[str]:
+        """Its runs of more digits than an integer of 64 bits may have."""
+        return _LONG.findall(self.raw) if len(self.raw) > DIGITS else []
+
     @property
     def given(self) -> Any:
         if self._given is UNSET:
@@ -165,24 +186,25 @@ class CheckedValue:
     @property
     def decoded(self) -> Any:
         if self._decoded is UNSET:
-            is_long = len(self.raw) > DIGITS and _LONG.search(self.raw)
-            self._decoded = _exact(self.given) if is_long else self.given
+            self._decoded = _exact(self.given) if self._long else self.given
         return self._decoded
 
     def charge(self, cost: Cost) -> None:
         """Add what a schema costs. Raises `TooLarge` where it is too much to check at once."""
         raw = self.raw
         most = len(raw) * (_PART * cost.schemas + _BYTE * cost.patterns)
-        if self._work + most <= MAX_WORK:
+        if self._work + most <= MAX_WORK and not self._long:
             self._work += most
             return
-        parts = 1 + raw.count(",") + raw.count("[") + raw.count("{")
         size = values.size(raw)
-        self._work += _PART * parts * cost.schemas + _BYTE * size * cost.patterns
+        self._work += _PART * self.parts * cost.schemas + _BYTE * size * cost.patterns
+        if self._long:
+            digits, numbers = sum(map(len, self._long)), len(self._long)
+            self._work += _DIGIT * digits * cost.schemas + _LONG_PAIR * numbers**2 * cost.unique
         if self._work > MAX_WORK:
             raise TooLarge(
-                f"A value of {size} bytes and {parts} parts is too much to check by all schemas "
-                "and patterns that it must satisfy: make either smaller."
+                f"A value of {size} bytes and {self.parts} parts is too much to check by all "
+                "schemas and patterns that it must satisfy: make either smaller."
             )
 
 

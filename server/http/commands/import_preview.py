@@ -409,8 +409,11 @@ class _SnapshotDraft:
 
     def _write(self, key: str, raw: str | None) -> None:
         """Set or delete a key on top of the snapshot; its value there is kept beside it."""
-        before = state_table.entry(self._connection, key)
-        self._overlay.execute(_TOUCH, (key, before and before.raw, raw))
+        entry = state_table.entry(self._connection, key)
+        before = entry.raw if entry else None
+        if before is not None and raw is not None and values.same(before, raw):
+            raw = before  # it may be written in another way
+        self._overlay.execute(_TOUCH, (key, before, raw))
         self.rules = self.rules.changed({key: raw})
 
     def key_counts(self) -> dict[str, int]:
