@@ -20,6 +20,7 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few dozen keys make many steps, and a few changes are too many."""
     monkeypatch.setattr(snapshot_pages, "SCANNED_KEYS", 5)
     monkeypatch.setattr(violations, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(violations, "CHUNK", 5)
     monkeypatch.setattr(state_query, "NEAR", 4)
 
 

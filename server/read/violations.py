@@ -14,7 +14,7 @@ from signalbox.server.model.rule_records import Rule
 from signalbox.server.model.rules import RuleSet
 from signalbox.server.model.rules_in_order import RulesInOrder
 from signalbox.server.model.value_schemas import ValueSchema
-from signalbox.server.read.snapshot_pages import ItemsAt
+from signalbox.server.read.snapshot_pages import ItemsAt, end_of_scan
 from signalbox.server.read.state_query import Filter, StateQuery
 
 SLICE_SECONDS: Final = 0.03
@@ -86,7 +86,9 @@ class ViolationScan:
         until = perf_counter() + SLICE_SECONDS
         while self._ranges:
             low, high = self._ranges[0]
-            items = ItemsAt(connection, _ALL, self._revision, low, high)
+            # Else a statement might pass very many keys that were not there at the revision.
+            end = end_of_scan(connection, self._revision, low, high, CHUNK)
+            items = ItemsAt(connection, _ALL, self._revision, low, end + "\0" if end else high)
             entries = items.entries(CHUNK)
             for key, raw in entries:
                 if self._pattern.is_range or self._pattern.regex.fullmatch(key):
@@ -94,11 +96,11 @@ class ViolationScan:
                 if perf_counter() > until:
                     self._ranges[0] = (key + "\0", high)
                     return True
-            if len(entries) < CHUNK:
-                del self._ranges[0]
-            else:
-                self._ranges[0] = (entries[-1][0] + "\0", high)
-        return False
+            last = entries[-1][0] if len(entries) == CHUNK else end
+            self._ranges[:1] = [(last + "\0", high)] if last else []
+            if perf_counter() > until:
+                break
+        return bool(self._ranges)
 
     def _examine(self, key: str, raw: str) -> None:
         """Count a key whose value breaks a rule."""
