@@ -10,6 +10,7 @@ import apsw
 import gevent
 import pytest
 
+from signalbox.server.model.rule_records import RULES
 from signalbox.server.store.reader_pool import THREADS
 from support.harness import ROOT, SECONDS, Server
 from support.local_store import Store
@@ -53,10 +54,23 @@ def endless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     ],
 )
 def test_a_query_ends_with_its_client(endless_server: Server, path: str) -> None:
-    said = endless_server.process.stdout
+    assert_ends_with_client(endless_server, head(endless_server, f"GET /queries/{path}"))
+
+
+def test_a_dry_run_of_a_rule_ends_with_its_client(endless_server: Server) -> None:
+    """It has been decided; which keys would break the rule is a query."""
+    rule = {"match": "**", "schema": {"type": "string"}}
+    command = {"type": "set", "key": f"{RULES}all", "value": rule, "dry_run": True}
+    body = json.dumps(command).encode()
+    headers = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    assert_ends_with_client(endless_server, head(endless_server, "POST /commands", *headers) + body)
+
+
+def assert_ends_with_client(server: Server, request: bytes) -> None:
+    said = server.process.stdout
     assert said is not None
-    with plain_socket(endless_server) as plain:
-        plain.sendall(head(endless_server, f"GET /queries/{path}"))
+    with plain_socket(server) as plain:
+        plain.sendall(request)
         assert said.readline() == b"began\n"
     assert said.readline() == b"ended\n"
 
