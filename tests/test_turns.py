@@ -1,5 +1,6 @@
 """Questions that look at many keys keep nobody else waiting."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,13 @@ import apsw
 import gevent
 import pytest
 
+from signalbox.server.http.window.page_content import PageContent
 from signalbox.server.model.errors import Unavailable
 from signalbox.server.read import snapshot_pages, state_query, violations
 from signalbox.server.read.row_forms import RowForm
 from signalbox.server.read.state_query import Filter
+from signalbox.server.runtime.trusted_clock import Clock
+from signalbox.ui import views
 from support.local_store import Store
 
 
@@ -130,3 +134,23 @@ def test_a_connection_that_has_failed_is_not_used_again(store: Store) -> None:
         store.readmodel.in_thread(fail)
     store.readmodel.in_thread(asked.append)
     assert asked[0] is not asked[1]
+
+
+def test_others_get_their_turns_while_the_templates_of_the_first_page_are_compiled(
+    store: Store,
+) -> None:
+    """Once: pages that are opened later have no need to wait."""
+    state = {"engine": "sqlite", "durability": "on disk", "problem": None, "log": None}
+    engine = {**state, "clock": {"problem": None}}
+    pages = PageContent(store.readmodel, store.feed, lambda: engine, Path(), Clock(0))
+    first = turns_during(lambda: pages.content("", "1", "p"))
+    assert first >= len(views.FIRST_TEMPLATES) - 1  # the first perhaps in a turn that has begun
+    assert turns_during(lambda: pages.content("", "2", "q")) < first
+
+
+def test_what_templates_of_the_first_page_import_is_compiled_with_them() -> None:
+    folder = Path(views.__file__).parent / "templates"
+    sources = [(folder / f"{name}.html").read_text() for name in views.FIRST_TEMPLATES]
+    imported = {name for one in sources for name in re.findall(r'{% (?:from|import) "(\w+)', one)}
+    assert imported == {"pieces"}
+    assert imported < set(views.FIRST_TEMPLATES)

@@ -95,7 +95,7 @@ MODULES: Final = (
 )
 """The scripts of the page, which are preloaded before login."""
 
-FIRST_TEMPLATES: Final = "door shell rows tree about foot ticks found fact".split()
+FIRST_TEMPLATES: Final = "door shell pieces rows tree about foot ticks found fact".split()
 """Those of a page until it is complete."""
 
 

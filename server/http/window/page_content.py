@@ -18,7 +18,7 @@ from signalbox.server.http.wire.request import Request
 from signalbox.server.model import values
 from signalbox.server.read.charts import ChartCache
 from signalbox.server.read.read_model import ReadModel
-from signalbox.server.runtime.scheduling import wait_until_idle
+from signalbox.server.runtime.scheduling import wait_until_idle, yield_to_hub
 from signalbox.server.runtime.trusted_clock import Clock
 from signalbox.server.settings import command_line
 from signalbox.ui import views
@@ -39,11 +39,14 @@ class PageContent:
         self._readmodel, self._feed, self._engine = readmodel, feed, engine
         self._data_dir, self._clock = data_dir, clock
         self._charts = ChartCache()
+        self._is_prepared = False
 
-    def prepare(self) -> None:
-        """Compile the templates of a new page while nobody waits for it; others run in between."""
-        for _ in views.load_templates():
-            wait_until_idle()
+    def prepare(self, pause: Callable[[], None] = wait_until_idle) -> None:
+        """Compile the templates of a new page, if that has not been done; `pause` before each."""
+        if not self._is_prepared:
+            for _ in views.load_templates():
+                pause()
+            self._is_prepared = True
 
     def empty_page(self) -> str:
         """The page before its login, which everybody gets."""
@@ -51,6 +54,7 @@ class PageContent:
 
     def content(self, node: str, window: str, page: str) -> str:
         """The content of a new page, which `page` identifies, with the id of its window."""
+        self.prepare(yield_to_hub)
         return views.shell(
             store=self._readmodel.store,
             version=__version__,
@@ -67,6 +71,7 @@ class PageContent:
 
     def frames(self, request: Request, signals: dict[str, Any]) -> Iterator[bytes]:
         """The stream of patches of one page. Raises `Invalid` where `signals` are no page's."""
+        self.prepare(yield_to_hub)
         return page(
             request,
             self._readmodel,
