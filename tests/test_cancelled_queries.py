@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event as NativeEvent
 from threading import Semaphore
 from urllib.parse import urlencode
 
@@ -75,6 +76,11 @@ def assert_ends_with_client(server: Server, request: bytes) -> None:
     assert said.readline() == b"ended\n"
 
 
+def acquired(semaphore: Semaphore) -> bool:
+    """Wait for a semaphore of native threads, while greenlets run."""
+    return bool(gevent.get_hub().threadpool.apply(semaphore.acquire, (True, SECONDS)))
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "signalbox.db" if request.param == "sqlite" else None) as made:
@@ -97,9 +103,29 @@ def test_a_query_whose_caller_is_killed_gives_its_thread_back(store: Store, stat
     callers = [gevent.spawn(store.readmodel.in_thread, never_end) for _ in range(THREADS + 2)]
     gevent.sleep(0)
     for _ in range(THREADS):
-        assert began.acquire(timeout=SECONDS)
+        assert acquired(began)
     gevent.killall(callers)
     for _ in range(THREADS):
         assert store.readmodel.in_thread(lambda connection: connection.execute("SELECT 1").get) == 1
     for _ in range(THREADS):
-        assert ended.acquire(timeout=SECONDS)
+        assert acquired(ended)
+
+
+def test_who_waits_for_a_thread_has_no_connection(store: Store) -> None:
+    readers = store.readmodel._readers  # noqa: SLF001
+    running, may_end = Semaphore(0), NativeEvent()
+
+    def wait(_: apsw.Connection) -> None:
+        running.release()
+        may_end.wait(SECONDS)
+
+    waiting = [gevent.spawn(readers.in_thread, wait) for _ in range(100)]
+    with gevent.Timeout(SECONDS):
+        for _ in range(THREADS):
+            assert acquired(running)
+        assert len(readers._opened) <= 1 + THREADS  # noqa: SLF001
+        gevent.killall(waiting[THREADS:], block=True)
+        may_end.set()
+        gevent.joinall(waiting)
+    assert readers.in_thread(lambda connection: connection.execute("SELECT 1").get) == 1
+    assert len(readers._opened) <= 1 + THREADS  # noqa: SLF001

@@ -8,6 +8,7 @@ from weakref import WeakSet
 import apsw
 import gevent
 from gevent.event import AsyncResult
+from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from signalbox.server.model.errors import StoreError, Unavailable
@@ -41,6 +42,8 @@ class ReaderPool:
         self._opened: WeakSet[apsw.Connection] = WeakSet()
         self._direct = self._connect()
         self._threads = ThreadPool(threads)
+        self._free = BoundedSemaphore(threads)
+        """Who waits for a thread has no connection yet, which takes memory and open files."""
         self._idle: list[apsw.Connection] = []
 
     @contextmanager
@@ -78,21 +81,25 @@ class ReaderPool:
         Where the caller is killed meanwhile, the query is ended as well. Raises `Unavailable` where
         the store cannot be read, and what `query` raises.
         """
-        connection = self._idle.pop() if self._idle else self._connect()
-        running: AsyncResult[Result | Exception] | None = None
+        self._free.acquire()
+        must_release = True
         try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            running: AsyncResult[Result | Exception]
             running = self._threads.spawn(_in_transaction, connection, query)
-            result = running.get()
-        except BaseException:
-            if running is None:  # no thread was free
-                self._idle.append(connection)
-            else:
-                gevent.spawn(_interrupt, connection, running)
-            raise
-        if isinstance(result, Exception) and is_read_error(result):
-            connection.close(force=True)
-            raise self.unreadable(result) from result
-        self._idle.append(connection)
+            try:
+                result = running.get()
+            except BaseException:
+                must_release = False
+                gevent.spawn(self._interrupt, connection, running)
+                raise
+            if isinstance(result, Exception) and is_read_error(result):
+                connection.close(force=True)
+                raise self.unreadable(result) from result
+            self._idle.append(connection)
+        finally:
+            if must_release:
+                self._free.release()
         if isinstance(result, Exception):
             raise result
         answer: Result = result  # type: ignore[assignment]
@@ -113,6 +120,15 @@ class ReaderPool:
         self._threads.join()
         for connection in list(self._opened):
             connection.close()
+
+    def _interrupt(self, connection: apsw.Connection, running: "AsyncResult[Any]") -> None:
+        """End a query that nobody waits for any more, and close its connection."""
+        with suppress(apsw.ConnectionClosedError):  # by `close`
+            while not running.ready():
+                connection.interrupt()
+                running.wait(INTERRUPT_SECONDS)  # it may have been between two statements
+        connection.close(force=True)
+        self._free.release()
 
     def _with_direct(self, query: Callable[[apsw.Connection], Result]) -> Result:
         """Run a short query; a connection that has failed is replaced once."""
@@ -138,15 +154,6 @@ class ReaderPool:
             raise
         self._opened.add(connection)
         return connection
-
-
-def _interrupt(connection: apsw.Connection, running: "AsyncResult[Any]") -> None:
-    """End a query that nobody waits for any more, and close its connection."""
-    with suppress(apsw.ConnectionClosedError):  # by `close`
-        while not running.ready():
-            connection.interrupt()
-            running.wait(INTERRUPT_SECONDS)  # it may have been between two statements
-    connection.close(force=True)
 
 
 def _begin_transaction(connection: apsw.Connection) -> tuple[apsw.Connection, int]:
