@@ -929,8 +929,11 @@ class Watch:
         except (OSError, Stranger) as error:
             self._drop_connection()
             if not self._is_closed():
-                self._wait_for_server(error)
+                self._wait_for_server(error, until)
             event = None
+        except BaseException:  # what was read of an event may be lost: the stream sends it again
+            self._drop_connection()
+            raise
         if event is not None:
             self._pending.extend(self._changes_of(event))
             if event.name != "reset":
@@ -938,12 +941,18 @@ class Watch:
         elif until is not None and time.monotonic() >= until:
             raise TimeoutError(f"No change of {self._match} came within {self._timeout} seconds.")
 
-    def _wait_for_server(self, error: Exception) -> None:
-        """Look for the server again. Raises `NotRunning` once that has taken too long."""
+    def _wait_for_server(self, error: Exception, until: float | None) -> None:
+        """Look for the server again, at most `until` then.
+
+        Raises `NotRunning` once that has taken too long.
+        """
         self._retry_until = self._retry_until or time.monotonic() + SERVER_TIMEOUT
+        deadline = self._retry_until if until is None else min(until, self._retry_until)
         try:
-            self._box.wait_for_server(error, self._retry_until)
+            self._box.wait_for_server(error, deadline)
         except NotRunning:
+            if deadline < self._retry_until:
+                return  # the next change has not come in time
             self._retry_until = None  # whoever asks again waits again
             raise
 
@@ -2597,18 +2606,24 @@ def bundled_program() -> Path | None:
 def _launch_server(
     command: list[str], stderr: IO[bytes], on_process: Callable[[subprocess.Popen[bytes]], object]
 ) -> tuple[subprocess.Popen[bytes], bytes, str]:
-    """A new server, with the line that it printed when it was ready, or its error message."""
+    """A new server, with the line that it printed when it was ready, or its error message.
+
+    Raises `NotRunning` where the system starts no process.
+    """
     begin = stderr.seek(0, os.SEEK_END)
     import subprocess  # noqa: PLC0415 - slow to import, and only needed where none runs
 
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        start_new_session=True,  # the terminal's Ctrl-C is for the script
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would show a console
-    )
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,  # the terminal's Ctrl-C is for the script
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # or Windows shows a console
+        )
+    except OSError as error:
+        raise NotRunning(f"The server cannot be started: {command[0]} does not run.") from error
     on_process(process)
     assert process.stdin is not None
     assert process.stdout is not None

@@ -11,6 +11,8 @@ from signalbox.client import AsyncBox, Change
 from support.harness import SECONDS, Server
 from support.raw_http import serving
 
+pytestmark = pytest.mark.usefixtures("no_loop")
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:

@@ -119,6 +119,7 @@ def arguments() -> dict[str, dict[str, Any]]:
         "get_history": {"key": "lamp.on", "before": "2"},
         "get_attempt": {"id": "first"},
         "compare": {"from_": "0", "to": "1"},
+        "describe_key": {"key": "lamp.on"},
         "greet": {"nonce": "0123456789abcdef"},
         "say_goodbye": {"body": models.Goodbye(page="unknown")},
         "redeem": {"body": models.Redemption(code="unknown")},

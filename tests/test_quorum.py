@@ -1,7 +1,7 @@
 """What a stream's leader says is believed where a majority has confirmed that it still leads."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -15,16 +15,11 @@ from signalbox.server.engines.jetstream.api import Answer
 from signalbox.server.engines.jetstream.quorum import check_majority, confirmed_answer
 from signalbox.server.engines.shared_log import LogMetadata, LogStatus, Partitioned
 from signalbox.server.model.errors import Unavailable
-from support.page_window import no_loop_runs
 
 SECOND = 10**9
 
 
-@pytest.fixture(autouse=True)
-def no_loop() -> Iterator[None]:
-    """Whatever loop of a greenlet another file has left in this thread."""
-    with no_loop_runs():
-        yield
+pytestmark = pytest.mark.usefixtures("no_loop")
 
 
 def stream_info(

@@ -249,8 +249,8 @@ def test_an_event_of_the_first_version_becomes_one_of_today() -> None:
 
 
 def test_an_event_of_a_later_version_stops_loudly() -> None:
-    data = msgspec.msgpack.encode((3, "whatever", 1))
-    with pytest.raises(UnknownVersion, match="version 3"):
+    data = msgspec.msgpack.encode((4, "whatever", 1))
+    with pytest.raises(UnknownVersion, match="version 4"):
         events.decode(data, 3)
 
 

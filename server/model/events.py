@@ -139,9 +139,10 @@ def decode(data: bytes, revision: int) -> Transaction:
     Raises `UnknownVersion` for the event of a newer program, `StoreError` for bytes that are no
     event or do not fit their checksum.
     """
-    *content, of, compacted, written = _decode_fields(data, revision)
+    version, *content, of, compacted, written = _decode_fields(data, revision)
     transaction = Transaction._make((revision, *content, of, compacted, None))
-    if written not in (None, checksum(transaction)):
+    is_right = version == WITHOUT_CHECKSUM or version == version_of(transaction)
+    if written not in (None, checksum(transaction)) or not is_right:
         raise StoreError(
             f"The log's transaction at revision {revision} is damaged: its content does not fit "
             "its checksum."
@@ -150,14 +151,14 @@ def decode(data: bytes, revision: int) -> Transaction:
 
 
 def _decode_fields(data: bytes, revision: int) -> tuple[Any, ...]:
-    """All fields after the version; the checksum, the last one, is None in version 1."""
+    """All fields; the checksum, the last one, is None in version 1."""
     try:
         found: tuple[Any, ...] = _STORED.decode(data)
-        return found[1:]
+        return found
     except DECODE_ERRORS:
         pass
     try:
-        return (*_STORED_1.decode(data)[1:], None)
+        return (*_STORED_1.decode(data), None)
     except DECODE_ERRORS as error:
         check_version(_decode_version(data), revision)
         raise StoreError(f"What the log has at revision {revision} is no transaction.") from error

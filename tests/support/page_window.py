@@ -180,6 +180,13 @@ def no_loop_runs() -> Iterator[None]:
         asyncio._set_running_loop(before)  # noqa: SLF001
 
 
+@pytest.fixture
+def no_loop() -> Iterator[None]:
+    """Whatever loop of a greenlet another file has left in this thread does not count."""
+    with no_loop_runs():
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for all tests of a file that only need some keys."""
