@@ -261,7 +261,7 @@ def check_rules(
 
     `pause` is called after each short step. Raises `RuleBroken`, `Interlocked` or `TooLarge`.
     """
-    if len(changes) == 1 and _is_plainly_allowed(state, *next(iter(changes.items()))):
+    if len(changes) == 1 and is_plainly_allowed(state, *next(iter(changes.items()))):
         return
     if not concerns_rules(state, changes):
         return
@@ -270,7 +270,7 @@ def check_rules(
     check.raise_refusal()
 
 
-def _is_plainly_allowed(state: RuledState, key: str, raw: str | None) -> bool:
+def is_plainly_allowed(state: RuledState, key: str, raw: str | None) -> bool:
     """Whether the rules of a key ask for no more than its value, and that satisfies them.
 
     So it is for most lines of an import, which are checked one by one.
@@ -310,14 +310,6 @@ def allowed_changes(
 def concerns_rules(state: RuledState, keys: Iterable[str]) -> bool:
     """Whether there are rules before or after changes of these keys."""
     return bool(state.rules) or any(key.startswith(RULES) for key in keys)
-
-
-def are_under_rules(state: RuledState, keys: Iterable[str]) -> bool:
-    """Whether any of these keys is a rule, or a rule is about it or requires it."""
-    if not concerns_rules(state, keys):
-        return False
-    about = state.rules.about
-    return any(key.startswith(RULES) or about(key) is not NO_RULES for key in keys)
 
 
 def _checked(

@@ -16,7 +16,7 @@ from signalbox.server.model.decide import (
     too_many,
 )
 from signalbox.server.model.errors import Interlocked, SignalboxError, TooLarge
-from signalbox.server.model.rule_check import are_under_rules, check_rules
+from signalbox.server.model.rule_check import check_rules, concerns_rules, is_plainly_allowed
 from signalbox.server.runtime.scheduling import Pauses
 
 BATCH_LINES: Final = 10_000
@@ -89,8 +89,12 @@ class Batch:
             if isinstance(command, EncodedSet) and command.expect == "any"
         ]
         keys = {command.key for command in sets}
-        if len(keys) < len(lines) or (not self._atomic and are_under_rules(draft, keys)):
+        if len(keys) < len(lines):
             return False
+        if not self._atomic and concerns_rules(draft, keys):
+            allowed = (is_plainly_allowed(draft, command.key, command.raw) for command in sets)
+            if not all(allowed):
+                return False
         try:
             self._add(draft, decide_sets(draft, sets))
         except TooLarge:
