@@ -32,6 +32,7 @@ KNOWN_LICENCES: Final = {
     "httptools": "MIT",
     "jinja2": "BSD License",
     "jiter": "MIT",
+    "jsonschema-rs": "MIT",
     "markupsafe": "BSD-3-Clause",
     "msgspec": "BSD-3-Clause",
     "nats-py": "Apache-2.0",
@@ -174,7 +175,8 @@ def _licence_texts(dist: Distribution) -> Iterator[str]:
     for file in licence_files:
         yield Path(str(dist.locate_file(file))).read_text(encoding="utf-8", errors="replace")
     if not licence_files:
-        yield licence_texts.mit_licence(_metadata_field(dist, "Author") or dist.name)
+        author = _metadata_field(dist, "Author") or _metadata_field(dist, "Author-email")
+        yield licence_texts.mit_licence(author or dist.name)
 
 
 def _debian_package(source: Path) -> str:

@@ -4,8 +4,9 @@ import ast
 import gzip
 import io
 import plistlib
+import re
 import sys
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution, distributions, requires, version
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,20 @@ class TestLean:
         assert bundle_contents.is_bundled_data(name) is is_wanted
 
 
+def needed_distributions() -> set[str]:
+    """What the program requires, its extras included, as far as this system has it."""
+    wanted = {re.match(r"[\w.-]+", one) for one in requires("signalbox-app") or ()}
+    names = {found[0] for found in wanted if found}
+    assert {"gevent", "jsonschema-rs", "nats-py", "pywebview"} <= names
+    installed = {licences.normalized(one.name) for one in distributions()}
+    return {name for name in names if licences.normalized(name) in installed}
+
+
 class TestLicences:
     def test_everything_that_the_program_needs_is_known(self) -> None:
         sources = [
             str(file.locate())
-            for name in "gevent bottle jiter msgspec rich pywebview zope.interface".split()
+            for name in {*needed_distributions(), "zope.interface"}
             for file in distribution(name).files or ()
         ]
         found = licences.gather(sources)
