@@ -22,7 +22,7 @@ ROOT: Final = HERE.parent
 BUILD: Final = ROOT / "build"
 DIST: Final = ROOT / "dist"
 MEGABYTE: Final = 1_000_000
-BUDGETS: Final = {"linux": {"unpacked": 400 * MEGABYTE, "packed": 145 * MEGABYTE}}
+BUDGETS: Final = {"linux": {"unpacked": 410 * MEGABYTE, "packed": 145 * MEGABYTE}}
 
 
 def main() -> int:
