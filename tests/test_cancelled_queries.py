@@ -11,7 +11,7 @@ import apsw
 import gevent
 import pytest
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from signalbox.server.store.reader_pool import THREADS
 from support.harness import ROOT, SECONDS, Server
 from support.local_store import Store

@@ -6,7 +6,7 @@ import pytest
 
 from signalbox.server.model import descriptions
 from signalbox.server.model.descriptions import choices, describe
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rules import rules_of
 from signalbox.server.model.values import decode, encode
 

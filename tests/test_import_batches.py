@@ -23,7 +23,7 @@ from signalbox.server.model import values
 from signalbox.server.model.commands import Attempt, read_command
 from signalbox.server.model.decide import Changes, Draft, decide, prepare_command
 from signalbox.server.model.errors import SignalboxError
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from support.dict_state import DictState
 from support.local_store import Store
 from support.random_commands import MEMBER

@@ -6,7 +6,7 @@ from weakref import ref
 
 import pytest
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rules import RuleSet
 from signalbox.server.read.rule_queries import CACHED_RULES
 from support.local_store import Store

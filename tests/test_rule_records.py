@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from signalbox.server.model.errors import Invalid, TooLarge
-from signalbox.server.model.rule_records import RULES, check_rule
+from signalbox.server.model.keys import RULES
+from signalbox.server.model.rule_records import check_rule
 from signalbox.server.model.rules import rules_of
 
 

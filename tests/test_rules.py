@@ -6,8 +6,9 @@ import pytest
 from msgspec import Raw
 
 from signalbox.server.model.errors import Interlocked, Invalid, RuleBroken, SignalboxError, TooLarge
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rule_check import allowed_changes, check_rules
-from signalbox.server.model.rule_records import RULES, check_rule
+from signalbox.server.model.rule_records import check_rule
 from signalbox.server.model.rules import MAX_CACHED, RuleSet, rules_of
 from signalbox.server.model.values import encode
 from support.dict_state import DictState

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from signalbox.server.store.file_names import STORE_FILE
 from support.brokers import Options
 from support.harness import Server

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rules import rules_of
 from signalbox.server.model.rules_in_order import RulesInOrder
 from signalbox.server.model.values import encode

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from signalbox.server.model.commands import read_command
 from signalbox.server.model.decide import Changes, decide
 from signalbox.server.model.errors import Interlocked, RuleBroken, SignalboxError
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rule_records import RULES, check_rule
+from signalbox.server.model.rule_records import check_rule
 from signalbox.server.model.values import decode
 from support.dict_state import DictState
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 from support.brokers import Options
 from support.command_line import Shell
 from support.harness import Server

@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from signalbox.server.model.errors import Invalid, quoted
-from signalbox.server.model.keys import RESERVED
-from signalbox.server.model.rule_records import RULES, check_rule
+from signalbox.server.model.keys import RESERVED, RULES
+from signalbox.server.model.rule_records import check_rule
 
 _UNITS: Final = {
     "s": 1_000,

@@ -37,8 +37,7 @@ from signalbox.server.model.errors import (
     quoted,
 )
 from signalbox.server.model.events import Entry
-from signalbox.server.model.keys import RESERVED, check_key
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RESERVED, RULES, check_key
 from signalbox.server.model.rules import RuleSet
 
 MAX_CHANGES: Final = 100_000

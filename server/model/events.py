@@ -8,7 +8,7 @@ import msgspec
 
 from signalbox.server.model import checksums
 from signalbox.server.model.errors import StoreError, TooLarge, UnknownVersion
-from signalbox.server.model.keys import RESERVED
+from signalbox.server.model.keys import APPS, RULES
 
 VERSION: Final = 3
 """The newest version of events that this program knows."""
@@ -19,7 +19,7 @@ PLAIN_VERSION: Final = 2
 WITHOUT_CHECKSUM: Final = 1
 REVERSING: Final = ("undo", "redo")
 """Types of the commands whose transactions reverse others."""
-RULE_PREFIXES: Final = (RESERVED + "apps.", RESERVED + "rules.")
+RULE_PREFIXES: Final = (APPS, RULES)
 """The keys below these decide what commands may change."""
 COMPACTED: Final = "compacted"
 """Type of a placeholder without changes for a transaction that retention had removed before the

@@ -11,7 +11,7 @@ from signalbox.server.model.commands import Redo, Restore, Undo
 from signalbox.server.model.decide import check_size, check_store_revision
 from signalbox.server.model.errors import Conflict, Invalid, SignalboxError
 from signalbox.server.model.horizons import Horizons
-from signalbox.server.model.keys import compile_pattern
+from signalbox.server.model.keys import RULES, compile_pattern
 from signalbox.server.model.reversal import (
     Reversal,
     ReversalLog,
@@ -22,7 +22,6 @@ from signalbox.server.model.reversal import (
     is_equal,
     is_within,
 )
-from signalbox.server.model.rule_records import RULES
 
 
 class Decision(NamedTuple):

@@ -22,7 +22,9 @@ MAX_PATTERN: Final = 512
 RESERVED: Final = "_signalbox."
 RESERVED_END: Final = "_signalbox/"
 """The first key after every key that begins with `RESERVED` ('/' follows '.')."""
-MADE_BY_PEOPLE: Final = tuple(RESERVED + name + "." for name in ("rules", "boards", "apps"))
+RULES: Final = RESERVED + "rules."
+APPS: Final = RESERVED + "apps."
+MADE_BY_PEOPLE: Final = (RULES, RESERVED + "boards.", APPS)
 """What people make of the app's own keys: they undo it as they undo other changes."""
 AFTER_ALL_KEYS: Final = "\U0010ffff"
 """Sorts after every key: Unicode never assigns it."""
@@ -198,6 +200,11 @@ class Pattern(NamedTuple):
     dots: int | None
     regex: re.Pattern[str]
     shows_reserved: bool
+
+    @property
+    def tail(self) -> str:
+        """What stands behind the last wildcard; all of it where there is none."""
+        return self.text.rpartition("*")[2]
 
     @property
     def is_key(self) -> bool:

@@ -29,8 +29,7 @@ from signalbox.server.model.errors import (
 )
 from signalbox.server.model.events import REVERSING
 from signalbox.server.model.horizons import Horizons
-from signalbox.server.model.keys import Pattern, after_prefix, compile_pattern
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES, Pattern, after_prefix, compile_pattern
 from signalbox.server.model.rules import rules_of
 from signalbox.server.model.times import iso
 
@@ -241,7 +240,7 @@ def add_rules(log: ReversalLog, command: Restore, changes: Changes, new_keys: se
         for rules in both
         if rules
         for key in changes
-        for rule in rules.about_one_of_many(key).matching
+        for rule in rules.about_uncached(key).matching
     }
     for key in sorted(found - changes.keys()):
         is_new, changes[key] = differing[key]

@@ -16,7 +16,8 @@ from signalbox.server.model.errors import (
     quoted,
 )
 from signalbox.server.model.events import Entry
-from signalbox.server.model.rule_records import RULES, Dependency, RequiredKey, Rule
+from signalbox.server.model.keys import RULES
+from signalbox.server.model.rule_records import Dependency, RequiredKey, Rule
 from signalbox.server.model.rules import NO_RULES, RuleSet, RulesOfKey, check_number_of_rules
 from signalbox.server.model.value_schemas import CheckedValue
 

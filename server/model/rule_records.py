@@ -9,6 +9,7 @@ from signalbox.server.model import values
 from signalbox.server.model.errors import Invalid, SignalboxError, TooLarge, quoted
 from signalbox.server.model.keys import (
     RESERVED,
+    RULES,
     Pattern,
     capturing_regex,
     check_new_key,
@@ -19,7 +20,6 @@ from signalbox.server.model.keys import (
 from signalbox.server.model.schema_dialect import Path, json_pointer
 from signalbox.server.model.value_schemas import ValueSchema
 
-RULES: Final = RESERVED + "rules."
 MAX_RULE_BYTES: Final = 16 * 1024
 MAX_RULE_NAME: Final = 128
 MAX_RULES: Final = 5_000
@@ -96,7 +96,7 @@ class Rule(NamedTuple):
         return RULES + self.name
 
     @property
-    def asks_for_schema_alone(self) -> bool:
+    def has_only_a_schema(self) -> bool:
         """Whether nothing but the new value of a key matters to the rule."""
         is_bound = self.requires or self.actors is not None or not self.may_delete
         return not (is_bound or self.fault)
@@ -160,7 +160,7 @@ def check_rule(key: str, value: Any) -> None:
         ) from error
 
 
-def usable_or_not(name: str, raw: str) -> Rule:
+def parsed_or_faulty(name: str, raw: str) -> Rule:
     """The rule with this record; what cannot be used is a rule as well, with a fault."""
     try:
         return _parsed(name, raw)

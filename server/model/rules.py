@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from signalbox.server.model.errors import TooLarge
-from signalbox.server.model.keys import RESERVED, Pattern
+from signalbox.server.model.keys import RESERVED, RULES, Pattern
 from signalbox.server.model.rule_records import (
     MAX_RULES,
-    RULES,
-    WILDCARD,
     Dependency,
     Rule,
-    usable_or_not,
+    parsed_or_faulty,
 )
 from signalbox.server.model.value_schemas import ValueSchema
 
@@ -107,7 +105,7 @@ def _place_of(pattern: Pattern) -> tuple[int, str]:
     """Which table of an index has a pattern (keys, heads, tails), and by which text."""
     if pattern.is_key:
         return 0, pattern.text
-    return (1, pattern.low) if pattern.low else (2, WILDCARD.split(pattern.text)[-1])
+    return (1, pattern.low) if pattern.low else (2, pattern.tail)
 
 
 class RulesOfKey(NamedTuple):
@@ -133,7 +131,7 @@ def _of_key(key: str, found: list[Rule], required: list[Dependency]) -> RulesOfK
         for dependency in required
         if (dependent := dependency.dependent_key(key)) is not None
     ]
-    schemas = [rule.schema for rule in rules if rule.schema and rule.asks_for_schema_alone]
+    schemas = [rule.schema for rule in rules if rule.schema and rule.has_only_a_schema]
     is_all = len(schemas) == len(rules) and not dependents
     return RulesOfKey(tuple(rules), tuple(dependents), tuple(schemas) if is_all else None)
 
@@ -170,7 +168,7 @@ class RuleSet:
             if before := rules.pop(name, None):
                 removed.append(before)
             if raw is not None:
-                rules[name] = usable_or_not(name, raw)
+                rules[name] = parsed_or_faulty(name, raw)
                 added.append(rules[name])
                 if pause:
                     pause()
@@ -185,14 +183,14 @@ class RuleSet:
         """The rules that are about a key, and the keys that it must not change under."""
         if (known := self._found.get(key)) is not None:
             return known
-        found = self.about_one_of_many(key)
+        found = self.about_uncached(key)
         if len(self._found) >= MAX_CACHED:
             self._found.clear()
             self._combinations.clear()
         self._found[key] = found
         return found
 
-    def about_one_of_many(self, key: str) -> "RulesOfKey":
+    def about_uncached(self, key: str) -> "RulesOfKey":
         """As `about`, for a key of a scan, which is not asked for again soon."""
         if key.startswith(RESERVED):
             return NO_RULES

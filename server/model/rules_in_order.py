@@ -7,7 +7,6 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
 
 from signalbox.server.model.keys import AFTER_ALL_KEYS, Pattern
 from signalbox.server.model.rules import RuleSet
@@ -15,8 +14,6 @@ from signalbox.server.model.value_schemas import ValueSchema
 
 Tested = tuple[re.Pattern[str], ValueSchema]
 """A schema for those keys that match all of an expression."""
-
-_LAST_WILDCARD: Final = re.compile(r".*\*", re.DOTALL)
 
 
 class RulesInOrder:
@@ -34,8 +31,7 @@ class RulesInOrder:
                 if pattern.low or pattern.is_range:
                     self._by_head[pattern.low].append((pattern, rule.schema))
                 else:
-                    tail = _LAST_WILDCARD.sub("", pattern.text)
-                    self._by_tail[tail].append((pattern.regex, rule.schema))
+                    self._by_tail[pattern.tail].append((pattern.regex, rule.schema))
         self._heads = sorted({len(head) for head in self._by_head})
         self._tails = sorted({len(tail) for tail in self._by_tail})
         self._cuts = sorted(

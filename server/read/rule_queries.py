@@ -12,9 +12,8 @@ from signalbox.server.model import horizons, values
 from signalbox.server.model.errors import NotFound, quoted
 from signalbox.server.model.events import Entry
 from signalbox.server.model.horizons import Horizons
-from signalbox.server.model.keys import after_prefix, compile_pattern
+from signalbox.server.model.keys import RULES, after_prefix, compile_pattern
 from signalbox.server.model.rule_check import keys_to_look_up
-from signalbox.server.model.rule_records import RULES
 from signalbox.server.model.rules import RuleSet, RulesOfKey, rules_of
 from signalbox.server.read.held_revisions import HeldRevisions
 from signalbox.server.read.violations import Violations, ViolationScan
@@ -65,8 +64,8 @@ class RuleQueries:
         with self._readers.snapshot() as connection:
             rules, newest = self._projection.rules, self._projection.revision
             of_key = rules.about(key)
-            needed = sorted({key, *keys_to_look_up([(key, of_key)])})
-            return RulesAround(newest, rules, of_key, state_table.entries_of(connection, needed))
+            entries = state_table.entries_of(connection, _needed_keys(key, of_key))
+            return RulesAround(newest, rules, of_key, entries)
 
     def violations(
         self,
@@ -165,10 +164,15 @@ def _answer(
     return Violations(revision, total, scan.items, following, compacted)
 
 
+def _needed_keys(key: str, of_key: RulesOfKey) -> list[str]:
+    """The key, and those that its rules ask for, in order."""
+    return sorted({key, *keys_to_look_up([(key, of_key)])})
+
+
 def _around(connection: apsw.Connection, key: str, rules: RuleSet, revision: int) -> RulesAround:
     """The rules about a key at a revision, with what they ask for. Raises `Compacted`."""
     of_key = rules.about(key)
-    needed = sorted({key, *keys_to_look_up([(key, of_key)])})
+    needed = _needed_keys(key, of_key)
     kept = read_horizons(connection)
     followed = {kept.of(one) for one in needed}
     unknown = sorted(horizon.prefix for horizon in followed if horizon.revision > revision)

@@ -21,8 +21,6 @@ SLICE_SECONDS: Final = 0.03
 """How long one slice takes, or one value that takes longer."""
 CHUNK: Final = 1_000
 """Keys that are read together."""
-
-
 _ALL: Final = StateQuery.of(Filter())
 """A pattern that SQL looks for may be found only after very many keys, in one long transaction."""
 

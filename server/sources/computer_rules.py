@@ -4,7 +4,7 @@ could refuse what it measures.
 
 from typing import Any, Final
 
-from signalbox.server.model.rule_records import RULES
+from signalbox.server.model.keys import RULES
 
 _DESCRIPTIONS: Final = (
     ("cpu.percent", "Processor load", "%"),

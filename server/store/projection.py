@@ -19,9 +19,8 @@ from signalbox.server.model.events import (
     net_key_changes,
     version_of,
 )
-from signalbox.server.model.keys import after_prefix
+from signalbox.server.model.keys import RULES, after_prefix
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.rule_records import RULES
 from signalbox.server.model.rules import RuleSet, rules_of
 from signalbox.server.store import (
     attempts_table,

@@ -14,8 +14,8 @@ from signalbox.server.model import values
 from signalbox.server.model.commands import Attempt, EncodedSet, read_attempt
 from signalbox.server.model.decide import prepare_attempt
 from signalbox.server.model.errors import Malformed
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.outcomes import Outcome
-from signalbox.server.model.rule_records import RULES
 from signalbox.server.runtime.scheduling import Pauses
 from signalbox.server.write.pending_attempt import PendingAttempt
 from signalbox.server.write.writer import Writer

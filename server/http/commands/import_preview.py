@@ -49,8 +49,8 @@ from signalbox.server.model.decide import (
 )
 from signalbox.server.model.errors import SignalboxError, Unavailable
 from signalbox.server.model.events import Entry, Transaction
+from signalbox.server.model.keys import RULES
 from signalbox.server.model.rule_check import check_rules
-from signalbox.server.model.rule_records import RULES
 from signalbox.server.model.rules import check_number_of_rules, rules_of
 from signalbox.server.read.read_model import ReadModel
 from signalbox.server.store import attempts_table, log_table, state_table
